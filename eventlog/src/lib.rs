@@ -1,1 +1,14 @@
+//! The log as a place: where records are appended, read and owned. The only crate that uses rdkafka.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`log`] | the [`Log`] trait: append, read, end, purge, group membership |
+//! | `kafka` | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
+//! | `local` | `LocalLog`: an embedded store for one machine, fsynced in group commits |
+//! | `faulty` | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
+//! | `follow` | a partition read through the fold from a stored position, with the identity checks |
+//! | `replay` | every visible event of a category, once, from any position |
 
+pub mod log;
+
+pub use log::{Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Report, ReportError, Reply, Subscription, Ticket, Topic, TopicKind};

@@ -1,0 +1,181 @@
+//! The [`Log`] trait. What every implementation promises, and the contract suite checks:
+//!
+//! * records of a partition appended through one `Log` are reported, and lie in the log, in the order of the appends,
+//!   unless one of them failed;
+//! * every accepted append gets exactly one report;
+//! * a record reported `Ok` can be read, also by a reader opened afterwards;
+//! * offsets are dense and start at 0;
+//! * [`Log::purge`] completes every outstanding report.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use protocol::record::{Record, Stored};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// A topic and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: Arc<str>,
+    pub partitions: u32,
+    pub kind: TopicKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicKind {
+    /// Kept for ever.
+    Events,
+    /// Kept for 7 days.
+    Commands,
+    /// Compacted.
+    Owners,
+}
+
+/// One partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    pub topic: Arc<str>,
+    pub index: u32,
+}
+
+/// Who asks for a report: comes back unchanged in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    pub writer: Uuid,
+    /// `None`: the fence.
+    pub seq: Option<u64>,
+}
+
+/// Where the report of an append goes. The channel is unbounded because the appender bounds what it has in flight.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub ticket: Ticket,
+    pub to: mpsc::UnboundedSender<Report>,
+}
+
+/// The log's answer to one append.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub ticket: Ticket,
+    /// Which producer instance reported: a new one counts one up.
+    pub generation: u64,
+    pub result: Result<Appended, ReportError>,
+}
+
+/// Acknowledged by the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    At(u64),
+    /// Acknowledged without saying where: only reading the record proves anything.
+    Somewhere,
+}
+
+/// Not acknowledged: the record may still be, or come to be, in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    #[error("purged before it was acknowledged")]
+    Purged,
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reachable, but not what was promised: names topic, setting, what it is and what it must be.
+    #[error("{0}")]
+    Promise(String),
+    #[error("the log cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the log refused: {0}")]
+    Refused(String),
+    /// The local store is full or broken: reads go on, appends do not.
+    #[error("the log is read-only for now: {0}")]
+    ReadOnly(String),
+    #[error("{topic}/{partition}: {what}")]
+    Partition { topic: Arc<str>, partition: u32, what: String },
+}
+
+/// What a subscription yields.
+#[derive(Debug)]
+pub enum Delivery {
+    /// In offset order, without gaps between deliveries except where the log has them.
+    Records(Vec<Stored>),
+    /// Everything below this offset has been delivered, and at that moment there was no more. May be repeated.
+    CaughtUp(u64),
+    /// The reader had a problem and goes on trying.
+    Trouble(String),
+    /// The subscription ended for good: the position is outside the log, the log was closed ...
+    Failed(Error),
+}
+
+/// A partition being read. Dropping it ends the reading.
+#[derive(Debug)]
+pub struct Subscription {
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Dropped with the subscription; implementations watch it.
+    pub guard: tokio_util::sync::DropGuard,
+}
+
+/// A consumer group to join for the sake of its assignment alone; records are read by [`Log::read`].
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub id: String,
+    /// The partitions of these topics are shared out among the members.
+    pub topics: Vec<Arc<str>>,
+    /// Shown to operators (`client.id`).
+    pub client: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum MembershipEvent {
+    Assigned(Vec<Partition>),
+    /// `lost`: the group has given them away already.
+    Revoked { partitions: Vec<Partition>, lost: bool },
+}
+
+/// Group membership. Dropping it leaves the group late (session timeout); [`Membership::leave`] leaves at once.
+pub struct Membership {
+    pub events: mpsc::UnboundedReceiver<MembershipEvent>,
+    pub leave: Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send>,
+    /// Stores, after the reader's own durable commit, the offsets that Kafka's own lag tools show. Best effort.
+    pub commit: Arc<dyn Fn(&[(Partition, u64)]) + Send + Sync>,
+}
+
+pub trait Log: Send + Sync + 'static {
+    /// Creates the topics that are missing, then reads back what was promised for all of them.
+    fn prepare(&self, topics: Vec<Topic>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Hands a record over, without waiting. `Err`: not accepted, nothing will be reported.
+    fn append(&self, to: &Partition, record: Record, reply: Reply) -> Result<(), Error>;
+
+    /// The offset after the last record that readers can see.
+    fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>>;
+
+    /// Reads from `offset` on, for ever.
+    fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error>;
+
+    /// The records from `offset` on, at most `limit`, empty at the end. For look-ups, not for following.
+    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+
+    fn join(&self, group: Group) -> Result<Membership, Error>;
+
+    /// Gives up what is not acknowledged yet, on the producer that `partition` uses: every outstanding report comes, most as
+    /// [`ReportError::Purged`]. What was given up may be in the log all the same.
+    fn purge(&self, partition: &Partition);
+
+    /// Partitions that share a producer with `partition` share its purges and its stalls. Equal numbers: the same producer.
+    fn producer_of(&self, partition: &Partition) -> usize;
+
+    /// Whether appends can be expected to work, for readiness: the brokers answer, the disk has space.
+    fn health(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Flushes and closes, at most `within`.
+    fn close(&self, within: Duration) -> BoxFuture<'_, ()>;
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.index)
+    }
+}
