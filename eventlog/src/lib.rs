@@ -11,4 +11,7 @@
 
 pub mod log;
 
-pub use log::{Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Report, ReportError, Reply, Subscription, Ticket, Topic, TopicKind};
+pub use log::{
+    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
+    TopicKind,
+};

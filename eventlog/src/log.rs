@@ -131,7 +131,10 @@ pub struct Group {
 pub enum MembershipEvent {
     Assigned(Vec<Partition>),
     /// `lost`: the group has given them away already.
-    Revoked { partitions: Vec<Partition>, lost: bool },
+    Revoked {
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
 }
 
 /// Group membership. Dropping it leaves the group late (session timeout); [`Membership::leave`] leaves at once.

@@ -1,6 +1,9 @@
 //! What a store plugs into the machinery: pure rules, and a durable form of their state.
 
-use crate::{vocabulary::{Value, Vocabulary}, wire::Wire};
+use crate::{
+    vocabulary::{Value, Vocabulary},
+    wire::Wire,
+};
 
 /// The rules of one aggregate category. Pure: no I/O, no clock, no randomness.
 pub trait Domain<V: Vocabulary>: Value {
@@ -11,7 +14,12 @@ pub trait Domain<V: Vocabulary>: Value {
     fn must_exist(&self, command: &Self::Command) -> bool;
 
     /// Decides at `at`, the time that the events will carry. `None`: the aggregate does not exist.
-    fn decide(&self, state: Option<&Self::State>, command: &Self::Command, at: V::Time) -> Result<Decision<Self::State, V::Event>, V::Reason>;
+    fn decide(
+        &self,
+        state: Option<&Self::State>,
+        command: &Self::Command,
+        at: V::Time,
+    ) -> Result<Decision<Self::State, V::Event>, V::Reason>;
 
     /// Applies one stored event, of any version ever published.
     fn evolve(&self, state: Option<&Self::State>, event: &V::Event) -> Result<Self::State, Unreadable>;

@@ -38,7 +38,10 @@ struct Open<V: Vocabulary> {
 pub enum Effect<V: Vocabulary> {
     Void(Void),
     /// The partition has a new writer.
-    Fence { epoch: u64, writer: V::Writer },
+    Fence {
+        epoch: u64,
+        writer: V::Writer,
+    },
     Barrier,
     Sealed,
     Unknown,
@@ -77,7 +80,9 @@ pub enum Void {
 
 /// Offsets are dense: a gap is a foreign transaction or a lost segment, and no reader goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the log continues at offset {found} where {expected} was expected: records are missing (lost, deleted, or a transactional producer wrote here)")]
+#[error(
+    "the log continues at offset {found} where {expected} was expected: records are missing (lost, deleted, or a transactional producer wrote here)"
+)]
 pub struct Gap {
     pub expected: u64,
     pub found: u64,
