@@ -9,8 +9,10 @@
 //! | 3 | event `1/n` | opens a commit, visible at once if `n == 1` |
 //! | 3 | event `i/n` that continues the open commit | visible, whole, when `i == n` |
 //! | 3 | any other event | no effect, its sequence counts, drops an open commit |
-//! | 4 | `sealed` | everything after it is void |
-//! | 4 | barrier, outcome, unknown kind | counts in the sequence, drops an open commit |
+//! | 3 | barrier, outcome | counts in the sequence, drops an open commit |
+//! | 4 | `sealed` | the same, and everything after it is void, fences too |
+//! | 4 | a kind that is not known | counts in the sequence, drops an open commit |
+//! | 5 | void | changes nothing but the offset |
 
 use crate::{
     entry::{Body, Entry, EventBody, OutcomeBody, Part},
@@ -126,20 +128,21 @@ impl<V: Vocabulary> Fold<V> {
         if self.at.sealed {
             return Ok(Effect::Void(Void::Sealed));
         }
-        let Some(seq) = entry.seq.filter(|_| !matches!(entry.body, Body::Fence)) else {
+        if matches!(entry.body, Body::Fence) {
             return Ok(self.fence(offset, &entry));
-        };
-        if (entry.epoch, Some(entry.writer), seq) != (self.at.epoch, self.at.writer, self.at.next_seq) {
+        }
+        let seq = self.at.next_seq;
+        if (entry.epoch, Some(entry.writer), entry.seq) != (self.at.epoch, self.at.writer, Some(seq)) {
             return Ok(Effect::Void(Void::Unexpected));
         }
-        self.at.next_seq += 1;
+        self.at.next_seq = seq.saturating_add(1);
         self.at.drained = self.at.drained.max(entry.drained.unwrap_or(0));
         self.at.witness = Some(Witness { offset, epoch: entry.epoch, writer: entry.writer, seq: Some(seq) });
         Ok(self.valid(offset, seq, entry.body, before))
     }
 
     fn fence(&mut self, offset: u64, entry: &Entry<V>) -> Effect<V> {
-        if entry.epoch != self.at.epoch + 1 {
+        if Some(entry.epoch) != self.at.epoch.checked_add(1) {
             return Effect::Void(Void::StaleFence);
         }
         self.open = None;
@@ -195,7 +198,7 @@ impl<V: Vocabulary> Open<V> {
                 && last.origin.aggregate == event.origin.aggregate
                 && self.of == event.part.of
                 && last.part.index + 1 == event.part.index
-                && last.version + 1 == event.version
+                && last.version.checked_add(1) == Some(event.version)
         })
     }
 }

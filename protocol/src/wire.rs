@@ -1,7 +1,7 @@
 //! The vocabulary of real logs, and the codec between records and entries (log-format.md, "Record").
 //!
 //! Integers are decimal ASCII without sign or leading zeros, at most 2^63 - 1; ids in `hw-` headers are the 16 bytes of the UUID;
-//! keys and CloudEvents attributes are text.
+//! keys and CloudEvents attributes are text. A header that a kind neither demands nor may carry is not looked at.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ pub struct Meta {
     pub correlation: Uuid,
     /// `hw-causation`: the event or command that caused this one.
     pub causation: Uuid,
-    /// W3C Trace Context; on events only.
+    /// W3C Trace Context, level 1 (55 characters); on events only. One that is malformed or repeated reads as absent.
     pub traceparent: Option<String>,
 }
 
@@ -101,6 +101,9 @@ pub enum Defect {
     #[error("the value is missing")]
     Value,
 }
+
+/// The most events of one command. Part of the format, so that every reader can hold an open commit in bounded memory.
+pub const MAX_COMMIT_EVENTS: u32 = 256;
 
 const SCHEMA_PREFIX: &str = "urn:highwater:schema:";
 
@@ -144,7 +147,7 @@ pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
 /// Rule 0: an entry, or why the record is void.
 pub fn decode(record: Record) -> Result<Entry<Wire>, Defect> {
     let headers = Headers(&record.headers);
-    let kind = headers.one("hw-kind")?;
+    let kind = kind(headers.one("hw-kind")?)?;
     let (epoch, writer) = (headers.number("hw-epoch")?, headers.id("hw-writer")?);
     if kind == b"fence" {
         return Ok(Entry { epoch, writer, seq: None, drained: None, body: Body::Fence });
@@ -237,10 +240,11 @@ fn event(record: &Record) -> Result<Body<Wire>, Defect> {
         return Err(Defect::Malformed("ce_subject"));
     }
     let time = Micros::from_text(headers.one("ce_time")?).ok_or(Defect::Malformed("ce_time"))?;
-    let schema = headers.text("ce_dataschema")?.strip_prefix(SCHEMA_PREFIX).ok_or(Defect::Malformed("ce_dataschema"))?;
+    let schema = headers.text("ce_dataschema")?.strip_prefix(SCHEMA_PREFIX).filter(|stem| !stem.is_empty());
+    let schema = schema.ok_or(Defect::Malformed("ce_dataschema"))?;
     let fact = Fact { event_type: headers.text("ce_type")?.to_owned().into(), schema: schema.to_owned().into(), data: Vec::new() };
     let event_id = uuid_text(headers.one("ce_id")?).ok_or(Defect::Malformed("ce_id"))?;
-    let traceparent = headers.optional("traceparent")?.map(|value| text("traceparent", value)).transpose()?.map(str::to_owned);
+    let traceparent = headers.optional("traceparent").ok().flatten().and_then(traceparent);
     let origin = Origin { meta: Meta { event_id, traceparent, ..origin.meta }, ..origin };
     Ok(Body::Event(EventBody { origin, version, part, time, event: fact }))
 }
@@ -270,13 +274,19 @@ fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
     Ok(Origin { aggregate, command: headers.id("hw-command")?, fingerprint, meta, source })
 }
 
-/// `i/n` with 1 <= i <= n, n >= 2: a commit of one event has no such header.
+/// Lower-case ASCII letters and hyphens, also of a kind that this release does not know.
+fn kind(value: &[u8]) -> Result<&[u8], Defect> {
+    let lower = !value.is_empty() && value.iter().all(|b| b.is_ascii_lowercase() || *b == b'-');
+    lower.then_some(value).ok_or(Defect::Malformed("hw-kind"))
+}
+
+/// `i/n` with 1 <= i <= n, 2 <= n <= [`MAX_COMMIT_EVENTS`]: a commit of one event has no such header.
 fn part(value: &[u8]) -> Result<Part, Defect> {
     let malformed = Defect::Malformed("hw-commit");
     let slash = value.iter().position(|b| *b == b'/').ok_or(malformed.clone())?;
     let small = |digits: &[u8]| u32::try_from(number("hw-commit", digits)?).map_err(|_| Defect::Malformed("hw-commit"));
     let (index, of) = (small(&value[..slash])?, small(&value[slash + 1..])?);
-    if index >= 1 && index <= of && of >= 2 { Ok(Part { index, of }) } else { Err(malformed) }
+    if index >= 1 && index <= of && (2..=MAX_COMMIT_EVENTS).contains(&of) { Ok(Part { index, of }) } else { Err(malformed) }
 }
 
 fn number(name: &'static str, value: &[u8]) -> Result<u64, Defect> {
@@ -287,6 +297,17 @@ fn number(name: &'static str, value: &[u8]) -> Result<u64, Defect> {
 
 fn text<'a>(name: &'static str, value: &'a [u8]) -> Result<&'a str, Defect> {
     std::str::from_utf8(value).ok().filter(|text| !text.is_empty()).ok_or(Defect::Malformed(name))
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case. No verdict depends on a trace, so anything else is as good as none.
+fn traceparent(value: &[u8]) -> Option<String> {
+    let shaped = value.len() == 55
+        && value.starts_with(b"00")
+        && value.iter().enumerate().all(|(at, b)| match at {
+            2 | 35 | 52 => *b == b'-',
+            _ => b.is_ascii_digit() || (b'a'..=b'f').contains(b),
+        });
+    String::from_utf8(value.to_vec()).ok().filter(|_| shaped)
 }
 
 /// Lower-case, hyphenated: the only form in the log.
