@@ -1,0 +1,211 @@
+//! The private Postgres: first start, a restart on the same data, an orphan of a killed process, throw-away servers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use highwater::postgres::{Error, PrivatePostgres, Settings};
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A folder of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("highwater-test-{name}-{}", Uuid::from_u128(u128::from(std::process::id())))))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::read_to_string(self.0.join("location")).map(fs::remove_dir_all);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn settings() -> Settings {
+    Settings { shared_buffers_mib: 16, max_connections: 20, ..Settings::default() }
+}
+
+async fn one(server: &PrivatePostgres, query: &'static str) -> Result<String, sqlx::Error> {
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    let answer = sqlx::query_scalar(query).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(answer)
+}
+
+async fn run(server: &PrivatePostgres, statement: &'static str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    sqlx::query(statement).execute(&mut connection).await?;
+    connection.close().await
+}
+
+fn postmaster(server: &PrivatePostgres) -> Result<String, std::io::Error> {
+    let text = fs::read_to_string(server.dir().join("cluster/postmaster.pid"))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart_and_fsync_stays_on() -> Outcome {
+    let scratch = Scratch::new("restart");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert!(!server.adopted());
+    assert_eq!(one(&server, "SHOW fsync").await?, "on");
+    assert_eq!(one(&server, "SHOW listen_addresses").await?, "127.0.0.1");
+    run(&server, "CREATE TABLE kept AS SELECT 'still here' AS word").await?;
+    server.stop().await?;
+
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert!(!server.adopted());
+    assert_eq!(one(&server, "SELECT word FROM kept").await?, "still here");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused() -> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    let wrong = format!("postgres://highwater:wrong@127.0.0.1:{}/highwater?sslmode=disable", server.port());
+    assert!(PgConnection::connect(&wrong).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_orphan_of_a_killed_process_is_adopted() -> Outcome {
+    let scratch = Scratch::new("orphan");
+    let first = PrivatePostgres::start(&scratch.0, settings()).await?;
+    let (port, pid) = (first.port(), postmaster(&first)?);
+    // A killed process runs no destructor.
+    std::mem::forget(first);
+
+    let second = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert!(second.adopted());
+    assert_eq!((second.port(), postmaster(&second)?), (port, pid));
+    assert_eq!(one(&second, "SELECT current_database()::text").await?, "highwater");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_orphan_that_does_not_know_the_password_is_restarted() -> Outcome {
+    let scratch = Scratch::new("foreign");
+    let first = PrivatePostgres::start(&scratch.0, settings()).await?;
+    let pid = postmaster(&first)?;
+    run(&first, "CREATE TABLE kept AS SELECT 'still here' AS word").await?;
+    // Stopped by a signal it cannot answer: alive, and deaf.
+    assert!(Command::new("kill").args(["-STOP", &pid]).status()?.success());
+    std::mem::forget(first);
+    let waker = tokio::spawn(wake(pid));
+
+    let second = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert!(waker.await?);
+    assert!(!second.adopted());
+    assert_eq!(one(&second, "SELECT word FROM kept").await?, "still here");
+    Ok(())
+}
+
+/// Lets the stopped server go on once it has been asked to stop: a process cannot act on a signal while it is stopped.
+async fn wake(pid: String) -> bool {
+    let (status, deadline) = (format!("/proc/{pid}/status"), Instant::now() + Duration::from_secs(30));
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while Instant::now() < deadline && !fs::read_to_string(&status).is_ok_and(|text| interrupted(&text)) {
+        look.tick().await;
+    }
+    Command::new("kill").args(["-CONT", &pid]).status().is_ok_and(|status| status.success())
+}
+
+/// Whether SIGINT (2) waits to be delivered.
+fn interrupted(status: &str) -> bool {
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).map(str::trim);
+    pending.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 2 != 0)
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_a_stranger_is_no_obstacle_and_the_stranger_lives() -> Outcome {
+    let scratch = Scratch::new("stale");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    let file = server.dir().join("cluster/postmaster.pid");
+    let text = fs::read_to_string(&file)?;
+    server.stop().await?;
+    let mut stranger = Command::new("sleep").arg("600").spawn()?;
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    fs::write(&file, format!("{}\n{rest}", stranger.id()))?;
+
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert_eq!(one(&server, "SELECT 'up'").await?, "up");
+    assert!(stranger.try_wait()?.is_none(), "the stranger was ended");
+    stranger.kill()?;
+    stranger.wait()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crashed_server_recovers() -> Outcome {
+    let scratch = Scratch::new("crash");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    run(&server, "CREATE TABLE kept AS SELECT 'still here' AS word").await?;
+    assert!(Command::new("kill").args(["-KILL", &postmaster(&server)?]).status()?.success());
+    std::mem::forget(server);
+
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    assert_eq!(one(&server, "SELECT word FROM kept").await?, "still here");
+    Ok(())
+}
+
+#[tokio::test]
+async fn data_of_another_major_version_is_named_and_left_alone() -> Outcome {
+    let scratch = Scratch::new("version");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    let file = server.dir().join("cluster/PG_VERSION");
+    server.stop().await?;
+    fs::write(&file, "9\n")?;
+    let error = PrivatePostgres::start(&scratch.0, settings()).await.err();
+    assert!(matches!(&error, Some(Error::OtherVersion { found, .. }) if found == "9"), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_the_server_may_not_enter_is_replaced_by_one_that_it_may() -> Outcome {
+    let scratch = Scratch::new("closed");
+    fs::create_dir_all(&scratch.0)?;
+    fs::set_permissions(&scratch.0, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let (dir, fallback) = (scratch.0.join("postgres"), Scratch::new("fallback"));
+    for _ in 0..2 {
+        let server = PrivatePostgres::start(&dir, Settings { fallback: fallback.0.clone(), ..settings() }).await?;
+        // Only root starts the server as somebody else, who cannot enter.
+        let root = fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+        assert_eq!(server.dir().starts_with(&fallback.0), root, "{}", server.dir().display());
+        assert_eq!(one(&server, "SELECT 'up'").await?, "up");
+        server.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_temporary_server_leaves_nothing_behind_when_its_owner_panics() -> Outcome {
+    let (dir, port) = {
+        let server = PrivatePostgres::temporary().await?;
+        let place = (server.dir().to_owned(), server.port());
+        let task = tokio::spawn(async move {
+            let _server = server;
+            std::panic::panic_any("as a failing test does");
+        });
+        assert!(task.await.is_err());
+        place
+    };
+    gone(&dir, port).await
+}
+
+async fn gone(dir: &Path, port: u16) -> Outcome {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while dir.exists() || timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(("127.0.0.1", port))).await?.is_ok() {
+        assert!(Instant::now() < deadline, "{} is still there", dir.display());
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
