@@ -1,0 +1,156 @@
+//! Amounts and counts: integers that every JSON reader can hold exactly (RFC 8259, section 6), checked once.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
+
+/// The largest integer in any contract, 2^53 - 1.
+pub const MAX: i64 = (1 << 53) - 1;
+
+/// An amount in minor units, 0 to [`MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Money(i64);
+
+/// A number of units, 1 to [`MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Quantity(i64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an integer from {min} to {MAX}")]
+pub struct OutOfBounds {
+    min: i64,
+}
+
+impl Money {
+    pub const ZERO: Money = Money(0);
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// `None` when the product is above [`MAX`].
+    pub fn times(self, quantity: Quantity) -> Option<Money> {
+        self.0.checked_mul(quantity.0).and_then(|minor| Money::try_from(minor).ok())
+    }
+
+    /// `None` when the sum is above [`MAX`].
+    pub fn plus(self, other: Money) -> Option<Money> {
+        self.0.checked_add(other.0).and_then(|minor| Money::try_from(minor).ok())
+    }
+}
+
+impl Quantity {
+    pub const ONE: Quantity = Quantity(1);
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// `None` when the sum is above [`MAX`].
+    pub fn plus(self, other: Quantity) -> Option<Quantity> {
+        self.0.checked_add(other.0).and_then(|units| Quantity::try_from(units).ok())
+    }
+}
+
+impl TryFrom<i64> for Money {
+    type Error = OutOfBounds;
+
+    fn try_from(minor: i64) -> Result<Self, OutOfBounds> {
+        within(0, minor).map(Self)
+    }
+}
+
+impl TryFrom<i64> for Quantity {
+    type Error = OutOfBounds;
+
+    fn try_from(units: i64) -> Result<Self, OutOfBounds> {
+        within(1, units).map(Self)
+    }
+}
+
+fn within(min: i64, value: i64) -> Result<i64, OutOfBounds> {
+    if (min..=MAX).contains(&value) { Ok(value) } else { Err(OutOfBounds { min }) }
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        integer(deserializer).and_then(|minor| Money::try_from(minor).map_err(de::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        integer(deserializer).and_then(|units| Quantity::try_from(units).map_err(de::Error::custom))
+    }
+}
+
+/// An integer as JSON Schema means it: `1.0` and `1e0` are integers too.
+fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    struct Integer;
+
+    impl Visitor<'_> for Integer {
+        type Value = i64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an integer")
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<i64, E> {
+            Ok(value)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<i64, E> {
+            Ok(i64::try_from(value).unwrap_or(i64::MAX))
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<i64, E> {
+            // Saturating; beyond 2^53 every caller refuses it anyway.
+            if value.fract() == 0.0 { Ok(value as i64) } else { Err(E::custom("must be an integer")) }
+        }
+    }
+
+    deserializer.deserialize_any(Integer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_to_the_bounds() {
+        assert!(Money::try_from(-1).is_err());
+        assert_eq!(Money::try_from(0), Ok(Money::ZERO));
+        assert!(Money::try_from(MAX).is_ok());
+        assert!(Money::try_from(MAX + 1).is_err());
+        assert!(Quantity::try_from(0).is_err());
+        assert_eq!(Quantity::try_from(1), Ok(Quantity::ONE));
+        assert!(Quantity::try_from(MAX + 1).is_err());
+    }
+
+    #[test]
+    fn sums_and_products_stop_at_the_bound() {
+        let most = Money(MAX);
+        assert_eq!(most.times(Quantity::ONE), Some(most));
+        assert_eq!(most.times(Quantity(2)), None);
+        assert_eq!(most.times(Quantity(MAX)), None);
+        assert_eq!(Money(MAX - 1).plus(Money(1)), Some(most));
+        assert_eq!(most.plus(Money(1)), None);
+        assert_eq!(Quantity(MAX - 1).plus(Quantity::ONE), Some(Quantity(MAX)));
+        assert_eq!(Quantity(MAX).plus(Quantity::ONE), None);
+    }
+
+    #[test]
+    fn reads_every_spelling_of_an_integer_and_nothing_else() {
+        for text in ["3", "3.0", "3e0", "0.3e1"] {
+            assert_eq!(serde_json::from_str::<Quantity>(text).ok(), Some(Quantity(3)), "{text}");
+        }
+        for text in ["0", "-1", "1.5", "9007199254740992", "18446744073709551615", "1e300", "-1e300", "\"3\"", "null", "[3]", "true"] {
+            assert!(serde_json::from_str::<Quantity>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The order: what its records and its requests say.
+
+mod command;
+mod event;
+mod placed;
+
+pub use command::{Cancel, Command, MOST_LINES, Place, Return, Ship};
+pub use event::{Cancelled, Confirmed, Delivered, DepartmentSum, OrderEvent, Returned, Shipped};
+pub use placed::{Line, Placed, PlacedV1, by_department, total, units};

@@ -1,0 +1,88 @@
+//! Times inside data: RFC 3339 in UTC, to the microsecond.
+
+use serde::{Deserialize, Serialize};
+
+use protocol::time::Micros;
+
+/// Written in the one form of [`Micros`]; read from any RFC 3339 text in UTC, up to nanoseconds, which are cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(pub Micros);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a time that exists, as RFC 3339 in UTC (2026-11-22T21:34:24.123Z)")]
+pub struct NotATime;
+
+impl Timestamp {
+    /// Microseconds since the Unix epoch.
+    pub fn micros(self) -> i64 {
+        self.0.0
+    }
+}
+
+impl TryFrom<&str> for Timestamp {
+    type Error = NotATime;
+
+    fn try_from(text: &str) -> Result<Self, NotATime> {
+        let utc = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).ok_or(NotATime)?;
+        let (seconds, fraction) = utc.split_once('.').unwrap_or((utc, "0"));
+        if !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NotATime);
+        }
+        let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
+        Micros::from_text(format!("{seconds}.{micros}Z").as_bytes()).map(Self).ok_or(NotATime)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = NotATime;
+
+    fn try_from(text: String) -> Result<Self, NotATime> {
+        Self::try_from(text.as_str())
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.0.to_text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_spellings_of_utc() {
+        for (text, canonical) in [
+            ("2017-01-01T11:53:26Z", "2017-01-01T11:53:26.000000Z"),
+            ("2017-01-01T11:53:26+00:00", "2017-01-01T11:53:26.000000Z"),
+            ("2017-01-01T11:53:26.5Z", "2017-01-01T11:53:26.500000Z"),
+            ("2017-01-01T11:53:26.123456789Z", "2017-01-01T11:53:26.123456Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(Timestamp::try_from(text).map(String::from), Ok(canonical.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_zones_forms_and_days() {
+        for text in [
+            "2017-01-01T11:53:26",
+            "2017-01-01T11:53:26+01:00",
+            "2017-01-01t11:53:26z",
+            "2017-01-01 11:53:26Z",
+            "2017-01-01T11:53:26.Z",
+            "2017-01-01T11:53:26.1234567890Z",
+            "2017-01-01T11:53:26.12a4Z",
+            "2017-02-29T11:53:26Z",
+            "2017-01-01T24:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "ä017-01-01T11:53:26Z",
+            "",
+            "Z",
+        ] {
+            assert_eq!(Timestamp::try_from(text), Err(NotATime), "{text}");
+        }
+    }
+}
