@@ -1,0 +1,380 @@
+//! Submissions: dedupe, loads, decisions. The sequence of checks: recorded outcome or reused id, missing aggregate,
+//! expected version, domain rule (http.md).
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{Decision, Domain},
+    entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
+    vocabulary::{Value, Vocabulary},
+    writer::{
+        Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Snapshot, StepDown, Submission, Writer,
+        flight::HeldAnswer,
+        memory::{Ahead, Base, size_bytes},
+    },
+};
+
+/// A command that is not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Pending<V: Vocabulary, C: Value> {
+    pub(super) submission: Submission<V, C>,
+    /// It is known whether an outcome is recorded.
+    checked: bool,
+    /// In flight: the outcome once its last record is confirmed.
+    pub(super) outcome: Option<Outcome<V>>,
+    /// The same id again: decided when this one is.
+    pub(super) followers: Vec<Submission<V, C>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Load<V: Vocabulary> {
+    aggregates: BTreeSet<V::Aggregate>,
+    commands: BTreeSet<V::Command>,
+    /// The horizon when it was asked: what was evicted since is none of its business.
+    horizon: u64,
+}
+
+/// What became of an attempt to decide.
+enum Attempt {
+    Decided,
+    NeedsLoad,
+    NoRoom,
+}
+
+impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+    pub(super) fn submit(&mut self, submission: Submission<V, D::Command>, effects: &mut Vec<Effect<V>>) {
+        let token = submission.token;
+        if let Some(answer) = self.refusal(&submission) {
+            return effects.push(Effect::Answer { token, answer });
+        }
+        self.memory.entry(submission.aggregate).unanswered += 1;
+        if submission.new_aggregate {
+            self.memory.cannot_exist(submission.aggregate);
+        }
+        let command = submission.command;
+        if let Some(pending) = self.pending.get_mut(&command) {
+            return pending.followers.push(submission);
+        }
+        self.take_in(submission);
+    }
+
+    fn take_in(&mut self, submission: Submission<V, D::Command>) {
+        let command = submission.command;
+        let checked = submission.fresh;
+        self.pending.insert(command, Pending { submission, checked, outcome: None, followers: Vec::new() });
+        self.ready.push_back(command);
+    }
+
+    /// The answer of a submission that is not taken in.
+    fn refusal(&self, submission: &Submission<V, D::Command>) -> Option<Answer<V>> {
+        if self.phase == Phase::Draining {
+            return Some(Answer::Moved);
+        }
+        if let Some(recorded) = self.memory.outcome(submission.command) {
+            return Some(replay(recorded, submission));
+        }
+        if self.memory.get(submission.aggregate).is_some_and(|found| found.unanswered >= self.limits.aggregate_queue) {
+            return Some(Answer::Busy(Busy::Aggregate));
+        }
+        if self.pending.len() >= self.limits.partition_queue {
+            return Some(Answer::Busy(Busy::Partition));
+        }
+        let warm = self.memory.get(submission.aggregate).is_some_and(|found| found.is_usable());
+        let limit = self.limits.max_tail_events.saturating_mul(if warm { 2 } else { 1 });
+        (self.tail() >= limit).then_some(Answer::Busy(Busy::SnapshotsBehind))
+    }
+
+    pub(super) fn decide_ready(&mut self, effects: &mut Vec<Effect<V>>) {
+        while matches!(self.phase, Phase::Serving | Phase::Draining) {
+            let Some(command) = self.ready.pop_front() else { return };
+            match self.decide(command, effects) {
+                Attempt::Decided => {}
+                Attempt::NeedsLoad => {
+                    self.wanted.insert(command);
+                }
+                Attempt::NoRoom => return self.ready.push_front(command),
+            }
+        }
+    }
+
+    fn decide(&mut self, command: V::Command, effects: &mut Vec<Effect<V>>) -> Attempt {
+        let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
+        let submission = &pending.submission;
+        if let Some(recorded) = self.memory.outcome(command) {
+            let answer = replay(recorded, submission);
+            return self.decided(command, answer, effects);
+        }
+        if submission.deadline_ms < self.now_ms {
+            return self.decided(command, Answer::Busy(Busy::Deadline), effects);
+        }
+        let Some(aggregate) = self.memory.get(submission.aggregate).filter(|found| pending.checked && found.is_usable()) else {
+            return Attempt::NeedsLoad;
+        };
+        if matches!(aggregate.base, Base::Unreadable { .. }) {
+            return self.decided(command, Answer::Unreadable, effects);
+        }
+        let (version, state) = aggregate.current();
+        if state.is_none() && (self.domain.must_exist(&submission.payload) || submission.expected == Expected::Exists) {
+            let answer =
+                if self.domain.must_exist(&submission.payload) { Answer::NotFound } else { Answer::VersionMismatch { current: 0 } };
+            return self.decided_if_writer(command, HeldAnswer::Plain(answer));
+        }
+        if let Expected::OneOf(versions) = &submission.expected
+            && !versions.contains(&version)
+        {
+            let confirmed = aggregate.confirmed_version();
+            if versions.iter().all(|expected| *expected < confirmed) {
+                return self.decided(command, Answer::VersionMismatch { current: confirmed }, effects);
+            }
+            return self.decided_if_writer(command, HeldAnswer::Plain(Answer::VersionMismatch { current: version }));
+        }
+        let at = self.last_time.map_or(submission.at, |last| last.max(submission.at));
+        match self.domain.decide(state, &submission.payload, at) {
+            Ok(Decision::Change { events, state }) => self.commit(command, version, at, events, state, effects),
+            Ok(Decision::Nothing) => self.no_change(command, version, Verdict::Unchanged, V::nothing_to_do(), effects),
+            Err(reason) => self.no_change(command, version, Verdict::Rejected, reason, effects),
+        }
+    }
+
+    fn commit(
+        &mut self,
+        command: V::Command,
+        version: u64,
+        time: V::Time,
+        events: Vec<V::Event>,
+        state: D::State,
+        effects: &mut Vec<Effect<V>>,
+    ) -> Attempt {
+        let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
+        let (origin, aggregate) = (origin(&pending.submission), pending.submission.aggregate);
+        let count = events.len();
+        let of = u32::try_from(count).unwrap_or(u32::MAX);
+        let summaries = (version + 1..).zip(&events).map(|(version, event)| (V::summary(event), version)).collect();
+        let bodies: Vec<_> = (1..)
+            .zip(events)
+            .map(|(index, event)| {
+                let version = version + u64::from(index);
+                Body::Event(EventBody { origin: origin.clone(), version, part: Part { index, of }, time, event })
+            })
+            .collect();
+        let bytes = size_bytes(&bodies);
+        if count == 0 || count > self.limits.commit_events || bytes > self.limits.commit_bytes {
+            return self.decided(command, Answer::TooLarge { events: count, bytes }, effects);
+        }
+        if !self.has_room(count, bytes) {
+            return Attempt::NoRoom;
+        }
+        let version = version + u64::from(of);
+        self.expect_outcome(command, Outcome::Accepted { version, end: 0, events: summaries });
+        self.last_time = Some(time);
+        let last_seq = self.append(bodies, Some(command), effects);
+        self.memory.entry(aggregate).ahead.push_back(Ahead { last_seq, version, state });
+        Attempt::Decided
+    }
+
+    fn no_change(
+        &mut self,
+        command: V::Command,
+        version: u64,
+        verdict: Verdict,
+        reason: V::Reason,
+        effects: &mut Vec<Effect<V>>,
+    ) -> Attempt {
+        let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
+        if !pending.submission.caller_key {
+            return self.decided_if_writer(
+                command,
+                match verdict {
+                    Verdict::Rejected => HeldAnswer::Rejected { version, reason },
+                    Verdict::Unchanged => HeldAnswer::Unchanged { version, reason },
+                },
+            );
+        }
+        let body = Body::Outcome(OutcomeBody { origin: origin(&pending.submission), version, verdict, reason: reason.clone() });
+        if !self.has_room(1, V::size_bytes(&body)) {
+            return Attempt::NoRoom;
+        }
+        self.expect_outcome(
+            command,
+            match verdict {
+                Verdict::Rejected => Outcome::Rejected { version, end: 0, reason },
+                Verdict::Unchanged => Outcome::Unchanged { version, end: 0, reason },
+            },
+        );
+        self.append(vec![body], Some(command), effects);
+        Attempt::Decided
+    }
+
+    /// A share of the budget is taken whole, or not at all; an empty flight has room for any commit.
+    fn has_room(&self, records: usize, bytes: usize) -> bool {
+        let fits =
+            self.flight.len() + records <= self.limits.in_flight_records && self.flight.bytes() + bytes <= self.limits.in_flight_bytes;
+        fits || self.flight.len() == 0
+    }
+
+    fn expect_outcome(&mut self, command: V::Command, outcome: Outcome<V>) {
+        if let Some(pending) = self.pending.get_mut(&command) {
+            pending.outcome = Some(outcome);
+        }
+    }
+
+    fn decided(&mut self, command: V::Command, answer: Answer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
+        self.answer(command, answer, effects);
+        Attempt::Decided
+    }
+
+    fn decided_if_writer(&mut self, command: V::Command, answer: HeldAnswer<V>) -> Attempt {
+        self.hold(command, answer);
+        Attempt::Decided
+    }
+
+    /// Answers a command, and takes in the submissions that waited for it.
+    pub(super) fn answer(&mut self, command: V::Command, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
+        let Some(pending) = self.pending.remove(&command) else { return };
+        self.release(pending.submission.aggregate);
+        effects.push(Effect::Answer { token: pending.submission.token, answer });
+        for follower in pending.followers {
+            if let Some(recorded) = self.memory.outcome(command) {
+                let answer = replay(recorded, &follower);
+                self.release(follower.aggregate);
+                effects.push(Effect::Answer { token: follower.token, answer });
+            } else if let Some(next) = self.pending.get_mut(&command) {
+                next.followers.push(follower);
+            } else {
+                self.take_in(follower);
+            }
+        }
+    }
+
+    fn release(&mut self, aggregate: V::Aggregate) {
+        let aggregate = self.memory.entry(aggregate);
+        aggregate.unanswered = aggregate.unanswered.saturating_sub(1);
+    }
+
+    /// After an own fence: everything that is not answered is decided again, in the sequence it came to be in flight.
+    pub(super) fn decide_again(&mut self) {
+        self.held.clear();
+        let loading = self.load.as_ref();
+        let waits = |command: &V::Command| loading.is_some_and(|load| load.commands.contains(command));
+        let mut again: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(command, _)| !waits(command))
+            .map(|(command, pending)| (pending.submission.token, *command))
+            .collect();
+        again.sort();
+        self.wanted.clear();
+        self.ready = again.into_iter().map(|(_, command)| command).collect();
+        for pending in self.pending.values_mut() {
+            pending.outcome = None;
+        }
+    }
+
+    pub(super) fn ask_for_load(&mut self, effects: &mut Vec<Effect<V>>) {
+        if self.load.is_some() || self.wanted.is_empty() {
+            return;
+        }
+        let mut load = Load { aggregates: BTreeSet::new(), commands: BTreeSet::new(), horizon: self.memory.horizon() };
+        while load.commands.len() < self.limits.load_batch {
+            let Some(command) = self.wanted.pop_first() else { break };
+            let Some(pending) = self.pending.get(&command) else { continue };
+            load.commands.insert(command);
+            load.aggregates.insert(pending.submission.aggregate);
+        }
+        let (aggregates, commands) = (load.aggregates.iter().copied().collect(), load.commands.iter().copied().collect());
+        self.load = Some(load);
+        effects.push(Effect::Load { aggregates, commands });
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        checkpoint: u64,
+        aggregates: Vec<(V::Aggregate, Snapshot<D::State>)>,
+        outcomes: Vec<(V::Command, Recorded<V>)>,
+        effects: &mut Vec<Effect<V>>,
+    ) {
+        let Some(load) = self.load.take() else { return };
+        if checkpoint < load.horizon {
+            return self.step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
+        }
+        let domain = self.domain.clone();
+        let mut found: std::collections::BTreeMap<_, _> = aggregates.into_iter().collect();
+        for id in load.aggregates {
+            self.memory.found(&domain, id, found.remove(&id), checkpoint);
+        }
+        for (command, recorded) in outcomes.into_iter().filter(|(command, _)| load.commands.contains(command)) {
+            if self.memory.outcome(command).is_none() {
+                self.memory.remember(command, checkpoint, recorded);
+            }
+        }
+        for command in load.commands {
+            if let Some(pending) = self.pending.get_mut(&command) {
+                pending.checked = true;
+                self.ready.push_back(command);
+            }
+        }
+        self.heard_checkpoint(checkpoint);
+    }
+
+    pub(super) fn load_failed(&mut self, effects: &mut Vec<Effect<V>>) {
+        let Some(load) = self.load.take() else { return };
+        for command in load.commands {
+            self.answer(command, Answer::Busy(Busy::SnapshotsUnreachable), effects);
+        }
+    }
+
+    pub(super) fn heard_checkpoint(&mut self, offset: u64) {
+        self.checkpoint = self.checkpoint.max(offset);
+        self.memory.evict(offset, self.limits.cached_aggregates, self.limits.cached_outcomes);
+    }
+
+    /// Commands that nobody has decided, before anything of them is out.
+    pub(super) fn move_undecided(&mut self, effects: &mut Vec<Effect<V>>) {
+        let held: BTreeSet<_> = self.held.iter().map(|held| held.command).collect();
+        let decided = |command: &V::Command, pending: &Pending<V, D::Command>| pending.outcome.is_some() || held.contains(command);
+        let undecided: Vec<_> =
+            self.pending.iter().filter(|(command, pending)| !decided(command, pending)).map(|(command, _)| *command).collect();
+        self.ready.clear();
+        self.wanted.clear();
+        for command in undecided {
+            let followers = self.pending.get_mut(&command).map(|pending| std::mem::take(&mut pending.followers)).unwrap_or_default();
+            self.answer(command, Answer::Moved, effects);
+            for follower in followers {
+                self.release(follower.aggregate);
+                effects.push(Effect::Answer { token: follower.token, answer: Answer::Moved });
+            }
+        }
+    }
+
+    /// Answers what waits for its turn and is past its deadline.
+    pub(super) fn give_up_overdue(&mut self, effects: &mut Vec<Effect<V>>) {
+        let now_ms = self.now_ms;
+        let waiting: Vec<_> = self.ready.iter().chain(&self.wanted).copied().collect();
+        let overdue = |command: &V::Command| self.pending.get(command).is_some_and(|pending| pending.submission.deadline_ms < now_ms);
+        for command in waiting.into_iter().filter(overdue).collect::<BTreeSet<_>>() {
+            self.ready.retain(|ready| *ready != command);
+            self.wanted.remove(&command);
+            self.answer(command, Answer::Busy(Busy::Deadline), effects);
+        }
+    }
+}
+
+/// The answer to an id that has a recorded outcome.
+fn replay<V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
+    let same = recorded.fingerprint == submission.fingerprint || submission.older_fingerprints.contains(&recorded.fingerprint);
+    if recorded.aggregate == submission.aggregate && same {
+        Answer::Done { outcome: recorded.outcome.clone(), replayed: true }
+    } else {
+        Answer::KeyReused
+    }
+}
+
+fn origin<V: Vocabulary, C: Value>(submission: &Submission<V, C>) -> Origin<V> {
+    Origin {
+        aggregate: submission.aggregate,
+        command: submission.command,
+        fingerprint: submission.fingerprint.clone(),
+        meta: submission.meta.clone(),
+        source: None,
+    }
+}
