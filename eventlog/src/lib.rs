@@ -6,12 +6,17 @@
 //! | `kafka` | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
 //! | `local` | `LocalLog`: an embedded store for one machine, fsynced in group commits |
 //! | `faulty` | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
+//! | [`raw`] | the read side alone, for audits |
 //! | `follow` | a partition read through the fold from a stored position, with the identity checks |
 //! | `replay` | every visible event of a category, once, from any position |
 
+pub mod local;
 pub mod log;
+pub mod raw;
 
+pub use local::{LocalLog, LocalReader};
 pub use log::{
     Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
     TopicKind,
 };
+pub use raw::{RawReader, RawTopic};

@@ -142,8 +142,11 @@ pub struct Membership {
     pub events: mpsc::UnboundedReceiver<MembershipEvent>,
     pub leave: Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send>,
     /// Stores, after the reader's own durable commit, the offsets that Kafka's own lag tools show. Best effort.
-    pub commit: Arc<dyn Fn(&[(Partition, u64)]) + Send + Sync>,
+    pub commit: CommitOffsets,
 }
+
+/// See [`Membership::commit`].
+pub type CommitOffsets = Arc<dyn Fn(&[(Partition, u64)]) + Send + Sync>;
 
 pub trait Log: Send + Sync + 'static {
     /// Creates the topics that are missing, then reads back what was promised for all of them.
@@ -175,6 +178,13 @@ pub trait Log: Send + Sync + 'static {
 
     /// Flushes and closes, at most `within`.
     fn close(&self, within: Duration) -> BoxFuture<'_, ()>;
+}
+
+impl Partition {
+    /// An error about this partition.
+    pub fn error(&self, what: impl fmt::Display) -> Error {
+        Error::Partition { topic: Arc::clone(&self.topic), partition: self.index, what: what.to_string() }
+    }
 }
 
 impl fmt::Display for Partition {
