@@ -42,6 +42,11 @@ impl Money {
     pub fn plus(self, other: Money) -> Option<Money> {
         self.0.checked_add(other.0).and_then(|minor| Money::try_from(minor).ok())
     }
+
+    /// For sums whose bound is proven: stops at [`MAX`].
+    pub(crate) fn saturating_plus(self, other: Money) -> Money {
+        self.plus(other).unwrap_or(Money(MAX))
+    }
 }
 
 impl Quantity {
@@ -54,6 +59,11 @@ impl Quantity {
     /// `None` when the sum is above [`MAX`].
     pub fn plus(self, other: Quantity) -> Option<Quantity> {
         self.0.checked_add(other.0).and_then(|units| Quantity::try_from(units).ok())
+    }
+
+    /// For sums whose bound is proven: stops at [`MAX`].
+    pub(crate) fn saturating_plus(self, other: Quantity) -> Quantity {
+        self.plus(other).unwrap_or(Quantity(MAX))
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod command;
 mod event;
+mod lines;
 mod placed;
 
 pub use command::{Cancel, Command, MOST_LINES, Place, Return, Ship};
 pub use event::{Cancelled, Confirmed, Delivered, DepartmentSum, OrderEvent, Returned, Shipped};
-pub use placed::{Line, Placed, PlacedV1, by_department, total, units};
+pub use lines::{Line, Lines, Unfit};
+pub use placed::{Placed, PlacedV1};

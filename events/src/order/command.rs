@@ -3,7 +3,7 @@
 use protocol::time::Micros;
 use serde_json::Value;
 
-use super::placed::{Line, total, units};
+use super::{Line, Lines};
 use crate::{
     body::Fields,
     currency::Currency,
@@ -31,7 +31,7 @@ pub enum Command {
 pub struct Place {
     pub customer_id: CustomerId,
     pub currency: Currency,
-    pub lines: Vec<Line>,
+    pub lines: Lines,
     /// For imports; without it the time of the decision counts.
     pub placed_at: Option<Timestamp>,
 }
@@ -72,16 +72,16 @@ fn place(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
     let id = fields.optional::<ChosenId>("id");
     let customer_id = fields.required("customer_id");
     let currency = fields.required("currency");
-    let lines = fields.list("lines", MOST_LINES, line);
+    let lines = fields.list("lines", MOST_LINES, line).map(Lines::try_from);
     let placed_at = fields.optional::<Timestamp>("placed_at");
-    if lines.as_deref().is_some_and(|lines| units(lines).is_none() || total(lines).is_none()) {
-        fields.refuse("lines", "the sums of quantities and amounts must be at most 2^53 - 1");
+    if let Some(Err(unfit)) = &lines {
+        fields.refuse("lines", unfit.to_string());
     }
     if placed_at.flatten().is_some_and(|at| at.micros() > now.0.saturating_add(MOST_AHEAD_MICROS)) {
         fields.refuse("placed_at", "must be at most five minutes ahead");
     }
     id?;
-    Some(Place { customer_id: customer_id?, currency: currency?, lines: lines?, placed_at: placed_at? })
+    Some(Place { customer_id: customer_id?, currency: currency?, lines: lines?.ok()?, placed_at: placed_at? })
 }
 
 fn line(fields: &mut Fields<'_>) -> Option<Line> {
