@@ -4,19 +4,23 @@
 //! |---|---|
 //! | [`log`] | the [`Log`] trait: append, read, end, purge, group membership |
 //! | `kafka` | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
-//! | `local` | `LocalLog`: an embedded store for one machine, fsynced in group commits |
+//! | [`local`] | `LocalLog`: an embedded store for one machine, fsynced in group commits |
 //! | `faulty` | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
-//! | `follow` | a partition read through the fold from a stored position, with the identity checks |
-//! | `replay` | every visible event of a category, once, from any position |
+//! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
+//! | [`replay`] | every visible event of a category, once, from any position |
 
+pub mod follow;
 pub mod local;
 pub mod log;
 pub mod raw;
+pub mod replay;
 
+pub use follow::{Divergence, Follow, Seen, Step};
 pub use local::{LocalLog, LocalReader};
 pub use log::{
     Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
     TopicKind,
 };
 pub use raw::{RawReader, RawTopic};
+pub use replay::{Replay, Replayed, Until};

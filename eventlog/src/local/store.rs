@@ -144,7 +144,9 @@ impl Error {
         let kind = match self {
             Error::Io { source, .. } => source.kind(),
             Error::Engine { source: fjall::Error::Io(source), .. } => source.kind(),
-            Error::Engine { source: fjall::Error::Storage(fjall_storage), .. } => return format!("{fjall_storage:?}").contains("StorageFull"),
+            Error::Engine { source: fjall::Error::Storage(fjall_storage), .. } => {
+                return format!("{fjall_storage:?}").contains("StorageFull");
+            }
             _ => return false,
         };
         matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -1,0 +1,216 @@
+//! A partition read through the fold from a stored position, after proving that the log is still the same history (log-format.md,
+//! "What Kafka must promise"). Leaves nothing out: voids are effects too. Never goes on over a gap.
+
+use std::fmt;
+
+use protocol::{
+    fold::{Effect, Fold, Gap},
+    position::{Position, Witness},
+    record::Stored,
+    wire::{self, Wire},
+};
+use uuid::Uuid;
+
+use crate::log::{self, Delivery, Log, Partition, Subscription};
+
+/// How many records one look-up asks for while the first fence is searched.
+const SEARCH_RECORDS: usize = 100;
+
+/// The log is not the history that the position was taken from.
+#[derive(Debug, thiserror::Error)]
+pub enum Divergence {
+    #[error("{partition}: the position belongs to the history that writer {} began, the log to the one that {} began", name(.stored), name(.found))]
+    Identity { partition: Partition, stored: Option<Uuid>, found: Option<Uuid> },
+    #[error("{partition}: the position saw {stored} at offset {offset}, the log has {found} there: they are two histories")]
+    Witness { partition: Partition, offset: u64, stored: String, found: String },
+    #[error(
+        "{partition}: the position of the history that writer {} began lies at offset {offset}, but the log ends at {end}: records were lost, or it is another log",
+        name(.identity)
+    )]
+    BeyondEnd { partition: Partition, identity: Option<Uuid>, offset: u64, end: u64 },
+    /// Neither proved nor disproved: try again.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Diverged(Divergence),
+    #[error("{partition}: {gap}")]
+    Gap { partition: Partition, gap: Gap },
+    #[error(transparent)]
+    Log(log::Error),
+    #[error("{0}: the log was closed")]
+    Closed(Partition),
+}
+
+/// One record, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub offset: u64,
+    pub appended_at_ms: i64,
+    pub effect: Effect<Wire>,
+    /// Where the fold can be resumed after this record.
+    pub position: Position<Wire>,
+}
+
+/// What one delivery of the log brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// One for every record, in the log's sequence.
+    pub effects: Vec<Seen>,
+    /// Where the fold can be resumed after these effects: never inside a commit.
+    pub position: Position<Wire>,
+    /// The offset after the last record applied; above `position.offset` while a commit is open.
+    pub end: u64,
+    /// At this moment the log had no more.
+    pub caught_up: bool,
+    /// The reader had a problem and goes on trying.
+    pub trouble: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Follow {
+    partition: Partition,
+    fold: Fold<Wire>,
+    subscription: Subscription,
+}
+
+impl Follow {
+    /// Checks the identity and reads on from `position`.
+    pub async fn resume(log: &dyn Log, partition: &Partition, position: Position<Wire>) -> Result<Self, Error> {
+        check(log, partition, &position).await?;
+        let subscription = log.read(partition, position.offset).map_err(Error::Log)?;
+        Ok(Self { partition: partition.clone(), fold: Fold::resume(position), subscription })
+    }
+
+    /// The fold up to the last record applied.
+    pub fn fold(&self) -> &Fold<Wire> {
+        &self.fold
+    }
+
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Waits for the next delivery. Dropping the future loses nothing. After an error the follower is at its end.
+    pub async fn next(&mut self) -> Result<Step, Error> {
+        let delivery = self.subscription.deliveries.recv().await;
+        self.apply(delivery.ok_or_else(|| Error::Closed(self.partition.clone()))?)
+    }
+
+    fn apply(&mut self, delivery: Delivery) -> Result<Step, Error> {
+        let (mut effects, mut caught_up, mut trouble) = (Vec::new(), false, None);
+        match delivery {
+            Delivery::Records(records) => {
+                effects.reserve(records.len());
+                for stored in records {
+                    effects.push(self.apply_one(stored)?);
+                }
+            }
+            Delivery::CaughtUp(end) => {
+                let expected = self.fold.next_offset();
+                if end > expected {
+                    // Offsets were used up by something that readers never see: a transaction's marker.
+                    return Err(self.gap(Gap { expected, found: end }));
+                }
+                caught_up = end == expected;
+            }
+            Delivery::Trouble(what) => trouble = Some(what),
+            Delivery::Failed(error) => return Err(Error::Log(error)),
+        }
+        Ok(Step { effects, position: self.fold.position().clone(), end: self.fold.next_offset(), caught_up, trouble })
+    }
+
+    fn apply_one(&mut self, stored: Stored) -> Result<Seen, Error> {
+        let Stored { offset, appended_at_ms, record } = stored;
+        let effect = self.fold.apply(offset, wire::decode(record)).map_err(|gap| self.gap(gap))?;
+        Ok(Seen { offset, appended_at_ms, effect, position: self.fold.position().clone() })
+    }
+
+    fn gap(&self, gap: Gap) -> Error {
+        Error::Gap { partition: self.partition.clone(), gap }
+    }
+}
+
+/// Proves that `from` was taken from this very log: its first valid fence, its witness, its length.
+pub async fn check(log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
+    let end = log.end(partition).await?;
+    let found = first_writer(log, partition, from, end).await?;
+    if found != from.identity {
+        return Err(Divergence::Identity { partition: partition.clone(), stored: from.identity, found });
+    }
+    if from.offset > end {
+        return Err(Divergence::BeyondEnd { partition: partition.clone(), identity: from.identity, offset: from.offset, end });
+    }
+    match &from.witness {
+        Some(witness) => check_witness(log, partition, witness).await,
+        None => Ok(()),
+    }
+}
+
+/// The writer of the first valid fence; where the position knows none, of one below its offset.
+async fn first_writer(log: &dyn Log, partition: &Partition, from: &Position<Wire>, end: u64) -> Result<Option<Uuid>, Divergence> {
+    let until = if from.identity.is_some() { end } else { from.offset.min(end) };
+    let mut fold = Fold::<Wire>::new();
+    while fold.next_offset() < until {
+        let expected = fold.next_offset();
+        let records = log.fetch(partition, expected, SEARCH_RECORDS).await?;
+        if records.is_empty() {
+            return Err(partition.error(format!("offset {expected} cannot be read, but the log ends at {end}")).into());
+        }
+        for stored in records {
+            if stored.offset >= until {
+                return Ok(None);
+            }
+            let effect = fold.apply(stored.offset, wire::decode(stored.record)).map_err(|gap| partition.error(gap))?;
+            if let Effect::Fence { writer, .. } = effect {
+                return Ok(Some(writer));
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn check_witness(log: &dyn Log, partition: &Partition, witness: &Witness<Wire>) -> Result<(), Divergence> {
+    let stored = log.fetch(partition, witness.offset, 1).await?.into_iter().next();
+    let stored = stored.filter(|stored| stored.offset == witness.offset);
+    let entry = stored.and_then(|stored| wire::decode(stored.record).ok());
+    let found = entry.map(|entry| Witness { offset: witness.offset, epoch: entry.epoch, writer: entry.writer, seq: entry.seq });
+    if found.as_ref() == Some(witness) {
+        return Ok(());
+    }
+    Err(Divergence::Witness {
+        partition: partition.clone(),
+        offset: witness.offset,
+        stored: Sender(witness).to_string(),
+        found: found.map_or_else(|| "no valid record".to_owned(), |found| Sender(&found).to_string()),
+    })
+}
+
+impl From<Divergence> for Error {
+    fn from(divergence: Divergence) -> Self {
+        match divergence {
+            Divergence::Log(error) => Error::Log(error),
+            divergence => Error::Diverged(divergence),
+        }
+    }
+}
+
+struct Sender<'a>(&'a Witness<Wire>);
+
+impl fmt::Display for Sender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Witness { epoch, writer, seq, .. } = self.0;
+        match seq {
+            Some(seq) => write!(f, "record {seq} of writer {writer} in epoch {epoch}"),
+            None => write!(f, "the fence of writer {writer} for epoch {epoch}"),
+        }
+    }
+}
+
+fn name(writer: &Option<Uuid>) -> String {
+    writer.map_or_else(|| "nobody".to_owned(), |writer| writer.to_string())
+}
