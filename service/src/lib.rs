@@ -1,1 +1,33 @@
+//! What every process of Highwater needs and no business rule touches.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`config`] | layered settings: defaults, file, environment, flags |
+//! | [`clock`] | the only readers of the system's clock and randomness |
+//! | [`context`] | what is handed to every part of a process |
+//! | [`shutdown`] | soft and hard cancellation, tracked tasks |
+//! | [`telemetry`] | logs and metrics of the process |
+//! | [`problem`] | the one form of an error answer (RFC 9457) |
+//! | [`http`] | the server and the layers around every route |
+//! | [`health`] | liveness, readiness, metrics |
+//! | [`json`], [`body`], [`schema`] | strict JSON, from bytes to checked value |
+//! | [`headers`] | parsers of the request headers that we give a meaning |
+//! | [`identity`] | deployment keys: ids and fingerprints made from them |
+//! | [`resilience`] | retries with a bound, waits with jitter |
+//!
+//! No module here knows an aggregate, an event or a command.
 
+pub mod body;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod headers;
+pub mod health;
+pub mod http;
+pub mod identity;
+pub mod json;
+pub mod problem;
+pub mod resilience;
+pub mod schema;
+pub mod shutdown;
+pub mod telemetry;

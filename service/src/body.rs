@@ -1,0 +1,121 @@
+//! Owns the extractor of JSON bodies: media type (415), size (413), strictness (400). Must never look at a schema: that is the handler's.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+
+use crate::json;
+use crate::problem::Problem;
+
+/// The largest body unless [`BodyLimit`] says otherwise.
+pub const DEFAULT_BODY_LIMIT: usize = 256 * 1024;
+const VENDOR_PREFIX: &str = "vnd.highwater.";
+
+/// Request extension, set by the layers: the largest body in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimit(pub usize);
+
+/// What the media type says about the version of the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/json`, or no body at all: the oldest version that is served.
+    Plain,
+    /// `application/vnd.highwater.<name>.v<version>+json`.
+    Versioned { name: String, version: u32 },
+    /// Another `application/*+json`.
+    Other(String),
+}
+
+/// A body read strictly. An empty one is `{}`.
+#[derive(Debug, Clone)]
+pub struct StrictJson {
+    pub value: Value,
+    /// As received; `{}` when nothing was.
+    pub bytes: Bytes,
+    pub media: MediaType,
+}
+
+impl<S: Send + Sync> FromRequest<S> for StrictJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media = media_type(request.headers())?;
+        let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
+        if announced(request.headers()).is_some_and(|length| length > limit as u64) {
+            return Err(Problem::too_large(limit));
+        }
+        let bytes = read(request, state, limit).await?;
+        if bytes.is_empty() {
+            let empty = Bytes::from_static(b"{}");
+            return Ok(Self { value: Value::Object(Map::new()), bytes: empty, media: media.unwrap_or(MediaType::Plain) });
+        }
+        let Some(media) = media else {
+            return Err(Problem::unsupported_media_type("a body needs Content-Type: application/json"));
+        };
+        Ok(Self { value: json::parse(&bytes)?, bytes, media })
+    }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S, limit: usize) -> Result<Bytes, Problem> {
+    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit),
+        _ => Problem::bad_request("body.unreadable", "the body ended early or could not be read"),
+    })?;
+    if bytes.len() > limit {
+        return Err(Problem::too_large(limit));
+    }
+    Ok(bytes)
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// `None` when the header is absent.
+fn media_type(headers: &HeaderMap) -> Result<Option<MediaType>, Problem> {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(Problem::bad_header("Content-Type", "given more than once"));
+    }
+    let text = value.to_str().map_err(|_| refused("something that is not text"))?;
+    parse_media_type(text).map(Some).ok_or_else(|| refused(text))
+}
+
+fn refused(given: &str) -> Problem {
+    Problem::unsupported_media_type(format!(
+        "Content-Type must be application/json or application/{VENDOR_PREFIX}<command>.v<version>+json, in UTF-8; it is {}",
+        json::shorten(given)
+    ))
+}
+
+fn parse_media_type(text: &str) -> Option<MediaType> {
+    let mut parts = text.split(';');
+    let essence = parts.next()?.trim().to_ascii_lowercase();
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=')?;
+        let utf8 = value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8");
+        if name.trim().eq_ignore_ascii_case("charset") && !utf8 {
+            return None;
+        }
+    }
+    let subtype = essence.strip_prefix("application/")?;
+    if subtype == "json" {
+        return Some(MediaType::Plain);
+    }
+    let name = subtype.strip_suffix("+json").filter(|name| !name.is_empty())?;
+    match name.strip_prefix(VENDOR_PREFIX) {
+        None => Some(MediaType::Other(essence)),
+        Some(versioned) => {
+            let (name, version) = versioned.rsplit_once(".v")?;
+            let digits = !version.is_empty() && !version.starts_with('0') && version.bytes().all(|b| b.is_ascii_digit());
+            let version = version.parse().ok().filter(|_| digits)?;
+            Some(MediaType::Versioned { name: name.to_owned(), version }).filter(|_| !name.is_empty())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "body/tests.rs"]
+mod tests;

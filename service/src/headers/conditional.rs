@@ -1,0 +1,171 @@
+//! Owns `If-Match`, `If-None-Match` and `ETag` (RFC 9110). Versions are read out of every form of tag that we give:
+//! `"v7"`, `"g3-v8"`, `"g3-v8-r41"`, each with a suffix for codings or fields, weak or strong.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::json::shorten;
+use crate::problem::Problem;
+
+const MOST_TAGS: usize = 64;
+
+/// The versions that a command accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// `*`: must exist.
+    Any,
+    /// Any one of these; never empty.
+    Versions(Vec<u64>),
+}
+
+impl IfMatch {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let Some(text) = super::text(headers, &header::IF_MATCH, "If-Match")? else { return Ok(None) };
+        Self::parse(&text).map(Some)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let tags = tags(text).map_err(|detail| Problem::bad_header("If-Match", detail))?;
+        let versions = tags.iter().map(|tag| {
+            version_of(tag).ok_or_else(|| {
+                let given = shorten(tag);
+                Problem::bad_header("If-Match", format!("\"{given}\" names no version; write \"v7\", or an ETag as it was given"))
+            })
+        });
+        versions.collect::<Result<_, _>>().map(Self::Versions)
+    }
+
+    pub fn accepts(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Versions(versions) => versions.contains(&version),
+        }
+    }
+
+    /// For the command's record: `None` for [`IfMatch::Any`].
+    pub fn versions(&self) -> Option<&[u64]> {
+        match self {
+            Self::Any => None,
+            Self::Versions(versions) => Some(versions),
+        }
+    }
+}
+
+/// The representations that a reader has already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfNoneMatch {
+    Any,
+    /// Opaque tags without quotes and weakness.
+    Tags(Vec<String>),
+}
+
+impl IfNoneMatch {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let Some(text) = super::text(headers, &header::IF_NONE_MATCH, "If-None-Match")? else { return Ok(None) };
+        Self::parse(&text).map(Some)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        tags(text).map(Self::Tags).map_err(|detail| Problem::bad_header("If-None-Match", detail))
+    }
+
+    /// The weak comparison of RFC 9110, 8.8.3.2.
+    pub fn matches(&self, etag: &ETag) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| *tag == etag.0),
+        }
+    }
+}
+
+/// An entity tag that we give.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ETag(String);
+
+impl ETag {
+    /// `"v8"`: the write side.
+    pub fn version(version: u64) -> Self {
+        Self(format!("v{version}"))
+    }
+
+    /// `"g3-v8"`: the read side, by projection generation.
+    pub fn generation(generation: u64, version: u64) -> Self {
+        Self(format!("g{generation}-v{version}"))
+    }
+
+    /// `"g3-v8-r41"`: a composed view with a row revision.
+    pub fn revision(generation: u64, version: u64, revision: u64) -> Self {
+        Self(format!("g{generation}-v{version}-r{revision}"))
+    }
+
+    /// With a suffix for a coding or a set of fields; characters that a tag cannot hold are left out.
+    #[must_use]
+    pub fn with_suffix(mut self, suffix: &str) -> Self {
+        self.0.push('-');
+        self.0.extend(suffix.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        self
+    }
+
+    pub fn to_header(&self) -> HeaderValue {
+        // Tag characters by construction, so the fallback is never used.
+        HeaderValue::from_str(&self.to_string()).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    }
+
+    pub fn name() -> HeaderName {
+        header::ETAG
+    }
+}
+
+impl std::fmt::Display for ETag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// The opaque parts of a list of entity tags.
+fn tags(text: &str) -> Result<Vec<String>, String> {
+    const FORM: &str = "a list of entity tags in double quotes, or *";
+    let mut tags = Vec::new();
+    let mut rest = text.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let opaque = rest.strip_prefix("W/").unwrap_or(rest);
+        let quoted = opaque.strip_prefix('"').ok_or_else(|| format!("must be {FORM}"))?;
+        let (tag, after) = quoted.split_once('"').ok_or_else(|| format!("has an unclosed quote; it must be {FORM}"))?;
+        if !tag.bytes().all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte) || byte >= 0x80) {
+            return Err("holds a character that an entity tag cannot hold".to_owned());
+        }
+        if tags.len() == MOST_TAGS {
+            return Err(format!("names more than {MOST_TAGS} tags"));
+        }
+        tags.push(tag.to_owned());
+        let after = after.trim_start_matches([' ', '\t']);
+        if !after.is_empty() && !after.starts_with(',') {
+            return Err(format!("must be {FORM}"));
+        }
+        rest = after.trim_start_matches([' ', '\t', ',']);
+    }
+    if tags.is_empty() { Err(format!("is empty; it must be {FORM}")) } else { Ok(tags) }
+}
+
+/// `[g<number>-]v<number>[-suffix ...]`
+fn version_of(tag: &str) -> Option<u64> {
+    let mut parts = tag.split('-');
+    let mut part = parts.next()?;
+    if let Some(generation) = part.strip_prefix('g') {
+        number(generation)?;
+        part = parts.next()?;
+    }
+    let version = number(part.strip_prefix('v')?)?;
+    parts.all(|suffix| !suffix.is_empty()).then_some(version)
+}
+
+/// Digits only: no sign, no leading zero.
+fn number(text: &str) -> Option<u64> {
+    let canonical = text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    text.parse().ok().filter(|_| canonical)
+}

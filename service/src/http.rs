@@ -1,0 +1,56 @@
+//! Owns the HTTP server and the layers that stand around every route of every process. Must never know a route by its meaning.
+
+mod connection;
+mod observe;
+mod protect;
+mod serve;
+mod settings;
+mod trace;
+
+pub use serve::{bind, check_listen, serve, serve_with};
+pub use settings::HttpSettings;
+pub use trace::TraceContext;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::body::BodyLimit;
+use crate::context::Context;
+use crate::problem::Problem;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{address} is in use by another process: stop it, or set another address")]
+    InUse { address: SocketAddr },
+    #[error("{address} cannot be listened on: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "{address} can be reached from other machines and nothing asks callers who they are: listen on a loopback address, or say --insecure when something in front protects it"
+    )]
+    NotLoopback { address: SocketAddr },
+    #[error("the HTTP server failed: {source}")]
+    Serve { source: std::io::Error },
+}
+
+/// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
+/// error, a bound on requests in flight, a time limit, a body limit. Routes added afterwards are outside.
+pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
+    let observed = Arc::new(observe::Observer { ids: Arc::clone(&ctx.ids) });
+    let protected = Arc::new(protect::Protection::new(settings, Arc::clone(&ctx.ids)));
+    router
+        .fallback(|| async { Problem::no_route() })
+        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
+        .layer(DefaultBodyLimit::max(settings.body_limit_bytes))
+        .layer(axum::Extension(BodyLimit(settings.body_limit_bytes)))
+        .layer(CatchPanicLayer::custom(protect::panicked))
+        .layer(middleware::from_fn_with_state(protected, protect::protect))
+        .layer(middleware::from_fn_with_state(observed, observe::observe))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Owns the way from bytes to a JSON value, strictly: what two readers could understand differently is refused
+//! (duplicate names, invalid UTF-8, lone surrogates), and depth is bounded. And the way back, canonically (RFC 8785).
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::problem::{FieldError, Problem};
+
+/// How deep arrays and objects may nest.
+pub const MAX_DEPTH: usize = 64;
+/// How much of a caller's text an error shows.
+pub(crate) const MAX_ECHO: usize = 100;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    #[error("malformed JSON at line {line}, column {column}: {detail}")]
+    Malformed { line: usize, column: usize, detail: String },
+    #[error("the name at {pointer} occurs twice in its object")]
+    DuplicateName { pointer: String },
+    #[error("the value at {pointer} lies deeper than {MAX_DEPTH} levels")]
+    TooDeep { pointer: String },
+    #[error("the body is not UTF-8 from byte {offset} on")]
+    NotUtf8 { offset: usize },
+}
+
+impl JsonError {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "json.malformed",
+            Self::DuplicateName { .. } => "json.duplicate-name",
+            Self::TooDeep { .. } => "json.too-deep",
+            Self::NotUtf8 { .. } => "json.not-utf8",
+        }
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let detail = error.to_string();
+        let errors = match &error {
+            JsonError::DuplicateName { pointer } | JsonError::TooDeep { pointer } => vec![FieldError::pointer(pointer, detail.clone())],
+            JsonError::Malformed { .. } | JsonError::NotUtf8 { .. } => Vec::new(),
+        };
+        Problem::bad_request(error.code(), detail).with_errors(errors)
+    }
+}
+
+/// Reads one JSON text.
+pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| JsonError::NotUtf8 { offset: error.valid_up_to() })?;
+    let refusal = RefCell::new(None);
+    let path = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict { refusal: &refusal, path: &path }.deserialize(&mut reader);
+    let value = value.and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| refusal.into_inner().unwrap_or_else(|| malformed(&error)))
+}
+
+/// The canonical text: names sorted, numbers in one form (RFC 8785). Integers beyond 2^53 lose digits, as that RFC says:
+/// a schema that means them bounds them.
+pub fn canonical(value: &Value) -> Vec<u8> {
+    // Fails only on a number that is not finite, which a `Value` cannot hold, and on a failing writer, which a `Vec` is not.
+    serde_json_canonicalizer::to_vec(value).unwrap_or_default()
+}
+
+/// `token` as one reference token of a JSON Pointer (RFC 6901), cut when it is long.
+pub(crate) fn pointer_token(token: &str) -> String {
+    shorten(token).replace('~', "~0").replace('/', "~1")
+}
+
+/// At most [`MAX_ECHO`] characters of a caller's text, control characters replaced.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(MAX_ECHO).is_some() {
+        short.pop();
+        short.push('…');
+    }
+    short
+}
+
+fn malformed(error: &serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    let detail = text.split(" at line ").next().unwrap_or_default();
+    JsonError::Malformed { line: error.line(), column: error.column(), detail: shorten(detail) }
+}
+
+enum Step {
+    Name(String),
+    Index(usize),
+}
+
+/// Deserializes a value while it knows where it is.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    refusal: &'a RefCell<Option<JsonError>>,
+    path: &'a RefCell<Vec<Step>>,
+}
+
+impl Strict<'_> {
+    fn pointer(&self) -> String {
+        let steps = self.path.borrow();
+        steps.iter().fold(String::new(), |mut pointer, step| {
+            pointer.push('/');
+            match step {
+                Step::Name(name) => pointer.push_str(&pointer_token(name)),
+                Step::Index(index) => pointer.push_str(&index.to_string()),
+            }
+            pointer
+        })
+    }
+
+    fn refuse<E: de::Error>(&self, error: JsonError) -> E {
+        let text = error.to_string();
+        *self.refusal.borrow_mut() = Some(error);
+        E::custom(text)
+    }
+
+    fn enter<E: de::Error>(&self, step: Step) -> Result<(), E> {
+        self.path.borrow_mut().push(step);
+        if self.path.borrow().len() > MAX_DEPTH {
+            return Err(self.refuse(JsonError::TooDeep { pointer: self.pointer() }));
+        }
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.path.borrow_mut().pop();
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        loop {
+            self.enter(Step::Index(array.len()))?;
+            let item = items.next_element_seed(self)?;
+            self.leave();
+            match item {
+                Some(item) => array.push(item),
+                None => return Ok(Value::Array(array)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            self.enter(Step::Name(name.clone()))?;
+            if object.contains_key(&name) {
+                return Err(self.refuse(JsonError::DuplicateName { pointer: self.pointer() }));
+            }
+            let member = members.next_value_seed(self)?;
+            self.leave();
+            object.insert(name, member);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+#[path = "json/tests.rs"]
+mod tests;
