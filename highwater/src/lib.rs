@@ -2,6 +2,8 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`audit`] | the log's promises, checked by a reader of its own |
 //! | [`postgres`] | a private Postgres server, from the installed binaries |
 
+pub mod audit;
 pub mod postgres;
