@@ -1,9 +1,6 @@
 //! Which partition a key belongs to: murmur2 as the Java client computes it (`org.apache.kafka.common.utils.Utils`).
 
-/// The partition of `key` among `partitions`, the Java client's default for a keyed record.
-///
-/// # Panics
-/// Never: zero partitions count as one.
+/// The partition of `key` among `partitions`, the Java client's default for a keyed record. Zero partitions count as one.
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
@@ -38,20 +35,43 @@ pub fn murmur2(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     /// From Kafka's own `UtilsTest.testMurmur2`.
     #[test]
     fn hashes_as_the_java_client() {
-        let vectors: [(&str, i32); 5] = [
-            ("21", -973_932_308),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        let vectors: [(&[u8], i32); 7] = [
+            (b"21", -973_932_308),
+            (b"foobar", -790_332_482),
+            (b"a-little-bit-long-string", -985_981_536),
+            (b"a-little-bit-longer-string", -1_486_304_829),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (b"abc", 479_470_107),
+            // Bytes that are negative in Java.
+            (b"\xff\x80\x00\xfe\xc3", 329_906_331),
         ];
         for (key, hash) in vectors {
-            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
+            assert_eq!(murmur2(key).cast_signed(), hash, "{key:?}");
         }
+    }
+
+    #[test]
+    fn partitions_as_the_java_client() {
+        let vectors: Vec<Value> = serde_json::from_str(include_str!("../vectors/partitions.json")).unwrap();
+        for vector in &vectors {
+            let key = vector["key"].as_str().unwrap().as_bytes();
+            assert_eq!(Some(i64::from(murmur2(key).cast_signed())), vector["murmur2"].as_i64(), "{vector}");
+            assert_eq!(Some(u64::from(partition_of(key, 8))), vector["of_8"].as_u64(), "{vector}");
+            assert_eq!(Some(u64::from(partition_of(key, 12))), vector["of_12"].as_u64(), "{vector}");
+        }
+        assert!(vectors.iter().any(|v| v["murmur2"].as_i64() < Some(0)), "the sign bit must be masked, not negated");
+    }
+
+    #[test]
+    fn no_partitions_count_as_one() {
+        assert_eq!(partition_of(b"foobar", 0), 0);
+        assert_eq!(partition_of(b"foobar", 1), 0);
     }
 }
