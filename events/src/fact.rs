@@ -19,6 +19,10 @@ fn canonical(digits: &str) -> bool {
 }
 
 pub(crate) fn data<T: DeserializeOwned>(fact: &Fact) -> Result<T, Unreadable> {
+    // serde would also read a struct from an array of its fields.
+    if fact.data.trim_ascii_start().first() != Some(&b'{') {
+        return Err(malformed(fact, "is not an object".to_owned()));
+    }
     serde_json::from_slice(&fact.data).map_err(|error| malformed(fact, error.to_string()))
 }
 
