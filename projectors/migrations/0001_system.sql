@@ -53,6 +53,8 @@ CREATE TABLE snapshots (
     PRIMARY KEY (category, aggregate_id),
     CHECK ((state IS NULL) <> (unreadable IS NULL))
 );
+-- Answers, whenever a partition is taken up, whether some states are of an older form.
+CREATE INDEX snapshots_by_format ON snapshots (category, partition, format);
 
 -- What each command came to, at the checkpoint of projection `snapshots` of its partition.
 CREATE TABLE outcomes (

@@ -1,1 +1,77 @@
+//! Projects the log into tables: the only writer of the database.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`migrations`] | the tables and their versions |
+//! | [`runner`] | drives projections along the log; knows none of them |
+//! | [`rows`] | rows that are the fold of one aggregate's events |
+//! | [`builtin`] | projections that every store has |
+//! | [`projections`] | the store's projections, one file each |
+//! | [`settings`], [`pool`] | what is configured, and the connections |
 
+pub mod builtin;
+pub mod migrations;
+pub mod pool;
+pub mod projections;
+pub mod rows;
+pub mod runner;
+pub mod settings;
+
+use std::sync::Arc;
+
+use axum::Router;
+use eventlog::{Group, Log, Topic, TopicKind};
+use service::{context::Context, health::Required};
+use sqlx::PgPool;
+use tracing::info;
+
+pub use migrations::{migrate, schema_version_check};
+use runner::{PostgresStore, Runner, Share, Topics};
+use settings::{LogSettings, ProjectorSettings};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] service::config::Error),
+    #[error(transparent)]
+    Schema(#[from] migrations::Error),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+}
+
+/// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is for operators of this process.
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+    let settings: ProjectorSettings = ctx.config.section("projector")?;
+    let naming: LogSettings = ctx.config.section("log")?;
+    schema_version_check(&pool).await?;
+    let identity = migrations::database_identity(&pool).await?;
+    let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
+    log.prepare(topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions, kind: TopicKind::Events }).collect())
+        .await?;
+
+    // Two databases never share a group.
+    let group = format!("{}.projectors.{identity}", naming.prefix);
+    let membership = log.join(Group { id: group.clone(), topics: topics.topics(), client: "highwater-projectors".to_owned() })?;
+    let share = Share::new(membership, topics.clone());
+    let runner = Runner::new(PostgresStore::new(pool.clone()), log.clone(), projections::all(), share, settings.limits());
+    let lag = runner::lag::watch(log, topics, runner.progress(), ctx.clock.clone(), settings.lag_interval(), ctx.shutdown.soft.clone());
+    ctx.shutdown.tasks.spawn(lag);
+    let hard = ctx.shutdown.hard.clone();
+    let soft = ctx.shutdown.soft.clone();
+    ctx.shutdown.tasks.spawn(async move {
+        tokio::select! {
+            () = runner.run(soft) => {}
+            () = hard.cancelled() => {}
+        }
+    });
+    ctx.health.register("postgres", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
+    info!(group, "projecting");
+    Ok(Router::new())
+}
+
+async fn reachable(pool: PgPool) -> Result<(), String> {
+    match sqlx::query("SELECT 1").execute(&pool).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,9 @@
+//! Projections that every store has.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`snapshots`] | the state of every aggregate and the outcome of every command, for the owners |
+//! | [`aggregates`] | the rules of all categories behind one face |
+
+pub mod aggregates;
+pub mod snapshots;

@@ -1,0 +1,303 @@
+//! The projection that owners load from: the state of every aggregate and the outcome of every command, exactly the fold at
+//! the checkpoint. It never halts for one aggregate: what it cannot evolve is stored as unreadable. A newer release's events
+//! pause the partition.
+
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
+
+use futures_util::future::BoxFuture;
+use protocol::{
+    domain::Unreadable,
+    entry::{Origin, Verdict},
+    fold::Commit,
+    wire::{Fact, Wire},
+};
+use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::aggregates::Aggregates;
+use crate::runner::{Failure, Item, Place, PostgresStore, Projection, Slice, Start, What};
+
+/// Names the checkpoints that the owners read.
+pub const NAME: &str = "snapshots";
+
+pub struct Snapshots {
+    categories: Vec<&'static str>,
+    aggregates: BTreeMap<&'static str, Box<dyn Aggregates>>,
+}
+
+impl Snapshots {
+    pub fn of(aggregates: Vec<Box<dyn Aggregates>>) -> Self {
+        let aggregates: BTreeMap<_, _> = aggregates.into_iter().map(|rules| (rules.category(), rules)).collect();
+        Self { categories: aggregates.keys().copied().collect(), aggregates }
+    }
+
+    fn rules(&self, category: &str) -> Result<&dyn Aggregates, Failure> {
+        self.aggregates.get(category).map(|rules| &**rules).ok_or_else(|| Failure::Deterministic(format!("no rules for {category}")))
+    }
+
+    async fn write(&self, tx: &mut Transaction<'static, Postgres>, slices: &[Slice<'_>]) -> Result<(), Failure> {
+        let mut outcomes = Outcomes::default();
+        for slice in slices {
+            let rules = self.rules(&slice.place.category)?;
+            let touched = events_by_aggregate(slice);
+            let before = load_states(tx, slice.place, touched.keys().copied().collect()).await?;
+            let states = touched.into_iter().map(|(id, events)| Ok((id, advance(rules, before.get(&id), &events)?)));
+            write_states(tx, slice.place, rules.format(), states.collect::<Result<_, Failure>>()?).await?;
+            for item in slice.items {
+                outcomes.add(slice.place, item)?;
+            }
+        }
+        outcomes.write(tx).await
+    }
+
+    /// States of an older form are not converted: the partition is folded again, from the beginning.
+    async fn take_up_partition(&self, tx: &mut Transaction<'static, Postgres>, place: &Place) -> Result<Start, Failure> {
+        let (partition, format) = (number(place.partition)?, self.rules(&place.category)?.format());
+        let forms = sqlx::query!(
+            "SELECT min(format) AS oldest, max(format) AS newest FROM snapshots WHERE category = $1 AND partition = $2",
+            &*place.category,
+            partition,
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        if forms.newest.is_some_and(|newest| newest > format) {
+            return Err(Failure::Newer(format!("snapshots of {place} were written by a newer release: upgrade readers first")));
+        }
+        if forms.oldest.is_none_or(|oldest| oldest == format) {
+            return Ok(Start::AtCheckpoint);
+        }
+        sqlx::query!("DELETE FROM snapshots WHERE category = $1 AND partition = $2", &*place.category, partition)
+            .execute(&mut **tx)
+            .await?;
+        sqlx::query!("DELETE FROM outcomes WHERE category = $1 AND partition = $2", &*place.category, partition).execute(&mut **tx).await?;
+        Ok(Start::Over)
+    }
+}
+
+impl Projection<PostgresStore> for Snapshots {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn categories(&self) -> &[&'static str] {
+        &self.categories
+    }
+
+    fn apply<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.write(tx, slices))
+    }
+
+    fn take_up<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+        Box::pin(self.take_up_partition(tx, place))
+    }
+}
+
+/// An aggregate as it is stored: frozen, or the reason why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stored {
+    version: i64,
+    state: Result<Vec<u8>, String>,
+}
+
+type Events<'a> = Vec<(i64, &'a Fact)>;
+
+fn events_by_aggregate<'a>(slice: &Slice<'a>) -> BTreeMap<Uuid, Events<'a>> {
+    let mut touched: BTreeMap<Uuid, Events<'a>> = BTreeMap::new();
+    for (_, event) in slice.events() {
+        touched.entry(event.origin.aggregate).or_default().push((i64::try_from(event.version).unwrap_or(i64::MAX), &event.event));
+    }
+    touched
+}
+
+/// The stored form after `events`. What is unreadable stays so: its state is unknown from there on.
+fn advance(rules: &dyn Aggregates, before: Option<&Stored>, events: &Events<'_>) -> Result<Stored, Failure> {
+    let mut has = before.map_or(0, |stored| stored.version);
+    let events: Vec<&(i64, &Fact)> = events.iter().filter(|(version, _)| *version > has).collect();
+    let mut gap = None;
+    for (version, _) in &events {
+        if *version != has + 1 {
+            gap = gap.or(Some(format!("version {version} follows {has}")));
+        }
+        has = *version;
+    }
+    let facts: Vec<&Fact> = events.into_iter().map(|(_, fact)| *fact).collect();
+    let state = match (before.map(|stored| &stored.state), gap) {
+        (Some(Err(unreadable)), _) => Err(unreadable.clone()),
+        (_, Some(gap)) => Err(gap),
+        (Some(Ok(frozen)), None) if facts.is_empty() => Ok(frozen.clone()),
+        (frozen, None) => match rules.fold(frozen.and_then(|state| state.as_deref().ok()), &facts) {
+            Ok(state) => Ok(state),
+            Err(newer @ Unreadable::Newer { .. }) => return Err(newer.into()),
+            Err(malformed @ Unreadable::Malformed { .. }) => Err(malformed.to_string().replace('\0', "\u{fffd}")),
+        },
+    };
+    Ok(Stored { version: has, state })
+}
+
+async fn load_states(tx: &mut Transaction<'static, Postgres>, place: &Place, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Stored>, Failure> {
+    let rows = sqlx::query!(
+        "SELECT aggregate_id, version, state, unreadable FROM snapshots WHERE category = $1 AND aggregate_id = ANY($2)",
+        &*place.category,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let stored = rows.into_iter().map(|row| {
+        let state = row.state.ok_or_else(|| row.unreadable.unwrap_or_default());
+        (row.aggregate_id, Stored { version: row.version, state })
+    });
+    Ok(stored.collect())
+}
+
+async fn write_states(
+    tx: &mut Transaction<'static, Postgres>,
+    place: &Place,
+    format: i16,
+    states: Vec<(Uuid, Stored)>,
+) -> Result<(), Failure> {
+    let (mut ids, mut versions, mut frozen, mut unreadable) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (id, stored) in states {
+        ids.push(id);
+        versions.push(stored.version);
+        unreadable.push(stored.state.as_ref().err().cloned());
+        frozen.push(stored.state.ok());
+    }
+    sqlx::query!(
+        "INSERT INTO snapshots (category, aggregate_id, partition, version, format, state, unreadable)
+         SELECT $1, s.id, $2, s.version, $3, s.state, s.unreadable
+         FROM UNNEST($4::uuid[], $5::bigint[], $6::bytea[], $7::text[]) AS s(id, version, state, unreadable)
+         ON CONFLICT (category, aggregate_id) DO UPDATE
+         SET version = excluded.version, format = excluded.format, state = excluded.state, unreadable = excluded.unreadable",
+        &*place.category,
+        number(place.partition)?,
+        format,
+        &ids,
+        &versions,
+        &frozen as &[Option<Vec<u8>>],
+        &unreadable as &[Option<String>],
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Rows of `outcomes`, each command once: the first record of it is the answer.
+#[derive(Default)]
+struct Outcomes(BTreeMap<Uuid, Outcome>);
+
+struct Outcome {
+    category: String,
+    partition: i32,
+    aggregate: Uuid,
+    fingerprint_key: i32,
+    fingerprint: Vec<u8>,
+    verdict: &'static str,
+    version: i64,
+    next_offset: i64,
+    events: Option<Value>,
+    reason: Option<Value>,
+}
+
+impl Outcomes {
+    fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
+        let made = match &item.what {
+            What::Commit(commit) => accepted(place, commit)?,
+            What::Outcome { offset, body } => {
+                let verdict = match body.verdict {
+                    Verdict::Rejected => "rejected",
+                    Verdict::Unchanged => "unchanged",
+                };
+                let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
+                Some((body.origin.command, Outcome { reason: Some(as_json(&body.reason.0)), ..outcome }))
+            }
+        };
+        if let Some((command, outcome)) = made
+            && let Entry::Vacant(free) = self.0.entry(command)
+        {
+            free.insert(outcome);
+        }
+        Ok(())
+    }
+
+    async fn write(self, tx: &mut Transaction<'static, Postgres>) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let commands: Vec<Uuid> = self.0.keys().copied().collect();
+        let rows: Vec<Outcome> = self.0.into_values().collect();
+        let column = |pick: fn(&Outcome) -> i64| rows.iter().map(pick).collect::<Vec<i64>>();
+        sqlx::query!(
+            "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
+                                   next_offset, events, reason)
+             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bytea[], $7::text[], $8::bigint[],
+                                  $9::bigint[], $10::jsonb[], $11::jsonb[])
+             ON CONFLICT (command_id) DO NOTHING",
+            &commands,
+            &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
+            &rows.iter().map(|row| row.partition).collect::<Vec<i32>>(),
+            &rows.iter().map(|row| row.aggregate).collect::<Vec<Uuid>>(),
+            &rows.iter().map(|row| row.fingerprint_key).collect::<Vec<i32>>(),
+            &rows.iter().map(|row| row.fingerprint.clone()).collect::<Vec<Vec<u8>>>(),
+            &rows.iter().map(|row| row.verdict.to_owned()).collect::<Vec<String>>(),
+            &column(|row| row.version),
+            &column(|row| row.next_offset),
+            &rows.iter().map(|row| row.events.clone()).collect::<Vec<_>>() as &[Option<Value>],
+            &rows.iter().map(|row| row.reason.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn new(place: &Place, origin: &Origin<Wire>, verdict: &'static str, version: u64, next_offset: u64) -> Result<Self, Failure> {
+        let big = |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
+        Ok(Self {
+            category: place.category.to_string(),
+            partition: number(place.partition)?,
+            aggregate: origin.aggregate,
+            fingerprint_key: i32::from(origin.fingerprint.key_number),
+            fingerprint: origin.fingerprint.hmac.to_vec(),
+            verdict,
+            version: big(version)?,
+            next_offset: big(next_offset)?,
+            events: None,
+            reason: None,
+        })
+    }
+}
+
+fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcome)>, Failure> {
+    let Some(last) = commit.events.last() else { return Ok(None) };
+    let events =
+        commit.events.iter().map(|event| json!({"type": without_nul(&event.event.event_type), "version": event.version})).collect();
+    let outcome = Outcome::new(place, &last.origin, "accepted", last.version, commit.end)?;
+    Ok(Some((last.origin.command, Outcome { events: Some(events), ..outcome })))
+}
+
+/// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as text.
+fn as_json(bytes: &[u8]) -> Value {
+    match serde_json::from_slice(bytes) {
+        Ok(value) => clean(value),
+        Err(_) => json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(bytes))}),
+    }
+}
+
+fn clean(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(&text)),
+        Value::Array(items) => items.into_iter().map(clean).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (without_nul(&name), clean(value))).collect(),
+        other => other,
+    }
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn number(partition: u32) -> Result<i32, Failure> {
+    i32::try_from(partition).map_err(|error| Failure::Deterministic(error.to_string()))
+}

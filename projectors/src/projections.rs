@@ -1,0 +1,27 @@
+//! What this store projects: one file a projection. A projection is added by its file, its table and a line here.
+
+mod catalog;
+mod orders;
+
+use std::sync::Arc;
+
+use crate::{
+    builtin::{
+        aggregates::{Aggregates, Category},
+        snapshots::Snapshots,
+    },
+    runner::{PostgresStore, Projection},
+};
+
+/// The categories that projections read.
+pub const CATEGORIES: [&str; 2] = ["order", "product"];
+
+/// The rules of every category, for snapshots.
+pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
+    vec![Box::new(Category { name: "order", domain: domain::Orders }), Box::new(Category { name: "product", domain: domain::Products })]
+}
+
+/// Every projection, the generic ones included.
+pub fn all() -> Vec<Arc<dyn Projection<PostgresStore>>> {
+    vec![Arc::new(Snapshots::of(aggregates())), Arc::new(orders::Orders), Arc::new(catalog::Catalog)]
+}

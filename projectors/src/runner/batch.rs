@@ -1,0 +1,73 @@
+//! What a partition said between two positions, as projections see it: whole commits and outcomes, in their sequence.
+
+use std::sync::Arc;
+
+use protocol::{entry::OutcomeBody, fold::Commit, position::Position, wire::Wire};
+
+/// One partition of one category.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    pub category: Arc<str>,
+    pub partition: u32,
+}
+
+/// One visible thing, and where the fold stands after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub what: What,
+    pub after: Position<Wire>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Commit(Commit<Wire>),
+    /// A recorded rejection or "nothing to do", in the record at `offset`.
+    Outcome {
+        offset: u64,
+        body: OutcomeBody<Wire>,
+    },
+}
+
+/// A run of one partition that a projection applies as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a> {
+    pub place: &'a Place,
+    pub items: &'a [Item],
+}
+
+impl What {
+    /// The offset of the first record.
+    pub fn start(&self) -> u64 {
+        match self {
+            What::Commit(commit) => commit.first,
+            What::Outcome { offset, .. } => *offset,
+        }
+    }
+
+    /// How many events; an outcome counts as one.
+    pub fn weight(&self) -> usize {
+        match self {
+            What::Commit(commit) => commit.events.len(),
+            What::Outcome { .. } => 1,
+        }
+    }
+}
+
+impl<'a> Slice<'a> {
+    /// Every event with the offset after its commit, which names it in messages.
+    pub fn events(&self) -> impl Iterator<Item = (u64, &'a protocol::entry::EventBody<Wire>)> + use<'a> {
+        self.items
+            .iter()
+            .filter_map(|item| match &item.what {
+                What::Commit(commit) => Some(commit),
+                What::Outcome { .. } => None,
+            })
+            .flat_map(|commit| commit.events.iter().map(move |event| (commit.end, event)))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.category, self.partition)
+    }
+}

@@ -1,0 +1,98 @@
+//! How far every projection is, for metrics: records and seconds behind the end of the log. Reads, changes nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use eventlog::Log;
+use metrics::gauge;
+use service::clock::Clock;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{batch::Place, membership::Topics, projection::Key};
+
+/// The offsets that the runner has reached; shared with whoever shows them.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<BTreeMap<Key, u64>>>);
+
+impl Progress {
+    pub fn reached(&self, key: Key, offset: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, offset);
+    }
+
+    /// The partition is somebody else's now, and so is its lag.
+    pub fn forget(&self, place: &Place) {
+        let mut reached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (gone, kept) = std::mem::take(&mut *reached).into_iter().partition(|(key, _)| key.place == *place);
+        *reached = kept;
+        gone.keys().for_each(|key| show(key, 0, 0.0));
+    }
+
+    pub fn snapshot(&self) -> BTreeMap<Key, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Shows the lag every `interval` until `stop`.
+pub async fn watch(
+    log: Arc<dyn Log>,
+    topics: Topics,
+    progress: Progress,
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = show_all(&*log, &topics, &progress, &*clock) => {}
+        }
+    }
+}
+
+async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &dyn Clock) {
+    let reached = progress.snapshot();
+    let places: BTreeSet<&Place> = reached.keys().map(|key| &key.place).collect();
+    for place in places {
+        let Some(partition) = topics.partition(place) else { continue };
+        let end = match log.end(&partition).await {
+            Ok(end) => end,
+            Err(error) => {
+                debug!(%partition, %error, "the end of the log is not known");
+                continue;
+            }
+        };
+        for (key, offset) in reached.iter().filter(|(key, _)| key.place == *place) {
+            let records = end.saturating_sub(*offset);
+            let oldest =
+                if records == 0 { None } else { log.fetch(&partition, *offset, 1).await.ok().and_then(|found| found.into_iter().next()) };
+            let seconds = oldest.map_or(0, |oldest| (clock.now() / 1000 - oldest.appended_at_ms).max(0));
+            show(key, records, Duration::from_millis(seconds.unsigned_abs()).as_secs_f64());
+        }
+    }
+}
+
+fn show(key: &Key, records: u64, seconds: f64) {
+    let labels = labels(key);
+    // A gauge holds integers exactly up to 2^53.
+    gauge!("highwater_projection_lag_events", &labels).set(u32::try_from(records).map_or(f64::from(u32::MAX), f64::from));
+    gauge!("highwater_projection_lag_seconds", &labels).set(seconds);
+}
+
+/// Bounded: categories, partitions and projections are.
+pub fn labels(key: &Key) -> [(&'static str, String); 3] {
+    [
+        ("category", key.place.category.to_string()),
+        ("partition", key.place.partition.to_string()),
+        ("projection", key.projection.to_owned()),
+    ]
+}

@@ -1,0 +1,71 @@
+//! The two traits that the runner drives: a projection, and the store of its rows and checkpoints.
+
+use futures_util::future::BoxFuture;
+use protocol::{position::Position, wire::Wire};
+
+use super::{
+    batch::{Place, Slice},
+    failure::Failure,
+};
+
+/// A view of the log in tables. Its rows are a pure fold of the events: replay from zero gives identical tables.
+///
+/// A projection touches only rows keyed by the aggregate of the event, or sums kept per partition.
+pub trait Projection<S: Store>: Send + Sync + 'static {
+    /// Names its checkpoints: never changes.
+    fn name(&self) -> &'static str;
+
+    /// What it reads.
+    fn categories(&self) -> &[&'static str];
+
+    /// Applies the slices, each of another partition, in the transaction that moves their checkpoints.
+    fn apply<'a>(&'a self, tx: &'a mut S::Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Asked when a partition is taken up, before its checkpoint is read. [`Start::Over`]: the rows of the partition are gone in
+    /// `tx`, and it is read from the beginning.
+    fn take_up<'a>(&'a self, tx: &'a mut S::Tx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+        let (_, _) = (tx, place);
+        Box::pin(async { Ok(Start::AtCheckpoint) })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    AtCheckpoint,
+    Over,
+}
+
+/// Which checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub projection: &'static str,
+    pub place: Place,
+}
+
+/// One checkpoint from a position to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub key: Key,
+    pub from: Position<Wire>,
+    pub to: Position<Wire>,
+}
+
+/// Where rows and checkpoints are kept, and change together.
+pub trait Store: Send + Sync + 'static {
+    type Tx: Send;
+
+    fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>>;
+
+    /// The checkpoints of `keys`, in their sequence; one that is not there yet is made, at the start.
+    fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
+
+    /// Puts one checkpoint back to the start, whatever it says.
+    fn reset<'a>(&'a self, tx: &'a mut Self::Tx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Moves every checkpoint, or fails with [`Failure::Conflict`] if one is not at its `from`. Locks them in the sequence of
+    /// their keys; `moves` is sorted by key.
+    fn advance<'a>(&'a self, tx: &'a mut Self::Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// After an error nobody knows whether it happened; the checkpoints tell.
+    fn commit(&self, tx: Self::Tx) -> BoxFuture<'_, Result<(), Failure>>;
+}

@@ -1,0 +1,120 @@
+//! The beginning of a partition: its checkpoints, the proof that the log is still the same history, and the follower.
+
+use super::*;
+
+enum Trouble {
+    /// Tried again.
+    Passing(String),
+    /// The history is another one, or has a hole: nobody goes on here.
+    Final(String),
+}
+
+impl<S: Store> Runner<S> {
+    pub(super) async fn take_up(&mut self, place: Place) -> Step {
+        match self.begin_following(&place).await {
+            Ok(Some(track)) => {
+                for (projection, at) in track.checkpoints() {
+                    let key = Key { projection, place: place.clone() };
+                    gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
+                    self.progress.reached(key, at.offset);
+                }
+                self.waiting.remove(&place);
+                self.tracks.insert(place, track);
+                Step::TookUp
+            }
+            // Every projection is halted here.
+            Ok(None) => {
+                self.waiting.remove(&place);
+                Step::TookUp
+            }
+            Err(Trouble::Passing(why)) => {
+                let failed = self.waiting.get(&place).map_or(0, |attempts| attempts.failed).saturating_add(1);
+                let wait = self.limits.backoff.after(failed);
+                warn!(category = %place.category, partition = place.partition, error = why, wait_ms = wait.as_millis(), "could not begin, trying again");
+                self.waiting.insert(place, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                Step::Failed
+            }
+            Err(Trouble::Final(why)) => {
+                self.waiting.remove(&place);
+                self.halt_all(&place, &why);
+                Step::Failed
+            }
+        }
+    }
+
+    async fn begin_following(&mut self, place: &Place) -> Result<Option<Track>, Trouble> {
+        let Some(partition) = self.share.partition(place) else {
+            return Err(Trouble::Final(format!("no topic is known for {place}")));
+        };
+        let mut checkpoints = BTreeMap::new();
+        for projection in self.readers_of(place) {
+            let key = Key { projection: projection.name(), place: place.clone() };
+            match checkpoint(&self.store, &*projection, &key).await {
+                Ok(at) => {
+                    checkpoints.insert(key.projection, at);
+                }
+                Err(Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+                Err(failure) => self.halt(key, 0, &failure),
+            }
+        }
+        let Some(lowest) = checkpoints.values().min_by_key(|at| at.offset).cloned() else { return Ok(None) };
+        // Each one belongs to the history of the log, also where the follower begins below it.
+        for at in checkpoints.values().filter(|at| **at != lowest) {
+            follow::check(&*self.log, &partition, at).await.map_err(|error| trouble(&error.into()))?;
+        }
+        let follow = Follow::resume(&*self.log, &partition, lowest).await.map_err(|error| trouble(&error))?;
+        Ok(Some(Track::new(place.clone(), follow, checkpoints)))
+    }
+
+    fn readers_of(&self, place: &Place) -> Vec<Arc<dyn Projection<S>>> {
+        let reads = |projection: &&Arc<dyn Projection<S>>| {
+            projection.categories().contains(&&*place.category)
+                && !self.halted.contains(&Key { projection: projection.name(), place: place.clone() })
+        };
+        self.projections.iter().filter(reads).cloned().collect()
+    }
+
+    /// The follower ended: the log has a problem, or is another log.
+    pub(super) fn lost_the_log(&mut self, place: Place, end: follow::Error) {
+        // What was read and not projected is read again.
+        self.drop_work(&place);
+        match trouble(&end) {
+            Trouble::Passing(why) => {
+                warn!(category = %place.category, partition = place.partition, error = why, "the log stopped, following again");
+                let not_before = Some(Instant::now() + self.limits.backoff.first);
+                self.waiting.insert(place, Attempts { failed: 1, not_before });
+            }
+            Trouble::Final(why) => self.halt_all(&place, &why),
+        }
+    }
+
+    fn halt_all(&mut self, place: &Place, why: &str) {
+        let offsets = self.progress.snapshot();
+        for projection in self.readers_of(place) {
+            let key = Key { projection: projection.name(), place: place.clone() };
+            let offset = offsets.get(&key).copied().unwrap_or(0);
+            self.halt(key, offset, &why);
+        }
+        self.tracks.remove(place);
+    }
+}
+
+fn trouble(error: &follow::Error) -> Trouble {
+    match error {
+        follow::Error::Diverged(_) | follow::Error::Gap { .. } => Trouble::Final(error.to_string()),
+        follow::Error::Log(_) | follow::Error::Closed(_) => Trouble::Passing(error.to_string()),
+    }
+}
+
+async fn checkpoint<S: Store>(store: &S, projection: &dyn Projection<S>, key: &Key) -> Result<Position<Wire>, Failure> {
+    let mut tx = store.begin().await?;
+    let start = projection.take_up(&mut tx, &key.place).await?;
+    let mut at = store.load(&mut tx, std::slice::from_ref(key)).await?;
+    if start == Start::Over {
+        info!(category = %key.place.category, partition = key.place.partition, projection = key.projection, "projected again from the beginning");
+        store.reset(&mut tx, key).await?;
+        at = vec![Position::start()];
+    }
+    store.commit(tx).await?;
+    at.pop().ok_or_else(|| Failure::Transient("the checkpoint was not returned".to_owned()))
+}

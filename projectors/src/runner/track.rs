@@ -1,0 +1,134 @@
+//! A partition being followed for the projections that read it. Collects what arrives; knows nothing of transactions.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eventlog::{Follow, Step, follow};
+use futures_util::FutureExt;
+use metrics::counter;
+use protocol::{fold::Effect, position::Position, wire::Wire};
+use tracing::warn;
+
+use super::{
+    batch::{Item, Place, What},
+    plan::Job,
+    projection::Key,
+};
+
+pub struct Track {
+    place: Place,
+    follow: Follow,
+    /// The checkpoints of the projections that go on, by their names.
+    checkpoints: BTreeMap<&'static str, Position<Wire>>,
+    /// What no job covers yet.
+    heard: Vec<Item>,
+    weight: usize,
+    /// Where the fold stands after `heard`.
+    read_to: Position<Wire>,
+    caught_up: bool,
+    /// The follower's end, until somebody asks for it.
+    ended: Option<follow::Error>,
+}
+
+impl Track {
+    /// `follow` begins at or below every one of `checkpoints`.
+    pub fn new(place: Place, follow: Follow, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
+        let read_to = follow.fold().position().clone();
+        Self { place, follow, checkpoints, heard: Vec::new(), weight: 0, read_to, caught_up: false, ended: None }
+    }
+
+    /// Takes what has arrived, without waiting, until about `room` events are there.
+    pub fn take_arrived(&mut self, room: usize) {
+        while self.weight < room && self.ended.is_none() {
+            let Some(step) = self.follow.next().now_or_never() else { return };
+            self.hear(step);
+        }
+    }
+
+    /// Waits until something has arrived. Dropping the future loses nothing.
+    pub async fn arrival(&mut self) {
+        if self.ended.is_some() {
+            return std::future::pending().await;
+        }
+        let step = self.follow.next().await;
+        self.hear(step);
+    }
+
+    fn hear(&mut self, step: Result<Step, follow::Error>) {
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                self.ended = Some(error);
+                return;
+            }
+        };
+        if let Some(trouble) = step.trouble {
+            warn!(category = %self.place.category, partition = self.place.partition, trouble, "the log's reader has trouble and goes on trying");
+        }
+        let mut voids = 0;
+        for seen in step.effects {
+            let what = match seen.effect {
+                Effect::Commit(commit) => What::Commit(commit),
+                Effect::Outcome(body) => What::Outcome { offset: seen.offset, body },
+                Effect::Void(_) => {
+                    voids += 1;
+                    continue;
+                }
+                Effect::Fence { .. } | Effect::Barrier | Effect::Sealed | Effect::Unknown | Effect::Opened | Effect::Ineffective => {
+                    continue;
+                }
+            };
+            self.weight += what.weight();
+            self.heard.push(Item { what, after: seen.position });
+        }
+        if voids > 0 {
+            let labels = [("category", self.place.category.to_string()), ("partition", self.place.partition.to_string())];
+            counter!("highwater_projection_void_records_total", &labels).increment(voids);
+        }
+        self.read_to = step.position;
+        self.caught_up = step.caught_up;
+    }
+
+    /// Why nothing more will come, once.
+    pub fn take_end(&mut self) -> Option<follow::Error> {
+        self.ended.take()
+    }
+
+    /// Everything that has arrived, as one job for each projection that does not have it yet.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        let items: Arc<[Item]> = std::mem::take(&mut self.heard).into();
+        self.weight = 0;
+        let behind = self.checkpoints.iter().filter(|(_, at)| at.offset < self.read_to.offset);
+        let jobs = behind.map(|(projection, at)| Job {
+            key: Key { projection, place: self.place.clone() },
+            from: at.clone(),
+            to: self.read_to.clone(),
+            items: items.clone(),
+            first: items.partition_point(|item| item.what.start() < at.offset),
+            end: items.len(),
+        });
+        jobs.collect()
+    }
+
+    pub fn moved(&mut self, projection: &'static str, to: Position<Wire>) {
+        if let Some(at) = self.checkpoints.get_mut(projection) {
+            *at = to;
+        }
+    }
+
+    pub fn halt(&mut self, projection: &'static str) {
+        self.checkpoints.remove(projection);
+    }
+
+    pub fn checkpoints(&self) -> impl Iterator<Item = (&'static str, &Position<Wire>)> {
+        self.checkpoints.iter().map(|(projection, at)| (*projection, at))
+    }
+
+    /// The log had no more when it was last read, and every projection has all of it.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up && self.ended.is_none() && self.checkpoints.values().all(|at| at.offset >= self.read_to.offset)
+    }
+
+    pub fn partition(&self) -> &eventlog::Partition {
+        self.follow.partition()
+    }
+}

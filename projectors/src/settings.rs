@@ -1,0 +1,99 @@
+//! The settings that this process reads, with the defaults of production.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+
+use crate::runner::{Backoff, Limits};
+
+/// Section `log`, as far as it is read here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LogSettings {
+    /// Topics are `<prefix>.<category>.events`.
+    pub prefix: String,
+    /// Of every `events` topic; fixed when a topic is created.
+    pub partitions: u32,
+}
+
+/// Section `projector`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectorSettings {
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// Listen beyond loopback, because something in front protects it.
+    pub insecure: bool,
+    /// About so many events in one transaction.
+    pub batch_events: usize,
+    /// The first and the longest wait before a transaction that failed is tried again.
+    pub retry_first_ms: u64,
+    pub retry_longest_ms: u64,
+    /// How often the lag is measured.
+    pub lag_interval_ms: u64,
+    /// How long leaving the consumer group may take.
+    pub leave_within_ms: u64,
+    pub database: DatabaseSettings,
+}
+
+/// `projector.database`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseSettings {
+    pub url: String,
+    pub connections: u32,
+    /// How long a connection may be waited for.
+    pub acquire_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+    pub lock_timeout_ms: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { prefix: "highwater".to_owned(), partitions: 8 }
+    }
+}
+
+impl Default for ProjectorSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
+            insecure: false,
+            batch_events: 5_000,
+            retry_first_ms: 50,
+            retry_longest_ms: 5_000,
+            lag_interval_ms: 5_000,
+            leave_within_ms: 5_000,
+            database: DatabaseSettings::default(),
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: "postgres://localhost/highwater".to_owned(),
+            connections: 4,
+            acquire_timeout_ms: 5_000,
+            statement_timeout_ms: 30_000,
+            lock_timeout_ms: 5_000,
+        }
+    }
+}
+
+impl ProjectorSettings {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            batch_events: self.batch_events.max(1),
+            backoff: Backoff {
+                first: Duration::from_millis(self.retry_first_ms.max(1)),
+                longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),
+            },
+            leave_within: Duration::from_millis(self.leave_within_ms),
+        }
+    }
+
+    pub fn lag_interval(&self) -> Duration {
+        Duration::from_millis(self.lag_interval_ms.max(100))
+    }
+}
