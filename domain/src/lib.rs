@@ -11,6 +11,8 @@ mod frozen;
 pub mod order;
 pub mod product;
 mod rejection;
+#[cfg(test)]
+mod scenario;
 
 pub use order::Orders;
 pub use product::Products;

@@ -12,10 +12,12 @@
 mod cancel;
 mod confirm;
 mod deliver;
+#[cfg(test)]
+mod fixtures;
 mod place;
+mod r#return;
 mod ship;
 mod state;
-mod take_back;
 
 use events::{
     id::ProductId,
@@ -104,7 +106,7 @@ fn decide(order: Option<&Order>, command: &Command, at: Timestamp) -> Result<Dec
         Command::Cancel(command) => cancel::decide(order, command, at)?.map(OrderEvent::Cancelled),
         Command::Ship(command) => ship::decide(order, command, at)?.map(OrderEvent::Shipped),
         Command::Deliver => deliver::decide(order, at)?.map(OrderEvent::Delivered),
-        Command::Return(command) => take_back::decide(order, command, at)?.map(OrderEvent::Returned),
+        Command::Return(command) => r#return::decide(order, command, at)?.map(OrderEvent::Returned),
     };
     Ok(event.map_or(Decision::Nothing, |event| Decision::Change { state: order.after(&event), events: vec![event.encode()] }))
 }

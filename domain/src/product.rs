@@ -10,6 +10,8 @@
 mod create;
 mod describe;
 mod discontinue;
+#[cfg(test)]
+mod fixtures;
 mod set_price;
 mod state;
 

@@ -19,3 +19,40 @@ pub fn decide(order: &Order, command: &Cancel, at: Timestamp) -> Result<Option<C
         Stage::Cancelled => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::*;
+    use crate::scenario::NOW;
+
+    #[test]
+    fn a_placed_order_is_cancelled_and_says_what_was_in_it() {
+        given([placed()]).when(cancel()).then([cancelled_at(Timestamp(NOW))]);
+    }
+
+    #[test]
+    fn a_confirmed_order_is_cancelled_too() {
+        given([placed(), confirmed()]).when(cancel()).then([cancelled_at(Timestamp(NOW))]);
+    }
+
+    #[test]
+    fn cancelling_twice_changes_nothing() {
+        given([placed(), cancelled()]).when(cancel()).then_nothing();
+    }
+
+    #[test]
+    fn a_shipped_order_is_not_cancelled() {
+        given([placed(), confirmed(), shipped()]).when(cancel()).then_rejected("order.already-shipped");
+    }
+
+    #[test]
+    fn a_delivered_order_is_not_cancelled() {
+        given([placed(), confirmed(), shipped(), delivered()]).when(cancel()).then_rejected("order.already-shipped");
+    }
+
+    #[test]
+    fn a_returned_order_is_not_cancelled() {
+        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(cancel()).then_rejected("order.already-shipped");
+    }
+}

@@ -12,3 +12,42 @@ pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Confirmed>, Rejecti
         Stage::Cancelled => Err(Rejection::AlreadyCancelled),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use events::order::OrderEvent;
+
+    use super::super::fixtures::*;
+    use super::*;
+    use crate::scenario::NOW;
+
+    #[test]
+    fn a_placed_order_is_confirmed() {
+        given([placed()]).when(confirm()).then([OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) })]);
+    }
+
+    #[test]
+    fn confirming_twice_changes_nothing() {
+        given([placed(), confirmed()]).when(confirm()).then_nothing();
+    }
+
+    #[test]
+    fn a_shipped_order_is_not_confirmed() {
+        given([placed(), confirmed(), shipped()]).when(confirm()).then_rejected("order.already-shipped");
+    }
+
+    #[test]
+    fn a_delivered_order_is_not_confirmed() {
+        given([placed(), confirmed(), shipped(), delivered()]).when(confirm()).then_rejected("order.already-shipped");
+    }
+
+    #[test]
+    fn a_returned_order_is_not_confirmed() {
+        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(confirm()).then_rejected("order.already-shipped");
+    }
+
+    #[test]
+    fn a_cancelled_order_is_not_confirmed() {
+        given([placed(), cancelled()]).when(confirm()).then_rejected("order.already-cancelled");
+    }
+}

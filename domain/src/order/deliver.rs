@@ -12,3 +12,42 @@ pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Delivered>, Rejecti
         Stage::Cancelled => Err(Rejection::AlreadyCancelled),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use events::order::OrderEvent;
+
+    use super::super::fixtures::*;
+    use super::*;
+    use crate::scenario::NOW;
+
+    #[test]
+    fn a_shipped_order_is_delivered() {
+        given([placed(), confirmed(), shipped()]).when(deliver()).then([OrderEvent::Delivered(Delivered { delivered_at: Timestamp(NOW) })]);
+    }
+
+    #[test]
+    fn delivering_twice_changes_nothing() {
+        given([placed(), confirmed(), shipped(), delivered()]).when(deliver()).then_nothing();
+    }
+
+    #[test]
+    fn a_returned_order_was_delivered() {
+        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(deliver()).then_nothing();
+    }
+
+    #[test]
+    fn a_placed_order_is_shipped_first() {
+        given([placed()]).when(deliver()).then_rejected("order.not-shipped");
+    }
+
+    #[test]
+    fn a_confirmed_order_is_shipped_first() {
+        given([placed(), confirmed()]).when(deliver()).then_rejected("order.not-shipped");
+    }
+
+    #[test]
+    fn a_cancelled_order_is_not_delivered() {
+        given([placed(), cancelled()]).when(deliver()).then_rejected("order.already-cancelled");
+    }
+}

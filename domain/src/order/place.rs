@@ -23,3 +23,49 @@ pub fn decide(command: &Place, at: Timestamp) -> Result<Placed, Rejection> {
         placed_at: command.placed_at.unwrap_or(at),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use events::order::OrderEvent;
+    use serde_json::json;
+
+    use super::super::fixtures::*;
+    use super::*;
+    use crate::scenario::NOW;
+
+    #[test]
+    fn an_order_is_placed_at_the_time_of_the_decision() {
+        given([]).when(place()).then([placed_at(Timestamp(NOW))]);
+    }
+
+    #[test]
+    fn an_import_keeps_its_own_time() {
+        let mut body = place_body();
+        body["placed_at"] = json!("2017-01-01T11:53:26Z");
+        let then = Timestamp::try_from("2017-01-01T11:53:26Z").expect("a time");
+        given([]).when(command("place", body)).then([placed_at(then)]);
+    }
+
+    #[test]
+    fn a_product_is_on_one_line_only() {
+        let mut body = place_body();
+        body["lines"][2]["product_id"] = json!(body["lines"][0]["product_id"].as_str().map(str::to_uppercase));
+        given([]).when(command("place", body)).then_rejected("order.duplicate-line");
+    }
+
+    #[test]
+    fn an_order_is_placed_once_whatever_became_of_it() {
+        let lives: [&[OrderEvent]; 3] = [&[], &[confirmed(), shipped(), delivered(), returned()], &[cancelled()]];
+        for life in lives {
+            let events: Vec<OrderEvent> = [placed()].iter().chain(life).cloned().collect();
+            given_all(&events).when(place()).then_rejected("order.already-exists");
+        }
+    }
+
+    #[test]
+    fn that_the_order_exists_is_said_before_anything_else() {
+        let mut body = place_body();
+        body["lines"][2]["product_id"] = body["lines"][0]["product_id"].clone();
+        given([placed()]).when(command("place", body)).then_rejected("order.already-exists");
+    }
+}
