@@ -1,0 +1,108 @@
+//! Whatever commands come, in whatever sequence and at whatever time: what is decided can be read back, and a state survives its snapshot.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+use domain::{Orders, Products};
+use events::{order, product};
+use proptest::{prelude::*, sample::select};
+use protocol::{
+    domain::{Decision, Durable},
+    time::Micros,
+};
+use serde_json::{Value, json};
+
+/// 2026-11-22T21:34:24Z
+const START: i64 = 1_795_383_264_000_000;
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+fn order_command() -> impl Strategy<Value = order::Command> {
+    let simple = select(vec![
+        ("confirm", json!({})),
+        ("cancel", json!({ "reason": "r" })),
+        ("ship", json!({})),
+        ("ship", json!({ "carrier": "DHL", "tracking": "0034" })),
+        ("deliver", json!({})),
+        ("return", json!({ "reason": "r" })),
+    ]);
+    prop_oneof![
+        1 => lines().prop_map(|lines| ("place", json!({ "customer_id": id(0), "currency": "USD", "lines": lines }))),
+        6 => simple,
+    ]
+    .prop_map(|(name, body)| order::Command::parse(name, 1, &body, Micros(START)).unwrap())
+}
+
+fn lines() -> impl Strategy<Value = Vec<Value>> {
+    let line = (0..9_u8, select(vec!["GROCERY", "DRUG GM", "Käse"]), 1..1_000_000_u32, 0..1_000_000_u32).prop_map(
+        |(product, department, quantity, price)| {
+            json!({ "product_id": id(product), "department": department, "quantity": quantity, "unit_price_minor": price })
+        },
+    );
+    prop::collection::vec(line, 1..6)
+}
+
+fn id(n: u8) -> String {
+    format!("5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a{n:02}")
+}
+
+fn product_command() -> impl Strategy<Value = product::Command> {
+    let text = prop_oneof![Just(json!("A")), Just(json!("B"))];
+    let optional = prop_oneof![text.clone(), Just(json!(null))];
+    let describe = prop::collection::btree_map(select(vec!["brand", "category", "description", "package_size"]), optional, 0..4);
+    let describe = (describe, prop::option::of(text)).prop_map(|(fields, name)| {
+        let mut body = json!(fields);
+        if let Some(name) = name {
+            body["name"] = name;
+        }
+        ("describe", body)
+    });
+    let create = json!({ "name": "A", "department": "D", "unit_price_minor": 1, "currency": "USD", "brand": "B" });
+    let price = (0..3_u8, select(vec!["USD", "USD", "EUR"]));
+    prop_oneof![
+        2 => Just(("create", create)),
+        4 => describe,
+        4 => price.prop_map(|(price, currency)| ("set-price", json!({ "unit_price_minor": price, "currency": currency }))),
+        1 => Just(("discontinue", json!({}))),
+    ]
+    .prop_map(|(name, body)| product::Command::parse(name, 1, &body, Micros(START)).unwrap())
+}
+
+/// Lives through `commands`, each `days` after the one before.
+fn live<D: Durable>(domain: &D, commands: Vec<(D::Command, i64)>) -> Result<(), TestCaseError> {
+    let (mut state, mut at) = (None::<D::State>, Micros(START));
+    for (command, days) in commands {
+        at.0 += days * DAY_MICROS;
+        let decided = domain.decide(state.as_ref(), &command, at);
+        prop_assert_eq!(&decided, &domain.decide(state.as_ref(), &command, at), "deciding is deterministic");
+        let Ok(Decision::Change { events, state: after }) = decided else { continue };
+        prop_assert!(!events.is_empty());
+        let mut read = state;
+        for event in &events {
+            read = Some(domain.evolve(read.as_ref(), event).map_err(|error| TestCaseError::fail(error.to_string()))?);
+        }
+        prop_assert_eq!(read.as_ref(), Some(&after), "the log says what was decided");
+        let thawed = domain.thaw(&domain.freeze(&after));
+        prop_assert_eq!(thawed.as_ref(), Ok(&after), "a snapshot is the state");
+        prop_assert!(!matches!(domain.decide(Some(&after), &command, at), Ok(Decision::Change { .. })), "no command changes twice");
+        state = Some(after);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn orders(commands in prop::collection::vec((order_command(), 0..40_i64), 1..40)) {
+        live(&Orders, commands)?;
+    }
+
+    #[test]
+    fn products(commands in prop::collection::vec((product_command(), 0..40_i64), 1..40)) {
+        live(&Products, commands)?;
+    }
+
+    #[test]
+    fn thawing_any_bytes_never_panics(frozen in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = (Orders.thaw(&frozen), Products.thaw(&frozen));
+    }
+}
