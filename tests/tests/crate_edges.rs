@@ -1,0 +1,160 @@
+//! Which crate may use which: the architecture as a table, enforced on every manifest of the workspace.
+#![expect(clippy::unwrap_used, reason = "a workspace that cannot be read must fail the test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Each crate and the crates of the workspace that it may use. It may also use what those may use.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("protocol", &[]),
+    ("events", &["protocol"]),
+    ("domain", &["events"]),
+    ("eventlog", &["protocol"]),
+    ("service", &[]),
+    ("command-api", &["domain", "eventlog", "service"]),
+    ("projectors", &["events", "domain", "eventlog", "service"]),
+    ("query-api", &["events", "service", "protocol"]),
+    ("highwater", &["command-api", "projectors", "query-api"]),
+    ("highwater-tests", &["highwater"]),
+    ("highwater-benches", &["highwater"]),
+];
+
+/// Crates that do no I/O and read no clock: all that they may be built from.
+const PURE: [(&str, &[&str]); 3] = [
+    ("protocol", &["serde", "thiserror", "uuid"]),
+    ("events", &["serde", "serde_json", "thiserror", "uuid"]),
+    ("domain", &["serde", "serde_json", "thiserror", "uuid"]),
+];
+
+/// Libraries that have one home.
+const AT_HOME: [(&str, &[&str]); 3] = [
+    ("rdkafka", &["eventlog", "highwater-tests", "highwater-benches"]),
+    ("hmac", &["service"]),
+    ("serde_json_canonicalizer", &["service"]),
+];
+
+/// One dependency of one manifest.
+#[derive(Clone, Debug)]
+struct Edge {
+    from: String,
+    to: String,
+    kind: DependencyKind,
+}
+
+#[test]
+fn every_crate_uses_only_what_it_may() {
+    let (members, edges) = workspace();
+    assert_eq!(violations(&members, &edges), Vec::<String>::new());
+}
+
+#[test]
+fn the_workspace_is_really_read() {
+    let (members, edges) = workspace();
+    assert!(members.contains("protocol") && members.contains("highwater"), "{members:?}");
+    for (from, to) in [("events", "protocol"), ("command-api", "domain"), ("eventlog", "rdkafka"), ("service", "hmac")] {
+        assert!(edges.iter().any(|edge| edge.from == from && edge.to == to), "{from} uses {to}, but that was not seen");
+    }
+}
+
+#[test]
+fn planted_violations_are_found() {
+    let (members, edges) = workspace();
+    for (from, to, kind) in [
+        ("protocol", "events", DependencyKind::Normal),
+        ("protocol", "tokio", DependencyKind::Normal),
+        ("protocol", "serde_json", DependencyKind::Build),
+        ("events", "domain", DependencyKind::Normal),
+        ("domain", "eventlog", DependencyKind::Development),
+        ("domain", "chrono", DependencyKind::Normal),
+        ("eventlog", "service", DependencyKind::Normal),
+        ("service", "protocol", DependencyKind::Normal),
+        ("command-api", "query-api", DependencyKind::Normal),
+        ("command-api", "projectors", DependencyKind::Development),
+        ("projectors", "command-api", DependencyKind::Normal),
+        ("query-api", "projectors", DependencyKind::Normal),
+        ("query-api", "eventlog", DependencyKind::Normal),
+        ("query-api", "domain", DependencyKind::Normal),
+        ("projectors", "highwater", DependencyKind::Normal),
+        ("highwater", "rdkafka", DependencyKind::Normal),
+        ("command-api", "rdkafka", DependencyKind::Development),
+        ("command-api", "hmac", DependencyKind::Normal),
+        ("highwater", "serde_json_canonicalizer", DependencyKind::Normal),
+    ] {
+        let mut planted = edges.clone();
+        planted.push(Edge { from: from.into(), to: to.into(), kind });
+        let found = violations(&members, &planted);
+        assert!(found.iter().any(|v| v.starts_with(&format!("{from} must not use {to}"))), "{from} -> {to} was not found: {found:?}");
+    }
+}
+
+#[test]
+fn a_crate_without_a_row_is_found() {
+    let (mut members, edges) = workspace();
+    members.insert("newcomer".into());
+    assert_eq!(violations(&members, &edges), ["newcomer has no row in MAY_USE"]);
+}
+
+#[test]
+fn what_the_table_allows_is_no_violation() {
+    let members: BTreeSet<String> = MAY_USE.iter().map(|(name, _)| (*name).into()).collect();
+    let allowed = [
+        ("command-api", "protocol", DependencyKind::Normal),
+        ("query-api", "protocol", DependencyKind::Normal),
+        ("highwater", "service", DependencyKind::Normal),
+        ("highwater-tests", "rdkafka", DependencyKind::Development),
+        ("protocol", "stateright", DependencyKind::Development),
+    ];
+    let edges: Vec<Edge> = allowed.map(|(from, to, kind)| Edge { from: from.into(), to: to.into(), kind }).to_vec();
+    assert_eq!(violations(&members, &edges), Vec::<String>::new());
+}
+
+fn violations(members: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {
+    let may_use: BTreeMap<&str, BTreeSet<&str>> = MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
+    let (pure, at_home) = (BTreeMap::from(PURE), BTreeMap::from(AT_HOME));
+    let mut found: Vec<String> =
+        members.iter().filter(|name| !may_use.contains_key(name.as_str())).map(|name| format!("{name} has no row in MAY_USE")).collect();
+    for Edge { from, to, kind } in edges {
+        let (from, to) = (from.as_str(), to.as_str());
+        let internal = members.contains(to);
+        if internal && !may_use.get(from).is_some_and(|allowed| allowed.contains(to)) {
+            found.push(format!("{from} must not use {to}: not in its row"));
+        }
+        let built_in = matches!(kind, DependencyKind::Normal | DependencyKind::Build);
+        if !internal && built_in && pure.get(from).is_some_and(|allowed| !allowed.contains(&to)) {
+            found.push(format!("{from} must not use {to}: it is pure"));
+        }
+        if at_home.get(to).is_some_and(|homes| !homes.contains(&from)) {
+            found.push(format!("{from} must not use {to}: that belongs in {}", at_home[to][0]));
+        }
+    }
+    found
+}
+
+/// What `name` may use, and what that may use.
+fn reachable(name: &str) -> BTreeSet<&'static str> {
+    let table = BTreeMap::from(MAY_USE);
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&'static str> = table.get(name).copied().unwrap_or_default().to_vec();
+    while let Some(other) = next.pop() {
+        if reached.insert(other) {
+            next.extend(table.get(other).copied().unwrap_or_default());
+        }
+    }
+    reached
+}
+
+fn workspace() -> (BTreeSet<String>, Vec<Edge>) {
+    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let packages = metadata.workspace_packages();
+    let members = packages.iter().map(|package| package.name.to_string()).collect();
+    let edges = packages.iter().flat_map(|package| {
+        let edge = |dependency: &cargo_metadata::Dependency| Edge {
+            from: package.name.to_string(),
+            to: dependency.name.clone(),
+            kind: dependency.kind,
+        };
+        package.dependencies.iter().map(edge).collect::<Vec<_>>()
+    });
+    (members, edges.collect())
+}
