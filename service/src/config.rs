@@ -18,15 +18,15 @@ pub enum Error {
     Flag { key: String, source: config::ConfigError },
     #[error("the configuration cannot be put together: {source}")]
     Build { source: config::ConfigError },
-    #[error("configuration section `{section}`: {source}")]
-    Section { section: String, source: config::ConfigError },
+    #[error("configuration `{key}`: {source}")]
+    Key { key: String, source: config::ConfigError },
     #[error("unknown configuration section `{section}`, expected one of {}", .allowed.join(", "))]
     UnknownSection { section: String, allowed: Vec<String> },
     #[error("`{key}` = {given} is not a section: settings are written as [section] with keys below it")]
     NotASection { key: String, given: String },
 }
 
-/// The merged settings, not yet typed. Cheap to clone is not needed: it is read at start.
+/// The merged settings, not yet typed. Each owner reads its section once, at start.
 #[derive(Clone, Default)]
 pub struct Config {
     merged: config::Config,
@@ -70,8 +70,8 @@ impl Config {
     pub fn section<T: DeserializeOwned + Default>(&self, owner: &str) -> Result<T, Error> {
         match self.merged.get::<T>(owner) {
             Ok(settings) => Ok(settings),
-            Err(config::ConfigError::NotFound(_)) if self.tables().get(owner).is_none() => Ok(T::default()),
-            Err(source) => Err(Error::Section { section: owner.to_owned(), source }),
+            Err(config::ConfigError::NotFound(_)) if !self.tables().contains_key(owner) => Ok(T::default()),
+            Err(source) => Err(self.culprit::<T>(owner).unwrap_or(Error::Key { key: owner.to_owned(), source })),
         }
     }
 
@@ -96,6 +96,19 @@ impl Config {
             flatten(&key, &value, &mut flat);
         }
         flat
+    }
+
+    /// The library's errors do not name the key: each key of the section is tried alone.
+    fn culprit<T: DeserializeOwned>(&self, section: &str) -> Option<Error> {
+        let table = self.merged.get_table(section).ok()?;
+        let mut keys: Vec<_> = table.into_iter().collect();
+        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
+        keys.into_iter().find_map(|(key, value)| {
+            let alone = Value::new(None, Map::from_iter([(key.clone(), value)]));
+            let source = alone.try_deserialize::<T>().err()?;
+            let missing = source.to_string().starts_with("missing");
+            (!missing).then(|| Error::Key { key: format!("{section}.{key}"), source })
+        })
     }
 
     fn tables(&self) -> BTreeMap<String, Value> {

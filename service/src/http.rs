@@ -38,7 +38,8 @@ pub enum Error {
 }
 
 /// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
-/// error, a bound on requests in flight, a time limit, a body limit. Routes added afterwards are outside.
+/// error, a bound on requests in flight, a time limit, a body limit. Routes added afterwards are outside, so merge
+/// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a 404 problem.
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
     let observed = Arc::new(observe::Observer { ids: Arc::clone(&ctx.ids) });
     let protected = Arc::new(protect::Protection::new(settings, Arc::clone(&ctx.ids)));

@@ -14,11 +14,14 @@ pub use file::Error;
 
 const KEY_BYTES: usize = 32;
 
+type Key = SecretBox<[u8; KEY_BYTES]>;
+type Numbered = (u16, Key);
+
 /// Numbered keys. The lowest number is the oldest: the namespace of all ids comes from it, so it must never be removed.
 /// The highest is the current one, by which new fingerprints are made.
 pub struct DeploymentKeys {
     /// By number, rising; never empty.
-    keys: Vec<(u16, SecretBox<[u8; KEY_BYTES]>)>,
+    keys: Vec<Numbered>,
     namespace: Uuid,
 }
 
@@ -48,7 +51,7 @@ impl DeploymentKeys {
         Self::new(file::parse(text)?)
     }
 
-    fn new(mut keys: Vec<(u16, SecretBox<[u8; KEY_BYTES]>)>) -> Result<Self, Error> {
+    fn new(mut keys: Vec<Numbered>) -> Result<Self, Error> {
         keys.sort_by_key(|(number, _)| *number);
         let (_, oldest) = keys.first().ok_or(Error::Empty)?;
         let mut bytes = [0; 16];
@@ -109,11 +112,11 @@ fn joined<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     bytes
 }
 
-fn mac(key: &SecretBox<[u8; KEY_BYTES]>, parts: &[&str]) -> [u8; 32] {
+fn mac(key: &Key, parts: &[&str]) -> [u8; 32] {
     mac_bytes(key, &joined(parts.iter().map(|part| part.as_bytes())))
 }
 
-fn mac_bytes(key: &SecretBox<[u8; KEY_BYTES]>, message: &[u8]) -> [u8; 32] {
+fn mac_bytes(key: &Key, message: &[u8]) -> [u8; 32] {
     // The block of SHA-256: a shorter key is padded with zeros (RFC 2104), which is what HMAC does itself.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block[..KEY_BYTES].copy_from_slice(key.expose_secret());

@@ -78,7 +78,7 @@ impl IfNoneMatch {
     pub fn matches(&self, etag: &ETag) -> bool {
         match self {
             Self::Any => true,
-            Self::Tags(tags) => tags.iter().any(|tag| *tag == etag.0),
+            Self::Tags(tags) => tags.contains(&etag.0),
         }
     }
 }

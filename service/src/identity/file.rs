@@ -8,7 +8,7 @@ use std::path::Path;
 use secrecy::SecretBox;
 use sha2::{Digest, Sha256};
 
-use super::KEY_BYTES;
+use super::{KEY_BYTES, Numbered};
 use crate::clock::{Ids, SystemIds};
 
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -33,7 +33,7 @@ pub enum Error {
     Empty,
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<(u16, SecretBox<[u8; KEY_BYTES]>)>, Error> {
+pub(super) fn read(path: &Path) -> Result<Vec<Numbered>, Error> {
     let shown = || path.display().to_string();
     let metadata = fs::metadata(path).map_err(|source| Error::Read { path: shown(), source })?;
     let mode = metadata.mode() & 0o7777;
@@ -79,8 +79,8 @@ fn fresh() -> [u8; KEY_BYTES] {
     hash.finalize().into()
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<(u16, SecretBox<[u8; KEY_BYTES]>)>, Error> {
-    let mut keys: Vec<(u16, SecretBox<[u8; KEY_BYTES]>)> = Vec::new();
+pub(super) fn parse(text: &str) -> Result<Vec<Numbered>, Error> {
+    let mut keys: Vec<Numbered> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
