@@ -1,19 +1,33 @@
-//! Whatever commands come, in whatever sequence and at whatever time: what is decided can be read back, and a state survives its snapshot.
+//! Whatever commands come, in whatever sequence and at whatever time: what is decided keeps its schema
+//! and can be read back, and a state survives its snapshot.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use domain::{Orders, Products};
-use events::{order, product};
+use events::{order, product, schemas};
+use jsonschema::Validator;
 use proptest::{prelude::*, sample::select};
 use protocol::{
     domain::{Decision, Durable},
     time::Micros,
+    wire::Fact,
 };
 use serde_json::{Value, json};
 
 /// 2026-11-22T21:34:24Z
 const START: i64 = 1_795_383_264_000_000;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+static SCHEMAS: LazyLock<HashMap<&str, Validator>> = LazyLock::new(|| {
+    let validator = |schema: &schemas::Schema| jsonschema::validator_for(&serde_json::from_str(schema.text).unwrap()).unwrap();
+    schemas::events().map(|schema| (schema.stem, validator(schema))).collect()
+});
+
+fn keeps_its_schema(event: &Fact) -> bool {
+    serde_json::from_slice(&event.data).is_ok_and(|data| SCHEMAS[event.schema.as_ref()].is_valid(&data))
+}
 
 fn order_command() -> impl Strategy<Value = order::Command> {
     let simple = select(vec![
@@ -77,6 +91,7 @@ fn live<D: Durable>(domain: &D, commands: Vec<(D::Command, i64)>) -> Result<(), 
         prop_assert!(!events.is_empty());
         let mut read = state;
         for event in &events {
+            prop_assert!(keeps_its_schema(event), "{event:?}");
             read = Some(domain.evolve(read.as_ref(), event).map_err(|error| TestCaseError::fail(error.to_string()))?);
         }
         prop_assert_eq!(read.as_ref(), Some(&after), "the log says what was decided");

@@ -29,7 +29,9 @@ fn contract(schema: &'static schemas::Schema) -> Contract {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas/samples/commands").join(schema.stem);
     let read = |entry: std::io::Result<fs::DirEntry>| serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
     let samples = fs::read_dir(folder).unwrap().map(read).collect();
-    Contract { stem: schema.stem, validator: jsonschema::validator_for(&text).unwrap(), schema: text, samples }
+    // Formats are asserted, as the server does.
+    let validator = jsonschema::options().should_validate_formats(true).build(&text).unwrap();
+    Contract { stem: schema.stem, validator, schema: text, samples }
 }
 
 fn parse(stem: &str, body: &Value) -> Result<String, Vec<Invalid>> {
@@ -178,7 +180,19 @@ fn unknown_commands_and_versions_are_refused() {
 /// Values on both sides of every bound.
 fn value() -> impl Strategy<Value = Value> {
     let number = prop::sample::select(vec!["0", "1", "-1", "1.0", "2e3", "0.5", "-0.0", "1e300", "9007199254740991", "9007199254740992"]);
-    let text = prop::sample::select(vec!["", "A", "USD", "usd", "a\0b", "é", "2026-11-22T21:34:24Z", "2026-11-22T21:34:24+01:00"]);
+    let text = prop::sample::select(vec![
+        "",
+        "A",
+        "USD",
+        "usd",
+        "a\0b",
+        "é",
+        "2026-11-22T21:34:24Z",
+        "2026-11-22T21:34:24+01:00",
+        "2016-12-31T23:59:60Z",
+        "0000-02-29T00:00:00.123456789+00:00",
+        "2026-02-29T00:00:00Z",
+    ]);
     let id = prop::sample::select(vec!["5C1A6F0E-4b7e-5a55-9d3f-0f6f6a1f2a01", "5c1a6f0e4b7e5a559d3f0f6f6a1f2a01", "{5c1a6f0e}"]);
     let long = prop::sample::select(vec![100_usize, 101, 200, 201, 500, 501, 4000, 4001]).prop_map(|n| json!("ü".repeat(n)));
     prop_oneof![
