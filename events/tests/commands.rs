@@ -154,6 +154,14 @@ fn findings_are_collected_and_point_into_the_body() {
 }
 
 #[test]
+fn a_finding_is_short_however_long_the_value_is() {
+    let mut body = place();
+    body["lines"][0]["quantity"] = json!("ü".repeat(10_000));
+    let found = parse("order.place.v1", &body).expect_err("it was accepted");
+    assert!(found[0].detail.chars().count() <= 200);
+}
+
+#[test]
 fn more_than_500_lines_are_refused() {
     let mut body = place();
     let line = body["lines"][0].clone();
