@@ -99,6 +99,10 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 
     fn decide(&mut self, command: V::Command, effects: &mut Vec<Effect<V>>) -> Attempt {
         let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
+        if pending.outcome.is_some() {
+            // It is in flight.
+            return Attempt::Decided;
+        }
         let submission = &pending.submission;
         if let Some(recorded) = self.memory.outcome(command) {
             let answer = replay(recorded, submission);
@@ -302,10 +306,11 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         for id in load.aggregates {
             self.memory.found(&domain, id, found.remove(&id), checkpoint);
         }
+        // Answered here and now: once evicted again, an outcome would not be missed before it is done twice.
         for (command, recorded) in outcomes.into_iter().filter(|(command, _)| load.commands.contains(command)) {
-            if self.memory.outcome(command).is_none() {
-                self.memory.remember(command, checkpoint, recorded);
-            }
+            let Some(answer) = self.pending.get(&command).map(|pending| replay(&recorded, &pending.submission)) else { continue };
+            self.memory.remember(command, checkpoint, recorded);
+            self.answer(command, answer, effects);
         }
         for command in load.commands {
             if let Some(pending) = self.pending.get_mut(&command) {
