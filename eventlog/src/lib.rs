@@ -3,7 +3,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`log`] | the [`Log`] trait: append, read, end, purge, group membership |
-//! | `kafka` | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
+//! | [`kafka`] | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
 //! | [`local`] | `LocalLog`: an embedded store for one machine, fsynced in group commits |
 //! | `faulty` | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
@@ -11,12 +11,14 @@
 //! | [`replay`] | every visible event of a category, once, from any position |
 
 pub mod follow;
+pub mod kafka;
 pub mod local;
 pub mod log;
 pub mod raw;
 pub mod replay;
 
 pub use follow::{Divergence, Follow, Seen, Step};
+pub use kafka::KafkaLog;
 pub use local::{LocalLog, LocalReader};
 pub use log::{
     Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,

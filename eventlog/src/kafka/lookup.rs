@@ -1,0 +1,187 @@
+//! Look-ups: ends of partitions, some records from an offset. Blocking calls with a deadline, each on a consumer of its own kind, so
+//! that they never disturb who follows. Never used for following.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use protocol::record::Stored;
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    topic_partition_list::Offset,
+};
+use tokio::time::Instant;
+
+use super::{Settings, context::Context, message, unreachable};
+use crate::{
+    log::{Error, Partition},
+    raw::RawTopic,
+};
+
+pub struct Lookups {
+    consumers: Vec<Mutex<Option<BaseConsumer<Context>>>>,
+    next: AtomicUsize,
+    settings: Settings,
+}
+
+/// The offsets that a partition has.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    pub low: u64,
+    pub high: u64,
+}
+
+impl Lookups {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let create = |_| {
+            let consumer = settings.reader().create_with_context(Context { role: "lookup" });
+            Ok(Mutex::new(Some(consumer.map_err(|error| Error::Refused(error.to_string()))?)))
+        };
+        let consumers = (0..settings.lookups).map(create).collect::<Result<_, Error>>()?;
+        Ok(Self { consumers, next: AtomicUsize::new(0), settings: settings.clone() })
+    }
+
+    pub fn range(&self, of: &Partition) -> Result<Range, Error> {
+        self.with(|consumer| range(consumer, of, self.settings.request_timeout))
+    }
+
+    pub fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
+        self.with(|consumer| {
+            let range = range(consumer, of, self.settings.request_timeout)?;
+            range.check(of, offset)?;
+            if offset == range.high || limit == 0 {
+                return Ok(Vec::new());
+            }
+            consumer.assign(&at(of, offset)?).map_err(|error| of.error(error))?;
+            let records = self.collect(consumer, of, offset, range.high, limit);
+            let unassigned = consumer.unassign().map_err(|error| of.error(error));
+            records.and_then(|records| unassigned.map(|()| records))
+        })
+    }
+
+    /// All topics but Kafka's own.
+    pub fn topics(&self) -> Result<Vec<RawTopic>, Error> {
+        self.with(|consumer| {
+            let metadata = consumer.fetch_metadata(None, self.settings.request_timeout).map_err(unreachable)?;
+            let named = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
+            let mut topics: Vec<_> = named
+                .map(|topic| RawTopic {
+                    name: topic.name().to_owned(),
+                    partitions: u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX),
+                })
+                .collect();
+            topics.sort();
+            Ok(topics)
+        })
+    }
+
+    /// Whether brokers answer.
+    pub fn ping(&self, within: Duration) -> Result<(), Error> {
+        self.with(|consumer| match consumer.client().fetch_cluster_id(within) {
+            Some(_) => consumer.fetch_metadata(None, within).map(drop).map_err(unreachable),
+            None => Err(Error::Unreachable(format!("no broker of {} answers", self.settings.bootstrap))),
+        })
+    }
+
+    /// Closes the consumers, which may take long. Blocks.
+    pub fn close(&self) {
+        for consumer in &self.consumers {
+            drop(consumer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
+    fn collect(&self, consumer: &BaseConsumer<Context>, of: &Partition, from: u64, high: u64, limit: usize) -> Result<Vec<Stored>, Error> {
+        let deadline = Instant::now() + self.settings.request_timeout;
+        let (mut records, mut bytes, mut next): (Vec<Stored>, usize, u64) = (Vec::new(), 0, from);
+        while records.len() < limit && bytes < self.settings.fetch_bytes && next < high {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match consumer.poll(left.min(Duration::from_millis(100))) {
+                Some(Ok(message)) if message_is_of(&message, of) => {
+                    let stored = message::stored(&message);
+                    if stored.offset < next {
+                        continue;
+                    }
+                    next = stored.offset + 1;
+                    bytes += stored.record.size_bytes();
+                    records.push(stored);
+                }
+                // Offsets may end on something that no reader sees.
+                Some(Err(KafkaError::PartitionEOF(_))) if !records.is_empty() => break,
+                Some(Err(error @ (KafkaError::MessageConsumptionFatal(_) | KafkaError::Global(_)))) => return Err(of.error(error)),
+                // Trouble with a broker: librdkafka goes on trying, and so does this, until the deadline.
+                Some(_) | None => {}
+            }
+        }
+        if records.is_empty() {
+            return Err(Error::Unreachable(format!("{of}: offset {from} could not be read within {:?}", self.settings.request_timeout)));
+        }
+        Ok(records)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&BaseConsumer<Context>) -> Result<T, Error>) -> Result<T, Error> {
+        let consumer = self.free();
+        work(consumer.as_ref().ok_or_else(|| Error::Unreachable("the log was closed".to_owned()))?)
+    }
+
+    /// A consumer that nobody uses, else the next in turn.
+    fn free(&self) -> MutexGuard<'_, Option<BaseConsumer<Context>>> {
+        for consumer in &self.consumers {
+            match consumer.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.consumers.len();
+        self.consumers[turn].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lookups {
+    fn drop(&mut self) {
+        let consumers = std::mem::take(&mut self.consumers);
+        // Dropping a consumer can hang.
+        std::thread::spawn(move || drop(consumers));
+    }
+}
+
+impl Range {
+    pub fn check(self, of: &Partition, offset: u64) -> Result<(), Error> {
+        let Range { low, high } = self;
+        if (low..=high).contains(&offset) {
+            return Ok(());
+        }
+        Err(of.error(format!("offset {offset} is outside the log, which begins at {low} and ends at {high}")))
+    }
+}
+
+pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration) -> Result<Range, Error> {
+    let index = i32::try_from(of.index).unwrap_or(i32::MAX);
+    let (low, high) = consumer.fetch_watermarks(&of.topic, index, within).map_err(|error| of.error(error))?;
+    match (u64::try_from(low), u64::try_from(high)) {
+        (Ok(low), Ok(high)) => Ok(Range { low, high }),
+        _ => Err(of.error("its ends are not known yet")),
+    }
+}
+
+/// One partition and where to begin.
+pub fn at(of: &Partition, offset: u64) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::new();
+    let (index, offset) = (i32::try_from(of.index).unwrap_or(i32::MAX), i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(&of.topic, index, Offset::Offset(offset)).map_err(|error| of.error(error))?;
+    Ok(list)
+}
+
+fn message_is_of(message: &rdkafka::message::BorrowedMessage<'_>, of: &Partition) -> bool {
+    use rdkafka::message::Message;
+    message.topic() == &*of.topic && u32::try_from(message.partition()) == Ok(of.index)
+}

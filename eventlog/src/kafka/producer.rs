@@ -1,0 +1,174 @@
+//! Idempotent producers that push delivery reports to whoever appended. A producer is made anew only after a fatal error; then the
+//! generation in its reports is one higher. Decides nothing about what a report means.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use protocol::record::Record;
+use rdkafka::{
+    ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, Message, OwnedHeaders},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
+};
+
+use super::{Settings, context::client_error, unreachable};
+use crate::log::{Appended, Error, Partition, Reply, Report, ReportError};
+
+/// The producers of one process.
+pub struct Producers {
+    settings: Settings,
+    slots: Vec<RwLock<Option<Arc<Instance>>>>,
+}
+
+struct Instance {
+    generation: u64,
+    producer: ThreadedProducer<Reports>,
+}
+
+struct Reports {
+    generation: u64,
+}
+
+impl Producers {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let slots = (0..settings.producers).map(|_| Ok(RwLock::new(Some(Arc::new(Instance::new(settings, 0)?)))));
+        Ok(Self { settings: settings.clone(), slots: slots.collect::<Result<_, Error>>()? })
+    }
+
+    pub fn slot_of(&self, partition: &Partition) -> usize {
+        partition.index as usize % self.slots.len()
+    }
+
+    pub fn append(&self, to: &Partition, record: &Record, reply: Reply) -> Result<(), Error> {
+        let slot = self.slot_of(to);
+        let instance = self.instance(slot)?;
+        let Err((error, reply)) = instance.send(to, record, reply) else { return Ok(()) };
+        if instance.producer.client().fatal_error().is_none() {
+            return Err(refused(to, &error));
+        }
+        self.replace(slot, &instance)?;
+        self.instance(slot)?.send(to, record, reply).map_err(|(error, _)| refused(to, &error))
+    }
+
+    /// Without waiting: the reports come by the usual way.
+    pub fn purge(&self, partition: &Partition) {
+        if let Ok(instance) = self.instance(self.slot_of(partition)) {
+            instance.producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        }
+    }
+
+    /// Connects every producer to the brokers of `topic`, so that a take-over does not have to. Blocks.
+    pub fn warm(&self, topic: &str, within: Duration) -> Result<(), Error> {
+        for slot in 0..self.slots.len() {
+            let instance = self.instance(slot)?;
+            instance.producer.client().fetch_metadata(Some(topic), within).map_err(unreachable)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued and closes. Blocks, off the runtime.
+    pub fn close(&self, within: Duration) {
+        let closing: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take()).collect();
+        for instance in &closing {
+            if let Err(error) = instance.producer.flush(within) {
+                tracing::warn!(%error, records = instance.producer.in_flight_count(), "records were not acknowledged before closing");
+            }
+        }
+    }
+
+    fn instance(&self, slot: usize) -> Result<Arc<Instance>, Error> {
+        let instance = self.slots[slot].read().unwrap_or_else(PoisonError::into_inner).clone();
+        instance.ok_or_else(|| Error::Refused("the log was closed".to_owned()))
+    }
+
+    /// Puts a new producer in the place of `dead`, unless somebody else did.
+    fn replace(&self, slot: usize, dead: &Arc<Instance>) -> Result<(), Error> {
+        let mut place = self.slots[slot].write().unwrap_or_else(PoisonError::into_inner);
+        if place.as_ref().is_some_and(|instance| instance.generation == dead.generation) {
+            let generation = dead.generation + 1;
+            tracing::error!(fatal = ?dead.producer.client().fatal_error(), generation, "a producer had a fatal error and is replaced");
+            metrics::counter!("kafka_producers_replaced_total").increment(1);
+            let replaced = place.replace(Arc::new(Instance::new(&self.settings, generation)?));
+            // Dropping purges, reports and waits: not here.
+            std::thread::spawn(move || drop(replaced));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Producers {
+    fn drop(&mut self) {
+        let left: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take()).collect();
+        if !left.is_empty() {
+            std::thread::spawn(move || drop(left));
+        }
+    }
+}
+
+impl Instance {
+    fn new(settings: &Settings, generation: u64) -> Result<Self, Error> {
+        let producer = settings.producer().create_with_context(Reports { generation });
+        Ok(Self { generation, producer: producer.map_err(|error| Error::Refused(error.to_string()))? })
+    }
+
+    fn send(&self, to: &Partition, record: &Record, reply: Reply) -> Result<(), (KafkaError, Reply)> {
+        let partition = i32::try_from(to.index).unwrap_or(i32::MAX);
+        let mut message = BaseRecord::<[u8], [u8], Box<Reply>>::with_opaque_to(&to.topic, Box::new(reply)).partition(partition);
+        if let Some(key) = &record.key {
+            message = message.key(key);
+        }
+        if let Some(value) = &record.value {
+            message = message.payload(value);
+        }
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            message = message.headers(
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, header| headers.insert(Header { key: &header.name, value: Some(header.value.as_slice()) })),
+            );
+        }
+        self.producer.send(message).map_err(|(error, message)| (error, *message.delivery_opaque))
+    }
+}
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        client_error("producer", &error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Reply>;
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, reply: Box<Reply>) {
+        let result = match delivered {
+            // -1: a duplicate sequence; -1001: a later batch's success confirmed this one, whose answer was lost.
+            Ok(message) => Ok(u64::try_from(message.offset()).map_or(Appended::Somewhere, Appended::At)),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
+                Err(ReportError::Purged)
+            }
+            Err((error, _)) => Err(ReportError::Failed(error.to_string())),
+        };
+        let outcome = match &result {
+            Ok(Appended::At(_)) => "at",
+            Ok(Appended::Somewhere) => "somewhere",
+            Err(ReportError::Purged) => "purged",
+            Err(ReportError::Failed(_)) => "failed",
+        };
+        metrics::counter!("kafka_delivery_reports_total", "outcome" => outcome).increment(1);
+        // Whoever dropped the receiver does not want to know.
+        let _ = reply.to.send(Report { ticket: reply.ticket, generation: self.generation, result });
+    }
+}
+
+fn refused(to: &Partition, error: &KafkaError) -> Error {
+    match error {
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => Error::Refused(format!("{to}: the producer's queue is full")),
+        error => to.error(error),
+    }
+}

@@ -1,0 +1,106 @@
+//! The suite on `KafkaLog`, against a real Kafka: `HIGHWATER_TEST_KAFKA` names its bootstrap servers; without it, one broker is
+//! started through `bin/kafka` and ends with this process.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{ChildStdin, Command, Stdio},
+    sync::{Arc, LazyLock},
+};
+
+use eventlog::{Error, KafkaLog, Log, Topic, TopicKind, kafka::Settings};
+
+use crate::fixture::{Fixture, Folder, soon, unique};
+
+/// Bootstrap servers; and the pipe whose end is the end of the broker.
+static KAFKA: LazyLock<(String, Option<ChildStdin>)> = LazyLock::new(|| match std::env::var("HIGHWATER_TEST_KAFKA") {
+    Ok(bootstrap) => (bootstrap, None),
+    Err(_) => start_broker(),
+});
+
+/// The shell outlives this process, however that ends: then its standard input does, and it takes the broker and the folder away.
+const KEEPER: &str = r#"
+trap '' INT TERM
+if "$0" start "$1" 1; then cat >/dev/null; fi
+"$0" kill "$1" 1
+rm -rf "$1"
+"#;
+
+fn start_broker() -> (String, Option<ChildStdin>) {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka");
+    let folder = Folder::new();
+    let mut keeper = Command::new("bash")
+        .args(["-c", KEEPER])
+        .arg(bin)
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("bash");
+    std::mem::forget(folder);
+    let mut bootstrap = String::new();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
+    assert!(bootstrap.contains(':'), "bin/kafka did not start a broker; see its output above");
+    (bootstrap.trim().to_owned(), keeper.stdin.take())
+}
+
+fn settings() -> Settings {
+    Settings { development: true, ..Settings::new(&KAFKA.0) }
+}
+
+async fn log(settings: Settings) -> Arc<dyn Log> {
+    let log = tokio::task::spawn_blocking(move || KafkaLog::new(settings)).await.unwrap();
+    Arc::new(log.unwrap())
+}
+
+async fn one_producer() -> Fixture {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    Fixture::new(log(settings).await, ()).await
+}
+
+crate::contract!(one_producer());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_share_producers_by_their_number() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let fixture = Fixture::new(log(Settings { producers: 2, ..settings }).await, ()).await;
+    let slots: Vec<usize> = (0..3).map(|p| fixture.log.producer_of(&fixture.partition(p))).collect();
+    assert_eq!(slots, [0, 1, 0]);
+    crate::suite::every_append_is_reported_once_and_in_sequence(&fixture).await;
+}
+
+#[tokio::test]
+async fn a_single_broker_is_refused_outside_development() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let topic = Topic { name: unique("promise").into(), partitions: 2, kind: TopicKind::Events };
+    // Made by development, with one replica; or not to be made at all.
+    for prepared in [false, true] {
+        if prepared {
+            soon(log(settings.clone()).await.prepare(vec![topic.clone()])).await.unwrap();
+        }
+        let strict = log(Settings { development: false, ..settings.clone() }).await;
+        let refused = soon(strict.prepare(vec![topic.clone()])).await.unwrap_err();
+        let message = refused.to_string();
+        assert!(matches!(refused, Error::Promise(_)), "{message}");
+        assert!(message.contains(&*topic.name) && message.contains("replication factor is"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_below_the_brokers_minimum_is_a_start_up_error() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let log = log(Settings { session_timeout: std::time::Duration::from_secs(3), ..settings }).await;
+    let refused = soon(log.prepare(Vec::new())).await.unwrap_err().to_string();
+    assert!(refused.contains("group.min.session.timeout.ms") && refused.contains("3000"), "{refused}");
+}
+
+#[tokio::test]
+async fn no_broker_is_a_clear_error() {
+    let nobody = Settings { request_timeout: std::time::Duration::from_secs(1), ..Settings::new("127.0.0.1:1") };
+    let log = log(nobody).await;
+    for error in [soon(log.prepare(Vec::new())).await.unwrap_err(), soon(log.health()).await.unwrap_err()] {
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    }
+}
