@@ -1,1 +1,79 @@
+//! Answers queries from the tables that the projectors write. Reads, and nothing else: its database role can do no more.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`views`] | the store's views: one file each, route, statement and shape |
+//! | [`resource`] | one resource: conditional, at a position, cacheable |
+//! | [`positions`] | waiting for a position, without asking the database for every caller |
+//! | [`database`] | connections in a role that can only read, and the check of the tables' version |
+//! | [`settings`] | what is configured |
 
+pub mod database;
+pub mod positions;
+pub mod resource;
+pub mod settings;
+pub mod views;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use service::{clock::Ids, context::Context, health::Required, problem::Problem, resilience};
+use sqlx::PgPool;
+use tracing::error;
+
+use positions::Positions;
+use settings::{LogSettings, QuerySettings};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] service::config::Error),
+    #[error(transparent)]
+    Database(#[from] database::Error),
+}
+
+/// What every handler has.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    pool: PgPool,
+    positions: Positions,
+    settings: QuerySettings,
+    /// How many partitions each category has.
+    partitions: u32,
+    ids: Arc<dyn Ids>,
+}
+
+/// Checks the tables and begins to watch the positions; the router has the routes of all views, without the layers around them.
+pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
+    let settings: QuerySettings = ctx.config.section("query")?;
+    let naming: LogSettings = ctx.config.section("log")?;
+    database::check_tables(&pool).await?;
+    let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
+    let checked = pool.clone();
+    let check = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {
+        let pool = checked.clone();
+        Box::pin(async move { database::reachable(&pool).await })
+    };
+    ctx.health.register("postgres", Required::Ready, Arc::new(check));
+    let app = App(Arc::new(Parts { pool, positions, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
+    Ok(views::routes().with_state(app))
+}
+
+impl App {
+    fn retry_after(&self) -> Duration {
+        resilience::retry_after(Duration::from_millis(self.0.settings.retry_after_ms), &*self.0.ids)
+    }
+
+    /// The database is away or busy: 503. Anything else is ours: 500.
+    fn database_problem(&self, cause: &sqlx::Error) -> Problem {
+        if database::is_transient(cause) {
+            tracing::warn!(error = %cause, "the database did not answer");
+            let detail = "the database cannot be reached now; try again after the given time";
+            return Problem::unavailable("database.unavailable", detail, self.retry_after());
+        }
+        error!(error = %cause, "a query failed");
+        Problem::internal()
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections that can only read, and the check that the tables are those that the views were written for.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{settings::DatabaseSettings, views};
+
+/// The version of the generic tables that this release reads; the store's is [`views::TABLES_VERSION`].
+const SYSTEM_TABLES_VERSION: i32 = 1;
+
+/// The projections' generation that is live.
+pub const GENERATION: i32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database's tables are older than this release (`{component}` is {found}, expected {expected}): run `highwater migrate`")]
+    Older { component: &'static str, found: i32, expected: i32 },
+    #[error("the database's tables are of a newer release (`{component}` is {found}, this release knows {expected}): upgrade this program")]
+    Newer { component: &'static str, found: i32, expected: i32 },
+    #[error("the database has none of the tables: run `highwater migrate`")]
+    Empty,
+    #[error("the database cannot be read: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user of `url` may do.
+pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(&settings.url)?.application_name("highwater-query-api").options([
+        ("role", "highwater_reader".to_owned()),
+        ("default_transaction_read_only", "on".to_owned()),
+        ("statement_timeout", settings.statement_timeout_ms.to_string()),
+        ("lock_timeout", settings.statement_timeout_ms.to_string()),
+    ]);
+    let pool = PgPoolOptions::new()
+        // One of them listens for notifications.
+        .max_connections(settings.connections.max(2))
+        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .connect_lazy_with(options);
+    Ok(pool)
+}
+
+/// Refuses tables of another release.
+pub async fn check_tables(pool: &PgPool) -> Result<(), Error> {
+    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(pool).await {
+        Ok(rows) => rows,
+        Err(error) if is_unmigrated(&error) => return Err(Error::Empty),
+        Err(error) => return Err(error.into()),
+    };
+    for (component, expected) in [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)] {
+        let found = rows.iter().find(|row| row.component == component).map_or(0, |row| row.version);
+        match found.cmp(&expected) {
+            std::cmp::Ordering::Less => return Err(Error::Older { component, found, expected }),
+            std::cmp::Ordering::Greater => return Err(Error::Newer { component, found, expected }),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    Ok(())
+}
+
+/// For readiness.
+pub async fn reachable(pool: &PgPool) -> Result<(), String> {
+    match sqlx::query("SELECT 1").execute(pool).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whether the same query may work later.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        // Classes of SQLSTATE: connection, resources, time-outs and shutdown, system.
+        sqlx::Error::Database(reported) => {
+            reported.code().is_none_or(|code| ["08", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// Neither tables nor role are there: 42P01 no such table, 22023 or 42704 no such role.
+fn is_unmigrated(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|reported| reported.code());
+    code.is_some_and(|code| ["42P01", "22023", "42704"].contains(&&*code))
+}

@@ -1,0 +1,86 @@
+//! The two tasks behind [`Positions`]: one hears notifications, one reads the checkpoints.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::PgListener};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Positions, Reached};
+use crate::{database::GENERATION, settings::PositionSettings};
+
+/// Where projectors say that checkpoints have moved.
+const CHANNEL: &str = "highwater_checkpoints";
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Wakes the reader with every notification. Without it the reader still reads at its own pace.
+pub(super) async fn listen(positions: Positions, pool: PgPool, stop: CancellationToken) {
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = hear(&positions, &pool) => ended,
+        };
+        if let Err(error) = ended {
+            warn!(%error, "notifications of the database are lost, listening again");
+        }
+        // What was read may not hold any more: a database that recovers may have fallen back.
+        positions.publish(Reached::new());
+        positions.0.wake.notify_one();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
+
+/// Ends when the connection is lost.
+async fn hear(positions: &Positions, pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    while listener.try_recv().await?.is_some() {
+        if positions.is_wanted() {
+            positions.0.wake.notify_one();
+        }
+    }
+    Ok(())
+}
+
+/// Reads the checkpoints while somebody waits.
+pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionSettings, stop: CancellationToken) {
+    let mut last: Option<Instant> = None;
+    loop {
+        // Draining: those who wait still are answered.
+        if stop.is_cancelled() && !positions.is_wanted() {
+            return;
+        }
+        let poll = if positions.is_wanted() { settings.poll } else { Duration::from_secs(3600) };
+        tokio::select! {
+            () = positions.0.wake.notified() => {}
+            () = tokio::time::sleep(poll) => {}
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
+        }
+        if !positions.is_wanted() {
+            continue;
+        }
+        if let Some(last) = last {
+            tokio::time::sleep_until(last + settings.interval).await;
+        }
+        match checkpoints(&pool).await {
+            Ok(reached) => positions.publish(reached),
+            Err(error) => warn!(%error, "the checkpoints cannot be read"),
+        }
+        last = Some(Instant::now());
+    }
+}
+
+async fn checkpoints(pool: &PgPool) -> Result<Reached, sqlx::Error> {
+    let rows = sqlx::query!("SELECT projection, category, partition, next_offset FROM checkpoints WHERE generation = $1", GENERATION)
+        .fetch_all(pool)
+        .await?;
+    let entry = |projection, category, partition: i32, offset: i64| {
+        Some(((projection, category, u32::try_from(partition).ok()?), u64::try_from(offset).ok()?))
+    };
+    Ok(rows.into_iter().filter_map(|row| entry(row.projection, row.category, row.partition, row.next_offset)).collect())
+}

@@ -1,0 +1,97 @@
+//! The settings that this process reads, with the defaults of production.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+
+/// Section `log`, as far as it is read here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LogSettings {
+    /// Of every `events` topic: says where an aggregate lives.
+    pub partitions: u32,
+}
+
+/// Section `query`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerySettings {
+    pub listen: SocketAddr,
+    /// Listen beyond loopback, because something in front protects it.
+    pub insecure: bool,
+    pub database: DatabaseSettings,
+    /// How long a query waits for its position when the caller does not say.
+    pub wait_default_ms: u64,
+    /// The longest wait that a caller gets. Must be below `http.request_timeout_ms`.
+    pub wait_longest_ms: u64,
+    /// Queries that may wait at once; the next one is answered 503.
+    pub waiting_limit: usize,
+    /// While somebody waits, the checkpoints are read at most this often ...
+    pub position_interval_ms: u64,
+    /// ... and at least this often, also when no notification comes.
+    pub position_poll_ms: u64,
+    /// The least of the `Retry-After` of a 503; up to twice as much is given.
+    pub retry_after_ms: u64,
+}
+
+/// `query.database`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseSettings {
+    pub url: String,
+    pub connections: u32,
+    /// How long a connection may be waited for.
+    pub acquire_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+}
+
+/// Limits of [`crate::positions::Positions`].
+#[derive(Clone, Debug)]
+pub struct PositionSettings {
+    pub waiting: usize,
+    pub interval: Duration,
+    pub poll: Duration,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { partitions: 8 }
+    }
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            insecure: false,
+            database: DatabaseSettings::default(),
+            wait_default_ms: 2_000,
+            wait_longest_ms: 29_000,
+            waiting_limit: 512,
+            position_interval_ms: 5,
+            position_poll_ms: 200,
+            retry_after_ms: 1_000,
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { url: "postgres://localhost/highwater".to_owned(), connections: 16, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
+    }
+}
+
+impl QuerySettings {
+    pub fn positions(&self) -> PositionSettings {
+        PositionSettings {
+            waiting: self.waiting_limit,
+            interval: Duration::from_millis(self.position_interval_ms.max(1)),
+            poll: Duration::from_millis(self.position_poll_ms.max(10)),
+        }
+    }
+
+    /// What the caller asked for, within the limit.
+    pub fn wait(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(Duration::from_millis(self.wait_default_ms)).min(Duration::from_millis(self.wait_longest_ms))
+    }
+}
