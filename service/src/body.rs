@@ -2,7 +2,8 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -10,6 +11,8 @@ use crate::problem::Problem;
 
 /// The largest body unless [`BodyLimit`] says otherwise.
 pub const DEFAULT_BODY_LIMIT: usize = 256 * 1024;
+/// How much of a body that is too large is read and thrown away.
+const DRAINED: usize = 2 * 1024 * 1024;
 const VENDOR_PREFIX: &str = "vnd.highwater.";
 
 /// Request extension, set by the layers: the largest body in bytes.
@@ -39,13 +42,10 @@ pub struct StrictJson {
 impl<S: Send + Sync> FromRequest<S> for StrictJson {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let media = media_type(request.headers())?;
         let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
-        if announced(request.headers()).is_some_and(|length| length > limit as u64) {
-            return Err(Problem::too_large(limit));
-        }
-        let bytes = read(request, state, limit).await?;
+        let bytes = read(request, limit).await?;
         if bytes.is_empty() {
             let empty = Bytes::from_static(b"{}");
             return Ok(Self { value: Value::Object(Map::new()), bytes: empty, media: media.unwrap_or(MediaType::Plain) });
@@ -57,15 +57,30 @@ impl<S: Send + Sync> FromRequest<S> for StrictJson {
     }
 }
 
-async fn read<S: Send + Sync>(request: Request, state: &S, limit: usize) -> Result<Bytes, Problem> {
-    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit),
-        _ => Problem::bad_request("body.unreadable", "the body ended early or could not be read"),
-    })?;
-    if bytes.len() > limit {
+/// Reads on for a while past the limit: a caller that still sends when the connection closes sees a reset, not the 413.
+async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    if announced(request.headers()).is_some_and(|length| length > limit.max(DRAINED) as u64) || expects_continue(&request, limit) {
         return Err(Problem::too_large(limit));
     }
-    Ok(bytes)
+    let mut frames = request.into_body().into_data_stream();
+    let (mut bytes, mut received) = (Vec::new(), 0_usize);
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| Problem::bad_request("body.unreadable", "the body ended early or could not be read"))?;
+        received = received.saturating_add(frame.len());
+        if received > limit.max(DRAINED) {
+            break;
+        }
+        if received <= limit {
+            bytes.extend_from_slice(&frame);
+        }
+    }
+    if received > limit { Err(Problem::too_large(limit)) } else { Ok(bytes.into()) }
+}
+
+/// The caller waits for our word before it sends a body that is too large.
+fn expects_continue(request: &Request, limit: usize) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::EXPECT) && announced(headers).is_some_and(|length| length > limit as u64)
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

@@ -1,19 +1,23 @@
 //! Owns the settings of a process: defaults, then the file, then `HIGHWATER__SECTION__KEY`, then flags.
 //! Sections are read typed by their owners; a key that nobody knows is an error, never ignored.
-//! Durations are integers with the unit last in the key (`deadline_ms`).
+//! A list in the environment or a flag is written `[a, b]`. Durations are integers with the unit last in the key (`deadline_ms`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use config::{Environment, File, FileFormat, Map, Value, ValueKind};
+use config::{File, FileFormat, Map, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-const ENVIRONMENT_PREFIX: &str = "HIGHWATER";
+const ENVIRONMENT_PREFIX: &str = "HIGHWATER__";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the configuration file {path} cannot be read: {source}")]
     File { path: String, source: config::ConfigError },
+    #[error("the environment variable {name} is not text")]
+    NotText { name: String },
+    #[error("the environment variable {name} is not usable: {source}")]
+    Variable { name: String, source: config::ConfigError },
     #[error("the flag for `{key}` is not usable: {source}")]
     Flag { key: String, source: config::ConfigError },
     #[error("the configuration cannot be put together: {source}")]
@@ -56,11 +60,13 @@ impl Config {
                 .map_err(|source| Error::File { path: path.display().to_string(), source })?;
             builder = builder.add_source(source);
         }
-        let variables: Option<Map<String, String>> = environment.map(|pairs| pairs.into_iter().collect());
-        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__").separator("__").source(variables);
-        builder = builder.add_source(environment);
+        let environment = environment.map_or_else(from_environment, Ok)?;
+        let variables = environment.into_iter().filter_map(|(name, value)| Some((key_of_variable(&name)?, name, value)));
+        for (key, name, value) in variables {
+            builder = builder.set_override(&key, read(&value)).map_err(|source| Error::Variable { name, source })?;
+        }
         for (key, value) in flags {
-            builder = builder.set_override(&key, value).map_err(|source| Error::Flag { key, source })?;
+            builder = builder.set_override(&key, read(&value)).map_err(|source| Error::Flag { key, source })?;
         }
         let merged = builder.build().map_err(|source| Error::Build { source })?;
         Ok(Self { merged })
@@ -117,6 +123,30 @@ impl Config {
             _ => BTreeMap::new(),
         }
     }
+}
+
+/// Only our own variables: the rest need not even be text.
+fn from_environment() -> Result<Vec<(String, String)>, Error> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(ENVIRONMENT_PREFIX.as_bytes()));
+    let texts = ours.map(|(name, value)| match (name.into_string(), value.into_string()) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        (Ok(name), Err(_)) => Err(Error::NotText { name }),
+        (Err(name), _) => Err(Error::NotText { name: name.to_string_lossy().into_owned() }),
+    });
+    texts.collect()
+}
+
+fn key_of_variable(name: &str) -> Option<String> {
+    let key = name.strip_prefix(ENVIRONMENT_PREFIX)?;
+    Some(key.to_ascii_lowercase().replace("__", "."))
+}
+
+/// Text, or a list of texts: which type it has is for the section to say.
+fn read(text: &str) -> Value {
+    let list = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let Some(list) = list else { return Value::from(text) };
+    let items = list.split(',').map(|item| item.trim().trim_matches('"')).filter(|item| !item.is_empty());
+    Value::from(items.map(Value::from).collect::<Vec<Value>>())
 }
 
 fn flatten(key: &str, value: &Value, into: &mut BTreeMap<String, String>) {

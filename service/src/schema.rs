@@ -1,5 +1,5 @@
 //! Owns the check of a JSON value against a JSON Schema, and the words for what is wrong. Must never show more of the
-//! value than [`crate::json::MAX_ECHO`] characters, and never more errors than [`MAX_ERRORS`].
+//! value than 100 characters, and never more errors than [`MAX_ERRORS`].
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;

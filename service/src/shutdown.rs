@@ -70,7 +70,7 @@ impl Shutdown {
     }
 
     /// Cancels softly, waits for the tracked tasks, and cancels hard when the drain limit passes first.
-    /// Returns whether everything ended in time.
+    /// Returns whether everything ended in time. Ends with hard cancellation either way, so what must finish belongs in `tasks`.
     pub async fn drain(&self) -> bool {
         self.soft.cancel();
         self.tasks.close();
@@ -123,6 +123,19 @@ mod tests {
         let stubborn = shutdown.tasks.spawn(async move { hard.cancelled().await });
         assert!(!shutdown.drain().await);
         assert!(stubborn.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_cancels_softly_and_the_second_hard() -> std::io::Result<()> {
+        let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
+        let terminate = || std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+        assert!(!shutdown.is_draining());
+        assert!(terminate()?.success());
+        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok());
+        assert!(!shutdown.hard.is_cancelled());
+        assert!(terminate()?.success());
+        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.hard.cancelled()).await.is_ok());
+        Ok(())
     }
 
     #[tokio::test]

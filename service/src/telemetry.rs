@@ -38,7 +38,7 @@ pub enum Format {
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     pub format: Format,
-    /// As `RUST_LOG`: `info,service=debug`.
+    /// As `RUST_LOG`. `info,service::http=debug` also shows every answered request, not only refused and failed ones.
     pub filter: String,
 }
 

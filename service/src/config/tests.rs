@@ -64,13 +64,32 @@ fn text_from_flags_stays_text_and_becomes_numbers_where_asked() -> Result<(), Er
 }
 
 #[test]
+fn a_list_from_a_flag_or_variable_is_in_brackets() -> Result<(), Error> {
+    for (given, expected) in [("[a, \"b\"]", vec!["a", "b"]), ("[]", vec![]), ("[ http://x:1 ]", vec!["http://x:1"])] {
+        let environment = pairs(&[("HIGHWATER__SERVER__PEERS", given)]);
+        let server: Server = Config::load_with(None, Some(environment), Vec::new())?.section("server")?;
+        assert_eq!(server.peers, expected, "{given}");
+        assert_eq!(from_flags(&[("server.peers", given)])?.section::<Server>("server")?, server);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unusable_variable_is_named() {
+    let environment = pairs(&[("HIGHWATER__SERVER__", "1")]);
+    let error = Config::load_with(None, Some(environment), Vec::new()).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("HIGHWATER__SERVER__"), "{error}");
+}
+
+#[test]
 fn a_bad_value_or_key_says_which_what_and_what_is_allowed() -> Result<(), Error> {
-    let cases: [(&str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &[&str]); 7] = [
         ("server.port", "http", &["server.port", "http", "integer"]),
         ("server.port", "70000", &["server.port", "70000", "16 bit"]),
         ("server.port", "-1", &["server.port", "-1"]),
         ("server.fast", "perhaps", &["server.fast", "perhaps", "boolean"]),
         ("server.prot", "1", &["server", "prot", "port", "deadline_ms"]),
+        ("server.peers", "a", &["server.peers", "sequence"]),
         ("server", "1", &["server"]),
     ];
     for (key, value, words) in cases {

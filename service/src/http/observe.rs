@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Ids;
@@ -48,10 +48,13 @@ fn record(route: &str, method: &Method, path: &str, response: &Response, took: D
     let code = response.extensions().get::<Problem>().map_or("", Problem::code);
     let (path, took_us) = (shorten(path), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     let (status_code, trace_id) = (status.as_u16(), trace.trace_id.as_str());
+    // Levels by what an operator wants by default: failures and refusals, not every success.
     if status.is_server_error() {
         warn!(http.path = %path, http.status = status_code, code, took_us, trace_id, "answered with a failure");
+    } else if status.is_client_error() {
+        info!(http.path = %path, http.status = status_code, code, took_us, trace_id, "refused");
     } else {
-        info!(http.path = %path, http.status = status_code, code, took_us, trace_id, "answered");
+        debug!(http.path = %path, http.status = status_code, took_us, trace_id, "answered");
     }
 }
 

@@ -226,6 +226,31 @@ async fn read_all(stream: &mut TcpStream) -> Result<String, Failure> {
 }
 
 #[tokio::test]
+async fn a_caller_that_sends_too_much_reads_the_413() -> Result<(), Failure> {
+    let listener = bind("127.0.0.1:0".parse()?).await?;
+    let address = listener.local_addr()?;
+    let shutdown = Shutdown::new();
+    let server = tokio::spawn(serve(listener, app(&HttpSettings::default()), shutdown.clone()));
+    for length in [256 * 1024 + 1, 300 * 1024, 1024 * 1024] {
+        let mut stream = TcpStream::connect(address).await?;
+        let head = "POST /v1/things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).await?;
+        stream.write_all(&vec![b' '; length]).await?;
+        let answer = read_all(&mut stream).await?;
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body.too-large"), "{length}: {answer}");
+    }
+    // One that asks first is told before it sends.
+    let mut stream = TcpStream::connect(address).await?;
+    let head = "POST /v1/things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    stream.write_all(format!("{head}Expect: 100-continue\r\nContent-Length: 300000\r\n\r\n").as_bytes()).await?;
+    let answer = read_all(&mut stream).await?;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    shutdown.soft.cancel();
+    tokio::time::timeout(Duration::from_secs(20), server).await???;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_drain_finishes_open_requests_and_takes_no_new_ones() -> Result<(), Failure> {
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (told, released) = (Arc::clone(&entered), Arc::clone(&release));
