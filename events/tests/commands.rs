@@ -135,6 +135,16 @@ fn an_order_may_be_placed_five_minutes_ahead_and_no_further() {
 }
 
 #[test]
+fn the_schema_itself_refuses_other_zones_than_utc() {
+    let contract = CONTRACTS.iter().find(|contract| contract.stem == "order.place.v1").unwrap();
+    let mut body = place();
+    for (placed_at, fits) in [("2017-01-01T11:53:26Z", true), ("2017-01-01T11:53:26+00:00", true), ("2017-01-01T11:53:26+01:00", false)] {
+        body["placed_at"] = json!(placed_at);
+        assert_eq!(contract.validator.is_valid(&body), fits, "{placed_at}");
+    }
+}
+
+#[test]
 fn findings_are_collected_and_point_into_the_body() {
     let body = json!({
         "id": "not-an-id",
