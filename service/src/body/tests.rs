@@ -102,3 +102,18 @@ async fn malformed_text_and_broken_streams_are_bad_requests() {
     let problem = extract(Some("application/json"), Body::from_stream(broken)).await.err();
     assert_eq!(problem.map(|problem| problem.code().to_owned()), Some("body.unreadable".to_owned()));
 }
+
+#[tokio::test]
+async fn what_exceeds_the_limit_is_read_on_for_a_while_but_not_for_ever() {
+    for (frames, all_read) in [(10, true), (DRAINED / 1024 + 100, false)] {
+        let read = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&read);
+        let stream = futures_util::stream::iter((0..frames).map(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024]))
+        }));
+        let status = extract(Some("application/json"), Body::from_stream(stream)).await.err().map(|problem| problem.status().as_u16());
+        assert_eq!(status, Some(413));
+        assert_eq!(read.load(std::sync::atomic::Ordering::SeqCst) == frames, all_read, "{frames} frames");
+    }
+}
