@@ -1,0 +1,52 @@
+//! ARCHITECTURE.md names its tests; this one looks whether they exist.
+#![expect(clippy::unwrap_used, reason = "a page that cannot be read must fail the test")]
+
+use std::path::PathBuf;
+
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let named = named(&page);
+    assert!(named.len() > 20, "only {} tests are named", named.len());
+    let lost: Vec<&Named> = named.iter().filter(|named| !named.missing && !exists(named)).collect();
+    assert!(lost.is_empty(), "named and not there: {lost:#?}");
+}
+
+#[test]
+fn a_name_without_a_test_is_found() {
+    let page = "| `tests/tests/architecture.rs#no_such_test`; `no/such/file.rs#test` (missing); `tests/tests/architecture.rs#exists` |";
+    let found: Vec<(bool, bool)> = named(page).iter().map(|named| (named.missing, exists(named))).collect();
+    assert_eq!(found, [(false, false), (true, false), (false, true)]);
+}
+
+/// `file#test` in backticks.
+#[derive(Debug)]
+struct Named<'a> {
+    file: &'a str,
+    test: &'a str,
+    missing: bool,
+}
+
+fn named(page: &str) -> Vec<Named<'_>> {
+    page.lines().flat_map(named_in_line).collect()
+}
+
+/// Of a line split at backticks every second part is code, and what comes next is said of it.
+fn named_in_line(line: &str) -> Vec<Named<'_>> {
+    let parts: Vec<&str> = line.split('`').collect();
+    let code = parts.windows(2).skip(1).step_by(2);
+    let named = code.filter_map(|pair| {
+        let (file, test) = pair[0].split_once('#').filter(|(file, _)| file.ends_with(".rs"))?;
+        Some(Named { file, test, missing: pair[1].trim_start().starts_with("(missing)") })
+    });
+    named.collect()
+}
+
+fn exists(named: &Named<'_>) -> bool {
+    let source = std::fs::read_to_string(root().join(named.file)).unwrap_or_default();
+    source.contains(&format!("fn {}(", named.test))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
