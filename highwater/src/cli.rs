@@ -1,0 +1,124 @@
+//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr. Decides nothing that a library could.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed, or `audit` found a difference |
+//! | 2 | wrong usage |
+//! | 3 | the log or the database cannot be reached |
+
+mod audit;
+mod migrate;
+mod replay;
+mod source;
+mod up;
+
+use std::{error::Error as StdError, fmt::Write, io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{folder, postgres};
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, about = "Commands in, a log of events, tables out", propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log or database unreachable")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in this process: log, database, command API, projectors, query API
+    Up(Box<up::Args>),
+    /// Check the log's promises with a reader of its own, and count what is in it
+    Audit(audit::Args),
+    /// Print every event of the log, once, as one CloudEvent (JSON) a line
+    Replay(replay::Args),
+    /// Bring the database's tables to this release
+    Migrate(migrate::Args),
+}
+
+/// How a subcommand ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    /// `audit` found something.
+    Difference,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    Gap(eventlog::replay::Error),
+    #[error("{position}: the data of this event is no JSON")]
+    Data { position: String, source: serde_json::Error },
+    #[error("the database cannot be reached")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Migrations(#[from] projectors::migrations::Error),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    Folder(#[from] folder::Error),
+    #[error(transparent)]
+    Up(#[from] crate::up::Error),
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+}
+
+impl Cli {
+    /// Runs the subcommand. What went wrong is on stderr when this returns.
+    pub async fn run(self) -> ExitCode {
+        let ended = match self.command {
+            Command::Up(args) => up::run(*args).await,
+            Command::Audit(args) => audit::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
+            Command::Migrate(args) => migrate::run(args).await,
+        };
+        match ended {
+            Ok(End::Done) => ExitCode::SUCCESS,
+            Ok(End::Difference) => ExitCode::from(FAILED),
+            // Whoever reads our output has enough of it (`| head`).
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("highwater: {}", with_causes(&error));
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+}
+
+impl Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
+            Self::Database(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
+            Self::Up(error) if error.is_unreachable() => UNREACHABLE,
+            _ => FAILED,
+        }
+    }
+}
+
+/// The message and those of its causes that it does not contain itself.
+fn with_causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            let _ = write!(text, ": {said}");
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! The data folder of `highwater up`: which release may use it, and one process at a time. Knows where things lie in it, not what is in them.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The layout that this release reads and writes.
+const LAYOUT: u32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the data folder {dir} is in use by another process{by}: stop it, or choose another folder with --data")]
+    InUse { dir: PathBuf, by: String },
+    #[error("the data folder {dir} was written by a newer release (layout {found}, this release knows {LAYOUT}): upgrade this program")]
+    Newer { dir: PathBuf, found: u32 },
+    #[error("{dir} is not a data folder of Highwater: it has other files in it and no readable file `version`")]
+    Foreign { dir: PathBuf },
+}
+
+/// An open data folder: nobody else has it until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the folder, or makes it.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { path, source }
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(dir).map_err(fail(dir))?;
+        let dir = fs::canonicalize(dir).map_err(fail(dir))?;
+        check_layout(&dir)?;
+        let path = dir.join("lock");
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { by: holder(&path), dir }),
+            Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
+        }
+        note_holder(&lock).map_err(fail(&path))?;
+        let version = dir.join("version");
+        if !version.exists() {
+            fs::write(&version, format!("{LAYOUT}\n")).map_err(fail(&version))?;
+        }
+        private(&dir.join("log")).map_err(fail(&dir))?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The local log's folder.
+    pub fn log(&self) -> PathBuf {
+        log_in(&self.dir)
+    }
+
+    /// The private server's folder.
+    pub fn postgres(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    /// The file of the deployment keys.
+    pub fn keys(&self) -> PathBuf {
+        self.dir.join("deployment.keys")
+    }
+}
+
+/// Where a data folder has its local log, for those who only read.
+pub fn log_in(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
+fn check_layout(dir: &Path) -> Result<(), Error> {
+    let foreign = || Error::Foreign { dir: dir.to_owned() };
+    match fs::read_to_string(dir.join("version")) {
+        Ok(text) => match text.trim().parse::<u32>().map_err(|_| foreign())? {
+            found if found > LAYOUT => Err(Error::Newer { dir: dir.to_owned(), found }),
+            _ => Ok(()),
+        },
+        Err(_) => {
+            let mut entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+            // Another process may be making it at this moment: it begins with the lock.
+            let other =
+                entries.any(|entry| entry.is_ok_and(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "version" | "log"))));
+            if other { Err(foreign()) } else { Ok(()) }
+        }
+    }
+}
+
+/// The data in it belong to this process's user; the server's user passes through the folder above.
+fn private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
+fn note_holder(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn holder(path: &Path) -> String {
+    let pid = fs::read_to_string(path).unwrap_or_default();
+    pid.trim().parse::<u32>().map_or_else(|_| String::new(), |pid| format!(" (process {pid})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("highwater-folder-{name}-{}", std::process::id())))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_again_after_it() -> Result<(), Error> {
+        let scratch = Scratch::new("lock");
+        let first = Folder::open(&scratch.0)?;
+        let second = Folder::open(&scratch.0);
+        let by = format!("(process {})", std::process::id());
+        assert!(second.as_ref().is_err_and(|error| error.to_string().contains(&by)), "{second:?}");
+        drop(first);
+        Folder::open(&scratch.0).map(|_| ())
+    }
+
+    #[test]
+    fn a_folder_of_a_newer_release_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let scratch = Scratch::new("newer");
+        drop(Folder::open(&scratch.0)?);
+        fs::write(scratch.0.join("version"), "2\n")?;
+        assert!(matches!(Folder::open(&scratch.0), Err(Error::Newer { found: 2, .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() -> Result<(), Box<dyn std::error::Error>> {
+        let scratch = Scratch::new("foreign");
+        fs::create_dir_all(&scratch.0)?;
+        fs::write(scratch.0.join("thesis.tex"), "")?;
+        assert!(matches!(Folder::open(&scratch.0), Err(Error::Foreign { .. })));
+        assert_eq!(fs::read_dir(&scratch.0)?.count(), 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Everything in one process: log, database, command API, projectors and query API, on one HTTP port. Owns what is started, in which
+//! sequence, and how it stops; holds no rule of its own.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`settings`] | the configuration, and what the flags mean in it |
+//! | [`database`] | the private Postgres or the one named, its tables |
+//! | [`banner`] | what a person reads when all is up |
+
+mod banner;
+mod database;
+mod settings;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use eventlog::Log;
+use service::{
+    context::Context,
+    http,
+    identity::{self, DeploymentKeys},
+    shutdown::Shutdown,
+    telemetry::{self, Telemetry},
+};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use self::{banner::Banner, database::Database, settings::Settings};
+use crate::{folder, folder::Folder, postgres};
+
+/// How often readiness is looked at until the banner can be shown.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub data: PathBuf,
+    pub listen: Option<SocketAddr>,
+    pub kafka: Option<String>,
+    pub database_url: Option<String>,
+    pub development: bool,
+    pub insecure: bool,
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] service::config::Error),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    Folder(#[from] folder::Error),
+    #[error(transparent)]
+    Keys(#[from] identity::Error),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error("the database cannot be reached: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Migrations(#[from] projectors::migrations::Error),
+    #[error("the command API does not start: {0}")]
+    CommandApi(#[from] command_api::Error),
+    #[error("the projectors do not start: {0}")]
+    Projectors(#[from] projectors::Error),
+    #[error("the query API does not start: {0}")]
+    QueryApi(#[from] query_api::Error),
+    #[error("stopped before everything was up")]
+    Interrupted,
+}
+
+impl Error {
+    /// The log or the database did not answer.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_))
+    }
+}
+
+/// What runs behind the HTTP port.
+struct Running {
+    ctx: Context,
+    router: Router,
+    log: Arc<dyn Log>,
+    database: Database,
+    banner: Banner,
+    /// Held to the end.
+    _folder: Folder,
+}
+
+/// Runs until SIGTERM or Ctrl-C.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let settings = Settings::load(&options, Vec::new())?;
+    let telemetry = telemetry::init(&settings.telemetry)?;
+    let shutdown = Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
+    http::check_listen(settings.http.listen, settings.http.insecure)?;
+    // First of all: a port in use is found before anything is started.
+    let listener = http::bind(settings.http.listen).await?;
+    let running = tokio::select! {
+        running = start(&options, &settings, &telemetry, &shutdown, &listener) => running?,
+        () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
+    };
+    let Running { ctx, router, log, database, banner, _folder } = running;
+    let router = http::layers(router.merge(ctx.health.router()), &settings.http, &ctx);
+    let served = http::serve_with(listener, router, shutdown.clone(), &settings.http);
+    let (served, ()) = tokio::join!(served, announce(&ctx, banner));
+    stop(&shutdown, &settings, log, database).await?;
+    Ok(served?)
+}
+
+async fn start(
+    options: &Options,
+    settings: &Settings,
+    telemetry: &Telemetry,
+    shutdown: &Shutdown,
+    listener: &TcpListener,
+) -> Result<Running, Error> {
+    let folder = Folder::open(&options.data)?;
+    DeploymentKeys::create_or_load(&folder.keys())?;
+    let log = settings.log.open(&folder.log())?;
+    let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres()).await?;
+    database.migrate().await?;
+    // Again, with what is known now.
+    let mut found = database.flags();
+    found.push(("identity.keys".to_owned(), folder.keys().display().to_string()));
+    let settings = Settings::load(options, found)?;
+    info!(settings = ?settings.config, "starting");
+    let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
+    let commands = command_api::start(&ctx, Arc::clone(&log), database.queries(&settings)?).await?;
+    let projections = projectors::start(&ctx, Arc::clone(&log), database.projections(&settings)?).await?;
+    let queries = query_api::start(&ctx, database.queries(&settings)?).await?;
+    let address = listener.local_addr().unwrap_or(settings.http.listen);
+    let banner = Banner::new(address, &settings, &folder, &database);
+    Ok(Running { ctx, router: commands.merge(projections).merge(queries), log, database, banner, _folder: folder })
+}
+
+/// Shows the banner once everything is ready.
+async fn announce(ctx: &Context, banner: Banner) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    while !ctx.shutdown.is_draining() {
+        if ctx.health.report().await.ready() {
+            eprintln!("{banner}");
+            return;
+        }
+        tokio::select! {
+            _ = look.tick() => {}
+            () = ctx.shutdown.soft.cancelled() => {}
+        }
+    }
+}
+
+async fn stop(shutdown: &Shutdown, settings: &Settings, log: Arc<dyn Log>, database: Database) -> Result<(), Error> {
+    if !shutdown.drain().await {
+        warn!("stopped with work still open: it is in the log or will be done again");
+    }
+    log.close(settings.up.close_limit()).await;
+    drop(log);
+    database.stop().await?;
+    info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The configuration of `up`: the file, the environment, and what the flags mean in it.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use service::{
+    config::{Config, Error},
+    http::HttpSettings,
+    telemetry::{Format, TelemetrySettings},
+};
+
+use super::Options;
+use crate::{log::LogSettings, postgres};
+
+/// Read when it is there and no other file is named.
+const DEFAULT_FILE: &str = "highwater.toml";
+
+/// Everything that may stand in the configuration, whoever reads it.
+const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
+
+pub(super) struct Settings {
+    pub(super) config: Config,
+    pub(super) http: HttpSettings,
+    pub(super) telemetry: TelemetrySettings,
+    pub(super) log: LogSettings,
+    pub(super) up: UpSettings,
+}
+
+/// Section `up`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct UpSettings {
+    /// How long open work may take after the first signal.
+    drain_limit_ms: u64,
+    /// How long the log may take to close after that.
+    close_limit_ms: u64,
+    postgres: PostgresSettings,
+}
+
+/// `up.postgres`: the private server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PostgresSettings {
+    /// How long the server may take to answer after its start, recovery included.
+    start_limit_ms: u64,
+    /// How long a clean stop may take.
+    stop_limit_ms: u64,
+    max_connections: u16,
+    shared_buffers_mib: u32,
+    /// Where the data goes when the server's user cannot enter the data folder (only as root).
+    fallback_folder: PathBuf,
+}
+
+impl Settings {
+    /// `found`: settings that are known only once something was started. They win over the file and the environment, as flags do.
+    pub(super) fn load(options: &Options, found: Vec<(String, String)>) -> Result<Self, Error> {
+        let mut flags = flags(options);
+        flags.extend(found);
+        let default = Path::new(DEFAULT_FILE);
+        let file = options.config.as_deref().or_else(|| default.exists().then_some(default));
+        let config = Config::load(file, flags)?;
+        config.refuse_unknown(&SECTIONS)?;
+        let mut telemetry: TelemetrySettings = config.section("telemetry")?;
+        if io::stderr().is_terminal() && !config.redacted().contains_key("telemetry.format") {
+            telemetry.format = Format::Text;
+        }
+        Ok(Self { http: config.section("http")?, log: config.section("log")?, up: config.section("up")?, telemetry, config })
+    }
+}
+
+fn flags(options: &Options) -> Vec<(String, String)> {
+    let mut flags = Vec::new();
+    let mut set = |key: &str, value: String| flags.push((key.to_owned(), value));
+    if let Some(listen) = options.listen {
+        set("http.listen", listen.to_string());
+    }
+    if let Some(kafka) = &options.kafka {
+        set("log.kafka", kafka.clone());
+    }
+    if options.development {
+        set("log.development", "true".to_owned());
+    }
+    if options.insecure {
+        set("http.insecure", "true".to_owned());
+    }
+    flags
+}
+
+impl UpSettings {
+    pub(super) fn drain_limit(&self) -> Duration {
+        Duration::from_millis(self.drain_limit_ms)
+    }
+
+    pub(super) fn close_limit(&self) -> Duration {
+        Duration::from_millis(self.close_limit_ms)
+    }
+
+    pub(super) fn postgres(&self) -> postgres::Settings {
+        let given = &self.postgres;
+        postgres::Settings {
+            start_limit: Duration::from_millis(given.start_limit_ms),
+            stop_limit: Duration::from_millis(given.stop_limit_ms),
+            max_connections: given.max_connections,
+            shared_buffers_mib: given.shared_buffers_mib,
+            fallback: given.fallback_folder.clone(),
+        }
+    }
+}
+
+impl Default for UpSettings {
+    fn default() -> Self {
+        Self { drain_limit_ms: 20_000, close_limit_ms: 10_000, postgres: PostgresSettings::default() }
+    }
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        let postgres::Settings { start_limit, stop_limit, max_connections, shared_buffers_mib, fallback } = postgres::Settings::default();
+        let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            start_limit_ms: millis(start_limit),
+            stop_limit_ms: millis(stop_limit),
+            max_connections,
+            shared_buffers_mib,
+            fallback_folder: fallback,
+        }
+    }
+}
