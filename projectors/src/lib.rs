@@ -7,11 +7,12 @@
 //! | [`rows`] | rows that are the fold of one aggregate's events |
 //! | [`builtin`] | projections that every store has |
 //! | [`projections`] | the store's projections, one file each |
-//! | [`settings`], [`pool`] | what is configured, and the connections |
+//! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
 pub mod builtin;
 pub mod migrations;
 pub mod pool;
+pub mod process;
 pub mod projections;
 pub mod rows;
 pub mod runner;

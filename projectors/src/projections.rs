@@ -10,7 +10,7 @@ use crate::{
         aggregates::{Aggregates, Category},
         snapshots::Snapshots,
     },
-    runner::{PostgresStore, Projection},
+    runner::{PostgresTx, Projection},
 };
 
 /// The categories that projections read.
@@ -22,6 +22,6 @@ pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
 }
 
 /// Every projection, the generic ones included.
-pub fn all() -> Vec<Arc<dyn Projection<PostgresStore>>> {
+pub fn all() -> Vec<Arc<dyn Projection<PostgresTx>>> {
     vec![Arc::new(Snapshots::of(aggregates())), Arc::new(orders::Orders), Arc::new(catalog::Catalog)]
 }

@@ -44,7 +44,7 @@ pub use failure::{Backoff, Failure, OnFailure};
 pub use lag::Progress;
 pub use membership::{Change, Share, Topics};
 pub use plan::{Group, Job};
-pub use postgres::{GENERATION, PostgresStore};
+pub use postgres::{GENERATION, PostgresStore, PostgresTx};
 pub use projection::{Key, Move, Projection, Start, Store};
 use track::Track;
 
@@ -82,7 +82,7 @@ pub enum Step {
 pub struct Runner<S: Store> {
     store: S,
     log: Arc<dyn Log>,
-    projections: Vec<Arc<dyn Projection<S>>>,
+    projections: Vec<Arc<dyn Projection<S::Tx>>>,
     share: Share,
     limits: Limits,
     progress: Progress,
@@ -101,7 +101,7 @@ struct Attempts {
 }
 
 impl<S: Store> Runner<S> {
-    pub fn new(store: S, log: Arc<dyn Log>, projections: Vec<Arc<dyn Projection<S>>>, share: Share, limits: Limits) -> Self {
+    pub fn new(store: S, log: Arc<dyn Log>, projections: Vec<Arc<dyn Projection<S::Tx>>>, share: Share, limits: Limits) -> Self {
         Self {
             store,
             log,

@@ -1,6 +1,6 @@
 //! The settings that this process reads, with the defaults of production.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
@@ -14,6 +14,12 @@ pub struct LogSettings {
     pub prefix: String,
     /// Of every `events` topic; fixed when a topic is created.
     pub partitions: u32,
+    /// `host:port`, comma separated.
+    pub kafka: Option<String>,
+    /// Accept brokers that promise less than production needs.
+    pub development: bool,
+    /// `security.*`, `sasl.*` and `ssl.*` of librdkafka.
+    pub security: BTreeMap<String, String>,
 }
 
 /// Section `projector`.
@@ -50,7 +56,7 @@ pub struct DatabaseSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { prefix: "highwater".to_owned(), partitions: 8 }
+        Self { prefix: "highwater".to_owned(), partitions: 8, kafka: None, development: false, security: BTreeMap::new() }
     }
 }
 

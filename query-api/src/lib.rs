@@ -6,10 +6,11 @@
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
-//! | [`settings`] | what is configured |
+//! | [`settings`], [`process`] | what is configured; the process of its own |
 
 pub mod database;
 pub mod positions;
+pub mod process;
 pub mod resource;
 pub mod settings;
 pub mod views;

@@ -12,11 +12,10 @@ use protocol::{
     wire::{Fact, Wire},
 };
 use serde_json::{Value, json};
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::aggregates::Aggregates;
-use crate::runner::{Failure, Item, Place, PostgresStore, Projection, Slice, Start, What};
+use crate::runner::{Failure, Item, Place, PostgresTx, Projection, Slice, Start, What};
 
 /// Names the checkpoints that the owners read.
 pub const NAME: &str = "snapshots";
@@ -36,7 +35,7 @@ impl Snapshots {
         self.aggregates.get(category).map(|rules| &**rules).ok_or_else(|| Failure::Deterministic(format!("no rules for {category}")))
     }
 
-    async fn write(&self, tx: &mut Transaction<'static, Postgres>, slices: &[Slice<'_>]) -> Result<(), Failure> {
+    async fn write(&self, tx: &mut PostgresTx, slices: &[Slice<'_>]) -> Result<(), Failure> {
         let mut outcomes = Outcomes::default();
         for slice in slices {
             let rules = self.rules(&slice.place.category)?;
@@ -52,7 +51,7 @@ impl Snapshots {
     }
 
     /// States of an older form are not converted: the partition is folded again, from the beginning.
-    async fn take_up_partition(&self, tx: &mut Transaction<'static, Postgres>, place: &Place) -> Result<Start, Failure> {
+    async fn take_up_partition(&self, tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
         let (partition, format) = (number(place.partition)?, self.rules(&place.category)?.format());
         let forms = sqlx::query!(
             "SELECT min(format) AS oldest, max(format) AS newest FROM snapshots WHERE category = $1 AND partition = $2",
@@ -75,7 +74,7 @@ impl Snapshots {
     }
 }
 
-impl Projection<PostgresStore> for Snapshots {
+impl Projection<PostgresTx> for Snapshots {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -84,11 +83,11 @@ impl Projection<PostgresStore> for Snapshots {
         &self.categories
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.write(tx, slices))
     }
 
-    fn take_up<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+    fn take_up<'a>(&'a self, tx: &'a mut PostgresTx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
         Box::pin(self.take_up_partition(tx, place))
     }
 }
@@ -135,7 +134,7 @@ fn advance(rules: &dyn Aggregates, before: Option<&Stored>, events: &Events<'_>)
     Ok(Stored { version: has, state })
 }
 
-async fn load_states(tx: &mut Transaction<'static, Postgres>, place: &Place, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Stored>, Failure> {
+async fn load_states(tx: &mut PostgresTx, place: &Place, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Stored>, Failure> {
     let rows = sqlx::query!(
         "SELECT aggregate_id, version, state, unreadable FROM snapshots WHERE category = $1 AND aggregate_id = ANY($2)",
         &*place.category,
@@ -150,12 +149,7 @@ async fn load_states(tx: &mut Transaction<'static, Postgres>, place: &Place, ids
     Ok(stored.collect())
 }
 
-async fn write_states(
-    tx: &mut Transaction<'static, Postgres>,
-    place: &Place,
-    format: i16,
-    states: Vec<(Uuid, Stored)>,
-) -> Result<(), Failure> {
+async fn write_states(tx: &mut PostgresTx, place: &Place, format: i16, states: Vec<(Uuid, Stored)>) -> Result<(), Failure> {
     let (mut ids, mut versions, mut frozen, mut unreadable) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (id, stored) in states {
         ids.push(id);
@@ -220,7 +214,7 @@ impl Outcomes {
         Ok(())
     }
 
-    async fn write(self, tx: &mut Transaction<'static, Postgres>) -> Result<(), Failure> {
+    async fn write(self, tx: &mut PostgresTx) -> Result<(), Failure> {
         if self.0.is_empty() {
             return Ok(());
         }

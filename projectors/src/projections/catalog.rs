@@ -3,12 +3,11 @@
 use events::product::ProductEvent;
 use futures_util::future::BoxFuture;
 use protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
     rows::{self, Row},
-    runner::{Failure, PostgresStore, Projection, Slice},
+    runner::{Failure, PostgresTx, Projection, Slice},
 };
 
 pub struct Catalog;
@@ -29,7 +28,7 @@ struct Product {
     package_size: Option<String>,
 }
 
-impl Projection<PostgresStore> for Catalog {
+impl Projection<PostgresTx> for Catalog {
     fn name(&self) -> &'static str {
         "catalog"
     }
@@ -38,7 +37,7 @@ impl Projection<PostgresStore> for Catalog {
         &["product"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let stored = load(tx, &rows::touched(slices)).await?;
             store(tx, rows::collapse(stored, slices)?).await
@@ -94,7 +93,7 @@ impl Row for Product {
     }
 }
 
-async fn load(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<Vec<Product>, Failure> {
+async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Product>, Failure> {
     let rows = sqlx::query_as!(
         Product,
         "SELECT id, partition, version, status, name, department, unit_price_minor, currency, brand, category, description, package_size
@@ -104,7 +103,7 @@ async fn load(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<V
     Ok(rows.fetch_all(&mut **tx).await?)
 }
 
-async fn store(tx: &mut Transaction<'static, Postgres>, rows: Vec<Product>) -> Result<(), Failure> {
+async fn store(tx: &mut PostgresTx, rows: Vec<Product>) -> Result<(), Failure> {
     sqlx::query!(
         "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand, category, description,
                               package_size)

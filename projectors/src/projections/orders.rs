@@ -5,12 +5,11 @@ use events::order::{Lines, OrderEvent, Placed};
 use futures_util::future::BoxFuture;
 use protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
 use serde_json::{Value, json};
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
     rows::{self, Row},
-    runner::{Failure, PostgresStore, Projection, Slice},
+    runner::{Failure, PostgresTx, Projection, Slice},
 };
 
 pub struct Orders;
@@ -31,7 +30,7 @@ struct Order {
     carrier: Option<String>,
 }
 
-impl Projection<PostgresStore> for Orders {
+impl Projection<PostgresTx> for Orders {
     fn name(&self) -> &'static str {
         "orders"
     }
@@ -40,7 +39,7 @@ impl Projection<PostgresStore> for Orders {
         &["order"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut Transaction<'static, Postgres>, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let stored = load(tx, &rows::touched(slices)).await?;
             store(tx, rows::collapse(stored, slices)?).await
@@ -113,7 +112,7 @@ fn lines(lines: &Lines) -> Value {
     lines.iter().map(line).collect()
 }
 
-async fn load(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<Vec<Order>, Failure> {
+async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Order>, Failure> {
     let rows = sqlx::query_as!(
         Order,
         "SELECT id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason, carrier
@@ -123,7 +122,7 @@ async fn load(tx: &mut Transaction<'static, Postgres>, ids: &[Uuid]) -> Result<V
     Ok(rows.fetch_all(&mut **tx).await?)
 }
 
-async fn store(tx: &mut Transaction<'static, Postgres>, rows: Vec<Order>) -> Result<(), Failure> {
+async fn store(tx: &mut PostgresTx, rows: Vec<Order>) -> Result<(), Failure> {
     sqlx::query!(
         "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason, carrier)
          SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[], $8::bigint[],

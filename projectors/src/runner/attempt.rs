@@ -83,7 +83,7 @@ impl<S: Store> Runner<S> {
     }
 }
 
-async fn transact<S: Store>(store: &S, projections: &[Arc<dyn Projection<S>>], group: &Group) -> Result<(), Failure> {
+async fn transact<S: Store>(store: &S, projections: &[Arc<dyn Projection<S::Tx>>], group: &Group) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
     // First, because it locks: whoever else moves the same checkpoints waits, and then loses.
     store.advance(&mut tx, &group.moves()).await?;

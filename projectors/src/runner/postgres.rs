@@ -18,6 +18,9 @@ pub const GENERATION: i32 = 1;
 /// Who waits for a position listens here; the payload is empty.
 pub const CHECKPOINTS_CHANNEL: &str = "highwater_checkpoints";
 
+/// What projections of this store write in.
+pub type PostgresTx = Transaction<'static, Postgres>;
+
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
@@ -28,7 +31,7 @@ impl PostgresStore {
         Self { pool }
     }
 
-    async fn begin_relaxed(&self) -> Result<Transaction<'static, Postgres>, Failure> {
+    async fn begin_relaxed(&self) -> Result<PostgresTx, Failure> {
         let mut tx = self.pool.begin().await?;
         // Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys nothing.
         sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
@@ -37,7 +40,7 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    type Tx = Transaction<'static, Postgres>;
+    type Tx = PostgresTx;
 
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>> {
         Box::pin(self.begin_relaxed())
@@ -64,7 +67,7 @@ impl Store for PostgresStore {
     }
 }
 
-async fn load(tx: &mut Transaction<'static, Postgres>, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
+async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
     let projections: Vec<String> = keys.iter().map(|key| key.projection.to_owned()).collect();
     let categories: Vec<String> = keys.iter().map(|key| key.place.category.to_string()).collect();
     let partitions = keys.iter().map(partition_of).collect::<Result<Vec<i32>, _>>()?;
@@ -121,7 +124,7 @@ async fn load(tx: &mut Transaction<'static, Postgres>, keys: &[Key]) -> Result<V
     .collect()
 }
 
-async fn reset(tx: &mut Transaction<'static, Postgres>, key: &Key) -> Result<(), Failure> {
+async fn reset(tx: &mut PostgresTx, key: &Key) -> Result<(), Failure> {
     let partition = partition_of(key)?;
     sqlx::query!(
         "UPDATE checkpoints
@@ -188,7 +191,7 @@ impl Columns {
     }
 }
 
-async fn advance(tx: &mut Transaction<'static, Postgres>, moves: &[Move]) -> Result<(), Failure> {
+async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
     let to = Columns::of(moves)?;
     // The rows are locked in the sequence of their keys, so that two runners never wait for each other in a circle.
     let moved = sqlx::query!(

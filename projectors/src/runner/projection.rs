@@ -11,7 +11,7 @@ use super::{
 /// A view of the log in tables. Its rows are a pure fold of the events: replay from zero gives identical tables.
 ///
 /// A projection touches only rows keyed by the aggregate of the event, or sums kept per partition.
-pub trait Projection<S: Store>: Send + Sync + 'static {
+pub trait Projection<Tx>: Send + Sync + 'static {
     /// Names its checkpoints: never changes.
     fn name(&self) -> &'static str;
 
@@ -19,11 +19,11 @@ pub trait Projection<S: Store>: Send + Sync + 'static {
     fn categories(&self) -> &[&'static str];
 
     /// Applies the slices, each of another partition, in the transaction that moves their checkpoints.
-    fn apply<'a>(&'a self, tx: &'a mut S::Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>>;
+    fn apply<'a>(&'a self, tx: &'a mut Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// Asked when a partition is taken up, before its checkpoint is read. [`Start::Over`]: the rows of the partition are gone in
     /// `tx`, and it is read from the beginning.
-    fn take_up<'a>(&'a self, tx: &'a mut S::Tx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+    fn take_up<'a>(&'a self, tx: &'a mut Tx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
         let (_, _) = (tx, place);
         Box::pin(async { Ok(Start::AtCheckpoint) })
     }
@@ -52,7 +52,7 @@ pub struct Move {
 
 /// Where rows and checkpoints are kept, and change together.
 pub trait Store: Send + Sync + 'static {
-    type Tx: Send;
+    type Tx: Send + 'static;
 
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>>;
 

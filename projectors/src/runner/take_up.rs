@@ -66,8 +66,8 @@ impl<S: Store> Runner<S> {
         Ok(Some(Track::new(place.clone(), follow, checkpoints)))
     }
 
-    fn readers_of(&self, place: &Place) -> Vec<Arc<dyn Projection<S>>> {
-        let reads = |projection: &&Arc<dyn Projection<S>>| {
+    fn readers_of(&self, place: &Place) -> Vec<Arc<dyn Projection<S::Tx>>> {
+        let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
             projection.categories().contains(&&*place.category)
                 && !self.halted.contains(&Key { projection: projection.name(), place: place.clone() })
         };
@@ -106,7 +106,7 @@ fn trouble(error: &follow::Error) -> Trouble {
     }
 }
 
-async fn checkpoint<S: Store>(store: &S, projection: &dyn Projection<S>, key: &Key) -> Result<Position<Wire>, Failure> {
+async fn checkpoint<S: Store>(store: &S, projection: &dyn Projection<S::Tx>, key: &Key) -> Result<Position<Wire>, Failure> {
     let mut tx = store.begin().await?;
     let start = projection.take_up(&mut tx, &key.place).await?;
     let mut at = store.load(&mut tx, std::slice::from_ref(key)).await?;

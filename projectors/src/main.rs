@@ -1,0 +1,22 @@
+//! `projectors [FILE]`: projects the log on Kafka into Postgres. FILE is the configuration; `highwater.toml` is read when it is there.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Something could not be reached, or is not what it must be.
+const FAILED: u8 = 3;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let default = Path::new("highwater.toml");
+    let file = std::env::args_os().nth(1).map(PathBuf::from).or_else(|| default.exists().then(|| default.to_owned()));
+    match projectors::process::run(file.as_deref()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("projectors: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
