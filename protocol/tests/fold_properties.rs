@@ -7,8 +7,10 @@ mod logs;
 use logs::{Intended, Row, Small};
 use proptest::{collection::vec, prelude::*, sample::Index, strategy::ValueTree};
 use protocol::{
-    fold::{Effect, Fold},
+    entry::{Body, Entry},
+    fold::{Effect, Fold, Gap, Void},
     position::Position,
+    wire::Defect,
 };
 
 /// A record's effect, and the position that could be stored after it.
@@ -91,6 +93,27 @@ proptest! {
     #[test]
     fn arbitrary_entries_never_panic(rows in vec(logs::wild(), 0..40), from in logs::wild_position()) {
         run_from(from, &rows);
+    }
+}
+
+#[test]
+fn a_gap_is_refused_and_changes_nothing() {
+    let mut fold = Fold::<Small>::resume(Position { offset: 5, ..Position::start() });
+    let before = fold.clone();
+    for found in [0, 4, 6, u64::MAX] {
+        assert_eq!(fold.apply(found, Err(Defect::Value)), Err(Gap { expected: 5, found }));
+        assert_eq!(fold, before);
+    }
+    assert!(fold.apply(5, Err(Defect::Value)).is_ok());
+}
+
+/// No record decodes to such an entry, but a driver could make one.
+#[test]
+fn only_a_fence_does_without_a_sequence() {
+    for body in [Body::Barrier, Body::Sealed, Body::Unknown] {
+        let mut fold = Fold::<Small>::new();
+        let effect = fold.apply(0, Ok(Entry { epoch: 1, writer: 1, seq: None, drained: None, body }));
+        assert_eq!(effect, Ok(Effect::Void(Void::Unexpected)));
     }
 }
 
