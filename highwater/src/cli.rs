@@ -70,7 +70,7 @@ enum Error {
     #[error(transparent)]
     Folder(#[from] folder::Error),
     #[error(transparent)]
-    Up(#[from] crate::up::Error),
+    Up(#[from] Box<crate::up::Error>),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
@@ -104,6 +104,7 @@ impl Error {
             Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
             Self::Database(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
             Self::Up(error) if error.is_unreachable() => UNREACHABLE,
+            Self::Up(error) if error.is_usage() => USAGE,
             _ => FAILED,
         }
     }

@@ -46,7 +46,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Config(#[from] service::config::Error),
+    Config(#[from] Box<service::config::Error>),
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
     #[error("signals cannot be received: {0}")]
@@ -79,6 +79,11 @@ impl Error {
     /// The log or the database did not answer.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_))
+    }
+
+    /// What was asked for cannot be: other flags or settings are needed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::Http(http::Error::NotLoopback { .. }))
     }
 }
 
@@ -123,6 +128,7 @@ async fn start(
     let folder = Folder::open(&options.data)?;
     DeploymentKeys::create_or_load(&folder.keys())?;
     let log = settings.log.open(&folder.log())?;
+    log.health().await?;
     let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres()).await?;
     database.migrate().await?;
     // Again, with what is known now.
@@ -131,9 +137,11 @@ async fn start(
     let settings = Settings::load(options, found)?;
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
-    let commands = command_api::start(&ctx, Arc::clone(&log), database.queries(&settings)?).await?;
-    let projections = projectors::start(&ctx, Arc::clone(&log), database.projections(&settings)?).await?;
-    let queries = query_api::start(&ctx, database.queries(&settings)?).await?;
+    let query: query_api::settings::QuerySettings = settings.config.section("query").map_err(Box::new)?;
+    let projector: projectors::settings::ProjectorSettings = settings.config.section("projector").map_err(Box::new)?;
+    let commands = command_api::start(&ctx, Arc::clone(&log), query_api::database::pool(&query.database)?).await?;
+    let projections = projectors::start(&ctx, Arc::clone(&log), projectors::pool::pool(&projector.database)?).await?;
+    let queries = query_api::start(&ctx, query_api::database::pool(&query.database)?).await?;
     let address = listener.local_addr().unwrap_or(settings.http.listen);
     let banner = Banner::new(address, &settings, &folder, &database);
     Ok(Running { ctx, router: commands.merge(projections).merge(queries), log, database, banner, _folder: folder })

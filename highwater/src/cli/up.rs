@@ -38,6 +38,6 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
     let Args { data, listen, kafka, database_url, development, insecure, config } = args;
-    up::run(Options { data, listen, kafka, database_url, development, insecure, config }).await?;
+    up::run(Options { data, listen, kafka, database_url, development, insecure, config }).await.map_err(Box::new)?;
     Ok(End::Done)
 }

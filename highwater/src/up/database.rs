@@ -1,12 +1,17 @@
-//! The database of `up`: the private server or the one named, its tables, and the connections of each part.
+//! The database of `up`: the private server or the one named, and its tables.
 
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use std::time::Duration;
 
-use super::{Error, settings::Settings};
+use sqlx::{Connection, PgConnection, postgres::PgPoolOptions};
+
+use super::Error;
 use crate::{
     folder::Folder,
     postgres::{self, PrivatePostgres},
 };
+
+/// How long the database that was named may take to answer at start.
+const REACH_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Database {
     url: String,
@@ -17,6 +22,7 @@ impl Database {
     /// Starts the private server, unless `url` names one.
     pub(super) async fn open(url: Option<&str>, folder: &Folder, settings: postgres::Settings) -> Result<Self, Error> {
         if let Some(url) = url {
+            reach(url).await?;
             return Ok(Self { url: url.to_owned(), private: None });
         }
         let private = PrivatePostgres::start(&folder.postgres(), settings).await?;
@@ -40,20 +46,16 @@ impl Database {
         Ok(migrated?)
     }
 
-    pub(super) fn projections(&self, settings: &Settings) -> Result<PgPool, Error> {
-        let settings: projectors::settings::ProjectorSettings = settings.config.section("projector")?;
-        Ok(projectors::pool::pool(&settings.database)?)
-    }
-
-    pub(super) fn queries(&self, settings: &Settings) -> Result<PgPool, Error> {
-        let settings: query_api::settings::QuerySettings = settings.config.section("query")?;
-        Ok(query_api::database::pool(&settings.database)?)
-    }
-
     pub(super) async fn stop(self) -> Result<(), Error> {
         match self.private {
             Some(private) => Ok(private.stop().await?),
             None => Ok(()),
         }
     }
+}
+
+/// A pool would only say that it waited in vain; a connection says why.
+async fn reach(url: &str) -> Result<(), sqlx::Error> {
+    let connected = tokio::time::timeout(REACH_LIMIT, PgConnection::connect(url)).await;
+    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?.close().await
 }

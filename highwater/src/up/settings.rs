@@ -22,6 +22,9 @@ const DEFAULT_FILE: &str = "highwater.toml";
 /// Everything that may stand in the configuration, whoever reads it.
 const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
+/// What the embedded parts say of themselves is of no use to those who run them.
+const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
+
 pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) http: HttpSettings,
@@ -57,7 +60,7 @@ struct PostgresSettings {
 
 impl Settings {
     /// `found`: settings that are known only once something was started. They win over the file and the environment, as flags do.
-    pub(super) fn load(options: &Options, found: Vec<(String, String)>) -> Result<Self, Error> {
+    pub(super) fn load(options: &Options, found: Vec<(String, String)>) -> Result<Self, Box<Error>> {
         let mut flags = flags(options);
         flags.extend(found);
         let default = Path::new(DEFAULT_FILE);
@@ -65,8 +68,12 @@ impl Settings {
         let config = Config::load(file, flags)?;
         config.refuse_unknown(&SECTIONS)?;
         let mut telemetry: TelemetrySettings = config.section("telemetry")?;
-        if io::stderr().is_terminal() && !config.redacted().contains_key("telemetry.format") {
+        let given = config.redacted();
+        if !given.contains_key("telemetry.format") && io::stderr().is_terminal() {
             telemetry.format = Format::Text;
+        }
+        if !given.contains_key("telemetry.filter") {
+            telemetry.filter = QUIET_FILTER.to_owned();
         }
         Ok(Self { http: config.section("http")?, log: config.section("log")?, up: config.section("up")?, telemetry, config })
     }
