@@ -214,3 +214,40 @@ impl fmt::Display for Sender<'_> {
 fn name(writer: &Option<Uuid>) -> String {
     writer.map_or_else(|| "nobody".to_owned(), |writer| writer.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::record::Record;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn follow(delivery: Delivery) -> Result<Step, Error> {
+        let (_deliveries, receiver) = mpsc::channel(1);
+        let subscription = Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() };
+        let partition = Partition { topic: "things".into(), index: 3 };
+        Follow { partition, fold: Fold::new(), subscription }.apply(delivery)
+    }
+
+    fn stored(offset: u64) -> Stored {
+        Stored { offset, appended_at_ms: 1, record: Record::default() }
+    }
+
+    #[test]
+    fn a_gap_halts_and_names_both_offsets() {
+        let gap = follow(Delivery::Records(vec![stored(0), stored(2)])).unwrap_err();
+        assert!(matches!(&gap, Error::Gap { gap: Gap { expected: 1, found: 2 }, .. }), "{gap}");
+        assert!(gap.to_string().starts_with("things/3: the log continues at offset 2 where 1 was expected"), "{gap}");
+        assert!(matches!(follow(Delivery::CaughtUp(1)), Err(Error::Gap { .. })), "an end that no record explains");
+    }
+
+    #[test]
+    fn voids_are_seen_and_trouble_is_passed_on() {
+        let step = follow(Delivery::Records(vec![stored(0), stored(1)])).unwrap();
+        assert!(step.effects.iter().all(|seen| matches!(seen.effect, Effect::Void(_))));
+        assert_eq!((step.effects.len(), step.position.offset, step.caught_up), (2, 2, false));
+        assert_eq!(follow(Delivery::Trouble("t".to_owned())).unwrap().trouble.as_deref(), Some("t"));
+        assert!(follow(Delivery::CaughtUp(0)).unwrap().caught_up);
+    }
+}

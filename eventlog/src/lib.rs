@@ -5,11 +5,12 @@
 //! | [`log`] | the [`Log`] trait: append, read, end, purge, group membership |
 //! | [`kafka`] | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
 //! | [`local`] | `LocalLog`: an embedded store for one machine, fsynced in group commits |
-//! | `faulty` | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
+//! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
 //! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
 //! | [`replay`] | every visible event of a category, once, from any position |
 
+pub mod faulty;
 pub mod follow;
 pub mod kafka;
 pub mod local;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod raw;
 pub mod replay;
 
+pub use faulty::FaultyLog;
 pub use follow::{Divergence, Follow, Seen, Step};
 pub use kafka::KafkaLog;
 pub use local::{LocalLog, LocalReader};

@@ -1,12 +1,22 @@
 //! What only the local log promises: survival, recovery from I/O errors, a full disk, one process at a time, reading from others.
 
 use std::{
+    future::Future,
     io,
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::Duration,
 };
 
-use super::store;
+use protocol::record::Record;
+use tokio::io::AsyncWriteExt;
+
+use super::{LocalLog, LocalReader, Settings, serve, store};
+use crate::{
+    log::{Appended, Delivery, Error, Log, Partition, Reply, ReportError, Ticket, Topic, TopicKind},
+    raw::RawReader,
+};
 
 /// Faults that a test switches on.
 #[derive(Default)]
@@ -29,4 +39,164 @@ impl Faults {
     pub fn probe(&self) -> io::Result<()> {
         if self.disk_full.load(Ordering::Acquire) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
+}
+
+fn folder() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "names must differ between test runs")]
+    let name = uuid::Uuid::new_v4().simple().to_string();
+    std::env::temp_dir().join(format!("local-log-{name}"))
+}
+
+struct Opened {
+    log: LocalLog,
+    folder: PathBuf,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn open() -> Opened {
+    let folder = folder();
+    let settings = Settings { retry_every: Duration::from_millis(5), spare_bytes: 1 << 16, ..Settings::default() };
+    let log = LocalLog::open(&folder, settings).unwrap();
+    log.prepare(vec![topic()]).await.unwrap();
+    Opened { log, folder }
+}
+
+fn topic() -> Topic {
+    Topic { name: "things".into(), partitions: 2, kind: TopicKind::Events }
+}
+
+fn partition() -> Partition {
+    Partition { topic: "things".into(), index: 1 }
+}
+
+fn record(n: u8) -> Record {
+    Record { value: Some(vec![n; 10]), ..Record::default() }
+}
+
+async fn append(log: &LocalLog, n: u8) -> Result<Result<Appended, ReportError>, Error> {
+    let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    log.append(&partition(), record(n), Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to })?;
+    Ok(soon(reports.recv()).await.unwrap().result)
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
+}
+
+async fn healthy(log: &LocalLog) {
+    soon(log.shared.watch_trouble().wait_for(Option::is_none)).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_an_io_error_the_store_is_opened_again_before_it_serves() {
+    let opened = open().await;
+    let log = &opened.log;
+    assert_eq!(append(log, 0).await.unwrap(), Ok(Appended::At(0)));
+    let mut subscription = log.read(&partition(), 0).unwrap();
+    log.shared.faults.failing_commits.store(1, Ordering::Release);
+    assert!(matches!(append(log, 1).await.unwrap(), Err(ReportError::Failed(_))));
+    healthy(log).await;
+    assert_eq!(append(log, 2).await.unwrap(), Ok(Appended::At(1)), "offsets stay dense");
+    let mut values = Vec::new();
+    while values.len() < 2 {
+        match soon(subscription.deliveries.recv()).await.unwrap() {
+            Delivery::Records(records) => values.extend(records.into_iter().map(|stored| stored.record)),
+            Delivery::CaughtUp(_) | Delivery::Trouble(_) => {}
+            Delivery::Failed(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(values, [record(0), record(2)], "a reader lives through it");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_reads_go_on_and_appends_come_back_with_the_space() {
+    let opened = open().await;
+    let log = &opened.log;
+    append(log, 0).await.unwrap().unwrap();
+    log.shared.faults.disk_full.store(true, Ordering::Release);
+    assert!(append(log, 1).await.unwrap().is_err());
+    let refused = append(log, 2).await.unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly(_)), "{refused}");
+    assert!(matches!(log.health().await, Err(Error::ReadOnly(_))));
+    let full = |trouble: &Option<String>| trouble.as_ref().is_some_and(|trouble| trouble.contains("the disk is full"));
+    soon(log.shared.watch_trouble().wait_for(full)).await.unwrap();
+    assert_eq!(Log::fetch(log, &partition(), 0, 10).await.unwrap()[0].record, record(0));
+    let mut subscription = log.read(&partition(), 0).unwrap();
+    assert!(matches!(soon(subscription.deliveries.recv()).await, Some(Delivery::Records(_))));
+    log.shared.faults.disk_full.store(false, Ordering::Release);
+    healthy(log).await;
+    assert_eq!(append(log, 3).await.unwrap(), Ok(Appended::At(1)));
+    assert!(log.health().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_folder_of_a_newer_release_or_of_no_known_format_is_refused() {
+    let opened = open().await;
+    append(&opened.log, 0).await.unwrap().unwrap();
+    opened.log.close(Duration::from_secs(20)).await;
+    for (format, said) in [("2\n", "newer release"), ("", "does not say"), ("one", "does not say"), ("0", "does not say")] {
+        std::fs::write(opened.folder.join("FORMAT"), format).unwrap();
+        let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
+        assert!(refused.contains(said) && refused.contains(opened.folder.to_str().unwrap()), "{refused}");
+    }
+    std::fs::write(opened.folder.join("FORMAT"), "1\n").unwrap();
+    let log = LocalLog::open(&opened.folder, Settings::default()).unwrap();
+    assert_eq!(Log::end(&log, &partition()).await.unwrap(), 1);
+    assert!(matches!(LocalReader::open(folder()).await, Err(Error::Unreachable(why)) if why.contains("holds no log")));
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_only_and_answers_what_the_log_would() {
+    let opened = open().await;
+    for n in 0..10 {
+        append(&opened.log, n).await.unwrap().unwrap();
+    }
+    let socket = opened.folder.join(serve::SOCKET);
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let reader = LocalReader::open(&opened.folder).await.unwrap();
+    assert_eq!(reader.topics().await.unwrap(), RawReader::topics(&opened.log).await.unwrap());
+    assert_eq!(reader.end(&partition()).await.unwrap(), 10);
+    let direct = Log::fetch(&opened.log, &partition(), 4, 3).await.unwrap();
+    assert_eq!(reader.fetch(&partition(), 4, 3).await.unwrap(), direct);
+    assert_eq!(reader.fetch(&partition(), 10, 3).await.unwrap(), []);
+    let refused = reader.fetch(&partition(), 11, 3).await.unwrap_err().to_string();
+    assert!(refused.contains("things/1") || refused.contains("offset 11"), "{refused}");
+
+    let mut stranger = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    serve::write_frame(&mut stranger, b"\xff not a request").await.unwrap();
+    let answer = soon(serve::read_frame(&mut stranger, 1 << 20)).await.unwrap().unwrap();
+    assert_eq!(answer[0], serve::REFUSED);
+    stranger.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
+    assert!(matches!(soon(serve::read_frame(&mut stranger, 1 << 20)).await, Ok(None) | Err(_)), "closed, nothing was allocated");
+
+    opened.log.close(Duration::from_secs(20)).await;
+    let reader = LocalReader::open(&opened.folder).await.unwrap();
+    assert_eq!(reader.fetch(&partition(), 4, 3).await.unwrap(), direct, "directly, once nobody holds the store");
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_by_records_and_bytes() {
+    let folder = folder();
+    let settings = Settings { queue_bytes: 1_000, record_bytes: 500, ..Settings::default() };
+    let log = LocalLog::open(&folder, settings).unwrap();
+    log.prepare(vec![topic()]).await.unwrap();
+    // Nothing is taken from the queue while the store does not answer.
+    let (to, _reports) = tokio::sync::mpsc::unbounded_channel();
+    let ticket = Ticket { writer: uuid::Uuid::nil(), seq: None };
+    let large = Record { value: Some(vec![0; 501]), ..Record::default() };
+    let refused = log.append(&partition(), large, Reply { ticket, to: to.clone() }).unwrap_err().to_string();
+    assert!(refused.contains("things/1") && refused.contains("500"), "{refused}");
+    assert!(log.shared.reserve(900));
+    let half = Record { value: Some(vec![0; 400]), ..Record::default() };
+    let full = log.append(&partition(), half.clone(), Reply { ticket, to: to.clone() }).unwrap_err().to_string();
+    assert!(full.contains("queue"), "{full}");
+    log.shared.unreserve(900);
+    log.append(&partition(), half, Reply { ticket, to }).unwrap();
+    log.close(Duration::from_secs(20)).await;
+    std::fs::remove_dir_all(folder).unwrap();
 }

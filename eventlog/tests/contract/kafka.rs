@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
     path::Path,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, LazyLock},
 };
 
@@ -13,8 +13,8 @@ use eventlog::{Error, KafkaLog, Log, Topic, TopicKind, kafka::Settings};
 
 use crate::fixture::{Fixture, Folder, soon, unique};
 
-/// Bootstrap servers; and the pipe whose end is the end of the broker.
-static KAFKA: LazyLock<(String, Option<ChildStdin>)> = LazyLock::new(|| match std::env::var("HIGHWATER_TEST_KAFKA") {
+/// Bootstrap servers; and the process that takes the broker away when its standard input ends.
+static KAFKA: LazyLock<(String, Option<Child>)> = LazyLock::new(|| match std::env::var("HIGHWATER_TEST_KAFKA") {
     Ok(bootstrap) => (bootstrap, None),
     Err(_) => start_broker(),
 });
@@ -27,7 +27,7 @@ if "$0" start "$1" 1; then cat >/dev/null; fi
 rm -rf "$1"
 "#;
 
-fn start_broker() -> (String, Option<ChildStdin>) {
+fn start_broker() -> (String, Option<Child>) {
     let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka");
     let folder = Folder::new();
     let mut keeper = Command::new("bash")
@@ -39,11 +39,12 @@ fn start_broker() -> (String, Option<ChildStdin>) {
         .process_group(0)
         .spawn()
         .expect("bash");
+    // The keeper removes it.
     std::mem::forget(folder);
     let mut bootstrap = String::new();
     BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
     assert!(bootstrap.contains(':'), "bin/kafka did not start a broker; see its output above");
-    (bootstrap.trim().to_owned(), keeper.stdin.take())
+    (bootstrap.trim().to_owned(), Some(keeper))
 }
 
 fn settings() -> Settings {

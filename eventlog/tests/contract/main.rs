@@ -1,10 +1,15 @@
-//! What every implementation of `Log` promises: one suite, run on each of them.
+//! What every implementation of `Log` promises: one suite, run on each of them. And what is read through the fold on top of it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod faulty;
 mod fixture;
+mod follow;
+mod history;
 mod kafka;
+mod kill;
 mod local;
 mod suite;
+mod zombie;
 
 /// One test per promise, for one fixture.
 #[macro_export]
