@@ -1,0 +1,144 @@
+//! What fails stops as little as possible: one projection on one partition; and two runners never both win.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/store_world.rs"]
+mod store_world;
+
+use std::collections::BTreeSet;
+
+use eventlog::MembershipEvent;
+use projectors::{
+    migrate, projections,
+    runner::{Key, Limits, Place, PostgresStore, Step},
+};
+use serde_json::json;
+use sqlx::PgPool;
+use store_world::{World, dump, fact, placed};
+use uuid::Uuid;
+
+async fn tables(test: &str) -> PgPool {
+    let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    pool
+}
+
+fn key(projection: &'static str, category: &str, id: Uuid) -> Key {
+    Key { projection, place: Place { category: category.into(), partition: World::partition_of(id) } }
+}
+
+async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(pool).await.expect("a number")
+}
+
+#[tokio::test]
+async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
+    let mut world = World::new().await;
+    world.live(0..12).await;
+    let before = tables("poison_before").await;
+    world.project(&before, 5_000).await;
+    let orders_before = count(&before, "SELECT count(*) FROM orders").await;
+
+    let poisoned = Uuid::from_u128(0xbad);
+    world.commit("order", poisoned, vec![fact("order.placed", 2, json!({"nonsense": true}))], 1).await;
+    let neighbours: Vec<Uuid> = (0..40).map(|n| Uuid::from_u128(0x9000 + n)).collect();
+    for id in &neighbours {
+        world.commit("order", *id, vec![placed(1)], 1).await;
+    }
+    let pool = tables("poison").await;
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    world.to_the_end(&mut runner).await;
+
+    assert_eq!(runner.halted(), &BTreeSet::from([key("orders", "order", poisoned)]));
+    let behind = neighbours.iter().filter(|id| World::partition_of(**id) == World::partition_of(poisoned)).count();
+    assert!(behind > 0 && behind < neighbours.len());
+    let projected = i64::try_from(neighbours.len() - behind).expect("few");
+    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, orders_before + projected);
+    // Snapshots go on: the aggregate is stored as unreadable, its neighbours are not.
+    assert_eq!(count(&pool, "SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL").await, 1);
+    assert_eq!(count(&pool, "SELECT count(*) FROM snapshots").await, i64::try_from(world.events.len()).expect("few"));
+    assert_eq!(count(&pool, "SELECT count(*) FROM outcomes").await, i64::try_from(world.outcomes.len()).expect("few"));
+    // The halted one stands between what came before the poison and the poison.
+    let halted_at = count(&pool, "SELECT next_offset FROM checkpoints c WHERE projection = 'orders' AND partition = (SELECT partition FROM outcomes WHERE aggregate_id = '00000000-0000-0000-0000-000000000bad')").await;
+    let poison = "SELECT partition, next_offset FROM outcomes WHERE aggregate_id = '00000000-0000-0000-0000-000000000bad'";
+    let (partition, poison_end): (i32, i64) = sqlx::query_as(poison).fetch_one(&pool).await.expect("the poison's outcome");
+    let before: i64 =
+        sqlx::query_scalar("SELECT max(next_offset) FROM outcomes WHERE category = 'order' AND partition = $1 AND next_offset < $2")
+            .bind(partition)
+            .bind(poison_end)
+            .fetch_one(&pool)
+            .await
+            .expect("something before");
+    assert!(before <= halted_at && halted_at < poison_end, "{before} {halted_at} {poison_end}");
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_release_pauses_its_readers_on_its_partition() {
+    let mut world = World::new().await;
+    let id = Uuid::from_u128(0xfeed);
+    world.commit("order", id, vec![placed(1)], 1).await;
+    world.commit("order", id, vec![fact("order.placed", 9, json!({}))], 1).await;
+    world.live(0..8).await;
+    let pool = tables("newer").await;
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    world.to_the_end(&mut runner).await;
+    assert_eq!(runner.halted(), &BTreeSet::from([key("orders", "order", id), key("snapshots", "order", id)]));
+    assert_eq!(count(&pool, "SELECT version FROM orders WHERE id = '00000000-0000-0000-0000-00000000feed'").await, 1);
+    assert_eq!(count(&pool, "SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL").await, 0);
+    assert!(count(&pool, "SELECT count(*) FROM catalog").await > 0);
+}
+
+#[tokio::test]
+async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
+    let mut world = World::new().await;
+    world.live(0..6).await;
+    let reference = tables("two_reference").await;
+    let pool = tables("two").await;
+    let limits = || Limits { batch_events: 4, ..Limits::default() };
+    let (mut one, _one) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    let (mut two, _two) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    // Both begin at the same checkpoints.
+    for runner in [&mut one, &mut two] {
+        for _ in world.partitions() {
+            assert_eq!(runner.step().await, Step::TookUp);
+        }
+    }
+    let (lost_by_one, lost_by_two) = tokio::join!(world.to_the_end(&mut one), world.to_the_end(&mut two));
+    assert!(lost_by_one + lost_by_two > 0, "they never met");
+    assert!(one.halted().is_empty() && two.halted().is_empty());
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
+}
+
+#[tokio::test]
+async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
+    let mut world = World::new().await;
+    let pool = tables("revoked").await;
+    let (mut runner, changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    world.to_the_end(&mut runner).await;
+    changes.send(MembershipEvent::Revoked { partitions: world.partitions(), lost: true }).expect("a runner");
+    assert_eq!(runner.step().await, Step::CaughtUp);
+    assert!(runner.progress().snapshot().is_empty());
+    world.live(0..4).await;
+    assert_eq!(runner.step().await, Step::CaughtUp);
+    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 0);
+    changes.send(MembershipEvent::Assigned(world.partitions())).expect("a runner");
+    world.to_the_end(&mut runner).await;
+    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 4);
+}
+
+#[tokio::test]
+async fn another_log_behind_the_same_checkpoints_halts() {
+    let mut world = World::new().await;
+    world.live(0..2).await;
+    let pool = tables("another_log").await;
+    world.project(&pool, 5_000).await;
+    let before = dump(&pool).await;
+    let mut other = World::of_history(1).await;
+    other.live(0..6).await;
+    let (mut runner, _changes) = other.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    other.to_the_end(&mut runner).await;
+    assert_eq!(runner.halted().len(), other.partitions().len() * 2);
+    assert_eq!(dump(&pool).await, before);
+}

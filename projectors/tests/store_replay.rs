@@ -1,0 +1,260 @@
+//! What the tables say is the fold of the log: after a replay, after crashes, and for every aggregate and command.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/store_world.rs"]
+mod store_world;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use futures_util::future::BoxFuture;
+use projectors::{
+    migrate, projections,
+    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Store},
+};
+use protocol::{
+    domain::{Domain, Durable},
+    position::Position,
+    wire::Wire,
+};
+use sqlx::{PgPool, Row};
+use store_world::{World, dump};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+async fn tables(test: &str) -> PgPool {
+    let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    pool
+}
+
+#[tokio::test]
+async fn replay_from_zero_gives_identical_tables() {
+    let mut world = World::new().await;
+    world.live(0..24).await;
+    let first = tables("replay_a").await;
+    world.project(&first, 5_000).await;
+    let expected = dump(&first).await;
+    assert!(expected.lines().count() > 100, "{expected}");
+
+    let in_small_steps = tables("replay_b").await;
+    world.project(&in_small_steps, 3).await;
+    pretty_eq(&dump(&in_small_steps).await, &expected);
+
+    // Over rows that are there already.
+    sqlx::query("TRUNCATE checkpoints").execute(&first).await.expect("no checkpoints");
+    world.project(&first, 7).await;
+    pretty_eq(&dump(&first).await, &expected);
+}
+
+#[tokio::test]
+async fn projecting_in_two_sittings_gives_the_same_tables() {
+    let mut world = World::new().await;
+    let pool = tables("sittings").await;
+    world.live(0..6).await;
+    world.project(&pool, 5_000).await;
+    world.live(6..12).await;
+    world.project(&pool, 5_000).await;
+    let at_once = tables("at_once").await;
+    world.project(&at_once, 5_000).await;
+    pretty_eq(&dump(&pool).await, &dump(&at_once).await);
+}
+
+#[tokio::test]
+async fn snapshots_and_outcomes_are_the_fold() {
+    let mut world = World::new().await;
+    world.live(0..24).await;
+    let pool = tables("fold").await;
+    world.project(&pool, 10).await;
+
+    let rows = sqlx::query("SELECT category, aggregate_id, partition, version, format, state FROM snapshots")
+        .fetch_all(&pool)
+        .await
+        .expect("rows");
+    assert_eq!(rows.len(), world.events.len());
+    for row in rows {
+        let (category, id): (String, Uuid) = (row.get(0), row.get(1));
+        let ((_, _), facts) = world.events.iter().find(|((c, i), _)| *c == category && *i == id).expect("an aggregate of the log");
+        let folded = match category.as_str() {
+            "order" => frozen(&domain::Orders, facts),
+            _ => frozen(&domain::Products, facts),
+        };
+        assert_eq!(row.get::<i32, _>(2), i32::try_from(World::partition_of(id)).expect("small"));
+        assert_eq!(row.get::<i64, _>(3), i64::try_from(facts.len()).expect("few"));
+        assert_eq!(row.get::<Option<Vec<u8>>, _>(5), Some(folded));
+    }
+
+    let rows = sqlx::query("SELECT command_id, aggregate_id, verdict, version, next_offset, events, reason FROM outcomes")
+        .fetch_all(&pool)
+        .await
+        .expect("rows");
+    assert_eq!(rows.len(), world.outcomes.len());
+    for row in rows {
+        let found = (row.get::<Uuid, _>(1), row.get::<String, _>(2), row.get::<i64, _>(3), row.get::<i64, _>(4));
+        let (id, verdict, version, end) = world.outcomes[&row.get::<Uuid, _>(0)];
+        assert_eq!(found, (id, verdict.to_owned(), version, end));
+        let (events, reason): (Option<serde_json::Value>, Option<serde_json::Value>) = (row.get(5), row.get(6));
+        assert_eq!((events.is_some(), reason.is_some()), (verdict == "accepted", verdict != "accepted"));
+        if let Some(last) = events.as_ref().and_then(|events| events.as_array()).and_then(|events| events.last()) {
+            assert_eq!(last["version"], version);
+        }
+    }
+}
+
+#[tokio::test]
+async fn snapshots_of_an_older_form_are_folded_again() {
+    let mut world = World::new().await;
+    world.live(0..12).await;
+    let pool = tables("older_form").await;
+    world.project(&pool, 5_000).await;
+    let expected = dump(&pool).await;
+    sqlx::query("UPDATE snapshots SET format = 0, state = 'old' WHERE category = 'order'").execute(&pool).await.expect("an old form");
+    world.project(&pool, 5_000).await;
+    pretty_eq(&dump(&pool).await, &expected);
+}
+
+#[tokio::test]
+async fn a_kill_between_apply_and_commit_loses_nothing_and_doubles_nothing() {
+    let mut world = World::new().await;
+    world.live(0..12).await;
+    let reference = tables("kill_reference").await;
+    world.project(&reference, 5_000).await;
+    let expected = dump(&reference).await;
+
+    for when in [When::BeforeCommit, When::AfterCommit] {
+        let pool = tables("kill").await;
+        // Three runners in a row die at a commit, the fourth lives.
+        for _ in 0..3 {
+            let dying = Arc::new(Notify::new());
+            let store = Mortal { inner: PostgresStore::new(pool.clone()), when, dying: dying.clone(), spared: AtomicU32::new(18) };
+            let (mut runner, _changes) = world.runner(store, projections::all(), Limits { batch_events: 5, ..Limits::default() });
+            tokio::select! {
+                _ = world.to_the_end(&mut runner) => panic!("it should have died"),
+                () = dying.notified() => {}
+            }
+            drop(runner);
+        }
+        world.project(&pool, 5).await;
+        pretty_eq(&dump(&pool).await, &expected);
+    }
+}
+
+#[tokio::test]
+async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
+    let mut world = World::new().await;
+    world.live(0..12).await;
+    let reference = tables("lost_reference").await;
+    world.project(&reference, 5_000).await;
+    for committed in [true, false] {
+        let pool = tables("lost").await;
+        let store = Forgetful { inner: PostgresStore::new(pool.clone()), commits: AtomicU32::new(0), committed };
+        let (mut runner, _changes) = world.runner(store, projections::all(), Limits { batch_events: 5, ..Limits::default() });
+        let failed = world.to_the_end(&mut runner).await;
+        assert!(failed > 0);
+        assert!(runner.halted().is_empty());
+        pretty_eq(&dump(&pool).await, &dump(&reference).await);
+    }
+}
+
+fn frozen<D: Durable>(domain: &D, facts: &[protocol::wire::Fact]) -> Vec<u8>
+where
+    D: Domain<Wire>,
+{
+    let mut state = None;
+    for fact in facts {
+        state = Some(domain.evolve(state.as_ref(), fact).expect("an event that can be applied"));
+    }
+    domain.freeze(&state.expect("at least one event"))
+}
+
+#[track_caller]
+fn pretty_eq(found: &str, expected: &str) {
+    let missing: Vec<&str> = expected.lines().filter(|line| !found.contains(line)).collect();
+    let extra: Vec<&str> = found.lines().filter(|line| !expected.contains(line)).collect();
+    assert!(found == expected, "missing: {missing:#?}\nextra: {extra:#?}");
+}
+
+#[derive(Clone, Copy)]
+enum When {
+    BeforeCommit,
+    AfterCommit,
+}
+
+/// Hangs for ever at its commit after the spared ones, so that the runner can be dropped there.
+struct Mortal {
+    inner: PostgresStore,
+    when: When,
+    dying: Arc<Notify>,
+    spared: AtomicU32,
+}
+
+/// Every third commit reports an error: after it happened, or instead of it.
+struct Forgetful {
+    inner: PostgresStore,
+    commits: AtomicU32,
+    committed: bool,
+}
+
+macro_rules! delegate {
+    () => {
+        type Tx = PostgresTx;
+
+        fn begin(&self) -> BoxFuture<'_, Result<PostgresTx, Failure>> {
+            self.inner.begin()
+        }
+
+        fn load<'a>(&'a self, tx: &'a mut PostgresTx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+            self.inner.load(tx, keys)
+        }
+
+        fn reset<'a>(&'a self, tx: &'a mut PostgresTx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.reset(tx, key)
+        }
+
+        fn advance<'a>(&'a self, tx: &'a mut PostgresTx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.advance(tx, moves)
+        }
+    };
+}
+
+impl Store for Mortal {
+    delegate!();
+
+    fn commit(&self, tx: PostgresTx) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            let lives = self.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |spared| spared.checked_sub(1)).is_ok();
+            if lives {
+                return self.inner.commit(tx).await;
+            }
+            let _held = match self.when {
+                When::BeforeCommit => Some(tx),
+                When::AfterCommit => {
+                    self.inner.commit(tx).await?;
+                    None
+                }
+            };
+            self.dying.notify_one();
+            std::future::pending().await
+        })
+    }
+}
+
+impl Store for Forgetful {
+    delegate!();
+
+    fn commit(&self, tx: PostgresTx) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            if self.commits.fetch_add(1, Ordering::SeqCst) % 3 != 2 {
+                return self.inner.commit(tx).await;
+            }
+            if self.committed {
+                self.inner.commit(tx).await?;
+            }
+            Err(Failure::Transient("the connection was lost".to_owned()))
+        })
+    }
+}
