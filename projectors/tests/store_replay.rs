@@ -120,7 +120,7 @@ async fn snapshots_of_an_older_form_are_folded_again() {
 #[tokio::test]
 async fn a_kill_between_apply_and_commit_loses_nothing_and_doubles_nothing() {
     let mut world = World::new().await;
-    world.live(0..12).await;
+    world.live(0..36).await;
     let reference = tables("kill_reference").await;
     world.project(&reference, 5_000).await;
     let expected = dump(&reference).await;
@@ -130,7 +130,7 @@ async fn a_kill_between_apply_and_commit_loses_nothing_and_doubles_nothing() {
         // Three runners in a row die at a commit, the fourth lives.
         for _ in 0..3 {
             let dying = Arc::new(Notify::new());
-            let store = Mortal { inner: PostgresStore::new(pool.clone()), when, dying: dying.clone(), spared: AtomicU32::new(18) };
+            let store = Mortal { inner: PostgresStore::new(pool.clone()), when, dying: dying.clone(), spared: AtomicU32::new(17) };
             let (mut runner, _changes) = world.runner(store, projections::all(), Limits { batch_events: 5, ..Limits::default() });
             tokio::select! {
                 _ = world.to_the_end(&mut runner) => panic!("it should have died"),
