@@ -50,7 +50,8 @@ pub async fn run(file: Option<&Path>) -> Result<(), Error> {
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     http::check_listen(settings.listen, settings.insecure)?;
     let listener = http::bind(settings.listen).await?;
-    let log = open_log(&ctx.config.section("log")?)?;
+    let naming: LogSettings = ctx.config.section("log")?;
+    let log = open_log(naming.kafka.as_deref().ok_or(Error::NoBrokers)?, &naming)?;
 
     let started = crate::start(&ctx, log.clone(), pool::pool(&settings.database)?).await;
     let served = match started {
@@ -67,8 +68,7 @@ pub async fn run(file: Option<&Path>) -> Result<(), Error> {
     served
 }
 
-fn open_log(settings: &LogSettings) -> Result<Arc<dyn Log>, Error> {
-    let brokers = settings.kafka.as_deref().ok_or(Error::NoBrokers)?;
+fn open_log(brokers: &str, settings: &LogSettings) -> Result<Arc<dyn Log>, eventlog::Error> {
     let kafka = kafka::Settings {
         client: "highwater-projectors".to_owned(),
         development: settings.development,

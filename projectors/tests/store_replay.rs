@@ -16,11 +16,7 @@ use projectors::{
     migrate, projections,
     runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Store},
 };
-use protocol::{
-    domain::{Domain, Durable},
-    position::Position,
-    wire::Wire,
-};
+use protocol::{domain::Durable, position::Position, wire::Wire};
 use sqlx::{PgPool, Row};
 use store_world::{World, dump};
 use tokio::sync::Notify;
@@ -160,10 +156,7 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     }
 }
 
-fn frozen<D: Durable>(domain: &D, facts: &[protocol::wire::Fact]) -> Vec<u8>
-where
-    D: Domain<Wire>,
-{
+fn frozen<D: Durable>(domain: &D, facts: &[protocol::wire::Fact]) -> Vec<u8> {
     let mut state = None;
     for fact in facts {
         state = Some(domain.evolve(state.as_ref(), fact).expect("an event that can be applied"));

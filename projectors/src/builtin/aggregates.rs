@@ -2,7 +2,7 @@
 
 use protocol::{
     domain::{Durable, Unreadable},
-    wire::{Fact, Wire},
+    wire::Fact,
 };
 
 /// One category's rules, as far as snapshots need them.
@@ -22,10 +22,7 @@ pub struct Category<D> {
     pub domain: D,
 }
 
-impl<D: Durable> Aggregates for Category<D>
-where
-    D: protocol::domain::Domain<Wire>,
-{
+impl<D: Durable> Aggregates for Category<D> {
     fn category(&self) -> &'static str {
         self.name
     }
