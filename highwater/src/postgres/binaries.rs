@@ -23,8 +23,11 @@ pub(super) struct Binaries {
 impl Binaries {
     /// The installed version that wrote the data below `dir`, else the first in PATH, else the newest.
     pub(super) fn find(dir: &Path) -> Result<Self, Error> {
-        let mut found: Vec<Self> = candidates().iter().filter_map(|folder| Self::in_folder(folder)).collect();
-        let wanted = super::cluster::major_of(dir);
+        let found = candidates().iter().filter_map(|folder| Self::in_folder(folder)).collect();
+        Self::choose(found, super::cluster::major_of(dir).as_deref())
+    }
+
+    fn choose(mut found: Vec<Self>, wanted: Option<&str>) -> Result<Self, Error> {
         let at = wanted.and_then(|major| found.iter().position(|binaries| binaries.major == major)).unwrap_or(0);
         if found.is_empty() { Err(Error::NotInstalled) } else { Ok(found.swap_remove(at)) }
     }
@@ -82,6 +85,18 @@ mod tests {
         assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n").as_deref(), Some("15"));
         assert_eq!(major("postgres (PostgreSQL) 18beta1").as_deref(), Some("18"));
         assert_eq!(major("nothing"), None);
+    }
+
+    #[test]
+    fn chooses_what_wrote_the_data_else_the_first_found() -> Result<(), Error> {
+        let version = |major: &str| Binaries { initdb: PathBuf::new(), pg_ctl: PathBuf::new(), major: major.to_owned() };
+        let found = || vec![version("17"), version("15")];
+        assert_eq!(Binaries::choose(found(), None)?.major, "17");
+        assert_eq!(Binaries::choose(found(), Some("15"))?.major, "15");
+        assert_eq!(Binaries::choose(found(), Some("9"))?.major, "17");
+        let missing = Binaries::choose(Vec::new(), None).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(missing.contains("apt-get install postgresql") && missing.contains("--database-url"), "{missing}");
+        Ok(())
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! `highwater audit` and `highwater replay` as processes, on a local log written for the purpose.
+
+use std::{
+    borrow::Cow,
+    fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use eventlog::{Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local};
+use protocol::{
+    entry::{Body, Entry, EventBody, Origin, Part},
+    partition::partition_of,
+    time::Micros,
+    wire::{Fact, Fingerprint, Meta, Wire, encode},
+};
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const TOPIC: &str = "hw.note.events";
+const PARTITIONS: u32 = 2;
+const WRITER: Uuid = Uuid::from_u128(0x11);
+const ALICE: Uuid = Uuid::from_u128(0xa);
+
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A log being written, in a data folder.
+struct Notes {
+    log: LocalLog,
+    to: mpsc::UnboundedSender<Report>,
+    reports: mpsc::UnboundedReceiver<Report>,
+}
+
+impl Notes {
+    async fn open(scratch: &Scratch) -> Result<Self, Box<dyn std::error::Error>> {
+        fs::create_dir_all(scratch.0.join("log"))?;
+        let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
+        log.prepare(vec![Topic { name: TOPIC.into(), partitions: PARTITIONS, kind: TopicKind::Events }]).await?;
+        let (to, reports) = mpsc::unbounded_channel();
+        let mut notes = Self { log, to, reports };
+        notes.append(Entry { epoch: 1, writer: WRITER, seq: None, drained: None, body: Body::Fence }).await?;
+        Ok(notes)
+    }
+
+    async fn append(&mut self, entry: Entry<Wire>) -> Outcome {
+        let partition = Partition { topic: TOPIC.into(), index: home() };
+        let record = encode(&entry, "/hw/note", Uuid::from_u128(u128::from(entry.seq.unwrap_or(0))));
+        self.log.append(&partition, record, Reply { ticket: Ticket { writer: WRITER, seq: entry.seq }, to: self.to.clone() })?;
+        let report = self.reports.recv().await.ok_or("every append is reported")?;
+        assert!(matches!(report.result, Ok(Appended::At(_))), "{report:?}");
+        Ok(())
+    }
+}
+
+fn scratch(name: &str) -> Scratch {
+    Scratch(std::env::temp_dir().join(format!("highwater-reading-{name}-{}", std::process::id())))
+}
+
+/// Writes a fence and an event for each of these versions, and closes the log.
+async fn data_folder(name: &str, versions: impl IntoIterator<Item = u64>) -> Result<Scratch, Box<dyn std::error::Error>> {
+    let scratch = scratch(name);
+    let mut notes = Notes::open(&scratch).await?;
+    for (version, seq) in versions.into_iter().zip(0..) {
+        notes.append(event(seq, version)).await?;
+    }
+    notes.log.close(Duration::from_secs(10)).await;
+    Ok(scratch)
+}
+
+fn event(seq: u64, version: u64) -> Entry<Wire> {
+    let meta = Meta { correlation: Uuid::from_u128(3), ..Meta::default() };
+    let fingerprint = Fingerprint { key_number: 1, hmac: [0; 32] };
+    let origin = Origin { aggregate: ALICE, command: Uuid::from_u128(1000 + u128::from(seq)), fingerprint, meta, source: None };
+    let event_type = if seq == 0 { "note.written" } else { "note.changed" };
+    let fact = Fact {
+        event_type: Cow::Borrowed(event_type),
+        schema: Cow::Owned(format!("{event_type}.v1")),
+        data: format!("{{\"n\":{seq}}}").into_bytes(),
+    };
+    let time = Micros(i64::try_from(seq).unwrap_or(0));
+    let body = Body::Event(EventBody { origin, version, part: Part::WHOLE, time, event: fact });
+    Entry { epoch: 1, writer: WRITER, seq: Some(seq), drained: None, body }
+}
+
+fn home() -> u32 {
+    partition_of(ALICE.to_string().as_bytes(), PARTITIONS)
+}
+
+fn highwater(subcommand: &str, scratch: &Scratch) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.arg(subcommand).arg("--data").arg(&scratch.0);
+    command
+}
+
+fn lines(output: &Output) -> Result<Vec<serde_json::Value>, Box<dyn std::error::Error>> {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty());
+    Ok(String::from_utf8(output.stdout.clone())?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+#[tokio::test]
+async fn replay_prints_every_event_and_goes_on_behind_a_position() -> Outcome {
+    let scratch = data_folder("replay", 1..=5).await?;
+    let all = lines(&highwater("replay", &scratch).output()?)?;
+    assert_eq!(all.iter().map(|event| event["data"]["n"].as_u64()).collect::<Vec<_>>(), (0..5).map(Some).collect::<Vec<_>>());
+    assert_eq!(all[0]["type"], "note.written");
+    assert_eq!(all[2]["hwposition"], format!("note/{}@4", home()));
+
+    let position = all[2]["hwposition"].as_str().ok_or("a position is text")?;
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--from", position]).output()?)?, all[3..]);
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--type", "note.written"]).output()?)?, all[..1]);
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--id", &ALICE.to_string(), "--category", "note"]).output()?)?, all);
+    assert!(lines(&highwater("replay", &scratch).args(["--id", &WRITER.to_string()]).output()?)?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn replay_into_a_pipe_that_nobody_reads_to_the_end_is_no_error() -> Outcome {
+    // More than a pipe and a buffer hold.
+    let scratch = data_folder("pipe", 1..=500).await?;
+    let mut child = highwater("replay", &scratch).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().ok_or("stdout is piped")?).read_line(&mut first)?;
+    assert!(first.starts_with('{'), "{first}");
+    let output = child.wait_with_output()?;
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr)?.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn replay_follows_what_the_process_that_holds_the_log_appends_later() -> Outcome {
+    let scratch = scratch("follow");
+    let mut notes = Notes::open(&scratch).await?;
+    notes.append(event(0, 1)).await?;
+    let mut child = highwater("replay", &scratch).arg("--follow").stdout(Stdio::piped()).spawn()?;
+    let printed = child.stdout.take().ok_or("stdout is piped")?;
+    let (lines, mut seen) = mpsc::unbounded_channel();
+    std::thread::spawn(move || BufReader::new(printed).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    for n in 0..3 {
+        let line = timeout(Duration::from_secs(30), seen.recv()).await?.ok_or("it goes on")?;
+        assert!(line.contains(&format!("\"data\":{{\"n\":{n}}}")), "{line}");
+        notes.append(event(n + 1, n + 2)).await?;
+    }
+    child.kill()?;
+    child.wait()?;
+    notes.log.close(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_usage_has_exit_code_2() -> Outcome {
+    let scratch = data_folder("usage", 1..=1).await?;
+    for wrong in [
+        vec!["--category", "nobody"],
+        vec!["--from", "note"],
+        vec!["--from", "note/9@1"],
+        vec!["--from", "note/0@1", "--from", "note/0@2"],
+        vec!["--id", "x"],
+    ] {
+        let output = highwater("replay", &scratch).args(&wrong).output()?;
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{wrong:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn audit_tells_a_clean_log_from_one_with_a_difference_by_its_exit_code() -> Outcome {
+    let clean = data_folder("clean", 1..=3).await?;
+    let output = highwater("audit", &clean).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.ends_with("clean: no difference found\n"), "{text}");
+
+    let gap = data_folder("gap", [1, 2, 4]).await?;
+    let output = highwater("audit", &gap).arg("--json").output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(report["differences"][0]["at"], format!("{TOPIC}/{}@3", home()));
+    assert_eq!((&report["total"]["events"], &report["total"]["fences"]), (&3.into(), &1.into()));
+    Ok(())
+}
+
+#[test]
+fn a_log_that_is_not_there_has_exit_code_3() -> Outcome {
+    let nowhere = Scratch(std::env::temp_dir().join("highwater-reading-nowhere"));
+    for subcommand in ["audit", "replay"] {
+        let output = highwater(subcommand, &nowhere).output()?;
+        assert_eq!(output.status.code(), Some(3));
+    }
+    Ok(())
+}

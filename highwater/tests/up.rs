@@ -1,0 +1,195 @@
+//! `highwater up` as a process: one port, one folder, and everything still there after kill -9.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const HIGHWATER: &str = env!("CARGO_BIN_EXE_highwater");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A data folder of its own, removed at the end with the server that may still run in it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("highwater-up-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(pid) = postmaster(&self.0) {
+            let _ = Command::new("kill").args(["-QUIT", &pid]).status();
+        }
+        let _ = fs::read_to_string(self.0.join("postgres/location")).map(fs::remove_dir_all);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `up`, killed at the end.
+struct Up {
+    child: Child,
+    url: String,
+    banner: String,
+}
+
+impl Up {
+    fn start(data: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut child = up(data).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().ok_or("stderr is piped")?;
+        let (lines, said) = mpsc::channel();
+        // Reads to the end, so that the process never waits for us.
+        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let mut banner = String::new();
+        while !banner.contains("Try:") {
+            match said.recv_timeout(PATIENCE) {
+                Ok(line) => banner = banner + &line + "\n",
+                Err(_) => return Err(format!("not ready; it said: {banner}").into()),
+            }
+        }
+        thread::spawn(move || said.into_iter().for_each(drop));
+        let url = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).ok_or("the banner has no URL")?;
+        Ok(Self { url: url.to_owned(), banner, child })
+    }
+
+    fn get(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(&self.url)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.url)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn signal(&self, signal: &str) -> std::io::Result<ExitStatus> {
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn up(data: &Path) -> Command {
+    let mut command = Command::new(HIGHWATER);
+    // Away from a highwater.toml that may lie about.
+    command.arg("up").arg("--data").arg(data).current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn postmaster(data: &Path) -> Option<String> {
+    let home = data.join("postgres");
+    let home = fs::read_to_string(home.join("location")).map_or(home, PathBuf::from);
+    let text = fs::read_to_string(home.join("cluster/postmaster.pid")).ok()?;
+    text.lines().next().map(|pid| pid.trim().to_owned())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn one_port_serves_all_and_kill_9_loses_nothing() -> Outcome {
+    let scratch = Scratch::new("kill");
+    let first = Up::start(&scratch.0)?;
+    assert!(first.banner.contains("embedded Postgres"), "{}", first.banner);
+    for (path, status) in [("/livez", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/nowhere", "404")] {
+        let answer = first.get(path)?;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+    assert!(first.get("/nowhere")?.contains("application/problem+json"));
+    let keys = scratch.0.join("deployment.keys");
+    assert_eq!(fs::metadata(&keys)?.permissions().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(&keys)?;
+    let orphan = postmaster(&scratch.0).ok_or("the private Postgres runs")?;
+    assert!(first.signal("-KILL")?.success());
+    drop(first);
+
+    let mut second = Up::start(&scratch.0)?;
+    assert!(second.banner.contains("still running from before"), "{}", second.banner);
+    assert_eq!((fs::read_to_string(&keys)?, postmaster(&scratch.0)), (key, Some(orphan)));
+    assert!(second.signal("-TERM")?.success());
+    assert!(second.child.wait()?.success());
+    assert_eq!(postmaster(&scratch.0), None, "Postgres was stopped with it");
+    Ok(())
+}
+
+#[test]
+fn a_second_process_leaves_the_folder_to_the_first_and_readers_read_on() -> Outcome {
+    let scratch = Scratch::new("second");
+    let first = Up::start(&scratch.0)?;
+    let second = up(&scratch.0).args(["--listen", "127.0.0.1:0"]).output()?;
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains(&format!("(process {})", first.child.id())), "{}", said(&second));
+
+    for _ in 0..2 {
+        let audit = Command::new(HIGHWATER).args(["audit", "--json", "--data"]).arg(&scratch.0).output()?;
+        assert_eq!(audit.status.code(), Some(0), "{}", said(&audit));
+        let report: serde_json::Value = serde_json::from_slice(&audit.stdout)?;
+        assert_eq!(report["differences_found"], 0, "{report}");
+        assert!(report["partitions"].as_array().is_some_and(|partitions| !partitions.is_empty()), "{report}");
+    }
+    assert!(first.get("/readyz")?.starts_with("HTTP/1.1 200"));
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named_before_anything_is_made() -> Outcome {
+    let scratch = Scratch::new("port");
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = up(&scratch.0).args(["--listen", &address]).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains(&format!("{address} is in use")), "{}", said(&output));
+    assert!(!scratch.0.exists());
+    Ok(())
+}
+
+#[test]
+fn other_machines_are_not_served_without_being_asked_to() -> Outcome {
+    let scratch = Scratch::new("open");
+    let output = up(&scratch.0).args(["--listen", "0.0.0.0:0"]).output()?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("--insecure"), "{}", said(&output));
+    assert!(!scratch.0.exists());
+    Ok(())
+}
+
+#[test]
+fn a_database_or_a_kafka_that_is_away_is_said_with_exit_code_3() -> Outcome {
+    let scratch = Scratch::new("away");
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let database = format!("postgres://{nobody}/none");
+    for (flag, value, words) in
+        [("--database-url", database.as_str(), "the database cannot be reached"), ("--kafka", &nobody, "the log cannot be reached")]
+    {
+        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).output()?;
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_setting_that_nobody_knows_is_refused() -> Outcome {
+    let scratch = Scratch::new("setting");
+    for (variable, words) in [("HIGHWATER__LOG__PARTITION", "partition"), ("HIGHWATER__NOBODY__KEY", "nobody")] {
+        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0"]).env(variable, "8").output()?;
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    Ok(())
+}
