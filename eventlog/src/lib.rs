@@ -8,6 +8,7 @@
 //! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
 //! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
+//! | [`settings`] | section `log` of the configuration
 //! | [`replay`] | every visible event of a category, once, from any position |
 
 pub mod faulty;
@@ -17,6 +18,7 @@ pub mod local;
 pub mod log;
 pub mod raw;
 pub mod replay;
+pub mod settings;
 
 pub use faulty::FaultyLog;
 pub use follow::{Divergence, Follow, Seen, Step};
@@ -28,3 +30,4 @@ pub use log::{
 };
 pub use raw::{RawReader, RawTopic};
 pub use replay::{Replay, Replayed, Until};
+pub use settings::LogSettings;

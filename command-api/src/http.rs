@@ -1,0 +1,46 @@
+//! Routes of one category: from request to submission, and from answer to response.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `create` | `POST /v1/{collection}` |
+//! | `act` | `POST /v1/{collection}/{id}/{command}` |
+//! | `request` | headers and body, checked in the sequence of docs/http.md |
+//! | `execute` | the way to the owner: here, or one hop away |
+//! | `answer` | the one mapping from answers to responses |
+
+mod act;
+mod answer;
+mod create;
+mod execute;
+mod request;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::post};
+use service::{context::Context, identity::DeploymentKeys};
+
+use crate::{
+    category::{Category, Commands},
+    owner::{forward::Forwarder, hints::Hints, table::Table},
+    settings::OwnerSettings,
+};
+
+/// What the handlers of a category need.
+pub struct App<C: Category> {
+    pub ctx: Context,
+    pub keys: Arc<DeploymentKeys>,
+    pub commands: Commands,
+    pub table: Arc<Table<C::Command>>,
+    pub hints: Arc<Hints>,
+    pub forwarder: Arc<Forwarder>,
+    pub partitions: u32,
+    pub settings: OwnerSettings,
+}
+
+pub fn routes<C: Category>(app: Arc<App<C>>) -> Router {
+    let collection = format!("/v1/{}", C::COLLECTION);
+    Router::new()
+        .route(&collection, post(create::handle::<C>))
+        .route(&format!("{collection}/{{id}}/{{command}}"), post(act::handle::<C>))
+        .with_state(app)
+}

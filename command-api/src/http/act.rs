@@ -1,0 +1,65 @@
+//! `POST /v1/{collection}/{id}/{command}`: a command on an aggregate that has an id.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{OriginalUri, Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use service::{
+    body::StrictJson,
+    http::TraceContext,
+    problem::{FieldError, Problem},
+};
+use uuid::Uuid;
+
+use super::{
+    App, execute,
+    request::{Caller, Target},
+};
+use crate::category::Category;
+
+pub(super) async fn handle<C: Category>(
+    State(app): State<Arc<App<C>>>,
+    Path((id, command)): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+    Extension(trace): Extension<TraceContext>,
+    headers: HeaderMap,
+    body: Result<StrictJson, Problem>,
+) -> Response {
+    if app.commands.find(&command, None).is_none_or(|spec| spec.creates) {
+        return unknown(&app, &command).into_response();
+    }
+    let caller = match Caller::read(&app, uri.path(), &trace, headers) {
+        Ok(caller) => caller,
+        Err(problem) => return body.err().unwrap_or(problem).into_response(),
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(problem) => return caller.named(problem.into_response()),
+    };
+    match hyphenated(&id) {
+        Some(id) => execute::run(&app, caller, &command, Target::Existing(id), Ok(body)).await,
+        None => caller.named(malformed_id().into_response()),
+    }
+}
+
+fn unknown<C: Category>(app: &App<C>, command: &str) -> Problem {
+    let known: Vec<_> = app.commands.names().filter(|name| app.commands.find(name, None).is_some_and(|spec| !spec.creates)).collect();
+    let given: String = command.chars().take(100).collect();
+    Problem::new(StatusCode::NOT_FOUND, "route.unknown", format!("there is no command {given:?} here; known are {}", known.join(", ")))
+}
+
+fn malformed_id() -> Problem {
+    let detail = "must be a hyphenated UUID, such as 0190163d-8694-739b-aea5-966c26f8ad91";
+    Problem::new(StatusCode::BAD_REQUEST, "id.malformed", format!("the id in the path {detail}"))
+        .with_errors(vec![FieldError::parameter("id", detail)])
+}
+
+/// Either case, hyphenated, nothing else.
+fn hyphenated(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    id.hyphenated().to_string().eq_ignore_ascii_case(text).then_some(id)
+}

@@ -1,0 +1,133 @@
+//! The one mapping from answers to responses.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use protocol::{
+    wire::{Reason, Wire},
+    writer::{Answer, Busy, Outcome},
+};
+use serde_json::{Value, json};
+use service::{
+    headers::{ETag, HIGHWATER_POSITION, IdempotencyKey},
+    problem::Problem,
+    resilience,
+};
+use uuid::Uuid;
+
+use super::{App, execute::Ending, request};
+use crate::{category::Category, owner::forward::NOT_OWNER};
+
+pub(super) fn response<C: Category>(app: &App<C>, partition: u32, aggregate: Uuid, creates: bool, ending: Ending) -> Response {
+    match ending {
+        Ending::Relayed(response) => response,
+        Ending::Decided(Answer::Done { outcome, replayed }) => {
+            let mut response = done::<C>(partition, aggregate, creates, outcome);
+            if replayed {
+                response.headers_mut().insert(IdempotencyKey::REPLAYED, HeaderValue::from_static("true"));
+            }
+            response
+        }
+        Ending::Decided(answer) => problem::<C>(app, aggregate, answer).into_response(),
+        Ending::Undecided => unavailable(app, "command.undecided", UNDECIDED).into_response(),
+        Ending::Ownerless => unavailable(app, "partition.ownerless", OWNERLESS).into_response(),
+        Ending::NotOwner => {
+            unavailable(app, "partition.ownerless", OWNERLESS).header(NOT_OWNER, HeaderValue::from_static("1")).into_response()
+        }
+    }
+}
+
+/// The bounded set of labels of `highwater_commands_total`.
+pub(super) fn outcome(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Relayed(_) => "relayed",
+        Ending::Undecided => "undecided",
+        Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => "ownerless",
+        Ending::Decided(Answer::Done { replayed: true, .. }) => "replayed",
+        Ending::Decided(Answer::Done { outcome: Outcome::Accepted { .. }, .. }) => "accepted",
+        Ending::Decided(Answer::Done { outcome: Outcome::Unchanged { .. }, .. }) => "unchanged",
+        Ending::Decided(Answer::Done { outcome: Outcome::Rejected { .. }, .. }) => "rejected",
+        Ending::Decided(Answer::NotFound) => "not-found",
+        Ending::Decided(Answer::VersionMismatch { .. }) => "version-mismatch",
+        Ending::Decided(Answer::KeyReused) => "key-reused",
+        Ending::Decided(Answer::TooLarge { .. }) => "too-large",
+        Ending::Decided(Answer::Unreadable) => "unreadable",
+        Ending::Decided(Answer::Busy(_)) => "busy",
+    }
+}
+
+const UNDECIDED: &str = "the command was not decided in time and may still be: retry with the same Idempotency-Key";
+const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with the same Idempotency-Key";
+
+fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Outcome<Wire>) -> Response {
+    let (version, end, events, status) = match outcome {
+        Outcome::Accepted { version, end, events } => (version, end, events, if creates { StatusCode::CREATED } else { StatusCode::OK }),
+        Outcome::Unchanged { version, end, .. } => (version, end, Vec::new(), StatusCode::OK),
+        Outcome::Rejected { version, end, reason } => {
+            let mut response = rejected(&reason).into_response();
+            placed::<C>(&mut response, partition, version, end);
+            return response;
+        }
+    };
+    let events: Vec<_> = events.iter().map(|(kind, version)| json!({"type": kind, "version": version})).collect();
+    let body = json!({"id": aggregate, "version": version, "position": position::<C>(partition, end), "events": events});
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::CREATED
+        && let Ok(location) = HeaderValue::from_str(&format!("/v1/{}/{aggregate}", C::COLLECTION))
+    {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    placed::<C>(&mut response, partition, version, end);
+    response
+}
+
+/// `ETag` and `Highwater-Position`: the same on the first answer and on every replay.
+fn placed<C: Category>(response: &mut Response, partition: u32, version: u64, end: u64) {
+    let headers = response.headers_mut();
+    headers.insert(ETag::name(), ETag::version(version).to_header());
+    if let Ok(position) = HeaderValue::from_str(&position::<C>(partition, end)) {
+        headers.insert(HIGHWATER_POSITION, position);
+    }
+}
+
+fn position<C: Category>(partition: u32, end: u64) -> String {
+    format!("{}/{partition}@{end}", C::NAME)
+}
+
+/// The reason as it was recorded: code and detail, and whatever else the domain says.
+fn rejected(reason: &Reason) -> Problem {
+    let Ok(Value::Object(members)) = serde_json::from_slice(&reason.0) else { return Problem::internal() };
+    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let problem = Problem::conflict(&text("code"), text("detail"));
+    let extra = members.into_iter().filter(|(name, _)| name != "code" && name != "detail");
+    extra.fold(problem, |problem, (name, value)| problem.with(&name, value))
+}
+
+fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> Problem {
+    match answer {
+        Answer::NotFound => Problem::not_found(&format!("{}.not-found", C::NAME), format!("there is no {} {aggregate}", C::NAME)),
+        Answer::VersionMismatch { current } => Problem::version_mismatch(current),
+        Answer::KeyReused => Problem::key_reused(),
+        Answer::TooLarge { events, bytes } => {
+            let limits = app.settings.limits();
+            request::too_large(events, bytes, limits.commit_events, limits.commit_bytes)
+        }
+        Answer::Unreadable => unavailable(app, "aggregate.unreadable", "this release cannot read the aggregate"),
+        Answer::Busy(Busy::Aggregate) => unavailable(app, "aggregate.busy", "too many commands wait for this aggregate"),
+        Answer::Busy(Busy::Partition) => unavailable(app, "partition.busy", "too many commands wait for this aggregate's partition"),
+        Answer::Busy(Busy::SnapshotsBehind) => {
+            unavailable(app, "snapshots-behind", "snapshots are too far behind the log to take this command")
+        }
+        Answer::Busy(Busy::SnapshotsUnreachable) => unavailable(app, "snapshots.unreachable", "snapshots cannot be read at the moment"),
+        Answer::Busy(Busy::Deadline) => unavailable(app, "command.undecided", UNDECIDED),
+        Answer::Moved => unavailable(app, "partition.ownerless", OWNERLESS),
+        Answer::Done { .. } => Problem::internal(),
+    }
+}
+
+fn unavailable<C: Category>(app: &App<C>, code: &str, detail: &'static str) -> Problem {
+    let after = resilience::retry_after(std::time::Duration::from_millis(app.settings.ownerless_wait_ms), app.ctx.ids.as_ref());
+    Problem::unavailable(code, detail, after)
+}

@@ -1,0 +1,132 @@
+//! The way of a command to its owner: here, or one hop away. Waits a little for a partition that has none.
+
+use std::time::Duration;
+
+use axum::{
+    http::HeaderValue,
+    response::{IntoResponse, Response},
+};
+use metrics::{counter, histogram};
+use protocol::{
+    partition::partition_of,
+    wire::Wire,
+    writer::{Answer, Busy},
+};
+use service::{body::StrictJson, headers::IdempotencyKey, problem::Problem};
+use tokio::{
+    sync::{mpsc::error::TrySendError, oneshot},
+    time::Instant,
+};
+
+use super::{
+    App, answer,
+    request::{self, Caller, Command, Target},
+};
+use crate::{
+    category::Category,
+    owner::{
+        Delivery,
+        forward::{HOPS, Hop, KEY_MINTED},
+    },
+};
+
+/// How a command came to its end here.
+pub(super) enum Ending {
+    Decided(Answer<Wire>),
+    Relayed(Response),
+    /// The deadline passed; the command may still be decided.
+    Undecided,
+    /// Nobody owns the partition, or nobody that can be reached.
+    Ownerless,
+    /// It was sent on to this instance, which does not own the partition either.
+    NotOwner,
+}
+
+pub(super) async fn run<C: Category>(
+    app: &App<C>,
+    caller: Caller,
+    name: &str,
+    target: Target,
+    body: Result<StrictJson, Problem>,
+) -> Response {
+    let command = match body.and_then(|body| request::command::<C>(app, &caller, name, target, body)) {
+        Ok(command) => command,
+        Err(problem) => return caller.named(problem.into_response()),
+    };
+    let began = Instant::now();
+    let (aggregate, creates) = (command.submission.aggregate, command.creates);
+    let partition = partition_of(aggregate.hyphenated().to_string().as_bytes(), app.partitions);
+    let ending = find_owner(app, &caller, partition, command, began).await;
+    counter!("highwater_commands_total", "category" => C::NAME, "outcome" => answer::outcome(&ending)).increment(1);
+    if matches!(ending, Ending::Decided(Answer::Done { .. })) {
+        histogram!("highwater_command_ack_seconds", "category" => C::NAME).record(began.elapsed().as_secs_f64());
+    }
+    let answered = answer::response::<C>(app, partition, aggregate, creates, ending);
+    caller.named(answered)
+}
+
+async fn find_owner<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: Command<C>, began: Instant) -> Ending {
+    let until = began + Duration::from_millis(app.settings.deadline_ms);
+    let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
+    let (mut owned, mut hinted) = (app.table.watch(), app.hints.watch());
+    let Command { mut submission, bytes, .. } = command;
+    loop {
+        // Seen before the look-up, so that a change after it wakes.
+        owned.mark_unchanged();
+        hinted.mark_unchanged();
+        if let Some(intake) = app.table.find(partition) {
+            let (reply, answer) = oneshot::channel();
+            let delivery = Delivery { submission: submission.clone(), reply, deadline: until };
+            match intake.try_send(delivery) {
+                Err(TrySendError::Full(_)) => return Ending::Decided(Answer::Busy(Busy::Partition)),
+                Err(TrySendError::Closed(_)) => {}
+                Ok(()) => match tokio::time::timeout_at(until, answer).await {
+                    Err(_) => return Ending::Undecided,
+                    Ok(Ok(Answer::Moved) | Err(_)) => {}
+                    Ok(Ok(answer)) => return Ending::Decided(answer),
+                },
+            }
+            // It may have been appended before the owner ended.
+            submission.fresh = false;
+            submission.new_aggregate = false;
+        } else if caller.forwarded {
+            return Ending::NotOwner;
+        }
+        if !caller.forwarded
+            && let Some(hint) = app.hints.other(C::NAME, partition).filter(|hint| app.forwarder.allows(hint))
+        {
+            match app.forwarder.send(&hint, &caller.path, forwarded_headers(caller), bytes.clone(), until).await {
+                Hop::Answered(response) => return Ending::Relayed(*response),
+                Hop::Unknown => return Ending::Undecided,
+                Hop::NotThere => {}
+            }
+        }
+        let changed = async {
+            tokio::select! {
+                _ = owned.changed() => {}
+                _ = hinted.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        };
+        if tokio::time::timeout_at(ownerless_until, changed).await.is_err() {
+            return Ending::Ownerless;
+        }
+    }
+}
+
+/// An owner that was there and did not listen is tried again after this, though nothing changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+fn forwarded_headers(caller: &Caller) -> axum::http::HeaderMap {
+    let mut headers = caller.headers.clone();
+    headers.insert(IdempotencyKey::NAME, caller.key.to_header());
+    headers.remove(HOPS);
+    headers.remove(KEY_MINTED);
+    if !caller.caller_key {
+        headers.insert(KEY_MINTED, HeaderValue::from_static("1"));
+    }
+    if let Some(traceparent) = caller.trace.to_header() {
+        headers.insert("traceparent", traceparent);
+    }
+    headers
+}

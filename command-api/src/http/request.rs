@@ -1,0 +1,174 @@
+//! Headers and body of a command, checked in the sequence of docs/http.md: 415, 413, 400, 422, 428.
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use protocol::{
+    wire::{Fingerprint, Meta, Wire},
+    writer::{Expected, Submission},
+};
+use serde_json::Value;
+use service::{
+    body::{MediaType, StrictJson},
+    headers::{IdempotencyKey, IfMatch, Prefer},
+    http::TraceContext,
+    json,
+    problem::{FieldError, Problem},
+};
+use uuid::Uuid;
+
+use super::App;
+use crate::{
+    category::{Category, Spec},
+    owner::forward,
+};
+
+/// Until there are tokens, everybody is this one.
+const PRINCIPAL: &str = "anonymous";
+
+/// Who asks, and how.
+pub(super) struct Caller {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) key: IdempotencyKey,
+    /// The caller chose the key.
+    pub(super) caller_key: bool,
+    /// Another instance sent the request on.
+    pub(super) forwarded: bool,
+    pub(super) trace: TraceContext,
+    if_match: Option<IfMatch>,
+}
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// An aggregate to be made; its id comes from the body or from the key.
+    New,
+    Existing(Uuid),
+}
+
+/// A command, checked as far as can be without its aggregate.
+pub(super) struct Command<C: Category> {
+    pub(super) submission: Submission<Wire, C::Command>,
+    pub(super) creates: bool,
+    pub(super) bytes: Bytes,
+}
+
+impl Caller {
+    /// Reads the headers; a key is minted where none was given.
+    pub(super) fn read<C: Category>(app: &App<C>, path: &str, trace: &TraceContext, headers: HeaderMap) -> Result<Self, Problem> {
+        let given = IdempotencyKey::from_headers(&headers)?;
+        let forwarded = headers.contains_key(forward::HOPS);
+        let minted = forwarded && headers.contains_key(forward::KEY_MINTED);
+        let if_match = IfMatch::from_headers(&headers)?;
+        Prefer::from_headers(&headers)?;
+        Ok(Self {
+            path: path.to_owned(),
+            caller_key: given.is_some() && !minted,
+            key: given.unwrap_or_else(|| IdempotencyKey::minted(app.ctx.ids.v4())),
+            headers,
+            forwarded,
+            trace: trace.clone(),
+            if_match,
+        })
+    }
+
+    /// The answer, with the key that a retry must bring.
+    pub(super) fn named(&self, mut response: Response) -> Response {
+        response.headers_mut().entry(IdempotencyKey::NAME).or_insert_with(|| self.key.to_header());
+        response
+    }
+}
+
+/// Checks the body against its schema and makes the submission.
+pub(super) fn command<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    name: &str,
+    target: Target,
+    body: StrictJson,
+) -> Result<Command<C>, Problem> {
+    let spec = served::<C>(app, name, &body.media)?;
+    spec.validator.validate(&body.value).map_err(Problem::invalid_body)?;
+    let payload = C::parse(name, spec.version, &body.value, protocol::time::Micros(app.ctx.clock.now())).map_err(Problem::invalid_body)?;
+    if spec.expected_required && caller.if_match.is_none() {
+        return Err(Problem::precondition_required());
+    }
+    let (aggregate, derived) = aggregate::<C>(app, caller, target, &body.value)?;
+    let command = app.keys.command_id(PRINCIPAL, C::NAME, aggregate, caller.key.as_str());
+    let full_name = format!("{}.{name}", C::NAME);
+    let mut fingerprints = app.keys.fingerprints(&full_name, &json::canonical(&body.value)).into_iter();
+    let fingerprint = fingerprints.next().map(fingerprint).ok_or_else(Problem::internal)?;
+    // Only a key that was made here a moment ago cannot have been seen before.
+    let fresh = !caller.caller_key && !caller.forwarded;
+    let submission = Submission {
+        token: 0,
+        command,
+        aggregate,
+        fingerprint,
+        older_fingerprints: fingerprints.map(self::fingerprint).collect(),
+        expected: caller.if_match.as_ref().map_or(Expected::Anything, expected),
+        payload,
+        caller_key: caller.caller_key,
+        fresh,
+        new_aggregate: fresh && derived,
+        meta: meta(app, caller, command),
+        at: protocol::time::Micros(app.ctx.clock.now()),
+        deadline_ms: 0,
+    };
+    Ok(Command { submission, creates: spec.creates, bytes: body.bytes })
+}
+
+fn served<'a, C: Category>(app: &'a App<C>, name: &str, media: &MediaType) -> Result<&'a Spec, Problem> {
+    let version = match media {
+        MediaType::Plain => None,
+        MediaType::Versioned { name: given, version } if *given == format!("{}.{name}", C::NAME) => Some(*version),
+        MediaType::Versioned { .. } | MediaType::Other(_) => return Err(unsupported::<C>(app, name)),
+    };
+    app.commands.find(name, version).ok_or_else(|| unsupported::<C>(app, name))
+}
+
+fn unsupported<C: Category>(app: &App<C>, name: &str) -> Problem {
+    let versions = app.commands.versions(name).into_iter();
+    let served: Vec<_> = versions.map(|version| format!("application/vnd.highwater.{}.{name}.v{version}+json", C::NAME)).collect();
+    Problem::unsupported_media_type(format!("Content-Type must be application/json or {}", served.join(" or ")))
+}
+
+/// The aggregate's id, and whether it was derived from the key.
+fn aggregate<C: Category>(app: &App<C>, caller: &Caller, target: Target, body: &Value) -> Result<(Uuid, bool), Problem> {
+    match (target, body.get("id").and_then(Value::as_str)) {
+        (Target::Existing(id), _) => Ok((id, false)),
+        (Target::New, None) => Ok((app.keys.create_id(PRINCIPAL, C::NAME, caller.key.as_str()), true)),
+        (Target::New, Some(id)) => Uuid::try_parse(id)
+            .map(|id| (id, false))
+            .map_err(|_| Problem::invalid_body(vec![FieldError::pointer("/id", "must be a hyphenated UUID")])),
+    }
+}
+
+fn meta<C: Category>(app: &App<C>, caller: &Caller, command: Uuid) -> Meta {
+    Meta {
+        event_id: Uuid::nil(),
+        actor: app.keys.actor_id(PRINCIPAL),
+        // The trace is the request tree; its id has the 16 bytes of a UUID.
+        correlation: Uuid::try_parse(&caller.trace.trace_id).unwrap_or(command),
+        causation: command,
+        traceparent: Some(caller.trace.traceparent.clone()),
+    }
+}
+
+fn expected(if_match: &IfMatch) -> Expected {
+    if_match.versions().map_or(Expected::Exists, |versions| Expected::OneOf(versions.to_vec()))
+}
+
+fn fingerprint((key_number, hmac): (u16, [u8; 32])) -> Fingerprint {
+    Fingerprint { key_number, hmac }
+}
+
+/// 413 of a command whose events are too large for one commit.
+pub(super) fn too_large(events: usize, bytes: usize, most_events: usize, most_bytes: usize) -> Problem {
+    let detail =
+        format!("the command would make {events} events of {bytes} bytes; one command may make {most_events} events of {most_bytes} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "commit.too-large", detail)
+}

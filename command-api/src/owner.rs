@@ -1,0 +1,35 @@
+//! The owners of this instance: who owns which partition, and how a command gets there.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `actor` | drives one writer: carries out its effects, feeds it what happened |
+//! | `supervise` | one partition from assignment to release: take-over, again after a loss, drain |
+//! | `members` | the group membership that assigns partitions |
+//! | `table` | which partitions are owned here, and the way in |
+//! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
+//! | `snapshots` | states and outcomes in Postgres |
+//! | `forward` | one hop to the instance that a hint names |
+//!
+//! Nothing here decides a command: that is [`protocol::writer::Writer`].
+
+pub mod actor;
+pub mod forward;
+pub mod hints;
+pub mod members;
+pub mod snapshots;
+pub mod supervise;
+pub mod table;
+
+use protocol::{
+    wire::Wire,
+    writer::{Answer, Submission},
+};
+use tokio::sync::oneshot;
+
+/// A command on its way to the actor of its partition. The actor fills in token and deadline.
+pub struct Delivery<C: protocol::vocabulary::Value> {
+    pub submission: Submission<Wire, C>,
+    pub reply: oneshot::Sender<Answer<Wire>>,
+    /// How long the caller waits.
+    pub deadline: tokio::time::Instant,
+}

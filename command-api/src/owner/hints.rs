@@ -1,0 +1,164 @@
+//! The `owners` topic: who owns which partition and at which URL, and the check values of deployment key and database.
+//! Hints only; a wrong one costs a hop.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use eventlog::{Delivery, Log, Partition, Reply, Report, Ticket};
+use protocol::record::{Record, Stored};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+/// Who owns a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    pub url: String,
+    pub epoch: u64,
+    pub instance: Uuid,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the owners topic")]
+    Log(#[from] eventlog::Error),
+    #[error("the owners topic cannot be read: {0}")]
+    Unread(String),
+    #[error(
+        "this deployment's {what} is not the one that the log was made with (the owners topic says {theirs}, here it is {ours}): {advice}"
+    )]
+    Foreign { what: &'static str, theirs: String, ours: String, advice: &'static str },
+}
+
+pub struct Hints {
+    log: Arc<dyn Log>,
+    partition: Partition,
+    pub url: String,
+    pub instance: Uuid,
+    known: RwLock<BTreeMap<String, Hint>>,
+    changes: watch::Sender<u64>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+/// A hint that is not acknowledged is found out by its reader; the reports only end somewhere.
+pub type Reports = mpsc::UnboundedReceiver<Report>;
+
+const LOOKUP: usize = 1_000;
+
+impl Hints {
+    pub fn new(log: Arc<dyn Log>, topic: Arc<str>, url: String, instance: Uuid) -> (Self, Reports) {
+        let (reports, received) = mpsc::unbounded_channel();
+        let partition = Partition { topic, index: 0 };
+        (Self { log, partition, url, instance, known: RwLock::default(), changes: watch::Sender::new(0), reports }, received)
+    }
+
+    /// Says that this instance owns the partition.
+    pub fn publish(&self, category: &str, partition: u32, epoch: u64) {
+        let hint = Hint { url: self.url.clone(), epoch, instance: self.instance };
+        match serde_json::to_vec(&hint) {
+            Ok(value) => self.append(key(category, partition), value),
+            Err(error) => tracing::error!(%error, "a hint cannot be written"),
+        }
+    }
+
+    /// Another instance that owns the partition, as far as is known.
+    pub fn other(&self, category: &str, partition: u32) -> Option<Hint> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&key(category, partition)).filter(|hint| hint.instance != self.instance && hint.url != self.url).cloned()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Refuses to start with another deployment key or database than the log knows; the first to start says which.
+    pub async fn check(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
+        let refuse = |theirs: String| Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice });
+        match self.find(what).await? {
+            Some(theirs) if theirs == ours => return Ok(()),
+            Some(theirs) => return refuse(theirs),
+            None => self.append(what.to_owned(), ours.as_bytes().to_vec()),
+        }
+        for _ in 0..100 {
+            if let Some(theirs) = self.find(what).await? {
+                return if theirs == ours { Ok(()) } else { refuse(theirs) };
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(Error::Unread("a record that was appended does not appear".to_owned()))
+    }
+
+    /// The first value of a key: whoever came first has the say.
+    async fn find(&self, wanted: &str) -> Result<Option<String>, Error> {
+        let mut offset = 0;
+        loop {
+            let records = self.log.fetch(&self.partition, offset, LOOKUP).await?;
+            let Some(last) = records.last() else { return Ok(None) };
+            offset = last.offset + 1;
+            let mut found = records.iter().filter(|stored| stored.record.key.as_deref() == Some(wanted.as_bytes()));
+            if let Some(value) = found.find_map(|stored| stored.record.value.as_deref()) {
+                return Ok(Some(String::from_utf8_lossy(value).into_owned()));
+            }
+        }
+    }
+
+    /// Reads the topic for ever.
+    pub async fn follow(self: Arc<Self>, mut reports: Reports) {
+        loop {
+            let mut subscription = match self.log.read(&self.partition, 0) {
+                Ok(subscription) => subscription,
+                Err(error) => {
+                    tracing::warn!(%error, "the owners topic cannot be read");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            loop {
+                tokio::select! {
+                    Some(report) = reports.recv() => {
+                        if let Err(error) = report.result {
+                            tracing::warn!(%error, "a hint was not acknowledged");
+                        }
+                    }
+                    delivery = subscription.deliveries.recv() => match delivery {
+                        Some(Delivery::Records(records)) => records.into_iter().for_each(|stored| self.learn(stored)),
+                        Some(Delivery::CaughtUp(_)) => {}
+                        Some(Delivery::Trouble(what)) => tracing::warn!(what, "trouble reading the owners topic"),
+                        Some(Delivery::Failed(error)) => {
+                            tracing::warn!(%error, "the owners topic is read again");
+                            break;
+                        }
+                        None => break,
+                    },
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    fn learn(&self, stored: Stored) {
+        let (Some(key), Some(value)) = (stored.record.key, stored.record.value) else { return };
+        let (Ok(key), Ok(hint)) = (String::from_utf8(key), serde_json::from_slice::<Hint>(&value)) else { return };
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&key).is_none_or(|before| before.epoch <= hint.epoch) {
+            known.insert(key, hint);
+            drop(known);
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn append(&self, key: String, value: Vec<u8>) {
+        let record = Record { key: Some(key.into_bytes()), value: Some(value), headers: Vec::new() };
+        let reply = Reply { ticket: Ticket { writer: self.instance, seq: None }, to: self.reports.clone() };
+        if let Err(error) = self.log.append(&self.partition, record, reply) {
+            tracing::warn!(%error, "a hint could not be appended");
+        }
+    }
+}
+
+fn key(category: &str, partition: u32) -> String {
+    format!("{category}/{partition}")
+}

@@ -1,0 +1,29 @@
+//! Connections to the database that owners load from: bounded in number, in waiting, and in what one statement may take.
+//! They take the role that can only read.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Executor, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::settings::DatabaseSettings;
+
+/// Opens no connection yet.
+pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(&settings.url)?
+        .application_name("highwater-command-api")
+        .options([("statement_timeout", settings.statement_timeout_ms.to_string())]);
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.connections.max(1))
+        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute("SET ROLE highwater_reader").await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(pool)
+}

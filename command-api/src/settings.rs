@@ -1,0 +1,118 @@
+//! Every limit of command-api, with defaults that are right for production. Durations say their unit in the name.
+
+use protocol::writer::Limits;
+use serde::Deserialize;
+
+/// Section `owner`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnerSettings {
+    /// The caller's deadline: 503 after it, while the command may still be decided.
+    pub deadline_ms: u64,
+    /// How long a request waits for its partition to have an owner at all.
+    pub ownerless_wait_ms: u64,
+    /// Unconfirmed records of a partition.
+    pub in_flight_records: usize,
+    /// Unconfirmed bytes of a partition, headers counted. All partitions of a producer must fit in 80 % of its queue.
+    pub in_flight_bytes: usize,
+    /// Unanswered commands of one aggregate.
+    pub aggregate_queue: usize,
+    /// Unanswered commands of one partition.
+    pub partition_queue: usize,
+    /// Commands looked up in one statement.
+    pub load_batch: usize,
+    /// Records that `snapshots` may be behind before cold work is refused; at twice that, all.
+    pub max_tail_events: u64,
+    /// Aggregates of a partition kept in memory although `snapshots` has them.
+    pub cached_aggregates: usize,
+    /// Outcomes of a partition kept in memory although `snapshots` has them.
+    pub cached_outcomes: usize,
+    /// How long an acknowledgement that proves nothing waits to be read back.
+    pub read_back_deadline_ms: u64,
+    /// How long confirmations are awaited when a partition is given up.
+    pub drain_ms: u64,
+    /// How often the checkpoint of `snapshots` is asked for.
+    pub checkpoint_interval_ms: u64,
+    /// The most by which this machine's clock may differ from the log's.
+    pub clock_skew_ms: u64,
+    /// The first and the longest wait before a partition that was lost, or could not be taken over, is tried again.
+    pub retry_first_ms: u64,
+    pub retry_longest_ms: u64,
+    pub database: DatabaseSettings,
+}
+
+/// `owner.database`: where `snapshots` lie. Read only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseSettings {
+    pub url: String,
+    pub connections: u32,
+    pub acquire_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+}
+
+/// Section `peers`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeerSettings {
+    /// Where other instances reach this one, `http://host:port`; from the listening address when empty.
+    pub advertise: String,
+    /// Hosts, with or without port, that a hint may name; others are not called.
+    pub allowed: Vec<String>,
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for OwnerSettings {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            deadline_ms: 5_000,
+            ownerless_wait_ms: 1_000,
+            in_flight_records: limits.in_flight_records,
+            in_flight_bytes: 3 << 20,
+            aggregate_queue: limits.aggregate_queue,
+            partition_queue: limits.partition_queue,
+            load_batch: limits.load_batch,
+            max_tail_events: limits.max_tail_events,
+            cached_aggregates: limits.cached_aggregates,
+            cached_outcomes: limits.cached_outcomes,
+            read_back_deadline_ms: limits.read_back_deadline_ms,
+            drain_ms: 2_000,
+            checkpoint_interval_ms: 1_000,
+            clock_skew_ms: 5_000,
+            retry_first_ms: 50,
+            retry_longest_ms: 5_000,
+            database: DatabaseSettings::default(),
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { url: "postgres://localhost/highwater".to_owned(), connections: 8, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
+    }
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        let loopback = ["127.0.0.1", "localhost", "[::1]"];
+        Self { advertise: String::new(), allowed: loopback.map(str::to_owned).to_vec(), connect_timeout_ms: 500 }
+    }
+}
+
+impl OwnerSettings {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            in_flight_records: self.in_flight_records.max(1),
+            in_flight_bytes: self.in_flight_bytes.max(1),
+            aggregate_queue: self.aggregate_queue.max(1),
+            partition_queue: self.partition_queue.max(1),
+            load_batch: self.load_batch.max(1),
+            max_tail_events: self.max_tail_events.max(1),
+            cached_aggregates: self.cached_aggregates,
+            cached_outcomes: self.cached_outcomes,
+            read_back_deadline_ms: self.read_back_deadline_ms,
+            ..Limits::default()
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Puts the parts together: topics, check values, owners of every category, routes, health.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use axum::Router;
+use eventlog::{Log, LogSettings, Topic, TopicKind};
+use serde::Deserialize;
+use service::{
+    context::Context,
+    health::Required,
+    http::HttpSettings,
+    identity::{self, DeploymentKeys},
+};
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use crate::{
+    category::{self, Category, Commands},
+    http::{self, App},
+    owner::{
+        actor::Shared,
+        forward::Forwarder,
+        hints::{self, Hints},
+        members::Members,
+        snapshots::{self, PostgresSnapshots, Thawing},
+        supervise::{Assignable, Backoff, Supervisors},
+        table::Table,
+    },
+    settings::{OwnerSettings, PeerSettings},
+    store,
+};
+
+/// The tables that this release reads (`schema_version`, component `system`).
+const SCHEMA_VERSION: i32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(Box<service::config::Error>),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    Hints(#[from] hints::Error),
+    #[error("the database cannot be read: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the database has no tables of Highwater, or older ones ({found}, wanted {SCHEMA_VERSION}): run `highwater migrate`")]
+    OlderSchema { found: i32 },
+    #[error("the database has newer tables ({found}, this release knows {SCHEMA_VERSION}): upgrade this service")]
+    NewerSchema { found: i32 },
+    #[error("identity.keys names no file of deployment keys: set it, or HIGHWATER__IDENTITY__KEYS")]
+    NoKeys,
+    #[error(transparent)]
+    Keys(#[from] identity::Error),
+    #[error(transparent)]
+    Category(#[from] category::Error),
+    #[error("the peer client cannot be made: {0}")]
+    Peers(#[from] reqwest::Error),
+    #[error("owner.in_flight_bytes: {partitions} partitions of {each} bytes do not fit in 80 % of the producers' queues ({room} bytes)")]
+    Budget { partitions: u64, each: u64, room: u64 },
+}
+
+impl From<service::config::Error> for Error {
+    fn from(error: service::config::Error) -> Self {
+        Self::Config(Box::new(error))
+    }
+}
+
+/// Section `identity`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct IdentitySettings {
+    /// The file of the deployment keys.
+    keys: String,
+}
+
+/// Where [`store`] registers its categories.
+pub struct Registry {
+    ctx: Context,
+    log: Arc<dyn Log>,
+    pool: PgPool,
+    keys: Arc<DeploymentKeys>,
+    hints: Arc<Hints>,
+    forwarder: Arc<Forwarder>,
+    naming: LogSettings,
+    owner: OwnerSettings,
+    router: Router,
+    assignable: Vec<Arc<dyn Assignable>>,
+}
+
+/// Serves commands until `ctx.shutdown`.
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+    let naming: LogSettings = ctx.config.section("log")?;
+    let owner: OwnerSettings = ctx.config.section("owner")?;
+    let peers: PeerSettings = ctx.config.section("peers")?;
+    check_budget(&owner, &naming)?;
+    let keys = load_keys(&ctx.config.section("identity")?)?;
+    let identity = check_database(&pool).await?;
+    log.prepare(topics(&naming)).await?;
+
+    let url = if peers.advertise.is_empty() {
+        let http: HttpSettings = ctx.config.section("http")?;
+        format!("http://{}", http.listen)
+    } else {
+        peers.advertise.clone()
+    };
+    let owners: Arc<str> = format!("{}.owners", naming.prefix).into();
+    let (hints, reports) = Hints::new(log.clone(), owners, url, ctx.ids.v4());
+    let hints = Arc::new(hints);
+    let following = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
+    hints.check("deployment-key", &keys.check_value(), "bring the key file of the deployment").await?;
+    hints.check("database", &identity.to_string(), "name the database of the deployment").await?;
+
+    let forwarder = Arc::new(Forwarder::new(peers.allowed, Duration::from_millis(peers.connect_timeout_ms))?);
+    let mut registry = Registry {
+        ctx: ctx.clone(),
+        log: log.clone(),
+        pool,
+        keys: Arc::new(keys),
+        hints,
+        forwarder,
+        naming: naming.clone(),
+        owner: owner.clone(),
+        router: Router::new(),
+        assignable: Vec::new(),
+    };
+    store::register(&mut registry)?;
+    let members = Members::new(registry.assignable, Duration::from_millis(owner.drain_ms) + Duration::from_secs(3));
+    let membership = members.join(log.as_ref(), format!("{}.owners", naming.prefix), "highwater-command-api".to_owned())?;
+    let shutdown = ctx.shutdown.clone();
+    ctx.shutdown.tasks.spawn(async move {
+        members.run(membership, shutdown).await;
+        drop(following);
+    });
+    ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
+    Ok(registry.router)
+}
+
+impl Registry {
+    /// Serves a category: its routes, and an owner for every partition that the group assigns.
+    pub fn add<C: Category>(&mut self, domain: C) -> Result<(), Error> {
+        let topic: Arc<str> = events_topic(&self.naming, C::NAME).into();
+        let tables = PostgresSnapshots::new(self.pool.clone(), C::NAME);
+        let (checkpoints, watched) = watch::channel(std::collections::BTreeMap::new());
+        let every = Duration::from_millis(self.owner.checkpoint_interval_ms.max(10));
+        self.ctx.shutdown.tasks.spawn(follow_checkpoints(tables.clone(), checkpoints, every, self.ctx.clone()));
+        let shared = Shared {
+            domain: domain.clone(),
+            log: self.log.clone(),
+            snapshots: Thawing::new(tables, domain),
+            checkpoints: watched,
+            hints: self.hints.clone(),
+            clock: self.ctx.clock.clone(),
+            ids: self.ctx.ids.clone(),
+            limits: self.owner.limits(),
+            source: format!("/{}/{}", self.naming.prefix, C::NAME),
+            clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
+            drain: Duration::from_millis(self.owner.drain_ms),
+        };
+        let table = Arc::new(Table::new());
+        let backoff = Backoff {
+            first: Duration::from_millis(self.owner.retry_first_ms),
+            longest: Duration::from_millis(self.owner.retry_longest_ms),
+        };
+        let shutdown = self.ctx.shutdown.clone();
+        let supervisors = Supervisors::new(topic, Arc::new(shared), table.clone(), shutdown, backoff, self.owner.partition_queue.max(1));
+        self.assignable.push(Arc::new(supervisors));
+        let app = App::<C> {
+            ctx: self.ctx.clone(),
+            keys: self.keys.clone(),
+            commands: Commands::of::<C>()?,
+            table,
+            hints: self.hints.clone(),
+            forwarder: self.forwarder.clone(),
+            partitions: self.naming.partitions,
+            settings: self.owner.clone(),
+        };
+        let router = std::mem::take(&mut self.router);
+        self.router = router.merge(http::routes(Arc::new(app)));
+        Ok(())
+    }
+}
+
+/// Tells the owners where `snapshots` stands, so that they can forget what it has.
+async fn follow_checkpoints(
+    tables: PostgresSnapshots,
+    to: watch::Sender<std::collections::BTreeMap<u32, u64>>,
+    every: Duration,
+    ctx: Context,
+) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = ctx.shutdown.soft.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        match snapshots::checkpoints(&tables).await {
+            Ok(checkpoints) => {
+                to.send_if_modified(|before| {
+                    let changed = *before != checkpoints;
+                    *before = checkpoints;
+                    changed
+                });
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "checkpoints cannot be read"),
+        }
+    }
+}
+
+fn events_topic(naming: &LogSettings, category: &str) -> String {
+    format!("{}.{category}.events", naming.prefix)
+}
+
+fn topics(naming: &LogSettings) -> Vec<Topic> {
+    let events = store::categories().into_iter().map(|category| events_topic(naming, category));
+    let mut topics: Vec<_> =
+        events.map(|name| Topic { name: name.into(), partitions: naming.partitions, kind: TopicKind::Events }).collect();
+    topics.push(Topic { name: format!("{}.owners", naming.prefix).into(), partitions: 1, kind: TopicKind::Owners });
+    topics
+}
+
+/// A commit takes its share of the budget before its first append; the budgets must fit in the producers' queues.
+fn check_budget(owner: &OwnerSettings, naming: &LogSettings) -> Result<(), Error> {
+    let partitions = u64::from(naming.partitions) * store::categories().len() as u64;
+    let each = owner.in_flight_bytes as u64;
+    let room = naming.queue_bytes() / 5 * 4;
+    if partitions * each > room { Err(Error::Budget { partitions, each, room }) } else { Ok(()) }
+}
+
+fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, Error> {
+    if settings.keys.is_empty() {
+        return Err(Error::NoKeys);
+    }
+    Ok(DeploymentKeys::load(Path::new(&settings.keys))?)
+}
+
+/// The database's identity, if its tables are those of this release.
+async fn check_database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
+    let found = sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(pool).await;
+    let found = match found {
+        Ok(found) => found.unwrap_or(0),
+        // undefined_table: nothing was migrated yet.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if found < SCHEMA_VERSION {
+        return Err(Error::OlderSchema { found });
+    }
+    if found > SCHEMA_VERSION {
+        return Err(Error::NewerSchema { found });
+    }
+    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
+}
+
+async fn reachable(log: Arc<dyn Log>) -> Result<(), String> {
+    log.health().await.map_err(|error| error.to_string())
+}
