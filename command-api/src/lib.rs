@@ -12,7 +12,7 @@
 pub mod category;
 pub mod http;
 pub mod owner;
-mod pool;
+pub mod pool;
 pub mod process;
 pub mod settings;
 mod start;

@@ -5,7 +5,6 @@
 //! | [`cli`] | the command line: one file a subcommand |
 //! | [`up`] | everything in one process |
 //! | [`folder`] | the data folder: its layout, one process at a time |
-//! | [`log`] | which log, and its limits |
 //! | [`postgres`] | a private Postgres server, from the installed binaries |
 //! | [`audit`] | the log's promises, checked by a reader of its own |
 //! | [`cloudevent`] | an event as one line of JSON |
@@ -16,6 +15,5 @@ pub mod cli;
 pub mod cloudevent;
 pub mod demo;
 pub mod folder;
-pub mod log;
 pub mod postgres;
 pub mod up;

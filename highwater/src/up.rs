@@ -127,22 +127,24 @@ async fn start(
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
     DeploymentKeys::create_or_load(&folder.keys())?;
-    let log = settings.log.open(&folder.log())?;
+    let log = settings.log.open(&folder.log(), "highwater-up")?;
     log.health().await?;
     let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres()).await?;
     database.migrate().await?;
     // Again, with what is known now.
+    let address = listener.local_addr().unwrap_or(settings.http.listen);
     let mut found = database.flags();
+    found.push(("http.listen".to_owned(), address.to_string()));
     found.push(("identity.keys".to_owned(), folder.keys().display().to_string()));
     let settings = Settings::load(options, found)?;
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
+    let owner: command_api::settings::OwnerSettings = settings.config.section("owner").map_err(Box::new)?;
     let query: query_api::settings::QuerySettings = settings.config.section("query").map_err(Box::new)?;
     let projector: projectors::settings::ProjectorSettings = settings.config.section("projector").map_err(Box::new)?;
-    let commands = command_api::start(&ctx, Arc::clone(&log), query_api::database::pool(&query.database)?).await?;
+    let commands = command_api::start(&ctx, Arc::clone(&log), command_api::pool::pool(&owner.database)?).await?;
     let projections = projectors::start(&ctx, Arc::clone(&log), projectors::pool::pool(&projector.database)?).await?;
     let queries = query_api::start(&ctx, query_api::database::pool(&query.database)?).await?;
-    let address = listener.local_addr().unwrap_or(settings.http.listen);
     let banner = Banner::new(address, &settings, &folder, &database);
     Ok(Running { ctx, router: commands.merge(projections).merge(queries), log, database, banner, _folder: folder })
 }

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use eventlog::RawReader;
+use eventlog::{KafkaLog, LocalReader, RawReader, kafka};
 
 use super::Error;
-use crate::{folder, log};
+use crate::folder;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
@@ -19,9 +19,13 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) async fn open(&self) -> Result<Arc<dyn RawReader>, Error> {
-        Ok(match &self.kafka {
-            Some(bootstrap) => log::read_kafka(bootstrap)?,
-            None => log::read_local(&folder::log_in(&self.data)).await?,
-        })
+        if let Some(bootstrap) = &self.kafka {
+            return Ok(Arc::new(KafkaLog::new(kafka::Settings { lookups: 1, ..kafka::Settings::new(bootstrap) })?));
+        }
+        let folder = folder::log_in(&self.data);
+        if !folder.is_dir() {
+            return Err(eventlog::Error::Unreachable(format!("there is no log in {}", folder.display())).into());
+        }
+        Ok(LocalReader::open(folder).await?)
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use eventlog::LogSettings;
 use serde::Deserialize;
 use service::{
     config::{Config, Error},
@@ -14,7 +15,7 @@ use service::{
 };
 
 use super::Options;
-use crate::{log::LogSettings, postgres};
+use crate::postgres;
 
 /// Read when it is there and no other file is named.
 const DEFAULT_FILE: &str = "highwater.toml";
