@@ -172,3 +172,98 @@ fn refused(to: &Partition, error: &KafkaError) -> Error {
         error => to.error(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        mocking::MockCluster,
+        producer::DefaultProducerContext,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+    use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+    use super::*;
+    use crate::log::Ticket;
+
+    const TOPIC: &str = "things";
+
+    struct World {
+        mock: MockCluster<'static, DefaultProducerContext>,
+        producers: Producers,
+        to: UnboundedSender<Report>,
+        reports: UnboundedReceiver<Report>,
+    }
+
+    fn world() -> World {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic(TOPIC, 2, 1).unwrap();
+        let producers = Producers::new(&Settings::new(mock.bootstrap_servers())).unwrap();
+        let (to, reports) = mpsc::unbounded_channel();
+        World { mock, producers, to, reports }
+    }
+
+    impl World {
+        /// The generation and the result of one append.
+        async fn append(&mut self) -> (u64, Result<Appended, ReportError>) {
+            let ticket = Ticket { writer: uuid::Uuid::nil(), seq: Some(7) };
+            let to = Partition { topic: TOPIC.into(), index: 1 };
+            let record = Record { value: Some(vec![1]), ..Record::default() };
+            self.producers.append(&to, &record, Reply { ticket, to: self.to.clone() }).unwrap();
+            let report = tokio::time::timeout(Duration::from_secs(20), self.reports.recv()).await.unwrap().unwrap();
+            assert_eq!(report.ticket, ticket);
+            (report.generation, report.result)
+        }
+
+        fn answer(&self, error: RDKafkaRespErr) {
+            self.mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_sequence_is_an_acknowledgement_without_offset() {
+        let mut world = world();
+        world.answer(RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
+        assert_eq!(world.append().await, (0, Ok(Appended::Somewhere)));
+        assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
+    }
+
+    #[tokio::test]
+    async fn a_refused_record_fails_alone_and_keeps_the_producer() {
+        for error in [
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        ] {
+            let mut world = world();
+            world.answer(error);
+            assert!(matches!(world.append().await, (0, Err(ReportError::Failed(_)))));
+            assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_fatal_error_a_new_producer_counts_one_generation_up() {
+        let mut world = world();
+        assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
+        world.answer(RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+        assert!(matches!(world.append().await, (0, Err(ReportError::Failed(_)))));
+        assert_eq!(world.append().await, (1, Ok(Appended::At(1))));
+        assert_eq!(world.append().await, (1, Ok(Appended::At(2))));
+    }
+
+    #[tokio::test]
+    async fn a_purge_reports_what_no_broker_took() {
+        let mut world = world();
+        world.mock.broker_down(1).unwrap();
+        let to = Partition { topic: TOPIC.into(), index: 0 };
+        let reply = |seq| Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: Some(seq) }, to: world.to.clone() };
+        for seq in 0..50 {
+            world.producers.append(&to, &Record::default(), reply(seq)).unwrap();
+        }
+        world.producers.purge(&to);
+        for _ in 0..50 {
+            let report = tokio::time::timeout(Duration::from_secs(20), world.reports.recv()).await.unwrap().unwrap();
+            assert_eq!(report.result, Err(ReportError::Purged));
+        }
+    }
+}

@@ -40,14 +40,19 @@ impl Fixture {
         reports.next().await.result
     }
 
-    /// Appends `n` numbered records and waits until all are acknowledged.
+    /// Appends `n` numbered records, some at a time, and waits until all are acknowledged.
     pub async fn fill(&self, to: &Partition, n: u64) {
         let mut reports = Reports::new();
-        for i in 0..n {
-            self.log.append(to, numbered(i), reports.reply(i)).unwrap();
-        }
-        for _ in 0..n {
-            reports.next().await.result.unwrap();
+        let mut appended = 0;
+        while appended < n {
+            let some = (n - appended).min(5_000);
+            for i in appended..appended + some {
+                self.log.append(to, numbered(i), reports.reply(i)).unwrap();
+            }
+            for _ in 0..some {
+                reports.next().await.result.unwrap();
+            }
+            appended += some;
         }
     }
 }

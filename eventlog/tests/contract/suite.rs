@@ -111,6 +111,40 @@ pub async fn reading_resumes_at_any_offset(fixture: &Fixture) {
     assert_eq!(some.iter().map(|stored| stored.offset).collect::<Vec<_>>(), [7, 8, 9, 10, 11]);
 }
 
+/// Far more than any reader's buffers hold.
+pub async fn a_reader_that_is_behind_misses_nothing_and_holds_nobody_up(fixture: &Fixture) {
+    const RECORDS: u64 = 30_000;
+    let (slow, fast) = (fixture.partition(0), fixture.partition(1));
+    fixture.fill(&slow, RECORDS).await;
+    let mut behind = fixture.log.read(&slow, 0).unwrap();
+    let mut beside = fixture.log.read(&fast, 0).unwrap();
+    assert_eq!(take(&mut behind, 1).await[0].offset, 0);
+    for n in 0..20 {
+        fixture.fill(&fast, 10).await;
+        assert_eq!(take(&mut beside, 10).await.last().unwrap().offset, n * 10 + 9);
+    }
+    let mut behind = (behind, fixture.log.read(&slow, 0).unwrap());
+    let rest = take(&mut behind.1, RECORDS as usize).await;
+    assert!(rest.iter().map(|stored| stored.offset).eq(0..RECORDS));
+    // The one that waited all the time goes on where it was.
+    let mut expected = None;
+    loop {
+        match soon(behind.0.deliveries.recv()).await.unwrap() {
+            Delivery::Records(records) => {
+                for stored in records {
+                    assert_eq!(stored.offset, *expected.get_or_insert(stored.offset));
+                    expected = Some(stored.offset + 1);
+                }
+            }
+            Delivery::CaughtUp(end) => break assert_eq!(end, RECORDS),
+            Delivery::Trouble(_) => {}
+            Delivery::Failed(error) => panic!("{error}"),
+        }
+    }
+    fixture.fill(&slow, 1).await;
+    assert_eq!(take(&mut behind.0, 1).await[0].offset, RECORDS);
+}
+
 pub async fn reading_outside_the_log_fails_and_says_where(fixture: &Fixture) {
     let partition = fixture.partition(1);
     fixture.fill(&partition, 3).await;
