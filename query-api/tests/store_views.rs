@@ -1,0 +1,235 @@
+//! What a reader of one resource sees, over HTTP.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+#[path = "../../projectors/tests/support/postgres.rs"]
+mod postgres;
+#[path = "support/store_served.rs"]
+mod store_served;
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use sqlx::Row;
+use store_served::{ORDER, PRODUCT, Served};
+
+#[tokio::test]
+async fn an_order_has_its_fields_its_version_and_its_position() {
+    let served = Served::new("an_order", &[]).await;
+    let answer = served.get(&format!("/v1/orders/{ORDER}"), &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.body,
+        json!({
+            "id": ORDER, "version": 2, "status": "cancelled", "customer_id": "00000000-0000-0000-0000-0000000000c1", "currency": "USD",
+            "placed_at": "2026-11-22T21:34:24.123456Z", "units": 2, "total_minor": 300,
+            "lines": [{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}],
+            "reason": "changed my mind",
+        })
+    );
+    assert_eq!(answer.header("etag"), "\"g1-v2\"");
+    assert_eq!(answer.header("highwater-position"), served.position("order", ORDER, 42));
+    assert_eq!(answer.header("cache-control"), "private, max-age=0, must-revalidate");
+    assert_eq!(answer.header("highwater-stale"), "");
+}
+
+#[tokio::test]
+async fn a_product_may_be_kept_by_shared_caches() {
+    let served = Served::new("a_product", &[]).await;
+    let answer = served.get(&format!("/v1/products/{PRODUCT}"), &[]).await;
+    let expected = json!({
+        "id": PRODUCT, "version": 1, "status": "active", "name": "Milk", "department": "GROCERY", "unit_price_minor": 150,
+        "currency": "USD", "brand": "Farm",
+    });
+    assert_eq!((answer.status, &answer.body), (StatusCode::OK, &expected));
+    for name in ["cache-control", "cdn-cache-control"] {
+        assert_eq!(answer.header(name), "max-age=5, stale-while-revalidate=30, stale-if-error=300");
+    }
+    assert_eq!(answer.header("vary"), "highwater-min-position");
+}
+
+#[tokio::test]
+async fn what_the_reader_has_already_is_not_sent_again() {
+    let served = Served::new("conditional", &[]).await;
+    let path = format!("/v1/orders/{ORDER}");
+    for tags in ["\"g1-v2\"", "W/\"g1-v2\"", "\"g1-v1\", \"g1-v2\"", "*"] {
+        let answer = served.get(&path, &[("if-none-match", tags)]).await;
+        assert_eq!(
+            (answer.status, answer.body, answer.headers.get("etag").map(|tag| tag.as_bytes())),
+            (StatusCode::NOT_MODIFIED, Value::Null, Some(&b"\"g1-v2\""[..])),
+            "{tags}"
+        );
+        assert_eq!(answer.headers["highwater-position"], served.position("order", ORDER, 42));
+    }
+    for tags in ["\"g1-v1\"", "\"v2\"", "\"g2-v2\""] {
+        assert_eq!(served.get(&path, &[("if-none-match", tags)]).await.status, StatusCode::OK, "{tags}");
+    }
+    assert_eq!(served.get(&path, &[("if-none-match", "g1-v2")]).await.problem(), (400, "header.invalid"));
+}
+
+#[tokio::test]
+async fn ids_are_hyphenated_uuids_in_either_case() {
+    let served = Served::new("ids", &[]).await;
+    let upper = served.get(&format!("/v1/orders/{}", ORDER.to_uppercase()), &[]).await;
+    assert_eq!((upper.status, &upper.body["id"]), (StatusCode::OK, &json!(ORDER)));
+    for id in [
+        "1",
+        "0000000000000000000000000000000a",
+        "{0000000a-0000-0000-0000-000000000001}",
+        "%FF",
+        "%00",
+        "urn:uuid:0000000a-0000-0000-0000-000000000001",
+    ] {
+        for collection in ["orders", "products"] {
+            assert_eq!(served.get(&format!("/v1/{collection}/{id}"), &[]).await.problem(), (400, "id.malformed"), "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_404_up_to_a_position() {
+    let served = Served::new("unknown", &[]).await;
+    let unknown = "0000000f-0000-0000-0000-00000000000f";
+    let order = served.get(&format!("/v1/orders/{unknown}"), &[]).await;
+    assert_eq!(order.problem(), (404, "order.not-found"));
+    assert_eq!(order.header("highwater-position"), served.position("order", unknown, 42));
+    let product = served.get(&format!("/v1/products/{unknown}"), &[]).await;
+    assert_eq!(product.problem(), (404, "product.not-found"));
+    // The catalog has no checkpoint there yet.
+    assert_eq!(product.header("highwater-position"), served.position("product", unknown, 0));
+    assert_eq!(served.get("/v1/nothing", &[]).await.problem(), (404, "route.unknown"));
+}
+
+#[tokio::test]
+async fn a_position_that_is_reached_is_answered_at_once() {
+    let served = Served::new("reached", &[]).await;
+    for wanted in [served.position("order", ORDER, 42), served.position("order", ORDER, 1), "order/0@42, order/1@42,order/7@42".to_owned()]
+    {
+        let answer = served.get(&format!("/v1/orders/{ORDER}"), &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
+        assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::OK, "wait=20"), "{wanted}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_waits_for_its_position() {
+    let served = Served::new("waits", &[("POSITION_POLL_MS", "60000")]).await;
+    let wanted = served.position("order", ORDER, 43);
+    let path = format!("/v1/orders/{ORDER}");
+    let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
+    let mut waiting = Box::pin(served.get(&path, &headers));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "answered before the position was reached");
+    served.project("UPDATE orders SET version = 3", 43, true).await;
+    // Far below the interval at which checkpoints are read without a notification.
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("woken by the notification");
+    assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &json!(3)));
+    assert_eq!(answer.header("highwater-position"), wanted);
+}
+
+#[tokio::test]
+async fn a_query_gets_its_position_without_notifications_too() {
+    let served = Served::new("polls", &[("POSITION_POLL_MS", "50")]).await;
+    let wanted = served.position("order", ORDER, 43);
+    let path = format!("/v1/orders/{ORDER}");
+    let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
+    let mut waiting = Box::pin(served.get(&path, &headers));
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+    served.project("UPDATE orders SET version = 3", 43, false).await;
+    assert_eq!(waiting.await.body["version"], 3);
+}
+
+#[tokio::test]
+async fn a_position_that_is_not_reached_is_504_or_a_marked_stale_answer() {
+    let served = Served::new("stale", &[]).await;
+    let path = format!("/v1/orders/{ORDER}");
+    let wanted = served.position("order", ORDER, 1_000);
+    let late = served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await;
+    assert_eq!(late.problem(), (504, "position.not-reached"));
+    assert_eq!(late.header("highwater-position"), served.position("order", ORDER, 42));
+
+    let stale = served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0, stale")]).await;
+    assert_eq!((stale.status, &stale.body["version"]), (StatusCode::OK, &json!(2)));
+    assert_eq!((stale.header("highwater-stale"), stale.header("cache-control")), ("true", "no-store"));
+    assert_eq!(stale.header("preference-applied"), "wait=0, stale");
+    assert_eq!(stale.header("highwater-position"), served.position("order", ORDER, 42));
+
+    let unknown = served
+        .get("/v1/orders/0000000f-0000-0000-0000-00000000000f", &[("highwater-min-position", "order/3@99999"), ("prefer", "wait=0, stale")])
+        .await;
+    assert_eq!((unknown.problem(), unknown.header("highwater-stale")), ((404, "order.not-found"), "true"));
+}
+
+#[tokio::test]
+async fn positions_that_no_wait_can_reach_are_refused() {
+    let served = Served::new("refused", &[]).await;
+    for (wanted, says) in [
+        ("product/1@5", "order"),
+        ("order/8@5", "0 to 7"),
+        ("order/1", "category/partition@offset"),
+        ("order/1@-1", "category/partition@offset"),
+        ("order/1@99999999999999999999", "category/partition@offset"),
+        ("order/0@1, stock/1@1", "order"),
+        ("", "category/partition@offset"),
+    ] {
+        let answer = served.get(&format!("/v1/orders/{ORDER}"), &[("highwater-min-position", wanted)]).await;
+        assert_eq!(answer.problem(), (400, "header.invalid"), "{wanted}");
+        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{wanted}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_may_wait() {
+    let served = Served::new("full", &[("WAITING_LIMIT", "1")]).await;
+    let wanted = served.position("order", ORDER, 1_000);
+    let path = format!("/v1/orders/{ORDER}");
+    let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
+    let mut waiting = Box::pin(served.get(&path, &headers));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    let refused = served.get(&path, &headers).await;
+    assert_eq!(refused.problem(), (503, "positions.busy"));
+    assert!(!refused.header("retry-after").is_empty());
+    // One that need not wait is answered.
+    assert_eq!(served.get(&path, &[]).await.status, StatusCode::OK);
+    drop(waiting);
+    assert_eq!(served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await.status, StatusCode::GATEWAY_TIMEOUT);
+}
+
+#[tokio::test]
+async fn without_the_database_the_answer_is_503() {
+    let served = Served::new("away", &[]).await;
+    served.close_database().await;
+    let answer = served.get(&format!("/v1/orders/{ORDER}"), &[]).await;
+    assert_eq!(answer.problem(), (503, "database.unavailable"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert!(!answer.body.to_string().contains("accepting"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn the_connections_cannot_write() {
+    let served = Served::new("reader", &[]).await;
+    let role = sqlx::query("SELECT current_user::text").fetch_one(&served.reader).await.expect("a row");
+    assert_eq!(role.get::<String, _>(0), "highwater_reader");
+    for sql in
+        ["UPDATE orders SET version = 9", "DELETE FROM checkpoints", "CREATE TABLE mine (id int)", "UPDATE schema_version SET version = 9"]
+    {
+        let mut connection = served.reader.acquire().await.expect("a connection");
+        sqlx::query("SET default_transaction_read_only = off").execute(&mut *connection).await.expect("a setting");
+        let refused = sqlx::query(sql).execute(&mut *connection).await.expect_err(sql);
+        let code = refused.as_database_error().and_then(|error| error.code()).map(String::from);
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn tables_of_another_release_are_refused() {
+    let served = Served::new("versions", &[]).await;
+    for (sql, says) in [
+        ("UPDATE schema_version SET version = 99 WHERE component = 'store'", "upgrade this program"),
+        ("DELETE FROM schema_version WHERE component = 'store'", "run `highwater migrate`"),
+        ("DROP TABLE schema_version", "run `highwater migrate`"),
+    ] {
+        sqlx::query(sql).execute(&served.owner).await.expect(sql);
+        let refused = query_api::database::check_tables(&served.reader).await.expect_err(sql);
+        assert!(refused.to_string().contains(says), "{sql}: {refused}");
+    }
+}
