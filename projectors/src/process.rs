@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Everything that may stand in the configuration, whoever reads it.
-const SECTIONS: [&str; 9] = ["command", "http", "identity", "log", "owner", "projector", "query", "telemetry", "up"];
+const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

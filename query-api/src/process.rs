@@ -14,7 +14,7 @@ use tracing::info;
 use crate::{database, settings::QuerySettings};
 
 /// Everything that may stand in the configuration, whoever reads it.
-const SECTIONS: [&str; 9] = ["command", "http", "identity", "log", "owner", "projector", "query", "telemetry", "up"];
+const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
