@@ -81,7 +81,12 @@ impl Shared {
             let name: Arc<str> = name.into();
             let state = topics.entry(name).or_insert_with(|| Arc::new(TopicState::new(row)));
             for (partition, end) in (0..).zip(&state.ends) {
-                end.send_replace(store.end(state.row.id, partition)?);
+                let found = store.end(state.row.id, partition)?;
+                let before = end.send_replace(found);
+                if found < before {
+                    // Readers beyond it fail by themselves.
+                    tracing::error!(partition, before, found, "the local store lost records that it had acknowledged");
+                }
             }
         }
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
