@@ -1,0 +1,276 @@
+//! A category of counters, owners that run on any log, and a reader that folds what came of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use command_api::{
+    category::Category,
+    owner::{
+        Delivery,
+        actor::{self, End, Shared},
+        hints::Hints,
+        snapshots::{Error, Loaded, Snapshots},
+    },
+};
+use eventlog::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
+use protocol::{
+    domain::{Decision, Domain, Durable, Unreadable},
+    fold::{self, Fold},
+    position::Position,
+    time::Micros,
+    wire::{Fact, Fingerprint, Meta, Reason, Wire, decode},
+    writer::{Answer, Expected, Limits, Outcome, Snapshot, Submission},
+};
+use serde_json::Value;
+use service::{
+    clock::{Ids, SystemClock, SystemIds},
+    problem::FieldError,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// No test waits longer for anything.
+pub const SOON: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Counters;
+
+/// Adds one, as so many events.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Add {
+    pub events: usize,
+    pub must_exist: bool,
+}
+
+impl Domain<Wire> for Counters {
+    type State = u64;
+    type Command = Add;
+
+    fn must_exist(&self, add: &Add) -> bool {
+        add.must_exist
+    }
+
+    fn decide(&self, state: Option<&u64>, add: &Add, _: Micros) -> Result<Decision<u64, Fact>, Reason> {
+        if add.events == 0 {
+            return Err(Reason(br#"{"code":"counter.nothing","detail":"adds nothing"}"#.to_vec()));
+        }
+        let fact = || Fact { event_type: "counter.added".into(), schema: "counter.added.v1".into(), data: b"{}".to_vec() };
+        let count = state.copied().unwrap_or(0) + add.events as u64;
+        Ok(Decision::Change { events: (0..add.events).map(|_| fact()).collect(), state: count })
+    }
+
+    fn evolve(&self, state: Option<&u64>, _: &Fact) -> Result<u64, Unreadable> {
+        Ok(state.copied().unwrap_or(0) + 1)
+    }
+}
+
+impl Durable for Counters {
+    const FORMAT: i16 = 1;
+
+    fn freeze(&self, state: &u64) -> Vec<u8> {
+        state.to_be_bytes().to_vec()
+    }
+
+    fn thaw(&self, frozen: &[u8]) -> Result<u64, Unreadable> {
+        let bytes = frozen.try_into().map_err(|_| Unreadable::Malformed { what: "counter".into(), why: "length".into() })?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+}
+
+impl Category for Counters {
+    const NAME: &'static str = "counter";
+    const COLLECTION: &'static str = "counters";
+
+    fn schemas() -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    fn parse(_: &str, _: u32, _: &Value, _: Micros) -> Result<Add, Vec<FieldError>> {
+        Ok(Add { events: 1, must_exist: false })
+    }
+}
+
+/// Snapshots as a test wants them: by default a projection that has not begun.
+#[derive(Clone, Default)]
+pub struct TestSnapshots(pub Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+pub struct Kept {
+    pub position: Position<Wire>,
+    pub states: BTreeMap<Uuid, (u64, u64)>,
+    pub loads: usize,
+    pub unreachable: bool,
+}
+
+impl Snapshots<u64> for TestSnapshots {
+    async fn position(&self, _: u32) -> Result<Position<Wire>, Error> {
+        Ok(self.0.lock().unwrap().position.clone())
+    }
+
+    async fn load(&self, _: u32, aggregates: Vec<Uuid>, _: Vec<Uuid>) -> Result<Loaded<u64>, Error> {
+        let mut kept = self.0.lock().unwrap();
+        kept.loads += 1;
+        if kept.unreachable {
+            return Err(Error::Malformed("unreachable".into()));
+        }
+        let state = |id: &Uuid| kept.states.get(id).map(|(version, state)| (*id, Snapshot::State { version: *version, state: *state }));
+        Ok(Loaded { checkpoint: kept.position.offset, aggregates: aggregates.iter().filter_map(state).collect(), outcomes: Vec::new() })
+    }
+}
+
+/// A log of its own in a folder of its own.
+pub struct World {
+    pub log: Arc<dyn Log>,
+    pub partition: Partition,
+    folder: PathBuf,
+}
+
+pub async fn world() -> World {
+    let folder = std::env::temp_dir().join(format!("highwater-owner-{}", SystemIds.v4()));
+    let log: Arc<dyn Log> = Arc::new(LocalLog::open(&folder, Settings::default()).unwrap());
+    let topic = |name: &str, kind| Topic { name: name.into(), partitions: 1, kind };
+    log.prepare(vec![topic("counters", TopicKind::Events), topic("owners", TopicKind::Owners)]).await.unwrap();
+    World { log, partition: Partition { topic: "counters".into(), index: 0 }, folder }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A running owner.
+pub struct Owner {
+    intake: mpsc::Sender<Delivery<Add>>,
+    pub stop: CancellationToken,
+    pub checkpoints: watch::Sender<BTreeMap<u32, u64>>,
+    task: JoinHandle<End>,
+}
+
+impl Owner {
+    pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
+        let (hints, _reports) = Hints::new(world.log.clone(), "owners".into(), "http://127.0.0.1:1".into(), SystemIds.v4());
+        let (checkpoints, watched) = watch::channel(BTreeMap::new());
+        let shared = Shared {
+            domain: Counters,
+            log,
+            snapshots: snapshots.clone(),
+            checkpoints: watched,
+            hints: Arc::new(hints),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            limits,
+            source: "/test/counter".into(),
+            clock_skew: Duration::from_secs(60),
+            drain: Duration::from_secs(2),
+        };
+        let (intake, mut deliveries) = mpsc::channel(4096);
+        let (stop, partition) = (CancellationToken::new(), world.partition.clone());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let from = snapshots.position(0).await.unwrap();
+            actor::run(&shared, &partition, from, &mut deliveries, &stopped).await
+        });
+        Self { intake, stop, checkpoints, task }
+    }
+
+    /// Sends a command and does not wait.
+    pub fn send(&self, submission: Submission<Wire, Add>) -> oneshot::Receiver<Answer<Wire>> {
+        let (reply, answer) = oneshot::channel();
+        let delivery = Delivery { submission, reply, deadline: Instant::now() + SOON };
+        self.intake.try_send(delivery).unwrap_or_else(|_| panic!("the owner takes nothing any more"));
+        answer
+    }
+
+    pub async fn ask(&self, submission: Submission<Wire, Add>) -> Answer<Wire> {
+        soon(self.send(submission)).await.unwrap()
+    }
+
+    pub async fn ended(self) -> End {
+        soon(self.task).await.unwrap()
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+}
+
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(SOON, future).await.expect("it takes too long")
+}
+
+/// A command by a caller who chose the key.
+pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Add> {
+    Submission {
+        token: 0,
+        command: Uuid::from_u128(command),
+        aggregate: Uuid::from_u128(aggregate),
+        fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(command % 256).unwrap(); 32] },
+        older_fingerprints: Vec::new(),
+        expected: Expected::Anything,
+        payload: Add { events, must_exist: false },
+        caller_key: true,
+        fresh: false,
+        new_aggregate: false,
+        meta: Meta::default(),
+        at: Micros(0),
+        deadline_ms: 0,
+    }
+}
+
+pub fn accepted(answer: &Answer<Wire>) -> Option<(u64, u64)> {
+    match answer {
+        Answer::Done { outcome: Outcome::Accepted { version, end, .. }, .. } => Some((*version, *end)),
+        _ => None,
+    }
+}
+
+/// What a reader makes of the whole partition.
+#[derive(Debug, Default)]
+pub struct History {
+    /// By command: the version after it and the offset after its last record.
+    pub commits: BTreeMap<Uuid, (u64, u64)>,
+    pub rejected: BTreeSet<Uuid>,
+    pub fences: usize,
+    pub voids: usize,
+    pub barriers: usize,
+}
+
+/// Folds everything; fails on a command that is there twice and on a version that is not the next.
+pub async fn history(world: &World) -> History {
+    let (mut fold, mut history, mut versions) = (Fold::<Wire>::new(), History::default(), BTreeMap::<Uuid, u64>::new());
+    loop {
+        let records = world.log.fetch(&world.partition, fold.next_offset(), 1_000).await.unwrap();
+        if records.is_empty() {
+            return history;
+        }
+        for stored in records {
+            match fold.apply(stored.offset, decode(stored.record)).unwrap() {
+                fold::Effect::Commit(commit) => {
+                    let origin = commit.events[0].origin.clone();
+                    let version = versions.entry(origin.aggregate).or_default();
+                    for event in &commit.events {
+                        assert_eq!(event.version, *version + 1, "versions have no gap");
+                        *version = event.version;
+                    }
+                    let before = history.commits.insert(origin.command, (*version, commit.end));
+                    assert_eq!(before, None, "command {} is in the log twice", origin.command);
+                }
+                fold::Effect::Outcome(outcome) => assert!(history.rejected.insert(outcome.origin.command), "an outcome is there twice"),
+                fold::Effect::Fence { .. } => history.fences += 1,
+                fold::Effect::Void(_) => history.voids += 1,
+                fold::Effect::Barrier => history.barriers += 1,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Owners on a log that does what logs do: delays, losses, reports of no use, foreign writers, a predecessor that wakes up.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod faults;
+mod harness;
+mod memory;
+mod zombie;
