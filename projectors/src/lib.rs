@@ -22,13 +22,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use eventlog::{Group, Log, Topic, TopicKind};
+use futures_util::future::ready;
 use service::{context::Context, health::Required};
 use sqlx::PgPool;
 use tracing::info;
 
 pub use migrations::{migrate, schema_version_check};
-use runner::{PostgresStore, Runner, Share, Topics};
+use runner::{PostgresStore, Progress, Runner, Share, Topics};
 use settings::{LogSettings, ProjectorSettings};
+
+/// So many halted projections are named in one answer.
+const SHOWN: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -55,7 +59,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let membership = log.join(Group { id: group.clone(), topics: topics.topics(), client: "highwater-projectors".to_owned() })?;
     let share = Share::new(membership, topics.clone());
     let runner = Runner::new(PostgresStore::new(pool.clone()), log.clone(), projections::all(), share, settings.limits());
-    let lag = runner::lag::watch(log, topics, runner.progress(), ctx.clock.clone(), settings.lag_interval(), ctx.shutdown.soft.clone());
+    let progress = runner.progress();
+    let lag = runner::lag::watch(log, topics, progress.clone(), ctx.clock.clone(), settings.lag_interval(), ctx.shutdown.soft.clone());
     ctx.shutdown.tasks.spawn(lag);
     let hard = ctx.shutdown.hard.clone();
     let soft = ctx.shutdown.soft.clone();
@@ -65,7 +70,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
             () = hard.cancelled() => {}
         }
     });
-    ctx.health.register("postgres", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
+    ctx.health.register("projectors.database", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
+    ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&progress)))));
     info!(group, "projecting");
     Ok(Router::new())
 }
@@ -74,5 +80,16 @@ async fn reachable(pool: PgPool) -> Result<(), String> {
     match sqlx::query("SELECT 1").execute(&pool).await {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn none_halted(progress: &Progress) -> Result<(), String> {
+    let halted = progress.all_halted();
+    let named: Vec<String> =
+        halted.iter().take(SHOWN).map(|(key, offset)| format!("{} on {} before offset {offset}", key.projection, key.place)).collect();
+    match halted.len() {
+        0 => Ok(()),
+        more if more > SHOWN => Err(format!("{} and {} more", named.join(", "), more - SHOWN)),
+        _ => Err(named.join(", ")),
     }
 }

@@ -6,7 +6,7 @@
 //! | [`batch`] | what a partition said, as projections see it |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`plan`] | the next transactions, and how one that failed is split |
-//! | `attempt`, `take_up` | one transaction; the beginning of a partition |
+//! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`track`] | a partition being followed |
 //! | [`membership`] | which partitions this runner has |
@@ -17,6 +17,7 @@ mod attempt;
 pub mod batch;
 pub mod checkpoint;
 pub mod failure;
+mod intake;
 pub mod lag;
 pub mod membership;
 pub mod plan;
@@ -56,11 +57,13 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
+    /// How often the log's own lag tools are told, at most.
+    pub note_every: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_events: 5_000, backoff: Backoff::default(), leave_within: Duration::from_secs(5) }
+        Self { batch_events: 5_000, backoff: Backoff::default(), leave_within: Duration::from_secs(5), note_every: Duration::from_secs(1) }
     }
 }
 
@@ -86,12 +89,23 @@ pub struct Runner<S: Store> {
     share: Share,
     limits: Limits,
     progress: Progress,
-    tracks: BTreeMap<Place, Track>,
-    /// Assigned, but not followed yet: how often that failed, and when it is tried again.
-    waiting: BTreeMap<Place, Attempts>,
+    tracks: BTreeMap<Lane, Track>,
+    /// To be followed, but not yet: how often that failed, and when it is tried again.
+    waiting: BTreeMap<Lane, Attempts>,
+    /// How often the transactions of a projection that goes alone have failed in a row.
+    troubled: BTreeMap<Key, u32>,
     queue: VecDeque<Group>,
+    /// The database is away, or busy: nothing is tried before.
     retry_at: Option<Instant>,
-    halted: BTreeSet<Key>,
+    note_at: Option<Instant>,
+}
+
+/// Who follows a partition together: all its projections, or one of them alone, because its transactions fail for now and the
+/// others do not wait for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lane {
+    place: Place,
+    alone: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,19 +125,16 @@ impl<S: Store> Runner<S> {
             progress: Progress::default(),
             tracks: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            troubled: BTreeMap::new(),
             queue: VecDeque::new(),
             retry_at: None,
-            halted: BTreeSet::new(),
+            note_at: None,
         }
     }
 
+    /// How far every projection is, and which ones have halted. Stays true while the runner runs.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
-    }
-
-    /// The projections that stopped on a partition until a restart.
-    pub fn halted(&self) -> &BTreeSet<Key> {
-        &self.halted
     }
 
     /// Steps until `soft`; then finishes the transaction that runs and leaves the group.
@@ -136,6 +147,7 @@ impl<S: Store> Runner<S> {
                 }
             }
         }
+        self.note();
         self.share.leave(self.limits.leave_within).await;
     }
 
@@ -145,13 +157,16 @@ impl<S: Store> Runner<S> {
             self.heed(change);
         }
         let now = Instant::now();
-        if let Some(place) = self.next_to_take_up(now) {
-            return self.take_up(place).await;
+        if self.note_at.is_some_and(|at| at <= now) {
+            self.note();
         }
         if self.retry_at.is_some_and(|at| at > now) {
             return Step::Waiting;
         }
         self.retry_at = None;
+        if let Some(lane) = self.next_to_take_up(now) {
+            return self.take_up(lane).await;
+        }
         if self.queue.is_empty() {
             self.gather();
         }
@@ -164,7 +179,7 @@ impl<S: Store> Runner<S> {
 
     /// Waits until [`Runner::step`] may have something to do. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
-        let due = self.waiting.values().filter_map(|attempts| attempts.not_before).chain(self.retry_at).min();
+        let due = self.waiting.values().filter_map(|attempts| attempts.not_before).chain(self.retry_at).chain(self.note_at).min();
         // What has arrived already is taken by the next step; while a retry is due the log may wait.
         let arrivals: FuturesUnordered<_> = match self.retry_at {
             None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),
@@ -180,59 +195,16 @@ impl<S: Store> Runner<S> {
         }
     }
 
-    fn heed(&mut self, change: Change) {
-        match change {
-            Change::Gained(places) => {
-                for place in places.into_iter().filter(|place| !self.tracks.contains_key(place)).collect::<Vec<_>>() {
-                    info!(category = %place.category, partition = place.partition, "assigned");
-                    self.waiting.insert(place, Attempts::default());
-                }
-            }
-            Change::Gone(places) => {
-                for place in places {
-                    info!(category = %place.category, partition = place.partition, "revoked");
-                    self.drop_work(&place);
-                    self.waiting.remove(&place);
-                    self.halted.retain(|key| key.place != place);
-                    self.progress.forget(&place);
-                }
+    /// Tells the log's own lag tools how far the slowest projection of each partition is.
+    fn note(&mut self) {
+        self.note_at = None;
+        let mut slowest: BTreeMap<eventlog::Partition, u64> = BTreeMap::new();
+        for track in self.tracks.values() {
+            for (_, at) in track.checkpoints() {
+                slowest.entry(track.partition().clone()).and_modify(|offset| *offset = at.offset.min(*offset)).or_insert(at.offset);
             }
         }
-    }
-
-    /// What is read but not projected is read again by whoever follows next.
-    fn drop_work(&mut self, place: &Place) {
-        self.tracks.remove(place);
-        self.queue.iter_mut().for_each(|group| group.jobs.retain(|job| job.key.place != *place));
-        self.queue.retain(|group| !group.jobs.is_empty());
-    }
-
-    fn next_to_take_up(&self, now: Instant) -> Option<Place> {
-        let due = self.waiting.iter().find(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
-        due.map(|(place, _)| place.clone())
-    }
-
-    /// Everything that has arrived, as one group.
-    fn gather(&mut self) {
-        let mut room = self.limits.batch_events;
-        let mut jobs = Vec::new();
-        let mut ended = Vec::new();
-        // However busy the first ones are, every partition gives at least what the log delivers at once.
-        for (place, track) in &mut self.tracks {
-            track.take_arrived(room);
-            let taken = track.take_jobs();
-            room = room.saturating_sub(taken.iter().map(Job::weight).max().unwrap_or(0)).max(1);
-            jobs.extend(taken);
-            if let Some(end) = track.take_end() {
-                ended.push((place.clone(), end));
-            }
-        }
-        if !jobs.is_empty() {
-            self.queue.push_back(Group::of(jobs));
-        }
-        for (place, end) in ended {
-            self.lost_the_log(place, end);
-        }
+        self.share.note(&slowest.into_iter().collect::<Vec<_>>());
     }
 }
 

@@ -51,6 +51,7 @@ pub struct DatabaseSettings {
     /// How long a connection may be waited for.
     pub acquire_timeout_ms: u64,
     pub statement_timeout_ms: u64,
+    /// While one transaction waits for a lock, no other one runs.
     pub lock_timeout_ms: u64,
 }
 
@@ -82,7 +83,7 @@ impl Default for DatabaseSettings {
             connections: 4,
             acquire_timeout_ms: 5_000,
             statement_timeout_ms: 30_000,
-            lock_timeout_ms: 5_000,
+            lock_timeout_ms: 1_000,
         }
     }
 }
@@ -96,6 +97,7 @@ impl ProjectorSettings {
                 longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),
             },
             leave_within: Duration::from_millis(self.leave_within_ms),
+            ..Limits::default()
         }
     }
 

@@ -6,7 +6,7 @@ mod postgres;
 #[path = "support/store_world.rs"]
 mod store_world;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use eventlog::MembershipEvent;
 use projectors::{
@@ -15,7 +15,7 @@ use projectors::{
 };
 use serde_json::json;
 use sqlx::PgPool;
-use store_world::{World, dump, fact, placed};
+use store_world::{World, dump, fact, halted, placed};
 use uuid::Uuid;
 
 async fn tables(test: &str) -> PgPool {
@@ -50,7 +50,7 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
     let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
     world.to_the_end(&mut runner).await;
 
-    assert_eq!(runner.halted(), &BTreeSet::from([key("orders", "order", poisoned)]));
+    assert_eq!(halted(&runner), BTreeSet::from([key("orders", "order", poisoned)]));
     let behind = neighbours.iter().filter(|id| World::partition_of(**id) == World::partition_of(poisoned)).count();
     assert!(behind > 0 && behind < neighbours.len());
     let projected = i64::try_from(neighbours.len() - behind).expect("few");
@@ -83,7 +83,7 @@ async fn an_event_of_a_newer_release_pauses_its_readers_on_its_partition() {
     let pool = tables("newer").await;
     let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
     world.to_the_end(&mut runner).await;
-    assert_eq!(runner.halted(), &BTreeSet::from([key("orders", "order", id), key("snapshots", "order", id)]));
+    assert_eq!(halted(&runner), BTreeSet::from([key("orders", "order", id), key("snapshots", "order", id)]));
     assert_eq!(count(&pool, "SELECT version FROM orders WHERE id = '00000000-0000-0000-0000-00000000feed'").await, 1);
     assert_eq!(count(&pool, "SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL").await, 0);
     assert!(count(&pool, "SELECT count(*) FROM catalog").await > 0);
@@ -106,7 +106,7 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
     }
     let (lost_by_one, lost_by_two) = tokio::join!(world.to_the_end(&mut one), world.to_the_end(&mut two));
     assert!(lost_by_one + lost_by_two > 0, "they never met");
-    assert!(one.halted().is_empty() && two.halted().is_empty());
+    assert!(halted(&one).is_empty() && halted(&two).is_empty());
     world.project(&reference, 5_000).await;
     assert_eq!(dump(&pool).await, dump(&reference).await);
 }
@@ -119,7 +119,7 @@ async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     world.to_the_end(&mut runner).await;
     changes.send(MembershipEvent::Revoked { partitions: world.partitions(), lost: true }).expect("a runner");
     assert_eq!(runner.step().await, Step::CaughtUp);
-    assert!(runner.progress().snapshot().is_empty());
+    assert!(runner.progress().all().is_empty());
     world.live(0..4).await;
     assert_eq!(runner.step().await, Step::CaughtUp);
     assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 0);
@@ -139,6 +139,60 @@ async fn another_log_behind_the_same_checkpoints_halts() {
     other.live(0..6).await;
     let (mut runner, _changes) = other.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
     other.to_the_end(&mut runner).await;
-    assert_eq!(runner.halted().len(), other.partitions().len() * 2);
+    assert_eq!(halted(&runner).len(), other.partitions().len() * 2);
     assert_eq!(dump(&pool).await, before);
+}
+
+#[tokio::test]
+async fn a_projection_that_waits_for_a_lock_does_not_hold_up_the_others() {
+    let mut world = World::new().await;
+    world.live(0..8).await;
+    let options = postgres::database("lock").await;
+    let pool = PgPool::connect_with(options.options([("lock_timeout", "100")])).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    let mut holding = pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut *holding).await.expect("a lock");
+
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    let others_are_done = async {
+        while count(&pool, "SELECT count(*) FROM checkpoints WHERE projection <> 'orders' AND next_offset = 0").await > 0
+            || count(&pool, "SELECT count(*) FROM outcomes").await < i64::try_from(world.outcomes.len()).expect("few")
+        {
+            runner.step().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), others_are_done).await.expect("the others go on");
+    assert_eq!(count(&pool, "SELECT max(next_offset) FROM checkpoints WHERE projection = 'orders'").await, 0);
+
+    holding.rollback().await.expect("released");
+    world.to_the_end(&mut runner).await;
+    assert!(halted(&runner).is_empty());
+    let reference = tables("lock_reference").await;
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
+    // They go together again: one transaction for both projections of a partition.
+    world.live(8..9).await;
+    world.to_the_end(&mut runner).await;
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
+}
+
+#[tokio::test]
+async fn a_database_that_fell_back_is_projected_again() {
+    let mut world = World::new().await;
+    world.live(0..4).await;
+    let pool = tables("fell_back").await;
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    world.to_the_end(&mut runner).await;
+    // As after a crash that lost what was not on the disk: rows and checkpoints together.
+    sqlx::query("TRUNCATE orders, catalog, snapshots, outcomes, checkpoints").execute(&pool).await.expect("nothing is left");
+    for (category, partition) in
+        [("order", 0), ("order", 1), ("order", 2), ("order", 3), ("product", 0), ("product", 1), ("product", 2), ("product", 3)]
+    {
+        world.barrier(category, partition).await;
+    }
+    world.to_the_end(&mut runner).await;
+    let reference = tables("fell_back_reference").await;
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
 }

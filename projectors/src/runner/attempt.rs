@@ -8,6 +8,10 @@ impl<S: Store> Runner<S> {
             Ok(()) => self.settle(&group),
             Err(failure) => {
                 group.failed += 1;
+                // Who goes alone already does not make the others wait by trying at once.
+                if group.jobs.iter().all(|job| self.troubled.contains_key(&job.key)) {
+                    group.failed = group.failed.max(failure::ATTEMPTS_BEFORE_SPLIT);
+                }
                 self.after_failure(group, &failure);
                 Step::Failed
             }
@@ -15,20 +19,15 @@ impl<S: Store> Runner<S> {
     }
 
     fn settle(&mut self, group: &Group) -> Step {
-        let mut places = BTreeSet::new();
         for job in &group.jobs {
-            if let Some(track) = self.tracks.get_mut(&job.key.place) {
+            if let Some(track) = self.track_of(&job.key) {
                 track.moved(job.key.projection, job.to.clone());
             }
+            self.troubled.remove(&job.key);
             self.progress.reached(job.key.clone(), job.to.offset);
             counter!("highwater_projection_events_total", &lag::labels(&job.key)).increment(job.weight() as u64);
-            places.insert(&job.key.place);
         }
-        let slowest = places.into_iter().filter_map(|place| {
-            let track = self.tracks.get(place)?;
-            Some((track.partition().clone(), track.checkpoints().map(|(_, at)| at.offset).min()?))
-        });
-        self.share.note(&slowest.collect::<Vec<_>>());
+        self.note_at = self.note_at.or_else(|| Some(Instant::now() + self.limits.note_every));
         Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
     }
 
@@ -44,6 +43,7 @@ impl<S: Store> Runner<S> {
                 info!(error = %failure, jobs, "a transaction failed and goes in parts");
                 group.split().into_iter().rev().for_each(|part| self.queue.push_front(part));
             }
+            OnFailure::GoAlone => group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure)),
             OnFailure::Reload => {
                 for place in group.jobs.into_iter().map(|job| job.key.place).collect::<BTreeSet<_>>() {
                     self.reload(place);
@@ -58,13 +58,30 @@ impl<S: Store> Runner<S> {
         }
     }
 
+    /// The others do not wait for it: it follows by itself, later, until it has caught up.
+    fn go_alone(&mut self, key: Key, why: &Failure) {
+        let failed = self.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
+        let wait = self.limits.backoff.after(failed);
+        warn!(
+            category = %key.place.category, partition = key.place.partition, projection = key.projection, error = %why, attempt = failed,
+            wait_ms = wait.as_millis(), "a projection is left behind and tried again by itself"
+        );
+        if let Some(track) = self.track_of(&key) {
+            track.leave_out(key.projection);
+        }
+        self.tracks.remove(&Lane::alone(&key));
+        self.drop_jobs(|job| job.key == key);
+        self.waiting.insert(Lane::alone(&key), Attempts { failed, not_before: Some(Instant::now() + wait) });
+        self.troubled.insert(key, failed);
+    }
+
     /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
     fn reload(&mut self, place: Place) {
         warn!(category = %place.category, partition = place.partition, "a checkpoint is not where it was left: reading it again");
         counter!("highwater_projection_conflicts_total").increment(1);
         self.drop_work(&place);
         let not_before = Some(Instant::now() + self.limits.backoff.first);
-        self.waiting.insert(place, Attempts { failed: 0, not_before });
+        self.waiting.insert(Lane::of(place), Attempts { failed: 0, not_before });
     }
 
     /// This projection stops on this partition; everything else goes on.
@@ -74,12 +91,13 @@ impl<S: Store> Runner<S> {
             "projection halted on this partition until a restart"
         );
         gauge!("highwater_projection_halted", &lag::labels(&key)).set(1.0);
-        if let Some(track) = self.tracks.get_mut(&key.place) {
-            track.halt(key.projection);
+        if let Some(track) = self.track_of(&key) {
+            track.leave_out(key.projection);
         }
-        self.queue.iter_mut().for_each(|group| group.jobs.retain(|job| job.key != key));
-        self.queue.retain(|group| !group.jobs.is_empty());
-        self.halted.insert(key);
+        self.tracks.remove(&Lane::alone(&key));
+        self.waiting.remove(&Lane::alone(&key));
+        self.drop_jobs(|job| job.key == key);
+        self.progress.halted(key, offset);
     }
 }
 

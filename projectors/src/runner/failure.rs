@@ -10,8 +10,11 @@ pub enum Failure {
     /// Somebody else moved the checkpoint: the partition is theirs, or an earlier commit went through after all.
     #[error("the checkpoint is not where this runner left it")]
     Conflict,
-    /// The database cannot be reached or is busy: the same transaction may work later.
-    #[error("the database is not available: {0}")]
+    /// The database cannot be reached: nothing works for now.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// This transaction may work later, or in smaller parts: a deadlock, a lock or a statement that took too long.
+    #[error("the database could not do it now: {0}")]
     Transient(String),
     /// It fails in the same way every time.
     #[error("{0}")]
@@ -28,6 +31,8 @@ pub enum OnFailure {
     RetryAfter(Duration),
     /// In smaller transactions, so that what is sound goes on.
     Split,
+    /// This projection follows its partition by itself, and later, so that the others do not wait for it.
+    GoAlone,
     /// Read the checkpoints again and follow from there.
     Reload,
     /// This projection stops on this partition until a restart.
@@ -47,14 +52,17 @@ impl Default for Backoff {
     }
 }
 
-/// After so many transient failures in a row a transaction that can be split is: it may be too large for its time-out.
-const ATTEMPTS_BEFORE_SPLIT: u32 = 4;
+/// After so many transient failures in a row a transaction is split: it may be too large for its time-out, or one part of it waits
+/// for a lock.
+pub const ATTEMPTS_BEFORE_SPLIT: u32 = 3;
 
 /// What to do after the `attempt`-th failure (from 1) of a transaction that `can_split`.
 pub fn on_failure(failure: &Failure, attempt: u32, can_split: bool, backoff: &Backoff) -> OnFailure {
     match failure {
-        Failure::Transient(_) if can_split && attempt >= ATTEMPTS_BEFORE_SPLIT => OnFailure::Split,
-        Failure::Transient(_) => OnFailure::RetryAfter(backoff.after(attempt)),
+        Failure::Unreachable(_) => OnFailure::RetryAfter(backoff.after(attempt)),
+        Failure::Transient(_) if attempt < ATTEMPTS_BEFORE_SPLIT => OnFailure::RetryAfter(backoff.after(attempt)),
+        Failure::Transient(_) if can_split => OnFailure::Split,
+        Failure::Transient(_) => OnFailure::GoAlone,
         Failure::Conflict | Failure::Deterministic(_) | Failure::Newer(_) if can_split => OnFailure::Split,
         Failure::Conflict => OnFailure::Reload,
         Failure::Deterministic(_) | Failure::Newer(_) => OnFailure::Halt,
@@ -71,14 +79,14 @@ impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let text = error.to_string();
         match &error {
-            sqlx::Error::Database(reported) if !is_transient(reported.code().as_deref()) => Failure::Deterministic(text),
+            sqlx::Error::Database(reported) => by_sqlstate(reported.code().as_deref())(text),
             sqlx::Error::Encode(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::RowNotFound => Failure::Deterministic(text),
-            _ => Failure::Transient(text),
+            _ => Failure::Unreachable(text),
         }
     }
 }
@@ -92,11 +100,17 @@ impl From<Unreadable> for Failure {
     }
 }
 
-/// By class of SQLSTATE (PostgreSQL documentation, appendix A).
-fn is_transient(code: Option<&str>) -> bool {
-    // 08 connection, 40 rollback (deadlock), 53 resources, 55 locks, 57 operator (time-outs, shutdown), 58 system;
-    // a read-only transaction (25006) meets a server that was demoted.
-    code.is_none_or(|code| code == "25006" || ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)))
+/// By SQLSTATE and its classes (PostgreSQL documentation, appendix A).
+fn by_sqlstate(code: Option<&str>) -> fn(String) -> Failure {
+    let Some(code) = code else { return Failure::Transient };
+    let is_of = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
+    // 08 connection, 53 resources, 57P shutdown, 58 system; a read-only transaction (25006) meets a server that was demoted, and
+    // 55000 one that takes no connections.
+    if is_of(&["08", "53", "57P", "58"]) || ["25006", "55000"].contains(&code) {
+        return Failure::Unreachable;
+    }
+    // 40 rollback (deadlock), 55 locks, 57 time-outs.
+    if is_of(&["40", "55", "57"]) { Failure::Transient } else { Failure::Deterministic }
 }
 
 #[cfg(test)]
@@ -111,7 +125,9 @@ mod tests {
         assert_eq!(waits.last(), Some(&backoff.longest));
         assert_eq!(on_failure(&busy, 1, true, &backoff), OnFailure::RetryAfter(backoff.first));
         assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, true, &backoff), OnFailure::Split);
-        assert_eq!(on_failure(&busy, 99, false, &backoff), OnFailure::RetryAfter(backoff.longest));
+        assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, false, &backoff), OnFailure::GoAlone);
+        let away = Failure::Unreachable("away".to_owned());
+        assert_eq!(on_failure(&away, 99, true, &backoff), OnFailure::RetryAfter(backoff.longest));
     }
 
     #[test]
@@ -126,12 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn deadlocks_time_outs_and_shutdowns_pass_and_bad_data_does_not() {
-        for code in ["40P01", "57014", "57P01", "53300", "08006", "55P03", "25006"] {
-            assert!(is_transient(Some(code)), "{code}");
+    fn what_the_database_reports_is_told_apart() {
+        for code in ["57P01", "53300", "08006", "25006", "58030"] {
+            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)), "{code}");
+        }
+        for code in ["40P01", "40001", "57014", "55P03"] {
+            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Transient(_)), "{code}");
         }
         for code in ["22P05", "23514", "42P01", "21000", "42501"] {
-            assert!(!is_transient(Some(code)), "{code}");
+            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Deterministic(_)), "{code}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,25 +14,57 @@ use tracing::debug;
 
 use super::{batch::Place, membership::Topics, projection::Key};
 
-/// The offsets that the runner has reached; shared with whoever shows them.
+/// How far the runner is; shared with whoever shows it.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<BTreeMap<Key, u64>>>);
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    reached: BTreeMap<Key, u64>,
+    /// Stopped until a restart, before this offset.
+    halted: BTreeMap<Key, u64>,
+}
 
 impl Progress {
-    pub fn reached(&self, key: Key, offset: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, offset);
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition is somebody else's now, and so is its lag.
-    pub fn forget(&self, place: &Place) {
-        let mut reached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (gone, kept) = std::mem::take(&mut *reached).into_iter().partition(|(key, _)| key.place == *place);
-        *reached = kept;
-        gone.keys().for_each(|key| show(key, 0, 0.0));
+    pub(super) fn reached(&self, key: Key, offset: u64) {
+        self.lock().reached.insert(key, offset);
     }
 
-    pub fn snapshot(&self) -> BTreeMap<Key, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn halted(&self, key: Key, offset: u64) {
+        self.lock().halted.insert(key, offset);
+    }
+
+    /// The partition is somebody else's now, and so are its lag and its trouble.
+    pub(super) fn forget(&self, place: &Place) {
+        let mut state = self.lock();
+        for key in state.reached.keys().chain(state.halted.keys()).filter(|key| key.place == *place) {
+            show(key, 0, 0.0);
+            gauge!("highwater_projection_halted", &labels(key)).set(0.0);
+        }
+        state.reached.retain(|key, _| key.place != *place);
+        state.halted.retain(|key, _| key.place != *place);
+    }
+
+    pub fn offset(&self, key: &Key) -> Option<u64> {
+        self.lock().reached.get(key).copied()
+    }
+
+    pub fn is_halted(&self, key: &Key) -> bool {
+        self.lock().halted.contains_key(key)
+    }
+
+    /// Every projection that has begun, with the offset that it has reached.
+    pub fn all(&self) -> BTreeMap<Key, u64> {
+        self.lock().reached.clone()
+    }
+
+    /// Those that stopped, with the offset before which they did.
+    pub fn all_halted(&self) -> BTreeMap<Key, u64> {
+        self.lock().halted.clone()
     }
 }
 
@@ -60,7 +92,7 @@ pub async fn watch(
 }
 
 async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &dyn Clock) {
-    let reached = progress.snapshot();
+    let reached = progress.all();
     let places: BTreeSet<&Place> = reached.keys().map(|key| &key.place).collect();
     for place in places {
         let Some(partition) = topics.partition(place) else { continue };

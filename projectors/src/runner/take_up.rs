@@ -10,50 +10,50 @@ enum Trouble {
 }
 
 impl<S: Store> Runner<S> {
-    pub(super) async fn take_up(&mut self, place: Place) -> Step {
-        match self.begin_following(&place).await {
+    pub(super) async fn take_up(&mut self, lane: Lane) -> Step {
+        match self.begin_following(&lane).await {
             Ok(Some(track)) => {
                 for (projection, at) in track.checkpoints() {
-                    let key = Key { projection, place: place.clone() };
+                    let key = Key { projection, place: lane.place.clone() };
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.reached(key, at.offset);
                 }
-                self.waiting.remove(&place);
-                self.tracks.insert(place, track);
+                self.waiting.remove(&lane);
+                self.tracks.insert(lane, track);
                 Step::TookUp
             }
             // Every projection is halted here.
             Ok(None) => {
-                self.waiting.remove(&place);
+                self.waiting.remove(&lane);
                 Step::TookUp
             }
             Err(Trouble::Passing(why)) => {
-                let failed = self.waiting.get(&place).map_or(0, |attempts| attempts.failed).saturating_add(1);
+                let failed = self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
-                warn!(category = %place.category, partition = place.partition, error = why, wait_ms = wait.as_millis(), "could not begin, trying again");
-                self.waiting.insert(place, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                warn!(category = %lane.place.category, partition = lane.place.partition, error = why, wait_ms = wait.as_millis(), "could not begin, trying again");
+                self.waiting.insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
                 Step::Failed
             }
             Err(Trouble::Final(why)) => {
-                self.waiting.remove(&place);
-                self.halt_all(&place, &why);
+                self.halt_lane(&lane, &why);
                 Step::Failed
             }
         }
     }
 
-    async fn begin_following(&mut self, place: &Place) -> Result<Option<Track>, Trouble> {
+    async fn begin_following(&mut self, lane: &Lane) -> Result<Option<Track>, Trouble> {
+        let place = &lane.place;
         let Some(partition) = self.share.partition(place) else {
             return Err(Trouble::Final(format!("no topic is known for {place}")));
         };
         let mut checkpoints = BTreeMap::new();
-        for projection in self.readers_of(place) {
+        for projection in self.readers_of(lane) {
             let key = Key { projection: projection.name(), place: place.clone() };
             match checkpoint(&self.store, &*projection, &key).await {
                 Ok(at) => {
                     checkpoints.insert(key.projection, at);
                 }
-                Err(Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+                Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
                 Err(failure) => self.halt(key, 0, &failure),
             }
         }
@@ -66,36 +66,45 @@ impl<S: Store> Runner<S> {
         Ok(Some(Track::new(place.clone(), follow, checkpoints)))
     }
 
-    fn readers_of(&self, place: &Place) -> Vec<Arc<dyn Projection<S::Tx>>> {
+    /// Who belongs to the lane: not who has halted, and not who goes alone.
+    fn readers_of(&self, lane: &Lane) -> Vec<Arc<dyn Projection<S::Tx>>> {
         let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
-            projection.categories().contains(&&*place.category)
-                && !self.halted.contains(&Key { projection: projection.name(), place: place.clone() })
+            let key = Key { projection: projection.name(), place: lane.place.clone() };
+            let alone = Lane::alone(&key);
+            let belongs = match lane.alone {
+                Some(name) => name == key.projection,
+                None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
+            };
+            projection.categories().contains(&&*lane.place.category) && belongs && !self.progress.is_halted(&key)
         };
         self.projections.iter().filter(reads).cloned().collect()
     }
 
     /// The follower ended: the log has a problem, or is another log.
-    pub(super) fn lost_the_log(&mut self, place: Place, end: follow::Error) {
+    pub(super) fn lost_the_log(&mut self, lane: Lane, end: &follow::Error) {
         // What was read and not projected is read again.
-        self.drop_work(&place);
-        match trouble(&end) {
+        if let Some(track) = self.tracks.remove(&lane) {
+            let readers: BTreeSet<&'static str> = track.checkpoints().map(|(projection, _)| projection).collect();
+            self.drop_jobs(|job| job.key.place == lane.place && readers.contains(job.key.projection));
+        }
+        match trouble(end) {
             Trouble::Passing(why) => {
-                warn!(category = %place.category, partition = place.partition, error = why, "the log stopped, following again");
+                warn!(category = %lane.place.category, partition = lane.place.partition, error = why, "the log stopped, following again");
                 let not_before = Some(Instant::now() + self.limits.backoff.first);
-                self.waiting.insert(place, Attempts { failed: 1, not_before });
+                self.waiting.insert(lane, Attempts { failed: 1, not_before });
             }
-            Trouble::Final(why) => self.halt_all(&place, &why),
+            Trouble::Final(why) => self.halt_lane(&lane, &why),
         }
     }
 
-    fn halt_all(&mut self, place: &Place, why: &str) {
-        let offsets = self.progress.snapshot();
-        for projection in self.readers_of(place) {
-            let key = Key { projection: projection.name(), place: place.clone() };
-            let offset = offsets.get(&key).copied().unwrap_or(0);
+    fn halt_lane(&mut self, lane: &Lane, why: &str) {
+        for projection in self.readers_of(lane) {
+            let key = Key { projection: projection.name(), place: lane.place.clone() };
+            let offset = self.progress.offset(&key).unwrap_or(0);
             self.halt(key, offset, &why);
         }
-        self.tracks.remove(place);
+        self.tracks.remove(lane);
+        self.waiting.remove(lane);
     }
 }
 

@@ -115,8 +115,17 @@ impl Track {
         }
     }
 
-    pub fn halt(&mut self, projection: &'static str) {
+    pub fn leave_out(&mut self, projection: &'static str) {
         self.checkpoints.remove(projection);
+    }
+
+    /// Takes the projections of `other` over, if both stand at the same place with nothing in between.
+    pub fn take_in(&mut self, other: &mut Self) -> bool {
+        let even = self.heard.is_empty() && other.heard.is_empty() && self.read_to == other.read_to && self.ended.is_none();
+        if even {
+            self.checkpoints.append(&mut other.checkpoints);
+        }
+        even
     }
 
     pub fn checkpoints(&self) -> impl Iterator<Item = (&'static str, &Position<Wire>)> {

@@ -13,7 +13,7 @@ use std::{
 use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, Topic, TopicKind, local};
 use projectors::{
     projections,
-    runner::{Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Store, Topics},
+    runner::{Key, Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Store, Topics},
 };
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
@@ -226,7 +226,7 @@ impl World {
         let limits = Limits { batch_events, ..Limits::default() };
         let (mut runner, _changes) = self.runner(PostgresStore::new(pool.clone()), projections::all(), limits);
         self.to_the_end(&mut runner).await;
-        assert!(runner.halted().is_empty(), "{:?}", runner.halted());
+        assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
     }
 
     /// Steps until every projection has everything, or has halted. Returns how often a step failed.
@@ -247,15 +247,15 @@ impl World {
     }
 
     async fn is_projected<S: Store<Tx = PostgresTx>>(&self, runner: &Runner<S>) -> bool {
-        let reached = runner.progress().snapshot();
-        let known: BTreeSet<_> = reached.keys().chain(runner.halted()).collect();
+        let (reached, halted) = (runner.progress().all(), runner.progress().all_halted());
+        let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
         // Two projections read each category.
         if known.len() < self.partitions().len() * 2 {
             return false;
         }
         for (key, offset) in &reached {
             let end = self.log.end(&Self::partition(&key.place.category, key.place.partition)).await.expect("an end");
-            if *offset < end && !runner.halted().contains(key) {
+            if *offset < end && !halted.contains_key(key) {
                 return false;
             }
         }
@@ -268,6 +268,10 @@ impl Drop for World {
         // Best effort: the folder lies under the system's temporary folder.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
+    runner.progress().all_halted().into_keys().collect()
 }
 
 /// Everything that projections wrote, as comparable text.
