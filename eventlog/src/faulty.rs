@@ -113,6 +113,11 @@ impl FaultyLog {
         self.gate(partition, |gates| *gates = Gates::default());
     }
 
+    /// Lets the appends of one partition go, and their reports; readers still wait.
+    pub fn release_appends(&self, partition: &Partition) {
+        self.gate(partition, |gates| (gates.appends, gates.reports) = (false, false));
+    }
+
     /// How many appends of this partition are held or delayed, not handed to the log yet.
     pub fn waiting(&self, partition: &Partition) -> usize {
         self.lock().get(partition).map_or(0, |partition| partition.lane.waiting())

@@ -1,6 +1,6 @@
 //! An owner that was paused past its session, and goes on after its successor's fence.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use command_api::owner::actor::End;
 use eventlog::{FaultyLog, faulty::Faults};
@@ -25,6 +25,8 @@ async fn zombie_run(held: u128, deaf: bool) {
 
     let successor = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let taken_over = accepted(&successor.ask(add(2, 1, 1)).await).expect("the successor serves");
+    let first_free = world.log.end(&world.partition).await.unwrap();
+    let held_records = (0..held).map(|n| 1 + u64::try_from(n % 2).unwrap()).sum::<u64>();
     // One that hears of the successor may say that it is not the owner any more; a deaf one can say nothing.
     let mut silent = Vec::new();
     for mut answer in waiting {
@@ -34,6 +36,13 @@ async fn zombie_run(held: u128, deaf: bool) {
         }
     }
 
+    slow.release_appends(&world.partition);
+    landed(&world, first_free + held_records).await;
+    if deaf {
+        for answer in &mut silent {
+            assert!(answer.try_recv().is_err(), "a report at another offset than the anchor says was taken for a confirmation");
+        }
+    }
     slow.release_partition(&world.partition);
     for answer in silent {
         // A dropped reply is no answer either: the request goes to the next owner.
@@ -47,11 +56,21 @@ async fn zombie_run(held: u128, deaf: bool) {
     assert_eq!(after.0, taken_over.0 + 1);
     let history = history(&world).await;
     assert_eq!(history.fences, 2, "the rightful owner fenced again");
-    let held_records = (0..held).map(|n| 1 + n % 2).sum::<u128>();
-    assert_eq!(history.voids as u128, held_records, "every held record is void");
+    assert_eq!(history.voids as u64, held_records, "every held record is void");
     assert_eq!(history.commits.len(), 3);
     successor.stop.cancel();
     assert!(matches!(successor.ended().await, End::SteppedDown(StepDown::Drained)));
+}
+
+/// Until the log ends at `end`, and the reports of what landed have had time to do harm: nothing shows that they were ignored.
+async fn landed(world: &World, end: u64) {
+    soon(async {
+        while world.log.end(&world.partition).await.unwrap() < end {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 /// Until everything that was sent waits in the log's queue.
