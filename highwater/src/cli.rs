@@ -65,6 +65,8 @@ enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Migrations(#[from] projectors::migrations::Error),
+    #[error("this database has projected something already: only a new one can take the place of another")]
+    NotEmpty,
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]

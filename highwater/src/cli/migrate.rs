@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use uuid::Uuid;
 
 use super::{End, Error};
 use crate::{
@@ -21,25 +22,39 @@ pub(super) struct Args {
     /// The data folder of `highwater up`, which must not be running
     #[arg(long, value_name = "DIR", default_value = "data", conflicts_with = "database_url")]
     data: PathBuf,
+    /// Let this new, empty database take the place of the lost one with this identity: the services name it when they refuse
+    #[arg(long, value_name = "UUID")]
+    replace: Option<Uuid>,
 }
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
-    if let Some(url) = args.database_url {
-        migrate(&url).await?;
+    if let Some(url) = &args.database_url {
+        migrate(url, args.replace).await?;
         return Ok(End::Done);
     }
     let folder = Folder::open(&args.data)?;
     let server = PrivatePostgres::start(&folder.postgres(), Settings::default()).await?;
-    let migrated = migrate(&server.url()).await;
+    let migrated = migrate(&server.url(), args.replace).await;
     server.stop().await?;
     migrated.map(|()| End::Done)
 }
 
-async fn migrate(url: &str) -> Result<(), Error> {
+async fn migrate(url: &str, replace: Option<Uuid>) -> Result<(), Error> {
     let pool = PgPoolOptions::new().max_connections(2).connect(url).await?;
-    let migrated = projectors::migrations::migrate(&pool).await;
+    let migrated = migrate_in(&pool, replace).await;
     pool.close().await;
     migrated?;
     eprintln!("the tables are those of this release");
     Ok(())
+}
+
+async fn migrate_in(pool: &PgPool, replace: Option<Uuid>) -> Result<(), Error> {
+    projectors::migrations::migrate(pool).await?;
+    let Some(identity) = replace else { return Ok(()) };
+    // With nothing projected yet, every table will be made from the log that the lost database belonged to.
+    let replaced = sqlx::query("UPDATE database_identity SET id = $1 WHERE NOT EXISTS (SELECT FROM checkpoints)");
+    match replaced.bind(identity).execute(pool).await?.rows_affected() {
+        0 => Err(Error::NotEmpty),
+        _ => Ok(()),
+    }
 }

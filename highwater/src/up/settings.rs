@@ -138,3 +138,6 @@ impl Default for PostgresSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod documented;
