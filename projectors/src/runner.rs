@@ -7,6 +7,7 @@
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`plan`] | the next transactions, and how one that failed is split |
 //! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
+//! | `verify` | whether the database fell back |
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`track`] | a partition being followed |
 //! | [`membership`] | which partitions this runner has |
@@ -25,6 +26,7 @@ pub mod postgres;
 pub mod projection;
 mod take_up;
 pub mod track;
+mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -57,13 +59,21 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
+    /// How often the checkpoints are compared with the stored ones: a database that crashes may fall back.
+    pub verify_every: Duration,
     /// How often the log's own lag tools are told, at most.
     pub note_every: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_events: 5_000, backoff: Backoff::default(), leave_within: Duration::from_secs(5), note_every: Duration::from_secs(1) }
+        Self {
+            batch_events: 5_000,
+            backoff: Backoff::default(),
+            leave_within: Duration::from_secs(5),
+            verify_every: Duration::from_secs(5),
+            note_every: Duration::from_secs(1),
+        }
     }
 }
 
@@ -76,6 +86,8 @@ pub enum Step {
     Failed,
     /// A partition is being followed now.
     TookUp,
+    /// The database stands where it was left.
+    Verified,
     /// Nothing to do before something arrives, or a retry is due.
     Waiting,
     /// Nothing to do: every partition that this runner has is projected to its end.
@@ -97,6 +109,7 @@ pub struct Runner<S: Store> {
     queue: VecDeque<Group>,
     /// The database is away, or busy: nothing is tried before.
     retry_at: Option<Instant>,
+    verify_at: Option<Instant>,
     note_at: Option<Instant>,
 }
 
@@ -128,6 +141,7 @@ impl<S: Store> Runner<S> {
             troubled: BTreeMap::new(),
             queue: VecDeque::new(),
             retry_at: None,
+            verify_at: None,
             note_at: None,
         }
     }
@@ -168,6 +182,9 @@ impl<S: Store> Runner<S> {
             return self.take_up(lane).await;
         }
         if self.queue.is_empty() {
+            if self.verify_at.is_some_and(|at| at <= now) {
+                return self.verify().await;
+            }
             self.gather();
         }
         match self.queue.pop_front() {
@@ -179,7 +196,14 @@ impl<S: Store> Runner<S> {
 
     /// Waits until [`Runner::step`] may have something to do. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
-        let due = self.waiting.values().filter_map(|attempts| attempts.not_before).chain(self.retry_at).chain(self.note_at).min();
+        let due = self
+            .waiting
+            .values()
+            .filter_map(|attempts| attempts.not_before)
+            .chain(self.retry_at)
+            .chain(self.verify_at)
+            .chain(self.note_at)
+            .min();
         // What has arrived already is taken by the next step; while a retry is due the log may wait.
         let arrivals: FuturesUnordered<_> = match self.retry_at {
             None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),

@@ -2,7 +2,7 @@
 //! the checkpoint. It never halts for one aggregate: what it cannot evolve is stored as unreadable. A newer release's events
 //! pause the partition.
 
-use std::collections::{BTreeMap, HashMap, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use futures_util::future::BoxFuture;
 use protocol::{
@@ -36,16 +36,18 @@ impl Snapshots {
     }
 
     async fn write(&self, tx: &mut PostgresTx, slices: &[Slice<'_>]) -> Result<(), Failure> {
+        let touched = events_by_aggregate(slices)?;
+        let before = load_states(tx, touched.keys()).await?;
+        let mut states = Vec::with_capacity(touched.len());
+        for (name, (partition, events)) in touched {
+            let rules = self.rules(&name.category)?;
+            let stored = advance(rules, before.get(&name), &events)?;
+            states.push((name, partition, rules.format(), stored));
+        }
+        write_states(tx, states).await?;
         let mut outcomes = Outcomes::default();
         for slice in slices {
-            let rules = self.rules(&slice.place.category)?;
-            let touched = events_by_aggregate(slice);
-            let before = load_states(tx, slice.place, touched.keys().copied().collect()).await?;
-            let states = touched.into_iter().map(|(id, events)| Ok((id, advance(rules, before.get(&id), &events)?)));
-            write_states(tx, slice.place, rules.format(), states.collect::<Result<_, Failure>>()?).await?;
-            for item in slice.items {
-                outcomes.add(slice.place, item)?;
-            }
+            slice.items.iter().try_for_each(|item| outcomes.add(slice.place, item))?;
         }
         outcomes.write(tx).await
     }
@@ -99,14 +101,28 @@ struct Stored {
     state: Result<Vec<u8>, String>,
 }
 
+/// The key of a snapshot; the sequence of these is the one in which rows are locked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    category: String,
+    id: Uuid,
+}
+
+/// Versions and events of one aggregate.
 type Events<'a> = Vec<(i64, &'a Fact)>;
 
-fn events_by_aggregate<'a>(slice: &Slice<'a>) -> BTreeMap<Uuid, Events<'a>> {
-    let mut touched: BTreeMap<Uuid, Events<'a>> = BTreeMap::new();
-    for (_, event) in slice.events() {
-        touched.entry(event.origin.aggregate).or_default().push((i64::try_from(event.version).unwrap_or(i64::MAX), &event.event));
+/// With the partition of each.
+fn events_by_aggregate<'a>(slices: &[Slice<'a>]) -> Result<BTreeMap<Name, (i32, Events<'a>)>, Failure> {
+    let mut touched: BTreeMap<Name, (i32, Events<'a>)> = BTreeMap::new();
+    for slice in slices {
+        let partition = number(slice.place.partition)?;
+        for (_, event) in slice.events() {
+            let name = Name { category: slice.place.category.to_string(), id: event.origin.aggregate };
+            let (_, events) = touched.entry(name).or_insert_with(|| (partition, Vec::new()));
+            events.push((i64::try_from(event.version).unwrap_or(i64::MAX), &event.event));
+        }
     }
-    touched
+    Ok(touched)
 }
 
 /// The stored form after `events`. What is unreadable stays so: its state is unknown from there on.
@@ -134,39 +150,49 @@ fn advance(rules: &dyn Aggregates, before: Option<&Stored>, events: &Events<'_>)
     Ok(Stored { version: has, state })
 }
 
-async fn load_states(tx: &mut PostgresTx, place: &Place, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Stored>, Failure> {
+async fn load_states(tx: &mut PostgresTx, names: impl Iterator<Item = &Name>) -> Result<BTreeMap<Name, Stored>, Failure> {
+    let (categories, ids): (Vec<String>, Vec<Uuid>) = names.map(|name| (name.category.clone(), name.id)).unzip();
     let rows = sqlx::query!(
-        "SELECT aggregate_id, version, state, unreadable FROM snapshots WHERE category = $1 AND aggregate_id = ANY($2)",
-        &*place.category,
+        "SELECT s.category, s.aggregate_id, s.version, s.state, s.unreadable
+         FROM UNNEST($1::text[], $2::uuid[]) AS n(category, id)
+         JOIN snapshots s ON (s.category, s.aggregate_id) = (n.category, n.id)",
+        &categories,
         &ids,
     )
     .fetch_all(&mut **tx)
     .await?;
     let stored = rows.into_iter().map(|row| {
         let state = row.state.ok_or_else(|| row.unreadable.unwrap_or_default());
-        (row.aggregate_id, Stored { version: row.version, state })
+        (Name { category: row.category, id: row.aggregate_id }, Stored { version: row.version, state })
     });
     Ok(stored.collect())
 }
 
-async fn write_states(tx: &mut PostgresTx, place: &Place, format: i16, states: Vec<(Uuid, Stored)>) -> Result<(), Failure> {
-    let (mut ids, mut versions, mut frozen, mut unreadable) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (id, stored) in states {
-        ids.push(id);
+/// Name, partition, form and state of each.
+async fn write_states(tx: &mut PostgresTx, states: Vec<(Name, i32, i16, Stored)>) -> Result<(), Failure> {
+    let (mut categories, mut ids, mut partitions, mut formats) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut versions, mut frozen, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, partition, format, stored) in states {
+        categories.push(name.category);
+        ids.push(name.id);
+        partitions.push(partition);
+        formats.push(format);
         versions.push(stored.version);
         unreadable.push(stored.state.as_ref().err().cloned());
         frozen.push(stored.state.ok());
     }
+    if ids.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
-        "INSERT INTO snapshots (category, aggregate_id, partition, version, format, state, unreadable)
-         SELECT $1, s.id, $2, s.version, $3, s.state, s.unreadable
-         FROM UNNEST($4::uuid[], $5::bigint[], $6::bytea[], $7::text[]) AS s(id, version, state, unreadable)
+        "INSERT INTO snapshots (category, aggregate_id, partition, format, version, state, unreadable)
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::smallint[], $5::bigint[], $6::bytea[], $7::text[])
          ON CONFLICT (category, aggregate_id) DO UPDATE
          SET version = excluded.version, format = excluded.format, state = excluded.state, unreadable = excluded.unreadable",
-        &*place.category,
-        number(place.partition)?,
-        format,
+        &categories,
         &ids,
+        &partitions,
+        &formats,
         &versions,
         &frozen as &[Option<Vec<u8>>],
         &unreadable as &[Option<String>],

@@ -33,6 +33,10 @@ impl<S: Store> Runner<S> {
 
     fn after_failure(&mut self, group: Group, failure: &Failure) {
         let jobs = group.jobs.len();
+        if matches!(failure, Failure::Unreachable(_)) {
+            // Whatever happened to it, it may have forgotten something.
+            self.verify_at = Some(Instant::now());
+        }
         match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
             OnFailure::RetryAfter(wait) => {
                 warn!(error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(), "a transaction failed and is tried again");
@@ -76,7 +80,7 @@ impl<S: Store> Runner<S> {
     }
 
     /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
-    fn reload(&mut self, place: Place) {
+    pub(super) fn reload(&mut self, place: Place) {
         warn!(category = %place.category, partition = place.partition, "a checkpoint is not where it was left: reading it again");
         counter!("highwater_projection_conflicts_total").increment(1);
         self.drop_work(&place);

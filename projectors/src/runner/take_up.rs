@@ -20,6 +20,7 @@ impl<S: Store> Runner<S> {
                 }
                 self.waiting.remove(&lane);
                 self.tracks.insert(lane, track);
+                self.verify_at = self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
                 Step::TookUp
             }
             // Every projection is halted here.

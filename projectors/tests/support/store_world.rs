@@ -238,7 +238,7 @@ impl World {
                     Step::Waiting | Step::CaughtUp if self.is_projected(runner).await => return,
                     Step::Waiting | Step::CaughtUp => runner.wait().await,
                     Step::Failed => failed += 1,
-                    Step::Projected { .. } | Step::TookUp => {}
+                    Step::Projected { .. } | Step::TookUp | Step::Verified => {}
                 }
             }
         };
