@@ -11,7 +11,7 @@ use std::{
 
 use protocol::record::Stored;
 use rdkafka::{
-    TopicPartitionList,
+    ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     topic_partition_list::Offset,
@@ -24,10 +24,26 @@ use crate::{
     raw::RawTopic,
 };
 
+/// A look-up of more than so many records is one of a sequence that goes through a partition.
+const SPOT_RECORDS: usize = 200;
+
 pub struct Lookups {
-    consumers: Vec<Mutex<Option<BaseConsumer<Context>>>>,
-    next: AtomicUsize,
+    /// For some records here and there.
+    spots: Pool,
+    /// For going through: the next look-up finds assigned and prefetched what it asks for.
+    scans: Pool,
     settings: Settings,
+}
+
+struct Pool {
+    cursors: Vec<Mutex<Option<Cursor>>>,
+    next: AtomicUsize,
+}
+
+/// A consumer, and where it would read on.
+struct Cursor {
+    consumer: BaseConsumer<Context>,
+    at: Option<(Partition, u64)>,
 }
 
 /// The offsets that a partition has.
@@ -39,36 +55,44 @@ pub struct Range {
 
 impl Lookups {
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let create = |_| {
-            let consumer = settings.reader().create_with_context(Context { role: "lookup" });
-            Ok(Mutex::new(Some(consumer.map_err(|error| Error::Refused(error.to_string()))?)))
+        let pool = |config: &dyn Fn() -> ClientConfig| {
+            let create = |_| {
+                let consumer = config().create_with_context(Context { role: "lookup" });
+                Ok(Mutex::new(Some(Cursor { consumer: consumer.map_err(|error| Error::Refused(error.to_string()))?, at: None })))
+            };
+            Ok(Pool { cursors: (0..settings.lookups).map(create).collect::<Result<_, Error>>()?, next: AtomicUsize::new(0) })
         };
-        let consumers = (0..settings.lookups).map(create).collect::<Result<_, Error>>()?;
-        Ok(Self { consumers, next: AtomicUsize::new(0), settings: settings.clone() })
+        Ok(Self { spots: pool(&|| settings.spot())?, scans: pool(&|| settings.reader())?, settings: settings.clone() })
     }
 
     pub fn range(&self, of: &Partition) -> Result<Range, Error> {
-        self.with(|consumer| range(consumer, of, self.settings.request_timeout))
+        self.spots.with(None, |cursor| range(&cursor.consumer, of, self.settings.request_timeout))
     }
 
     pub fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
-        self.with(|consumer| {
-            let range = range(consumer, of, self.settings.request_timeout)?;
+        let scan = limit > SPOT_RECORDS;
+        let pool = if scan { &self.scans } else { &self.spots };
+        pool.with(Some((of, offset)), |cursor| {
+            let range = range(&cursor.consumer, of, self.settings.request_timeout)?;
             range.check(of, offset)?;
             if offset == range.high || limit == 0 {
                 return Ok(Vec::new());
             }
-            consumer.assign(&at(of, offset)?).map_err(|error| of.error(error))?;
-            let records = self.collect(consumer, of, offset, range.high, limit);
-            let unassigned = consumer.unassign().map_err(|error| of.error(error));
-            records.and_then(|records| unassigned.map(|()| records))
+            cursor.go_to(of, offset)?;
+            let records = self.collect(&cursor.consumer, of, offset, range.high, limit);
+            let next = records.as_ref().ok().and_then(|records| records.last()).map(|last| last.offset + 1);
+            match next.filter(|next| scan && *next < range.high) {
+                Some(next) => cursor.at = Some((of.clone(), next)),
+                None => cursor.stop(of)?,
+            }
+            records
         })
     }
 
     /// All topics but Kafka's own.
     pub fn topics(&self) -> Result<Vec<RawTopic>, Error> {
-        self.with(|consumer| {
-            let metadata = consumer.fetch_metadata(None, self.settings.request_timeout).map_err(unreachable)?;
+        self.spots.with(None, |cursor| {
+            let metadata = cursor.consumer.fetch_metadata(None, self.settings.request_timeout).map_err(unreachable)?;
             let named = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
             let mut topics: Vec<_> = named
                 .map(|topic| RawTopic {
@@ -83,16 +107,16 @@ impl Lookups {
 
     /// Whether brokers answer.
     pub fn ping(&self, within: Duration) -> Result<(), Error> {
-        self.with(|consumer| match consumer.client().fetch_cluster_id(within) {
-            Some(_) => consumer.fetch_metadata(None, within).map(drop).map_err(unreachable),
+        self.spots.with(None, |cursor| match cursor.consumer.client().fetch_cluster_id(within) {
+            Some(_) => cursor.consumer.fetch_metadata(None, within).map(drop).map_err(unreachable),
             None => Err(Error::Unreachable(format!("no broker of {} answers", self.settings.bootstrap))),
         })
     }
 
     /// Closes the consumers, which may take long. Blocks.
     pub fn close(&self) {
-        for consumer in &self.consumers {
-            drop(consumer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for cursor in self.spots.cursors.iter().chain(&self.scans.cursors) {
+            drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 
@@ -126,31 +150,58 @@ impl Lookups {
         }
         Ok(records)
     }
+}
 
-    fn with<T>(&self, work: impl FnOnce(&BaseConsumer<Context>) -> Result<T, Error>) -> Result<T, Error> {
-        let consumer = self.free();
-        work(consumer.as_ref().ok_or_else(|| Error::Unreachable("the log was closed".to_owned()))?)
+impl Cursor {
+    fn go_to(&mut self, of: &Partition, offset: u64) -> Result<(), Error> {
+        if self.at.take().is_some_and(|(partition, next)| partition == *of && next == offset) {
+            return Ok(());
+        }
+        self.consumer.assign(&at(of, offset)?).map_err(|error| of.error(error))
     }
 
-    /// A consumer that nobody uses, else the next in turn.
-    fn free(&self) -> MutexGuard<'_, Option<BaseConsumer<Context>>> {
-        for consumer in &self.consumers {
-            match consumer.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
+    fn stop(&mut self, of: &Partition) -> Result<(), Error> {
+        self.at = None;
+        self.consumer.unassign().map_err(|error| of.error(error))
+    }
+}
+
+impl Pool {
+    fn with<T>(&self, place: Option<(&Partition, u64)>, work: impl FnOnce(&mut Cursor) -> Result<T, Error>) -> Result<T, Error> {
+        let mut cursor = self.free(place);
+        work(cursor.as_mut().ok_or_else(|| Error::Unreachable("the log was closed".to_owned()))?)
+    }
+
+    /// The one that would read on at `place`, else one that nobody uses, else the next in turn.
+    fn free(&self, place: Option<(&Partition, u64)>) -> MutexGuard<'_, Option<Cursor>> {
+        let mut unused = None;
+        for cursor in &self.cursors {
+            let cursor = match cursor.try_lock() {
+                Ok(cursor) => cursor,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            let at = cursor.as_ref().and_then(|cursor| cursor.at.as_ref()).map(|(partition, next)| (partition, *next));
+            if at.is_some() && at == place {
+                return cursor;
+            }
+            // One that waits nowhere is the better one.
+            if unused.is_none() || at.is_none() {
+                unused = Some(cursor);
             }
         }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.consumers.len();
-        self.consumers[turn].lock().unwrap_or_else(PoisonError::into_inner)
+        unused.unwrap_or_else(|| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.cursors.len();
+            self.cursors[turn].lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
 impl Drop for Lookups {
     fn drop(&mut self) {
-        let consumers = std::mem::take(&mut self.consumers);
+        let cursors = [&mut self.spots, &mut self.scans].map(|pool| std::mem::take(&mut pool.cursors));
         // Dropping a consumer can hang.
-        std::thread::spawn(move || drop(consumers));
+        std::thread::spawn(move || drop(cursors));
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Settings {
     pub reader_buffer_records: usize,
     /// At most so many bytes in one look-up.
     pub fetch_bytes: usize,
-    /// Look-ups at the same time.
+    /// Look-ups at the same time, of each kind: here and there, and one after the other.
     pub lookups: usize,
     /// `security.*`, `sasl.*` and `ssl.*` of librdkafka.
     pub security: BTreeMap<String, String>,
@@ -116,9 +116,23 @@ impl Settings {
             .set("group.id", "highwater-readers")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "500")
+            // A broker works on one fetch of a connection at a time: a partition that is added waits for the long poll that is out.
+            .set("fetch.wait.max.ms", "20")
             // What a reader prefetches, a partition; its own bounded channel comes on top.
-            .set("queued.max.messages.kbytes", "8192");
+            .set("queued.max.messages.kbytes", "8192")
+            // By default a full prefetch queue is not filled again for 1 s, however fast it was emptied.
+            .set("fetch.queue.backoff.ms", "20");
+        config
+    }
+
+    /// Reads a few records here and there: nothing is prefetched that is thrown away.
+    pub(super) fn spot(&self) -> ClientConfig {
+        let mut config = self.reader();
+        config
+            .set("fetch.message.max.bytes", "65536")
+            .set("queued.max.messages.kbytes", "1024")
+            .set("queued.min.messages", "1")
+            .set("fetch.wait.max.ms", "5");
         config
     }
 
