@@ -197,3 +197,26 @@ async fn a_database_that_fell_back_is_projected_again() {
     };
     tokio::time::timeout(Duration::from_secs(30), projected_again).await.expect("it is noticed");
 }
+
+#[tokio::test]
+async fn connections_that_break_lose_nothing() {
+    let mut world = World::new().await;
+    world.live(0..24).await;
+    let pool = tables("broken").await;
+    let mut admin = pool.acquire().await.expect("a connection").detach();
+    let limits = Limits { batch_events: 3, ..Limits::default() };
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits);
+    for _ in 0..6 {
+        for _ in 0..5 {
+            runner.step().await;
+        }
+        let end =
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query(end).execute(&mut admin).await.expect("ended");
+    }
+    world.to_the_end(&mut runner).await;
+    assert!(halted(&runner).is_empty());
+    let reference = tables("broken_reference").await;
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
+}

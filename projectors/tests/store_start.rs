@@ -1,0 +1,83 @@
+//! The projectors as a whole: started on a log and a database, until they are told to stop.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/store_world.rs"]
+mod store_world;
+
+use std::time::Duration;
+
+use projectors::migrate;
+use service::{config::Config, context::Context};
+use sqlx::{PgPool, postgres::PgListener};
+use store_world::{PARTITIONS, World, dump};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn context() -> Context {
+    let environment =
+        vec![("HIGHWATER__LOG__PREFIX".to_owned(), "test".to_owned()), ("HIGHWATER__LOG__PARTITIONS".to_owned(), PARTITIONS.to_string())];
+    Context { config: Config::load_with(None, Some(environment), Vec::new()).expect("settings"), ..Context::for_tests() }
+}
+
+async fn until_equal(pool: &PgPool, expected: &str) {
+    let mut commits = PgListener::connect_with(pool).await.expect("a listener");
+    commits.listen("highwater_checkpoints").await.expect("listening");
+    let equal = async {
+        while dump(pool).await != expected {
+            commits.recv().await.expect("a commit");
+        }
+    };
+    tokio::time::timeout(PATIENCE, equal).await.expect("projected in time");
+}
+
+#[tokio::test]
+async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one() {
+    let mut world = World::new().await;
+    let pool = PgPool::connect_with(postgres::database("start").await).await.expect("a connection");
+    let reference = PgPool::connect_with(postgres::database("start_reference").await).await.expect("a connection");
+    migrate(&reference).await.expect("the tables");
+
+    let first = context();
+    let refused = projectors::start(&first, world.log.clone(), pool.clone()).await.expect_err("no tables");
+    assert!(refused.to_string().contains("run `highwater migrate`"), "{refused}");
+    migrate(&pool).await.expect("the tables");
+    let _operators = projectors::start(&first, world.log.clone(), pool.clone()).await.expect("it starts");
+    assert!(first.health.report().await.ready());
+    world.live(0..6).await;
+    world.project(&reference, 5_000).await;
+    until_equal(&pool, &dump(&reference).await).await;
+
+    // A second one waits in the group until the first one leaves.
+    let second = context();
+    let _operators = projectors::start(&second, world.log.clone(), pool.clone()).await.expect("it starts");
+    assert!(tokio::time::timeout(PATIENCE, first.shutdown.drain()).await.expect("it drains in time"));
+    world.live(6..9).await;
+    world.project(&reference, 5_000).await;
+    until_equal(&pool, &dump(&reference).await).await;
+    assert!(second.shutdown.drain().await);
+}
+
+#[tokio::test]
+async fn a_halted_projection_shows_as_degraded() {
+    let mut world = World::new().await;
+    let pool = PgPool::connect_with(postgres::database("degraded").await).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    world.commit("order", uuid::Uuid::from_u128(1), vec![store_world::fact("order.placed", 2, serde_json::json!({}))], 1).await;
+    let ctx = context();
+    let _operators = projectors::start(&ctx, world.log.clone(), pool.clone()).await.expect("it starts");
+    let degraded = async {
+        loop {
+            let report = ctx.health.report().await;
+            if let Some(halted) = report.degraded.get("projectors.halted") {
+                return (report.ready(), halted.clone());
+            }
+            // Results of checks are kept for a second.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let (ready, halted) = tokio::time::timeout(PATIENCE, degraded).await.expect("it shows");
+    assert!(ready && halted.starts_with("orders on order/"), "{halted}");
+    assert!(ctx.shutdown.drain().await);
+}
