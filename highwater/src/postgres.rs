@@ -9,11 +9,13 @@
 //! | [`account`] | as whom the server runs |
 //! | [`binaries`] | where initdb, pg_ctl and postgres are |
 //! | [`cluster`] | the data folder: creation, start, stop, what is left of a dead server |
+//! | [`keeper`] | starts the server again when it dies under us |
 //! | [`watchdog`] | stops and removes a throw-away server, also when its creator was killed |
 
 mod account;
 mod binaries;
 mod cluster;
+mod keeper;
 mod watchdog;
 
 use std::{
@@ -22,11 +24,13 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
+pub use self::keeper::Keeper;
 use self::{account::Account, binaries::Binaries, cluster::Cluster, watchdog::Watchdog};
 
 /// The role that owns everything in the server, and the database that it owns.
@@ -99,9 +103,12 @@ pub struct PrivatePostgres {
     port: u16,
     password: String,
     adopted: bool,
-    running: bool,
+    stopped: Arc<Stopped>,
     watchdog: Option<Watchdog>,
 }
+
+/// Whether it was stopped on purpose. Held while it is stopped or started again, so that neither undoes the other.
+type Stopped = Mutex<bool>;
 
 impl PrivatePostgres {
     /// Starts the server whose data is in `dir`, creating both on first use, or adopts the one that still runs there.
@@ -119,7 +126,7 @@ impl PrivatePostgres {
             blocking(move || stopping.stop()).await?;
         }
         let starting = cluster.clone();
-        let port = blocking(move || starting.start()).await?;
+        let port = blocking(move || starting.start(None)).await?;
         Self::new(cluster, port, password, false, None).ready().await
     }
 
@@ -132,12 +139,12 @@ impl PrivatePostgres {
         });
         let (watchdog, cluster) = cluster.await?;
         let (password, starting) = (cluster.password()?, cluster.clone());
-        let port = blocking(move || starting.start()).await?;
+        let port = blocking(move || starting.start(None)).await?;
         Self::new(cluster, port, password, false, Some(watchdog)).ready().await
     }
 
     fn new(cluster: Cluster, port: u16, password: String, adopted: bool, watchdog: Option<Watchdog>) -> Self {
-        Self { cluster, port, password, adopted, running: true, watchdog }
+        Self { cluster, port, password, adopted, stopped: Arc::default(), watchdog }
     }
 
     async fn ready(self) -> Result<Self, Error> {
@@ -165,13 +172,19 @@ impl PrivatePostgres {
         self.adopted
     }
 
+    /// Who starts it again when it dies, until it is stopped on purpose.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::of(self.cluster.clone(), self.port, Arc::clone(&self.stopped))
+    }
+
     /// Stops cleanly: open connections are closed, everything committed is on disk.
     pub async fn stop(mut self) -> Result<(), Error> {
         blocking(move || self.stop_now()).await
     }
 
     fn stop_now(&mut self) -> Result<(), Error> {
-        if !std::mem::take(&mut self.running) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *stopped, true) {
             return Ok(());
         }
         match self.watchdog.take() {

@@ -11,6 +11,8 @@ mod banner;
 mod database;
 mod settings;
 
+pub(crate) use database::reach;
+
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;

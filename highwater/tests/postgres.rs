@@ -10,6 +10,7 @@ use std::{
 use highwater::postgres::{Error, PrivatePostgres, Settings};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -154,6 +155,28 @@ async fn a_crashed_server_recovers() -> Outcome {
 
     let server = PrivatePostgres::start(&scratch.0, settings()).await?;
     assert_eq!(one(&server, "SELECT word FROM kept").await?, "still here");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_dies_under_its_keeper_is_there_again_at_the_same_address() -> Outcome {
+    let scratch = Scratch::new("keeper");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    run(&server, "CREATE TABLE kept AS SELECT 'still here' AS word").await?;
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn(server.keeper().run(stop.clone()));
+    assert!(Command::new("kill").args(["-KILL", &postmaster(&server)?]).status()?.success());
+
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let mut answer = one(&server, "SELECT word FROM kept").await;
+    while answer.is_err() && Instant::now() < deadline {
+        look.tick().await;
+        answer = one(&server, "SELECT word FROM kept").await;
+    }
+    assert_eq!(answer?, "still here");
+    stop.cancel();
+    keeper.await?;
     Ok(())
 }
 

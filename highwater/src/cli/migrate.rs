@@ -9,6 +9,7 @@ use super::{End, Error};
 use crate::{
     folder::Folder,
     postgres::{PrivatePostgres, Settings},
+    up,
 };
 
 /// Creates or upgrades the tables; safe to run again, and from several places at once. The services refuse to start on tables of an
@@ -40,6 +41,7 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
 }
 
 async fn migrate(url: &str, replace: Option<Uuid>) -> Result<(), Error> {
+    up::reach(url).await?;
     let pool = PgPoolOptions::new().max_connections(2).connect(url).await?;
     let migrated = migrate_in(&pool, replace).await;
     pool.close().await;

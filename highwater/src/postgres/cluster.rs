@@ -74,11 +74,11 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Starts the server on a free port and waits until it accepts connections.
-    pub(super) fn start(&self) -> Result<u16, Error> {
+    /// Starts the server on this port, or on a free one, and waits until it accepts connections.
+    pub(super) fn start(&self, port: Option<u16>) -> Result<u16, Error> {
         let mut attempt = 0;
         loop {
-            let port = free_port()?;
+            let port = port.map_or_else(free_port, Ok)?;
             let output = self.pg_ctl(&["start", "-w", "-s"], self.settings.start_limit, Some(&self.options(port)))?;
             if output.status.success() {
                 return Ok(port);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, postgres::PgPoolOptions};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Error;
 use crate::{
@@ -15,7 +16,8 @@ const REACH_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Database {
     url: String,
-    private: Option<PrivatePostgres>,
+    /// With what ends the task that starts it again when it dies.
+    private: Option<(PrivatePostgres, DropGuard)>,
 }
 
 impl Database {
@@ -26,7 +28,9 @@ impl Database {
             return Ok(Self { url: url.to_owned(), private: None });
         }
         let private = PrivatePostgres::start(&folder.postgres(), settings).await?;
-        Ok(Self { url: private.url(), private: Some(private) })
+        let stop = CancellationToken::new();
+        tokio::spawn(private.keeper().run(stop.clone()));
+        Ok(Self { url: private.url(), private: Some((private, stop.drop_guard())) })
     }
 
     /// What the services' settings say about it.
@@ -35,7 +39,7 @@ impl Database {
     }
 
     pub(super) fn private(&self) -> Option<&PrivatePostgres> {
-        self.private.as_ref()
+        self.private.as_ref().map(|(private, _)| private)
     }
 
     /// Creates or upgrades the tables.
@@ -48,14 +52,14 @@ impl Database {
 
     pub(super) async fn stop(self) -> Result<(), Error> {
         match self.private {
-            Some(private) => Ok(private.stop().await?),
+            Some((private, _keeping)) => Ok(private.stop().await?),
             None => Ok(()),
         }
     }
 }
 
 /// A pool would only say that it waited in vain; a connection says why.
-async fn reach(url: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn reach(url: &str) -> Result<(), sqlx::Error> {
     let connected = tokio::time::timeout(REACH_LIMIT, PgConnection::connect(url)).await;
     connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?.close().await
 }
