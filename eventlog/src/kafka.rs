@@ -69,8 +69,7 @@ impl Log for KafkaLog {
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
-        let (lookups, of) = (Arc::clone(&self.lookups), of.clone());
-        blocking(move || lookups.range(&of).map(|range| range.high))
+        end(&self.lookups, of)
     }
 
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
@@ -78,8 +77,7 @@ impl Log for KafkaLog {
     }
 
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
-        let (lookups, of) = (Arc::clone(&self.lookups), of.clone());
-        blocking(move || lookups.fetch(&of, offset, limit))
+        fetch(&self.lookups, of, offset, limit)
     }
 
     fn join(&self, group: Group) -> Result<Membership, Error> {
@@ -118,6 +116,33 @@ impl Log for KafkaLog {
     }
 }
 
+/// Only the read side: no producer is started, so no right to write is needed.
+pub struct KafkaReader {
+    lookups: Arc<Lookups>,
+}
+
+impl KafkaReader {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        Ok(Self { lookups: Arc::new(Lookups::new(settings)?) })
+    }
+}
+
+impl RawReader for KafkaReader {
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
+        let lookups = Arc::clone(&self.lookups);
+        blocking(move || lookups.topics())
+    }
+
+    fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        end(&self.lookups, of)
+    }
+
+    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+        fetch(&self.lookups, of, offset, limit)
+    }
+}
+
 impl RawReader for KafkaLog {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
         let lookups = Arc::clone(&self.lookups);
@@ -125,11 +150,27 @@ impl RawReader for KafkaLog {
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
-        Log::end(self, of)
+        end(&self.lookups, of)
     }
 
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
-        Log::fetch(self, of, offset, limit)
+        fetch(&self.lookups, of, offset, limit)
+    }
+}
+
+fn end(lookups: &Arc<Lookups>, of: &Partition) -> BoxFuture<'static, Result<u64, Error>> {
+    let (lookups, of) = (Arc::clone(lookups), of.clone());
+    blocking(move || lookups.range(&of).map(|range| range.high))
+}
+
+fn fetch(lookups: &Arc<Lookups>, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'static, Result<Vec<Stored>, Error>> {
+    let (lookups, of) = (Arc::clone(lookups), of.clone());
+    blocking(move || lookups.fetch(&of, offset, limit))
+}
+
+impl fmt::Debug for KafkaReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaReader").finish_non_exhaustive()
     }
 }
 

@@ -22,7 +22,7 @@ pub mod settings;
 
 pub use faulty::FaultyLog;
 pub use follow::{Divergence, Follow, Seen, Step};
-pub use kafka::KafkaLog;
+pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
 pub use log::{
     Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,

@@ -15,7 +15,7 @@ const CHILD: &str = "EVENTLOG_TEST_CHILD_FOLDER";
 const PARTITIONS: u32 = 2;
 
 /// Kills on drop: the child never outlives the test.
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
