@@ -4,7 +4,7 @@
 //! numbered from 1001). Each set writes its version into `schema_version`; a service reads that table before it serves.
 
 use sqlx::{
-    PgPool,
+    Connection, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
 };
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub enum Error {
     Empty,
     #[error("the migrations could not be run: {0}")]
     Migrate(MigrateError),
-    #[error("the database cannot be read: {0}")]
+    #[error("the database cannot be reached: {0}")]
     Database(#[from] sqlx::Error),
 }
 
@@ -45,6 +45,8 @@ pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
         Ok(rows) => rows,
         // 42P01: no such table.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Err(Error::Empty),
+        // The pool knows only that it waited in vain.
+        Err(sqlx::Error::PoolTimedOut) => return Err(unreachable(pool).await.into()),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in EXPECTED {
@@ -61,6 +63,10 @@ pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
 /// The identity that the first migration wrote: names the consumer group, so that two databases never share one.
 pub async fn database_identity(pool: &PgPool) -> Result<Uuid, Error> {
     Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
+}
+
+async fn unreachable(pool: &PgPool) -> sqlx::Error {
+    PgConnection::connect_with(&pool.connect_options()).await.err().unwrap_or(sqlx::Error::PoolTimedOut)
 }
 
 fn newer(version: i64) -> Error {

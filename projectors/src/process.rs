@@ -40,9 +40,9 @@ pub enum Error {
     Start(#[from] crate::Error),
 }
 
-/// Runs until a signal, then drains.
-pub async fn run(file: Option<&Path>) -> Result<(), Error> {
-    let config = Config::load(file, Vec::new())?;
+/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
+pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
+    let config = Config::load(file, flags)?;
     config.refuse_unknown(&SECTIONS)?;
     let telemetry = telemetry::init(&config.section("telemetry")?)?;
     let ctx = Context::new(config, &telemetry, Shutdown::on_signals().map_err(Error::Signals)?);

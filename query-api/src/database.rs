@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -23,7 +23,7 @@ pub enum Error {
     Newer { component: &'static str, found: i32, expected: i32 },
     #[error("the database has none of the tables: run `highwater migrate`")]
     Empty,
-    #[error("the database cannot be read: {0}")]
+    #[error("the database cannot be reached: {0}")]
     Database(#[from] sqlx::Error),
 }
 
@@ -48,6 +48,8 @@ pub async fn check_tables(pool: &PgPool) -> Result<(), Error> {
     let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(pool).await {
         Ok(rows) => rows,
         Err(error) if is_unmigrated(&error) => return Err(Error::Empty),
+        // The pool knows only that it waited in vain.
+        Err(sqlx::Error::PoolTimedOut) => return Err(unreachable(pool).await.into()),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)] {
@@ -80,6 +82,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
+}
+
+async fn unreachable(pool: &PgPool) -> sqlx::Error {
+    PgConnection::connect_with(&pool.connect_options()).await.err().unwrap_or(sqlx::Error::PoolTimedOut)
 }
 
 /// Neither tables nor role are there: 42P01 no such table, 22023 or 42704 no such role.

@@ -57,7 +57,7 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         let pool = checked.clone();
         Box::pin(async move { database::reachable(&pool).await })
     };
-    ctx.health.register("postgres", Required::Ready, Arc::new(check));
+    ctx.health.register("query.database", Required::Ready, Arc::new(check));
     let app = App(Arc::new(Parts { pool, positions, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
     Ok(views::routes().with_state(app))
 }
