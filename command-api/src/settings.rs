@@ -38,6 +38,8 @@ pub struct OwnerSettings {
     /// The first and the longest wait before a partition that was lost, or could not be taken over, is tried again.
     pub retry_first_ms: u64,
     pub retry_longest_ms: u64,
+    /// The least wait after another instance's fence, while the partition is still assigned here.
+    pub deposed_wait_ms: u64,
     pub database: DatabaseSettings,
 }
 
@@ -82,6 +84,7 @@ impl Default for OwnerSettings {
             clock_skew_ms: 5_000,
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
+            deposed_wait_ms: 1_000,
             database: DatabaseSettings::default(),
         }
     }

@@ -160,6 +160,7 @@ impl Registry {
         let backoff = Backoff {
             first: Duration::from_millis(self.owner.retry_first_ms),
             longest: Duration::from_millis(self.owner.retry_longest_ms),
+            deposed: Duration::from_millis(self.owner.deposed_wait_ms),
         };
         let shutdown = self.ctx.shutdown.clone();
         let supervisors = Supervisors::new(topic, Arc::new(shared), table.clone(), shutdown, backoff, self.owner.partition_queue.max(1));

@@ -37,11 +37,14 @@ pub struct Supervisors<C: Category, S> {
 pub struct Backoff {
     pub first: Duration,
     pub longest: Duration,
+    /// The least wait after another writer's fence: whoever has lost the partition to it hears so from the group before.
+    pub deposed: Duration,
 }
 
 struct Running {
     stop: CancellationToken,
-    done: JoinHandle<()>,
+    /// `None`: somebody waits for it already.
+    done: Option<JoinHandle<()>>,
 }
 
 /// What the membership asks of a category.
@@ -73,10 +76,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
 
     fn assign(&self, index: u32) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.get(&index).is_some_and(|running| !running.stop.is_cancelled() && !running.done.is_finished()) {
+        if running.get(&index).is_some_and(|running| running.is_up()) {
             return;
         }
-        let before = running.remove(&index).map(|running| running.done);
+        let before = running.remove(&index).and_then(|running| running.done);
         let stop = CancellationToken::new();
         let partition = Partition { topic: self.topic.clone(), index };
         let (shared, table, backoff, intake) = (self.shared.clone(), self.table.clone(), self.backoff, self.intake);
@@ -88,22 +91,30 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
             }
             own(&shared, &partition, &table, backoff, intake, &stopping).await;
         });
-        running.insert(index, Running { stop, done });
+        running.insert(index, Running { stop, done: Some(done) });
     }
 
     fn release(&self, index: u32) -> BoxFuture<'static, ()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(released) = running.get_mut(&index) else { return Box::pin(async {}) };
         released.stop.cancel();
-        let done = std::mem::replace(&mut released.done, tokio::spawn(async {}));
+        let done = released.done.take();
         Box::pin(async move {
-            let _ = done.await;
+            if let Some(done) = done {
+                let _ = done.await;
+            }
         })
     }
 
     fn assigned(&self) -> Vec<u32> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.iter().filter(|(_, running)| !running.stop.is_cancelled()).map(|(index, _)| *index).collect()
+    }
+}
+
+impl Running {
+    fn is_up(&self) -> bool {
+        !self.stop.is_cancelled() && self.done.as_ref().is_some_and(|done| !done.is_finished())
     }
 }
 
@@ -132,7 +143,8 @@ async fn own<C: Category, S: Snapshots<C::State> + Clone>(
             break;
         }
         failures = if began.elapsed() > backoff.longest { 0 } else { failures.saturating_add(1) };
-        let wait = jittered(backoff, failures, shared.ids.as_ref());
+        let least = if matches!(end, End::SteppedDown(StepDown::Deposed { .. })) { backoff.deposed } else { Duration::ZERO };
+        let wait = least + jittered(backoff, failures, shared.ids.as_ref());
         tracing::warn!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has no owner here for now");
         tokio::select! {
             () = stop.cancelled() => {}
