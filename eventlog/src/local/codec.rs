@@ -99,4 +99,20 @@ mod tests {
             assert_eq!(decode(0, &bytes), None);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = decode(0, &bytes);
+        }
+
+        /// Lengths and counts that claim more than there is allocate nothing.
+        #[test]
+        fn a_wrong_byte_never_panics(at in 0_usize..60, byte in proptest::num::u8::ANY) {
+            let mut bytes = Vec::new();
+            encode(1, &records()[2], &mut bytes);
+            bytes[at] = byte;
+            let _ = decode(0, &bytes);
+        }
+    }
 }

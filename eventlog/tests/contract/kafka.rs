@@ -11,8 +11,9 @@ use std::{
 
 use eventlog::{Error, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    consumer::{BaseConsumer, Consumer},
 };
 
 use crate::fixture::{Fixture, Folder, soon, unique};
@@ -142,6 +143,29 @@ async fn a_raw_reader_goes_through_topics_and_partitions() {
     assert!(read.into_iter().eq(0..soon(reader.end(&partition)).await.unwrap()));
     let elsewhere = soon(reader.fetch(&partition, 100, 700)).await.unwrap();
     assert!(elsewhere.iter().map(|stored| stored.offset).eq(100..100 + elsewhere.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_members_commits_are_what_lag_tools_see() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let fixture = one_producer().await;
+    let group = Group { id: unique("group"), topics: vec![Arc::clone(&fixture.topic.name)], client: "committer".to_owned() };
+    let mut member = fixture.log.join(group.clone()).unwrap();
+    assert!(matches!(soon(member.events.recv()).await, Some(MembershipEvent::Assigned(all)) if all.len() == 3));
+    (member.commit)(&[(fixture.partition(1), 41), (fixture.partition(2), 7)]);
+    let committed = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        let tool: BaseConsumer = config.set("bootstrap.servers", &settings.bootstrap).set("group.id", &group.id).create().unwrap();
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(&fixture.topic.name, 0, 2);
+        // The commit is on its way: asked until it has arrived, a deadline long.
+        let answers = (0..500).map(|_| tool.committed_offsets(asked.clone(), std::time::Duration::from_secs(10)).unwrap());
+        let offsets = answers.map(|list| list.elements().iter().map(|element| element.offset().to_raw()).collect::<Vec<_>>());
+        let expected = vec![Offset::Invalid.to_raw(), Some(41), Some(7)];
+        offsets.into_iter().any(|offsets| offsets == expected)
+    });
+    assert!(committed.await.unwrap());
+    soon((member.leave)(std::time::Duration::from_secs(20))).await;
 }
 
 /// A topic that somebody else made: each setting is named, with what it is and must be.
