@@ -6,11 +6,11 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`account`] | as whom the server runs |
-//! | [`binaries`] | where initdb, pg_ctl and postgres are |
-//! | [`cluster`] | the data folder: creation, start, stop, what is left of a dead server |
-//! | [`keeper`] | starts the server again when it dies under us |
-//! | [`watchdog`] | stops and removes a throw-away server, also when its creator was killed |
+//! | `account` | as whom the server runs |
+//! | `binaries` | where initdb, pg_ctl and postgres are |
+//! | `cluster` | the data folder: creation, start, stop, what is left of a dead server |
+//! | `keeper` | starts the server again when it dies under us |
+//! | `watchdog` | stops and removes a throw-away server, also when its creator was killed |
 
 mod account;
 mod binaries;

@@ -3,9 +3,9 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`settings`] | the configuration, and what the flags mean in it |
-//! | [`database`] | the private Postgres or the one named, its tables |
-//! | [`banner`] | what a person reads when all is up |
+//! | `settings` | the configuration, and what the flags mean in it |
+//! | `database` | the private Postgres or the one named, its tables |
+//! | `banner` | what a person reads when all is up |
 
 mod banner;
 mod database;
