@@ -74,9 +74,9 @@ pub async fn reachable(pool: &PgPool) -> Result<(), String> {
 /// Whether the same query may work later.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        // Classes of SQLSTATE: connection, resources, time-outs and shutdown, system.
+        // Classes of SQLSTATE: connection, transaction state, who and where, resources, locks, time-outs and shutdown, system.
         sqlx::Error::Database(reported) => {
-            reported.code().is_none_or(|code| ["08", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)))
+            reported.code().is_none_or(|code| ["08", "25", "28", "3D", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)))
         }
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,

@@ -104,13 +104,13 @@ impl From<Unreadable> for Failure {
 fn by_sqlstate(code: Option<&str>) -> fn(String) -> Failure {
     let Some(code) = code else { return Failure::Transient };
     let is_of = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
-    // 08 connection, 53 resources, 57P shutdown, 58 system; a read-only transaction (25006) meets a server that was demoted, and
-    // 55000 one that takes no connections.
-    if is_of(&["08", "53", "57P", "58"]) || ["25006", "55000"].contains(&code) {
+    // 08 connection, 25 transaction state (cut off after a pause; a server that was demoted), 28 and 3D who and where (an operator is
+    // at it), 53 resources, 55000 takes no connections, 57P shutdown, 58 system.
+    if is_of(&["08", "25", "28", "3D", "53", "55000", "57P", "58"]) {
         return Failure::Unreachable;
     }
-    // 40 rollback (deadlock), 55 locks, 57 time-outs.
-    if is_of(&["40", "55", "57"]) { Failure::Transient } else { Failure::Deterministic }
+    // 0A and 26 plans that a migration outdated, 40 rollback (deadlock), 55 locks, 57 time-outs, XX the server's own errors.
+    if is_of(&["0A", "26", "40", "55", "57", "XX"]) { Failure::Transient } else { Failure::Deterministic }
 }
 
 #[cfg(test)]
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn what_the_database_reports_is_told_apart() {
-        for code in ["57P01", "53300", "08006", "25006", "58030"] {
+        for code in ["57P01", "53300", "08006", "25006", "25P03", "28P01", "58030"] {
             assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)), "{code}");
         }
-        for code in ["40P01", "40001", "57014", "55P03"] {
+        for code in ["40P01", "40001", "57014", "55P03", "0A000"] {
             assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Transient(_)), "{code}");
         }
         for code in ["22P05", "23514", "42P01", "21000", "42501"] {
