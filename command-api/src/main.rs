@@ -15,8 +15,22 @@ async fn main() -> ExitCode {
     match command_api::process::run(file.as_deref()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("command-api: {error}");
+            eprintln!("command-api: {}", chain(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An error with its causes; one that its parent quotes already is not said twice.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }

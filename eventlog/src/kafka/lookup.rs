@@ -13,7 +13,7 @@ use protocol::record::Stored;
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     topic_partition_list::Offset,
 };
 use tokio::time::Instant;
@@ -26,6 +26,9 @@ use crate::{
 
 /// A look-up of more than so many records is one of a sequence that goes through a partition.
 const SPOT_RECORDS: usize = 200;
+
+/// How soon what passes is asked again.
+const RETRY: Duration = Duration::from_millis(50);
 
 pub struct Lookups {
     /// For some records here and there.
@@ -217,11 +220,36 @@ impl Range {
 
 pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration) -> Result<Range, Error> {
     let index = i32::try_from(of.index).unwrap_or(i32::MAX);
-    let (low, high) = consumer.fetch_watermarks(&of.topic, index, within).map_err(|error| of.error(error))?;
+    let deadline = Instant::now() + within;
+    let (low, high) = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match consumer.fetch_watermarks(&of.topic, index, left.max(RETRY)) {
+            Ok(range) => break range,
+            Err(error) if error.rdkafka_error_code().is_some_and(passes) && left > RETRY => std::thread::sleep(RETRY),
+            Err(error) => return Err(of.error(error)),
+        }
+    };
     match (u64::try_from(low), u64::try_from(high)) {
         (Ok(low), Ok(high)) => Ok(Range { low, high }),
         _ => Err(of.error("its ends are not known yet")),
     }
+}
+
+/// What a broker answers about a partition that was made a moment ago, or whose leader moves: the next one to be asked knows better.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::BrokerTransportFailure
+            | Code::NetworkException
+    )
 }
 
 /// One partition and where to begin.

@@ -126,10 +126,11 @@ async fn describe(admin: &AdminClient<DefaultClientContext>, settings: &Settings
     loop {
         let described = admin.describe_configs(&specifiers, &options(settings)).await.map_err(unreachable)?;
         let described: Result<Vec<_>, RDKafkaErrorCode> = described.into_iter().collect();
+        // Created a moment ago, and not known to the broker that was asked: it says so, or answers with no settings at all.
         match described {
-            Ok(configs) => return Ok(configs),
-            // Created a moment ago, and not known to the broker that was asked.
-            Err(RDKafkaErrorCode::UnknownTopicOrPartition) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+            Ok(configs) if configs.iter().all(|config| !config.entries.is_empty()) => return Ok(configs),
+            Ok(_) | Err(RDKafkaErrorCode::UnknownTopicOrPartition) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+            Ok(_) => return Err(Error::Refused("the brokers do not say the settings of the topics".to_owned())),
             Err(code) => return Err(Error::Refused(format!("the settings of the topics cannot be read: {code}"))),
         }
     }
