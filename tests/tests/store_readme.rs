@@ -7,13 +7,16 @@ mod answer;
 mod build;
 #[path = "store_readme/examples.rs"]
 mod examples;
+#[path = "store_readme/shown.rs"]
+mod shown;
 #[path = "store_support/up.rs"]
 mod up;
 
 use std::process::{Command, Stdio};
 
-use answer::{Answer, difference};
+use answer::Answer;
 use examples::{Example, examples};
+use shown::difference;
 use up::{Scratch, Up};
 
 const README: &str = include_str!("../../README.md");
@@ -27,13 +30,13 @@ fn the_examples_give_the_answers_that_are_shown_and_all_is_there_after_kill_9() 
     let (before, after) = README.split_once(AFTER).unwrap();
     let scratch = Scratch::new("readme");
     let first = Up::start(&scratch);
-    check(&examples(before), &first.url());
+    check(&examples(before), &first.address);
     let postmaster = scratch.postmaster().unwrap();
-    first.kill();
+    drop(first);
     assert_eq!(scratch.postmaster(), Some(postmaster), "the private Postgres is orphaned");
 
     let second = Up::start(&scratch);
-    check(&examples(after), &second.url());
+    check(&examples(after), &second.address);
     second.stop();
     assert_eq!(scratch.postmaster(), None, "nothing runs on");
 }
@@ -81,11 +84,11 @@ fn code(answer: &Answer) -> String {
 }
 
 /// Runs all blocks in one shell, as a reader does who pastes them into a terminal.
-fn check(examples: &[Example], url: &str) {
+fn check(examples: &[Example], address: &str) {
     let script: String = examples.iter().map(|example| format!("{}\necho; echo '{MARK}'\n", example.script)).collect();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
-        .env("HIGHWATER", url)
+        .env("HIGHWATER", format!("http://{address}"))
         .env_remove("http_proxy")
         .env("NO_PROXY", "*")
         .stdin(Stdio::null())

@@ -64,7 +64,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A running `up`, killed at the end.
+/// A running `up`, killed (-9) when dropped.
 pub struct Up {
     child: Child,
     /// `127.0.0.1:port`
@@ -87,16 +87,6 @@ impl Up {
         let url = heard.split("http://").nth(1).and_then(|rest| rest.split('/').next());
         up.address = url.unwrap().to_owned();
         up
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// kill -9.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 
     /// SIGTERM; returns what it logged since it was ready.

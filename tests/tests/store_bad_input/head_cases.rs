@@ -1,0 +1,155 @@
+//! What is wrong before the body: route, method, id, headers.
+
+use super::{
+    Case, bad, bare,
+    bodies::{NOBODY, ORDER, place},
+    fine,
+    request::Request,
+};
+
+fn order(rest: &str) -> String {
+    format!("/v1/orders/{ORDER}{rest}")
+}
+
+fn cancel() -> Request {
+    Request::post(&order("/cancel"), r#"{"reason":"bought twice"}"#)
+}
+
+fn place_order() -> Request {
+    Request::post("/v1/orders", place(""))
+}
+
+pub fn routes() -> Vec<Case> {
+    let upper = ORDER.to_uppercase();
+    let chosen = "018F3CA1-2F4D-7B21-8A4C-6D7E8F90ABCD";
+    vec![
+        bad("a path that no route has: `/v1/nowhere`", Request::get("/v1/nowhere"), 404, "route.unknown"),
+        bad("a path with a slash at its end", Request::post("/v1/orders/", place("")), 404, "route.unknown"),
+        bad("an unknown command: `/v1/orders/{id}/explode`", Request::post(&order("/explode"), "{}"), 404, "route.unknown"),
+        bad("a command that creates, on an id: `/v1/orders/{id}/place`", Request::post(&order("/place"), "{}"), 404, "route.unknown"),
+        bad("`DELETE /v1/orders/{id}`", Request::new("DELETE", &order("")), 405, "method.not-allowed"),
+        bad("`GET /v1/orders` (no lists yet)", Request::get("/v1/orders"), 405, "method.not-allowed"),
+        bad("`GET` of a command", Request::get(&order("/cancel")), 405, "method.not-allowed"),
+        bad("`POST` of an id that is no UUID", Request::post("/v1/orders/42/cancel", "{}"), 400, "id.malformed"),
+        bad("`GET` of an id that is no UUID", Request::get("/v1/orders/42"), 400, "id.malformed"),
+        bad("an id without hyphens", Request::get(&format!("/v1/orders/{}", ORDER.replace('-', ""))), 400, "id.malformed"),
+        bad("an id in braces", Request::post(&format!("/v1/orders/%7B{ORDER}%7D/confirm"), "{}"), 400, "id.malformed"),
+        bad("`POST` of an id that is not UTF-8: `%FF`", Request::post("/v1/orders/%FF/cancel", "{}"), 400, "request.malformed"),
+        bad("`GET` of an id that is not UTF-8: `%FF`", Request::get("/v1/orders/%FF"), 400, "id.malformed"),
+        fine("`GET` of an id in upper case", Request::get(&format!("/v1/orders/{upper}")), 200, "etag"),
+        fine("`place` with an `id` in upper case", Request::post("/v1/orders", place(&format!(",\"id\":\"{chosen}\""))), 201, "location"),
+        bad(
+            "a command on an aggregate that is not there",
+            Request::post(&format!("/v1/orders/{NOBODY}/confirm"), "{}"),
+            404,
+            "order.not-found",
+        ),
+        bad("`GET` of an aggregate that is not there", Request::get(&format!("/v1/orders/{NOBODY}")), 404, "order.not-found"),
+        fine("a query parameter that nobody knows", Request::get(&order("?colour=red")), 200, "etag"),
+    ]
+}
+
+pub fn media_types() -> Vec<Case> {
+    let typed = |what, media: &'static str| bad(what, place_order().header("Content-Type", media), 415, "media-type.unsupported");
+    vec![
+        bad("a body without Content-Type", place_order().without("Content-Type"), 415, "media-type.unsupported"),
+        typed("`Content-Type: text/plain`", "text/plain"),
+        typed("`application/json; charset=latin1`", "application/json; charset=latin1"),
+        typed("another `+json`: `application/cloudevents+json`", "application/cloudevents+json"),
+        typed(
+            "a version that is not served: `application/vnd.highwater.order.place.v9+json`",
+            "application/vnd.highwater.order.place.v9+json",
+        ),
+        typed("the type of another command", "application/vnd.highwater.order.cancel.v1+json"),
+        bad("Content-Type twice", place_order().and_header("Content-Type", "application/json"), 400, "header.invalid"),
+        fine("the version that is served", cancel_of_nothing_wrong(), 200, "etag"),
+    ]
+}
+
+/// Nothing to do is no error: it is confirmed by an earlier row or by this one.
+fn cancel_of_nothing_wrong() -> Request {
+    Request::post("/v1/orders/018f3ca1-2f4d-7b21-8a4c-6d7e8f90abcd/confirm", "{}")
+        .header("Content-Type", "application/vnd.highwater.order.confirm.v1+json")
+}
+
+pub fn versions() -> Vec<Case> {
+    let expecting = |what, tag: &'static str| bad(what, cancel().header("If-Match", tag), 400, "header.invalid");
+    vec![
+        bad("`cancel` without If-Match", cancel(), 428, "version.required"),
+        bad("the same with a body that is wrong as well", cancel().body("{}"), 422, "body.invalid"),
+        expecting("`If-Match: \"seven\"`: a version that is no number", "\"seven\""),
+        expecting("`If-Match: v1`: not quoted", "v1"),
+        expecting("`If-Match: \"v01\"`", "\"v01\""),
+        expecting("`If-Match: \"v-1\"`", "\"v-1\""),
+        expecting("`If-Match: \"v18446744073709551616\"`: 2^64", "\"v18446744073709551616\""),
+        expecting("`If-Match: \"v1`: a quote that does not end", "\"v1"),
+        expecting("`If-Match:` without a value", ""),
+        bad("`If-Match: \"v7\"` when the version is 1", cancel().header("If-Match", "\"v7\""), 412, "version.mismatch"),
+        bad(
+            "If-Match on an aggregate that is not there",
+            Request::post(&format!("/v1/orders/{NOBODY}/confirm"), "{}").header("If-Match", "\"v1\""),
+            404,
+            "order.not-found",
+        ),
+    ]
+}
+
+pub fn keys() -> Vec<Case> {
+    let keyed = |what, key: &[u8]| bad(what, place_order().header("Idempotency-Key", key), 400, "header.invalid");
+    vec![
+        keyed("`Idempotency-Key:` without a value", b""),
+        keyed("`Idempotency-Key: \"\"`", b"\"\""),
+        keyed("a key of 256 characters", "k".repeat(256).as_bytes()),
+        keyed("a key with a tab in it", b"a\tb"),
+        keyed("a key that is not ASCII", "schl\u{fc}ssel".as_bytes()),
+        keyed("a key whose quote does not end", b"\"basket"),
+        bad("two keys", place_order().and_header("Idempotency-Key", "a").and_header("Idempotency-Key", "b"), 400, "header.invalid"),
+        bad(
+            "a key that was used with another body",
+            Request::post("/v1/orders", place("")).header("Idempotency-Key", "used"),
+            422,
+            "idempotency-key.reused",
+        ),
+        bare("a control character (0x01) in a header: not HTTP", place_order().header("Idempotency-Key", b"a\x01b".as_slice()), 400),
+    ]
+}
+
+pub fn preferences_and_positions() -> Vec<Case> {
+    let get = |name: &'static str, value: &'static str| Request::get(&order("")).header(name, value);
+    let position = |what, value| bad(what, get("Highwater-Min-Position", value), 400, "header.invalid");
+    vec![
+        bad("`Prefer: wait=soon`", get("Prefer", "wait=soon"), 400, "header.invalid"),
+        bad("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 400, "header.invalid"),
+        bad("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 400, "header.invalid"),
+        bad("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 400, "header.invalid"),
+        fine(
+            "`Prefer: respond-async` of a command (no lane yet: decided at once)",
+            place_order().header("Prefer", "respond-async"),
+            201,
+            "etag",
+        ),
+        fine("a preference that nobody knows", get("Prefer", "haste"), 200, "etag"),
+        position("`Highwater-Min-Position: 42`", "42"),
+        position("`Highwater-Min-Position: order/4@x`", "order/4@x"),
+        position("a position below zero", "order/4@-1"),
+        position("a position above 2^64", "order/4@18446744073709551616"),
+        position("a category that this view does not read: `product/0@1`", "product/0@1"),
+        position("a category that nobody knows: `weather/0@1`", "weather/0@1"),
+        position("a partition that is not there: `order/8@1`", "order/8@1"),
+        bad(
+            "a position that is not reached: `order/4@1000000`, with `Prefer: wait=0`",
+            get("Highwater-Min-Position", "order/4@1000000").header("Prefer", "wait=0"),
+            504,
+            "position.not-reached",
+        ),
+        fine(
+            "the same with `Prefer: wait=0, stale`",
+            get("Highwater-Min-Position", "order/4@1000000").header("Prefer", "wait=0, stale"),
+            200,
+            "highwater-stale",
+        ),
+        bad("`If-None-Match: v1`: not quoted", get("If-None-Match", "v1"), 400, "header.invalid"),
+        fine("a `traceparent` that is none", get("traceparent", "00-zero-zero-zero"), 200, "etag"),
+        bad("20 KiB of headers", get("X-Long", "").header("X-Long", "x".repeat(20 * 1024)), 431, "headers.too-large"),
+    ]
+}
