@@ -54,3 +54,72 @@ pub fn collapse<R: Row>(stored: impl IntoIterator<Item = R>, slices: &[Slice<'_>
 fn unfit(error: std::num::TryFromIntError) -> Failure {
     Failure::Deterministic(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        entry::{Origin, Part},
+        fold::Commit,
+        position::Position,
+        time::Micros,
+        wire::{Fact, Fingerprint, Meta},
+    };
+
+    use super::*;
+    use crate::runner::{Item, Place, What};
+
+    /// Adds up the versions it has seen.
+    #[derive(Debug, PartialEq)]
+    struct Sum {
+        id: Uuid,
+        version: i64,
+        sum: i64,
+    }
+
+    impl Row for Sum {
+        fn id(&self) -> Uuid {
+            self.id
+        }
+
+        fn version(&self) -> i64 {
+            self.version
+        }
+
+        fn evolve(row: Option<Self>, event: &EventBody<Wire>, version: i64, _: i32) -> Result<Self, Unreadable> {
+            Ok(Self { id: event.origin.aggregate, version, sum: row.map_or(0, |row| row.sum) + version })
+        }
+    }
+
+    fn item(id: Uuid, version: u64) -> Item {
+        let origin = Origin {
+            aggregate: id,
+            command: Uuid::nil(),
+            fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
+            meta: Meta::default(),
+            source: None,
+        };
+        let event = Fact { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
+        let body = EventBody { origin, version, part: Part::WHOLE, time: Micros(0), event };
+        Item { what: What::Commit(Commit { first: 7, end: 8, last_seq: 7, events: vec![body] }), after: Position::start() }
+    }
+
+    fn collapsed(stored: Vec<Sum>, items: &[Item]) -> Result<Vec<Sum>, Failure> {
+        let place = Place { category: "a".into(), partition: 0 };
+        collapse(stored, &[Slice { place: &place, items }])
+    }
+
+    #[test]
+    fn a_row_is_folded_once_and_from_where_it_stands() -> Result<(), Failure> {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let stored = vec![Sum { id: one, version: 2, sum: 3 }];
+        let rows = collapsed(stored, &[item(one, 2), item(two, 1), item(one, 3), item(one, 4)])?;
+        assert_eq!(rows, [Sum { id: one, version: 4, sum: 10 }, Sum { id: two, version: 1, sum: 1 }]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_event_is_never_jumped_over() {
+        let refused = collapsed(Vec::new(), &[item(Uuid::from_u128(1), 1), item(Uuid::from_u128(1), 3)]);
+        assert!(matches!(&refused, Err(Failure::Deterministic(why)) if why.contains("below offset 8")), "{refused:?}");
+    }
+}

@@ -2,20 +2,17 @@
 //! the checkpoint. It never halts for one aggregate: what it cannot evolve is stored as unreadable. A newer release's events
 //! pause the partition.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+mod outcomes;
+
+use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use protocol::{
-    domain::Unreadable,
-    entry::{Origin, Verdict},
-    fold::Commit,
-    wire::{Fact, Wire},
-};
-use serde_json::{Value, json};
+use protocol::{domain::Unreadable, wire::Fact};
 use uuid::Uuid;
 
 use super::aggregates::Aggregates;
-use crate::runner::{Failure, Item, Place, PostgresTx, Projection, Slice, Start, What};
+use crate::runner::{Failure, Place, PostgresTx, Projection, Slice, Start};
+use outcomes::Outcomes;
 
 /// Names the checkpoints that the owners read.
 pub const NAME: &str = "snapshots";
@@ -202,122 +199,72 @@ async fn write_states(tx: &mut PostgresTx, states: Vec<(Name, i32, i16, Stored)>
     Ok(())
 }
 
-/// Rows of `outcomes`, each command once: the first record of it is the answer.
-#[derive(Default)]
-struct Outcomes(BTreeMap<Uuid, Outcome>);
-
-struct Outcome {
-    category: String,
-    partition: i32,
-    aggregate: Uuid,
-    fingerprint_key: i32,
-    fingerprint: Vec<u8>,
-    verdict: &'static str,
-    version: i64,
-    next_offset: i64,
-    events: Option<Value>,
-    reason: Option<Value>,
-}
-
-impl Outcomes {
-    fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
-        let made = match &item.what {
-            What::Commit(commit) => accepted(place, commit)?,
-            What::Outcome { offset, body } => {
-                let verdict = match body.verdict {
-                    Verdict::Rejected => "rejected",
-                    Verdict::Unchanged => "unchanged",
-                };
-                let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
-                Some((body.origin.command, Outcome { reason: Some(as_json(&body.reason.0)), ..outcome }))
-            }
-        };
-        if let Some((command, outcome)) = made
-            && let Entry::Vacant(free) = self.0.entry(command)
-        {
-            free.insert(outcome);
-        }
-        Ok(())
-    }
-
-    async fn write(self, tx: &mut PostgresTx) -> Result<(), Failure> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let commands: Vec<Uuid> = self.0.keys().copied().collect();
-        let rows: Vec<Outcome> = self.0.into_values().collect();
-        let column = |pick: fn(&Outcome) -> i64| rows.iter().map(pick).collect::<Vec<i64>>();
-        sqlx::query!(
-            "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
-                                   next_offset, events, reason)
-             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bytea[], $7::text[], $8::bigint[],
-                                  $9::bigint[], $10::jsonb[], $11::jsonb[])
-             ON CONFLICT (command_id) DO NOTHING",
-            &commands,
-            &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
-            &rows.iter().map(|row| row.partition).collect::<Vec<i32>>(),
-            &rows.iter().map(|row| row.aggregate).collect::<Vec<Uuid>>(),
-            &rows.iter().map(|row| row.fingerprint_key).collect::<Vec<i32>>(),
-            &rows.iter().map(|row| row.fingerprint.clone()).collect::<Vec<Vec<u8>>>(),
-            &rows.iter().map(|row| row.verdict.to_owned()).collect::<Vec<String>>(),
-            &column(|row| row.version),
-            &column(|row| row.next_offset),
-            &rows.iter().map(|row| row.events.clone()).collect::<Vec<_>>() as &[Option<Value>],
-            &rows.iter().map(|row| row.reason.clone()).collect::<Vec<_>>() as &[Option<Value>],
-        )
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
-    }
-}
-
-impl Outcome {
-    fn new(place: &Place, origin: &Origin<Wire>, verdict: &'static str, version: u64, next_offset: u64) -> Result<Self, Failure> {
-        let big = |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
-        Ok(Self {
-            category: place.category.to_string(),
-            partition: number(place.partition)?,
-            aggregate: origin.aggregate,
-            fingerprint_key: i32::from(origin.fingerprint.key_number),
-            fingerprint: origin.fingerprint.hmac.to_vec(),
-            verdict,
-            version: big(version)?,
-            next_offset: big(next_offset)?,
-            events: None,
-            reason: None,
-        })
-    }
-}
-
-fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcome)>, Failure> {
-    let Some(last) = commit.events.last() else { return Ok(None) };
-    let events =
-        commit.events.iter().map(|event| json!({"type": without_nul(&event.event.event_type), "version": event.version})).collect();
-    let outcome = Outcome::new(place, &last.origin, "accepted", last.version, commit.end)?;
-    Ok(Some((last.origin.command, Outcome { events: Some(events), ..outcome })))
-}
-
-/// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as text.
-fn as_json(bytes: &[u8]) -> Value {
-    match serde_json::from_slice(bytes) {
-        Ok(value) => clean(value),
-        Err(_) => json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(bytes))}),
-    }
-}
-
-fn clean(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(without_nul(&text)),
-        Value::Array(items) => items.into_iter().map(clean).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (without_nul(&name), clean(value))).collect(),
-        other => other,
-    }
-}
-
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
 fn number(partition: u32) -> Result<i32, Failure> {
     i32::try_from(partition).map_err(|error| Failure::Deterministic(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its state is how many events it has seen; the type of an event says what is wrong with it.
+    struct Counting;
+
+    impl Aggregates for Counting {
+        fn category(&self) -> &'static str {
+            "thing"
+        }
+
+        fn format(&self) -> i16 {
+            1
+        }
+
+        fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable> {
+            let mut seen = state.map_or(0, |state| state[0]);
+            for event in events {
+                match event.event_type.as_ref() {
+                    "newer" => return Err(Unreadable::Newer { what: "newer".to_owned() }),
+                    "bad" => return Err(Unreadable::Malformed { what: "bad".to_owned(), why: "with a \0".to_owned() }),
+                    _ => seen += 1,
+                }
+            }
+            Ok(vec![seen])
+        }
+    }
+
+    fn fact(event_type: &'static str) -> Fact {
+        Fact { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() }
+    }
+
+    fn after(before: Option<&Stored>, events: &[(i64, &'static str)]) -> Result<Stored, Failure> {
+        let facts: Vec<(i64, Fact)> = events.iter().map(|(version, event_type)| (*version, fact(event_type))).collect();
+        advance(&Counting, before, &facts.iter().map(|(version, fact)| (*version, fact)).collect())
+    }
+
+    #[test]
+    fn events_that_are_in_already_are_skipped() -> Result<(), Failure> {
+        let three = after(None, &[(1, "good"), (2, "good"), (3, "good")])?;
+        assert_eq!(three, Stored { version: 3, state: Ok(vec![3]) });
+        assert_eq!(after(Some(&three), &[(2, "good"), (3, "bad"), (4, "good")])?, Stored { version: 4, state: Ok(vec![4]) });
+        assert_eq!(after(Some(&three), &[(3, "good")])?, three);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unreadable_from_there_on() -> Result<(), Failure> {
+        let bad = after(None, &[(1, "good"), (2, "bad")])?;
+        assert_eq!(bad.version, 2);
+        // Postgres holds no NUL in text.
+        assert!(bad.state.as_ref().is_err_and(|why| why.contains("bad") && !why.contains('\0')));
+        let later = after(Some(&bad), &[(3, "good")])?;
+        assert_eq!((later.version, later.state), (3, bad.state));
+        let gap = after(None, &[(1, "good"), (3, "good")])?;
+        assert_eq!((gap.version, gap.state.is_err()), (3, true));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_newer_is_nobodys_fault() {
+        assert!(matches!(after(None, &[(1, "newer")]), Err(Failure::Newer(_))));
+    }
 }

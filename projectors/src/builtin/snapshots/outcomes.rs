@@ -1,0 +1,147 @@
+//! Rows of `outcomes`: what each command came to. Never fails for what a reason says.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use protocol::{
+    entry::{Origin, Verdict},
+    fold::Commit,
+    wire::Wire,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::number;
+use crate::runner::{Failure, Item, Place, PostgresTx, What};
+
+/// Each command once: the first record of it is the answer.
+#[derive(Default)]
+pub(super) struct Outcomes(BTreeMap<Uuid, Outcome>);
+
+struct Outcome {
+    category: String,
+    partition: i32,
+    aggregate: Uuid,
+    fingerprint_key: i32,
+    fingerprint: Vec<u8>,
+    verdict: &'static str,
+    version: i64,
+    next_offset: i64,
+    events: Option<Value>,
+    reason: Option<Value>,
+}
+
+impl Outcomes {
+    pub(super) fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
+        let made = match &item.what {
+            What::Commit(commit) => accepted(place, commit)?,
+            What::Outcome { offset, body } => {
+                let verdict = match body.verdict {
+                    Verdict::Rejected => "rejected",
+                    Verdict::Unchanged => "unchanged",
+                };
+                let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
+                Some((body.origin.command, Outcome { reason: Some(as_json(&body.reason.0)), ..outcome }))
+            }
+        };
+        if let Some((command, outcome)) = made
+            && let Entry::Vacant(free) = self.0.entry(command)
+        {
+            free.insert(outcome);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(self, tx: &mut PostgresTx) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let commands: Vec<Uuid> = self.0.keys().copied().collect();
+        let rows: Vec<Outcome> = self.0.into_values().collect();
+        let column = |pick: fn(&Outcome) -> i64| rows.iter().map(pick).collect::<Vec<i64>>();
+        sqlx::query!(
+            "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
+                                   next_offset, events, reason)
+             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bytea[], $7::text[], $8::bigint[],
+                                  $9::bigint[], $10::jsonb[], $11::jsonb[])
+             ON CONFLICT (command_id) DO NOTHING",
+            &commands,
+            &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
+            &rows.iter().map(|row| row.partition).collect::<Vec<i32>>(),
+            &rows.iter().map(|row| row.aggregate).collect::<Vec<Uuid>>(),
+            &rows.iter().map(|row| row.fingerprint_key).collect::<Vec<i32>>(),
+            &rows.iter().map(|row| row.fingerprint.clone()).collect::<Vec<Vec<u8>>>(),
+            &rows.iter().map(|row| row.verdict.to_owned()).collect::<Vec<String>>(),
+            &column(|row| row.version),
+            &column(|row| row.next_offset),
+            &rows.iter().map(|row| row.events.clone()).collect::<Vec<_>>() as &[Option<Value>],
+            &rows.iter().map(|row| row.reason.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn new(place: &Place, origin: &Origin<Wire>, verdict: &'static str, version: u64, next_offset: u64) -> Result<Self, Failure> {
+        let big = |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
+        Ok(Self {
+            category: place.category.to_string(),
+            partition: number(place.partition)?,
+            aggregate: origin.aggregate,
+            fingerprint_key: i32::from(origin.fingerprint.key_number),
+            fingerprint: origin.fingerprint.hmac.to_vec(),
+            verdict,
+            version: big(version)?,
+            next_offset: big(next_offset)?,
+            events: None,
+            reason: None,
+        })
+    }
+}
+
+fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcome)>, Failure> {
+    let Some(last) = commit.events.last() else { return Ok(None) };
+    let events =
+        commit.events.iter().map(|event| json!({"type": without_nul(&event.event.event_type), "version": event.version})).collect();
+    let outcome = Outcome::new(place, &last.origin, "accepted", last.version, commit.end)?;
+    Ok(Some((last.origin.command, Outcome { events: Some(events), ..outcome })))
+}
+
+/// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as text.
+fn as_json(bytes: &[u8]) -> Value {
+    match serde_json::from_slice(bytes) {
+        Ok(value) => clean(value),
+        Err(_) => json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(bytes))}),
+    }
+}
+
+fn clean(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(&text)),
+        Value::Array(items) => items.into_iter().map(clean).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (without_nul(&name), clean(value))).collect(),
+        other => other,
+    }
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_kept_as_far_as_jsonb_can_hold_it() {
+        for (recorded, kept) in [
+            (&br#"{"code":"a.b","detail":"c"}"#[..], json!({"code": "a.b", "detail": "c"})),
+            (br#"{"code":"a\u0000b","more":[{"\u0000":1}]}"#, json!({"code": "a\u{fffd}b", "more": [{"\u{fffd}": 1}]})),
+            (b"\xff\0no json", json!({"code": "unreadable", "detail": "\u{fffd}\u{fffd}no json"})),
+            (br#"{"code":"\ud800"}"#, json!({"code": "unreadable", "detail": "{\"code\":\"\\ud800\"}"})),
+        ] {
+            assert_eq!(as_json(recorded), kept);
+        }
+    }
+}
