@@ -14,7 +14,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Ids;
 use crate::json::shorten;
-use crate::problem::Problem;
+use crate::problem::{MEDIA_TYPE, Problem};
 
 /// How much of a framework's own error text is read.
 const LONGEST_REJECTION: usize = 1_024;
@@ -75,10 +75,19 @@ async fn as_problem(mut response: Response, path: &str, trace: &TraceContext) ->
         let told = response.headers().clone();
         return with_headers(problem.into_response_for(Some(&instance), Some(trace_id)), &told);
     }
+    if is_problem(&response) {
+        return response;
+    }
     let told = response.headers().clone();
     let is_text = told.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
     let text = if is_text { rejection_text(response).await } else { String::new() };
     with_headers(from_status(status, &text).into_response_for(Some(&instance), Some(trace_id)), &told)
+}
+
+/// One that is written already was relayed from another instance, for the same path and in the same trace: its code and members
+/// are the caller's answer.
+fn is_problem(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
 /// Keeps what the answer said besides its body: `Allow`, `Idempotency-Key`, `Retry-After` ...

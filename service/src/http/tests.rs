@@ -36,8 +36,18 @@ fn app(settings: &HttpSettings) -> Router {
         .route("/panic", get(panics))
         .route("/slow", get(|| async { std::future::pending::<()>().await }))
         .route("/own", get(|| async { Problem::conflict("thing.closed", "closed").header(header::AGE, HeaderValue::from(5)) }))
+        .route("/relayed", get(relayed))
         .merge(ctx.health.router());
     layers(router, settings, &ctx)
+}
+
+/// A problem that another instance wrote: bytes, and nothing of ours beside them.
+async fn relayed(Extension(trace): Extension<TraceContext>) -> Response {
+    let written = Problem::conflict("thing.closed", "since yesterday").with("since", json!(7));
+    let written = written.into_response_for(Some("/relayed"), Some(&trace.trace_id));
+    let (mut parts, body) = written.into_parts();
+    parts.extensions = axum::http::Extensions::new();
+    Response::from_parts(parts, body)
 }
 
 async fn panics() -> &'static str {
@@ -68,6 +78,14 @@ async fn problem(response: Response, status: u16, code: &str, instance: &str) ->
     assert!(body["errors"].is_array() && body["title"].is_string() && body["detail"].is_string(), "{body}");
     assert_eq!(body["trace_id"].as_str(), traceparent.split('-').nth(1));
     Ok(body)
+}
+
+#[tokio::test]
+async fn a_problem_of_another_instance_is_relayed_as_it_was_written() -> Result<(), Failure> {
+    let answered = send(app(&HttpSettings::default()), request(Method::GET, "/relayed").body(Body::empty())?).await?;
+    let body = problem(answered, 409, "thing.closed", "/relayed").await?;
+    assert_eq!((&body["detail"], &body["since"]), (&json!("since yesterday"), &json!(7)));
+    Ok(())
 }
 
 #[tokio::test]
