@@ -3,8 +3,8 @@
 
 #[path = "support/postgres.rs"]
 mod postgres;
-#[path = "support/store_world.rs"]
-mod store_world;
+#[path = "store_support/world.rs"]
+mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,8 +15,8 @@ use projectors::{
 };
 use serde_json::json;
 use sqlx::PgPool;
-use store_world::{World, dump, fact, halted, placed};
 use uuid::Uuid;
+use world::{World, dump, fact, halted, placed};
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");

@@ -3,8 +3,8 @@
 
 #[path = "support/postgres.rs"]
 mod postgres;
-#[path = "support/store_world.rs"]
-mod store_world;
+#[path = "store_support/world.rs"]
+mod world;
 
 use std::sync::{
     Arc,
@@ -18,9 +18,9 @@ use projectors::{
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
 use sqlx::{PgPool, Row};
-use store_world::{World, dump, halted};
 use tokio::sync::Notify;
 use uuid::Uuid;
+use world::{World, dump, halted};
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");

@@ -3,15 +3,15 @@
 
 #[path = "support/postgres.rs"]
 mod postgres;
-#[path = "support/store_world.rs"]
-mod store_world;
+#[path = "store_support/world.rs"]
+mod world;
 
 use std::time::Duration;
 
 use projectors::migrate;
 use service::{config::Config, context::Context};
 use sqlx::{PgPool, postgres::PgListener};
-use store_world::{PARTITIONS, World, dump};
+use world::{PARTITIONS, World, dump};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -64,7 +64,7 @@ async fn a_halted_projection_shows_as_degraded() {
     let mut world = World::new().await;
     let pool = PgPool::connect_with(postgres::database("degraded").await).await.expect("a connection");
     migrate(&pool).await.expect("the tables");
-    world.commit("order", uuid::Uuid::from_u128(1), vec![store_world::fact("order.placed", 2, serde_json::json!({}))], 1).await;
+    world.commit("order", uuid::Uuid::from_u128(1), vec![world::fact("order.placed", 2, serde_json::json!({}))], 1).await;
     let ctx = context();
     let _operators = projectors::start(&ctx, world.log.clone(), pool.clone()).await.expect("it starts");
     let degraded = async {

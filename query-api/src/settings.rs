@@ -68,7 +68,7 @@ impl Default for QuerySettings {
             wait_default_ms: 2_000,
             wait_longest_ms: 29_000,
             waiting_limit: 512,
-            position_interval_ms: 5,
+            position_interval_ms: 2,
             position_poll_ms: 200,
             retry_after_ms: 1_000,
         }

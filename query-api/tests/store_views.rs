@@ -3,15 +3,15 @@
 
 #[path = "../../projectors/tests/support/postgres.rs"]
 mod postgres;
-#[path = "support/store_served.rs"]
-mod store_served;
+#[path = "store_support/served.rs"]
+mod served;
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use served::{ORDER, PRODUCT, Served};
 use sqlx::Row;
-use store_served::{ORDER, PRODUCT, Served};
 
 #[tokio::test]
 async fn an_order_has_its_fields_its_version_and_its_position() {
