@@ -56,6 +56,8 @@ use track::Track;
 pub struct Limits {
     /// About so many events in one transaction.
     pub batch_events: usize,
+    /// About so many bytes of their data.
+    pub batch_bytes: usize,
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
@@ -69,6 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             batch_events: 5_000,
+            batch_bytes: 16 << 20,
             backoff: Backoff::default(),
             leave_within: Duration::from_secs(5),
             verify_every: Duration::from_secs(5),

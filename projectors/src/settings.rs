@@ -32,6 +32,8 @@ pub struct ProjectorSettings {
     pub insecure: bool,
     /// About so many events in one transaction.
     pub batch_events: usize,
+    /// About so many bytes of their data.
+    pub batch_bytes: usize,
     /// The first and the longest wait before a transaction that failed is tried again.
     pub retry_first_ms: u64,
     pub retry_longest_ms: u64,
@@ -67,6 +69,7 @@ impl Default for ProjectorSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
             insecure: false,
             batch_events: 5_000,
+            batch_bytes: 16 << 20,
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
             lag_interval_ms: 5_000,
@@ -92,6 +95,7 @@ impl ProjectorSettings {
     pub fn limits(&self) -> Limits {
         Limits {
             batch_events: self.batch_events.max(1),
+            batch_bytes: self.batch_bytes.max(1),
             backoff: Backoff {
                 first: Duration::from_millis(self.retry_first_ms.max(1)),
                 longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),

@@ -95,3 +95,17 @@ impl QuerySettings {
         asked.unwrap_or(Duration::from_millis(self.wait_default_ms)).min(Duration::from_millis(self.wait_longest_ms))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_bounded() {
+        let settings = QuerySettings::default();
+        assert_eq!(settings.wait(None), Duration::from_secs(2));
+        assert_eq!(settings.wait(Some(Duration::ZERO)), Duration::ZERO);
+        assert_eq!(settings.wait(Some(Duration::from_secs(u64::from(u32::MAX)))), Duration::from_secs(29));
+        assert!(settings.wait_longest_ms < service::http::HttpSettings::default().request_timeout_ms);
+    }
+}

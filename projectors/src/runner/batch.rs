@@ -35,12 +35,34 @@ pub struct Slice<'a> {
     pub items: &'a [Item],
 }
 
+/// What one transaction still has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub events: usize,
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Never nothing: however much the others brought, everyone gets at least one delivery of the log in.
+    pub fn less(self, events: usize, bytes: usize) -> Self {
+        Self { events: self.events.saturating_sub(events).max(1), bytes: self.bytes.saturating_sub(bytes).max(1) }
+    }
+}
+
 impl What {
     /// The offset of the first record.
     pub fn start(&self) -> u64 {
         match self {
             What::Commit(commit) => commit.first,
             What::Outcome { offset, .. } => *offset,
+        }
+    }
+
+    /// The bytes of its data.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            What::Commit(commit) => commit.events.iter().map(|event| event.event.data.len()).sum(),
+            What::Outcome { body, .. } => body.reason.0.len(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What changes hands and what arrives: assignments, and what the log brought as groups of jobs.
 
-use super::*;
+use super::{batch::Room, *};
 
 impl Lane {
     pub(super) fn of(place: Place) -> Self {
@@ -61,14 +61,12 @@ impl<S: Store> Runner<S> {
     /// Everything that has arrived, as one group; who goes alone has one of its own, after it.
     pub(super) fn gather(&mut self) {
         self.rejoin();
-        let mut room = self.limits.batch_events;
+        let mut room = Room { events: self.limits.batch_events, bytes: self.limits.batch_bytes };
         let (mut together, mut alone) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
-        // However busy the first ones are, every partition gives at least what the log delivers at once.
         for (lane, track) in &mut self.tracks {
-            track.take_arrived(room);
+            room = track.take_arrived(room);
             let taken = track.take_jobs();
-            room = room.saturating_sub(taken.iter().map(Job::weight).max().unwrap_or(0)).max(1);
             match lane.alone {
                 None => together.extend(taken),
                 Some(_) => alone.push(taken),

@@ -9,7 +9,7 @@ use protocol::{fold::Effect, position::Position, wire::Wire};
 use tracing::warn;
 
 use super::{
-    batch::{Item, Place, What},
+    batch::{Item, Place, Room, What},
     plan::Job,
     projection::Key,
 };
@@ -21,7 +21,8 @@ pub struct Track {
     checkpoints: BTreeMap<&'static str, Position<Wire>>,
     /// What no job covers yet.
     heard: Vec<Item>,
-    weight: usize,
+    events: usize,
+    bytes: usize,
     /// Where the fold stands after `heard`.
     read_to: Position<Wire>,
     caught_up: bool,
@@ -33,15 +34,16 @@ impl Track {
     /// `follow` begins at or below every one of `checkpoints`.
     pub fn new(place: Place, follow: Follow, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
         let read_to = follow.fold().position().clone();
-        Self { place, follow, checkpoints, heard: Vec::new(), weight: 0, read_to, caught_up: false, ended: None }
+        Self { place, follow, checkpoints, heard: Vec::new(), events: 0, bytes: 0, read_to, caught_up: false, ended: None }
     }
 
-    /// Takes what has arrived, without waiting, until about `room` events are there.
-    pub fn take_arrived(&mut self, room: usize) {
-        while self.weight < room && self.ended.is_none() {
-            let Some(step) = self.follow.next().now_or_never() else { return };
+    /// Takes what has arrived, without waiting, until `room` is about full. Returns the room that is left.
+    pub fn take_arrived(&mut self, room: Room) -> Room {
+        while self.events < room.events && self.bytes < room.bytes && self.ended.is_none() {
+            let Some(step) = self.follow.next().now_or_never() else { break };
             self.hear(step);
         }
+        room.less(self.events, self.bytes)
     }
 
     /// Waits until something has arrived. Dropping the future loses nothing.
@@ -77,7 +79,8 @@ impl Track {
                     continue;
                 }
             };
-            self.weight += what.weight();
+            self.events += what.weight();
+            self.bytes += what.size_bytes();
             self.heard.push(Item { what, after: seen.position });
         }
         if voids > 0 {
@@ -96,7 +99,7 @@ impl Track {
     /// Everything that has arrived, as one job for each projection that does not have it yet.
     pub fn take_jobs(&mut self) -> Vec<Job> {
         let items: Arc<[Item]> = std::mem::take(&mut self.heard).into();
-        self.weight = 0;
+        (self.events, self.bytes) = (0, 0);
         let behind = self.checkpoints.iter().filter(|(_, at)| at.offset < self.read_to.offset);
         let jobs = behind.map(|(projection, at)| Job {
             key: Key { projection, place: self.place.clone() },
