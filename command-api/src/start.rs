@@ -172,7 +172,7 @@ impl Registry {
             table,
             hints: self.hints.clone(),
             forwarder: self.forwarder.clone(),
-            partitions: self.naming.partitions,
+            partitions: self.naming.partitions.get(),
             settings: self.owner.clone(),
         };
         let router = std::mem::take(&mut self.router);
@@ -215,14 +215,14 @@ fn events_topic(naming: &LogSettings, category: &str) -> String {
 fn topics(naming: &LogSettings) -> Vec<Topic> {
     let events = store::categories().into_iter().map(|category| events_topic(naming, category));
     let mut topics: Vec<_> =
-        events.map(|name| Topic { name: name.into(), partitions: naming.partitions, kind: TopicKind::Events }).collect();
+        events.map(|name| Topic { name: name.into(), partitions: naming.partitions.get(), kind: TopicKind::Events }).collect();
     topics.push(Topic { name: format!("{}.owners", naming.prefix).into(), partitions: 1, kind: TopicKind::Owners });
     topics
 }
 
 /// A commit takes its share of the budget before its first append; the budgets must fit in the producers' queues.
 fn check_budget(owner: &OwnerSettings, naming: &LogSettings) -> Result<(), Error> {
-    let partitions = u64::from(naming.partitions) * store::categories().len() as u64;
+    let partitions = u64::from(naming.partitions.get()) * store::categories().len() as u64;
     let each = owner.in_flight_bytes as u64;
     let room = naming.queue_bytes() / 5 * 4;
     if partitions * each > room { Err(Error::Budget { partitions, each, room }) } else { Ok(()) }

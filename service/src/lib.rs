@@ -7,6 +7,7 @@
 //! | [`context`] | what is handed to every part of a process |
 //! | [`shutdown`] | soft and hard cancellation, tracked tasks |
 //! | [`telemetry`] | logs and metrics of the process |
+//! | [`process`] | the frame of a process of its own |
 //! | [`problem`] | the one form of an error answer (RFC 9457) |
 //! | [`http`] | the server and the layers around every route |
 //! | [`health`] | liveness, readiness, metrics |
@@ -27,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod json;
 pub mod problem;
+pub mod process;
 pub mod resilience;
 pub mod schema;
 pub mod shutdown;

@@ -10,7 +10,7 @@ use eventlog::Partition;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
 use protocol::writer::StepDown;
-use service::{clock::Ids, shutdown::Shutdown};
+use service::{clock::Ids, process::chain, shutdown::Shutdown};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -162,16 +162,6 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
     eventlog::follow::check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error))?;
     Ok(from)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Doubles with each failure; between half and the whole of it.

@@ -1,0 +1,113 @@
+//! The frame of a process of its own: configuration, telemetry, signals, one listener, drain, exit code.
+//! Knows nothing of what the process does.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{
+    config::{self, Config},
+    context::Context,
+    http::{self, HttpSettings},
+    shutdown::Shutdown,
+    telemetry,
+};
+
+/// Every section that any process reads: one file can serve them all.
+pub const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
+
+/// Read when it is there and no other file is named.
+pub const DEFAULT_FILE: &str = "highwater.toml";
+
+/// Something could not be reached, or is not what it must be.
+const FAILED: u8 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    #[error("signals cannot be handled: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+}
+
+/// Where a process listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Beyond loopback, because something in front protects it.
+    pub insecure: bool,
+}
+
+/// A process that is configured and listens, and serves nothing yet.
+pub struct Process {
+    pub ctx: Context,
+    http: HttpSettings,
+    listener: TcpListener,
+}
+
+impl Process {
+    /// `flags` (`section.key`, value) win over the file and the environment. A port in use is found before anything is started.
+    pub async fn open(
+        file: Option<&Path>,
+        flags: Vec<(String, String)>,
+        listen: impl FnOnce(&Config) -> Result<Listen, Box<config::Error>>,
+    ) -> Result<Self, Error> {
+        let config = Config::load(file, flags)?;
+        config.refuse_unknown(&SECTIONS)?;
+        let telemetry = telemetry::init(&config.section("telemetry")?)?;
+        let ctx = Context::new(config, &telemetry, Shutdown::on_signals().map_err(Error::Signals)?);
+        info!(configuration = ?ctx.config, "starting");
+        let Listen { address, insecure } = listen(&ctx.config).map_err(|error| *error)?;
+        http::check_listen(address, insecure)?;
+        let listener = http::bind(address).await?;
+        Ok(Self { http: ctx.config.section("http")?, listener, ctx })
+    }
+
+    /// Serves `router`, health and metrics until a signal.
+    pub async fn serve(self, router: Router) -> Result<(), Error> {
+        info!(address = ?self.listener.local_addr().ok(), "serving");
+        let router = http::layers(router.merge(self.ctx.health.router()), &self.http, &self.ctx);
+        Ok(http::serve_with(self.listener, router, self.ctx.shutdown, &self.http).await?)
+    }
+}
+
+/// The configuration file: the first argument, or [`DEFAULT_FILE`] when it is there.
+pub fn configuration_file() -> Option<PathBuf> {
+    let default = Path::new(DEFAULT_FILE);
+    std::env::args_os().nth(1).map(PathBuf::from).or_else(|| default.exists().then(|| default.to_owned()))
+}
+
+/// Says what went wrong, on standard error, and in the exit code.
+pub fn exit(name: &str, result: Result<(), impl std::error::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {}", chain(&error));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// An error with its causes; one that its parent quotes already is not said twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
