@@ -1,0 +1,149 @@
+//! Owners and projectors die under load, on three real brokers, and nothing is lost or doubled.
+//!
+//! Two command APIs, two projectors and one query API are processes of their own, built from this checkout. A client with 64 commands
+//! in flight keeps every answer while processes are killed (`kill -9`) and stopped (SIGTERM). Then every answer is held against the
+//! log, the log against the audit, the tables against a fold of their own, and the query API against what was acknowledged.
+//!
+//! One fault of each kind by default; `HIGHWATER_FAULTS=full` injects each three times. What such a run printed is in
+//! `docs/faults.md`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
+
+#[path = "store_faults/answers.rs"]
+mod answers;
+#[path = "store_faults/client.rs"]
+mod client;
+#[path = "store_faults/deployment.rs"]
+mod deployment;
+#[path = "store_faults/faults.rs"]
+mod faults;
+#[path = "store_faults/kafka.rs"]
+mod kafka;
+#[path = "store_faults/load.rs"]
+mod load;
+#[path = "store_faults/log.rs"]
+mod log;
+#[path = "store_faults/process.rs"]
+mod process;
+#[path = "store_faults/summary.rs"]
+mod summary;
+#[path = "store_faults/tables.rs"]
+mod tables;
+#[path = "store_faults/views.rs"]
+mod views;
+
+use std::{process::Command, sync::Arc};
+
+use client::{Client, Sent};
+use deployment::Deployment;
+use eventlog::{KafkaLog, RawReader, kafka::Settings};
+use faults::{Faults, ONE_OF_EACH};
+use load::Load;
+use log::LogRead;
+use service::identity::DeploymentKeys;
+use summary::Summary;
+
+/// Below this the run shows nothing about load.
+const LEAST_RATE: f64 = 300.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
+    let rounds = if std::env::var("HIGHWATER_FAULTS").is_ok_and(|value| value == "full") { 3 } else { 1 };
+    let schedule: Vec<_> = std::iter::repeat_n(ONE_OF_EACH, rounds).flatten().collect();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut deployment = Deployment::start(&http).await;
+    let brokers = Settings { lookups: 1, ..Settings::new(&deployment.kafka.bootstrap) };
+    let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(|| KafkaLog::new(brokers)).await.unwrap().unwrap());
+
+    let load = Arc::new(Load::new(DeploymentKeys::load(&deployment.folder.path().join("keys")).unwrap()));
+    let targets = deployment.commands.iter().map(|service| service.url.clone()).collect();
+    let running = Client::new(targets, load.clone()).begin();
+    let mut faults = Faults { deployment: &mut deployment, reader: reader.clone(), load: load.clone(), http: http.clone() };
+    let injected = faults.inject(&schedule, &running).await;
+    let (client, sent, lasted) = running.finish().await;
+    let again = again(&client, &sent).await;
+
+    let ends = log::ends(&*reader).await;
+    faults::caught_up(&deployment.pool, &ends).await;
+    let log = log::read(&*reader).await;
+    let known = load.known();
+    let seen = views::read(&deployment.queries.url, &http, &known).await;
+    let stored = tables::stored(&deployment.pool).await;
+    let audit = audit(&deployment);
+
+    let summary = Summary::of(&injected, &sent, &log, lasted);
+    println!("{summary}\n{}", audit.as_deref().unwrap_or_else(|report| report));
+    let wrong = answers::wrong_answers(&sent);
+    assert!(wrong.is_empty(), "{}", shown("clients saw", &wrong));
+    let differences = answers::differences(&deployment.keys, &sent, &log);
+    assert!(differences.is_empty(), "{}", shown("answers and log differ", &differences));
+    let others = answers::others(&sent, &again);
+    assert!(others.is_empty(), "{}", shown("a repeated command was answered otherwise", &others));
+    assert!(audit.is_ok(), "highwater audit found differences:\n{}", audit.unwrap_err());
+    let expected = tables::expected(&log);
+    let differences = tables::differences(&expected, &stored);
+    assert!(differences.is_empty(), "{}", shown("tables and log differ", &differences));
+    let differences = views::differences(&known, &seen);
+    assert!(differences.is_empty(), "{}", shown("the query API differs", &differences));
+    for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
+        assert!(fault.unanswered_there > 0, "nothing was unanswered there, so the run does not count: {fault}");
+    }
+    assert!(summary.rate() >= LEAST_RATE, "{:.0} commands a second are less than {LEAST_RATE}: the run does not count", summary.rate());
+    planted(&deployment.keys, sent, log, &expected, stored);
+}
+
+/// Some acknowledged commands, sent once more with their keys.
+async fn again(client: &Client, sent: &[Sent]) -> Vec<Sent> {
+    let mut again = Vec::new();
+    let recorded: Vec<&Sent> = sent.iter().filter(|sent| sent.answer.status != 412).collect();
+    for sent in recorded.iter().step_by((recorded.len() / 200).max(1)) {
+        again.push(client.settle(sent.request.clone()).await);
+    }
+    again
+}
+
+/// The checks must be able to fail: each finds what is planted here.
+fn planted(keys: &DeploymentKeys, mut sent: Vec<Sent>, mut log: LogRead, expected: &tables::Rows, mut stored: tables::Rows) {
+    for at in [0, sent.len() / 2] {
+        let status = std::mem::replace(&mut sent[at].answer.status, 500);
+        assert_eq!(answers::wrong_answers(&sent).len(), 1);
+        sent[at].answer.status = status;
+    }
+    let recorded = sent.iter().position(|sent| sent.answer.status == 409).unwrap();
+    sent[recorded].answer.position.as_mut().unwrap().offset += 1;
+    assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "another position");
+    sent[recorded].answer.position.as_mut().unwrap().offset -= 1;
+    sent[recorded].answer.etag = Some("\"v999999\"".to_owned());
+    assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "another version");
+    let command = answers::command_id(keys, &sent.remove(recorded));
+    assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "a command that nobody sent");
+    log.outcomes.retain(|outcome| outcome.command != command);
+    log.index();
+    assert_eq!(answers::differences(keys, &sent, &log), Vec::<String>::new());
+    let twice = log.outcomes[0].clone();
+    let lost = log.outcomes.pop().unwrap();
+    log.outcomes.push(twice);
+    log.index();
+    assert_eq!(answers::differences(keys, &sent, &log).len(), 2, "one twice, and {} not at all", lost.command);
+
+    for table in ["orders", "catalog", "snapshots", "outcomes"] {
+        let key = *expected.keys().find(|(of, _)| *of == table).unwrap();
+        let mut row = stored.remove(&key).unwrap();
+        assert_eq!(tables::differences(expected, &stored).len(), 1, "a row of {table} is missing");
+        row["version"] = serde_json::json!(0);
+        stored.insert(key, row);
+        assert_eq!(tables::differences(expected, &stored).len(), 1, "a row of {table} is another");
+        stored.insert(key, expected[&key].clone());
+    }
+}
+
+/// `highwater audit` on its own: its report, as an error when it found something.
+fn audit(deployment: &Deployment) -> Result<String, String> {
+    let mut audit = Command::new(deployment.folder.path().join("bin/highwater"));
+    let output = audit.args(["audit", "--kafka", &deployment.kafka.bootstrap]).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() { Ok(report) } else { Err(report + &String::from_utf8_lossy(&output.stderr)) }
+}
+
+fn shown(what: &str, differences: &[String]) -> String {
+    format!("{what}, {} times:\n{}", differences.len(), differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n"))
+}

@@ -1,0 +1,243 @@
+//! The faults, one after another: what is killed, and when the deployment has recovered from it. Waits for answers and
+//! checkpoints, never for a time.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use eventlog::RawReader;
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use super::{
+    client::{Client, IN_FLIGHT, Place, Running},
+    deployment::Deployment,
+    load::{AGGREGATES, Load},
+    log::{self, PLACES},
+    tables,
+};
+
+const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
+const ENDED_WITHIN: Duration = Duration::from_secs(45);
+/// Commands answered before the first fault, and between two of them.
+const CALM_COMMANDS: usize = 1_500;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    KillOwner,
+    KillProjector,
+    StopOwner,
+    StopProjector,
+}
+
+/// What one fault did.
+#[derive(Clone, Debug)]
+pub struct Injected {
+    pub fault: Fault,
+    pub name: String,
+    pub at: Instant,
+    /// Commands that were sent and not answered: all, and those that the victim had.
+    pub unanswered: usize,
+    pub unanswered_there: usize,
+    /// Partitions that the victim owned.
+    pub owned: usize,
+    pub ended_after: Duration,
+    /// Until every partition had answered, or every table had what was in the log at the fault.
+    pub recovered_after: Duration,
+    /// Until the process that was started again had its share.
+    pub whole_after: Duration,
+    /// Of each partition, the longest time without an answer from the fault to the next one.
+    pub silence: BTreeMap<Place, Duration>,
+}
+
+pub const ONE_OF_EACH: [Fault; 4] = [Fault::KillOwner, Fault::KillProjector, Fault::StopOwner, Fault::StopProjector];
+
+pub struct Faults<'a> {
+    pub deployment: &'a mut Deployment,
+    pub reader: Arc<dyn RawReader>,
+    pub load: Arc<Load>,
+    pub http: reqwest::Client,
+}
+
+impl Faults<'_> {
+    /// Injects `schedule` into the running load, and measures the silences when it is through.
+    pub async fn inject(&mut self, schedule: &[Fault], running: &Running) -> Vec<Injected> {
+        let client = &running.client;
+        // The first to take what nobody had yet: not a fault's doing.
+        wait("every partition answers", || client.all_answered(PLACES, running.began)).await;
+        wait("every aggregate is there", || self.load.known().len() >= AGGREGATES).await;
+        let mut injected = Vec::new();
+        for (number, fault) in schedule.iter().enumerate() {
+            calm(client).await;
+            let round = number / ONE_OF_EACH.len();
+            let done = match fault {
+                Fault::KillOwner | Fault::StopOwner => self.owner(*fault, client).await,
+                Fault::KillProjector | Fault::StopProjector => self.projector(*fault, round % 2, client).await,
+            };
+            eprintln!("{done}");
+            injected.push(done);
+        }
+        calm(client).await;
+        let answered = client.answered();
+        for number in 0..injected.len() {
+            let until = injected.get(number + 1).map_or_else(Instant::now, |next| next.at);
+            injected[number].silence = silences(&answered, injected[number].at, until);
+        }
+        injected
+    }
+
+    async fn owner(&mut self, fault: Fault, client: &Client) -> Injected {
+        let (victim, owned) = self.owner_of_the_hottest().await;
+        wait("a command is unanswered there", || client.open(victim).1 > 0).await;
+        let service = &mut self.deployment.commands[victim];
+        let (unanswered, unanswered_there) = client.open(victim);
+        let at = Instant::now();
+        if fault == Fault::KillOwner {
+            service.kill()
+        } else {
+            service.terminate()
+        }
+        let ended_after = ended(service, fault, at).await;
+        let ended = Instant::now();
+        wait("every partition answers without the victim", || client.all_answered(PLACES, ended)).await;
+        let recovered_after = at.elapsed();
+
+        self.deployment.commands[victim].start();
+        self.deployment.commands[victim].ready(&self.http).await;
+        let until = Instant::now() + RECOVERED_WITHIN;
+        while self.owned_by(victim).await.is_empty() {
+            assert!(Instant::now() < until, "the command API that was started again owns nothing");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let owns = Instant::now();
+        wait("every partition answers with the new process", || client.all_answered(PLACES, owns)).await;
+        let name = self.deployment.commands[victim].name.clone();
+        let (whole_after, silence) = (at.elapsed(), BTreeMap::new());
+        Injected { fault, name, at, unanswered, unanswered_there, owned, ended_after, recovered_after, whole_after, silence }
+    }
+
+    async fn projector(&mut self, fault: Fault, victim: usize, client: &Client) -> Injected {
+        let service = &mut self.deployment.projectors[victim];
+        let (unanswered, _) = client.open(0);
+        let at = Instant::now();
+        if fault == Fault::KillProjector {
+            service.kill()
+        } else {
+            service.terminate()
+        }
+        let ended_after = ended(service, fault, at).await;
+        self.projected().await;
+        let recovered_after = at.elapsed();
+        self.deployment.projectors[victim].start();
+        self.deployment.projectors[victim].ready(&self.http).await;
+        self.projected().await;
+        let name = self.deployment.projectors[victim].name.clone();
+        let (whole_after, owned, silence) = (at.elapsed(), 0, BTreeMap::new());
+        Injected { fault, name, at, unanswered, unanswered_there: 0, owned, ended_after, recovered_after, whole_after, silence }
+    }
+
+    /// Waits until every table has what is in the log now.
+    async fn projected(&self) {
+        let ends = log::ends(&*self.reader).await;
+        caught_up(&self.deployment.pool, &ends).await;
+    }
+
+    /// The command API that owns the partition of the hottest aggregate, and how many partitions it owns.
+    async fn owner_of_the_hottest(&self) -> (usize, usize) {
+        let until = Instant::now() + RECOVERED_WITHIN;
+        loop {
+            let (category, partition) = self.load.hottest().unwrap();
+            for candidate in 0..self.deployment.commands.len() {
+                let owned = self.owned_by(candidate).await;
+                if owned.contains(&(category.to_owned(), partition)) {
+                    return (candidate, owned.len());
+                }
+            }
+            assert!(Instant::now() < until, "nobody owns {category}/{partition}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn owned_by(&self, number: usize) -> Vec<(String, u32)> {
+        let epochs = self.deployment.commands[number].metric(&self.http, "highwater_owner_epoch").await;
+        let label = |labels: &str, name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+        let of = |labels: &str| Some((label(labels, "category")?, label(labels, "partition")?.parse().ok()?));
+        epochs.iter().filter(|(_, epoch)| *epoch > 0.0).filter_map(|(labels, _)| of(labels)).collect()
+    }
+}
+
+/// Waits until the tables have everything below `ends`.
+pub async fn caught_up(pool: &PgPool, ends: &BTreeMap<Place, u64>) {
+    let until = Instant::now() + RECOVERED_WITHIN;
+    loop {
+        let behind = tables::behind(pool, ends).await;
+        if behind.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "the tables are behind the log: {}", behind.join(", "));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn ended(service: &mut super::process::Service, fault: Fault, at: Instant) -> Duration {
+    let status = service.exited(ENDED_WITHIN).await;
+    let gracefully = matches!(fault, Fault::StopOwner | Fault::StopProjector);
+    assert_eq!(status.success(), gracefully, "{} ended with {status}", service.name);
+    at.elapsed()
+}
+
+async fn calm(client: &Client) {
+    let until = client.count() + CALM_COMMANDS;
+    wait("commands are answered", || client.count() >= until).await;
+}
+
+async fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + RECOVERED_WITHIN;
+    while !holds() {
+        assert!(Instant::now() < until, "not within {RECOVERED_WITHIN:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// From the last answer before `from` to the first after `until`, at most.
+fn silences(answered: &BTreeMap<Place, Vec<Instant>>, from: Instant, until: Instant) -> BTreeMap<Place, Duration> {
+    let longest = |times: &Vec<Instant>| {
+        let mut times = times.clone();
+        times.sort();
+        let pairs = times.windows(2).filter(|pair| pair[1] > from && pair[0] < until);
+        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    };
+    answered.iter().map(|(place, times)| (*place, longest(times))).collect()
+}
+
+/// p50, p99 and the longest.
+pub fn spread(silence: &BTreeMap<Place, Duration>) -> [Duration; 3] {
+    let mut all: Vec<Duration> = silence.values().copied().collect();
+    all.sort();
+    let at = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    [at(50), at(99), at(100)]
+}
+
+impl Injected {
+    pub fn is_of_an_owner(&self) -> bool {
+        matches!(self.fault, Fault::KillOwner | Fault::StopOwner)
+    }
+}
+
+impl fmt::Display for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.fault {
+            Fault::KillOwner | Fault::KillProjector => "kill -9",
+            Fault::StopOwner | Fault::StopProjector => "SIGTERM",
+        };
+        write!(f, "{what} {}: {} of {IN_FLIGHT} commands unanswered", self.name, self.unanswered)?;
+        if self.is_of_an_owner() {
+            write!(f, ", {} of them there; it owned {} of {PLACES} partitions", self.unanswered_there, self.owned)?;
+        }
+        let [ended, recovered, whole] = [self.ended_after, self.recovered_after, self.whole_after].map(|time| time.as_secs_f64());
+        write!(f, "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after {whole:.2} s")?;
+        if !self.silence.is_empty() {
+            let [p50, p99, max] = spread(&self.silence).map(|time| time.as_secs_f64());
+            write!(f, "; without answers, over partitions: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Three real brokers, started through `bin/kafka`, and their end: also when this process panics or is killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+pub const BROKERS: usize = 3;
+
+/// The shell outlives this process, however that ends: then its standard input does, and it ends what is left. The services write
+/// their process ids below `$2` and take them away again when they have reaped the process.
+const KEEPER: &str = r#"
+trap '' INT TERM
+if "$0" start "$1" "$3" broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500; then cat >/dev/null; fi
+for file in "$2"/*; do [ -e "$file" ] && kill -9 "${file##*/}" 2>/dev/null; done
+for i in $(seq "$3"); do "$0" kill "$1" "$i" 2>/dev/null; done
+rm -rf "$1"
+"#;
+
+pub struct Kafka {
+    pub bootstrap: String,
+    keeper: Child,
+}
+
+impl Kafka {
+    /// Blocks until the brokers answer.
+    pub fn start(dir: &Path, pids: &Path) -> Self {
+        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka");
+        let mut keeper = Command::new("bash")
+            .args(["-c", KEEPER])
+            .arg(bin)
+            .args([dir, pids])
+            .arg(BROKERS.to_string())
+            .env("KAFKA_HEAP", "384m")
+            // The second compiler pays off after minutes, and until then takes the processor from everybody.
+            .env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("bash");
+        let mut bootstrap = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
+        let started = Self { bootstrap: bootstrap.trim().to_owned(), keeper };
+        assert_eq!(started.bootstrap.split(',').count(), BROKERS, "bin/kafka did not start the brokers; see its output above");
+        started
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
