@@ -125,9 +125,7 @@ impl PrivatePostgres {
             let stopping = cluster.clone();
             blocking(move || stopping.stop()).await?;
         }
-        let starting = cluster.clone();
-        let port = blocking(move || starting.start(None)).await?;
-        Self::new(cluster, port, password, false, None).ready().await
+        Self::started(cluster, password, None).await
     }
 
     /// A throw-away server, stopped and removed with this value; also when the process panics or is killed.
@@ -138,9 +136,17 @@ impl PrivatePostgres {
             Ok((Watchdog::over(&cluster, &dir)?, cluster))
         });
         let (watchdog, cluster) = cluster.await?;
-        let (password, starting) = (cluster.password()?, cluster.clone());
-        let port = blocking(move || starting.start(None)).await?;
-        Self::new(cluster, port, password, false, Some(watchdog)).ready().await
+        let password = cluster.password()?;
+        Self::started(cluster, password, Some(watchdog)).await
+    }
+
+    /// Made where the server is started: if the caller has gone away meanwhile, dropping it stops the server.
+    async fn started(cluster: Cluster, password: String, watchdog: Option<Watchdog>) -> Result<Self, Error> {
+        let starting = blocking(move || {
+            let port = cluster.start(None)?;
+            Ok(Self::new(cluster, port, password, false, watchdog))
+        });
+        starting.await?.ready().await
     }
 
     fn new(cluster: Cluster, port: u16, password: String, adopted: bool, watchdog: Option<Watchdog>) -> Self {

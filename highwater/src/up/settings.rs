@@ -11,17 +11,12 @@ use serde::Deserialize;
 use service::{
     config::{Config, Error},
     http::HttpSettings,
+    process,
     telemetry::{Format, TelemetrySettings},
 };
 
 use super::Options;
 use crate::postgres;
-
-/// Read when it is there and no other file is named.
-const DEFAULT_FILE: &str = "highwater.toml";
-
-/// Everything that may stand in the configuration, whoever reads it.
-const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
 /// What the embedded parts say of themselves is of no use to those who run them.
 const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
@@ -64,10 +59,10 @@ impl Settings {
     pub(super) fn load(options: &Options, found: Vec<(String, String)>) -> Result<Self, Box<Error>> {
         let mut flags = flags(options);
         flags.extend(found);
-        let default = Path::new(DEFAULT_FILE);
+        let default = Path::new(process::DEFAULT_FILE);
         let file = options.config.as_deref().or_else(|| default.exists().then_some(default));
         let config = Config::load(file, flags)?;
-        config.refuse_unknown(&SECTIONS)?;
+        config.refuse_unknown(&process::SECTIONS)?;
         let mut telemetry: TelemetrySettings = config.section("telemetry")?;
         let given = config.redacted();
         if !given.contains_key("telemetry.format") && io::stderr().is_terminal() {
