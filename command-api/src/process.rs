@@ -25,9 +25,9 @@ pub enum Error {
     Start(#[from] crate::Error),
 }
 
-/// Runs until a signal, then drains.
-pub async fn run(file: Option<&Path>) -> Result<(), Error> {
-    let process = Process::open(file, Vec::new(), listen).await?;
+/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
+pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
+    let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;

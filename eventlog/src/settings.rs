@@ -1,9 +1,11 @@
 //! Section `log` of the configuration, the same for every process: which log there is, and its limits. Opens it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use crate::{Error, KafkaLog, LocalLog, Log, kafka, local};
 use serde::Deserialize;
+
+const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
 /// Section `log`.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,7 +14,7 @@ pub struct LogSettings {
     /// Topics are `<prefix>.<category>.events`.
     pub prefix: String,
     /// Of every topic of events; fixed when a topic is created.
-    pub partitions: u32,
+    pub partitions: NonZeroU32,
     /// `host:port`, comma separated; empty: the local log.
     pub kafka: String,
     /// Accept brokers that promise less than production needs.
@@ -121,7 +123,7 @@ impl Default for LogSettings {
         let kafka = kafka::Settings::new("");
         Self {
             prefix: "highwater".to_owned(),
-            partitions: 8,
+            partitions: EIGHT,
             kafka: String::new(),
             development: kafka.development,
             replication: kafka.replication,

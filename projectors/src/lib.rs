@@ -21,7 +21,7 @@ pub mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use eventlog::{Group, Log, Topic, TopicKind};
+use eventlog::{Group, Log, LogSettings, Topic, TopicKind};
 use futures_util::future::ready;
 use service::{context::Context, health::Required};
 use sqlx::PgPool;
@@ -29,7 +29,7 @@ use tracing::info;
 
 pub use migrations::{migrate, schema_version_check};
 use runner::{PostgresStore, Progress, Runner, Share, Topics};
-use settings::{LogSettings, ProjectorSettings};
+use settings::ProjectorSettings;
 
 /// So many halted projections are named in one answer.
 const SHOWN: usize = 10;
@@ -51,8 +51,10 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     schema_version_check(&pool).await?;
     let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
-    log.prepare(topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions, kind: TopicKind::Events }).collect())
-        .await?;
+    log.prepare(
+        topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events }).collect(),
+    )
+    .await?;
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);

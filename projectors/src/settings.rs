@@ -1,26 +1,10 @@
 //! The settings that this process reads, with the defaults of production.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
 use crate::runner::{Backoff, Limits};
-
-/// Section `log`, as far as it is read here.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct LogSettings {
-    /// Topics are `<prefix>.<category>.events`.
-    pub prefix: String,
-    /// Of every `events` topic; fixed when a topic is created.
-    pub partitions: u32,
-    /// `host:port`, comma separated.
-    pub kafka: Option<String>,
-    /// Accept brokers that promise less than production needs.
-    pub development: bool,
-    /// `security.*`, `sasl.*` and `ssl.*` of librdkafka.
-    pub security: BTreeMap<String, String>,
-}
 
 /// Section `projector`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,12 +39,6 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
     /// While one transaction waits for a lock, no other one runs.
     pub lock_timeout_ms: u64,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { prefix: "highwater".to_owned(), partitions: 8, kafka: None, development: false, security: BTreeMap::new() }
-    }
 }
 
 impl Default for ProjectorSettings {

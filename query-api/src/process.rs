@@ -1,31 +1,20 @@
-//! The query API as a process of its own: configuration, telemetry, database, server, drain.
+//! The query API as a process of its own: database, drain.
 
 use std::path::Path;
 
 use service::{
-    config::Config,
-    context::Context,
-    http::{self, HttpSettings},
-    shutdown::Shutdown,
-    telemetry,
+    config::{self, Config},
+    process::{self, Listen, Process},
 };
-use tracing::info;
 
 use crate::{database, settings::QuerySettings};
-
-/// Everything that may stand in the configuration, whoever reads it.
-const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Config(#[from] service::config::Error),
+    Process(#[from] process::Error),
     #[error(transparent)]
-    Telemetry(#[from] telemetry::Error),
-    #[error("signals cannot be handled: {0}")]
-    Signals(std::io::Error),
-    #[error(transparent)]
-    Http(#[from] http::Error),
+    Config(#[from] config::Error),
     #[error("query.database.url is not usable: {0}")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -34,19 +23,18 @@ pub enum Error {
 
 /// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
-    let config = Config::load(file, flags)?;
-    config.refuse_unknown(&SECTIONS)?;
-    let telemetry = telemetry::init(&config.section("telemetry")?)?;
-    let ctx = Context::new(config, &telemetry, Shutdown::on_signals().map_err(Error::Signals)?);
-    info!(configuration = ?ctx.config, "starting");
+    let process = Process::open(file, flags, listen).await?;
+    let ctx = process.ctx.clone();
     let settings: QuerySettings = ctx.config.section("query")?;
-    http::check_listen(settings.listen, settings.insecure)?;
-    let listener = http::bind(settings.listen).await?;
-
-    let router = crate::start(&ctx, database::pool(&settings.database)?).await?.merge(ctx.health.router());
-    info!(address = %settings.listen, "serving");
-    let http: HttpSettings = ctx.config.section("http")?;
-    let served = http::serve_with(listener, http::layers(router, &http, &ctx), ctx.shutdown.clone(), &http).await;
+    let served = match crate::start(&ctx, database::pool(&settings.database)?).await {
+        Ok(router) => process.serve(router).await.map_err(Error::from),
+        Err(error) => Err(error.into()),
+    };
     ctx.shutdown.drain().await;
-    Ok(served?)
+    served
+}
+
+fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {
+    let QuerySettings { listen, insecure, .. } = config.section("query")?;
+    Ok(Listen { address: listen, insecure })
 }

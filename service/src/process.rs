@@ -25,6 +25,7 @@ pub const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "p
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";
 
+const WRONG_USAGE: u8 = 2;
 /// Something could not be reached, or is not what it must be.
 const FAILED: u8 = 3;
 
@@ -81,15 +82,26 @@ impl Process {
     }
 }
 
-/// The configuration file: the first argument, or [`DEFAULT_FILE`] when it is there.
-pub fn configuration_file() -> Option<PathBuf> {
+/// The `main` of a process: `NAME [--insecure] [FILE]`. FILE is the configuration; `--insecure` sets `insecure_key`.
+pub async fn main<E: std::error::Error>(
+    name: &str,
+    insecure_key: &str,
+    run: impl AsyncFnOnce(Option<&Path>, Vec<(String, String)>) -> Result<(), E>,
+) -> ExitCode {
     let default = Path::new(DEFAULT_FILE);
-    std::env::args_os().nth(1).map(PathBuf::from).or_else(|| default.exists().then(|| default.to_owned()))
-}
-
-/// Says what went wrong, on standard error, and in the exit code.
-pub fn exit(name: &str, result: Result<(), impl std::error::Error>) -> ExitCode {
-    match result {
+    let mut file = default.exists().then(|| default.to_owned());
+    let mut flags = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        match argument.to_str() {
+            Some("--insecure") => flags.push((insecure_key.to_owned(), "true".to_owned())),
+            Some(unknown) if unknown.starts_with('-') => {
+                eprintln!("{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]");
+                return ExitCode::from(WRONG_USAGE);
+            }
+            _ => file = Some(PathBuf::from(argument)),
+        }
+    }
+    match run(file.as_deref(), flags).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {}", chain(&error));
