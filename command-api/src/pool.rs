@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Executor, PgPool,
+    PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -14,16 +14,10 @@ use crate::settings::DatabaseSettings;
 pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
     let options = PgConnectOptions::from_str(&settings.url)?
         .application_name("highwater-command-api")
-        .options([("statement_timeout", settings.statement_timeout_ms.to_string())]);
+        .options([("role", "highwater_reader".to_owned()), ("statement_timeout", settings.statement_timeout_ms.to_string())]);
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(1))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute("SET ROLE highwater_reader").await?;
-                Ok(())
-            })
-        })
         .connect_lazy_with(options);
     Ok(pool)
 }

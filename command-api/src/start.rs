@@ -11,7 +11,7 @@ use service::{
     http::HttpSettings,
     identity::{self, DeploymentKeys},
 };
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::watch;
 
 use crate::{
@@ -240,8 +240,13 @@ async fn check_database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
     let found = sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(pool).await;
     let found = match found {
         Ok(found) => found.unwrap_or(0),
-        // undefined_table: nothing was migrated yet.
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => 0,
+        Err(error) if is_unmigrated(&error) => 0,
+        // The pool knows only that it waited in vain; a connection says why.
+        Err(sqlx::Error::PoolTimedOut) => match PgConnection::connect_with(&pool.connect_options()).await {
+            Err(error) if is_unmigrated(&error) => 0,
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Err(sqlx::Error::PoolTimedOut.into()),
+        },
         Err(error) => return Err(error.into()),
     };
     if found < SCHEMA_VERSION {
@@ -251,6 +256,12 @@ async fn check_database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
         return Err(Error::NewerSchema { found });
     }
     Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
+}
+
+/// Neither tables nor role are there: 42P01 no such table, 22023 or 42704 no such role.
+fn is_unmigrated(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|reported| reported.code());
+    code.is_some_and(|code| ["42P01", "22023", "42704"].contains(&&*code))
 }
 
 async fn reachable(log: Arc<dyn Log>) -> Result<(), String> {

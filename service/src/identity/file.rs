@@ -31,6 +31,8 @@ pub enum Error {
     Twice { number: u16 },
     #[error("there is no deployment key")]
     Empty,
+    #[error("the key file {path}: {source}")]
+    Content { path: String, source: Box<Error> },
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Numbered>, Error> {
@@ -44,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Numbered>, Error> {
         return Err(Error::TooLarge { path: shown() });
     }
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: shown(), source })?;
-    parse(&text)
+    parse(&text).map_err(|source| Error::Content { path: shown(), source: Box::new(source) })
 }
 
 /// Writes beside and links, so that two processes that start together agree on one whole file.
