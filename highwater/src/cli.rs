@@ -13,9 +13,10 @@ mod replay;
 mod source;
 mod up;
 
-use std::{error::Error as StdError, fmt::Write, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use service::process;
 
 use crate::{folder, postgres};
 
@@ -92,7 +93,7 @@ impl Cli {
             // Whoever reads our output has enough of it (`| head`).
             Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("highwater: {}", with_causes(&error));
+                eprintln!("highwater: {}", process::chain(&error));
                 ExitCode::from(error.exit_code())
             }
         }
@@ -110,18 +111,4 @@ impl Error {
             _ => FAILED,
         }
     }
-}
-
-/// The message and those of its causes that it does not contain itself.
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            let _ = write!(text, ": {said}");
-        }
-        cause = next.source();
-    }
-    text
 }
