@@ -7,12 +7,18 @@ mod answer;
 mod bodies;
 #[path = "store_bad_input/bodies_cases.rs"]
 mod bodies_cases;
+#[path = "store_bad_input/broker.rs"]
+mod broker;
 #[path = "store_support/build.rs"]
 mod build;
 #[path = "store_bad_input/head_cases.rs"]
 mod head_cases;
 #[path = "store_support/request.rs"]
 mod request;
+#[path = "store_bad_input/start.rs"]
+mod start;
+#[path = "store_bad_input/starts.rs"]
+mod starts;
 #[path = "store_bad_input/table.rs"]
 mod table;
 #[path = "store_support/up.rs"]
@@ -22,8 +28,11 @@ use std::process::Command;
 
 use answer::Answer;
 use bodies::{ORDER, place};
+use highwater::postgres::PrivatePostgres;
 use request::Request;
 use serde_json::Value;
+use start::Refusal;
+use starts::Start;
 use table::Table;
 use up::{Scratch, Up};
 
@@ -156,6 +165,32 @@ fn says(case: &Case, answer: &Answer) -> String {
 fn an_hour_ahead() -> String {
     let output = Command::new("date").args(["-u", "-d", "+1 hour", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn bad_surroundings_are_said_at_start_as_the_table_says() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
+    let mut table = Table::new(&["what is wrong", "exit", "what it says"]);
+    let groups = [
+        ("Settings", starts::settings()),
+        ("Data folder", starts::folder()),
+        ("Database", starts::database(&postgres.url())),
+        ("Kafka", starts::kafka(&postgres.url())),
+    ];
+    let mut wrong = Vec::new();
+    for (heading, starts) in groups {
+        table.group(heading);
+        for Start { what, refusal: Refusal { exit, message } } in starts {
+            table.row(&[what, &exit, &message]);
+            if !["1", "2", "3"].contains(&exit.as_str()) || message.is_empty() {
+                wrong.push(format!("{what}: {exit}: {message}"));
+            }
+        }
+    }
+    runtime.block_on(postgres.stop()).unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    table.check("At start");
 }
 
 #[test]

@@ -17,7 +17,8 @@ pub fn program(name: &str) -> PathBuf {
 
 fn build() -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--quiet", "--bins", "-p", "highwater", "-p", "command-api", "--message-format=json"]);
+    let packages = ["highwater", "command-api", "projectors", "query-api"].into_iter().flat_map(|package| ["-p", package]);
+    cargo.args(["build", "--locked", "--quiet", "--bins", "--message-format=json"]).args(packages);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
