@@ -34,13 +34,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run everything in this process: log, database, command API, projectors, query API
     Up(Box<up::Args>),
-    /// Check the log's promises with a reader of its own, and count what is in it
     Audit(audit::Args),
-    /// Print every event of the log, once, as one CloudEvent (JSON) a line
     Replay(replay::Args),
-    /// Bring the database's tables to this release
     Migrate(migrate::Args),
 }
 

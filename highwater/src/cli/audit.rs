@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use super::{End, Error, source::Source};
 use crate::audit;
 
+/// Check the log's promises with a reader of its own, and count what is in it.
+///
 /// Reads every partition of every topic of events up to where it ends now, folds it by rules of its own and checks: versions of an
 /// aggregate are 1, 2, 3 ...; each command id is there once; commits are whole; times never run backwards; offsets have no gap;
 /// records lie on the partition of their key.

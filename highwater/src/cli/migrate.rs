@@ -12,6 +12,8 @@ use crate::{
     up,
 };
 
+/// Bring the database's tables to this release.
+///
 /// Creates or upgrades the tables; safe to run again, and from several places at once. The services refuse to start on tables of an
 /// older release; `highwater up` migrates by itself.
 #[derive(Debug, clap::Args)]

@@ -17,6 +17,8 @@ use crate::cloudevent::{self, Place};
 /// How often a log without news is asked again, with --follow.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
+/// Print every event of the log, once, as one CloudEvent (JSON) a line.
+///
 /// Prints every visible event once, as one CloudEvent (1.0, JSON, structured mode) a line, in the sequence of the log within a
 /// partition. The extension `hwposition` is the position after the event, as `Highwater-Position` of the HTTP API: given to --from
 /// it continues behind this event.

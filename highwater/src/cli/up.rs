@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use super::{End, Error};
 use crate::up::{self, Options};
 
+/// Run everything in this process: log, database, command API, projectors, query API.
+///
 /// Without --kafka and --database-url nothing else need run: the log is a file store in the data folder, fsynced before every answer,
 /// and the database is a private Postgres, started from the installed binaries. Ready when /readyz answers 200. SIGTERM and Ctrl-C
 /// finish what is open, then stop everything; a second one gives up what is open.
