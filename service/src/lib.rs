@@ -13,6 +13,7 @@
 //! | [`health`] | liveness, readiness, metrics |
 //! | [`json`], [`body`], [`schema`] | strict JSON, from bytes to checked value |
 //! | [`headers`] | parsers of the request headers that we give a meaning |
+//! | [`seen`] | which ids have been seen: filters |
 //! | [`identity`] | deployment keys: ids and fingerprints made from them |
 //! | [`resilience`] | retries with a bound, waits with jitter |
 //!
@@ -31,5 +32,6 @@ pub mod problem;
 pub mod process;
 pub mod resilience;
 pub mod schema;
+pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
