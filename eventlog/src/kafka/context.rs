@@ -31,6 +31,6 @@ pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
     if let KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF) = error {
         return;
     }
-    metrics::counter!("kafka_client_errors_total", "client" => role).increment(1);
+    metrics::counter!("highwater_kafka_client_errors_total", "client" => role).increment(1);
     tracing::warn!(client = role, %error, reason, "a Kafka client had a problem");
 }
