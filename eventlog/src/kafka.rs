@@ -47,8 +47,10 @@ impl KafkaLog {
 
     fn warm(&self, topics: Vec<Topic>) -> BoxFuture<'static, Result<(), Error>> {
         let (producers, readers, within) = (Arc::clone(&self.producers), Arc::clone(&self.readers), self.settings.request_timeout);
+        let lookups = Arc::clone(&self.lookups);
         blocking(move || {
             topics.iter().try_for_each(|topic| {
+                lookups.await_leaders(topic)?;
                 producers.warm(&topic.name, within)?;
                 readers.warm(&topic.name)
             })

@@ -67,7 +67,8 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     At(u64),
-    /// Acknowledged without saying where: only reading the record proves anything.
+    /// Acknowledged without saying where: only reading the record proves anything. It can even be lost: on a new Kafka topic the first
+    /// batch was refused and the next one taken, and the retry of the first was answered as a duplicate.
     Somewhere,
 }
 

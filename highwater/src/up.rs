@@ -80,12 +80,15 @@ pub enum Error {
 impl Error {
     /// The log or the database did not answer.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_))
+        matches!(self, Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_)) && !self.is_usage()
     }
 
     /// What was asked for cannot be: other flags or settings are needed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Http(http::Error::NotLoopback { .. }))
+        let filter = matches!(self, Self::Telemetry(telemetry::Error::Filter { .. }));
+        let url = matches!(self, Self::Database(sqlx::Error::Configuration(_)));
+        let budget = matches!(self, Self::CommandApi(command_api::Error::Budget { .. }));
+        matches!(self, Self::Config(_) | Self::Http(http::Error::NotLoopback { .. })) || filter || url || budget
     }
 }
 

@@ -193,6 +193,23 @@ fn bad_surroundings_are_said_at_start_as_the_table_says() {
     table.check("At start");
 }
 
+/// Of the cases here and of the schemas.
+#[test]
+fn every_code_is_explained_in_the_documentation_of_the_api() {
+    let http = include_str!("../../docs/http.md");
+    let answered = groups().into_iter().flat_map(|(_, cases)| cases).filter_map(|case| match case.expected {
+        Expected::Code(code) => Some(code.to_owned()),
+        Expected::Header(_) | Expected::Bare => None,
+    });
+    let schemas = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/commands")).unwrap();
+    let schemas = schemas.map(|schema| serde_json::from_slice::<Value>(&std::fs::read(schema.unwrap().path()).unwrap()).unwrap());
+    let listed = schemas.flat_map(|schema| schema["x-highwater"]["codes"].as_array().cloned().unwrap());
+    let codes: Vec<_> = answered.chain(listed.map(|code| code.as_str().unwrap().to_owned())).collect();
+    assert!(codes.len() > 80, "{}", codes.len());
+    let missing: Vec<_> = codes.iter().filter(|code| !http.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn an_answer_that_is_no_problem_is_found() {
     let case = bad("x", Request::get("/v1/x"), 404, "route.unknown");

@@ -1,6 +1,11 @@
 //! Callbacks of the clients that read and look up: what librdkafka reports about its connections goes to the log, as warnings.
 
-use rdkafka::{ClientContext, consumer::ConsumerContext, error::KafkaError, util::Timeout};
+use rdkafka::{
+    ClientContext,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    util::Timeout,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,10 +27,10 @@ impl ConsumerContext for Context {
 }
 
 pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
-    // The end of a partition is news, not an error; out of range is answered where it is asked.
-    if let KafkaError::PartitionEOF(_) = error {
+    // The end of a partition is news, not an error, and comes with every record that is read at once.
+    if let KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF) = error {
         return;
     }
-    metrics::counter!("kafka_client_errors_total", "client" => role).increment(1);
+    metrics::counter!("highwater_kafka_client_errors_total", "client" => role).increment(1);
     tracing::warn!(client = role, %error, reason, "a Kafka client had a problem");
 }

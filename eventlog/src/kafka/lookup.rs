@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{Settings, context::Context, message, unreachable};
 use crate::{
-    log::{Error, Partition},
+    log::{Error, Partition, Topic},
     raw::RawTopic,
 };
 
@@ -29,6 +29,9 @@ const SPOT_RECORDS: usize = 200;
 
 /// How soon what passes is asked again.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How much longer is read where the log says that it has ended, and its end says that it has not.
+const AFTER_END: Duration = Duration::from_secs(1);
 
 pub struct Lookups {
     /// For some records here and there.
@@ -70,6 +73,13 @@ impl Lookups {
 
     pub fn range(&self, of: &Partition) -> Result<Range, Error> {
         self.spots.with(None, |cursor| range(&cursor.consumer, of, self.settings.request_timeout))
+    }
+
+    /// Waits until the leader of every partition answers for it. Metadata names leaders that do not know it yet, and then the first
+    /// batch of an idempotent producer can be refused while the next one is taken: the retry of the first is answered with
+    /// "duplicate sequence", which librdkafka reports as `Ok` without offset, and the record is lost.
+    pub fn await_leaders(&self, topic: &Topic) -> Result<(), Error> {
+        (0..topic.partitions).try_for_each(|index| self.range(&Partition { topic: Arc::clone(&topic.name), index }).map(drop))
     }
 
     pub fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
@@ -124,8 +134,9 @@ impl Lookups {
     }
 
     fn collect(&self, consumer: &BaseConsumer<Context>, of: &Partition, from: u64, high: u64, limit: usize) -> Result<Vec<Stored>, Error> {
-        let deadline = Instant::now() + self.settings.request_timeout;
+        let mut deadline = Instant::now() + self.settings.request_timeout;
         let (mut records, mut bytes, mut next): (Vec<Stored>, usize, u64) = (Vec::new(), 0, from);
+        let mut ended = false;
         while records.len() < limit && bytes < self.settings.fetch_bytes && next < high {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -143,10 +154,19 @@ impl Lookups {
                 }
                 // Offsets may end on something that no reader sees.
                 Some(Err(KafkaError::PartitionEOF(_))) if !records.is_empty() => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    ended = true;
+                    deadline = deadline.min(Instant::now() + AFTER_END);
+                }
                 Some(Err(error @ (KafkaError::MessageConsumptionFatal(_) | KafkaError::Global(_)))) => return Err(of.error(error)),
                 // Trouble with a broker: librdkafka goes on trying, and so does this, until the deadline.
                 Some(_) | None => {}
             }
+        }
+        if records.is_empty() && ended {
+            return Err(of.error(format!(
+                "the log ends at {high}, but nothing from offset {from} on can be read: a transactional producer wrote here?"
+            )));
         }
         if records.is_empty() {
             return Err(Error::Unreachable(format!("{of}: offset {from} could not be read within {:?}", self.settings.request_timeout)));

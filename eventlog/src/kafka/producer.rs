@@ -90,7 +90,7 @@ impl Producers {
         if place.as_ref().is_some_and(|instance| instance.generation == dead.generation) {
             let generation = dead.generation + 1;
             tracing::error!(fatal = ?dead.producer.client().fatal_error(), generation, "a producer had a fatal error and is replaced");
-            metrics::counter!("kafka_producers_replaced_total").increment(1);
+            metrics::counter!("highwater_kafka_producers_replaced_total").increment(1);
             let replaced = place.replace(Arc::new(Instance::new(&self.settings, generation)?));
             // Dropping purges, reports and waits: not here.
             std::thread::spawn(move || drop(replaced));
@@ -160,7 +160,7 @@ impl ProducerContext for Reports {
             Err(ReportError::Purged) => "purged",
             Err(ReportError::Failed(_)) => "failed",
         };
-        metrics::counter!("kafka_delivery_reports_total", "outcome" => outcome).increment(1);
+        metrics::counter!("highwater_kafka_delivery_reports_total", "outcome" => outcome).increment(1);
         // Whoever dropped the receiver does not want to know.
         let _ = reply.to.send(Report { ticket: reply.ticket, generation: self.generation, result });
     }

@@ -81,12 +81,12 @@ fn commit(shared: &Shared, batch: Vec<Queued>) {
     let started = Instant::now();
     match shared.commit(rows) {
         Ok(()) => {
-            metrics::histogram!("log_commit_seconds", "log" => "local").record(started.elapsed().as_secs_f64());
-            metrics::counter!("log_appended_records_total", "log" => "local").increment(batch.len() as u64);
+            metrics::histogram!("highwater_log_commit_seconds", "log" => "local").record(started.elapsed().as_secs_f64());
+            metrics::counter!("highwater_log_appended_records_total", "log" => "local").increment(batch.len() as u64);
             publish(&batch, &offsets);
         }
         Err(error) => {
-            metrics::counter!("log_append_errors_total", "log" => "local").increment(batch.len() as u64);
+            metrics::counter!("highwater_log_append_errors_total", "log" => "local").increment(batch.len() as u64);
             tracing::error!(%error, records = batch.len(), "the local log could not write; appends wait until its store has been opened again");
             shared.set_trouble(Some(error.to_string()));
             report_all(&batch, &ReportError::Failed(error.to_string()));

@@ -9,11 +9,13 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use eventlog::{Error, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
+use eventlog::{Error, Follow, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
+use protocol::position::Position;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 
 use crate::fixture::{Fixture, Folder, soon, unique};
@@ -137,7 +139,9 @@ async fn a_raw_reader_goes_through_topics_and_partitions() {
     let mut read = Vec::new();
     while read.len() < 3_000 {
         // In turn, and with look-ups elsewhere in between: a sequence goes on where it was.
-        read.extend(soon(reader.fetch(&partition, read.len() as u64, 700)).await.unwrap().into_iter().map(|stored| stored.offset));
+        let more = soon(reader.fetch(&partition, read.len() as u64, 700)).await.unwrap();
+        assert!(!more.is_empty());
+        read.extend(more.into_iter().map(|stored| stored.offset));
         assert_eq!(soon(reader.fetch(&partition, 7, 1)).await.unwrap()[0].offset, 7);
     }
     assert!(read.into_iter().eq(0..soon(reader.end(&partition)).await.unwrap()));
@@ -166,6 +170,39 @@ async fn a_members_commits_are_what_lag_tools_see() {
     });
     assert!(committed.await.unwrap());
     soon((member.leave)(std::time::Duration::from_secs(20))).await;
+}
+
+/// Transactions use up offsets for markers that no reader sees.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_a_gap_that_halts_readers() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let fixture = one_producer().await;
+    let (partition, topic) = (fixture.partition(0), Arc::clone(&fixture.topic.name));
+    fixture.fill(&partition, 1).await;
+    let transact = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        let config = config.set("bootstrap.servers", &settings.bootstrap).set("transactional.id", unique("foreign"));
+        let foreign: BaseProducer = config.create().unwrap();
+        foreign.init_transactions(std::time::Duration::from_secs(60)).unwrap();
+        foreign.begin_transaction().unwrap();
+        foreign.send(BaseRecord::<(), str>::to(&topic).partition(0).payload("foreign")).map_err(|(error, _)| error).unwrap();
+        foreign.commit_transaction(std::time::Duration::from_secs(60)).unwrap();
+    });
+    transact.await.unwrap();
+    // Offset 2 is the marker, which is written a little later: nobody can read there, and that is said.
+    soon(async { while fixture.log.end(&partition).await.unwrap() < 3 {} }).await;
+    let unreadable = soon(fixture.log.fetch(&partition, 2, 1)).await.unwrap_err().to_string();
+    assert!(unreadable.contains(&partition.to_string()) && unreadable.contains("offset 2"), "{unreadable}");
+    fixture.append(&partition, crate::fixture::numbered(1)).await.unwrap();
+    let mut follow = Follow::resume(&*fixture.log, &partition, Position::start()).await.unwrap();
+    let halted = loop {
+        match soon(follow.next()).await {
+            Ok(step) => assert!(step.end <= 2),
+            Err(error) => break error,
+        }
+    };
+    let said = format!("{partition}: the log continues at offset 3 where 2 was expected");
+    assert!(halted.to_string().starts_with(&said), "{halted}");
 }
 
 /// A topic that somebody else made: each setting is named, with what it is and must be.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use eventlog::{KafkaLog, LocalReader, RawReader, kafka};
+use eventlog::{KafkaReader, LocalReader, RawReader, kafka};
 
 use super::Error;
 use crate::folder;
@@ -20,7 +20,7 @@ pub(super) struct Source {
 impl Source {
     pub(super) async fn open(&self) -> Result<Arc<dyn RawReader>, Error> {
         if let Some(bootstrap) = &self.kafka {
-            return Ok(Arc::new(KafkaLog::new(kafka::Settings { lookups: 1, ..kafka::Settings::new(bootstrap) })?));
+            return Ok(Arc::new(KafkaReader::new(&kafka::Settings { lookups: 1, ..kafka::Settings::new(bootstrap) })?));
         }
         let folder = folder::log_in(&self.data);
         if !folder.is_dir() {

@@ -84,6 +84,8 @@ pub fn versions() -> Vec<Case> {
         expecting("`If-Match: \"v18446744073709551616\"`: 2^64", "\"v18446744073709551616\""),
         expecting("`If-Match: \"v1`: a quote that does not end", "\"v1"),
         expecting("`If-Match:` without a value", ""),
+        bad("`If-Match: *` of what does not exist yet", place_order().header("If-Match", "*"), 412, "version.mismatch"),
+        fine("`If-Match: \"v0\"` of what does not exist yet", place_order().header("If-Match", "\"v0\""), 201, "etag"),
         bad("`If-Match: \"v7\"` when the version is 1", cancel().header("If-Match", "\"v7\""), 412, "version.mismatch"),
         bad(
             "If-Match on an aggregate that is not there",
@@ -150,6 +152,12 @@ pub fn preferences_and_positions() -> Vec<Case> {
         ),
         bad("`If-None-Match: v1`: not quoted", get("If-None-Match", "v1"), 400, "header.invalid"),
         fine("a `traceparent` that is none", get("traceparent", "00-zero-zero-zero"), 200, "etag"),
+        fine("a header that only command-apis send: `Highwater-Hops: 1`", place_order().header("Highwater-Hops", "1"), 201, "etag"),
+        bare("150 headers: the HTTP library reads no more than 100", many_headers(), 431),
         bad("20 KiB of headers", get("X-Long", "").header("X-Long", "x".repeat(20 * 1024)), 431, "headers.too-large"),
     ]
+}
+
+fn many_headers() -> Request {
+    (0..150).fold(Request::get(&order("")), |request, number| request.header(&format!("X-{number}"), "x"))
 }

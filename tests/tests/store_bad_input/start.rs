@@ -39,7 +39,10 @@ fn message(said: &str) -> String {
     const SPEAKERS: [&str; 5] = ["highwater: ", "command-api: ", "projectors: ", "query-api: ", "error: "];
     let lines = said.lines().skip_while(|line| !SPEAKERS.iter().any(|speaker| line.starts_with(speaker)));
     // Threads of libraries may log on; the usage that follows is the same for every wrong flag.
-    let lines = lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('{')).take_while(|line| !line.starts_with("For more information"));
+    let lines = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('{'))
+        .take_while(|line| !line.starts_with("For more information"));
     lines.collect::<Vec<_>>().join(" ")
 }
 

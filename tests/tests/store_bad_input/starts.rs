@@ -94,6 +94,7 @@ pub fn folder() -> Vec<Start> {
             fs::write(scratch.data().join("thesis.tex"), "").unwrap();
         }),
         other_partitions(),
+        other_keys(),
         up("a file instead of a folder", &[], |scratch, _| fs::write(scratch.data(), "").unwrap()),
         in_use(),
     ]
@@ -104,6 +105,27 @@ fn other_partitions() -> Start {
     Up::start(&scratch).stop();
     let refusal = refused(command(&scratch).args(["--listen", "127.0.0.1:0"]).env("HIGHWATER__LOG__PARTITIONS", "4"), scratch.path());
     Start { what: "a folder whose log has 8 partitions, with `HIGHWATER__LOG__PARTITIONS=4`", refusal }
+}
+
+fn other_keys() -> Start {
+    let scratch = Scratch::new("start");
+    Up::start(&scratch).stop();
+    keys_in(&scratch.data());
+    let mut refusal = refused(command(&scratch).args(["--listen", "127.0.0.1:0"]), scratch.path());
+    // The check values of the two keys.
+    refusal.message = without_hex(&refusal.message);
+    Start { what: "a folder whose log was made with another deployment key", refusal }
+}
+
+/// Every check value, `number:` and 32 hexadecimal digits, becomes `CHECK`.
+fn without_hex(text: &str) -> String {
+    let is_check = |word: &&str| word.split_once(':').is_some_and(|(_, hex)| hex.len() == 32 && hex.chars().all(|c| c.is_ascii_hexdigit()));
+    let words = text.split_inclusive([' ', ',', ')']);
+    let masked = words.map(|word| {
+        let bare = word.trim_end_matches([' ', ',', ')']);
+        if is_check(&bare) { word.replace(bare, "CHECK") } else { word.to_owned() }
+    });
+    masked.collect()
 }
 
 /// A folder that another living process has; that one serves on.
