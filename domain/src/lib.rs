@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`order`] | one file a decision; [`Orders`] is what the machinery plugs in |
 //! | [`product`] | the same for products; [`Products`] |
+//! | [`stock`] | the same for stock; [`Stocks`] |
 //!
 //! Pure: no I/O, no clock, no randomness. The time comes in with the command. What a body may say at all is settled in `events`.
 
@@ -13,6 +14,8 @@ pub mod product;
 mod rejection;
 #[cfg(test)]
 mod scenario;
+pub mod stock;
 
 pub use order::Orders;
 pub use product::Products;
+pub use stock::Stocks;

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use events::{order::OrderEvent, product::ProductEvent, schemas};
+use events::{order::OrderEvent, product::ProductEvent, schemas, stock::StockEvent};
 use protocol::{
     domain::{Decision, Domain},
     time::Micros,
@@ -37,6 +37,12 @@ impl Event for OrderEvent {
 }
 
 impl Event for ProductEvent {
+    fn stored(&self) -> Fact {
+        self.encode()
+    }
+}
+
+impl Event for StockEvent {
     fn stored(&self) -> Fact {
         self.encode()
     }
@@ -80,12 +86,24 @@ impl<D: Domain<Wire>> When<D> {
     /// The test over the codes in `schemas/` looks for these calls.
     #[track_caller]
     pub fn then_rejected(self, code: &str) {
+        self.rejected(code);
+    }
+
+    /// A rejection that says more than its code.
+    #[track_caller]
+    pub fn then_rejected_with(self, code: &str, member: &str, value: impl Into<Value>) {
+        assert_eq!(self.rejected(code)[member], value.into());
+    }
+
+    #[track_caller]
+    fn rejected(self, code: &str) -> Value {
         let Err(Reason(reason)) = self.decided else {
             panic!("expected {code}, but it decided {:?}", self.decided);
         };
         let reason: Value = serde_json::from_slice(&reason).expect("a reason is JSON");
         assert_eq!(reason["code"], code);
         assert!(reason["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        reason
     }
 }
 

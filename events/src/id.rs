@@ -15,6 +15,11 @@ pub struct CustomerId(pub Uuid);
 #[serde(transparent)]
 pub struct ProductId(pub Uuid);
 
+/// The order that units are reserved for. Nothing says that it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OrderId(pub Uuid);
+
 /// An aggregate id that the client chose, in the body of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ChosenId(pub Uuid);
@@ -40,6 +45,12 @@ impl<'de> Deserialize<'de> for ProductId {
     }
 }
 
+impl<'de> Deserialize<'de> for OrderId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        hyphenated(deserializer).map(Self)
+    }
+}
+
 impl<'de> Deserialize<'de> for ChosenId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         hyphenated(deserializer).map(Self)
@@ -47,6 +58,12 @@ impl<'de> Deserialize<'de> for ChosenId {
 }
 
 impl fmt::Display for ProductId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
     }

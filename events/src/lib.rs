@@ -2,7 +2,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`order`], [`product`] | one aggregate each: its events, how they are read from the log and written, its commands |
+//! | [`order`], [`product`], [`stock`] | one aggregate each: its events, how they are read from the log and written, its commands |
 //! | [`schemas`] | the JSON Schemas themselves, embedded |
 //! | [`invalid`] | what is wrong with a command's body, by JSON Pointer |
 //! | [`number`], [`text`], [`id`], [`currency`], [`timestamp`] | values that cannot hold what the schemas refuse |
@@ -18,5 +18,6 @@ pub mod number;
 pub mod order;
 pub mod product;
 pub mod schemas;
+pub mod stock;
 pub mod text;
 pub mod timestamp;

@@ -20,6 +20,16 @@ pub struct Money(i64);
 #[serde(transparent)]
 pub struct Quantity(i64);
 
+/// A number of units that may be none, 0 to [`MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Count(i64);
+
+/// What is added to a number of units, or taken away: -[`MAX`] to [`MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Delta(i64);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an integer from {min} to {MAX}")]
 pub struct OutOfBounds {
@@ -67,6 +77,30 @@ impl Quantity {
     }
 }
 
+impl Count {
+    pub const ZERO: Count = Count(0);
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// `None` when the sum is above [`MAX`].
+    pub fn plus(self, quantity: Quantity) -> Option<Count> {
+        self.0.checked_add(quantity.0).and_then(|units| Count::try_from(units).ok())
+    }
+
+    /// Stops at none.
+    pub fn saturating_minus(self, taken: i64) -> Count {
+        Count(self.0.saturating_sub(taken).clamp(0, MAX))
+    }
+}
+
+impl Delta {
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
 impl TryFrom<i64> for Money {
     type Error = OutOfBounds;
 
@@ -83,6 +117,22 @@ impl TryFrom<i64> for Quantity {
     }
 }
 
+impl TryFrom<i64> for Count {
+    type Error = OutOfBounds;
+
+    fn try_from(units: i64) -> Result<Self, OutOfBounds> {
+        within(0, units).map(Self)
+    }
+}
+
+impl TryFrom<i64> for Delta {
+    type Error = OutOfBounds;
+
+    fn try_from(units: i64) -> Result<Self, OutOfBounds> {
+        within(-MAX, units).map(Self)
+    }
+}
+
 fn within(min: i64, value: i64) -> Result<i64, OutOfBounds> {
     if (min..=MAX).contains(&value) { Ok(value) } else { Err(OutOfBounds { min }) }
 }
@@ -96,6 +146,18 @@ impl<'de> Deserialize<'de> for Money {
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         integer(deserializer).and_then(|units| Quantity::try_from(units).map_err(de::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        integer(deserializer).and_then(|units| Count::try_from(units).map_err(de::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Delta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        integer(deserializer).and_then(|units| Delta::try_from(units).map_err(de::Error::custom))
     }
 }
 
@@ -140,6 +202,10 @@ mod tests {
         assert!(Quantity::try_from(0).is_err());
         assert_eq!(Quantity::try_from(1), Ok(Quantity::ONE));
         assert!(Quantity::try_from(MAX + 1).is_err());
+        assert!(Count::try_from(-1).is_err() && Count::try_from(MAX + 1).is_err());
+        assert_eq!(Count::try_from(0), Ok(Count::ZERO));
+        assert!([-MAX, 0, MAX].into_iter().all(|units| Delta::try_from(units).is_ok()));
+        assert!(Delta::try_from(-MAX - 1).is_err() && Delta::try_from(MAX + 1).is_err());
     }
 
     #[test]
@@ -152,6 +218,10 @@ mod tests {
         assert_eq!(most.plus(Money(1)), None);
         assert_eq!(Quantity(MAX - 1).plus(Quantity::ONE), Some(Quantity(MAX)));
         assert_eq!(Quantity(MAX).plus(Quantity::ONE), None);
+        assert_eq!(Count(MAX - 1).plus(Quantity::ONE), Some(Count(MAX)));
+        assert_eq!(Count(MAX).plus(Quantity::ONE), None);
+        assert_eq!(Count(3).saturating_minus(2), Count(1));
+        assert_eq!(Count(3).saturating_minus(4), Count::ZERO);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use events::{invalid::Invalid, order, product, schemas};
+use events::{invalid::Invalid, order, product, schemas, stock};
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::Index};
 use protocol::time::Micros;
@@ -41,6 +41,7 @@ fn parse(stem: &str, body: &Value) -> Result<String, Vec<Invalid>> {
     match category {
         "order" => order::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
         "product" => product::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
+        "stock" => stock::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
         other => panic!("no category {other}"),
     }
 }
@@ -193,17 +194,20 @@ fn unknown_commands_and_versions_are_refused() {
     assert!(order::Command::parse("teleport", 1, &json!({}), NOW).is_err());
     assert!(order::Command::parse("confirm", 2, &json!({}), NOW).is_err());
     assert!(product::Command::parse("confirm", 1, &json!({}), NOW).is_err());
+    assert!(stock::Command::parse("receive", 2, &json!({ "quantity": 1 }), NOW).is_err());
+    assert!(stock::Command::parse("create", 1, &json!({ "quantity": 1 }), NOW).is_err());
 }
 
 /// Values on both sides of every bound.
 fn bounds() -> Vec<Value> {
     let numbers = ["0", "1", "-1", "1.0", "2e3", "0.5", "-0.0", "1e300", "9007199254740991", "9007199254740992", "18446744073709551615"];
+    let negative = ["-2.0", "-9007199254740991", "-9007199254740992", "-9223372036854775808", "-1e300"];
     let ids = ["5C1A6F0E-4b7e-5a55-9d3f-0f6f6a1f2a01", "5c1a6f0e4b7e5a559d3f0f6f6a1f2a01", "{5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01}"];
     let times = ["2026-11-22T21:34:24Z", "2026-11-22T21:34:24+01:00", "2016-12-31T23:59:60Z", "2026-02-29T00:00:00Z"];
     let more_times = ["0000-02-29T00:00:00.123456789+00:00", "2026-11-22t21:34:24z", "2026-11-22T21:34:24.1234567890Z"];
     let texts = ["", "A", "USD", "usd", "US", "USDX", "a\0b", "\0", "é", "line\nline"];
     let lengths = [99, 100, 101, 199, 200, 201, 499, 500, 501, 3999, 4000, 4001];
-    let mut values: Vec<Value> = numbers.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let mut values: Vec<Value> = numbers.iter().chain(&negative).map(|text| serde_json::from_str(text).unwrap()).collect();
     values.extend(ids.iter().chain(&times).chain(&more_times).chain(&texts).map(|text| json!(text)));
     values.extend(lengths.map(|n| json!("ü".repeat(n))));
     values.extend([json!(null), json!(true), json!([]), json!({}), json!([{}])]);
@@ -217,7 +221,20 @@ fn value() -> impl Strategy<Value = Value> {
 
 /// Any JSON, with the names of the contracts among its names.
 fn anything() -> impl Strategy<Value = Value> {
-    let names = vec!["id", "customer_id", "currency", "lines", "placed_at", "product_id", "quantity", "name", "brand", "reason"];
+    let names = vec![
+        "id",
+        "customer_id",
+        "currency",
+        "lines",
+        "placed_at",
+        "product_id",
+        "quantity",
+        "name",
+        "brand",
+        "reason",
+        "order_id",
+        "delta",
+    ];
     let name = prop_oneof![prop::sample::select(names).prop_map(str::to_owned), ".{0,4}"];
     value().prop_recursive(4, 64, 6, move |inner| {
         let object = prop::collection::vec((name.clone(), inner.clone()), 0..6);
