@@ -14,11 +14,15 @@ use crate::{
 };
 
 /// The categories that projections read.
-pub const CATEGORIES: [&str; 2] = ["order", "product"];
+pub const CATEGORIES: [&str; 3] = ["order", "product", "stock"];
 
 /// The rules of every category, for snapshots.
 pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
-    vec![Box::new(Category { name: "order", domain: domain::Orders }), Box::new(Category { name: "product", domain: domain::Products })]
+    vec![
+        Box::new(Category { name: "order", domain: domain::Orders }),
+        Box::new(Category { name: "product", domain: domain::Products }),
+        Box::new(Category { name: "stock", domain: domain::Stocks }),
+    ]
 }
 
 /// Every projection, the generic ones included.
