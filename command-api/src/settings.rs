@@ -71,7 +71,7 @@ impl Default for OwnerSettings {
             deadline_ms: 5_000,
             ownerless_wait_ms: 1_000,
             in_flight_records: limits.in_flight_records,
-            in_flight_bytes: 3 << 20,
+            in_flight_bytes: 2 << 20,
             aggregate_queue: limits.aggregate_queue,
             partition_queue: limits.partition_queue,
             load_batch: limits.load_batch,

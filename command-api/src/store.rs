@@ -1,7 +1,7 @@
 //! Which aggregates this deployment serves. The only file here that names categories: a team puts its own in place of these.
 
-use domain::{Orders, Products};
-use events::{order, product, schemas};
+use domain::{Orders, Products, Stocks};
+use events::{order, product, schemas, stock};
 use protocol::time::Micros;
 use serde_json::Value;
 use service::problem::FieldError;
@@ -13,13 +13,14 @@ use crate::{
 
 /// Every category that is served.
 pub fn categories() -> Vec<&'static str> {
-    vec![Orders::NAME, Products::NAME]
+    vec![Orders::NAME, Products::NAME, Stocks::NAME]
 }
 
 /// Registers every category with its routes and owners.
 pub fn register(registry: &mut Registry) -> Result<(), Error> {
     registry.add(Orders)?;
-    registry.add(Products)
+    registry.add(Products)?;
+    registry.add(Stocks)
 }
 
 impl Category for Orders {
@@ -45,6 +46,20 @@ impl Category for Products {
 
     fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<product::Command, Vec<FieldError>> {
         product::Command::parse(command, version, body, now).map_err(field_errors)
+    }
+}
+
+/// Without a create: a stock begins with its first `receive`.
+impl Category for Stocks {
+    const NAME: &'static str = "stock";
+    const COLLECTION: &'static str = "stock";
+
+    fn schemas() -> Vec<(&'static str, &'static str)> {
+        schemas_of(Self::NAME)
+    }
+
+    fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<stock::Command, Vec<FieldError>> {
+        stock::Command::parse(command, version, body, now).map_err(field_errors)
     }
 }
 
