@@ -27,6 +27,8 @@ pub struct OwnerSettings {
     pub cached_aggregates: usize,
     /// Outcomes of a partition kept in memory although `snapshots` has them.
     pub cached_outcomes: usize,
+    /// Bytes of the filter of seen ids, of one partition; beyond them every id that memory does not know is looked up.
+    pub filter_bytes: usize,
     /// How long an acknowledgement that proves nothing waits to be read back.
     pub read_back_deadline_ms: u64,
     /// How long confirmations are awaited when a partition is given up.
@@ -78,6 +80,7 @@ impl Default for OwnerSettings {
             max_tail_events: limits.max_tail_events,
             cached_aggregates: limits.cached_aggregates,
             cached_outcomes: limits.cached_outcomes,
+            filter_bytes: 8 << 20,
             read_back_deadline_ms: limits.read_back_deadline_ms,
             drain_ms: 2_000,
             checkpoint_interval_ms: 1_000,

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The tables that this release reads (`schema_version`, component `system`).
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -152,6 +152,7 @@ impl Registry {
             clock: self.ctx.clock.clone(),
             ids: self.ctx.ids.clone(),
             limits: self.owner.limits(),
+            filter_bytes: self.owner.filter_bytes,
             source: format!("/{}/{}", self.naming.prefix, C::NAME),
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
             drain: Duration::from_millis(self.owner.drain_ms),

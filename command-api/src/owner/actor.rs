@@ -12,7 +12,10 @@ use protocol::{
     wire::{Wire, decode, encode},
     writer::{Answer, Effect, Input, Limits, Reported, StepDown, Token, Writer},
 };
-use service::clock::{Clock, Ids};
+use service::{
+    clock::{Clock, Ids},
+    seen::Seen,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},
@@ -38,6 +41,8 @@ pub struct Shared<C: Category, S> {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub limits: Limits,
+    /// What the filter of seen ids may take; beyond it every unknown id is looked up.
+    pub filter_bytes: usize,
     /// `ce_source`.
     pub source: String,
     pub clock_skew: Duration,
@@ -77,13 +82,16 @@ struct Actor<'a, C: Category, S> {
     fence_sent_us: i64,
     fence_appended_ms: i64,
     end: Option<End>,
+    /// Every id of the log up to what was read, and every own one that was appended; maybe more.
+    seen: Seen,
 }
 
-/// Owns `partition` from `from` on, until the writer steps down.
+/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`.
 pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
     from: Position<Wire>,
+    seen: Seen,
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
 ) -> End {
@@ -107,6 +115,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_sent_us: 0,
         fence_appended_ms: 0,
         end: None,
+        seen,
     };
     actor.carry_out(effects);
     actor.drive(&mut subscription, &mut reports, intake, stop).await
@@ -202,6 +211,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     fn append(&mut self, entries: Vec<Entry<Wire>>) {
         for entry in entries {
             let ticket = Ticket { writer: entry.writer, seq: entry.seq };
+            self.has_seen(&entry);
             if ticket.seq.is_none() {
                 self.fence_sent_us = self.shared.clock.now();
             }
@@ -269,8 +279,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     fn read(&mut self, stored: Stored) {
         let Stored { offset, appended_at_ms, record } = stored;
         let entry = decode(record);
-        if entry.as_ref().is_ok_and(|entry| entry.seq.is_none()) {
-            self.fence_appended_ms = appended_at_ms;
+        if let Ok(entry) = &entry {
+            if entry.seq.is_none() {
+                self.fence_appended_ms = appended_at_ms;
+            }
+            // While it serves, everything new is its own and was added when it was appended.
+            if self.writer.serving().is_none() {
+                self.has_seen(entry);
+            }
         }
         self.step(Input::Read { offset, entry });
         let valid = self.writer.fold().head().witness.as_ref().is_some_and(|witness| witness.offset == offset);
@@ -293,8 +309,20 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.shared.hints.publish(C::NAME, self.partition.index, epoch);
     }
 
+    fn has_seen(&mut self, entry: &Entry<Wire>) {
+        if let Some(origin) = entry.body.origin() {
+            self.seen.add(origin.command);
+            self.seen.add(origin.aggregate);
+        }
+    }
+
     fn submit(&mut self, delivery: Delivery<C::Command>) {
         let Delivery { mut submission, reply, deadline } = delivery;
+        // Before it serves, the filter may lack what is still to be read.
+        if self.writer.serving().is_some() {
+            submission.fresh |= !self.seen.may_contain(submission.command);
+            submission.new_aggregate |= !self.seen.may_contain(submission.aggregate);
+        }
         submission.token = self.next_token;
         submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         self.tokens.insert(self.next_token, reply);
@@ -318,6 +346,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         let partition = self.partition.index.to_string();
         gauge!("highwater_owner_in_flight_records", "category" => C::NAME, "partition" => partition.clone())
             .set(count(self.writer.in_flight()));
+        gauge!("highwater_owner_filter_bytes", "category" => C::NAME, "partition" => partition.clone()).set(count(self.seen.size_bytes()));
         gauge!("highwater_owner_unanswered_commands", "category" => C::NAME, "partition" => partition).set(count(self.writer.unanswered()));
     }
 }

@@ -1,5 +1,7 @@
 //! States and outcomes as the projection `snapshots` has them. Read only; one statement a load, so that checkpoint and rows agree.
 
+mod seen;
+
 use std::{collections::BTreeMap, future::Future};
 
 use protocol::{
@@ -10,6 +12,7 @@ use protocol::{
     writer::{Outcome, Recorded, Snapshot},
 };
 use serde_json::Value;
+use service::seen::Seen;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -27,12 +30,16 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error("snapshots: {0}")]
     Malformed(String),
+    #[error("snapshots fell back from offset {from} to {checkpoint}")]
+    FellBack { from: u64, checkpoint: u64 },
 }
 
 /// Where an owner takes up a partition, and what lies below.
 pub trait Snapshots<S>: Send + Sync + 'static {
     /// Where `snapshots` stands on the partition; the beginning, if it has not begun.
     fn position(&self, partition: u32) -> impl Future<Output = Result<Position<Wire>, Error>> + Send;
+    /// Which ids were seen below the position of `snapshots`, which must be at least `from`.
+    fn seen(&self, partition: u32, from: u64, limit_bytes: usize) -> impl Future<Output = Result<Seen, Error>> + Send;
     fn load(&self, partition: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> impl Future<Output = Result<Loaded<S>, Error>> + Send;
 }
 
@@ -68,6 +75,10 @@ struct Row {
 impl<D: Durable> Snapshots<D::State> for Thawing<D> {
     async fn position(&self, partition: u32) -> Result<Position<Wire>, Error> {
         position(&self.tables, partition).await
+    }
+
+    async fn seen(&self, partition: u32, from: u64, limit_bytes: usize) -> Result<Seen, Error> {
+        seen::load(&self.tables, partition, from, limit_bytes).await
     }
 
     async fn load(&self, partition: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> Result<Loaded<D::State>, Error> {

@@ -9,8 +9,8 @@ use std::{
 use eventlog::Partition;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
-use protocol::writer::StepDown;
-use service::{clock::Ids, process::chain, shutdown::Shutdown};
+use protocol::{position::Position, wire::Wire, writer::StepDown};
+use service::{clock::Ids, process::chain, seen::Seen, shutdown::Shutdown};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -133,7 +133,7 @@ async fn own<C: Category, S: Snapshots<C::State> + Clone>(
     while !stop.is_cancelled() {
         let began = tokio::time::Instant::now();
         let end = match take_up(shared, partition).await {
-            Ok(from) => actor::run(shared, partition, from, &mut from_requests, stop).await,
+            Ok((from, seen)) => actor::run(shared, partition, from, seen, &mut from_requests, stop).await,
             Err(what) => End::Log(what),
         };
         gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => partition.index.to_string()).set(0.0);
@@ -154,14 +154,15 @@ async fn own<C: Category, S: Snapshots<C::State> + Clone>(
     table.remove(partition.index, &to_actor);
 }
 
-/// Where `snapshots` stands, proven to be a place in this very log.
+/// Where `snapshots` stands, proven to be a place in this very log, and which ids lie below.
 async fn take_up<C: Category, S: Snapshots<C::State>>(
     shared: &Shared<C, S>,
     partition: &Partition,
-) -> Result<protocol::position::Position<protocol::wire::Wire>, String> {
+) -> Result<(Position<Wire>, Seen), String> {
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
     eventlog::follow::check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error))?;
-    Ok(from)
+    let seen = shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error))?;
+    Ok((from, seen))
 }
 
 /// Doubles with each failure; between half and the whole of it.

@@ -29,6 +29,7 @@ use serde_json::Value;
 use service::{
     clock::{Ids, SystemClock, SystemIds},
     problem::FieldError,
+    seen::Seen,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -109,11 +110,17 @@ pub struct Kept {
     pub states: BTreeMap<Uuid, (u64, u64)>,
     pub loads: usize,
     pub unreachable: bool,
+    /// There is a filter of seen ids; else every id may have been seen.
+    pub filters: bool,
 }
 
 impl Snapshots<u64> for TestSnapshots {
     async fn position(&self, _: u32) -> Result<Position<Wire>, Error> {
         Ok(self.0.lock().unwrap().position.clone())
+    }
+
+    async fn seen(&self, _: u32, _: u64, limit_bytes: usize) -> Result<Seen, Error> {
+        Ok(if self.0.lock().unwrap().filters { Seen::new(Vec::new(), limit_bytes) } else { Seen::blind() })
     }
 
     async fn load(&self, _: u32, aggregates: Vec<Uuid>, _: Vec<Uuid>) -> Result<Loaded<u64>, Error> {
@@ -169,6 +176,7 @@ impl Owner {
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             limits,
+            filter_bytes: 1 << 20,
             source: "/test/counter".into(),
             clock_skew: Duration::from_secs(60),
             drain: Duration::from_secs(2),
@@ -178,7 +186,8 @@ impl Owner {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let from = snapshots.position(0).await.unwrap();
-            actor::run(&shared, &partition, from, &mut deliveries, &stopped).await
+            let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
+            actor::run(&shared, &partition, from, seen, &mut deliveries, &stopped).await
         });
         Self { intake, stop, checkpoints, task }
     }

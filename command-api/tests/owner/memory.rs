@@ -120,3 +120,52 @@ async fn an_unrecorded_no_is_held_until_a_barrier_proves_the_writer() {
     assert_eq!(owner.ask(above).await, Answer::VersionMismatch { current: 2 });
     assert_eq!(history(&world).await.barriers, 2);
 }
+
+/// What it never saw is decided without a look-up, also the create of an aggregate by a caller's own key.
+#[tokio::test]
+async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
+    let world = world().await;
+    let snapshots = TestSnapshots::default();
+    snapshots.0.lock().unwrap().filters = true;
+    let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
+    let owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+    // The first one may come before the owner serves, when the filter has no say yet.
+    owner.ask(add(1, 10_001, 1)).await;
+    let before = snapshots.0.lock().unwrap().loads;
+    for command in 2..200 {
+        assert!(accepted(&owner.ask(add(command, 10_000 + command % 20, 1)).await).is_some());
+    }
+    assert_eq!(snapshots.0.lock().unwrap().loads, before, "a fresh key was looked up");
+
+    // Evicted from memory, the ids are still in the filter: now the snapshots decide.
+    let end = world.log.end(&world.partition).await.unwrap();
+    snapshots.0.lock().unwrap().position.offset = end;
+    owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
+    let looked_up = soon(async {
+        while snapshots.0.lock().unwrap().loads == before {
+            // Memory may still have it for a moment; then the answer is replayed.
+            owner.ask(add(7, 10_007, 1)).await;
+        }
+    });
+    looked_up.await;
+}
+
+/// A predecessor's ids come from the log: the next owner decides none of them anew.
+#[tokio::test]
+async fn a_take_over_fills_the_filter_from_the_log_before_it_serves() {
+    let world = world().await;
+    let snapshots = TestSnapshots::default();
+    snapshots.0.lock().unwrap().filters = true;
+    let first = Owner::start(&world, world.log.clone(), snapshots.clone(), Limits::default());
+    for command in 1..50 {
+        assert!(accepted(&first.ask(add(command, command % 7, 1)).await).is_some());
+    }
+    first.stop.cancel();
+    first.ended().await;
+    let next = Owner::start(&world, world.log.clone(), snapshots, Limits { cached_outcomes: 0, ..Limits::default() });
+    for command in 1..50 {
+        let answer = next.ask(add(command, command % 7, 1)).await;
+        assert!(matches!(answer, Answer::Done { replayed: true, .. }), "command {command} was decided again: {answer:?}");
+    }
+    history(&world).await;
+}

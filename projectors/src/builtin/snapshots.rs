@@ -3,6 +3,7 @@
 //! pause the partition.
 
 mod outcomes;
+mod seen;
 
 use std::collections::BTreeMap;
 
@@ -20,12 +21,13 @@ pub const NAME: &str = "snapshots";
 pub struct Snapshots {
     categories: Vec<&'static str>,
     aggregates: BTreeMap<&'static str, Box<dyn Aggregates>>,
+    filters: seen::Due,
 }
 
 impl Snapshots {
     pub fn of(aggregates: Vec<Box<dyn Aggregates>>) -> Self {
         let aggregates: BTreeMap<_, _> = aggregates.into_iter().map(|rules| (rules.category(), rules)).collect();
-        Self { categories: aggregates.keys().copied().collect(), aggregates }
+        Self { categories: aggregates.keys().copied().collect(), aggregates, filters: seen::Due::default() }
     }
 
     fn rules(&self, category: &str) -> Result<&dyn Aggregates, Failure> {
@@ -46,7 +48,8 @@ impl Snapshots {
         for slice in slices {
             slice.items.iter().try_for_each(|item| outcomes.add(slice.place, item))?;
         }
-        outcomes.write(tx).await
+        outcomes.write(tx).await?;
+        self.filters.write(tx, slices).await
     }
 
     /// States of an older form are not converted: the partition is folded again, from the beginning.
@@ -69,6 +72,7 @@ impl Snapshots {
             .execute(&mut **tx)
             .await?;
         sqlx::query!("DELETE FROM outcomes WHERE category = $1 AND partition = $2", &*place.category, partition).execute(&mut **tx).await?;
+        self.filters.start_over(tx, place).await?;
         Ok(Start::Over)
     }
 }
