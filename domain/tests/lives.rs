@@ -5,8 +5,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use domain::{Orders, Products};
-use events::{order, product, schemas};
+use domain::{Orders, Products, Stocks, stock::Stock};
+use events::{number::MAX, order, product, schemas, stock};
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::select};
 use protocol::{
@@ -80,8 +80,27 @@ fn product_command() -> impl Strategy<Value = product::Command> {
     .prop_map(|(name, body)| product::Command::parse(name, 1, &body, Micros(START)).unwrap())
 }
 
-/// Lives through `commands`, each `days` after the one before.
-fn live<D: Durable>(domain: &D, commands: Vec<(D::Command, i64)>) -> Result<(), TestCaseError> {
+fn stock_command() -> impl Strategy<Value = stock::Command> {
+    let quantity = || prop_oneof![9 => 1..9_i64, 1 => Just(MAX - 8)];
+    let delta = prop_oneof![9 => -9..9_i64, 1 => select(vec![-MAX, MAX])];
+    prop_oneof![
+        2 => quantity().prop_map(|quantity| ("receive", json!({ "quantity": quantity }))),
+        4 => (0..5_u8, quantity()).prop_map(|(order, quantity)| ("reserve", json!({ "order_id": id(order), "quantity": quantity }))),
+        2 => (0..5_u8).prop_map(|order| ("release", json!({ "order_id": id(order) }))),
+        2 => (0..5_u8).prop_map(|order| ("ship", json!({ "order_id": id(order) }))),
+        2 => delta.prop_map(|delta| ("adjust", json!({ "delta": delta, "reason": "r" }))),
+    ]
+    .prop_map(|(name, body)| stock::Command::parse(name, 1, &body, Micros(START)).unwrap())
+}
+
+/// Lives through `commands`, each `days` after the one before; `adds` to say which of them count as often as they are given,
+/// `holds` to look at every state.
+fn live<D: Durable>(
+    domain: &D,
+    commands: Vec<(D::Command, i64)>,
+    adds: impl Fn(&D::Command) -> bool,
+    holds: impl Fn(&D::State) -> bool,
+) -> Result<(), TestCaseError> {
     let (mut state, mut at) = (None::<D::State>, Micros(START));
     for (command, days) in commands {
         at.0 += days * DAY_MICROS;
@@ -97,10 +116,18 @@ fn live<D: Durable>(domain: &D, commands: Vec<(D::Command, i64)>) -> Result<(), 
         prop_assert_eq!(read.as_ref(), Some(&after), "the log says what was decided");
         let thawed = domain.thaw(&domain.freeze(&after));
         prop_assert_eq!(thawed.as_ref(), Ok(&after), "a snapshot is the state");
-        prop_assert!(!matches!(domain.decide(Some(&after), &command, at), Ok(Decision::Change { .. })), "no command changes twice");
+        prop_assert!(holds(&after), "{after:?}");
+        let again = domain.decide(Some(&after), &command, at);
+        prop_assert!(adds(&command) || !matches!(again, Ok(Decision::Change { .. })), "no command changes twice");
         state = Some(after);
     }
     Ok(())
+}
+
+fn every_reserved_unit_is_there(stock: &Stock) -> bool {
+    let (on_hand, reserved) = (stock.levels.on_hand.get(), stock.levels.reserved.get());
+    let sum: i64 = stock.reservations.iter().map(|(_, quantity)| quantity.get()).sum();
+    sum == reserved && reserved <= on_hand && stock.levels.available().get() == on_hand - reserved
 }
 
 proptest! {
@@ -108,16 +135,22 @@ proptest! {
 
     #[test]
     fn orders(commands in prop::collection::vec((order_command(), 0..40_i64), 1..40)) {
-        live(&Orders, commands)?;
+        live(&Orders, commands, |_| false, |_| true)?;
     }
 
     #[test]
     fn products(commands in prop::collection::vec((product_command(), 0..40_i64), 1..40)) {
-        live(&Products, commands)?;
+        live(&Products, commands, |_| false, |_| true)?;
+    }
+
+    #[test]
+    fn stocks(commands in prop::collection::vec((stock_command(), 0..2_i64), 1..60)) {
+        let adds = |command: &stock::Command| matches!(command, stock::Command::Receive(_) | stock::Command::Adjust(_));
+        live(&Stocks, commands, adds, every_reserved_unit_is_there)?;
     }
 
     #[test]
     fn thawing_any_bytes_never_panics(frozen in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (Orders.thaw(&frozen), Products.thaw(&frozen));
+        let _ = (Orders.thaw(&frozen), Products.thaw(&frozen), Stocks.thaw(&frozen));
     }
 }

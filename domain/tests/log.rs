@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use domain::{Orders, Products};
+use domain::{Orders, Products, Stocks};
+use events::number::MAX;
 use protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
@@ -63,6 +64,34 @@ fn a_life_begins_once_and_with_its_beginning() -> Test {
     for log in [&[discontinued][..], &[created.clone(), created]] {
         assert!(matches!(folded(&Products, log), Err(Unreadable::Malformed { .. })), "{log:?}");
     }
+    for (stem, name) in [
+        ("stock.reserved.v1", "reserved"),
+        ("stock.released.v1", "released"),
+        ("stock.shipped.v1", "shipped"),
+        ("stock.adjusted.v1", "added"),
+    ] {
+        let log = [published(stem, name)?];
+        assert!(matches!(folded(&Stocks, &log), Err(Unreadable::Malformed { .. })), "{log:?}");
+    }
+    Ok(())
+}
+
+/// What an event says is a fact, although it does not follow from the ones before it.
+#[test]
+fn a_stock_folds_whatever_was_once_written() -> Test {
+    let received = published("stock.received.v1", "first")?;
+    for (stem, name, levels) in [
+        ("stock.received.v1", "largest", (MAX, 12)),
+        ("stock.released.v1", "released", (12, 0)),
+        ("stock.shipped.v1", "shipped", (9, 0)),
+        ("stock.adjusted.v1", "taken-away", (7, 0)),
+    ] {
+        let stock = folded(&Stocks, &[received.clone(), published(stem, name)?])?.ok_or("a stock")?;
+        assert_eq!((stock.levels.on_hand.get(), stock.levels.reserved.get()), levels, "{stem}");
+    }
+    let reserved = published("stock.reserved.v1", "reserved")?;
+    let twice = folded(&Stocks, &[received, reserved.clone(), reserved])?.ok_or("a stock")?;
+    assert_eq!(twice.reservations.count(), 1, "an order has one reservation");
     Ok(())
 }
 
@@ -92,6 +121,28 @@ fn only_a_create_may_find_nothing() -> Test {
     Ok(())
 }
 
+/// Of stock, what is received makes it; not even units that were found do.
+#[test]
+fn only_receiving_may_find_no_stock() -> Test {
+    let stock = |name, body| events::stock::Command::parse(name, 1, &body, NOW).map_err(|invalid| format!("{invalid:?}"));
+    let order = json!({ "order_id": "1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e6f01" });
+    let reserve = json!({ "order_id": order["order_id"], "quantity": 1 });
+    let adjust = |delta: i64| json!({ "delta": delta, "reason": "r" });
+    for command in [
+        stock("reserve", reserve)?,
+        stock("release", order.clone())?,
+        stock("ship", order)?,
+        stock("adjust", adjust(1))?,
+        stock("adjust", adjust(0))?,
+        stock("adjust", adjust(-1))?,
+    ] {
+        assert!(Stocks.must_exist(&command));
+        assert_eq!(code(Stocks.decide(None, &command, NOW)), "stock.not-found", "{command:?}");
+    }
+    assert!(!Stocks.must_exist(&stock("receive", json!({ "quantity": 1 }))?));
+    Ok(())
+}
+
 fn code<S>(decided: Result<Decision<S, Fact>, Reason>) -> String {
     let reason = decided.err().map(|reason| reason.0).unwrap_or_default();
     let reason: serde_json::Value = serde_json::from_slice(&reason).unwrap_or_default();
@@ -103,13 +154,18 @@ fn a_frozen_state_that_is_damaged_is_unreadable() {
     for frozen in [&b""[..], b"{}", b"null", b"\xff", br#"{"stage":"lost","placed_at":"2026-11-22T21:34:24.123456Z","departments":[]}"#] {
         assert!(matches!(Orders.thaw(frozen), Err(Unreadable::Malformed { .. })));
         assert!(matches!(Products.thaw(frozen), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(Stocks.thaw(frozen), Err(Unreadable::Malformed { .. })));
+    }
+    for reservations in [r#"{"not-an-id":1}"#, r#"{"1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e6f01":0}"#, "[]"] {
+        let frozen = format!(r#"{{"levels":{{"on_hand":1,"reserved":1}},"reservations":{reservations}}}"#);
+        assert!(matches!(Stocks.thaw(frozen.as_bytes()), Err(Unreadable::Malformed { .. })), "{frozen}");
     }
 }
 
 /// A change of the frozen form must change `FORMAT`: this is what format 1 looks like.
 #[test]
 fn format_1_is_this() -> Test {
-    assert_eq!((Orders::FORMAT, Products::FORMAT), (1, 1));
+    assert_eq!((Orders::FORMAT, Products::FORMAT, Stocks::FORMAT), (1, 1, 1));
     let mut log = vec![published("order.placed.v2", "three-lines")?];
     let order = folded(&Orders, &log)?.ok_or("an order")?;
     let departments =
@@ -125,5 +181,9 @@ fn format_1_is_this() -> Test {
     let product = folded(&Products, &[published("product.created.v1", "bare")?])?.ok_or("a product")?;
     let created = r#"{"stage":"active","unit_price_minor":0,"currency":"USD","description":{"name":"27334","department":"UNKNOWN"}}"#;
     assert_eq!(String::from_utf8(Products.freeze(&product))?, created);
+    let stock = [published("stock.received.v1", "first")?, published("stock.reserved.v1", "reserved")?];
+    let stock = folded(&Stocks, &stock)?.ok_or("a stock")?;
+    let reserved = r#"{"levels":{"on_hand":12,"reserved":3},"reservations":{"1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e6f01":3}}"#;
+    assert_eq!(String::from_utf8(Stocks.freeze(&stock))?, reserved);
     Ok(())
 }
