@@ -2,6 +2,7 @@
 
 mod catalog;
 mod orders;
+mod sales_daily;
 
 use std::sync::Arc;
 
@@ -27,5 +28,5 @@ pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
 
 /// Every projection, the generic ones included.
 pub fn all() -> Vec<Arc<dyn Projection<PostgresTx>>> {
-    vec![Arc::new(Snapshots::of(aggregates())), Arc::new(orders::Orders), Arc::new(catalog::Catalog)]
+    vec![Arc::new(Snapshots::of(aggregates())), Arc::new(orders::Orders), Arc::new(sales_daily::SalesDaily), Arc::new(catalog::Catalog)]
 }

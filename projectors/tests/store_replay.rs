@@ -185,7 +185,7 @@ struct Mortal {
     spared: AtomicU32,
 }
 
-/// Every third commit reports an error: after it happened, or instead of it.
+/// Every fifth commit reports an error: after it happened, or instead of it.
 struct Forgetful {
     inner: PostgresStore,
     commits: AtomicU32,
@@ -241,7 +241,7 @@ impl Store for Forgetful {
 
     fn commit(&self, tx: PostgresTx) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
-            if self.commits.fetch_add(1, Ordering::SeqCst) % 3 != 2 {
+            if self.commits.fetch_add(1, Ordering::SeqCst) % 5 != 4 {
                 return self.inner.commit(tx).await;
             }
             if self.committed {

@@ -8,7 +8,7 @@ use axum::{Router, routing::get};
 use crate::{App, resource};
 
 /// The version of the store's tables that these views read.
-pub const TABLES_VERSION: i32 = 1;
+pub const TABLES_VERSION: i32 = 2;
 
 pub fn routes() -> Router<App> {
     Router::new()

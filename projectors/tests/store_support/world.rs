@@ -249,8 +249,8 @@ impl World {
     async fn is_projected<S: Store<Tx = PostgresTx>>(&self, runner: &Runner<S>) -> bool {
         let (reached, halted) = (runner.progress().all(), runner.progress().all_halted());
         let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
-        // Two projections read each category.
-        if known.len() < self.partitions().len() * 2 {
+        let readers: usize = projections::all().iter().map(|projection| projection.categories().len()).sum();
+        if known.len() < readers * usize::try_from(PARTITIONS).expect("few") {
             return false;
         }
         for (key, offset) in &reached {
@@ -277,7 +277,7 @@ pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
 /// Everything that projections wrote, as comparable text.
 pub async fn dump(pool: &PgPool) -> String {
     let mut all = String::new();
-    for table in ["orders", "catalog", "snapshots", "outcomes", "checkpoints"] {
+    for table in ["orders", "catalog", "sales_daily", "snapshots", "outcomes", "checkpoints"] {
         let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")));
         for row in rows.fetch_all(pool).await.expect("rows") {
             all.push_str(&format!("{table} {row}\n"));
