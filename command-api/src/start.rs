@@ -268,3 +268,17 @@ fn is_unmigrated(error: &sqlx::Error) -> bool {
 async fn reachable(log: Arc<dyn Log>) -> Result<(), String> {
     log.health().await.map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_the_producers_queues_and_hold_the_largest_commit() {
+        let (owner, mut naming) = (OwnerSettings::default(), LogSettings::default());
+        assert!(check_budget(&owner, &naming).is_ok(), "{:?}", check_budget(&owner, &naming));
+        assert!(owner.in_flight_bytes >= owner.limits().commit_bytes);
+        naming.queue_kbytes /= 2;
+        assert!(matches!(check_budget(&owner, &naming), Err(Error::Budget { .. })));
+    }
+}
