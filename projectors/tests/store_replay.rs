@@ -17,6 +17,7 @@ use projectors::{
     runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Store},
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
+use service::seen::Segment;
 use sqlx::{PgPool, Row};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -250,4 +251,55 @@ impl Store for Forgetful {
             Err(Failure::Transient("the connection was lost".to_owned()))
         })
     }
+}
+
+/// Fewer ids than there are would make an owner do a command twice.
+#[tokio::test]
+async fn the_filter_holds_every_id_that_it_covers() {
+    let mut world = World::new().await;
+    let pool = tables("filters").await;
+    world.live(0..24).await;
+    world.project(&pool, 5_000).await;
+    assert!(ids_covered(&pool).await > 20, "a partition that is new to a projector has its filter written at once");
+
+    // A long history without a filter, as an upgrade finds it: three segments in one go.
+    sqlx::query("DELETE FROM seen_filters").execute(&pool).await.expect("no filters");
+    sqlx::query(
+        "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version, next_offset)
+         SELECT gen_random_uuid(), o.category, o.partition, gen_random_uuid(), 1, '\\x00', 'accepted', 1, 1
+         FROM (SELECT category, partition FROM outcomes LIMIT 1) o, generate_series(1, 30000)",
+    )
+    .execute(&pool)
+    .await
+    .expect("a history");
+    world.live(24..72).await;
+    world.project(&pool, 5_000).await;
+    assert!(ids_covered(&pool).await > 60_000);
+    let segments: i32 = sqlx::query_scalar("SELECT max(segment) + 1 FROM seen_filters").fetch_one(&pool).await.expect("segments");
+    assert!(segments >= 3, "{segments} segments");
+}
+
+/// Looks for every id of every outcome that a filter says it covers; how many there were.
+async fn ids_covered(pool: &PgPool) -> usize {
+    let rows = sqlx::query("SELECT category, partition, segment, ids, bits FROM seen_filters").fetch_all(pool).await.expect("filters");
+    let mut filters: std::collections::BTreeMap<(String, i32), Vec<Segment>> = std::collections::BTreeMap::new();
+    for row in rows {
+        let (number, ids): (i32, i64) = (row.get("segment"), row.get("ids"));
+        let (number, ids) = (u32::try_from(number).expect("a number"), u64::try_from(ids).expect("a number"));
+        let segment = Segment::from_bytes(number, ids, row.get("bits")).expect("a segment");
+        filters.entry((row.get("category"), row.get("partition"))).or_default().push(segment);
+    }
+    let covered = sqlx::query(
+        "SELECT o.category, o.partition, o.command_id, o.aggregate_id FROM outcomes o
+         JOIN (SELECT category, partition, max(next_offset) AS covers FROM seen_filters GROUP BY 1, 2) f USING (category, partition)
+         WHERE o.next_offset <= f.covers",
+    );
+    let covered = covered.fetch_all(pool).await.expect("outcomes");
+    for row in &covered {
+        let segments = &filters[&(row.get("category"), row.get("partition"))];
+        for id in [row.get::<Uuid, _>("command_id"), row.get("aggregate_id")] {
+            assert!(segments.iter().any(|segment| segment.may_contain(id)), "{id} is missing");
+        }
+    }
+    covered.len() * 2
 }
