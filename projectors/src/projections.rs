@@ -3,6 +3,7 @@
 mod catalog;
 mod orders;
 mod sales_daily;
+mod stock_levels;
 
 use std::sync::Arc;
 
@@ -28,5 +29,11 @@ pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
 
 /// Every projection, the generic ones included.
 pub fn all() -> Vec<Arc<dyn Projection<PostgresTx>>> {
-    vec![Arc::new(Snapshots::of(aggregates())), Arc::new(orders::Orders), Arc::new(sales_daily::SalesDaily), Arc::new(catalog::Catalog)]
+    vec![
+        Arc::new(Snapshots::of(aggregates())),
+        Arc::new(orders::Orders),
+        Arc::new(sales_daily::SalesDaily),
+        Arc::new(catalog::Catalog),
+        Arc::new(stock_levels::StockLevels),
+    ]
 }

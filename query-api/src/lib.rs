@@ -4,26 +4,32 @@
 //! |---|---|
 //! | [`views`] | the store's views: one file each, route, statement and shape |
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
+//! | [`list`] | many of them: filters, sorts, pages by signed cursor |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
 pub mod database;
+pub mod list;
 pub mod positions;
 pub mod process;
 pub mod resource;
 pub mod settings;
 pub mod views;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use service::{clock::Ids, context::Context, health::Required, problem::Problem, resilience};
+use service::{
+    clock::Ids, context::Context, cursor::CursorKey, headers::MinPosition, health::Required, identity::DeploymentKeys, problem::Problem,
+    resilience,
+};
 use sqlx::PgPool;
-use tracing::error;
+use tokio::time::Instant;
+use tracing::{error, warn};
 
-use positions::Positions;
-use settings::{LogSettings, QuerySettings};
+use positions::{Full, Positions};
+use settings::{IdentitySettings, LogSettings, QuerySettings};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +46,7 @@ pub struct App(Arc<Parts>);
 struct Parts {
     pool: PgPool,
     positions: Positions,
+    cursors: CursorKey,
     settings: QuerySettings,
     /// How many partitions each category has.
     partitions: u32,
@@ -58,11 +65,35 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         Box::pin(async move { database::reachable(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
-    let app = App(Arc::new(Parts { pool, positions, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
+    let cursors = cursor_key(ctx, &settings)?;
+    let app = App(Arc::new(Parts { pool, positions, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
     Ok(views::routes().with_state(app))
 }
 
+/// From the setting; else from the deployment keys, if this process may read them; else one that ends with this process.
+fn cursor_key(ctx: &Context, settings: &QuerySettings) -> Result<CursorKey, Error> {
+    if let Some(secret) = &settings.cursor_secret {
+        return Ok(CursorKey::from_secret(secret));
+    }
+    let IdentitySettings { keys } = ctx.config.section("identity")?;
+    let unreadable = match keys.map(|path: PathBuf| DeploymentKeys::load(&path)) {
+        Some(Ok(keys)) => return Ok(CursorKey::from_deployment(&keys)),
+        Some(Err(error)) => error.to_string(),
+        None => "identity.keys is not set".to_owned(),
+    };
+    warn!(why = unreadable, "cursors of lists end with this process and hold for no other: set query.cursor_secret");
+    Ok(CursorKey::random(&*ctx.ids))
+}
+
 impl App {
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline`. Says whether it has.
+    async fn reached(&self, projection: &str, wanted: &MinPosition, deadline: Instant) -> Result<bool, Problem> {
+        self.0.positions.wait(projection, &wanted.0, deadline).await.map_err(|Full| {
+            let detail = "too many queries wait for their position; try again after the given time";
+            Problem::unavailable("positions.busy", detail, self.retry_after())
+        })
+    }
+
     fn retry_after(&self) -> Duration {
         resilience::retry_after(Duration::from_millis(self.0.settings.retry_after_ms), &*self.0.ids)
     }
@@ -70,7 +101,7 @@ impl App {
     /// The database is away or busy: 503. Anything else is ours: 500.
     fn database_problem(&self, cause: &sqlx::Error) -> Problem {
         if database::is_transient(cause) {
-            tracing::warn!(error = %cause, "the database did not answer");
+            warn!(error = %cause, "the database did not answer");
             let detail = "the database cannot be reached now; try again after the given time";
             return Problem::unavailable("database.unavailable", detail, self.retry_after());
         }

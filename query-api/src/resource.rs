@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{App, database::GENERATION, positions::Full};
+use crate::{App, database::GENERATION};
 
 /// Says that the answer is older than what was asked for; only with `Prefer: stale`.
 pub const STALE: HeaderName = HeaderName::from_static("highwater-stale");
@@ -75,13 +75,9 @@ pub async fn get<V: View>(
     if let Some(wanted) = &asked.at_least
         && !is_included::<V>(&found, asked.partition, wanted)
     {
-        let reached = app.0.positions.wait(V::PROJECTION, &wanted.0, deadline).await;
-        stale = !reached.map_err(|Full| {
-            let detail = "too many queries wait for their position; try again after the given time";
-            Problem::unavailable("positions.busy", detail, app.retry_after())
-        })?;
+        stale = !app.reached(V::PROJECTION, wanted, deadline).await?;
         if stale && !asked.prefer.stale {
-            return Err(not_reached::<V>(&asked, &found));
+            return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }
         found = load::<V>(&app, &asked).await?;
     }
@@ -94,7 +90,7 @@ impl Asked {
         let id = id.ok_or_else(|| Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID"))?;
         let at_least = MinPosition::from_headers(headers)?;
         for position in at_least.iter().flat_map(|wanted| &wanted.0) {
-            check_position::<V>(position, app.0.partitions)?;
+            check_position(V::CATEGORY, position, app.0.partitions)?;
         }
         let key = id.hyphenated().to_string();
         Ok(Self {
@@ -107,8 +103,9 @@ impl Asked {
     }
 }
 
-fn check_position<V: View>(position: &PartitionPosition, partitions: u32) -> Result<(), Problem> {
-    let (shown, reads) = ("Highwater-Min-Position", V::CATEGORY);
+/// Whether a view of category `reads` can ever reach the position.
+pub(crate) fn check_position(reads: &str, position: &PartitionPosition, partitions: u32) -> Result<(), Problem> {
+    let shown = "Highwater-Min-Position";
     if position.category != reads {
         let detail = format!("this view does not read `{}`; it reads: {reads}", position.category);
         return Err(Problem::bad_header(shown, detail).with("categories", json!([reads])));
@@ -139,9 +136,9 @@ fn position_of<V: View>(asked: &Asked, found: &Found<V::Body>) -> HeaderValue {
     PartitionPosition::new(V::CATEGORY, asked.partition, found.offset.unsigned_abs()).to_header()
 }
 
-fn not_reached<V: View>(asked: &Asked, found: &Found<V::Body>) -> Problem {
+pub(crate) fn not_reached() -> Problem {
     let detail = "the view has not reached the position asked for in Highwater-Min-Position; try again, wait longer with Prefer: wait, or take what there is with Prefer: stale";
-    Problem::gateway_timeout("position.not-reached", detail).header(HIGHWATER_POSITION, position_of::<V>(asked, found))
+    Problem::gateway_timeout("position.not-reached", detail)
 }
 
 fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Response {
@@ -160,7 +157,7 @@ fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Respons
             let known = asked.unless.as_ref().is_some_and(|tags| tags.matches(&etag));
             let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Json(row.body).into_response() };
             response.headers_mut().insert(ETag::name(), etag.to_header());
-            cache::<V>(response.headers_mut(), stale);
+            cache(response.headers_mut(), V::PUBLIC, stale);
             response
         }
     };
@@ -169,17 +166,22 @@ fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Respons
     if stale {
         headers.insert(STALE, HeaderValue::from_static("true"));
     }
-    if asked.at_least.is_some()
-        && let Some(applied) = (Prefer { respond_async: false, stale: asked.prefer.stale && stale, ..asked.prefer }).applied()
-    {
+    if let Some(applied) = applied(asked.at_least.as_ref(), asked.prefer, stale) {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     response
 }
 
-fn cache<V: View>(headers: &mut HeaderMap, stale: bool) {
+/// For `Preference-Applied`: preferences count only where a position is asked for.
+pub(crate) fn applied(at_least: Option<&MinPosition>, asked: Prefer, stale: bool) -> Option<HeaderValue> {
+    at_least?;
+    Prefer { respond_async: false, stale: asked.stale && stale, ..asked }.applied()
+}
+
+/// How callers and shared caches may keep the answer; `public` is how shared ones may, unless it is personal.
+pub(crate) fn cache(headers: &mut HeaderMap, public: Option<&'static str>, stale: bool) {
     let personal = HeaderValue::from_static("private, max-age=0, must-revalidate");
-    match V::PUBLIC {
+    match public {
         _ if stale => {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }

@@ -1,8 +1,9 @@
 //! The settings that this process reads, with the defaults of production.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
+use service::cursor::CursorSecret;
 
 /// Section `log`, as far as it is read here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -10,6 +11,14 @@ use serde::Deserialize;
 pub struct LogSettings {
     /// Of every `events` topic: says where an aggregate lives.
     pub partitions: u32,
+}
+
+/// Section `identity`, as far as it is read here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IdentitySettings {
+    /// The file of the deployment keys.
+    pub keys: Option<PathBuf>,
 }
 
 /// Section `query`.
@@ -32,6 +41,9 @@ pub struct QuerySettings {
     pub position_poll_ms: u64,
     /// The least of the `Retry-After` of a 503; up to twice as much is given.
     pub retry_after_ms: u64,
+    /// Signs the cursors of lists: the same for all instances. Not set: a key from `identity.keys`; without that, a fresh one for
+    /// each process, so that a cursor ends with the process that gave it.
+    pub cursor_secret: Option<CursorSecret>,
 }
 
 /// `query.database`.
@@ -71,6 +83,7 @@ impl Default for QuerySettings {
             position_interval_ms: 2,
             position_poll_ms: 200,
             retry_after_ms: 1_000,
+            cursor_secret: None,
         }
     }
 }

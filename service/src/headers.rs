@@ -8,7 +8,7 @@ mod prefer;
 
 pub use conditional::{ETag, IfMatch, IfNoneMatch};
 pub use idempotency::IdempotencyKey;
-pub use position::{HIGHWATER_POSITION, MIN_POSITION, MinPosition, PartitionPosition, format_positions};
+pub use position::{HIGHWATER_POSITION, MIN_POSITION, MinPosition, PartitionPosition, format_compact, format_positions};
 pub use prefer::{PREFERENCE_APPLIED, Prefer};
 
 use axum::http::{HeaderMap, HeaderName};

@@ -97,6 +97,11 @@ impl DeploymentKeys {
         bytes[..16].iter().fold(format!("{number}:"), |text, byte| format!("{text}{byte:02x}"))
     }
 
+    /// A key for `purpose` alone, made from the oldest key: it stays the same when keys are added, and tells nothing of them.
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        self.keys.first().map_or([0; 32], |(_, oldest)| mac(oldest, &["highwater", "derived", purpose]))
+    }
+
     fn v5(&self, parts: &[&str]) -> Uuid {
         Uuid::new_v5(&self.namespace, &joined(parts.iter().map(|part| part.as_bytes())))
     }

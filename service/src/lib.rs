@@ -15,6 +15,7 @@
 //! | [`headers`] | parsers of the request headers that we give a meaning |
 //! | [`seen`] | which ids have been seen: filters |
 //! | [`identity`] | deployment keys: ids and fingerprints made from them |
+//! | [`cursor`] | signed positions in lists |
 //! | [`resilience`] | retries with a bound, waits with jitter |
 //!
 //! No module here knows an aggregate, an event or a command.
@@ -23,6 +24,7 @@ pub mod body;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod cursor;
 pub mod headers;
 pub mod health;
 pub mod http;

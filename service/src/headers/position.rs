@@ -1,4 +1,5 @@
 //! Owns `Highwater-Min-Position` and `Highwater-Position`: `category/partition@n`, everything below offset n is included.
+//! `category/partition@n.m` is short for that partition and the next one, and so on.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -62,15 +63,16 @@ impl MinPosition {
         let mut positions: Vec<PartitionPosition> = Vec::new();
         for item in text.split(',') {
             let item = item.trim();
-            let position =
-                PartitionPosition::parse(item).ok_or_else(|| Problem::bad_header(SHOWN, format!("\"{}\" is not {FORM}", shorten(item))))?;
-            let same = |other: &PartitionPosition| other.category == position.category && other.partition == position.partition;
-            match positions.iter().position(same) {
-                Some(at) => positions[at].offset = positions[at].offset.max(position.offset),
-                None if positions.len() == MOST => {
-                    return Err(Problem::bad_header(SHOWN, format!("names more than {MOST} partitions")));
+            let run = run(item).ok_or_else(|| Problem::bad_header(SHOWN, format!("\"{}\" is not {FORM}", shorten(item))))?;
+            for position in run {
+                let same = |other: &PartitionPosition| other.category == position.category && other.partition == position.partition;
+                match positions.iter().position(same) {
+                    Some(at) => positions[at].offset = positions[at].offset.max(position.offset),
+                    None if positions.len() == MOST => {
+                        return Err(Problem::bad_header(SHOWN, format!("names more than {MOST} partitions")));
+                    }
+                    None => positions.push(position),
                 }
-                None => positions.push(position),
             }
         }
         Ok(Self(positions))
@@ -81,6 +83,26 @@ impl MinPosition {
 pub fn format_positions(positions: &[PartitionPosition]) -> Option<HeaderValue> {
     let text = positions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
+}
+
+/// `category/0@n.m...`: the offsets of all partitions of a category, from the first one on, as [`MinPosition`] reads them.
+/// `None` when it would be longer than 2 KiB.
+pub fn format_compact(category: &str, offsets: &[u64]) -> Option<HeaderValue> {
+    let offsets = offsets.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+    let text = format!("{category}/0@{offsets}");
+    if offsets.is_empty() || text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
+}
+
+/// One item of a list: a position, or the offsets of several partitions in a row.
+fn run(item: &str) -> Option<Vec<PartitionPosition>> {
+    let (named, offsets) = item.split_once('@')?;
+    let first = PartitionPosition::parse(&format!("{named}@0"))?;
+    let mut run = Vec::new();
+    for (at, offset) in offsets.split('.').enumerate().take(MOST + 1) {
+        let partition = first.partition.checked_add(u32::try_from(at).ok()?)?;
+        run.push(PartitionPosition { category: first.category.clone(), partition, offset: digits(offset)?.parse().ok()? });
+    }
+    Some(run)
 }
 
 fn is_category_byte(byte: u8) -> bool {
