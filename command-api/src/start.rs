@@ -1,13 +1,20 @@
 //! Puts the parts together: topics, check values, owners of every category, routes, health.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use eventlog::{Log, LogSettings, Topic, TopicKind};
 use serde::Deserialize;
 use service::{
     context::Context,
-    health::Required,
+    health::{Check, Required},
     http::HttpSettings,
     identity::{self, DeploymentKeys},
 };
@@ -132,6 +139,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
         drop(following);
     });
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
+    ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
     Ok(registry.router)
 }
 
@@ -263,6 +271,16 @@ async fn check_database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
 fn is_unmigrated(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|reported| reported.code());
     code.is_some_and(|code| ["42P01", "22023", "42704"].contains(&&*code))
+}
+
+/// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
+fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
+    let once = Arc::new(AtomicBool::new(false));
+    Arc::new(move || {
+        let owned = once.load(Ordering::Relaxed) || store::categories().into_iter().all(|category| hints.all_owned(category, partitions));
+        once.fetch_or(owned, Ordering::Relaxed);
+        Box::pin(async move { if owned { Ok(()) } else { Err("not every partition has an owner yet".to_owned()) } })
+    })
 }
 
 async fn reachable(log: Arc<dyn Log>) -> Result<(), String> {

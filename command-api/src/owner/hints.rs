@@ -70,6 +70,14 @@ impl Hints {
         known.get(&key(category, partition)).filter(|hint| hint.instance != self.instance && hint.url != self.url).cloned()
     }
 
+    /// Whether every partition of `category` has an owner, as far as is known: this instance, or another at another URL.
+    /// A hint with this URL by another instance is of a process that was here before.
+    pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let owned = |hint: &Hint| hint.instance == self.instance || hint.url != self.url;
+        (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
+    }
+
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
