@@ -1,0 +1,147 @@
+//! The client: keeps a number of connections busy for a while, and says how many commands were answered and how fast.
+//! Plain HTTP/1.1 on kept-alive connections, so that it costs little beside the server on the same machine.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::Instant,
+};
+use uuid::Uuid;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the server cannot be reached: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{path} was answered {status}: {body}")]
+    Answer { path: String, status: u16, body: String },
+    #[error("an answer that is no HTTP/1.1: {0}")]
+    Malformed(String),
+}
+
+/// One round at one number of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    pub commands: usize,
+    pub per_second: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+    /// Refused with 503, and tried again with the same key after the time they named.
+    pub refused: usize,
+}
+
+/// Half creates of three lines, half confirmations of what was just made; every key is fresh.
+pub async fn run(address: &str, connections: usize, lasting: Duration) -> Result<Round, Error> {
+    let (address, until): (Arc<str>, _) = (address.into(), Instant::now() + lasting);
+    let began = Instant::now();
+    let clients: Vec<_> = (0..connections).map(|_| tokio::spawn(keep_busy(address.clone(), until))).collect();
+    let (mut latencies, mut refused) = (Vec::new(), 0);
+    for client in clients {
+        let (taken, no) = client.await.map_err(std::io::Error::other)??;
+        latencies.extend(taken);
+        refused += no;
+    }
+    let took = began.elapsed().as_secs_f64();
+    latencies.sort_unstable();
+    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
+    Ok(Round { commands: latencies.len(), per_second: latencies.len() as f64 / took, p50: at(0.5), p99: at(0.99), refused })
+}
+
+async fn keep_busy(address: Arc<str>, until: Instant) -> Result<(Vec<Duration>, usize), Error> {
+    let mut connection = Connection::open(&address).await?;
+    let (mut latencies, mut refused) = (Vec::new(), 0);
+    while Instant::now() < until {
+        let made = connection.command("/v1/orders", &create(), &mut latencies, &mut refused).await?;
+        let id = made.split("\"id\":\"").nth(1).and_then(|rest| rest.get(..36)).ok_or_else(|| Error::Malformed(made.clone()))?;
+        connection.command(&format!("/v1/orders/{id}/confirm"), "{}", &mut latencies, &mut refused).await?;
+    }
+    Ok((latencies, refused))
+}
+
+fn create() -> String {
+    let line = |n: u32| {
+        format!(
+            r#"{{"product_id":"{}","department":"GROCERY","quantity":{n},"unit_price_minor":{}}}"#,
+            Uuid::from_u128(u128::from(n)),
+            199 * n
+        )
+    };
+    format!(r#"{{"customer_id":"{}","currency":"USD","lines":[{},{},{}]}}"#, Uuid::from_u128(7), line(1), line(2), line(3))
+}
+
+struct Connection {
+    stream: BufReader<TcpStream>,
+    keys: Keys,
+    line: String,
+}
+
+/// Fresh keys without a call to the system's randomness for each.
+struct Keys {
+    prefix: Uuid,
+    next: u64,
+}
+
+impl Connection {
+    async fn open(address: &str) -> Result<Self, Error> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let ids: &dyn service::clock::Ids = &service::clock::SystemIds;
+        Ok(Self { stream: BufReader::new(stream), keys: Keys { prefix: ids.v4(), next: 0 }, line: String::new() })
+    }
+
+    /// One command until it is decided; its latency counts from the first try.
+    async fn command(&mut self, path: &str, body: &str, latencies: &mut Vec<Duration>, refused: &mut usize) -> Result<String, Error> {
+        self.keys.next += 1;
+        let key = format!("{}-{}", self.keys.prefix.simple(), self.keys.next);
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let began = Instant::now();
+        loop {
+            self.stream.get_mut().write_all(request.as_bytes()).await?;
+            let (status, answer) = self.answer().await?;
+            match status {
+                200 | 201 => {
+                    latencies.push(began.elapsed());
+                    return Ok(answer);
+                }
+                503 => {
+                    *refused += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                status => return Err(Error::Answer { path: path.to_owned(), status, body: answer }),
+            }
+        }
+    }
+
+    async fn answer(&mut self) -> Result<(u16, String), Error> {
+        self.read_line().await?;
+        let status = self.line.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(|| Error::Malformed(self.line.clone()))?;
+        let mut length = 0;
+        loop {
+            self.read_line().await?;
+            let header = self.line.trim_end();
+            if header.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = header.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().map_err(|_| Error::Malformed(header.to_owned()))?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    async fn read_line(&mut self) -> Result<(), Error> {
+        self.line.clear();
+        if self.stream.read_line(&mut self.line).await? == 0 {
+            return Err(Error::Malformed("the connection ended".to_owned()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Measurements, in one run on one machine: Highwater's command API beside the same HTTP stack that only produces (a), and beside
+//! an event store in Postgres (b). Prints a markdown table of medians over interleaved rounds.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`run`] | the contenders, the rounds, the table |
+//! | [`load`] | the client |
+//! | [`serve`] | the servers, each a process of its own |
+//! | [`produce_only`], [`event_store`] | the baselines |
+
+mod event_store;
+mod load;
+mod produce_only;
+mod run;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "Measures Highwater beside its baselines")]
+enum Command {
+    /// Runs all rounds and prints the table
+    Run(run::Options),
+    /// One server; `run` starts these by itself
+    Serve(serve::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Run(options) => run::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The servers under load, each a process of its own: ours (command-api or projectors, on any log) and the two baselines.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use eventlog::{Log, LogSettings, Topic, TopicKind};
+use service::process::{self, Listen, Process};
+use sqlx::postgres::PgPoolOptions;
+
+use crate::{event_store, produce_only};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Server {
+    CommandApi,
+    Projectors,
+    ProduceOnly,
+    EventStore,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    Config(#[from] service::config::Error),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    CommandApi(#[from] command_api::Error),
+    #[error(transparent)]
+    Projectors(#[from] projectors::Error),
+}
+
+/// What a server is told.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[arg(value_enum)]
+    pub server: Server,
+    #[arg(long)]
+    pub listen: SocketAddr,
+    #[arg(long)]
+    pub database_url: String,
+    /// Folder of the local log, used when no Kafka is configured.
+    #[arg(long)]
+    pub folder: PathBuf,
+    /// `section.key=value`, as in the configuration.
+    #[arg(long = "set")]
+    pub settings: Vec<String>,
+}
+
+/// Serves until a signal.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let flags =
+        options.settings.iter().filter_map(|setting| setting.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let address = options.listen;
+    let process = Process::open(None, flags.collect(), |_| Ok(Listen { address, insecure: false })).await?;
+    let ctx = process.ctx.clone();
+    let settings: LogSettings = ctx.config.section("log")?;
+    let log: Option<Arc<dyn Log>> = match options.server {
+        Server::EventStore => None,
+        _ => Some(settings.open(&options.folder, "highwater-bench")?),
+    };
+    let pool = PgPoolOptions::new()
+        .max_connections(if options.server == Server::EventStore { 32 } else { 8 })
+        .connect_lazy(&options.database_url)?;
+    let router = match (options.server, &log) {
+        (Server::CommandApi, Some(log)) => command_api::start(&ctx, log.clone(), pool).await?,
+        (Server::Projectors, Some(log)) => projectors::start(&ctx, log.clone(), pool).await?,
+        (Server::ProduceOnly, Some(log)) => {
+            let topic: Arc<str> = "highwater.baseline.events".into();
+            let partitions = settings.partitions.get();
+            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
+            produce_only::routes(ctx.clone(), log.clone(), topic, partitions)
+        }
+        _ => event_store::routes(ctx.clone(), pool).await?,
+    };
+    process.serve(router).await?;
+    ctx.shutdown.drain().await;
+    if let Some(log) = log {
+        log.close(ctx.shutdown.drain_limit).await;
+    }
+    Ok(())
+}
