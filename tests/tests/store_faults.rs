@@ -58,8 +58,9 @@ async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
     let targets = deployment.commands.iter().map(|service| service.url.clone()).collect();
     let running = Client::new(targets, load.clone()).begin();
     let mut faults = Faults { deployment: &mut deployment, reader: reader.clone(), load: load.clone(), http: http.clone() };
-    let injected = faults.inject(&schedule, &running).await;
+    let mut injected = faults.inject(&schedule, &running).await;
     let (client, sent, lasted) = running.finish().await;
+    faults::measure(&mut injected, &sent);
     let again = again(&client, &sent).await;
 
     let ends = log::ends(&*reader).await;
