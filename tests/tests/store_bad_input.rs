@@ -26,14 +26,16 @@ mod table;
 #[path = "store_support/up.rs"]
 mod up;
 
-use std::{collections::BTreeMap, process::Command};
+use std::collections::BTreeMap;
 
 use answer::Answer;
 use bodies::{ORDER, place};
 use highwater::postgres::PrivatePostgres;
 use mutations::Mutations;
+use protocol::time::Micros;
 use request::Request;
 use serde_json::Value;
+use service::clock::{Clock, SystemClock};
 use start::Refusal;
 use starts::Start;
 use table::Table;
@@ -166,8 +168,7 @@ fn says(case: &Case, answer: &Answer) -> String {
 
 /// RFC 3339.
 fn an_hour_ahead() -> String {
-    let output = Command::new("date").args(["-u", "-d", "+1 hour", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    Micros(SystemClock.now() + 3_600_000_000).to_text()
 }
 
 #[test]
