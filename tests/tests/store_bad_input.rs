@@ -13,6 +13,8 @@ mod broker;
 mod build;
 #[path = "store_bad_input/head_cases.rs"]
 mod head_cases;
+#[path = "store_bad_input/mutations.rs"]
+mod mutations;
 #[path = "store_support/request.rs"]
 mod request;
 #[path = "store_bad_input/start.rs"]
@@ -24,13 +26,16 @@ mod table;
 #[path = "store_support/up.rs"]
 mod up;
 
-use std::process::Command;
+use std::collections::BTreeMap;
 
 use answer::Answer;
 use bodies::{ORDER, place};
 use highwater::postgres::PrivatePostgres;
+use mutations::Mutations;
+use protocol::time::Micros;
 use request::Request;
 use serde_json::Value;
+use service::clock::{Clock, SystemClock};
 use start::Refusal;
 use starts::Start;
 use table::Table;
@@ -163,8 +168,7 @@ fn says(case: &Case, answer: &Answer) -> String {
 
 /// RFC 3339.
 fn an_hour_ahead() -> String {
-    let output = Command::new("date").args(["-u", "-d", "+1 hour", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    Micros(SystemClock.now() + 3_600_000_000).to_text()
 }
 
 #[test]
@@ -191,6 +195,37 @@ fn bad_surroundings_are_said_at_start_as_the_table_says() {
     runtime.block_on(postgres.stop()).unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     table.check("At start");
+}
+
+#[test]
+fn damaged_bodies_are_refused_and_what_passes_is_projected() {
+    let scratch = Scratch::new("damaged");
+    let up = Up::start(&scratch);
+    let seeds = [
+        place(",\"placed_at\":\"2025-02-28T10:00:00Z\""),
+        r#"{"name":"Cup","department":"K","unit_price_minor":1,"currency":"EUR"}"#.to_owned(),
+    ];
+    let mut mutations = Mutations::seeded(3);
+    let mut statuses = BTreeMap::new();
+    for number in 0..600 {
+        let (target, seed) = [("/v1/orders", &seeds[0]), ("/v1/products", &seeds[1])][number % 2];
+        let body = mutations.damage(seed);
+        let answer = Request::post(target, body.clone()).send(&up.address);
+        *statuses.entry(answer.status()).or_insert(0) += 1;
+        let said = format!("{} {}: {} {}", target, String::from_utf8_lossy(&body), answer.status_line, answer.body);
+        match answer.status() {
+            201 => {
+                let position = answer.header("highwater-position").unwrap();
+                let read = Request::get(answer.header("location").unwrap()).header("Highwater-Min-Position", position).send(&up.address);
+                assert_eq!(read.status(), 200, "{said}\n{}", read.body);
+            }
+            400 | 409 | 422 => assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{said}"),
+            _ => panic!("{said}"),
+        }
+    }
+    assert!([201, 400, 422].iter().all(|status| statuses.contains_key(status)), "{statuses:?}");
+    let logged = up.stop().join("\n");
+    assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
 }
 
 /// Of the cases here and of the schemas.

@@ -31,7 +31,7 @@ const STORE: [&str; 8] = [
 ];
 
 /// Names that libraries gave to their things.
-const FOREIGN: [&str; 1] = ["OutOfOrderSequenceNumber"];
+const FOREIGN: [&str; 2] = ["OutOfOrderSequenceNumber", "RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER"];
 
 #[test]
 fn generic_code_says_nothing_of_the_store() {

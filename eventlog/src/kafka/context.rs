@@ -1,11 +1,18 @@
 //! Callbacks of the clients that read and look up: what librdkafka reports about its connections goes to the log, as warnings.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
 use rdkafka::{
     ClientContext,
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
     util::Timeout,
 };
+use tokio::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
@@ -22,7 +29,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn main_queue_min_poll_interval(&self) -> Timeout {
-        Timeout::After(std::time::Duration::from_millis(100))
+        Timeout::After(Duration::from_millis(100))
     }
 }
 
@@ -32,5 +39,18 @@ pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
         return;
     }
     metrics::counter!("highwater_kafka_client_errors_total", "client" => role).increment(1);
-    tracing::warn!(client = role, %error, reason, "a Kafka client had a problem");
+    // A broker that is away is reported by every connection of every client, again and again.
+    static SAID: Mutex<BTreeMap<(&'static str, String), Instant>> = Mutex::new(BTreeMap::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    said.retain(|_, at| at.elapsed() < SAY_AGAIN);
+    let mut first = false;
+    said.entry((role, error.to_string())).or_insert_with(|| {
+        first = true;
+        Instant::now()
+    });
+    if first {
+        tracing::warn!(client = role, %error, reason, "a Kafka client had a problem; the same is not said again for 10 s");
+    }
 }
+
+const SAY_AGAIN: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,12 +27,17 @@ use super::{
     lookup::{at, range},
     message,
     subscriber::Subscriber,
+    unreachable,
 };
 use crate::log::{Error, Partition, Subscription};
 
 /// How long a poll may keep the thread from noticing dropped subscriptions, and from resuming a paused one.
 const TICK: Duration = Duration::from_millis(20);
 const TICK_WHILE_BEHIND: Duration = Duration::from_millis(2);
+/// How often a reader that reads nothing asks for the leaders: librdkafka forgets those of a topic that it does not use after
+/// 15 minutes, and may need a second to look for them when a partition comes.
+const KNOW_EVERY: Duration = Duration::from_secs(60);
+const KNOW_WITHIN: Duration = Duration::from_secs(1);
 /// Messages taken before what was taken is handed on.
 const BATCH: usize = 1_000;
 
@@ -82,12 +87,15 @@ impl Readers {
         }
     }
 
-    /// Starts a reader of `topic`, so that the first subscription finds it connected.
+    /// Starts a reader of `topic` that knows its leaders, so that the first subscription finds it ready. Blocks.
     pub fn warm(&self, topic: &Arc<str>) -> Result<(), Error> {
         let mut lanes = self.lock()?;
         let lanes = lanes.entry(Arc::clone(topic)).or_default();
         if lanes.is_empty() {
             lanes.push(Lane::start(topic, &self.settings)?);
+        }
+        for lane in lanes.iter() {
+            lane.know_leaders(self.settings.request_timeout).map_err(unreachable)?;
         }
         Ok(())
     }
@@ -146,10 +154,17 @@ impl Lane {
     }
 
     fn run(&self) {
-        let mut tick = TICK;
+        let (mut tick, mut known) = (TICK, Instant::now());
         while !self.stop.load(Ordering::Acquire) {
             let first = self.consumer.poll(tick);
             let mut subscribers = self.lock();
+            if subscribers.is_empty() && known.elapsed() >= KNOW_EVERY {
+                drop(subscribers);
+                // Tried again; whoever subscribes meanwhile only waits longer.
+                let _ = self.know_leaders(KNOW_WITHIN);
+                known = Instant::now();
+                continue;
+            }
             let mut polled = first;
             for _ in 0..BATCH {
                 let Some(event) = polled else { break };
@@ -166,6 +181,10 @@ impl Lane {
             subscriber.hand_on();
         }
         self.lock().clear();
+    }
+
+    fn know_leaders(&self, within: Duration) -> KafkaResult<()> {
+        self.consumer.fetch_metadata(Some(&self.topic), within).map(drop)
     }
 
     fn take(&self, subscribers: &mut HashMap<u32, Subscriber>, event: KafkaResult<BorrowedMessage<'_>>) {

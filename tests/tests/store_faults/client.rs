@@ -75,7 +75,8 @@ pub struct Client {
     /// Commands that were sent and not answered, with the target that has them now.
     open: Mutex<HashMap<usize, usize>>,
     sent: Mutex<Vec<Sent>>,
-    answered: Mutex<BTreeMap<Place, Vec<Instant>>>,
+    /// When each partition answered last.
+    answered: Mutex<BTreeMap<Place, Instant>>,
 }
 
 /// The running load.
@@ -142,15 +143,10 @@ impl Client {
         (open.len(), open.values().filter(|at| **at == target).count())
     }
 
-    /// When each partition answered.
-    pub fn answered(&self) -> BTreeMap<Place, Vec<Instant>> {
-        self.answered.lock().unwrap().clone()
-    }
-
     /// Whether all `partitions` answered after `since`.
     pub fn all_answered(&self, partitions: usize, since: Instant) -> bool {
         let answered = self.answered.lock().unwrap();
-        answered.values().filter(|times| times.last().is_some_and(|at| *at > since)).count() >= partitions
+        answered.values().filter(|at| **at > since).count() >= partitions
     }
 
     pub fn count(&self) -> usize {
@@ -167,7 +163,7 @@ impl Client {
             self.open.lock().unwrap().remove(&number);
             let (attempt, wait) = match answered {
                 Ok(answer) => {
-                    self.answered.lock().unwrap().entry(request.place).or_default().push(answer.at);
+                    self.answered.lock().unwrap().insert(request.place, answer.at);
                     return Sent { request, began, attempts, answer };
                 }
                 Err(unfinished) => unfinished,

@@ -33,7 +33,7 @@ pub struct Deployment {
     pub folder: Folder,
 }
 
-/// Removed at the end, unless the test failed.
+/// Removed at the end, unless the test failed or `HIGHWATER_FAULTS_KEEP` is set.
 pub struct Folder(PathBuf);
 
 impl Deployment {
@@ -45,7 +45,7 @@ impl Deployment {
         let (data, pids) = (folder.path().join("kafka"), folder.path().join("pids"));
         let starting = tokio::task::spawn_blocking(move || Kafka::start(&data, &pids));
         let target = folder.path().join("bin");
-        tokio::task::spawn_blocking(move || build(&target)).await.unwrap();
+        tokio::task::spawn_blocking(move || provide(&target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
         projectors::migrate(&pool).await.unwrap();
@@ -122,7 +122,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("HIGHWATER_FAULTS_KEEP").is_some() {
             eprintln!("the logs of the processes are kept in {}", self.0.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.0);
@@ -130,8 +130,16 @@ impl Drop for Folder {
     }
 }
 
-/// The binaries as they are now, copied: a build that runs beside the test does not change what is started again.
-fn build(into: &Path) {
+/// The binaries as they are now, copied: a build that runs beside the test does not change what is started again. Those of the
+/// folder that `HIGHWATER_FAULTS_BINARIES` names, or of this checkout.
+fn provide(into: &Path) {
+    let from = std::env::var_os("HIGHWATER_FAULTS_BINARIES").map_or_else(build, PathBuf::from);
+    for binary in BINARIES {
+        std::fs::copy(from.join(binary), into.join(binary)).unwrap();
+    }
+}
+
+fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--locked", "--quiet"]);
     for package in BINARIES {
@@ -143,9 +151,7 @@ fn build(into: &Path) {
         cargo.arg("--release");
     }
     assert!(cargo.status().unwrap().success(), "the binaries cannot be built");
-    for binary in BINARIES {
-        std::fs::copy(profile.join(binary), into.join(binary)).unwrap();
-    }
+    profile.to_owned()
 }
 
 fn write_key(file: &Path) {

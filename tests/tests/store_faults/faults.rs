@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::{
-    client::{Client, IN_FLIGHT, Place, Running},
+    client::{Client, IN_FLIGHT, Place, Running, Sent},
     deployment::Deployment,
     load::{AGGREGATES, Load},
     log::{self, PLACES},
@@ -18,7 +18,7 @@ use super::{
 const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 const ENDED_WITHIN: Duration = Duration::from_secs(45);
 /// Commands answered before the first fault, and between two of them.
-const CALM_COMMANDS: usize = 1_500;
+const CALM_COMMANDS: usize = 3_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -44,7 +44,7 @@ pub struct Injected {
     pub recovered_after: Duration,
     /// Until the process that was started again had its share.
     pub whole_after: Duration,
-    /// Of each partition, the longest time without an answer from the fault to the next one.
+    /// Of each partition, the longest time in which commands waited and none was answered, from the fault to the next one.
     pub silence: BTreeMap<Place, Duration>,
 }
 
@@ -58,7 +58,7 @@ pub struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Injects `schedule` into the running load, and measures the silences when it is through.
+    /// Injects `schedule` into the running load. The silences are measured when all answers are there.
     pub async fn inject(&mut self, schedule: &[Fault], running: &Running) -> Vec<Injected> {
         let client = &running.client;
         // The first to take what nobody had yet: not a fault's doing.
@@ -76,11 +76,6 @@ impl Faults<'_> {
             injected.push(done);
         }
         calm(client).await;
-        let answered = client.answered();
-        for number in 0..injected.len() {
-            let until = injected.get(number + 1).map_or_else(Instant::now, |next| next.at);
-            injected[number].silence = silences(&answered, injected[number].at, until);
-        }
         injected
     }
 
@@ -197,15 +192,33 @@ async fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// From the last answer before `from` to the first after `until`, at most.
-fn silences(answered: &BTreeMap<Place, Vec<Instant>>, from: Instant, until: Instant) -> BTreeMap<Place, Duration> {
-    let longest = |times: &Vec<Instant>| {
-        let mut times = times.clone();
-        times.sort();
-        let pairs = times.windows(2).filter(|pair| pair[1] > from && pair[0] < until);
-        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
-    };
-    answered.iter().map(|(place, times)| (*place, longest(times))).collect()
+/// Measures the silences that each fault brought, up to the next one.
+pub fn measure(injected: &mut [Injected], sent: &[Sent]) {
+    let mut by_place: BTreeMap<Place, Vec<(Instant, Instant)>> = BTreeMap::new();
+    for sent in sent {
+        by_place.entry(sent.request.place).or_default().push((sent.answer.at, sent.began));
+    }
+    let silences: BTreeMap<Place, Vec<(Instant, Instant)>> = by_place.into_iter().map(|(place, times)| (place, silent(times))).collect();
+    for number in 0..injected.len() {
+        let from = injected[number].at;
+        let until = injected.get(number + 1).map(|next| next.at).into_iter();
+        let length = |(begin, end): &(Instant, Instant)| until.clone().fold(*end, Instant::min).duration_since(*begin);
+        let longest = |silences: &Vec<(Instant, Instant)>| silences.iter().filter(|(_, end)| *end > from).map(length).max();
+        injected[number].silence = silences.iter().map(|(place, silences)| (*place, longest(silences).unwrap_or_default())).collect();
+    }
+}
+
+/// When no answer came although a command waited for one. `times`: answer and first sending of each command of one partition.
+fn silent(mut times: Vec<(Instant, Instant)>) -> Vec<(Instant, Instant)> {
+    times.sort();
+    let (mut silent, mut first_waiting) = (Vec::new(), None);
+    for (at, (end, began)) in times.iter().enumerate().rev() {
+        let waiting = first_waiting.map_or(*began, |first: Instant| first.min(*began));
+        first_waiting = Some(waiting);
+        let before = at.checked_sub(1).map_or(waiting, |before| times[before].0);
+        silent.push((waiting.max(before), *end));
+    }
+    silent
 }
 
 /// p50, p99 and the longest.
@@ -236,7 +249,7 @@ impl fmt::Display for Injected {
         write!(f, "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after {whole:.2} s")?;
         if !self.silence.is_empty() {
             let [p50, p99, max] = spread(&self.silence).map(|time| time.as_secs_f64());
-            write!(f, "; without answers, over partitions: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s")?;
+            write!(f, "; commands waiting and none answered, over partitions: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s")?;
         }
         Ok(())
     }

@@ -193,7 +193,7 @@ impl State {
 }
 
 fn category(slot: usize) -> &'static str {
-    if slot % 2 == 0 { "product" } else { "order" }
+    if slot.is_multiple_of(2) { "product" } else { "order" }
 }
 
 fn place(category: &'static str, aggregate: Uuid) -> Place {
