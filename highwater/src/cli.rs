@@ -5,9 +5,10 @@
 //! | 0 | done |
 //! | 1 | failed, or `audit` found a difference |
 //! | 2 | wrong usage |
-//! | 3 | the log or the database cannot be reached |
+//! | 3 | the log, the database or the server cannot be reached |
 
 mod audit;
+mod demo;
 mod migrate;
 mod replay;
 mod source;
@@ -26,7 +27,7 @@ const UNREACHABLE: u8 = 3;
 
 #[derive(Debug, Parser)]
 #[command(name = "highwater", version, about = "Commands in, a log of events, tables out", propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log or database unreachable")]
+#[command(after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log, database or server unreachable")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +39,7 @@ enum Command {
     Audit(audit::Args),
     Replay(replay::Args),
     Migrate(migrate::Args),
+    Demo(crate::demo::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -70,6 +72,8 @@ enum Error {
     Folder(#[from] folder::Error),
     #[error(transparent)]
     Up(#[from] Box<crate::up::Error>),
+    #[error(transparent)]
+    Demo(#[from] crate::demo::Error),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
@@ -82,6 +86,7 @@ impl Cli {
             Command::Audit(args) => audit::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
         };
         match ended {
             Ok(End::Done) => ExitCode::SUCCESS,
@@ -104,6 +109,8 @@ impl Error {
             Self::Database(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
             Self::Up(error) if error.is_unreachable() => UNREACHABLE,
             Self::Up(error) if error.is_usage() => USAGE,
+            Self::Demo(error) if error.is_unreachable() => UNREACHABLE,
+            Self::Demo(error) if error.is_usage() => USAGE,
             _ => FAILED,
         }
     }

@@ -8,7 +8,7 @@ use protocol::record::Stored;
 use uuid::Uuid;
 
 use super::{
-    fold::{Commit, Fold, Verdict, Void},
+    fold::{Commit, Fold, Position, Verdict, Void},
     placement::partition_for,
     record::{About, Body, Entry, Id},
     report::{Counts, Fault, PartitionReport},
@@ -41,8 +41,13 @@ impl<'a> Checks<'a> {
         }
     }
 
+    /// What a reader would store before the next record.
+    pub fn position(&self) -> &Position {
+        self.fold.position()
+    }
+
     /// Looks at the next record, and says what is wrong with it.
-    pub fn look(&mut self, stored: &Stored) -> Vec<Fault> {
+    pub fn look(&mut self, stored: &Stored) -> (Verdict, Vec<Fault>) {
         self.counts.records += 1;
         let mut faults = Vec::new();
         let read = Entry::read(&stored.record);
@@ -59,8 +64,8 @@ impl<'a> Checks<'a> {
         if let (true, Ok(entry)) = (valid, &read) {
             self.look_at_headers(entry, last_time, stored, &mut faults);
         }
-        self.count(verdict, read.as_ref().ok(), &mut faults);
-        faults
+        self.count(&verdict, read.as_ref().ok(), &mut faults);
+        (verdict, faults)
     }
 
     /// The partition's part of the report; `end` is how far it was to be read.
@@ -93,11 +98,11 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn count(&mut self, verdict: Verdict, entry: Option<&Entry>, faults: &mut Vec<Fault>) {
+    fn count(&mut self, verdict: &Verdict, entry: Option<&Entry>, faults: &mut Vec<Fault>) {
         let counts = &mut self.counts;
         match verdict {
             Verdict::Void(void) => {
-                if let Some(fault) = counts.void(void) {
+                if let Some(fault) = counts.void(void.clone()) {
                     faults.push(fault);
                 }
             }
@@ -107,7 +112,7 @@ impl<'a> Checks<'a> {
             Verdict::Unknown => counts.unknown_kinds += 1,
             Verdict::Opened => {}
             Verdict::Ineffective => faults.push(Fault::Ineffective),
-            Verdict::Commit(commit) => self.commit(&commit, faults),
+            Verdict::Commit(commit) => self.commit(commit, faults),
             Verdict::Outcome => match entry.map(|entry| &entry.body) {
                 Some(Body::Rejected(about)) => {
                     counts.rejected += 1;

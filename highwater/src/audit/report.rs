@@ -1,4 +1,4 @@
-//! What an audit found: counts by partition and in total, and the differences, each with its place. As a table and as JSON.
+//! What an audit found: counts by partition and in total, rows by table, and the differences, each with its place. As text and as JSON.
 
 use std::{fmt, ops::AddAssign};
 
@@ -6,12 +6,12 @@ use eventlog::Partition;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::record::Unreadable;
+use super::{projected::rows::RowFault, record::Unreadable};
 
 /// Differences that are listed; beyond it they are only counted.
 const LISTED_DIFFERENCES: usize = 1_000;
 
-/// Something that must not be in a log.
+/// Something that must not be in a log or in a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("the log continues at offset {found}: records are missing; the rest of this partition was not audited")]
@@ -36,6 +36,8 @@ pub enum Fault {
     OtherPartition { belongs: u32 },
     #[error("ce_source is {found}, and must be {expected}")]
     OtherSource { found: String, expected: String },
+    #[error("{0}")]
+    Row(RowFault),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,17 +81,28 @@ pub struct PartitionReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// `topic/partition@offset`.
+    /// `topic/partition@offset`, or `table/key`.
     pub at: String,
     pub what: String,
     #[serde(skip)]
     pub fault: Fault,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    pub table: &'static str,
+    pub rows: u64,
+    pub differences: u64,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub partitions: Vec<PartitionReport>,
     pub total: Counts,
+    pub tables: Vec<TableReport>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tables_not_audited: Option<String>,
     /// The first 1,000.
     pub differences: Vec<Difference>,
     pub differences_found: u64,
@@ -106,9 +119,30 @@ impl Report {
     }
 
     pub(super) fn difference(&mut self, partition: &Partition, offset: u64, fault: Fault) {
+        self.list(format!("{partition}@{offset}"), fault);
+    }
+
+    pub(super) fn table(&mut self, name: &'static str) -> &mut TableReport {
+        let at = self.tables.iter().position(|table| table.table == name).unwrap_or_else(|| {
+            self.tables.push(TableReport { table: name, rows: 0, differences: 0 });
+            self.tables.len() - 1
+        });
+        &mut self.tables[at]
+    }
+
+    pub(super) fn rows(&mut self, table: &'static str, more: u64) {
+        self.table(table).rows += more;
+    }
+
+    pub(super) fn row_difference(&mut self, table: &'static str, key: &str, fault: RowFault) {
+        self.table(table).differences += 1;
+        self.list(format!("{table}/{key}"), Fault::Row(fault));
+    }
+
+    fn list(&mut self, at: String, fault: Fault) {
         self.differences_found += 1;
         if self.differences.len() < LISTED_DIFFERENCES {
-            self.differences.push(Difference { at: format!("{partition}@{offset}"), what: fault.to_string(), fault });
+            self.differences.push(Difference { at, what: fault.to_string(), fault });
         }
     }
 }
@@ -205,6 +239,7 @@ impl Report {
         for (what, count) in others.iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "{what}: {count}")?;
         }
+        self.write_tables(f)?;
         for difference in &self.differences {
             writeln!(f, "DIFFERENCE {}: {}", difference.at, difference.what)?;
         }
@@ -213,5 +248,19 @@ impl Report {
             n if n > self.differences.len() as u64 => writeln!(f, "{n} differences found, the first {} are listed", self.differences.len()),
             n => writeln!(f, "{n} differences found"),
         }
+    }
+
+    fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.tables_not_audited {
+            writeln!(f, "tables not audited: {why}")?;
+        }
+        if self.tables.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "{:<16}  {:>12}  {:>12}", "table", "rows", "differences")?;
+        for TableReport { table, rows, differences } in &self.tables {
+            writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}")?;
+        }
+        Ok(())
     }
 }
