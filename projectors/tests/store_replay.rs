@@ -6,9 +6,12 @@ mod postgres;
 #[path = "store_support/world.rs"]
 mod world;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -78,6 +81,7 @@ async fn snapshots_and_outcomes_are_the_fold() {
         let ((_, _), facts) = world.events.iter().find(|((c, i), _)| *c == category && *i == id).expect("an aggregate of the log");
         let folded = match category.as_str() {
             "order" => frozen(&domain::Orders, facts),
+            "stock" => frozen(&domain::Stocks, facts),
             _ => frozen(&domain::Products, facts),
         };
         assert_eq!(row.get::<i32, _>(2), i32::try_from(World::partition_of(id)).expect("small"));
@@ -100,6 +104,49 @@ async fn snapshots_and_outcomes_are_the_fold() {
             assert_eq!(last["version"], version);
         }
     }
+}
+
+#[tokio::test]
+async fn sales_are_what_was_placed_and_not_cancelled() {
+    let mut world = World::new().await;
+    world.live(0..40).await;
+    let pool = tables("sales").await;
+    world.project(&pool, 7).await;
+
+    // Day and department ('' for the day as a whole) with orders, lines, units and total.
+    let mut expected: BTreeMap<(String, String), [i64; 4]> = BTreeMap::new();
+    for ((category, _), facts) in &world.events {
+        let is_cancelled = facts.iter().any(|fact| &*fact.event_type == "order.cancelled");
+        if *category != "order" || is_cancelled {
+            continue;
+        }
+        let placed: serde_json::Value = serde_json::from_slice(&facts[0].data).expect("JSON");
+        let day = placed["placed_at"].as_str().expect("a time")[..10].to_owned();
+        let mut seen = BTreeSet::new();
+        for line in placed["lines"].as_array().expect("lines") {
+            let department = line["department"].as_str().expect("a name").to_owned();
+            let units = line["quantity"].as_i64().expect("a number");
+            for (row, is_new) in [(department.clone(), seen.insert(department)), (String::new(), seen.insert(String::new()))] {
+                let sum = expected.entry((day.clone(), row)).or_default();
+                let added = [i64::from(is_new), 1, units, units * line["unit_price_minor"].as_i64().expect("a number")];
+                sum.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
+            }
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT CASE WHEN day < '0001-01-01' THEN '0000' || to_char(day, '-MM-DD') ELSE to_char(day, 'YYYY-MM-DD') END, department,
+                sum(orders)::bigint, sum(lines)::bigint, sum(units)::bigint, sum(total_minor)::bigint, count(*)
+         FROM sales_daily GROUP BY day, department HAVING sum(orders) <> 0",
+    );
+    let rows = rows.fetch_all(&pool).await.expect("rows");
+    assert!(rows.iter().any(|row| row.get::<i64, _>(6) > 1), "some days have rows of several partitions");
+    let found: BTreeMap<(String, String), [i64; 4]> =
+        rows.iter().map(|row| ((row.get(0), row.get(1)), [row.get(2), row.get(3), row.get(4), row.get(5)])).collect();
+    assert_eq!(found, expected);
+    // What was taken back leaves nothing.
+    let left = "SELECT count(*) FROM (SELECT FROM sales_daily GROUP BY day, department
+                HAVING sum(orders) = 0 AND (sum(lines), sum(units), sum(total_minor)) <> (0, 0, 0)) AS left_over";
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&pool).await.expect("a row"), 0);
 }
 
 #[tokio::test]

@@ -192,6 +192,12 @@ impl World {
                 self.commit("product", product, vec![fact("product.discontinued", 1, json!({})), price_set()], 1).await;
                 self.fence("product", Self::partition_of(product)).await;
             }
+            self.commit("stock", product, vec![stocked("received", json!({"quantity": 10}), 10, 0)], 1).await;
+            let kept = json!({"order_id": order, "quantity": 3});
+            self.commit("stock", product, vec![stocked("reserved", kept.clone(), 10, 3)], 1).await;
+            if n % 2 == 0 {
+                self.commit("stock", product, vec![stocked("shipped", kept, 7, 0)], 1).await;
+            }
             if n % 5 == 0 {
                 self.outcome("product", Uuid::from_u128(0x3000 + n), Verdict::Rejected, b"no json").await;
             }
@@ -246,11 +252,16 @@ impl World {
         failed
     }
 
+    /// How many the projections of production have.
+    pub fn checkpoints() -> usize {
+        let readers: usize = projections::all().iter().map(|projection| projection.categories().len()).sum();
+        readers * usize::try_from(PARTITIONS).expect("few")
+    }
+
     async fn is_projected<S: Store<Tx = PostgresTx>>(&self, runner: &Runner<S>) -> bool {
         let (reached, halted) = (runner.progress().all(), runner.progress().all_halted());
         let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
-        let readers: usize = projections::all().iter().map(|projection| projection.categories().len()).sum();
-        if known.len() < readers * usize::try_from(PARTITIONS).expect("few") {
+        if known.len() < Self::checkpoints() {
             return false;
         }
         for (key, offset) in &reached {
@@ -277,7 +288,7 @@ pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
 /// Everything that projections wrote, as comparable text.
 pub async fn dump(pool: &PgPool) -> String {
     let mut all = String::new();
-    for table in ["orders", "catalog", "sales_daily", "snapshots", "outcomes", "checkpoints"] {
+    for table in ["orders", "catalog", "sales_daily", "stock_levels", "snapshots", "outcomes", "checkpoints"] {
         let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")));
         for row in rows.fetch_all(pool).await.expect("rows") {
             all.push_str(&format!("{table} {row}\n"));
@@ -304,13 +315,24 @@ fn line(n: u128) -> Value {
     json!({"product_id": Uuid::from_u128(0x1000 + n), "department": "GROCERY", "quantity": 2, "unit_price_minor": 150})
 }
 
+fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
+    data["on_hand"] = on_hand.into();
+    data["reserved"] = reserved.into();
+    fact(&format!("stock.{what}"), 1, data)
+}
+
+/// A day a number, so that a day has orders of several partitions; the first one is the earliest that a client may give.
+fn placed_at(n: u128) -> String {
+    if n.is_multiple_of(8) { "0000-01-01T00:00:00.000000Z".to_owned() } else { format!("2026-11-{:02}T23:59:59.999999Z", n % 8) }
+}
+
 pub fn placed(n: u128) -> Fact {
-    let lines = [line(n), line(n + 1)];
-    // The earliest time that a client may give.
+    let mut lines = vec![line(n), line(n + 1), line(n + 2)];
+    lines[1]["department"] = format!("DEPARTMENT {}", n % 3).into();
     fact(
         "order.placed",
         2,
-        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines, "total_minor": 600, "units": 4, "placed_at": "0000-01-01T00:00:00.000000Z"}),
+        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines, "total_minor": 900, "units": 6, "placed_at": placed_at(n)}),
     )
 }
 
@@ -318,12 +340,18 @@ fn placed_v1(n: u128) -> Fact {
     fact(
         "order.placed",
         1,
-        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)], "total_minor": 300, "placed_at": AT}),
+        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)], "total_minor": 300, "placed_at": placed_at(n)}),
     )
 }
 
 fn cancelled(n: u128) -> Value {
-    json!({"reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": AT, "departments": [{"department": "GROCERY", "lines": 1, "units": 2, "total_minor": 300}]})
+    let sum =
+        |department: String, lines: i64| json!({"department": department, "lines": lines, "units": 2 * lines, "total_minor": 300 * lines});
+    let departments = match n % 2 {
+        0 => vec![sum(format!("DEPARTMENT {}", n % 3), 1), sum("GROCERY".to_owned(), 2)],
+        _ => vec![sum("GROCERY".to_owned(), 1)],
+    };
+    json!({"reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": placed_at(n), "departments": departments})
 }
 
 fn shipped() -> Fact {
