@@ -106,7 +106,7 @@ impl Error {
         match self {
             Self::Usage(_) => USAGE,
             Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
-            Self::Database(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
+            Self::Database(_) | Self::Postgres(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
             Self::Up(error) if error.is_unreachable() => UNREACHABLE,
             Self::Up(error) if error.is_usage() => USAGE,
             Self::Demo(error) if error.is_unreachable() => UNREACHABLE,

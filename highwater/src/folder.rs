@@ -66,7 +66,7 @@ impl Folder {
 
     /// The private server's folder.
     pub fn postgres(&self) -> PathBuf {
-        self.dir.join("postgres")
+        postgres_in(&self.dir)
     }
 
     /// The file of the deployment keys.
@@ -78,6 +78,11 @@ impl Folder {
 /// Where a data folder has its local log, for those who only read.
 pub fn log_in(dir: &Path) -> PathBuf {
     dir.join("log")
+}
+
+/// Where a data folder has its private server.
+pub fn postgres_in(dir: &Path) -> PathBuf {
+    dir.join("postgres")
 }
 
 fn check_layout(dir: &Path) -> Result<(), Error> {

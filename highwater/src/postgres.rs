@@ -128,6 +128,16 @@ impl PrivatePostgres {
         Self::started(cluster, password, None).await
     }
 
+    /// The URL of a server that somebody else runs on the data in `dir`, with the password. It may have died since.
+    pub fn url_of_running(dir: &Path) -> Option<String> {
+        cluster::noted(dir).map(|(port, password)| url(port, &password, ROLE))
+    }
+
+    /// Whether `dir` has a server's data.
+    pub fn has_data(dir: &Path) -> bool {
+        cluster::major_of(dir).is_some()
+    }
+
     /// A throw-away server, stopped and removed with this value; also when the process panics or is killed.
     pub async fn temporary() -> Result<Self, Error> {
         let dir = std::env::temp_dir().join(format!("highwater-postgres-{}", random_hex(8)?));

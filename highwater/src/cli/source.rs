@@ -11,10 +11,10 @@ use crate::folder;
 pub(super) struct Source {
     /// The data folder of `highwater up`, which may be running
     #[arg(long, value_name = "DIR", default_value = "data")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// Read the log on this Kafka instead, as host:port,host:port
     #[arg(long, value_name = "BOOTSTRAP", conflicts_with = "data")]
-    kafka: Option<String>,
+    pub(super) kafka: Option<String>,
 }
 
 impl Source {

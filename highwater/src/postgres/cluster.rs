@@ -33,6 +33,15 @@ pub(super) fn major_of(dir: &Path) -> Option<String> {
     fs::read_to_string(home.join("cluster/PG_VERSION")).ok().map(|text| text.trim().to_owned())
 }
 
+/// Port and password of the server that may run on the data kept in `dir`, as it noted them. Whether it answers shows a connection.
+pub(super) fn noted(dir: &Path) -> Option<(u16, String)> {
+    let home = moved_to(dir).unwrap_or_else(|| dir.to_owned());
+    let notes = fs::read_to_string(home.join("cluster/postmaster.pid")).ok()?;
+    let port = notes.lines().nth(3)?.trim().parse().ok()?;
+    let password = fs::read_to_string(home.join("password")).ok()?;
+    Some((port, password.trim().to_owned()))
+}
+
 impl Cluster {
     /// Opens the data in `dir`, or creates it.
     pub(super) fn open(dir: &Path, binaries: Binaries, account: Account, settings: Settings) -> Result<Self, Error> {

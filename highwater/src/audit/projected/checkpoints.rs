@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::rows::{RowFault, differences};
-use crate::audit::fold::{Position, Time};
+use crate::audit::{fold::Position, record::Time};
 
 pub(super) const TABLE: &str = "checkpoints";
 
