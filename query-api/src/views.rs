@@ -8,6 +8,8 @@ mod sales;
 mod stock;
 mod stocks;
 
+#[cfg(test)]
+mod plans;
 
 use axum::{Router, routing::get};
 use chrono::{DateTime, Utc};
