@@ -6,8 +6,8 @@ use reqwest::Url;
 
 use super::source::Source;
 
-const BASKETS: &[u8] = include_bytes!("../../data/baskets-small.csv.gz");
-const PRODUCTS: &[u8] = include_bytes!("../../data/products.csv.gz");
+pub(super) const BASKETS: &[u8] = include_bytes!("../../data/baskets-small.csv.gz");
+pub(super) const PRODUCTS: &[u8] = include_bytes!("../../data/products.csv.gz");
 
 /// Fill the store with real shopping baskets: products and stock first, then every basket as an order.
 ///

@@ -63,16 +63,16 @@ mod tests {
 
     #[test]
     fn ids_never_change() {
-        assert_eq!(product("1095275").to_string(), "PRODUCT");
-        assert_eq!(customer("900").to_string(), "CUSTOMER");
-        assert_eq!(order("31198570044").to_string(), "ORDER");
+        assert_eq!(product("1095275").to_string(), "926bd4e1-e13e-5bbd-b978-ddbb40a12d2d");
+        assert_eq!(customer("900").to_string(), "7aa406ed-438f-5169-bc8c-54d616cc1e46");
+        assert_eq!(order("31198570044").to_string(), "f7213a3c-3647-570a-8c32-42560f3a99fc");
     }
 
     #[test]
     fn keys_never_change() {
-        assert_eq!(create_key(b"{}").to_string(), "CREATE");
-        assert_eq!(receive_key("1095275", "digest").to_string(), "RECEIVE");
-        assert_eq!(place_key("31198570044").to_string(), "PLACE");
+        assert_eq!(create_key(b"{}").to_string(), "1acdd257-76fd-55af-aeaa-8b628b618b58");
+        assert_eq!(receive_key("1095275", "digest").to_string(), "3fde3c5a-533b-54b5-b30f-593cc1b1dcba");
+        assert_eq!(place_key("31198570044").to_string(), "a00d3566-52cb-5f60-95b0-671aed2f9fcb");
     }
 
     #[test]

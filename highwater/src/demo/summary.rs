@@ -71,3 +71,38 @@ impl fmt::Display for Summary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_created_and_what_was_there_add_up() {
+        let basket = |units, total_minor| Basket {
+            number: String::new(),
+            household: String::new(),
+            placed_at: chrono::DateTime::UNIX_EPOCH,
+            lines: Vec::new(),
+            units,
+            total_minor,
+            begins: 2,
+        };
+        let mut summary = Summary::default();
+        [false, true, true].into_iter().for_each(|there| summary.products.add(there));
+        summary.stock.add(false);
+        summary.placed(&basket(3, 200), false);
+        summary.placed(&basket(2, 199), true);
+        summary.placed(&basket(1, 1), true);
+        let said = [
+            "               created   already there",
+            "products             1               2",
+            "stock                1               0",
+            "",
+            "baskets         orders       lines       units     minor units",
+            "created              1           0           3             200",
+            "replayed             2           0           3             200",
+            "total                3           0           6             400",
+        ];
+        assert_eq!(summary.to_string().lines().collect::<Vec<_>>(), said);
+    }
+}
