@@ -1,0 +1,291 @@
+//! What a reader of lists sees, over HTTP.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+#[path = "../../projectors/tests/support/postgres.rs"]
+mod postgres;
+#[path = "store_support/served.rs"]
+mod served;
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use served::{Answer, ORDER, Served};
+
+const CUSTOMER: &str = "00000000-0000-0000-0000-0000000000c1";
+
+/// Ten more of everything: equal times, totals, names and prices in pairs, so that ids break ties.
+async fn filled(test: &str, settings: &[(&str, &str)]) -> Served {
+    let served = Served::new(test, settings).await;
+    for sql in [
+        "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines)
+         SELECT ('0000000a-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, 'placed',
+                ('00000000-0000-0000-0000-0000000000c' || n % 2)::uuid, 'USD',
+                '2026-11-01T00:00:00Z'::timestamptz + n / 2 * interval '1 hour', 1, 1000 - n / 2 * 100, '[]'
+         FROM generate_series(0, 9) n",
+        "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand, category)
+         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, CASE n WHEN 9 THEN 'discontinued' ELSE 'active' END,
+                'Apple ' || n / 2, 'PRODUCE', 100 + n / 2, 'USD', 'Private', 'FRESH FRUITS'
+         FROM generate_series(0, 9) n",
+        "INSERT INTO stock_levels (id, partition, version, on_hand, reserved)
+         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, n + 2, 2 FROM generate_series(0, 9) n",
+        "INSERT INTO sales_daily VALUES
+         ('2026-11-01', '', 0, 2, 5, 7, 700), ('2026-11-01', '', 3, 1, 1, 9007199254740991, 9007199254740991),
+         ('2026-11-01', 'DELI', 0, 2, 3, 4, 400), ('2026-11-01', 'SEAFOOD', 0, 1, 2, 3, 300),
+         ('2026-11-01', 'SEAFOOD', 3, 1, 1, 9007199254740991, 9007199254740991),
+         ('2026-11-02', '', 0, 1, 1, 1, 50), ('2026-11-02', '', 1, -1, -1, -1, -50),
+         ('2026-11-02', 'DELI', 0, 1, 1, 1, 50), ('2026-11-02', 'DELI', 1, -1, -1, -1, -50),
+         ('2026-11-03', '', 0, 1, 1, 1, 25), ('2026-11-03', 'DELI', 0, 1, 1, 1, 25)",
+    ] {
+        sqlx::query(sql).execute(&served.owner).await.expect(sql);
+    }
+    served
+}
+
+fn items(answer: &Answer) -> &Vec<Value> {
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.body["items"].as_array().expect("items")
+}
+
+/// The target of `Link: <...>; rel="next"`.
+fn next(answer: &Answer) -> Option<String> {
+    let link = answer.header("link");
+    if link.is_empty() {
+        return None;
+    }
+    Some(link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a link").to_owned())
+}
+
+/// All items, page by page.
+async fn walk(served: &Served, path: &str) -> (Vec<Value>, usize) {
+    let (mut all, mut pages, mut path) = (Vec::new(), 0, Some(path.to_owned()));
+    while let Some(at) = path {
+        let answer = served.get(&at, &[]).await;
+        all.extend(items(&answer).clone());
+        path = next(&answer);
+        pages += 1;
+        assert!(pages < 100);
+    }
+    (all, pages)
+}
+
+#[tokio::test]
+async fn every_sort_shows_every_row_once_whatever_the_page_size() {
+    let served = filled("lists_sorts", &[]).await;
+    for (path, rows, sorts) in [
+        ("/v1/orders", 11, &["-placed_at", "placed_at", "-total_minor"][..]),
+        ("/v1/products", 11, &["name", "unit_price_minor", "-unit_price_minor"]),
+        ("/v1/stock", 10, &["id"]),
+    ] {
+        let first = served.get(&format!("{path}?limit=200"), &[]).await;
+        assert_eq!((items(&first).len(), next(&first)), (rows, None));
+        for sort in sorts {
+            let parameter = if *sort == "id" { String::new() } else { format!("sort={sort}&") };
+            let (all, _) = walk(&served, &format!("{path}?{parameter}limit=200")).await;
+            let name = sort.trim_start_matches('-');
+            let key = |row: &Value| (row[name].as_i64(), row[name].as_str().map(str::to_owned), row["id"].as_str().map(str::to_owned));
+            let mut expected = all.clone();
+            expected.sort_by_key(key);
+            if sort.starts_with('-') {
+                expected.reverse();
+            }
+            assert_eq!(all, expected, "{path} by {sort}");
+            for limit in [1, 2, 3, rows, rows - 1] {
+                let (paged, pages) = walk(&served, &format!("{path}?{parameter}limit={limit}")).await;
+                assert_eq!((&paged, pages), (&all, rows.div_ceil(limit)), "{path} by {sort}, {limit} a page");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn filters_say_which_rows() {
+    let served = filled("lists_filters", &[]).await;
+    for (path, rows) in [
+        (format!("/v1/orders?customer_id={CUSTOMER}"), 6),
+        (format!("/v1/orders?customer_id={}", CUSTOMER.to_uppercase()), 6),
+        ("/v1/orders?status=cancelled".to_owned(), 1),
+        ("/v1/orders?status=shipped".to_owned(), 0),
+        // From is included, to is not.
+        ("/v1/orders?placed_from=2026-11-01T01:00:00Z&placed_to=2026-11-01T03:00:00Z".to_owned(), 4),
+        (format!("/v1/orders?placed_from=2026-11-01T01:00:00Z&placed_to=2026-11-01T03:00:00Z&customer_id={CUSTOMER}"), 2),
+        ("/v1/products?department=PRODUCE".to_owned(), 10),
+        ("/v1/products?status=discontinued".to_owned(), 1),
+        ("/v1/products?q=apples".to_owned(), 10),
+        ("/v1/products?q=fruit+private".to_owned(), 10),
+        ("/v1/products?q=FARM".to_owned(), 1),
+        ("/v1/products?q=apple+farm".to_owned(), 0),
+        ("/v1/products?q=%27%3B--+%26%7C%21%28%3A*".to_owned(), 0),
+        ("/v1/stock?available_below=3".to_owned(), 3),
+        ("/v1/stock?available_below=0".to_owned(), 0),
+    ] {
+        assert_eq!(items(&served.get(&path, &[]).await).len(), rows, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn rows_have_their_fields_and_only_those_that_are_wanted() {
+    let served = filled("lists_fields", &[]).await;
+    let answer = served.get("/v1/orders?status=cancelled", &[]).await;
+    let row = json!({
+        "id": ORDER, "version": 2, "status": "cancelled", "customer_id": CUSTOMER, "currency": "USD",
+        "placed_at": "2026-11-22T21:34:24.123456Z", "units": 2, "total_minor": 300, "reason": "changed my mind",
+    });
+    assert_eq!(answer.body, json!({"items": [row]}));
+    assert_eq!(answer.header("cache-control"), "private, max-age=0, must-revalidate");
+    assert_eq!(answer.header("content-type"), "application/json");
+    let answer = served.get("/v1/orders?status=cancelled&fields=total_minor,id,carrier", &[]).await;
+    assert_eq!(answer.body, json!({"items": [{"id": ORDER, "total_minor": 300}]}));
+    let stock = served.get("/v1/stock?available_below=1", &[]).await;
+    let id = "0000000b-0000-0000-0000-000000000100";
+    let level = json!({"id": id, "version": 1, "on_hand": 2, "reserved": 2, "available": 0});
+    assert_eq!(stock.body, json!({"items": [level]}));
+    assert_eq!(served.get(&format!("/v1/stock/{id}"), &[]).await.body, level);
+    let products = served.get("/v1/products?limit=1", &[]).await;
+    assert_eq!(products.header("cdn-cache-control"), "max-age=5, stale-while-revalidate=30, stale-if-error=300");
+}
+
+#[tokio::test]
+async fn sales_are_added_up_over_partitions() {
+    let served = filled("lists_sales", &[]).await;
+    let most: i64 = 9_007_199_254_740_991;
+    let deli = json!({"day": "2026-11-01", "department": "DELI", "orders": 2, "lines": 3, "units": 4, "total_minor": 400});
+    let fish = json!({"day": "2026-11-01", "department": "SEAFOOD", "orders": 2, "lines": 3, "units": most + 3, "total_minor": most + 300});
+    let late = json!({"day": "2026-11-03", "department": "DELI", "orders": 1, "lines": 1, "units": 1, "total_minor": 25});
+    for limit in [1, 200] {
+        let (both, _) = walk(&served, &format!("/v1/sales?limit={limit}")).await;
+        assert_eq!(both, [deli.clone(), fish.clone(), late.clone()], "what was cancelled leaves no row");
+        let (days, _) = walk(&served, &format!("/v1/sales?group=day&limit={limit}")).await;
+        let day = |day: &str, orders: i64, lines: i64, units: i64, total: i64| json!({"day": day, "orders": orders, "lines": lines, "units": units, "total_minor": total});
+        assert_eq!(days, [day("2026-11-01", 3, 6, most + 7, most + 700), day("2026-11-03", 1, 1, 1, 25)]);
+        let (departments, _) = walk(&served, &format!("/v1/sales?group=department&limit={limit}")).await;
+        let department = |name: &str, orders: i64, lines: i64, units: i64, total: i64| json!({"department": name, "orders": orders, "lines": lines, "units": units, "total_minor": total});
+        assert_eq!(departments, [department("DELI", 3, 4, 5, 425), department("SEAFOOD", 2, 3, most + 3, most + 300)]);
+    }
+    for (query, rows) in [
+        ("from=2026-11-01&to=2026-11-01", vec![&deli, &fish]),
+        ("from=2026-11-02", vec![&late]),
+        ("to=2026-11-02&department=DELI", vec![&deli]),
+        ("department=NONE", vec![]),
+    ] {
+        let found = served.get(&format!("/v1/sales?{query}"), &[]).await;
+        assert_eq!(items(&found).iter().collect::<Vec<_>>(), rows, "{query}");
+    }
+    let one = served.get("/v1/sales?group=department&department=DELI&from=2026-11-03", &[]).await;
+    assert_eq!(one.body, json!({"items": [{"department": "DELI", "orders": 1, "lines": 1, "units": 1, "total_minor": 25}]}));
+    let none = served.get("/v1/sales?group=department&from=2026-11-02&to=2026-11-02", &[]).await;
+    assert_eq!(none.body, json!({"items": []}));
+    assert_eq!(items(&served.get("/v1/sales?group=day&department=DELI", &[]).await).len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_refused_with_what_is() {
+    let served = filled("lists_refused", &[]).await;
+    for (path, parameter, says) in [
+        ("/v1/orders?colour=red", "colour", "customer_id, status, placed_from, placed_to, sort, limit, cursor, fields"),
+        ("/v1/orders?offset=5", "offset", "cursor"),
+        ("/v1/orders?sort=units", "sort", "-placed_at, placed_at, -total_minor"),
+        ("/v1/orders?status=lost", "status", "placed, confirmed, shipped, delivered, returned, cancelled"),
+        ("/v1/orders?fields=id,lines", "fields", "total_minor"),
+        ("/v1/orders?customer_id=5", "customer_id", "UUID"),
+        ("/v1/orders?placed_from=2026-11-22", "placed_from", "RFC 3339"),
+        ("/v1/orders?placed_to=2026-02-30T00:00:00Z", "placed_to", "RFC 3339"),
+        ("/v1/orders?limit=0", "limit", "from 1 to 200"),
+        ("/v1/orders?limit=201", "limit", "from 1 to 200"),
+        ("/v1/orders?limit=99999999999999999999", "limit", "from 1 to 200"),
+        ("/v1/orders?status=placed&status=placed", "status", "twice"),
+        ("/v1/orders?cursor=AAAA", "cursor", "begin again"),
+        ("/v1/orders?cursor=%FF", "cursor", "begin again"),
+        ("/v1/products?q=%00", "q", "NUL"),
+        ("/v1/products?department=", "department", "not empty"),
+        ("/v1/products?status=placed", "status", "active, discontinued"),
+        ("/v1/stock?sort=id", "sort", "available_below, limit, cursor, fields"),
+        ("/v1/stock?available_below=-1", "available_below", "from 0"),
+        ("/v1/sales?from=2026-11-1", "from", "a day"),
+        ("/v1/sales?to=%2B12026-11-01", "to", "a day"),
+        ("/v1/sales?group=week", "group", "day, department"),
+    ] {
+        let answer = served.get(path, &[]).await;
+        assert_eq!(answer.problem(), (400, "parameter.invalid"), "{path}");
+        assert_eq!(answer.body["errors"][0]["parameter"], parameter, "{path}");
+        let detail = answer.body["detail"].as_str().expect("a text");
+        assert!(detail.contains(says), "{path}: {detail}");
+    }
+    let long = format!("/v1/products?q={}", "a".repeat(201));
+    assert_eq!(served.get(&long, &[]).await.problem(), (400, "parameter.invalid"));
+}
+
+#[tokio::test]
+async fn a_cursor_belongs_to_its_list_its_filters_and_its_sort() {
+    let served = filled("lists_cursor", &[]).await;
+    let first = served.get("/v1/orders?status=placed&sort=placed_at&limit=2", &[]).await;
+    let next = next(&first).expect("another page");
+    let cursor = next.split("cursor=").nth(1).and_then(|rest| rest.split('&').next()).expect("a cursor");
+    assert_eq!(items(&served.get(&next, &[]).await).len(), 2);
+    // Page size and fields may change.
+    let changed = format!("/v1/orders?cursor={cursor}&sort=placed_at&status=placed&limit=7&fields=id");
+    assert_eq!(items(&served.get(&changed, &[]).await).len(), 7);
+    for other in [
+        format!("/v1/orders?status=placed&sort=-placed_at&cursor={cursor}"),
+        format!("/v1/orders?sort=placed_at&cursor={cursor}"),
+        format!("/v1/orders?status=shipped&sort=placed_at&cursor={cursor}"),
+        format!("/v1/products?cursor={cursor}"),
+        format!("/v1/orders?status=placed&sort=placed_at&cursor=A{cursor}"),
+    ] {
+        assert_eq!(served.get(&other, &[]).await.problem(), (400, "parameter.invalid"), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_continued_while_rows_come_and_go() {
+    let served = filled("lists_moving", &[]).await;
+    let first = served.get("/v1/orders?sort=placed_at&limit=4", &[]).await;
+    let next = next(&first).expect("another page");
+    // The last row of the page is gone, and one came before it.
+    let last = items(&first)[3]["id"].as_str().expect("an id").to_owned();
+    sqlx::query("DELETE FROM orders WHERE id = $1::uuid").bind(last).execute(&served.owner).await.expect("deleted");
+    sqlx::query("UPDATE orders SET placed_at = '2020-01-01' WHERE status = 'cancelled'").execute(&served.owner).await.expect("moved");
+    let second = served.get(&next, &[]).await;
+    let ids: Vec<_> = items(&second).iter().map(|row| row["id"].as_str().expect("an id")[34..].to_owned()).collect();
+    assert_eq!(ids, ["04", "05", "06", "07"]);
+}
+
+#[tokio::test]
+async fn instances_with_the_same_secret_continue_each_others_pages() {
+    let one = filled("lists_secret_a", &[("CURSOR_SECRET", "shared by all")]).await;
+    let two = filled("lists_secret_b", &[("CURSOR_SECRET", "shared by all")]).await;
+    let other = filled("lists_secret_c", &[("CURSOR_SECRET", "of its own")]).await;
+    let next = next(&one.get("/v1/orders?limit=2", &[]).await).expect("another page");
+    assert_eq!(two.get(&next, &[]).await.body, one.get(&next, &[]).await.body);
+    assert_eq!(other.get(&next, &[]).await.problem(), (400, "parameter.invalid"));
+}
+
+#[tokio::test]
+async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
+    let served = filled("lists_position", &[]).await;
+    let answer = served.get("/v1/orders", &[]).await;
+    let position = answer.header("highwater-position").to_owned();
+    assert_eq!(position, "order/0@42.42.42.42.42.42.42.42");
+    assert_eq!(served.get("/v1/products", &[]).await.header("highwater-position"), "product/0@0.0.0.0.0.0.0.0");
+    // What it says can be asked for again, at once and of a single one, too.
+    for path in ["/v1/orders".to_owned(), format!("/v1/orders/{ORDER}")] {
+        let again = served.get(&path, &[("highwater-min-position", &position), ("prefer", "wait=20")]).await;
+        assert_eq!((again.status, again.header("preference-applied")), (StatusCode::OK, "wait=20"));
+    }
+
+    let wanted = [("highwater-min-position", "order/5@43"), ("prefer", "wait=0")];
+    let late = served.get("/v1/orders", &wanted).await;
+    assert_eq!((late.problem(), late.header("highwater-position")), ((504, "position.not-reached"), position.as_str()));
+    let stale = served.get("/v1/orders", &[wanted[0], ("prefer", "wait=0, stale")]).await;
+    assert_eq!((stale.header("highwater-stale"), stale.header("cache-control")), ("true", "no-store"));
+    assert_eq!(served.get("/v1/orders", &[("highwater-min-position", "product/0@1")]).await.problem(), (400, "header.invalid"));
+    assert_eq!(served.get("/v1/orders", &[("highwater-min-position", "order/7@1.1")]).await.problem(), (400, "header.invalid"));
+
+    let patient = [wanted[0], ("prefer", "wait=20")];
+    let mut waiting = Box::pin(served.get("/v1/orders?status=confirmed", &patient));
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "answered before the position was reached");
+    served.project("UPDATE orders SET status = 'confirmed', version = 2 WHERE status = 'placed'", 43, true).await;
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("woken");
+    assert_eq!(items(&answer).len(), 10);
+    assert_eq!(answer.header("highwater-position"), "order/0@43.43.43.43.43.43.43.43");
+}
