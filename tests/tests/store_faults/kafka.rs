@@ -10,13 +10,13 @@ use std::{
 pub const BROKERS: usize = 3;
 
 /// The shell outlives this process, however that ends: then its standard input does, and it ends what is left. The services write
-/// their process ids below `$2` and take them away again when they have reaped the process.
+/// their process ids below `$2` and take them away again when they have reaped the process. Logs stay.
 const KEEPER: &str = r#"
 trap '' INT TERM
 if "$0" start "$1" "$3" broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500; then cat >/dev/null; fi
 for file in "$2"/*; do [ -e "$file" ] && kill -9 "${file##*/}" 2>/dev/null; done
 for i in $(seq "$3"); do "$0" kill "$1" "$i" 2>/dev/null; done
-rm -rf "$1"
+rm -rf "$1" "$2" "${2%/*}/bin"
 "#;
 
 pub struct Kafka {
