@@ -1,0 +1,94 @@
+//! `highwater demo` against a fresh `highwater up` whose process is killed (-9) twice: while stock comes in, and while baskets become
+//! orders. What comes of it is what the file says, once; a run on top of it changes nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+#[path = "store_support/build.rs"]
+mod build;
+#[path = "store_demo/records.rs"]
+mod records;
+#[path = "store_demo/run.rs"]
+mod run;
+#[path = "store_support/up.rs"]
+mod up;
+
+use records::Records;
+use run::{Ended, Run, audit};
+use up::{Scratch, Up};
+
+/// What the README of the built-in files says of them.
+const WHOLE: Records =
+    Records { products: 9_729, stocked: 9_729, received: 28_991, orders: 2_000, lines: 21_973, units: 28_991, total_minor: 6_252_943 };
+/// Its first fifty baskets, and what all of them sell.
+const FIFTY: Records = Records { orders: 50, lines: 410, units: 511, total_minor: 115_136, ..WHOLE };
+const UNREACHABLE: i32 = 3;
+
+#[test]
+fn a_run_after_a_crash_ends_where_one_without_a_crash_does_and_another_changes_nothing() {
+    let scratch = Scratch::new("demo");
+
+    let server = Up::start(&scratch);
+    let ended = Run::start(&server.address, &["--limit", "50", "--patience", "0"]).killing(server, "products:");
+    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+    let torn = Records::of(&scratch);
+    assert!(torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0, "{torn:?}");
+
+    let server = Up::start(&scratch);
+    let ended = Run::start(&server.address, &["--limit", "50"]).end();
+    assert_eq!(ended.done("products"), (0, WHOLE.products), "{ended:?}");
+    assert!(ended.done("stock").1 >= torn.stocked, "{ended:?}");
+    assert_eq!(ended.sums("total"), [FIFTY.orders, FIFTY.lines, FIFTY.units, FIFTY.total_minor], "{ended:?}");
+    assert_eq!(Records::of(&scratch), FIFTY);
+
+    // Of the whole file now: two thousand orders do not end before they are interrupted.
+    let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "stock:");
+    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+    let torn = Records::of(&scratch);
+    assert!(torn.orders >= FIFTY.orders && torn.orders < WHOLE.orders, "{torn:?}");
+
+    let server = Up::start(&scratch);
+    let ended = Run::start(&server.address, &[]).end();
+    assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
+    check_whole(&ended, &scratch);
+
+    let again = Run::start(&server.address, &["--concurrency", "8"]).end();
+    assert_eq!((again.done("products"), again.done("stock")), ((0, WHOLE.products), (0, WHOLE.stocked)));
+    assert_eq!(again.sums("created"), [0; 4]);
+    check_whole(&again, &scratch);
+    server.stop();
+    audit(&scratch);
+}
+
+#[test]
+fn a_basket_that_another_file_fills_in_another_way_is_told_and_nothing_of_it_happens() {
+    let scratch = Scratch::new("demo-other");
+    let server = Up::start(&scratch);
+    let head = "basket_id,household_id,placed_at,product_id,quantity,unit_price_minor\n";
+    let file = |name: &str, rows: &str| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, format!("{head}{rows}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let first = file("first.csv", "1,7,2017-01-01T11:53:26Z,1095275,1,50\n");
+    let ended = Run::start(&server.address, &["--baskets", &first]).end();
+    assert_eq!(ended.sums("created"), [1, 1, 1, 50]);
+
+    let second = file("second.csv", "2,7,2017-01-01T11:53:26Z,1095275,2,60\n1,7,2017-01-01T11:53:26Z,1095275,3,50\n");
+    let refused = Run::start(&server.address, &["--baskets", &second, "--concurrency", "1"]).end_any();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for said in ["basket 1 (line 3)", "422", "idempotency-key.reused"] {
+        assert!(refused.stderr.contains(said), "{refused:?}");
+    }
+    let now = Records::of(&scratch);
+    assert_eq!(now, Records { products: 1, stocked: 2, received: 6, orders: 2, lines: 2, units: 3, total_minor: 170 });
+
+    let torn = file("torn.csv", "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n");
+    let refused = Run::start(&server.address, &["--baskets", &torn]).end_any();
+    assert!(refused.code == 1 && refused.stderr.contains("line 4: basket 3 was there before"), "{refused:?}");
+    assert_eq!(Records::of(&scratch), now, "it was refused before anything was sent");
+    server.stop();
+}
+
+fn check_whole(ended: &Ended, scratch: &Scratch) {
+    assert_eq!(ended.sums("total"), [WHOLE.orders, WHOLE.lines, WHOLE.units, WHOLE.total_minor], "{ended:?}");
+    assert_eq!(Records::of(scratch), WHOLE);
+}
