@@ -3,6 +3,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`changes`] | what a transaction changed, for caches |
 //! | [`batch`] | what a partition said, as projections see it |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`plan`] | the next transactions, and how one that failed is split |
@@ -16,6 +17,7 @@
 
 mod attempt;
 pub mod batch;
+pub mod changes;
 pub mod checkpoint;
 pub mod failure;
 mod intake;

@@ -21,7 +21,7 @@ use projectors::{
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
 use service::seen::Segment;
-use sqlx::{PgPool, Row};
+use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use world::{World, dump, halted};
@@ -104,6 +104,44 @@ async fn snapshots_and_outcomes_are_the_fold() {
             assert_eq!(last["version"], version);
         }
     }
+}
+
+#[tokio::test]
+async fn caches_are_told_of_every_change_with_its_commit() {
+    let mut world = World::new().await;
+    world.live(0..12).await;
+    let pool = tables("told").await;
+    let mut caches = PgListener::connect_with(&pool).await.expect("a listener");
+    caches.listen("highwater_changes").await.expect("listening");
+    world.project(&pool, 20).await;
+    let mut told: BTreeSet<(String, String)> = BTreeSet::new();
+    while let Some(notification) = caches.next_buffered() {
+        told.extend(named(notification.payload()));
+    }
+    let rest = async {
+        while told.len() < world.events.len() {
+            told.extend(named(caches.recv().await.expect("a notification").payload()));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), rest).await.expect("all are named");
+    let expected: BTreeSet<(String, String)> =
+        world.events.keys().map(|(category, id)| ((*category).to_owned(), id.simple().to_string()[20..].to_owned())).collect();
+    assert_eq!(told, expected);
+}
+
+/// Category and key of all that a notification names for a projection that has a row for each aggregate.
+fn named(payload: &str) -> Vec<(String, String)> {
+    let of_rows = |item: &&str| {
+        ["orders", "catalog", "stock_levels"]
+            .iter()
+            .any(|name| item.split('=').next().is_some_and(|names| names.split(',').any(|n| n == *name)))
+    };
+    let keys = |item: &str| {
+        let (place, keys) = item.split_once('=').and_then(|(_, rest)| rest.split_once(':')).expect("a place and its keys");
+        let category = place.split('/').next().expect("a category").to_owned();
+        keys.split('.').map(|key| (category.clone(), key.to_owned())).collect::<Vec<_>>()
+    };
+    payload.split(' ').filter(of_rows).flat_map(keys).collect()
 }
 
 #[tokio::test]
@@ -258,6 +296,10 @@ macro_rules! delegate {
 
         fn advance<'a>(&'a self, tx: &'a mut PostgresTx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.advance(tx, moves)
+        }
+
+        fn announce<'a>(&'a self, tx: &'a mut PostgresTx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.announce(tx, changed)
         }
     };
 }

@@ -36,8 +36,8 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         ("lock_timeout", settings.statement_timeout_ms.to_string()),
     ]);
     let pool = PgPoolOptions::new()
-        // One of them listens for notifications.
-        .max_connections(settings.connections.max(2))
+        // Two of them listen for notifications.
+        .max_connections(settings.connections.max(3))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
         .connect_lazy_with(options);
     Ok(pool)

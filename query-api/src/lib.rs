@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`views`] | the store's views: one file each, route, statement and shape |
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
+//! | [`cache`] | single resources in memory, until a projector changes them |
 //! | [`list`] | many of them: filters, sorts, pages by signed cursor |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
+pub mod cache;
 pub mod database;
 pub mod list;
 pub mod positions;
@@ -28,6 +30,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use cache::Cache;
 use positions::{Full, Positions};
 use settings::{IdentitySettings, LogSettings, QuerySettings};
 
@@ -46,6 +49,7 @@ pub struct App(Arc<Parts>);
 struct Parts {
     pool: PgPool,
     positions: Positions,
+    cache: Cache,
     cursors: CursorKey,
     settings: QuerySettings,
     /// How many partitions each category has.
@@ -65,8 +69,10 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         Box::pin(async move { database::reachable(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
+    let cache = Cache::new(&settings.cache, &views::KEPT);
+    cache.listen(&pool, &ctx.shutdown);
     let cursors = cursor_key(ctx, &settings)?;
-    let app = App(Arc::new(Parts { pool, positions, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
+    let app = App(Arc::new(Parts { pool, positions, cache, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
     Ok(views::routes().with_state(app))
 }
 

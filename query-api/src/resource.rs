@@ -1,9 +1,10 @@
-//! One resource of one view: at least at the position that the caller asks for, conditional, cacheable (http.md).
+//! One resource of one view: at least at the position that the caller asks for, conditional, cacheable (http.md). From memory, if what
+//! is there is new enough.
 
 use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    body::Bytes,
+    extract::{OriginalUri, Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
@@ -18,11 +19,18 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{App, database::GENERATION};
+use crate::{
+    App,
+    cache::{Kept, Key},
+    database::GENERATION,
+    list::{Fields, Parameters},
+};
 
 /// Says that the answer is older than what was asked for; only with `Prefer: stale`.
 pub const STALE: HeaderName = HeaderName::from_static("highwater-stale");
 const MIN_POSITION: HeaderName = HeaderName::from_static("highwater-min-position");
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// A view of single aggregates: one row each.
@@ -35,6 +43,8 @@ pub trait View: Send + Sync + 'static {
     const CATEGORY: &'static str;
     /// How shared caches may keep it. `None`: personal.
     const PUBLIC: Option<&'static str>;
+    /// Of the body.
+    const FIELDS: &'static [&'static str];
 
     /// Row and checkpoint in one statement.
     fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
@@ -56,6 +66,7 @@ pub struct Row<B> {
 struct Asked {
     id: Uuid,
     partition: u32,
+    fields: Option<Fields>,
     unless: Option<IfNoneMatch>,
     at_least: Option<MinPosition>,
     prefer: Prefer,
@@ -65,27 +76,32 @@ struct Asked {
 pub async fn get<V: View>(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // What is no text is no id either.
-    let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &headers)?;
+    let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
-    let mut found = load::<V>(&app, &asked).await?;
+    let load = || load::<V>(&app.0.pool, asked.id, asked.partition);
+    let key = Key { projection: V::PROJECTION, category: V::CATEGORY, partition: asked.partition, id: asked.id };
+    let (mut found, mut status) = app.0.cache.get(key, load).await.map_err(|failure| failure.to_problem(&app))?;
     let mut stale = false;
     if let Some(wanted) = &asked.at_least
-        && !is_included::<V>(&found, asked.partition, wanted)
+        && !is_included(&found, asked.partition, wanted)
     {
         stale = !app.reached(V::PROJECTION, wanted, deadline).await?;
         if stale && !asked.prefer.stale {
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }
-        found = load::<V>(&app, &asked).await?;
+        (found, status) = app.0.cache.renew(key, load()).await.map_err(|failure| failure.to_problem(&app))?;
     }
-    Ok(answer::<V>(&asked, found, stale))
+    let mut response = answer::<V>(&asked, found, stale)?;
+    response.headers_mut().insert(CACHE_STATUS, status.to_header());
+    Ok(response)
 }
 
 impl Asked {
-    fn of<V: View>(app: &App, id: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+    fn of<V: View>(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
         let id = id.ok_or_else(|| Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID"))?;
         let at_least = MinPosition::from_headers(headers)?;
@@ -96,6 +112,7 @@ impl Asked {
         Ok(Self {
             id,
             partition: partition_of(key.as_bytes(), app.0.partitions),
+            fields: Parameters::of(uri, &["fields"])?.some_of("fields", V::FIELDS)?.map(Fields::of),
             unless: IfNoneMatch::from_headers(headers)?,
             at_least,
             prefer: Prefer::from_headers(headers)?,
@@ -119,21 +136,44 @@ pub(crate) fn check_position(reads: &str, position: &PartitionPosition, partitio
     Ok(())
 }
 
-async fn load<V: View>(app: &App, asked: &Asked) -> Result<Found<V::Body>, Problem> {
-    let partition = i32::try_from(asked.partition).map_err(|_| Problem::internal())?;
-    V::load(&app.0.pool, asked.id, partition).await.map_err(|cause| app.database_problem(&cause))
+/// Why a resource could not be read.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    fn to_problem(&self, app: &App) -> Problem {
+        match self {
+            Failure::Database(cause) => app.database_problem(cause),
+            Failure::Json(cause) => {
+                tracing::error!(error = %cause, "a row cannot be written as JSON");
+                Problem::internal()
+            }
+        }
+    }
+}
+
+async fn load<V: View>(pool: &PgPool, id: Uuid, partition: u32) -> Result<Kept, Failure> {
+    // No partition number is that large; the row is found by its id.
+    let found = V::load(pool, id, i32::try_from(partition).unwrap_or(i32::MAX)).await?;
+    let row = match found.row {
+        Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
+        None => None,
+    };
+    Ok(Kept { offset: found.offset.unsigned_abs(), row })
 }
 
 /// The row's own checkpoint may already answer; every other partition has to be asked for.
-fn is_included<V: View>(found: &Found<V::Body>, partition: u32, wanted: &MinPosition) -> bool {
-    wanted
-        .0
-        .iter()
-        .all(|position| position.offset == 0 || (position.partition == partition && position.offset <= found.offset.unsigned_abs()))
+fn is_included(found: &Kept, partition: u32, wanted: &MinPosition) -> bool {
+    wanted.0.iter().all(|position| position.offset == 0 || (position.partition == partition && position.offset <= found.offset))
 }
 
-fn position_of<V: View>(asked: &Asked, found: &Found<V::Body>) -> HeaderValue {
-    PartitionPosition::new(V::CATEGORY, asked.partition, found.offset.unsigned_abs()).to_header()
+fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
+    PartitionPosition::new(V::CATEGORY, asked.partition, found.offset).to_header()
 }
 
 pub(crate) fn not_reached() -> Problem {
@@ -141,7 +181,7 @@ pub(crate) fn not_reached() -> Problem {
     Problem::gateway_timeout("position.not-reached", detail)
 }
 
-fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Response {
+fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, Problem> {
     let position = position_of::<V>(asked, &found);
     let mut response = match found.row {
         None => {
@@ -152,10 +192,13 @@ fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Respons
             )
             .into_response()
         }
-        Some(row) => {
-            let etag = ETag::generation(GENERATION.unsigned_abs().into(), row.version.unsigned_abs());
+        Some((version, body)) => {
+            let mut etag = ETag::generation(GENERATION.unsigned_abs().into(), version.unsigned_abs());
+            if let Some(fields) = &asked.fields {
+                etag = etag.with_suffix(&fields.suffix());
+            }
             let known = asked.unless.as_ref().is_some_and(|tags| tags.matches(&etag));
-            let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Json(row.body).into_response() };
+            let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
             response.headers_mut().insert(ETag::name(), etag.to_header());
             cache(response.headers_mut(), V::PUBLIC, stale);
             response
@@ -169,7 +212,15 @@ fn answer<V: View>(asked: &Asked, found: Found<V::Body>, stale: bool) -> Respons
     if let Some(applied) = applied(asked.at_least.as_ref(), asked.prefer, stale) {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
-    response
+    Ok(response)
+}
+
+fn json(asked: &Asked, body: Bytes) -> Result<Response, Problem> {
+    let body = match &asked.fields {
+        None => body,
+        Some(fields) => fields.only_of(&body).map(Bytes::from).map_err(|_| Problem::internal())?,
+    };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
 /// For `Preference-Applied`: preferences count only where a position is asked for.

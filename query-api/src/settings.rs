@@ -44,6 +44,19 @@ pub struct QuerySettings {
     /// Signs the cursors of lists: the same for all instances. Not set: a key from `identity.keys`; without that, a fresh one for
     /// each process, so that a cursor ends with the process that gave it.
     pub cursor_secret: Option<CursorSecret>,
+    pub cache: CacheSettings,
+}
+
+/// `query.cache`: single resources in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// About so many bytes are kept; 0: nothing is.
+    pub bytes: u64,
+    /// The longest that an entry is kept, also if nothing is heard of a change.
+    pub keep_ms: u64,
+    /// Changes of so many keys of a view are remembered one by one; beyond it by partition.
+    pub floors: usize,
 }
 
 /// `query.database`.
@@ -84,7 +97,14 @@ impl Default for QuerySettings {
             position_poll_ms: 200,
             retry_after_ms: 1_000,
             cursor_secret: None,
+            cache: CacheSettings::default(),
         }
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000 }
     }
 }
 

@@ -16,10 +16,20 @@ use chrono::{DateTime, Utc};
 use protocol::time::Micros;
 use serde::Serializer;
 
-use crate::{App, list, resource};
+use crate::{
+    App, list,
+    resource::{self, View},
+};
 
 /// The version of the store's tables that these views read.
 pub const TABLES_VERSION: i32 = 2;
+
+/// Projection and category of the views of single resources, which are kept in memory.
+pub const KEPT: [(&str, &str); 3] = [
+    (order::Orders::PROJECTION, order::Orders::CATEGORY),
+    (product::Products::PROJECTION, product::Products::CATEGORY),
+    (stock::Stock::PROJECTION, stock::Stock::CATEGORY),
+];
 
 pub fn routes() -> Router<App> {
     Router::new()

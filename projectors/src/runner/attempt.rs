@@ -116,5 +116,8 @@ async fn transact<S: Store>(store: &S, projections: &[Arc<dyn Projection<S::Tx>>
             projection.apply(&mut tx, &slices).await?;
         }
     }
+    if let Some(changed) = changes::text(&group.jobs) {
+        store.announce(&mut tx, &changed).await?;
+    }
     store.commit(tx).await
 }

@@ -18,6 +18,9 @@ pub const GENERATION: i32 = 1;
 /// Who waits for a position listens here; the payload is empty.
 pub const CHECKPOINTS_CHANNEL: &str = "highwater_checkpoints";
 
+/// Caches listen here; the payload is what [`super::changes`] says.
+pub const CHANGES_CHANNEL: &str = "highwater_changes";
+
 /// What projections of this store write in.
 pub type PostgresTx = Transaction<'static, Postgres>;
 
@@ -57,6 +60,13 @@ impl Store for PostgresStore {
 
     fn advance<'a>(&'a self, tx: &'a mut Self::Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(advance(tx, moves))
+    }
+
+    fn announce<'a>(&'a self, tx: &'a mut Self::Tx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            sqlx::query!("SELECT pg_notify($1, $2)", CHANGES_CHANNEL, changed).execute(&mut **tx).await?;
+            Ok(())
+        })
     }
 
     fn commit(&self, tx: Self::Tx) -> BoxFuture<'_, Result<(), Failure>> {

@@ -66,6 +66,9 @@ pub trait Store: Send + Sync + 'static {
     /// their keys; `moves` is sorted by key.
     fn advance<'a>(&'a self, tx: &'a mut Self::Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>>;
 
+    /// Tells caches, when and if the transaction commits, what it changed: see [`super::changes`].
+    fn announce<'a>(&'a self, tx: &'a mut Self::Tx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
+
     /// After an error nobody knows whether it happened; the checkpoints tell.
     fn commit(&self, tx: Self::Tx) -> BoxFuture<'_, Result<(), Failure>>;
 }

@@ -23,10 +23,18 @@ impl Fields {
 
     /// The wanted fields of `item`, by name; values keep their text.
     pub fn only<T: Serialize>(&self, item: &T) -> Result<Box<RawValue>, serde_json::Error> {
-        let whole = serde_json::to_string(item)?;
-        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&whole)?;
+        serde_json::value::to_raw_value(&self.left(&serde_json::to_vec(item)?)?)
+    }
+
+    /// The same for JSON that is written already.
+    pub fn only_of(&self, item: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.left(item)?)
+    }
+
+    fn left<'a>(&self, item: &'a [u8]) -> Result<BTreeMap<&'a str, &'a RawValue>, serde_json::Error> {
+        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_slice(item)?;
         fields.retain(|name, _| self.0.contains(name));
-        serde_json::value::to_raw_value(&fields)
+        Ok(fields)
     }
 }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     database::GENERATION,
+    list::List,
     resource::{Found, Row, View},
 };
 
@@ -37,6 +38,7 @@ impl View for Products {
     const PROJECTION: &'static str = "catalog";
     const CATEGORY: &'static str = "product";
     const PUBLIC: Option<&'static str> = Some("max-age=5, stale-while-revalidate=30, stale-if-error=300");
+    const FIELDS: &'static [&'static str] = <super::products::Products as List>::FIELDS;
 
     fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     database::GENERATION,
+    list::List,
     resource::{Found, Row, View},
 };
 
@@ -28,6 +29,7 @@ impl View for Stock {
     const PROJECTION: &'static str = "stock_levels";
     const CATEGORY: &'static str = "stock";
     const PUBLIC: Option<&'static str> = None;
+    const FIELDS: &'static [&'static str] = <super::stocks::Stocks as List>::FIELDS;
 
     fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))

@@ -1,0 +1,47 @@
+//! The task that hears of changes.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::PgListener};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Cache;
+
+/// Where projectors say what their transactions changed.
+const CHANNEL: &str = "highwater_changes";
+const RECONNECT: Duration = Duration::from_secs(1);
+
+pub(super) async fn listen(cache: Cache, pool: PgPool, stop: CancellationToken) {
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = hear(&cache, &pool) => ended,
+        };
+        // Also when the process drains: nobody listens any more.
+        cache.lost();
+        if stop.is_cancelled() {
+            return;
+        }
+        if let Err(error) = ended {
+            warn!(%error, "nothing is heard of changes, so nothing is kept in memory; listening again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
+
+/// Ends when the connection is lost.
+async fn hear(cache: &Cache, pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    // What is read from here on either has a change, or hears of it.
+    cache.hears();
+    while let Some(notification) = listener.try_recv().await? {
+        cache.heard(notification.payload());
+    }
+    Ok(())
+}
