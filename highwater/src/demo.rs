@@ -1,20 +1,20 @@
 //! The store's own words, for people who try it, and real shopping baskets to fill it with. Besides `audit/tables` this is all of the
 //! crate that knows what the store sells. Speaks to the store over HTTP alone, as every client does.
 //!
-//! Everything that is sent has an id and an `Idempotency-Key` that follow from the files ([`identity`]), so that a second run, or one
+//! Everything that is sent has an id and an `Idempotency-Key` that follow from the files (`identity`), so that a second run, or one
 //! after a crash of either side, finds its own work and changes nothing.
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`args`] | the options of `highwater demo` |
-//! | [`identity`] | ids and keys |
-//! | [`source`] | a file, or what is built in: opened, unpacked, read by column name |
-//! | [`baskets`] | rows become baskets |
-//! | [`survey`] | the first pass: what the whole file sells, and whether it can be sent at all |
-//! | [`command`] | what is sent |
-//! | [`client`] | sending it until it is answered |
-//! | [`load`] | products, stock, then every basket |
-//! | [`progress`], [`summary`] | what a person sees meanwhile and at the end |
+//! | `args` | the options of `highwater demo` |
+//! | `identity` | ids and keys |
+//! | `source` | a file, or what is built in: opened, unpacked, read by column name |
+//! | `baskets` | rows become baskets |
+//! | `survey` | the first pass: what the whole file sells, and whether it can be sent at all |
+//! | `command` | what is sent |
+//! | `client` | sending it until it is answered |
+//! | `load` | products, stock, then every basket |
+//! | `progress`, `summary` | what a person sees meanwhile and at the end |
 
 mod args;
 mod baskets;

@@ -1,7 +1,11 @@
 //! Sends a command until it is answered. A key makes that safe: while the store cannot be reached, breaks off or refuses for the
 //! moment, the same command goes out again, for as long as patience lasts. Judges no answer.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use reqwest::{Response, StatusCode, Url, header};
 use tokio::time::{Instant, sleep};
@@ -21,6 +25,9 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     patience: Duration,
+    /// Told once when answers stop coming, and once when they come again.
+    notice: Box<dyn Fn(&str) + Send + Sync>,
+    waits: AtomicBool,
 }
 
 /// What was answered, in the end.
@@ -40,10 +47,10 @@ enum Try {
 
 impl Client {
     /// `patience`: for how long a command is tried.
-    pub(super) fn new(base: Url, patience: Duration) -> Result<Self, Error> {
+    pub(super) fn new(base: Url, patience: Duration, notice: impl Fn(&str) + Send + Sync + 'static) -> Result<Self, Error> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).no_proxy();
         let http = http.redirect(reqwest::redirect::Policy::none()).build().map_err(Error::Http)?;
-        Ok(Self { http, base, patience })
+        Ok(Self { http, base, patience, notice: Box::new(notice), waits: AtomicBool::new(false) })
     }
 
     pub(super) async fn send(&self, command: &Command) -> Result<Answer, Error> {
@@ -51,7 +58,10 @@ impl Client {
         let mut pause = FIRST_PAUSE;
         loop {
             let (why, after) = match self.once(command).await {
-                Try::Answered(answer) => return Ok(answer),
+                Try::Answered(answer) => {
+                    self.goes_on();
+                    return Ok(answer);
+                }
                 Try::Later(why, after) => (why, after),
             };
             let wait = after.unwrap_or(pause);
@@ -59,8 +69,21 @@ impl Client {
                 let (what, url) = (command.what.clone(), self.base.to_string());
                 return Err(Error::Unreachable { what, url, seconds: self.patience.as_secs(), why });
             }
+            self.waits_for(&why);
             sleep(wait).await;
             pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn waits_for(&self, why: &str) {
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            (self.notice)(&format!("{} takes nothing at the moment, and is asked again: {why}", self.base));
+        }
+    }
+
+    fn goes_on(&self) {
+        if self.waits.load(Ordering::Relaxed) && self.waits.swap(false, Ordering::Relaxed) {
+            (self.notice)(&format!("{} answers again", self.base));
         }
     }
 

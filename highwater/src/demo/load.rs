@@ -22,8 +22,9 @@ use super::{
 pub async fn run(args: Args) -> Result<Summary, Error> {
     let (baskets, products) = (args.baskets(), args.products());
     let survey = survey(&baskets, &products).await?;
-    let client = Client::new(args.url.clone(), args.patience())?;
-    let load = Load { client: &client, survey: &survey, concurrency: usize::from(args.concurrency) };
+    let progress = Progress::new();
+    let client = Client::new(args.url.clone(), args.patience(), progress.notices())?;
+    let load = Load { client: &client, survey: &survey, progress: &progress, concurrency: usize::from(args.concurrency) };
     let mut summary = Summary { products: load.products().await?, stock: load.stock().await?, ..Summary::default() };
     load.baskets(baskets, args.limit.unwrap_or(u64::MAX), &mut summary).await?;
     Ok(summary)
@@ -32,6 +33,7 @@ pub async fn run(args: Args) -> Result<Summary, Error> {
 struct Load<'a> {
     client: &'a Client,
     survey: &'a Survey,
+    progress: &'a Progress,
     concurrency: usize,
 }
 
@@ -70,19 +72,19 @@ impl Load<'_> {
         phase: &'static str,
         commands: impl Iterator<Item = C>,
     ) -> Result<Count, Error> {
-        let progress = Progress::new(phase, self.survey.products.len() as u64);
+        self.progress.begin(phase, self.survey.products.len() as u64);
         let mut count = Count::default();
         let mut answers = stream::iter(commands).buffer_unordered(self.concurrency);
         while let Some(there) = answers.try_next().await? {
             count.add(there);
-            progress.advance();
+            self.progress.advance();
         }
-        progress.done();
+        self.progress.done();
         Ok(count)
     }
 
     async fn baskets(&self, source: Source, limit: u64, summary: &mut Summary) -> Result<(), Error> {
-        let progress = Progress::new("orders", self.survey.baskets.min(limit));
+        self.progress.begin("orders", self.survey.baskets.min(limit));
         let departments: HashMap<&str, &str> =
             self.survey.products.iter().map(|product| (product.number.as_str(), product.department())).collect();
         let departments = &departments;
@@ -96,9 +98,9 @@ impl Load<'_> {
         let mut placed = placed.buffer_unordered(self.concurrency);
         while let Some((basket, replayed)) = placed.try_next().await? {
             summary.placed(&basket, replayed);
-            progress.advance();
+            self.progress.advance();
         }
-        progress.done();
+        self.progress.done();
         Ok(())
     }
 }

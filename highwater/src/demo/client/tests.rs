@@ -48,7 +48,7 @@ impl Server {
 }
 
 fn client(address: SocketAddr, patience: Duration) -> Client {
-    Client::new(format!("http://{address}/").parse().unwrap(), patience).unwrap()
+    Client::new(format!("http://{address}/").parse().unwrap(), patience, |_| ()).unwrap()
 }
 
 fn command() -> Command {
@@ -132,9 +132,15 @@ async fn a_connection_that_breaks_off_is_followed_by_the_same_command() {
         drop(first);
         serving.serve(listener).await;
     });
-    let answer = client(address, PATIENCE).send(&command()).await.unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let notice = move |text: &str| told.lock().unwrap().push(text.to_owned());
+    let client = Client::new(format!("http://{address}/").parse().unwrap(), PATIENCE, notice).unwrap();
+    let answer = client.send(&command()).await.unwrap();
     serve.abort();
     assert!(answer.replayed);
+    let said = said.lock().unwrap().clone();
+    assert!(said.len() == 2 && said[0].contains("at the moment") && said[1].ends_with("answers again"), "{said:?}");
     assert_eq!(server.asked().len(), 1);
 }
 
