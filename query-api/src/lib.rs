@@ -19,7 +19,7 @@ pub mod resource;
 pub mod settings;
 pub mod views;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use service::{
@@ -71,24 +71,23 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &ctx.shutdown);
-    let cursors = cursor_key(ctx, &settings)?;
+    let cursors = cursor_key(&settings, ctx.config.section("identity")?, &*ctx.ids);
     let app = App(Arc::new(Parts { pool, positions, cache, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
     Ok(views::routes().with_state(app))
 }
 
 /// From the setting; else from the deployment keys, if this process may read them; else one that ends with this process.
-fn cursor_key(ctx: &Context, settings: &QuerySettings) -> Result<CursorKey, Error> {
+fn cursor_key(settings: &QuerySettings, identity: IdentitySettings, ids: &dyn Ids) -> CursorKey {
     if let Some(secret) = &settings.cursor_secret {
-        return Ok(CursorKey::from_secret(secret));
+        return CursorKey::from_secret(secret);
     }
-    let IdentitySettings { keys } = ctx.config.section("identity")?;
-    let unreadable = match keys.map(|path: PathBuf| DeploymentKeys::load(&path)) {
-        Some(Ok(keys)) => return Ok(CursorKey::from_deployment(&keys)),
+    let unreadable = match identity.keys.map(|path| DeploymentKeys::load(&path)) {
+        Some(Ok(keys)) => return CursorKey::from_deployment(&keys),
         Some(Err(error)) => error.to_string(),
         None => "identity.keys is not set".to_owned(),
     };
     warn!(why = unreadable, "cursors of lists end with this process and hold for no other: set query.cursor_secret");
-    Ok(CursorKey::random(&*ctx.ids))
+    CursorKey::random(ids)
 }
 
 impl App {

@@ -1,6 +1,10 @@
-//! What a reader of one resource sees, over HTTP.
+//! What a reader sees, over HTTP: one resource here, lists and what is kept in memory below.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
+#[path = "store_views/cache.rs"]
+mod cache;
+#[path = "store_views/lists.rs"]
+mod lists;
 #[path = "../../projectors/tests/support/postgres.rs"]
 mod postgres;
 #[path = "store_support/served.rs"]

@@ -1,15 +1,10 @@
 //! Single resources come from memory until a projector's commit changes them, over HTTP and a real database.
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
-
-#[path = "../../projectors/tests/support/postgres.rs"]
-mod postgres;
-#[path = "store_support/served.rs"]
-mod served;
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use served::{Answer, ORDER, PRODUCT, Served};
+
+use crate::served::{Answer, ORDER, PRODUCT, Served};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

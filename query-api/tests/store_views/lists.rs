@@ -1,16 +1,11 @@
 //! What a reader of lists sees, over HTTP.
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
-
-#[path = "../../projectors/tests/support/postgres.rs"]
-mod postgres;
-#[path = "store_support/served.rs"]
-mod served;
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use served::{Answer, ORDER, Served};
+
+use crate::served::{Answer, ORDER, Served};
 
 const CUSTOMER: &str = "00000000-0000-0000-0000-0000000000c1";
 
