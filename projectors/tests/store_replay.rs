@@ -14,15 +14,16 @@ use std::{
     },
 };
 
+use eventlog::{Log, Membership, MembershipEvent, Partition};
 use futures_util::future::BoxFuture;
 use projectors::{
     migrate, projections,
-    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Store},
+    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Runner, Share, Step, Store},
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
 use service::seen::Segment;
 use sqlx::{PgPool, Row, postgres::PgListener};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 use world::{World, dump, halted};
 
@@ -49,6 +50,19 @@ async fn replay_from_zero_gives_identical_tables() {
     sqlx::query("TRUNCATE checkpoints").execute(&first).await.expect("no checkpoints");
     world.project(&first, 7).await;
     pretty_eq(&dump(&first).await, &expected);
+}
+
+#[tokio::test]
+async fn any_interleaving_of_partitions_gives_identical_tables() {
+    let mut world = World::new().await;
+    world.live(0..24).await;
+    let together = tables("together").await;
+    world.project(&together, 10).await;
+    let (forwards, backwards) = (tables("forwards").await, tables("backwards").await);
+    project_in_turn(&world, &forwards, world.partitions()).await;
+    project_in_turn(&world, &backwards, world.partitions().into_iter().rev().collect()).await;
+    pretty_eq(&dump(&forwards).await, &dump(&together).await);
+    pretty_eq(&dump(&backwards).await, &dump(&together).await);
 }
 
 #[tokio::test]
@@ -239,6 +253,32 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
         assert!(failed > 0);
         assert!(halted(&runner).is_empty());
         pretty_eq(&dump(&pool).await, &dump(&reference).await);
+    }
+}
+
+/// One partition after the other, so that nothing of the next one comes before the end of the last one.
+async fn project_in_turn(world: &World, pool: &PgPool, partitions: Vec<Partition>) {
+    for partition in partitions {
+        let (changes, events) = mpsc::unbounded_channel();
+        changes.send(MembershipEvent::Assigned(vec![partition.clone()])).expect("a runner");
+        let membership = Membership { events, leave: Box::new(|_| Box::pin(std::future::ready(()))), commit: Arc::new(|_| {}) };
+        let (share, store) = (Share::new(membership, world.topics.clone()), PostgresStore::new(pool.clone()));
+        let mut runner = Runner::new(store, world.log.clone(), projections::all(), share, Limits::default());
+        let end = world.log.end(&partition).await.expect("an end");
+        let category = partition.topic.split('.').nth(1).expect("a category");
+        let readers = projections::all().iter().filter(|projection| projection.categories().contains(&category)).count();
+        let stepping = async {
+            loop {
+                let reached = runner.progress().all();
+                if reached.len() == readers && reached.values().all(|offset| *offset >= end) {
+                    return;
+                }
+                if matches!(runner.step().await, Step::Waiting | Step::CaughtUp) {
+                    runner.wait().await;
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), stepping).await.expect("projected in time");
     }
 }
 
