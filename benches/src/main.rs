@@ -4,15 +4,12 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`run`] | the contenders, the rounds, the table |
-//! | [`load`] | the client |
 //! | [`serve`] | the servers, each a process of its own |
-//! | [`produce_only`], [`event_store`] | the baselines |
+//! | [`store`] | the client and the baselines |
 
-mod event_store;
-mod load;
-mod produce_only;
 mod run;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 

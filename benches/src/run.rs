@@ -12,7 +12,7 @@ use std::{
 use highwater::postgres::{self, PrivatePostgres};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
-use crate::load::{self, Round};
+use crate::store::load::{self, Round};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {

@@ -6,7 +6,7 @@ use eventlog::{Log, LogSettings, Topic, TopicKind};
 use service::process::{self, Listen, Process};
 use sqlx::postgres::PgPoolOptions;
 
-use crate::{event_store, produce_only};
+use crate::store::{event_store, produce_only};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Server {
