@@ -174,7 +174,8 @@ fn generic_files() -> Vec<PathBuf> {
 fn is_store(path: &Path) -> bool {
     let path = path.with_extension("");
     let steps: Vec<_> = path.iter().filter_map(|step| step.to_str()).collect();
-    let own_test = steps.windows(2).any(|pair| ["tests", "benches"].contains(&pair[0]) && pair[1].starts_with("store"));
+    let own_test = steps.windows(2).any(|pair| ["tests", "benches"].contains(&pair[0]) && pair[1].starts_with("store"))
+        || matches!(steps.as_slice(), ["benches", "src", file, ..] if file.starts_with("store"));
     own_test || STORE.iter().any(|store| path.starts_with(store))
 }
 
