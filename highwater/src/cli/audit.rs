@@ -39,7 +39,7 @@ pub(super) struct Args {
 enum Tables {
     At(String),
     /// Started for the audit: nobody else has the folder meanwhile.
-    Started(PrivatePostgres, Folder),
+    Started(Box<PrivatePostgres>, Folder),
     Nowhere(&'static str),
 }
 
@@ -80,7 +80,7 @@ async fn private(data: &Path) -> Result<Tables, Error> {
         return Ok(Tables::Nowhere("the data folder has no private Postgres, see --database-url"));
     }
     match Folder::open(data) {
-        Ok(folder) => Ok(Tables::Started(PrivatePostgres::start(&folder.postgres(), Settings::default()).await?, folder)),
+        Ok(folder) => Ok(Tables::Started(Box::new(PrivatePostgres::start(&folder.postgres(), Settings::default()).await?), folder)),
         Err(in_use @ folder::Error::InUse { .. }) => PrivatePostgres::url_of_running(&server).map(Tables::At).ok_or(in_use.into()),
         Err(error) => Err(error.into()),
     }
