@@ -7,8 +7,8 @@
 //! | [`rows`] | rows as the log makes them, and how they are compared with those of a table |
 //! | [`checkpoints`] | positions of the fold that the database has |
 //! | [`snapshots`] | states of aggregates as rows |
-//! | [`outcomes`] | what each command came to, compared while the log is read |
-//! | [`seen`] | the filters of seen ids |
+//! | `outcomes` | what each command came to, compared while the log is read |
+//! | `seen` | the filters of seen ids |
 //! | [`partition`] | one partition of one category, through all of its tables |
 
 pub mod checkpoints;
