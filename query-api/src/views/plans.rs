@@ -6,7 +6,7 @@ mod postgres;
 use std::path::Path;
 
 use axum::http::Uri;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, migrate::Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, QueryBuilder, Row, migrate::Migrator};
 
 use super::{orders::Orders, products::Products, sales::Sales, stocks::Stocks};
 use crate::list::{List, Page, Parameters};
@@ -53,8 +53,8 @@ async fn check<L: List>(connection: &mut PgConnection, table: &str, query: &str)
     let given = Parameters::of(&uri, L::FILTERS).expect("known parameters");
     let list = L::filtered(&given).expect("usable filters");
     let sorts = if L::SORTS.is_empty() { &[""] } else { L::SORTS };
-    for sort in sorts {
-        let mut page = Page { sort, limit: 50, after: None };
+    for (sort, limit) in sorts.iter().flat_map(|sort| [(sort, 50), (sort, 200)]) {
+        let mut page = Page { sort, limit, after: None };
         let mut sql = QueryBuilder::<Postgres>::new("");
         list.select(&page, &mut sql);
         let rows: Vec<L::Row> = sql.build_query_as().fetch_all(&mut *connection).await.expect("rows");
@@ -67,13 +67,26 @@ async fn check<L: List>(connection: &mut PgConnection, table: &str, query: &str)
     }
 }
 
+/// For these values, and for any: a statement that is used again and again is planned without its values.
 async fn explain<L: List>(list: &L, page: &Page<L::Key>, connection: &mut PgConnection, table: &str, query: &str) {
     let mut sql = QueryBuilder::<Postgres>::new("EXPLAIN ");
     list.select(page, &mut sql);
+    let generic = generic_plan(sql.sql().as_str(), connection).await;
     let plan: Vec<String> = sql.build_query_scalar().fetch_all(connection).await.expect("a plan");
-    let plan = plan.join("\n");
-    assert!(!plan.contains("Seq Scan"), "{table}?{query} by {} after {}:\n{plan}", page.sort, page.after.is_some());
-    assert!(plan.contains(&format!(" {table}")), "{plan}");
+    for plan in [plan.join("\n"), generic] {
+        assert!(!plan.contains("Seq Scan"), "{table}?{query} by {} after {}:\n{plan}", page.sort, page.after.is_some());
+        assert!(plan.contains(&format!(" {table}")), "{plan}");
+    }
+}
+
+async fn generic_plan(explain: &str, connection: &mut PgConnection) -> String {
+    let statement = explain.strip_prefix("EXPLAIN ").expect("an EXPLAIN");
+    let values = (1..).take_while(|n| statement.contains(&format!("${n}"))).map(|_| "NULL").collect::<Vec<_>>().join(", ");
+    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE listed AS {statement}");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.expect("prepared");
+    let rows = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE listed({values})"))).fetch_all(&mut *connection).await.expect("a plan");
+    sqlx::raw_sql("DEALLOCATE listed; RESET plan_cache_mode").execute(connection).await.expect("done");
+    rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]

@@ -129,14 +129,15 @@ impl Sales {
         sql.push(" GROUP BY day HAVING sum(orders) <> 0 ORDER BY day");
     }
 
+    /// One row, or none.
     fn one_department(&self, department: &str, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push("SELECT NULL::date AS day, department, ").push(SUMS).push(" FROM sales_daily WHERE department = ");
-        sql.push_bind(department.to_owned());
+        sql.push("SELECT NULL::date AS day, ").push_bind(department.to_owned()).push("::text AS department, ").push(SUMS);
+        sql.push(" FROM sales_daily WHERE department = ").push_bind(department.to_owned());
         self.within(sql);
         if let Some((_, after)) = &page.after {
             sql.push(" AND department > ").push_bind(after.clone());
         }
-        sql.push(" GROUP BY department HAVING sum(orders) <> 0 ORDER BY department");
+        sql.push(" HAVING sum(orders) <> 0");
     }
 
     /// Goes from one department to the next along the index, so that a page adds up only what it shows.
