@@ -260,8 +260,8 @@ async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
     let served = filled("lists_position", &[]).await;
     let answer = served.get("/v1/orders", &[]).await;
     let position = answer.header("highwater-position").to_owned();
-    assert_eq!(position, "order/0@42.42.42.42.42.42.42.42");
-    assert_eq!(served.get("/v1/products", &[]).await.header("highwater-position"), "product/0@0.0.0.0.0.0.0.0");
+    assert_eq!(position, "order/0@42:42:42:42:42:42:42:42");
+    assert_eq!(served.get("/v1/products", &[]).await.header("highwater-position"), "product/0@0:0:0:0:0:0:0:0");
     // What it says can be asked for again, at once and of a single one, too.
     for path in ["/v1/orders".to_owned(), format!("/v1/orders/{ORDER}")] {
         let again = served.get(&path, &[("highwater-min-position", &position), ("prefer", "wait=20")]).await;
@@ -274,7 +274,7 @@ async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
     let stale = served.get("/v1/orders", &[wanted[0], ("prefer", "wait=0, stale")]).await;
     assert_eq!((stale.header("highwater-stale"), stale.header("cache-control")), ("true", "no-store"));
     assert_eq!(served.get("/v1/orders", &[("highwater-min-position", "product/0@1")]).await.problem(), (400, "header.invalid"));
-    assert_eq!(served.get("/v1/orders", &[("highwater-min-position", "order/7@1.1")]).await.problem(), (400, "header.invalid"));
+    assert_eq!(served.get("/v1/orders", &[("highwater-min-position", "order/7@1:1")]).await.problem(), (400, "header.invalid"));
 
     let patient = [wanted[0], ("prefer", "wait=20")];
     let mut waiting = Box::pin(served.get("/v1/orders?status=confirmed", &patient));
@@ -282,5 +282,5 @@ async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
     served.project("UPDATE orders SET status = 'confirmed', version = 2 WHERE status = 'placed'", 43, true).await;
     let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("woken");
     assert_eq!(items(&answer).len(), 10);
-    assert_eq!(answer.header("highwater-position"), "order/0@43.43.43.43.43.43.43.43");
+    assert_eq!(answer.header("highwater-position"), "order/0@43:43:43:43:43:43:43:43");
 }

@@ -1,5 +1,5 @@
 //! Owns `Highwater-Min-Position` and `Highwater-Position`: `category/partition@n`, everything below offset n is included.
-//! `category/partition@n.m` is short for that partition and the next one, and so on.
+//! `category/partition@n:m` is short for that partition and the next one, and so on.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -85,12 +85,13 @@ pub fn format_positions(positions: &[PartitionPosition]) -> Option<HeaderValue> 
     if text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
 }
 
-/// `category/0@n.m...`: the offsets of all partitions of a category, from the first one on, as [`MinPosition`] reads them.
-/// `None` when it would be longer than 2 KiB.
+/// `category/0@n:m...`: the offsets of all partitions of a category, from the first one on, as [`MinPosition`] reads them.
+/// `None` when it would be longer than 2 KiB, or name more partitions than are read.
 pub fn format_compact(category: &str, offsets: &[u64]) -> Option<HeaderValue> {
-    let offsets = offsets.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+    let count = offsets.len();
+    let offsets = offsets.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
     let text = format!("{category}/0@{offsets}");
-    if offsets.is_empty() || text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
+    if count == 0 || count > MOST || text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
 }
 
 /// One item of a list: a position, or the offsets of several partitions in a row.
@@ -98,7 +99,7 @@ fn run(item: &str) -> Option<Vec<PartitionPosition>> {
     let (named, offsets) = item.split_once('@')?;
     let first = PartitionPosition::parse(&format!("{named}@0"))?;
     let mut run = Vec::new();
-    for (at, offset) in offsets.split('.').enumerate().take(MOST + 1) {
+    for (at, offset) in offsets.split(':').enumerate().take(MOST + 1) {
         let partition = first.partition.checked_add(u32::try_from(at).ok()?)?;
         run.push(PartitionPosition { category: first.category.clone(), partition, offset: digits(offset)?.parse().ok()? });
     }

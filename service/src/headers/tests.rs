@@ -189,6 +189,27 @@ fn positions_are_read_as_they_are_written() {
 }
 
 #[test]
+fn the_offsets_of_partitions_in_a_row_are_one_item() {
+    let of = |partition, offset| PartitionPosition::new("thing", partition, offset);
+    let written = format_compact("thing", &[7, 0, 18_446_744_073_709_551_615]).unwrap();
+    assert_eq!(written, "thing/0@7:0:18446744073709551615");
+    let read = MinPosition::parse(written.to_str().unwrap()).unwrap();
+    assert_eq!(read.0, [of(0, 7), of(1, 0), of(2, u64::MAX)]);
+    assert_eq!(MinPosition::parse("thing/5@1:2, thing/6@3").unwrap().0, [of(5, 1), of(6, 3)]);
+    // 128 partitions of a long log fit; what would not be read is not written.
+    assert!(format_compact("thing", &[123_456_789_012; 128]).is_some());
+    assert_eq!(format_compact("thing", &[]), None);
+    assert_eq!(format_compact("thing", &[0; 257]), None);
+    assert_eq!(format_compact("thing", &[u64::MAX; 128]), None);
+    assert!(MinPosition::parse(format_compact("thing", &[0; 256]).unwrap().to_str().unwrap()).is_ok());
+    for bad in ["thing/0@1:", "thing/0@:1", "thing/0@1::2", "thing/0@1:x", "thing/4294967295@1:2", "thing/0@", "thing@1:2"] {
+        assert!(MinPosition::parse(bad).is_err(), "{bad}");
+    }
+    let long = format!("thing/0@{}0", "0:".repeat(256));
+    assert!(MinPosition::parse(&long).is_err_and(|problem| problem.detail().contains("more than 256")), "{long}");
+}
+
+#[test]
 fn bad_positions_are_refused_by_name() {
     let many = (0..257).map(|partition| format!("a/{partition}@1")).collect::<Vec<_>>().join(",");
     let cases = [
