@@ -68,7 +68,13 @@ impl Partition {
     }
 
     /// The log ends at `end`.
-    pub async fn finish(mut self, database: &mut Projected<'_>, end: &Position, log_end: u64, report: &mut Report) -> Result<(), sqlx::Error> {
+    pub async fn finish(
+        mut self,
+        database: &mut Projected<'_>,
+        end: &Position,
+        log_end: u64,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
         self.look_at_checkpoints(log_end, end, report);
         for checkpoint in self.checkpoints.iter().filter(|checkpoint| checkpoint.next_offset > log_end) {
             let fault = RowFault::Ahead { at: checkpoint.next_offset, end: log_end };

@@ -199,11 +199,7 @@ pub(super) fn differences(row: &Map<String, Value>, expected: &Map<String, Value
     let value = |of: &Map<String, Value>, column: &str| of.get(column).cloned().unwrap_or(Value::Null);
     let differing = columns.into_iter().filter(|column| value(row, column) != value(expected, column));
     differing
-        .map(|column| RowFault::Column {
-            column: column.clone(),
-            row: shown(&value(row, column)),
-            log: shown(&value(expected, column)),
-        })
+        .map(|column| RowFault::Column { column: column.clone(), row: shown(&value(row, column)), log: shown(&value(expected, column)) })
         .collect()
 }
 

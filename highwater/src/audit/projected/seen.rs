@@ -22,9 +22,8 @@ impl Filters {
         connection: &mut PgConnection,
         report: &mut Report,
     ) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND partition = $2 ORDER BY segment",
-        );
+        let rows =
+            sqlx::query("SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND partition = $2 ORDER BY segment");
         let found = rows.bind(category).bind(i32::try_from(partition).unwrap_or(i32::MAX)).fetch_all(connection).await?;
         let mut filters = Self { partition: format!("{category}/{partition}"), segments: Vec::with_capacity(found.len()) };
         for row in found {
