@@ -96,6 +96,7 @@ fn bad_requests_are_answered_as_the_table_says() {
 fn groups() -> Vec<(&'static str, Vec<Case>)> {
     vec![
         ("Routes and ids", head_cases::routes()),
+        ("Lists and query parameters", head_cases::parameters()),
         ("Media types", head_cases::media_types()),
         ("Size", bodies_cases::size()),
         ("Idempotency keys", head_cases::keys()),

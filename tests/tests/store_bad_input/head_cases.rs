@@ -28,7 +28,6 @@ pub fn routes() -> Vec<Case> {
         bad("an unknown command: `/v1/orders/{id}/explode`", Request::post(&order("/explode"), "{}"), 404, "route.unknown"),
         bad("a command that creates, on an id: `/v1/orders/{id}/place`", Request::post(&order("/place"), "{}"), 404, "route.unknown"),
         bad("`DELETE /v1/orders/{id}`", Request::new("DELETE", &order("")), 405, "method.not-allowed"),
-        bad("`GET /v1/orders` (no lists yet)", Request::get("/v1/orders"), 405, "method.not-allowed"),
         bad("`GET` of a command", Request::get(&order("/cancel")), 405, "method.not-allowed"),
         bad("`POST` of an id that is no UUID", Request::post("/v1/orders/42/cancel", "{}"), 400, "id.malformed"),
         bad("`GET` of an id that is no UUID", Request::get("/v1/orders/42"), 400, "id.malformed"),
@@ -45,7 +44,31 @@ pub fn routes() -> Vec<Case> {
             "order.not-found",
         ),
         bad("`GET` of an aggregate that is not there", Request::get(&format!("/v1/orders/{NOBODY}")), 404, "order.not-found"),
-        fine("a query parameter that nobody knows", Request::get(&order("?colour=red")), 200, "etag"),
+    ]
+}
+
+pub fn parameters() -> Vec<Case> {
+    let refused = |what, path: &str| bad(what, Request::get(path), 400, "parameter.invalid");
+    vec![
+        refused("a query parameter that nobody knows", &order("?colour=red")),
+        refused("`fields` that are not there", &order("?fields=id,colour")),
+        refused("a filter that the list does not have", "/v1/orders?colour=red"),
+        refused("an offset", "/v1/orders?offset=100"),
+        refused("a sort that the list does not have", "/v1/orders?sort=units"),
+        refused("a sort where there is none", "/v1/stock?sort=id"),
+        refused("a status that nothing has", "/v1/orders?status=lost"),
+        refused("a filter twice", "/v1/orders?status=placed&status=shipped"),
+        refused("a filter without a value", "/v1/products?department="),
+        refused("NUL in a filter", "/v1/products?q=%00"),
+        refused("an id that is no UUID", "/v1/orders?customer_id=42"),
+        refused("a time without a zone", "/v1/orders?placed_from=2026-11-22T10:00:00"),
+        refused("a day that does not exist", "/v1/sales?from=2026-02-30"),
+        refused("a group that nobody knows", "/v1/sales?group=week"),
+        refused("`limit=0`", "/v1/orders?limit=0"),
+        refused("`limit=201`", "/v1/orders?limit=201"),
+        refused("a limit that is no number", "/v1/orders?limit=all"),
+        refused("a cursor that nobody gave", "/v1/orders?cursor=AAAA"),
+        fine("nothing that is found", Request::get("/v1/orders?customer_id=018f3ca1-2f4d-7b21-8a4c-6d7e8f90abc0"), 200, "content-type"),
     ]
 }
 
