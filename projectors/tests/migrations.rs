@@ -52,10 +52,12 @@ async fn tables_of_another_release_are_refused_with_what_to_do() {
 async fn migrations_of_a_newer_release_are_refused() {
     let pool = empty("migrations_newer").await;
     migrate(&pool).await.expect("migrated");
-    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'newer', true, '', 0)")
-        .execute(&pool)
-        .await
-        .expect("a migration from the future");
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'newer', true, '', 0)",
+    )
+    .execute(&pool)
+    .await
+    .expect("a migration from the future");
     let refused = migrate(&pool).await.expect_err("refused");
     assert!(matches!(refused, Error::Newer { component: "system", .. }), "{refused}");
 }
