@@ -129,10 +129,7 @@ async fn audit_with_tables(
     let (_, category) = name_of(&partition.topic);
     let mut rows = projected::partition::Partition::begin(database, category, partitions, partition.index, report).await?;
     let mut pass = Pass::begin(log, partition).await?;
-    while pass
-        .batch(checks, report, |position, stored, verdict, report| rows.record(database, position, stored, verdict, report))
-        .await?
-    {
+    while pass.batch(checks, report, |position, stored, verdict, report| rows.record(database, position, stored, verdict, report)).await? {
         rows.batch(database, pass.next, report).await?;
     }
     if pass.next == pass.end {

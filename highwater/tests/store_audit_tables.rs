@@ -6,6 +6,11 @@ mod planted_log;
 #[path = "store_audit_tables/world.rs"]
 mod world;
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use serde_json::Value;
 use world::{APPLE, CANCELLED, Outcome, RETURNED, SHIPPED, Scratch, Up, World, audit};
 
@@ -266,6 +271,15 @@ async fn the_private_tables_of_a_data_folder_are_audited_while_up_runs_and_after
     let scratch = Scratch::new("private");
     let up = Up::start(&scratch.0, &[])?;
     up.live()?;
+    // The log and the tables move meanwhile, the tables a little behind.
+    let done = AtomicBool::new(false);
+    let commands = thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..).take_while(|_| !done.load(Ordering::Relaxed) && up.receive().is_ok()).count());
+        let audits = (0..3).try_for_each(|_| audited(&scratch));
+        done.store(true, Ordering::Relaxed);
+        audits.map(|()| writer.join().unwrap_or_default())
+    })?;
+    assert!(commands > 10, "{commands} commands while the audits ran");
     audited(&scratch)?;
     up.stop()?;
     audited(&scratch)?;

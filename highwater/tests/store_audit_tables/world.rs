@@ -111,6 +111,11 @@ impl Up {
         Ok(position.unwrap_or_default())
     }
 
+    /// More stock, and a little more to audit.
+    pub fn receive(&self) -> Outcome {
+        self.command(&format!("stock/{PEAR}/receive"), None, r#"{"quantity":1}"#).map(drop)
+    }
+
     /// Waits until the view has this position.
     fn reached(&self, path: &str, position: &str) -> Outcome {
         let answer = self.exchange(&format!(
