@@ -123,3 +123,59 @@ fn storable(value: Value) -> Value {
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use protocol::{
+        entry::{self, Body, EventBody, Origin, Part},
+        time::Micros,
+        wire::{Fact, Fingerprint, Meta, Wire, encode},
+    };
+
+    use super::*;
+    use crate::audit::fold::Fold;
+
+    const WRITER: Uuid = Uuid::from_u128(0x11);
+
+    fn record(epoch: u64, seq: Option<u64>, body: Body<Wire>) -> Record {
+        encode(&entry::Entry { epoch, writer: WRITER, seq, drained: None, body }, "/test/note", Uuid::from_u128(1))
+    }
+
+    fn part(seq: u64, version: u64, part: Part) -> Record {
+        let origin = Origin {
+            aggregate: Uuid::from_u128(0xa),
+            command: Uuid::from_u128(0xc),
+            fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
+            meta: Meta::default(),
+            source: None,
+        };
+        let fact =
+            Fact { event_type: Cow::Borrowed("note.written"), schema: Cow::Borrowed("note.written.v1"), data: b"{\"n\":1}".to_vec() };
+        record(1, Some(seq), Body::Event(EventBody { origin, version, part, time: Micros(0), event: fact }))
+    }
+
+    /// End and versions of what each record made visible.
+    fn visible(records: Vec<Record>) -> Vec<(u64, Vec<u64>)> {
+        let (mut fold, mut assembly) = (Fold::default(), Assembly::default());
+        let items = records.into_iter().zip(0..).filter_map(|(record, offset)| {
+            let stored = Stored { offset, appended_at_ms: 0, record };
+            let entry = Entry::read(&stored.record);
+            let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
+            assembly.next(&stored, &verdict)
+        });
+        items.map(|item| (item.end, item.events().iter().map(|event| event.version).collect())).collect()
+    }
+
+    #[test]
+    fn a_commit_is_one_item_whatever_void_lies_in_it() {
+        let (first, second) = (Part { index: 1, of: 2 }, Part { index: 2, of: 2 });
+        let fence = |epoch| record(epoch, None, Body::Fence);
+        let records = vec![fence(1), part(0, 1, first), part(9, 9, Part::WHOLE), part(1, 2, second), part(2, 3, Part::WHOLE)];
+        assert_eq!(visible(records), [(4, vec![1, 2]), (5, vec![3])]);
+        assert_eq!(visible(vec![fence(1), part(0, 1, first), fence(2), part(1, 2, second)]), []);
+        let again = vec![fence(1), part(0, 1, first), part(1, 1, first), part(2, 2, second)];
+        assert_eq!(visible(again), [(4, vec![1, 2])]);
+    }
+}

@@ -77,10 +77,6 @@ impl Rows {
         self.0.insert(key, row.to_string().into_boxed_str());
     }
 
-    pub fn remove(&mut self, key: &str) {
-        self.0.remove(key);
-    }
-
     fn take(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key).and_then(|text| serde_json::from_str(&text).ok())
     }
