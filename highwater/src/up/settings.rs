@@ -135,4 +135,6 @@ impl Default for PostgresSettings {
 }
 
 #[cfg(test)]
+mod composed;
+#[cfg(test)]
 mod documented;
