@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use highwater::cli::Cli;
 
+/// Most of a command's cost is many small allocations: measured in docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     Cli::parse().run().await

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Most of a command's cost is many small allocations: measured in docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     service::process::main("query-api", "query.insecure", query_api::process::run).await
