@@ -1,15 +1,23 @@
 //! Measurements, in one run on one machine: Highwater's command API beside the same HTTP stack that only produces (a), and beside
-//! an event store in Postgres (b). Prints a markdown table of medians over interleaved rounds.
+//! an event store in Postgres (b). Prints markdown tables.
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`run`] | the contenders, the rounds, the table |
+//! | [`run`] | the contenders, interleaved rounds, the table |
+//! | [`matrix`] | partitions by producers |
+//! | [`sustain`] | the highest rate held with the projectors running |
+//! | [`visible`] | from a command to its row |
+//! | [`contender`] | the stage: folder, Postgres, brokers, servers |
 //! | [`serve`] | the servers, each a process of its own |
 //! | [`store`] | the client and the baselines |
 
+mod contender;
+mod matrix;
 mod run;
 mod serve;
 mod store;
+mod sustain;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -24,7 +32,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Command {
     /// Runs all rounds and prints the table
     Run(run::Options),
-    /// One server; `run` starts these by itself
+    /// Partitions by producers
+    Matrix(matrix::Options),
+    /// The highest rate that is held with the projectors running
+    Sustain(sustain::Options),
+    /// From a command to its row, with the projectors running
+    Visible(visible::Options),
+    /// One server; the others start these by itself
     Serve(serve::Options),
 }
 
@@ -32,6 +46,9 @@ enum Command {
 async fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Run(options) => run::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Matrix(options) => matrix::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Sustain(options) => sustain::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Visible(options) => visible::run(options).await.map_err(|error| service::process::chain(&error)),
         Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
     };
     match result {

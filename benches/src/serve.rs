@@ -12,6 +12,7 @@ use crate::store::{event_store, produce_only};
 pub enum Server {
     CommandApi,
     Projectors,
+    QueryApi,
     ProduceOnly,
     EventStore,
 }
@@ -30,6 +31,8 @@ pub enum Error {
     CommandApi(#[from] command_api::Error),
     #[error(transparent)]
     Projectors(#[from] projectors::Error),
+    #[error(transparent)]
+    QueryApi(#[from] query_api::Error),
 }
 
 /// What a server is told.
@@ -58,7 +61,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let log: Option<Arc<dyn Log>> = match options.server {
-        Server::EventStore => None,
+        Server::EventStore | Server::QueryApi => None,
         _ => Some(settings.open(&options.folder, "highwater-bench")?),
     };
     let pool = PgPoolOptions::new()
@@ -73,6 +76,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
             log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
             produce_only::routes(ctx.clone(), log.clone(), topic, partitions)
         }
+        (Server::QueryApi, _) => query_api::start(&ctx, pool).await?,
         _ => event_store::routes(ctx.clone(), pool).await?,
     };
     process.serve(router).await?;

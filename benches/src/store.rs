@@ -2,4 +2,5 @@
 
 pub mod event_store;
 pub mod load;
+pub mod open_loop;
 pub mod produce_only;

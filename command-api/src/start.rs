@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::Router;
-use eventlog::{Log, LogSettings, Topic, TopicKind};
+use eventlog::{Log, LogSettings, Pace, Topic, TopicKind};
 use serde::Deserialize;
 use service::{
     context::Context,
@@ -102,7 +102,10 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     check_budget(&owner, &naming)?;
     let keys = load_keys(&ctx.config.section("identity")?)?;
     let identity = check_database(&pool).await?;
-    log.prepare(topics(&naming)).await?;
+    let topics = topics(&naming);
+    let followed = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
+    log.prepare(topics).await?;
+    log.warm(followed, Pace::Behind).await?;
 
     let url = if peers.advertise.is_empty() {
         let http: HttpSettings = ctx.config.section("http")?;

@@ -21,7 +21,7 @@ use rdkafka::error::KafkaError;
 pub use self::settings::Settings;
 use self::{lookup::Lookups, producer::Producers, reader::Readers};
 use crate::{
-    log::{Error, Group, Log, Membership, Partition, Reply, Subscription, Topic},
+    log::{Error, Group, Log, Membership, Pace, Partition, Reply, Subscription, Topic},
     raw::{RawReader, RawTopic},
 };
 
@@ -45,14 +45,12 @@ impl KafkaLog {
         })
     }
 
-    fn warm(&self, topics: Vec<Topic>) -> BoxFuture<'static, Result<(), Error>> {
-        let (producers, readers, within) = (Arc::clone(&self.producers), Arc::clone(&self.readers), self.settings.request_timeout);
-        let lookups = Arc::clone(&self.lookups);
+    fn warm_producers(&self, topics: Vec<Topic>) -> BoxFuture<'static, Result<(), Error>> {
+        let (producers, lookups, within) = (Arc::clone(&self.producers), Arc::clone(&self.lookups), self.settings.request_timeout);
         blocking(move || {
             topics.iter().try_for_each(|topic| {
                 lookups.await_leaders(topic)?;
-                producers.warm(&topic.name, within)?;
-                readers.warm(&topic.name)
+                producers.warm(&topic.name, within)
             })
         })
     }
@@ -62,7 +60,7 @@ impl Log for KafkaLog {
     fn prepare(&self, topics: Vec<Topic>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             prepare::prepare(&self.settings, &topics).await?;
-            self.warm(topics).await
+            self.warm_producers(topics).await
         })
     }
 
@@ -75,7 +73,16 @@ impl Log for KafkaLog {
     }
 
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
-        self.readers.subscribe(of, offset)
+        self.readers.subscribe(of, offset, Pace::Prompt)
+    }
+
+    fn read_behind(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
+        self.readers.subscribe(of, offset, Pace::Behind)
+    }
+
+    fn warm(&self, topics: Vec<Arc<str>>, pace: Pace) -> BoxFuture<'_, Result<(), Error>> {
+        let readers = Arc::clone(&self.readers);
+        blocking(move || topics.iter().try_for_each(|topic| readers.warm(topic, pace)))
     }
 
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {

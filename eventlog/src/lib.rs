@@ -25,7 +25,7 @@ pub use follow::{Divergence, Follow, Seen, Step};
 pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
 pub use log::{
-    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
+    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Pace, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
     TopicKind,
 };
 pub use raw::{RawReader, RawTopic};

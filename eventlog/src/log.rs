@@ -118,6 +118,15 @@ pub struct Subscription {
     pub guard: tokio_util::sync::DropGuard,
 }
 
+/// How soon a reader must have what was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// At once: [`Log::read`].
+    Prompt,
+    /// Within some 20 ms, many at a time: [`Log::read_behind`].
+    Behind,
+}
+
 /// A consumer group to join for the sake of its assignment alone; records are read by [`Log::read`].
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -161,6 +170,17 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads from `offset` on, for ever.
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error>;
+
+    /// As [`Log::read`], for one who follows behind the head and is not waited for: records may come a little later, and together.
+    fn read_behind(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
+        self.read(of, offset)
+    }
+
+    /// Makes ready for reading `topics` at `pace`, so that the first subscription does not wait for connections.
+    fn warm(&self, topics: Vec<Arc<str>>, pace: Pace) -> BoxFuture<'_, Result<(), Error>> {
+        let _ = (topics, pace);
+        Box::pin(async { Ok(()) })
+    }
 
     /// The records from `offset` on, at most `limit`, empty at the end. For look-ups, not for following.
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;

@@ -161,7 +161,7 @@ fn record(draft: &Draft, epoch: u64, writer: usize, seq: u64) -> Record {
         Damage::Double(at) => record.headers.push(record.headers[at.index(record.headers.len())].clone()),
         Damage::Garble(at, bytes) => {
             let at = at.index(record.headers.len());
-            record.headers[at].value.clone_from(bytes);
+            record.headers[at].value = bytes.as_slice().into();
         }
         Damage::NoKey => record.key = None,
         Damage::NoValue => record.value = None,

@@ -21,7 +21,7 @@ pub mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use eventlog::{Group, Log, LogSettings, Topic, TopicKind};
+use eventlog::{Group, Log, LogSettings, Pace, Topic, TopicKind};
 use futures_util::future::ready;
 use service::{context::Context, health::Required};
 use sqlx::PgPool;
@@ -55,6 +55,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
         topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events }).collect(),
     )
     .await?;
+    log.warm(topics.topics(), Pace::Prompt).await?;
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);

@@ -1,6 +1,10 @@
 //! One record of the log as bytes. Knows nothing of what the bytes mean.
 
+mod short;
+
 use std::borrow::Cow;
+
+pub use short::Short;
 
 /// A record as it is handed to the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,7 +18,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     pub name: Cow<'static, str>,
-    pub value: Vec<u8>,
+    pub value: Short,
 }
 
 /// A record as it lies in the log.
@@ -27,7 +31,7 @@ pub struct Stored {
 }
 
 impl Header {
-    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Vec<u8>>) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Short>) -> Self {
         Self { name: name.into(), value: value.into() }
     }
 }

@@ -1,6 +1,10 @@
 //! `ce_time`: microseconds since the Unix epoch, in one textual form, `YYYY-MM-DDThh:mm:ss.ffffffZ` (RFC 3339, UTC).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::record::Short;
 
 /// Microseconds since the Unix epoch, years 0000 to 9999.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -12,11 +16,7 @@ const DAY: i64 = 86_400_000_000;
 impl Micros {
     /// The one textual form.
     pub fn to_text(self) -> String {
-        let (days, within) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
-        let (year, month, day) = civil(days);
-        let (seconds, micros) = (within / 1_000_000, within % 1_000_000);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        self.to_string()
     }
 
     /// Reads the one textual form; anything else, a day that does not exist included, is `None`.
@@ -30,7 +30,18 @@ impl Micros {
         let days = days_from_civil(digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
         let seconds = digits(11, 2)? * 3600 + digits(14, 2)? * 60 + digits(17, 2)?;
         let time = Micros(days * DAY + seconds * 1_000_000 + digits(20, 6)?);
-        (time.to_text().as_bytes() == text).then_some(time)
+        (Short::display(time).as_slice() == text).then_some(time)
+    }
+}
+
+/// The one textual form.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, within) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (year, month, day) = civil(days);
+        let (seconds, micros) = (within / 1_000_000, within % 1_000_000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 

@@ -92,4 +92,35 @@ pub struct Reason(pub Vec<u8>);
 /// The most events of one command. Part of the format, so that every reader can hold an open commit in bounded memory.
 pub const MAX_COMMIT_EVENTS: u32 = 256;
 
+/// The names of all headers of this format, the lane's included.
+const HEADER_NAMES: [&str; 22] = [
+    "content-type",
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_dataschema",
+    "traceparent",
+    "hw-kind",
+    "hw-epoch",
+    "hw-writer",
+    "hw-seq",
+    "hw-version",
+    "hw-commit",
+    "hw-command",
+    "hw-fingerprint",
+    "hw-actor",
+    "hw-correlation",
+    "hw-causation",
+    "hw-source",
+    "hw-drained",
+];
+
+/// A header's name without an allocation, if it is one of this format.
+pub fn header_name(name: &str) -> Cow<'static, str> {
+    HEADER_NAMES.iter().find(|known| **known == name).map_or_else(|| Cow::Owned(name.to_owned()), |known| Cow::Borrowed(*known))
+}
+
 const SCHEMA_PREFIX: &str = "urn:highwater:schema:";

@@ -185,17 +185,18 @@ impl Damage {
             Damage::Drop(at) => drop(headers.remove(at.index(count))),
             Damage::Repeat(at) => headers.push(headers[at.index(count)].clone()),
             Damage::Flip(at, byte, bits) => {
-                let value = &mut headers[at.index(count)].value;
+                let mut value = headers[at.index(count)].value.to_vec();
                 if !value.is_empty() {
                     let length = value.len();
                     value[byte.index(length)] ^= bits;
                 }
+                headers[at.index(count)].value = value.into();
             }
             Damage::Cut(at, byte) => {
                 let value = &mut headers[at.index(count)].value;
-                value.truncate(byte.index(value.len() + 1));
+                *value = value[..byte.index(value.len() + 1)].into();
             }
-            Damage::Replace(at, value) => headers[at.index(count)].value.clone_from(value),
+            Damage::Replace(at, value) => headers[at.index(count)].value = value.as_slice().into(),
             Damage::Key(key) => record.key.clone_from(key),
             Damage::NoValue => record.value = None,
         }

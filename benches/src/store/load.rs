@@ -52,14 +52,32 @@ async fn keep_busy(address: Arc<str>, until: Instant) -> Result<(Vec<Duration>, 
     let mut connection = Connection::open(&address).await?;
     let (mut latencies, mut refused) = (Vec::new(), 0);
     while Instant::now() < until {
-        let made = connection.command("/v1/orders", &create(), &mut latencies, &mut refused).await?;
-        let id = made.split("\"id\":\"").nth(1).and_then(|rest| rest.get(..36)).ok_or_else(|| Error::Malformed(made.clone()))?;
-        connection.command(&format!("/v1/orders/{id}/confirm"), "{}", &mut latencies, &mut refused).await?;
+        let began = Instant::now();
+        let made = connection.command("/v1/orders", &create(), &mut refused).await?;
+        latencies.push(began.elapsed());
+        let path = format!("/v1/orders/{}/confirm", id_of(&made)?);
+        let began = Instant::now();
+        connection.command(&path, "{}", &mut refused).await?;
+        latencies.push(began.elapsed());
     }
     Ok((latencies, refused))
 }
 
-fn create() -> String {
+pub fn id_of(answer: &str) -> Result<String, Error> {
+    member(answer, "id")
+}
+
+pub fn position_of(answer: &str) -> Result<String, Error> {
+    member(answer, "position")
+}
+
+/// Without reading the rest of it: the client must cost little beside the server.
+fn member(answer: &str, name: &str) -> Result<String, Error> {
+    let rest = answer.split(&format!("\"{name}\":\"")).nth(1);
+    rest.and_then(|rest| rest.split('"').next()).map(str::to_owned).ok_or_else(|| Error::Malformed(answer.to_owned()))
+}
+
+pub fn create() -> String {
     let line = |n: u32| {
         format!(
             r#"{{"product_id":"{}","department":"GROCERY","quantity":{n},"unit_price_minor":{}}}"#,
@@ -70,7 +88,7 @@ fn create() -> String {
     format!(r#"{{"customer_id":"{}","currency":"USD","lines":[{},{},{}]}}"#, Uuid::from_u128(7), line(1), line(2), line(3))
 }
 
-struct Connection {
+pub struct Connection {
     stream: BufReader<TcpStream>,
     keys: Keys,
     line: String,
@@ -83,36 +101,43 @@ struct Keys {
 }
 
 impl Connection {
-    async fn open(address: &str) -> Result<Self, Error> {
+    pub async fn open(address: &str) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let ids: &dyn service::clock::Ids = &service::clock::SystemIds;
         Ok(Self { stream: BufReader::new(stream), keys: Keys { prefix: ids.v4(), next: 0 }, line: String::new() })
     }
 
-    /// One command until it is decided; its latency counts from the first try.
-    async fn command(&mut self, path: &str, body: &str, latencies: &mut Vec<Duration>, refused: &mut usize) -> Result<String, Error> {
+    /// One command until it is decided, whatever is refused before.
+    pub async fn command(&mut self, path: &str, body: &str, refused: &mut usize) -> Result<String, Error> {
         self.keys.next += 1;
         let key = format!("{}-{}", self.keys.prefix.simple(), self.keys.next);
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let began = Instant::now();
         loop {
             self.stream.get_mut().write_all(request.as_bytes()).await?;
             let (status, answer) = self.answer().await?;
             match status {
-                200 | 201 => {
-                    latencies.push(began.elapsed());
-                    return Ok(answer);
-                }
+                200 | 201 => return Ok(answer),
                 503 => {
                     *refused += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 status => return Err(Error::Answer { path: path.to_owned(), status, body: answer }),
             }
+        }
+    }
+
+    /// Reads a resource at a position.
+    pub async fn read(&mut self, path: &str, position: &str) -> Result<String, Error> {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhighwater-min-position: {position}\r\nprefer: wait=5\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes()).await?;
+        match self.answer().await? {
+            (200, answer) => Ok(answer),
+            (status, body) => Err(Error::Answer { path: path.to_owned(), status, body }),
         }
     }
 

@@ -95,7 +95,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
 ) -> End {
-    let mut subscription = match shared.log.read(partition, from.offset) {
+    let mut subscription = match shared.log.read_behind(partition, from.offset) {
         Ok(subscription) => subscription,
         Err(error) => return End::Log(error.to_string()),
     };

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{Settings, context::Context, message, unreachable};
 use crate::{
-    log::{Error, Partition, Topic},
+    log::{Error, Pace, Partition, Topic},
     raw::RawTopic,
 };
 
@@ -68,7 +68,7 @@ impl Lookups {
             };
             Ok(Pool { cursors: (0..settings.lookups).map(create).collect::<Result<_, Error>>()?, next: AtomicUsize::new(0) })
         };
-        Ok(Self { spots: pool(&|| settings.spot())?, scans: pool(&|| settings.reader())?, settings: settings.clone() })
+        Ok(Self { spots: pool(&|| settings.spot())?, scans: pool(&|| settings.reader(Pace::Prompt))?, settings: settings.clone() })
     }
 
     pub fn range(&self, of: &Partition) -> Result<Range, Error> {

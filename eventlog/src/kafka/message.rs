@@ -2,7 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use protocol::record::{Header, Record, Stored};
+use protocol::{
+    record::{Header, Record, Stored},
+    wire,
+};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 /// A copy of `message`.
@@ -17,7 +20,7 @@ pub fn stored(message: &BorrowedMessage<'_>) -> Stored {
 /// rdkafka panics at a header whose name is not UTF-8. Such a header is none of ours, and a foreign record must not end a reader.
 fn header(headers: &impl Headers, at: usize) -> Header {
     let read = catch_unwind(AssertUnwindSafe(|| {
-        headers.try_get(at).map(|header| Header::new(header.key.to_owned(), header.value.unwrap_or_default()))
+        headers.try_get(at).map(|header| Header::new(wire::header_name(header.key), header.value.unwrap_or_default()))
     }));
     read.ok().flatten().unwrap_or_else(|| Header::new("\u{fffd}", Vec::new()))
 }

@@ -29,7 +29,7 @@ use super::{
     subscriber::Subscriber,
     unreachable,
 };
-use crate::log::{Error, Partition, Subscription};
+use crate::log::{Error, Pace, Partition, Subscription};
 
 /// How long a poll may keep the thread from noticing dropped subscriptions, and from resuming a paused one.
 const TICK: Duration = Duration::from_millis(20);
@@ -47,8 +47,8 @@ pub struct Readers {
     closed: CancellationToken,
 }
 
-/// By topic.
-type Lanes = HashMap<Arc<str>, Vec<Arc<Lane>>>;
+/// By topic and pace.
+type Lanes = HashMap<(Arc<str>, Pace), Vec<Arc<Lane>>>;
 
 /// One consumer and its thread.
 struct Lane {
@@ -66,9 +66,9 @@ impl Readers {
         Self { settings: settings.clone(), lanes: Mutex::default(), closed: CancellationToken::new() }
     }
 
-    pub fn subscribe(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
+    pub fn subscribe(&self, of: &Partition, offset: u64, pace: Pace) -> Result<Subscription, Error> {
         let mut lanes = self.lock()?;
-        let lanes = lanes.entry(Arc::clone(&of.topic)).or_default();
+        let lanes = lanes.entry((Arc::clone(&of.topic), pace)).or_default();
         let (deliveries, receiver) = mpsc::channel(self.settings.reader_chunks);
         let token = self.closed.child_token();
         let subscription = Subscription { deliveries: receiver, guard: token.clone().drop_guard() };
@@ -79,7 +79,7 @@ impl Readers {
                 Some(refused) => subscriber = refused,
             }
         }
-        let lane = Lane::start(&of.topic, &self.settings)?;
+        let lane = Lane::start(&of.topic, &self.settings, pace)?;
         lanes.push(Arc::clone(&lane));
         match lane.admit(of, subscriber)? {
             None => Ok(subscription),
@@ -88,11 +88,11 @@ impl Readers {
     }
 
     /// Starts a reader of `topic` that knows its leaders, so that the first subscription finds it ready. Blocks.
-    pub fn warm(&self, topic: &Arc<str>) -> Result<(), Error> {
+    pub fn warm(&self, topic: &Arc<str>, pace: Pace) -> Result<(), Error> {
         let mut lanes = self.lock()?;
-        let lanes = lanes.entry(Arc::clone(topic)).or_default();
+        let lanes = lanes.entry((Arc::clone(topic), pace)).or_default();
         if lanes.is_empty() {
-            lanes.push(Lane::start(topic, &self.settings)?);
+            lanes.push(Lane::start(topic, &self.settings, pace)?);
         }
         for lane in lanes.iter() {
             lane.know_leaders(self.settings.request_timeout).map_err(unreachable)?;
@@ -122,8 +122,8 @@ impl Readers {
 }
 
 impl Lane {
-    fn start(topic: &Arc<str>, settings: &Settings) -> Result<Arc<Self>, Error> {
-        let consumer = settings.reader().create_with_context(Context { role: "reader" });
+    fn start(topic: &Arc<str>, settings: &Settings, pace: Pace) -> Result<Arc<Self>, Error> {
+        let consumer = settings.reader(pace).create_with_context(Context { role: "reader" });
         let lane = Arc::new(Self {
             topic: Arc::clone(topic),
             settings: settings.clone(),

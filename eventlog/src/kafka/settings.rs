@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::ClientConfig;
 
-use crate::log::Error;
+use crate::log::{Error, Pace};
 
 /// How a [`super::KafkaLog`] works.
 #[derive(Clone, Debug)]
@@ -109,8 +109,12 @@ impl Settings {
     }
 
     /// Reads what it is assigned, from given offsets, and never joins its group.
-    pub(super) fn reader(&self) -> ClientConfig {
+    pub(super) fn reader(&self, pace: Pace) -> ClientConfig {
         let mut config = self.consumer();
+        if pace == Pace::Behind {
+            // An owner that reads its own records back: a fetch for each of them would cost more than the records.
+            config.set("fetch.min.bytes", "65536");
+        }
         config
             // Assigning needs a group's name; nothing is ever stored in this one.
             .set("group.id", "highwater-readers")
@@ -127,7 +131,7 @@ impl Settings {
 
     /// Reads a few records here and there: nothing is prefetched that is thrown away.
     pub(super) fn spot(&self) -> ClientConfig {
-        let mut config = self.reader();
+        let mut config = self.reader(Pace::Prompt);
         config
             .set("fetch.message.max.bytes", "65536")
             .set("queued.max.messages.kbytes", "1024")

@@ -3,7 +3,10 @@
 //! `appended_at_ms i64 | key | value | count u32 | (name, value)*`, where key and value are `u32 length, bytes`, and a length of
 //! `u32::MAX` says that there is none.
 
-use protocol::record::{Header, Record, Stored};
+use protocol::{
+    record::{Header, Record, Stored},
+    wire,
+};
 
 const NONE: u32 = u32::MAX;
 
@@ -23,12 +26,12 @@ pub fn encode(appended_at_ms: i64, record: &Record, out: &mut Vec<u8>) {
 pub fn decode(offset: u64, bytes: &[u8]) -> Option<Stored> {
     let mut rest = bytes;
     let appended_at_ms = i64::from_be_bytes(take(&mut rest, 8)?.try_into().ok()?);
-    let (key, value) = (get(&mut rest)?, get(&mut rest)?);
+    let (key, value) = (borrow(&mut rest)?.map(<[u8]>::to_vec), borrow(&mut rest)?.map(<[u8]>::to_vec));
     let count = number(&mut rest)?;
     let mut headers = Vec::new();
     for _ in 0..count {
-        let name = String::from_utf8(get(&mut rest)??).ok()?;
-        headers.push(Header::new(name, get(&mut rest)??));
+        let name = std::str::from_utf8(borrow(&mut rest)??).ok()?;
+        headers.push(Header::new(wire::header_name(name), borrow(&mut rest)??));
     }
     rest.is_empty().then_some(Stored { offset, appended_at_ms, record: Record { key, value, headers } })
 }
@@ -55,10 +58,10 @@ fn number(rest: &mut &[u8]) -> Option<u32> {
 }
 
 #[expect(clippy::option_option, reason = "outside: malformed; inside: there is none")]
-fn get(rest: &mut &[u8]) -> Option<Option<Vec<u8>>> {
+fn borrow<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match number(rest)? {
         NONE => Some(None),
-        n => Some(Some(take(rest, usize::try_from(n).ok()?)?.to_vec())),
+        n => Some(Some(take(rest, usize::try_from(n).ok()?)?)),
     }
 }
 

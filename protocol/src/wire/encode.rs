@@ -5,12 +5,15 @@ use uuid::Uuid;
 use super::{SCHEMA_PREFIX, Wire};
 use crate::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
-    record::{Header, Record},
+    record::{Header, Record, Short},
 };
+
+/// Of an event of a lane command that is one of several.
+const MOST_HEADERS: usize = 21;
 
 /// Encodes `entry` for the category whose `ce_source` is `source`. `event_id` becomes `ce_id` of an event.
 pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
-    let mut record = Record::default();
+    let mut record = Record { headers: Vec::with_capacity(MOST_HEADERS), ..Record::default() };
     if let Body::Event(event) = &entry.body {
         cloud_event(&mut record.headers, event, source, event_id);
     }
@@ -32,7 +35,7 @@ pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
         Body::Event(event) => {
             put_number(&mut record.headers, "hw-version", event.version);
             if event.part != Part::WHOLE {
-                put(&mut record.headers, "hw-commit", format!("{}/{}", event.part.index, event.part.of));
+                put(&mut record.headers, "hw-commit", Short::display(format_args!("{}/{}", event.part.index, event.part.of)));
             }
             record.value = Some(event.event.data.clone());
         }
@@ -60,12 +63,12 @@ fn kind_of(body: &Body<Wire>) -> &'static str {
 fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str, event_id: Uuid) {
     put(headers, "content-type", "application/json");
     put(headers, "ce_specversion", "1.0");
-    put(headers, "ce_id", event_id.hyphenated().to_string());
+    put(headers, "ce_id", Short::display(event_id.hyphenated()));
     put(headers, "ce_source", source);
     put(headers, "ce_type", event.event.event_type.as_bytes());
-    put(headers, "ce_subject", event.origin.aggregate.hyphenated().to_string());
-    put(headers, "ce_time", event.time.to_text());
-    put(headers, "ce_dataschema", format!("{SCHEMA_PREFIX}{}", event.event.schema));
+    put(headers, "ce_subject", Short::display(event.origin.aggregate.hyphenated()));
+    put(headers, "ce_time", Short::display(event.time));
+    put(headers, "ce_dataschema", Short::display(format_args!("{SCHEMA_PREFIX}{}", event.event.schema)));
     if let Some(traceparent) = &event.origin.meta.traceparent {
         put(headers, "traceparent", traceparent.as_bytes());
     }
@@ -73,8 +76,10 @@ fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str,
 
 fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     put(headers, "hw-command", *origin.command.as_bytes());
-    let mut fingerprint = origin.fingerprint.key_number.to_be_bytes().to_vec();
-    fingerprint.extend(origin.fingerprint.hmac);
+    let mut fingerprint = [0; 34];
+    let (key_number, hmac) = fingerprint.split_at_mut(2);
+    key_number.copy_from_slice(&origin.fingerprint.key_number.to_be_bytes());
+    hmac.copy_from_slice(&origin.fingerprint.hmac);
     put(headers, "hw-fingerprint", fingerprint);
     put(headers, "hw-actor", *origin.meta.actor.as_bytes());
     put(headers, "hw-correlation", *origin.meta.correlation.as_bytes());
@@ -84,10 +89,10 @@ fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     }
 }
 
-fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Vec<u8>>) {
+fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Short>) {
     headers.push(Header::new(name, value));
 }
 
 fn put_number(headers: &mut Vec<Header>, name: &'static str, value: u64) {
-    put(headers, name, value.to_string());
+    put(headers, name, Short::display(value));
 }

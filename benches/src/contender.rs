@@ -1,0 +1,244 @@
+//! The stage of a measurement (a folder, a private Postgres, brokers) and the servers on it, each a process of its own. All of it
+//! ends when it is dropped. Measures nothing.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use highwater::postgres::{self, PrivatePostgres};
+use service::clock::{Ids, SystemIds};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+
+use crate::store::load;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Load(#[from] load::Error),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Migrations(#[from] projectors::migrations::Error),
+    #[error(transparent)]
+    Keys(#[from] service::identity::Error),
+    #[error("{0} did not get ready; its output is in {1}")]
+    NotReady(String, String),
+    #[error("bin/kafka {0} failed")]
+    Kafka(String),
+}
+
+/// Where everything lies.
+pub struct Stage {
+    dir: PathBuf,
+    postgres: PrivatePostgres,
+    kafka: PathBuf,
+}
+
+/// A broker of its own; stopped when it is dropped.
+pub struct Broker {
+    script: PathBuf,
+    dir: PathBuf,
+    pub bootstrap: String,
+}
+
+/// How servers are set up: `section.key=value`.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub kafka: String,
+    pub settings: Vec<String>,
+}
+
+/// Servers of one kind, under load.
+pub struct Contender {
+    pub name: String,
+    pub durability: &'static str,
+    pub address: SocketAddr,
+    pub server: Server,
+    /// Ours only: paused while a round runs, catches up in between.
+    pub projectors: Option<Server>,
+    pub tables: Option<PgPool>,
+    url: String,
+}
+
+/// One process; ended when it is dropped.
+pub struct Server(Child);
+
+impl Stage {
+    pub async fn open(kafka: &Path) -> Result<Self, Error> {
+        let ids: &dyn Ids = &SystemIds;
+        let dir = std::env::temp_dir().join(format!("highwater-bench-{}", ids.v4().simple()));
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { dir, postgres: PrivatePostgres::temporary().await?, kafka: kafka.to_owned() })
+    }
+
+    pub async fn close(self) -> Result<(), Error> {
+        self.postgres.stop().await?;
+        Ok(std::fs::remove_dir_all(&self.dir)?)
+    }
+
+    pub fn broker(&self, name: &str, settings: &[&str]) -> Result<Broker, Error> {
+        let mut broker = Broker { script: self.kafka.clone(), dir: self.dir.join(name), bootstrap: String::new() };
+        let started =
+            Command::new(&broker.script).arg("start").arg(&broker.dir).arg("1").args(settings).stderr(Stdio::inherit()).output()?;
+        if !started.status.success() {
+            return Err(Error::Kafka("start".to_owned()));
+        }
+        broker.bootstrap = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        Ok(broker)
+    }
+
+    /// Command API and projectors, on a database of their own. The local log belongs to one process: its projectors stay away, as
+    /// if they were paused.
+    pub async fn ours(&self, name: &str, durability: &'static str, tag: &str, setup: &Setup) -> Result<Contender, Error> {
+        let url = self.database(tag).await?;
+        let pool = PgPoolOptions::new().max_connections(2).connect(&url).await?;
+        projectors::migrations::migrate(&pool).await?;
+        let keys = self.dir.join(format!("{tag}.keys"));
+        service::identity::DeploymentKeys::create_or_load(&keys)?;
+        let mut setup = setup.clone();
+        setup.settings.push(format!("identity.keys={}", keys.display()));
+        let folder = self.dir.join(format!("{tag}-log"));
+        let (server, address) = self.serve("command-api", name, &url, &folder, &setup).await?;
+        let projectors =
+            if setup.kafka.is_empty() { None } else { Some(self.serve("projectors", name, &url, &folder, &setup).await?.0) };
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, tables: Some(pool), url })
+    }
+
+    pub async fn baseline(&self, name: &str, durability: &'static str, kind: &str, setup: &Setup) -> Result<Contender, Error> {
+        let url = self.database(&format!("baseline_{}", kind.replace('-', "_"))).await?;
+        let (server, address) = self.serve(kind, name, &url, &self.dir.join(kind), setup).await?;
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, tables: None, url })
+    }
+
+    /// The query API on the tables of `contender`.
+    pub async fn queries(&self, contender: &Contender, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
+        self.serve("query-api", "the query API", &contender.url, &self.dir, setup).await
+    }
+
+    async fn serve(&self, kind: &str, name: &str, url: &str, folder: &Path, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let out_path = self.dir.join(format!("{kind}-{}.log", address.port()));
+        let out = std::fs::File::create(&out_path)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", kind, "--listen", &address.to_string(), "--database-url", url, "--folder"]).arg(folder);
+        let (kafka, listen) = (format!("log.kafka={}", setup.kafka), format!("http.listen={address}"));
+        let common = ["log.development=true", "telemetry.filter=warn", kafka.as_str(), listen.as_str()];
+        for setting in setup.settings.iter().map(String::as_str).chain(common) {
+            command.arg("--set").arg(setting);
+        }
+        let mut server = Server(command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?);
+        if server.ready(address).await? { Ok((server, address)) } else { Err(not_ready(name, &out_path)) }
+    }
+
+    /// A database of its own on the same server.
+    async fn database(&self, name: &str) -> Result<String, Error> {
+        let server = self.postgres.url();
+        let mut connection = PgConnection::connect(&server).await?;
+        let there: Option<i32> =
+            sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1").bind(name).fetch_optional(&mut connection).await?;
+        if there.is_none() {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+        }
+        let (base, _) = server.rsplit_once('/').unwrap_or((&server, ""));
+        Ok(format!("{base}/{name}"))
+    }
+}
+
+fn not_ready(name: &str, out: &Path) -> Error {
+    let text = std::fs::read_to_string(out).unwrap_or_default();
+    Error::NotReady(name.to_owned(), format!("{}: {}", out.display(), text.lines().last().unwrap_or_default()))
+}
+
+impl Contender {
+    /// Until `commands` are answered: a broker is slow until its JVM is warm.
+    pub async fn warm_up(&mut self, commands: usize) -> Result<(), Error> {
+        let mut done = 0;
+        while done < commands {
+            done += self.measure(256, Duration::from_secs(2)).await?.commands;
+        }
+        Ok(())
+    }
+
+    /// One round with the projectors paused, and caught up afterwards.
+    pub async fn measure(&mut self, connections: usize, lasting: Duration) -> Result<load::Round, Error> {
+        self.signal_projectors("-STOP")?;
+        let round = load::run(&self.address.to_string(), connections, lasting).await;
+        self.signal_projectors("-CONT")?;
+        self.catch_up().await?;
+        Ok(round?)
+    }
+
+    fn signal_projectors(&self, signal: &str) -> Result<(), Error> {
+        if let Some(projectors) = &self.projectors {
+            Command::new("kill").args([signal, &projectors.0.id().to_string()]).status()?;
+        }
+        Ok(())
+    }
+
+    /// Until the checkpoints stand still.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        let (Some(tables), Some(_)) = (&self.tables, &self.projectors) else { return Ok(()) };
+        let (mut before, mut still) = (-1_i64, 0);
+        while still < 4 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let now: Option<i64> = sqlx::query_scalar("SELECT sum(next_offset)::bigint FROM checkpoints").fetch_one(tables).await?;
+            still = if now == Some(before) { still + 1 } else { 0 };
+            before = now.unwrap_or(-1);
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    pub fn resident_bytes(&self) -> Result<u64, Error> {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.0.id()))?;
+        let resident: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+        Ok(resident * 4096)
+    }
+
+    async fn ready(&mut self, address: SocketAddr) -> Result<bool, Error> {
+        for _ in 0..600 {
+            if self.0.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if answers(address).await.unwrap_or(false) {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(false)
+    }
+}
+
+async fn answers(address: SocketAddr) -> io::Result<bool> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.1 200"))
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It is ours, and holds nothing that is needed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).arg("stop").arg(&self.dir).status();
+    }
+}
