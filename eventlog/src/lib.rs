@@ -8,9 +8,11 @@
 //! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
 //! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
-//! | [`settings`] | section `log` of the configuration
+//! | [`settings`] | section `log` of the configuration |
+//! | [`check_values`] | what the `owners` topic says of the deployment |
 //! | [`replay`] | every visible event of a category, once, from any position |
 
+pub mod check_values;
 pub mod faulty;
 pub mod follow;
 pub mod kafka;

@@ -72,7 +72,7 @@ impl LogSettings {
     /// The log on Kafka: what a process of its own works on.
     pub fn open_kafka(&self, client: &str) -> Result<Arc<dyn Log>, Error> {
         if self.is_local() {
-            return Err(Error::Refused("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
+            return Err(Error::Setting("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
         }
         Ok(Arc::new(KafkaLog::new(self.kafka_settings(client))?))
     }

@@ -17,13 +17,13 @@ mod up;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use service::process;
+use service::process::{self, Exit, Exits};
 
 use crate::{folder, postgres};
 
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const UNREACHABLE: u8 = 3;
+const FAILED: u8 = Exit::Failed as u8;
+const USAGE: u8 = Exit::Usage as u8;
+const UNREACHABLE: u8 = Exit::Unreachable as u8;
 
 #[derive(Debug, Parser)]
 #[command(name = "highwater", version, about = "Commands in, a log of events, tables out", propagate_version = true)]
@@ -107,8 +107,8 @@ impl Error {
             Self::Usage(_) => USAGE,
             Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
             Self::Database(_) | Self::Postgres(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
-            Self::Up(error) if error.is_unreachable() => UNREACHABLE,
-            Self::Up(error) if error.is_usage() => USAGE,
+            Self::Log(eventlog::Error::Setting(_)) => USAGE,
+            Self::Up(error) => error.exit() as u8,
             Self::Demo(error) if error.is_unreachable() => UNREACHABLE,
             Self::Demo(error) if error.is_usage() => USAGE,
             _ => FAILED,

@@ -23,7 +23,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use service::{
-    clock::Ids, context::Context, cursor::CursorKey, headers::MinPosition, health::Required, identity::DeploymentKeys, problem::Problem,
+    clock::Ids,
+    context::Context,
+    cursor::CursorKey,
+    headers::MinPosition,
+    health::Required,
+    identity::DeploymentKeys,
+    problem::Problem,
+    process::{Exit, Exits},
     resilience,
 };
 use sqlx::PgPool;
@@ -40,6 +47,16 @@ pub enum Error {
     Config(#[from] service::config::Error),
     #[error(transparent)]
     Database(#[from] database::Error),
+}
+
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Usage,
+            Self::Database(database::Error::Database(_)) => Exit::Unreachable,
+            Self::Database(_) => Exit::Failed,
+        }
+    }
 }
 
 /// What every handler has.
@@ -72,7 +89,7 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &ctx.shutdown);
     let cursors = cursor_key(&settings, ctx.config.section("identity")?, &*ctx.ids);
-    let app = App(Arc::new(Parts { pool, positions, cache, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
+    let app = App(Arc::new(Parts { pool, positions, cache, cursors, settings, partitions: naming.partitions.get(), ids: ctx.ids.clone() }));
     Ok(views::routes().with_state(app))
 }
 

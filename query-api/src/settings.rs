@@ -1,16 +1,18 @@
 //! The settings that this process reads, with the defaults of production.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use service::cursor::CursorSecret;
+
+const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
 /// Section `log`, as far as it is read here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LogSettings {
     /// Of every `events` topic: says where an aggregate lives.
-    pub partitions: u32,
+    pub partitions: NonZeroU32,
 }
 
 /// Section `identity`, as far as it is read here.
@@ -80,7 +82,7 @@ pub struct PositionSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { partitions: 8 }
+        Self { partitions: EIGHT }
     }
 }
 
@@ -132,6 +134,17 @@ impl QuerySettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_has_at_least_one_partition() {
+        let of = |partitions: &str| {
+            let flags = vec![("log.partitions".to_owned(), partitions.to_owned())];
+            service::config::Config::load_with(None, Some(Vec::new()), flags)?.section::<LogSettings>("log")
+        };
+        assert!(of("1").is_ok_and(|naming| naming.partitions == NonZeroU32::MIN));
+        let refused = of("0").map_err(|error| service::process::chain(&error));
+        assert!(refused.as_ref().is_err_and(|said| said.contains("log.partitions")), "{refused:?}");
+    }
 
     #[test]
     fn waits_are_bounded() {
