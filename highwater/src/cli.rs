@@ -3,12 +3,14 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed, or `audit` found a difference |
+//! | 1 | failed, `audit` found a difference, or `lag` more than it may be |
 //! | 2 | wrong usage |
 //! | 3 | the log, the database or the server cannot be reached |
 
 mod audit;
+mod database;
 mod demo;
+mod lag;
 mod migrate;
 mod replay;
 mod source;
@@ -38,6 +40,7 @@ enum Command {
     Up(Box<up::Args>),
     Audit(audit::Args),
     Replay(replay::Args),
+    Lag(lag::Args),
     Migrate(migrate::Args),
     Demo(crate::demo::Args),
 }
@@ -46,7 +49,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Done,
-    /// `audit` found something.
+    /// `audit` found something, or `lag` too much.
     Difference,
 }
 
@@ -67,6 +70,8 @@ enum Error {
     #[error("this database has projected something already: only a new one can take the place of another")]
     NotEmpty,
     #[error(transparent)]
+    OtherDatabase(crate::lag::Error),
+    #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     Folder(#[from] folder::Error),
@@ -85,6 +90,7 @@ impl Cli {
             Command::Up(args) => up::run(*args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Lag(args) => lag::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         };
