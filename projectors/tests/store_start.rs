@@ -9,7 +9,11 @@ mod world;
 use std::time::Duration;
 
 use projectors::migrate;
-use service::{config::Config, context::Context};
+use service::{
+    config::Config,
+    context::Context,
+    process::{Exit, Exits},
+};
 use sqlx::{PgPool, postgres::PgListener};
 use world::{PARTITIONS, World, dump};
 
@@ -57,6 +61,28 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
     world.project(&reference, 5_000).await;
     until_equal(&pool, &dump(&reference).await).await;
     assert!(second.shutdown.drain().await);
+}
+
+#[tokio::test]
+async fn a_database_that_the_owners_do_not_load_from_is_refused() {
+    let world = World::new().await;
+    let pool = PgPool::connect_with(postgres::database("second").await).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    let identity = projectors::migrations::database_identity(&pool).await.expect("an identity");
+    world.say("database", "6d1c2c2e-0000-4000-8000-000000000001").await;
+    // The first one has the say.
+    world.say("database", &identity.to_string()).await;
+    let refused = projectors::start(&context(), world.log.clone(), pool.clone()).await.expect_err("another database");
+    for said in ["6d1c2c2e-0000-4000-8000-000000000001", &identity.to_string(), "highwater migrate --replace"] {
+        assert!(refused.to_string().contains(said), "{refused}");
+    }
+    assert_eq!(refused.exit(), Exit::Failed);
+    let taken: i64 = sqlx::query_scalar("SELECT count(*) FROM checkpoints").fetch_one(&pool).await.expect("a count");
+    assert_eq!(taken, 0);
+    sqlx::query("UPDATE database_identity SET id = '6d1c2c2e-0000-4000-8000-000000000001'").execute(&pool).await.expect("replaced");
+    let ctx = context();
+    let _operators = projectors::start(&ctx, world.log.clone(), pool).await.expect("it starts");
+    assert!(ctx.shutdown.drain().await);
 }
 
 #[tokio::test]

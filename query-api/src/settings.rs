@@ -5,6 +5,8 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use service::cursor::CursorSecret;
 
+use crate::circuit;
+
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
 /// Section `log`, as far as it is read here.
@@ -59,6 +61,10 @@ pub struct CacheSettings {
     pub keep_ms: u64,
     /// Changes of so many keys of a view are remembered one by one; beyond it by partition.
     pub floors: usize,
+    /// While the database is away, what was read at most so long ago is shown, marked as such; 0: nothing is.
+    pub stale_ms: u64,
+    /// About so many bytes are kept for that; bodies that are kept as current too are counted twice and held once.
+    pub stale_bytes: u64,
 }
 
 /// `query.database`.
@@ -70,6 +76,10 @@ pub struct DatabaseSettings {
     /// How long a connection may be waited for.
     pub acquire_timeout_ms: u64,
     pub statement_timeout_ms: u64,
+    /// While the database is away, how often it is tried ...
+    pub probe_interval_ms: u64,
+    /// ... and how long one try may take. Nobody else waits for it meanwhile.
+    pub probe_timeout_ms: u64,
 }
 
 /// Limits of [`crate::positions::Positions`].
@@ -106,13 +116,20 @@ impl Default for QuerySettings {
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000 }
+        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000, stale_ms: 300_000, stale_bytes: 64 << 20 }
     }
 }
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: "postgres://localhost/highwater".to_owned(), connections: 16, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
+        Self {
+            url: "postgres://localhost/highwater".to_owned(),
+            connections: 16,
+            acquire_timeout_ms: 2_000,
+            statement_timeout_ms: 5_000,
+            probe_interval_ms: 200,
+            probe_timeout_ms: 1_000,
+        }
     }
 }
 
@@ -122,6 +139,16 @@ impl QuerySettings {
             waiting: self.waiting_limit,
             interval: Duration::from_millis(self.position_interval_ms.max(1)),
             poll: Duration::from_millis(self.position_poll_ms.max(10)),
+        }
+    }
+
+    /// A query has the time that its connection and its statement have, and a second for the way.
+    pub fn circuit(&self) -> circuit::Limits {
+        let database = &self.database;
+        circuit::Limits {
+            within: Duration::from_millis(database.acquire_timeout_ms.saturating_add(database.statement_timeout_ms).saturating_add(1_000)),
+            probe_every: Duration::from_millis(database.probe_interval_ms.max(10)),
+            probe_within: Duration::from_millis(database.probe_timeout_ms.max(10)),
         }
     }
 
