@@ -164,12 +164,13 @@ mod tests {
 
     #[test]
     fn a_log_has_at_least_one_partition() {
-        let of = |partitions: &str| {
+        let said = |error: service::config::Error| service::process::chain(&error);
+        let of = |partitions: &str| -> Result<LogSettings, String> {
             let flags = vec![("log.partitions".to_owned(), partitions.to_owned())];
-            service::config::Config::load_with(None, Some(Vec::new()), flags)?.section::<LogSettings>("log")
+            service::config::Config::load_with(None, Some(Vec::new()), flags).map_err(said)?.section("log").map_err(said)
         };
         assert!(of("1").is_ok_and(|naming| naming.partitions == NonZeroU32::MIN));
-        let refused = of("0").map_err(|error| service::process::chain(&error));
+        let refused = of("0");
         assert!(refused.as_ref().is_err_and(|said| said.contains("log.partitions")), "{refused:?}");
     }
 

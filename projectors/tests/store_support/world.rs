@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, Topic, TopicKind, check_values, local};
+use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, Topic, TopicKind, local};
 use projectors::{
     projections,
     runner::{Key, Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Store, Topics},
@@ -100,13 +100,6 @@ impl World {
             eventlog::Appended::At(offset) => offset,
             eventlog::Appended::Somewhere => panic!("the local log says where"),
         }
-    }
-
-    /// A check value in the `owners` topic.
-    pub async fn say(&self, name: &str, value: &str) {
-        self.log.prepare(vec![check_values::topic("test")]).await.expect("a topic");
-        let record = Record { key: Some(name.into()), value: Some(value.into()), headers: Vec::new() };
-        self.append(&check_values::partition("test"), record).await;
     }
 
     /// A new owner takes the partition.
