@@ -1,17 +1,11 @@
 //! Whether the database answers. Once it is found away no request waits for it any more: one task tries it until it answers again.
 //! Decides nothing about what is answered meanwhile.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use service::shutdown::Shutdown;
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 /// Clones share it.
@@ -19,7 +13,7 @@ use tracing::{info, warn};
 pub struct Circuit(Arc<Shared>);
 
 struct Shared {
-    away: AtomicBool,
+    away: watch::Sender<bool>,
     /// Somebody doubts that the database answers.
     doubt: Notify,
     within: Duration,
@@ -51,7 +45,7 @@ pub enum Error {
 impl Circuit {
     /// Begins to watch over the database of `pool`; ends with `shutdown`.
     pub fn watch(pool: &PgPool, limits: Limits, shutdown: &Shutdown) -> Self {
-        let shared = Shared { away: AtomicBool::new(false), doubt: Notify::new(), within: limits.within };
+        let shared = Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
         let circuit = Self(Arc::new(shared));
         let (watched, pool, stop) = (circuit.clone(), pool.clone(), shutdown.soft.clone());
         shutdown.tasks.spawn(async move {
@@ -64,7 +58,7 @@ impl Circuit {
     }
 
     pub fn is_away(&self) -> bool {
-        self.0.away.load(Ordering::Relaxed)
+        *self.0.away.borrow()
     }
 
     /// Has it tried at once: whoever lost a connection knows first.
@@ -72,12 +66,17 @@ impl Circuit {
         self.0.doubt.notify_one();
     }
 
-    /// Runs a query, unless the database is away.
+    /// Runs a query, unless the database is away; one that waits for it when that is found out ends then.
     pub async fn run<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
         if self.is_away() {
             return Err(Error::Away);
         }
-        let answered = tokio::time::timeout(self.0.within, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let mut away = self.0.away.subscribe();
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(self.0.within, query) => answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+            _ = away.wait_for(|away| *away) => return Err(Error::Away),
+        };
         answered.map_err(|cause| {
             if !crate::database::is_transient(&cause) {
                 return Error::Query(cause);
@@ -91,12 +90,12 @@ impl Circuit {
         loop {
             self.0.doubt.notified().await;
             while !answers(pool, limits.probe_within).await {
-                if !self.0.away.swap(true, Ordering::Relaxed) {
+                if !self.0.away.send_replace(true) {
                     warn!("the database is away: answers come from memory where they can, and nothing waits for it");
                 }
                 tokio::time::sleep(limits.probe_every).await;
             }
-            if self.0.away.swap(false, Ordering::Relaxed) {
+            if self.0.away.send_replace(false) {
                 info!("the database answers again");
             }
         }

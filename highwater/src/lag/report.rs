@@ -190,8 +190,8 @@ mod tests {
         report.lag(lag("note", 0, "pages", 7, Some(7), None));
         report.lag(lag("mark", 0, "index", 9, None, Some(60.0)));
         report.finish();
-        let order: Vec<_> = report.lags.iter().map(|lag| (lag.category.as_str(), lag.partition)).collect();
-        assert_eq!(order, [("mark", 0), ("note", 0), ("note", 1)]);
+        let places: Vec<_> = report.lags.iter().map(|lag| (lag.category.as_str(), lag.partition)).collect();
+        assert_eq!(places, [("mark", 0), ("note", 0), ("note", 1)]);
         let totals: Vec<_> = report.totals.iter().map(|t| (t.projection.as_str(), t.records, t.largest, t.oldest_seconds)).collect();
         assert_eq!(totals, [("index", 9, 9, Some(60.0)), ("pages", 6, 6, Some(2.5))]);
         assert_eq!((report.records, report.largest), (15, 9));

@@ -94,3 +94,20 @@ async fn what_was_read_too_long_ago_is_not_shown() {
     let away = until(&served, &order, |answer| answer.status != StatusCode::OK).await;
     assert_eq!(away.problem(), (503, "database.unavailable"));
 }
+
+#[tokio::test]
+async fn who_waits_for_the_database_when_it_goes_away_is_answered_then() {
+    let mut server = Server::start("waiting");
+    let served = Served::on(server.options(), &[ENDLESS, ("DATABASE__CONNECTIONS", "3")]).await;
+    let order = format!("/v1/orders/{ORDER}");
+    until(&served, &order, |answer| answer.header("cache-status") == "query-api; hit").await;
+    // Two of the three listen. With the last one busy, a list waits for a connection.
+    let busy = served.reader.acquire().await.expect("the last connection");
+    let mut waiting = Box::pin(served.get("/v1/orders", &[]));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "there was a connection");
+    served.owner.close().await;
+    server.order("stop");
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("it waits on");
+    assert_eq!(answer.problem(), (503, "database.unavailable"));
+    drop(busy);
+}
