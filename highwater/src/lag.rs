@@ -34,6 +34,10 @@ pub enum Error {
     Log(#[from] eventlog::Error),
     #[error("the database cannot be read")]
     Database(#[from] sqlx::Error),
+    #[error("the log has no topics of events")]
+    Empty,
+    #[error("the log has topics of several deployments: choose one with --prefix; there are: {0}")]
+    Prefix(String),
     #[error(
         "the log belongs to another database (the owners topic says {theirs}, this one is {ours}): name the database of the deployment"
     )]
@@ -107,7 +111,12 @@ pub async fn read(
 /// The prefix whose topics are meant when none is named: the default one, or the only one that is there.
 pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
     let topics: Vec<RawTopic> = log.topics().await?.into_iter().filter(|topic| Source::of(&topic.name).is_some()).collect();
-    Ok(crate::audit::prefix_of_tables(&topics))
+    let known: BTreeSet<String> = topics.iter().filter_map(|topic| Source::of(&topic.name)).map(|source| source.prefix).collect();
+    let prefix = crate::audit::prefix_of_tables(&topics);
+    if known.contains(&prefix) {
+        return Ok(prefix);
+    }
+    Err(if known.is_empty() { Error::Empty } else { Error::Prefix(known.into_iter().collect::<Vec<_>>().join(", ")) })
 }
 
 async fn check_database(said: &Said, database: &mut PgConnection) -> Result<(), Error> {

@@ -122,6 +122,13 @@ async fn too_much_lag_another_log_and_another_database_end_with_1() -> Outcome {
     let scratch = Scratch::new("lag-limits");
     log(&scratch, &identity).await?;
     let url = server.url();
+    let again = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
+    again.prepare(vec![Topic { name: "other.order.events".into(), partitions: 1, kind: TopicKind::Events }]).await?;
+    again.close(Duration::from_secs(10)).await;
+    let several = lag(&scratch, &["--database-url", &url])?;
+    assert_eq!(several.status.code(), Some(2));
+    assert!(String::from_utf8(several.stderr)?.contains("choose one with --prefix; there are: hw, other"));
+    let lag = |scratch: &Scratch, more: &[&str]| lag(scratch, &[more, &["--prefix", "hw"]].concat());
     let ended = |most: &str| lag(&scratch, &["--database-url", &url, "--max-records", most]);
     assert_eq!(ended("4")?.status.code(), Some(0));
     let beyond = ended("3")?;

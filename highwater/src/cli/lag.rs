@@ -104,6 +104,7 @@ impl From<lag::Error> for Error {
         match error {
             lag::Error::Log(error) => Self::Log(error),
             lag::Error::Database(error) => Self::Database(error),
+            lag::Error::Empty | lag::Error::Prefix(_) => Self::Usage(error.to_string()),
             lag::Error::OtherDatabase { .. } => Self::OtherDatabase(error),
         }
     }
