@@ -155,6 +155,14 @@ async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> 
     let audited = highwater("audit", &scratch).args(["--prefix", "hw", "--json"]).output()?;
     let report: serde_json::Value = serde_json::from_slice(&audited.stdout)?;
     assert_eq!((audited.status.code(), report["partitions"].as_array().map(Vec::len)), (Some(0), Some(2)));
+    let file = scratch.0.join("settings.toml");
+    fs::write(&file, "[log]\nprefix = \"other\"\n")?;
+    assert!(lines(&highwater("replay", &scratch).arg("--config").arg(&file).output()?)?.is_empty());
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--prefix", "hw", "--config"]).arg(&file).output()?)?.len(), 2);
+    fs::write(&file, "[log]\nnobody = 1\n")?;
+    let unknown = highwater("replay", &scratch).arg("--config").arg(&file).output()?;
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8(unknown.stderr)?.contains("nobody"));
     for subcommand in ["audit", "replay", "lag"] {
         let refused = highwater(subcommand, &scratch).args(["--prefix", "nobody"]).output()?;
         assert_eq!(refused.status.code(), Some(2), "{subcommand}");

@@ -30,7 +30,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
-    let log = args.source.open().await?;
+    let log = args.source.open().await?.log;
     let tables = args.database.find(&args.source).await?;
     let report = match tables.url() {
         Ok(url) => with_tables(&*log, &url).await,

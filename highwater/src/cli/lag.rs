@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use eventlog::RawReader;
 use service::{clock::SystemClock, shutdown::Shutdown};
 use sqlx::PgConnection;
 
 use super::{
     End, Error,
     database::{self, Database},
-    source::Source,
+    source::{Opened, Source},
 };
 use crate::lag::{self, report::Report};
 
@@ -47,7 +46,7 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
     let log = args.source.open().await?;
     let tables = args.database.find(&args.source).await?;
     let shown = match tables.url() {
-        Ok(url) => args.show(&*log, &url).await,
+        Ok(url) => args.show(&log, &url).await,
         Err(why) => Err(Error::Usage(format!("the lag cannot be told without the checkpoints: {why}"))),
     };
     tables.stop().await?;
@@ -55,7 +54,7 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
 }
 
 impl Args {
-    async fn show(&self, log: &dyn RawReader, url: &str) -> Result<End, Error> {
+    async fn show(&self, log: &Opened, url: &str) -> Result<End, Error> {
         let mut database = database::connect(url).await?;
         let Some(every) = self.watch else {
             let report = self.read(log, &mut database).await?;
@@ -72,12 +71,12 @@ impl Args {
         }
     }
 
-    async fn read(&self, log: &dyn RawReader, database: &mut PgConnection) -> Result<Report, Error> {
-        let prefix = match &self.source.prefix {
+    async fn read(&self, log: &Opened, database: &mut PgConnection) -> Result<Report, Error> {
+        let prefix = match &log.prefix {
             Some(prefix) => prefix.clone(),
-            None => lag::prefix(log).await?,
+            None => lag::prefix(&*log.log).await?,
         };
-        Ok(lag::read(log, &prefix, &lag::expected(), database, &SystemClock).await?)
+        Ok(lag::read(&*log.log, &prefix, &lag::expected(), database, &SystemClock).await?)
     }
 
     fn print(&self, report: &Report) -> Result<(), Error> {

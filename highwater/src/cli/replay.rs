@@ -66,7 +66,7 @@ struct Part {
 }
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
-    let log = args.source.open().await?;
+    let log = args.source.open().await?.log;
     let parts = args.parts(&log).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.follow {

@@ -1,10 +1,17 @@
 //! Which log a subcommand reads, and whose topics in it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use eventlog::{KafkaReader, LocalReader, Partition, RawReader, RawTopic, kafka};
+use eventlog::{LocalReader, LogSettings, Partition, RawReader, RawTopic};
 use futures_util::future::BoxFuture;
 use protocol::record::Stored;
+use service::{
+    config::{self, Config},
+    process,
+};
 
 use super::Error;
 use crate::folder;
@@ -17,26 +24,46 @@ pub(super) struct Source {
     /// Read the log on this Kafka instead, as host:port,host:port
     #[arg(long, value_name = "BOOTSTRAP", conflicts_with = "data")]
     pub(super) kafka: Option<String>,
-    /// Only the topics of the deployment with this prefix (`log.prefix`), `PREFIX.CATEGORY.events`
-    #[arg(long, value_name = "PREFIX", env = "HIGHWATER__LOG__PREFIX")]
+    /// Only the topics of the deployment with this prefix, PREFIX.CATEGORY.events [default: `log.prefix`, if it is set; else all]
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Settings, of which section `log` is read: prefix, security, time-outs [default: highwater.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// A log that is open, and the prefix if one was chosen.
+pub(super) struct Opened {
+    pub(super) log: Arc<dyn RawReader>,
     pub(super) prefix: Option<String>,
 }
 
 impl Source {
-    pub(super) async fn open(&self) -> Result<Arc<dyn RawReader>, Error> {
-        let log = self.open_all().await?;
-        match &self.prefix {
-            None => Ok(log),
-            Some(prefix) => {
-                check_prefix(&*log, prefix).await?;
-                Ok(Arc::new(Prefixed { log, prefix: prefix.clone() }))
-            }
-        }
+    pub(super) async fn open(&self) -> Result<Opened, Error> {
+        let (settings, prefix) = self.settings()?;
+        let log = self.open_all(&settings).await?;
+        let Some(prefix) = prefix else { return Ok(Opened { log, prefix: None }) };
+        check_prefix(&*log, &prefix).await?;
+        Ok(Opened { log: Arc::new(Prefixed { log, prefix: prefix.clone() }), prefix: Some(prefix) })
     }
 
-    async fn open_all(&self) -> Result<Arc<dyn RawReader>, Error> {
-        if let Some(bootstrap) = &self.kafka {
-            return Ok(Arc::new(KafkaReader::new(&kafka::Settings { lookups: 1, ..kafka::Settings::new(bootstrap) })?));
+    /// From the file and the environment, as every process; flags win.
+    fn settings(&self) -> Result<(LogSettings, Option<String>), Error> {
+        let unusable = |error: config::Error| Error::Usage(process::chain(&error));
+        let default = Path::new(process::DEFAULT_FILE);
+        let file = self.config.as_deref().or_else(|| default.exists().then_some(default));
+        let kafka = self.kafka.iter().map(|kafka| ("log.kafka".to_owned(), kafka.clone()));
+        let prefix = self.prefix.iter().map(|prefix| ("log.prefix".to_owned(), prefix.clone()));
+        let config = Config::load(file, kafka.chain(prefix).collect()).map_err(unusable)?;
+        config.refuse_unknown(&process::SECTIONS).map_err(unusable)?;
+        let settings: LogSettings = config.section("log").map_err(unusable)?;
+        let prefix = config.redacted().contains_key("log.prefix").then(|| settings.prefix.clone());
+        Ok((settings, prefix))
+    }
+
+    async fn open_all(&self, settings: &LogSettings) -> Result<Arc<dyn RawReader>, Error> {
+        if self.kafka.is_some() {
+            return Ok(Arc::new(settings.open_kafka_reader("highwater")?));
         }
         let folder = folder::log_in(&self.data);
         if !folder.is_dir() {
