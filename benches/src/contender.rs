@@ -109,8 +109,7 @@ impl Stage {
         setup.settings.push(format!("identity.keys={}", keys.display()));
         let folder = self.dir.join(format!("{tag}-log"));
         let (server, address) = self.serve("command-api", name, &url, &folder, &setup).await?;
-        let projectors =
-            if setup.kafka.is_empty() { None } else { Some(self.serve("projectors", name, &url, &folder, &setup).await?.0) };
+        let projectors = if setup.kafka.is_empty() { None } else { Some(self.serve("projectors", name, &url, &folder, &setup).await?.0) };
         Ok(Contender { name: name.to_owned(), durability, address, server, projectors, tables: Some(pool), url })
     }
 

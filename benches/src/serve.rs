@@ -2,9 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use axum::Router;
 use eventlog::{Log, LogSettings, Topic, TopicKind};
-use service::process::{self, Listen, Process};
-use sqlx::postgres::PgPoolOptions;
+use service::{
+    context::Context,
+    process::{self, Listen, Process},
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::store::{event_store, produce_only};
 
@@ -67,22 +71,25 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let pool = PgPoolOptions::new()
         .max_connections(if options.server == Server::EventStore { 32 } else { 8 })
         .connect_lazy(&options.database_url)?;
-    let router = match (options.server, &log) {
-        (Server::CommandApi, Some(log)) => command_api::start(&ctx, log.clone(), pool).await?,
-        (Server::Projectors, Some(log)) => projectors::start(&ctx, log.clone(), pool).await?,
-        (Server::ProduceOnly, Some(log)) => {
-            let topic: Arc<str> = "highwater.baseline.events".into();
-            let partitions = settings.partitions.get();
-            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
-            produce_only::routes(ctx.clone(), log.clone(), topic, partitions)
-        }
-        (Server::QueryApi, _) => query_api::start(&ctx, pool).await?,
-        _ => event_store::routes(ctx.clone(), pool).await?,
-    };
+    let router = router(options.server, &settings, &ctx, log.clone(), pool).await;
     process.serve(router).await?;
-    ctx.shutdown.drain().await;
     if let Some(log) = log {
         log.close(ctx.shutdown.drain_limit).await;
     }
     Ok(())
+}
+
+async fn router(server: Server, settings: &LogSettings, ctx: &Context, log: Option<Arc<dyn Log>>, pool: PgPool) -> Result<Router, Error> {
+    Ok(match (server, log) {
+        (Server::CommandApi, Some(log)) => command_api::start(ctx, log, pool).await?,
+        (Server::Projectors, Some(log)) => projectors::start(ctx, log, pool).await?,
+        (Server::ProduceOnly, Some(log)) => {
+            let topic: Arc<str> = "highwater.baseline.events".into();
+            let partitions = settings.partitions.get();
+            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
+            produce_only::routes(ctx.clone(), log, topic, partitions)
+        }
+        (Server::QueryApi, _) => query_api::start(ctx, pool).await?,
+        _ => event_store::routes(ctx.clone(), pool).await?,
+    })
 }

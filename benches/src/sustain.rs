@@ -50,7 +50,9 @@ async fn climb(options: &Options, stage: &Stage) -> Result<(), Error> {
     let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     ours.warm_up(options.warm_up).await?;
     let log = LogSettings { kafka: broker.bootstrap.clone(), development: true, ..LogSettings::default() }.open_kafka("highwater-bench")?;
-    println!("| offered | answered | p50, p99 from its due time | lag at 10-20 s, at the end | memory at 20 s, at the end (command-api + projectors) | held |");
+    println!(
+        "| offered | answered | p50, p99 from its due time | lag at 10-20 s, at the end | memory at 20 s, at the end (command-api + projectors) | held |"
+    );
     println!("|---|---|---|---|---|---|");
     for rate in &options.rates {
         let (offered, samples) = hold(options, &ours, &*log, *rate).await?;
@@ -102,9 +104,7 @@ async fn sample(options: &Options, ours: &Contender, log: &dyn Log) -> Result<Sa
 
 /// Flat lag: the last 10 s no higher than seconds 10 to 20 and one second's events. Flat memory: under 5 % over the last 40 s.
 fn report(options: &Options, rate: u32, offered: &Offered, samples: &[Sample]) -> bool {
-    let mean = |samples: &[Sample], of: fn(&Sample) -> u64| {
-        samples.iter().map(of).sum::<u64>() as f64 / samples.len().max(1) as f64
-    };
+    let mean = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() as f64 / samples.len().max(1) as f64;
     let n = samples.len();
     let (early, late) = (samples.get(10..20).unwrap_or_default(), samples.get(n.saturating_sub(10)..).unwrap_or_default());
     let (lag_early, lag_late) = (mean(early, |s| s.lag_records), mean(late, |s| s.lag_records));

@@ -6,7 +6,7 @@ use eventlog::LogSettings;
 use service::{
     config::{self, Config},
     http::HttpSettings,
-    process::{self, Listen, Process},
+    process::{self, Exit, Exits, Listen, Process},
 };
 
 use crate::{pool, settings::OwnerSettings};
@@ -25,6 +25,18 @@ pub enum Error {
     Start(#[from] crate::Error),
 }
 
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Process(error) => error.exit(),
+            Self::Log(eventlog::Error::Unreachable(_)) => Exit::Unreachable,
+            Self::Config(_) | Self::Database(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
+            Self::Log(_) => Exit::Failed,
+            Self::Start(error) => error.exit(),
+        }
+    }
+}
+
 /// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
@@ -32,11 +44,8 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let settings: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
     let log = settings.open_kafka("highwater-command-api")?;
-    let served = match crate::start(&ctx, log.clone(), pool::pool(&owner.database)?).await {
-        Ok(router) => process.serve(router).await.map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
-    ctx.shutdown.drain().await;
+    let started = crate::start(&ctx, log.clone(), pool::pool(&owner.database)?).await.map_err(Error::from);
+    let served = process.serve(started).await;
     log.close(ctx.shutdown.drain_limit).await;
     served
 }

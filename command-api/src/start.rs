@@ -10,13 +10,14 @@ use std::{
 };
 
 use axum::Router;
-use eventlog::{Log, LogSettings, Pace, Topic, TopicKind};
+use eventlog::{Log, LogSettings, Pace, Topic, TopicKind, check_values};
 use serde::Deserialize;
 use service::{
     context::Context,
     health::{Check, Required},
     http::HttpSettings,
     identity::{self, DeploymentKeys},
+    process::{Exit, Exits},
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::watch;
@@ -39,6 +40,9 @@ use crate::{
 
 /// The tables that this release reads (`schema_version`, component `system`).
 const SCHEMA_VERSION: i32 = 2;
+
+const OTHER_DATABASE: &str =
+    "name the database of the deployment; if that one is lost, an empty one takes its place with `highwater migrate --replace`";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,6 +68,21 @@ pub enum Error {
     Peers(#[from] reqwest::Error),
     #[error("owner.in_flight_bytes: {partitions} partitions of {each} bytes do not fit in 80 % of the producers' queues ({room} bytes)")]
     Budget { partitions: u64, each: u64, room: u64 },
+}
+
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } => Exit::Usage,
+            Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
+            Self::Log(eventlog::Error::Unreachable(_)) | Self::Hints(hints::Error::Log(eventlog::Error::Unreachable(_))) => {
+                Exit::Unreachable
+            }
+            Self::Database(_) => Exit::Unreachable,
+            Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
+            Self::Category(_) | Self::Peers(_) => Exit::Failed,
+        }
+    }
 }
 
 impl From<service::config::Error> for Error {
@@ -113,12 +132,12 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     } else {
         peers.advertise.clone()
     };
-    let owners: Arc<str> = format!("{}.owners", naming.prefix).into();
+    let owners = check_values::partition(&naming.prefix);
     let (hints, reports) = Hints::new(log.clone(), owners, url, ctx.ids.v4());
     let hints = Arc::new(hints);
     let following = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
-    hints.check("deployment-key", &keys.check_value(), "bring the key file of the deployment").await?;
-    hints.check("database", &identity.to_string(), "name the database of the deployment").await?;
+    hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
+    hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?;
 
     let forwarder = Arc::new(Forwarder::new(peers.allowed, Duration::from_millis(peers.connect_timeout_ms))?);
     let mut registry = Registry {
@@ -228,7 +247,7 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
     let events = store::categories().into_iter().map(|category| events_topic(naming, category));
     let mut topics: Vec<_> =
         events.map(|name| Topic { name: name.into(), partitions: naming.partitions.get(), kind: TopicKind::Events }).collect();
-    topics.push(Topic { name: format!("{}.owners", naming.prefix).into(), partitions: 1, kind: TopicKind::Owners });
+    topics.push(check_values::topic(&naming.prefix));
     topics
 }
 

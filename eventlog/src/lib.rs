@@ -8,9 +8,11 @@
 //! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
 //! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
-//! | [`settings`] | section `log` of the configuration
+//! | [`settings`] | section `log` of the configuration |
+//! | [`check_values`] | what the `owners` topic says of the deployment |
 //! | [`replay`] | every visible event of a category, once, from any position |
 
+pub mod check_values;
 pub mod faulty;
 pub mod follow;
 pub mod kafka;
@@ -25,8 +27,8 @@ pub use follow::{Divergence, Follow, Seen, Step};
 pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
 pub use log::{
-    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Pace, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
-    TopicKind,
+    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Pace, Partition, Reply, Report, ReportError, Subscription, Ticket,
+    Topic, TopicKind,
 };
 pub use raw::{RawReader, RawTopic};
 pub use replay::{Replay, Replayed, Until};

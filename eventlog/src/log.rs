@@ -90,6 +90,9 @@ pub enum Error {
     Unreachable(String),
     #[error("the log refused: {0}")]
     Refused(String),
+    /// What is configured cannot be.
+    #[error("{0}")]
+    Setting(String),
     /// The local store is full or broken: reads go on, appends do not.
     #[error("the log is read-only for now: {0}")]
     ReadOnly(String),

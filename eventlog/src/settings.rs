@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use crate::{Error, KafkaLog, LocalLog, Log, kafka, local};
+use crate::{Error, KafkaLog, KafkaReader, LocalLog, Log, kafka, local};
 use serde::Deserialize;
 
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
@@ -72,9 +72,14 @@ impl LogSettings {
     /// The log on Kafka: what a process of its own works on.
     pub fn open_kafka(&self, client: &str) -> Result<Arc<dyn Log>, Error> {
         if self.is_local() {
-            return Err(Error::Refused("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
+            return Err(Error::Setting("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
         }
         Ok(Arc::new(KafkaLog::new(self.kafka_settings(client))?))
+    }
+
+    /// Only the read side of the log on Kafka: no producer is started.
+    pub fn open_kafka_reader(&self, client: &str) -> Result<KafkaReader, Error> {
+        KafkaReader::new(&kafka::Settings { lookups: 1, ..self.kafka_settings(client) })
     }
 
     /// What all producers of this process may hold that is not acknowledged yet.

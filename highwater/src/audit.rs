@@ -29,6 +29,8 @@ use eventlog::{
 
 use protocol::record::Stored;
 
+use crate::lag::owners;
+
 use self::{
     checks::Checks,
     fold::{Position, Verdict},
@@ -68,6 +70,10 @@ async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Resu
     if let Some(database) = &database {
         database.announce(&mut report);
     }
+    if let Some(database) = &mut database {
+        let said = owners::read(log, &prefix).await?;
+        database.look_at_identity(said.database.as_deref(), &mut report).await?;
+    }
     for topic in &topics {
         let projected = database.as_mut().filter(|_| name_of(&topic.name).0 == prefix);
         audit_topic(log, topic, projected, &mut report).await?;
@@ -85,7 +91,7 @@ fn name_of(topic: &str) -> (&str, &str) {
 }
 
 /// A Kafka may hold topics of several deployments. The tables follow those with the default prefix, or with the only one that is there.
-fn prefix_of_tables(topics: &[RawTopic]) -> String {
+pub(crate) fn prefix_of_tables(topics: &[RawTopic]) -> String {
     let prefixes: BTreeSet<&str> = topics.iter().map(|topic| name_of(&topic.name).0).collect();
     let default = LogSettings::default().prefix;
     match prefixes.first() {

@@ -3,12 +3,14 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed, or `audit` found a difference |
+//! | 1 | failed, `audit` found a difference, or `lag` more than it may be |
 //! | 2 | wrong usage |
 //! | 3 | the log, the database or the server cannot be reached |
 
 mod audit;
+mod database;
 mod demo;
+mod lag;
 mod migrate;
 mod replay;
 mod source;
@@ -17,13 +19,13 @@ mod up;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use service::process;
+use service::process::{self, Exit, Exits};
 
 use crate::{folder, postgres};
 
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const UNREACHABLE: u8 = 3;
+const FAILED: u8 = Exit::Failed as u8;
+const USAGE: u8 = Exit::Usage as u8;
+const UNREACHABLE: u8 = Exit::Unreachable as u8;
 
 #[derive(Debug, Parser)]
 #[command(name = "highwater", version, about = "Commands in, a log of events, tables out", propagate_version = true)]
@@ -38,6 +40,7 @@ enum Command {
     Up(Box<up::Args>),
     Audit(audit::Args),
     Replay(replay::Args),
+    Lag(lag::Args),
     Migrate(migrate::Args),
     Demo(crate::demo::Args),
 }
@@ -46,7 +49,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Done,
-    /// `audit` found something.
+    /// `audit` found something, or `lag` too much.
     Difference,
 }
 
@@ -67,6 +70,8 @@ enum Error {
     #[error("this database has projected something already: only a new one can take the place of another")]
     NotEmpty,
     #[error(transparent)]
+    OtherDatabase(crate::lag::Error),
+    #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     Folder(#[from] folder::Error),
@@ -85,6 +90,7 @@ impl Cli {
             Command::Up(args) => up::run(*args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Lag(args) => lag::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         };
@@ -107,8 +113,8 @@ impl Error {
             Self::Usage(_) => USAGE,
             Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
             Self::Database(_) | Self::Postgres(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
-            Self::Up(error) if error.is_unreachable() => UNREACHABLE,
-            Self::Up(error) if error.is_usage() => USAGE,
+            Self::Log(eventlog::Error::Setting(_)) => USAGE,
+            Self::Up(error) => error.exit() as u8,
             Self::Demo(error) if error.is_unreachable() => UNREACHABLE,
             Self::Demo(error) if error.is_usage() => USAGE,
             _ => FAILED,

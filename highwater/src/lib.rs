@@ -7,6 +7,7 @@
 //! | [`folder`] | the data folder: its layout, one process at a time |
 //! | [`postgres`] | a private Postgres server, from the installed binaries |
 //! | [`audit`] | the log's promises, checked by a reader of its own |
+//! | [`lag`] | how far the projections are, and who owns what |
 //! | [`cloudevent`] | an event as one line of JSON |
 //! | [`demo`] | the store's own words, for people who try it |
 
@@ -15,5 +16,6 @@ pub mod cli;
 pub mod cloudevent;
 pub mod demo;
 pub mod folder;
+pub mod lag;
 pub mod postgres;
 pub mod up;

@@ -21,6 +21,7 @@ use service::{
     context::Context,
     http,
     identity::{self, DeploymentKeys},
+    process::{Exit, Exits},
     shutdown::Shutdown,
     telemetry::{self, Telemetry},
 };
@@ -77,18 +78,17 @@ pub enum Error {
     Interrupted,
 }
 
-impl Error {
-    /// The log or the database did not answer.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_)) && !self.is_usage()
-    }
-
-    /// What was asked for cannot be: other flags or settings are needed.
-    pub fn is_usage(&self) -> bool {
-        let filter = matches!(self, Self::Telemetry(telemetry::Error::Filter { .. }));
-        let url = matches!(self, Self::Database(sqlx::Error::Configuration(_)));
-        let budget = matches!(self, Self::CommandApi(command_api::Error::Budget { .. }));
-        matches!(self, Self::Config(_) | Self::Http(http::Error::NotLoopback { .. })) || filter || url || budget
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Log(eventlog::Error::Setting(_)) | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
+            Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_) => Exit::Unreachable,
+            Self::CommandApi(error) => error.exit(),
+            Self::Projectors(error) => error.exit(),
+            Self::QueryApi(error) => error.exit(),
+            _ => Exit::Failed,
+        }
     }
 }
 

@@ -125,6 +125,53 @@ async fn replay_prints_every_event_and_goes_on_behind_a_position() -> Outcome {
 }
 
 #[tokio::test]
+async fn replay_ends_before_a_position_and_begins_at_a_time_and_shows_one_partition() -> Outcome {
+    let scratch = data_folder("window", 1..=5).await?;
+    let numbers = |more: &[&str]| -> Result<Vec<u64>, Box<dyn std::error::Error>> {
+        let events = lines(&highwater("replay", &scratch).args(more).output()?)?;
+        Ok(events.iter().filter_map(|event| event["data"]["n"].as_u64()).collect())
+    };
+    let at = |offset: u64| format!("note/{}@{offset}", home());
+    assert_eq!(numbers(&["--until", &at(4)])?, [0, 1, 2]);
+    assert_eq!(numbers(&["--from", &at(2), "--until", &at(4)])?, [1, 2]);
+    assert_eq!(numbers(&["--until", &at(0)])?, [0; 0]);
+    assert_eq!(numbers(&["--until", &at(9)])?, [0, 1, 2, 3, 4]);
+    // Event n is of n microseconds after 1970.
+    assert_eq!(numbers(&["--since", "1970-01-01T00:00:00.000003Z"])?, [3, 4]);
+    assert_eq!(numbers(&["--since", "1970-01-01T01:00:00.000004+01:00"])?, [4]);
+    assert_eq!(numbers(&["--partition", &home().to_string()])?, [0, 1, 2, 3, 4]);
+    assert_eq!(numbers(&["--partition", &(1 - home()).to_string()])?, [0; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> Outcome {
+    let scratch = data_folder("prefix", 1..=2).await?;
+    let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
+    log.prepare(vec![Topic { name: "other.note.events".into(), partitions: 1, kind: TopicKind::Events }]).await?;
+    log.close(Duration::from_secs(10)).await;
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--prefix", "hw"]).output()?)?.len(), 2);
+    assert!(lines(&highwater("replay", &scratch).env("HIGHWATER__LOG__PREFIX", "other").output()?)?.is_empty());
+    let audited = highwater("audit", &scratch).args(["--prefix", "hw", "--json"]).output()?;
+    let report: serde_json::Value = serde_json::from_slice(&audited.stdout)?;
+    assert_eq!((audited.status.code(), report["partitions"].as_array().map(Vec::len)), (Some(0), Some(2)));
+    let file = scratch.0.join("settings.toml");
+    fs::write(&file, "[log]\nprefix = \"other\"\n")?;
+    assert!(lines(&highwater("replay", &scratch).arg("--config").arg(&file).output()?)?.is_empty());
+    assert_eq!(lines(&highwater("replay", &scratch).args(["--prefix", "hw", "--config"]).arg(&file).output()?)?.len(), 2);
+    fs::write(&file, "[log]\nnobody = 1\n")?;
+    let unknown = highwater("replay", &scratch).arg("--config").arg(&file).output()?;
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8(unknown.stderr)?.contains("nobody"));
+    for subcommand in ["audit", "replay", "lag"] {
+        let refused = highwater(subcommand, &scratch).args(["--prefix", "nobody"]).output()?;
+        assert_eq!(refused.status.code(), Some(2), "{subcommand}");
+        assert!(String::from_utf8(refused.stderr)?.contains("there are: hw, other"), "{subcommand}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn replay_into_a_pipe_that_nobody_reads_to_the_end_is_no_error() -> Outcome {
     // More than a pipe and a buffer hold.
     let scratch = data_folder("pipe", 1..=500).await?;
@@ -151,8 +198,26 @@ async fn replay_follows_what_the_process_that_holds_the_log_appends_later() -> O
         assert!(line.contains(&format!("\"data\":{{\"n\":{n}}}")), "{line}");
         notes.append(event(n + 1, n + 2)).await?;
     }
-    child.kill()?;
-    child.wait()?;
+    // Ctrl-C is how a follow ends.
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    assert_eq!(child.wait()?.code(), Some(0));
+    notes.log.close(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_follow_ends_quietly_when_nobody_reads_it_any_more() -> Outcome {
+    let scratch = scratch("unread");
+    let mut notes = Notes::open(&scratch).await?;
+    notes.append(event(0, 1)).await?;
+    let mut child = highwater("replay", &scratch).arg("--follow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut printed = BufReader::new(child.stdout.take().ok_or("stdout is piped")?);
+    // The log is served by this test's runtime, so nothing may block it.
+    let first = tokio::task::spawn_blocking(move || printed.read_line(&mut String::new()));
+    assert!(timeout(Duration::from_secs(30), first).await??? > 0);
+    notes.append(event(1, 2)).await?;
+    let ended = timeout(Duration::from_secs(30), tokio::task::spawn_blocking(move || child.wait_with_output())).await???;
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr)?.as_str()), (Some(0), ""));
     notes.log.close(Duration::from_secs(10)).await;
     Ok(())
 }
@@ -166,6 +231,10 @@ async fn wrong_usage_has_exit_code_2() -> Outcome {
         vec!["--from", "note/9@1"],
         vec!["--from", "note/0@1", "--from", "note/0@2"],
         vec!["--id", "x"],
+        vec!["--until", "note/9@1"],
+        vec!["--until", "note/0@1", "--follow"],
+        vec!["--since", "yesterday"],
+        vec!["--partition", "2"],
     ] {
         let output = highwater("replay", &scratch).args(&wrong).output()?;
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -194,7 +263,7 @@ async fn audit_tells_a_clean_log_from_one_with_a_difference_by_its_exit_code() -
 #[test]
 fn a_log_that_is_not_there_has_exit_code_3() -> Outcome {
     let nowhere = Scratch(std::env::temp_dir().join("highwater-reading-nowhere"));
-    for subcommand in ["audit", "replay"] {
+    for subcommand in ["audit", "replay", "lag"] {
         let output = highwater(subcommand, &nowhere).output()?;
         assert_eq!(output.status.code(), Some(3));
     }

@@ -54,7 +54,7 @@ async fn tables_as_the_services_made_them_are_clean_and_counted() -> Outcome {
     for (table, count) in [("outcomes", "23"), ("snapshots", "7"), ("orders", "3"), ("catalog", "2"), ("stock_levels", "2")] {
         assert_eq!(rows(table), [count, "0"], "{table}: {text}");
     }
-    for table in ["checkpoints", "seen_filters", "sales_daily"] {
+    for table in ["database_identity", "checkpoints", "seen_filters", "sales_daily"] {
         assert!(rows(table).first().is_some_and(|count| count != "0"), "{table}: {text}");
     }
     assert!(text.ends_with("clean: no difference found\n"), "{text}");
@@ -169,6 +169,13 @@ async fn a_column_that_no_event_set() -> Outcome {
     ] {
         among(&found(&sql).await?, &at, what);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_the_owners_do_not_load_from() -> Outcome {
+    let foreign = found("UPDATE database_identity SET id = gen_random_uuid()").await?;
+    only(&foreign, "database_identity/", "foreign database: the owners of this log load from");
     Ok(())
 }
 

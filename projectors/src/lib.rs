@@ -21,11 +21,16 @@ pub mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use eventlog::{Group, Log, LogSettings, Pace, Topic, TopicKind};
+use eventlog::{Group, Log, LogSettings, Pace, Topic, TopicKind, check_values};
 use futures_util::future::ready;
-use service::{context::Context, health::Required};
+use service::{
+    context::Context,
+    health::Required,
+    process::{Exit, Exits},
+};
 use sqlx::PgPool;
 use tracing::info;
+use uuid::Uuid;
 
 pub use migrations::{migrate, schema_version_check};
 use runner::{PostgresStore, Progress, Runner, Share, Topics};
@@ -42,6 +47,21 @@ pub enum Error {
     Schema(#[from] migrations::Error),
     #[error(transparent)]
     Log(#[from] eventlog::Error),
+    #[error(
+        "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): name the database of the deployment; \
+         if that one is lost, an empty one takes its place with `highwater migrate --replace {theirs}`"
+    )]
+    OtherDatabase { theirs: String, ours: Uuid },
+}
+
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
+            Self::Log(eventlog::Error::Unreachable(_)) | Self::Schema(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Log(_) | Self::Schema(_) | Self::OtherDatabase { .. } => Exit::Failed,
+        }
+    }
 }
 
 /// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is for operators of this process.
@@ -51,11 +71,10 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     schema_version_check(&pool).await?;
     let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
-    log.prepare(
-        topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events }).collect(),
-    )
-    .await?;
+    let events = topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events });
+    log.prepare(events.chain([check_values::topic(&naming.prefix)]).collect()).await?;
     log.warm(topics.topics(), Pace::Prompt).await?;
+    check_database(&*log, &naming.prefix, identity).await?;
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);
@@ -77,6 +96,14 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&progress)))));
     info!(group, "projecting");
     Ok(Router::new())
+}
+
+/// Refuses a database that the owners of this log do not load from. Before there is an owner, any will do.
+async fn check_database(log: &dyn Log, prefix: &str, ours: Uuid) -> Result<(), Error> {
+    match check_values::find(log, &check_values::partition(prefix), check_values::DATABASE).await? {
+        Some(theirs) if theirs != ours.to_string() => Err(Error::OtherDatabase { theirs, ours }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn reachable(pool: PgPool) -> Result<(), String> {

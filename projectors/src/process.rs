@@ -5,7 +5,7 @@ use std::path::Path;
 use eventlog::LogSettings;
 use service::{
     config::{self, Config},
-    process::{self, Listen, Process},
+    process::{self, Exit, Exits, Listen, Process},
 };
 
 use crate::{pool, settings::ProjectorSettings};
@@ -24,17 +24,26 @@ pub enum Error {
     Start(#[from] crate::Error),
 }
 
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Process(error) => error.exit(),
+            Self::Log(eventlog::Error::Unreachable(_)) => Exit::Unreachable,
+            Self::Config(_) | Self::Database(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
+            Self::Log(_) => Exit::Failed,
+            Self::Start(error) => error.exit(),
+        }
+    }
+}
+
 /// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let log = ctx.config.section::<LogSettings>("log")?.open_kafka("highwater-projectors")?;
-    let served = match crate::start(&ctx, log.clone(), pool::pool(&settings.database)?).await {
-        Ok(router) => process.serve(router).await.map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
-    ctx.shutdown.drain().await;
+    let started = crate::start(&ctx, log.clone(), pool::pool(&settings.database)?).await.map_err(Error::from);
+    let served = process.serve(started).await;
     log.close(ctx.shutdown.drain_limit).await;
     served
 }

@@ -8,9 +8,16 @@ mod world;
 
 use std::time::Duration;
 
+use eventlog::{Log, Reply, Ticket, check_values};
 use projectors::migrate;
-use service::{config::Config, context::Context};
+use protocol::record::Record;
+use service::{
+    config::Config,
+    context::Context,
+    process::{Exit, Exits},
+};
 use sqlx::{PgPool, postgres::PgListener};
+use tokio::sync::mpsc;
 use world::{PARTITIONS, World, dump};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,6 +26,16 @@ fn context() -> Context {
     let environment =
         vec![("HIGHWATER__LOG__PREFIX".to_owned(), "test".to_owned()), ("HIGHWATER__LOG__PARTITIONS".to_owned(), PARTITIONS.to_string())];
     Context { config: Config::load_with(None, Some(environment), Vec::new()).expect("settings"), ..Context::for_tests() }
+}
+
+/// Which database owners load from.
+async fn say(log: &dyn Log, database: &str) {
+    log.prepare(vec![check_values::topic("test")]).await.expect("a topic");
+    let record = Record { key: Some(check_values::DATABASE.into()), value: Some(database.into()), headers: Vec::new() };
+    let (to, mut reports) = mpsc::unbounded_channel();
+    let reply = Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to };
+    log.append(&check_values::partition("test"), record, reply).expect("accepted");
+    reports.recv().await.expect("a report").result.expect("appended");
 }
 
 async fn until_equal(pool: &PgPool, expected: &str) {
@@ -57,6 +74,28 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
     world.project(&reference, 5_000).await;
     until_equal(&pool, &dump(&reference).await).await;
     assert!(second.shutdown.drain().await);
+}
+
+#[tokio::test]
+async fn a_database_that_the_owners_do_not_load_from_is_refused() {
+    let world = World::new().await;
+    let pool = PgPool::connect_with(postgres::database("second").await).await.expect("a connection");
+    migrate(&pool).await.expect("the tables");
+    let identity = projectors::migrations::database_identity(&pool).await.expect("an identity");
+    say(&*world.log, "6d1c2c2e-0000-4000-8000-000000000001").await;
+    // The first one has the say.
+    say(&*world.log, &identity.to_string()).await;
+    let refused = projectors::start(&context(), world.log.clone(), pool.clone()).await.expect_err("another database");
+    for said in ["6d1c2c2e-0000-4000-8000-000000000001", &identity.to_string(), "highwater migrate --replace"] {
+        assert!(refused.to_string().contains(said), "{refused}");
+    }
+    assert_eq!(refused.exit(), Exit::Failed);
+    let taken: i64 = sqlx::query_scalar("SELECT count(*) FROM checkpoints").fetch_one(&pool).await.expect("a count");
+    assert_eq!(taken, 0);
+    sqlx::query("UPDATE database_identity SET id = '6d1c2c2e-0000-4000-8000-000000000001'").execute(&pool).await.expect("replaced");
+    let ctx = context();
+    let _operators = projectors::start(&ctx, world.log.clone(), pool).await.expect("it starts");
+    assert!(ctx.shutdown.drain().await);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! An entry carries the checkpoint that was read with it in one statement. A notification raises a floor for what changed; an entry
 //! below its floor is not shown, whenever it was put in, so that a slow load cannot bring back what a commit has replaced. While
-//! nothing is heard from the projectors, nothing is kept. Must never answer with what it cannot place above the floors.
+//! nothing is heard from the projectors, nothing is kept as current. What was read last is remembered apart, for those who ask while
+//! the database is away. Must never show as current what it cannot place above the floors.
 
 mod floors;
 mod listener;
@@ -15,9 +16,10 @@ use std::{
 use axum::{body::Bytes, http::HeaderValue};
 use service::shutdown::Shutdown;
 use sqlx::PgPool;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::settings::CacheSettings;
+use crate::{circuit::Circuit, settings::CacheSettings};
 use floors::Floors;
 
 /// What an entry weighs beside its body.
@@ -53,6 +55,8 @@ pub enum Status {
     Request,
     /// Nothing is kept for now.
     Bypass,
+    /// The database is away, and this is what was read last.
+    DatabaseDown,
 }
 
 /// Clones share it.
@@ -61,6 +65,8 @@ pub struct Cache(Arc<Shared>);
 
 struct Shared {
     entries: moka::future::Cache<Key, Entry>,
+    /// What was read last, however old, and when.
+    last: moka::future::Cache<Key, (Kept, Instant)>,
     floors: Mutex<Floors>,
 }
 
@@ -74,21 +80,22 @@ struct Entry {
 impl Cache {
     /// For these views alone (projection, category). Nothing is kept before something is heard.
     pub fn new(settings: &CacheSettings, views: &[(&'static str, &'static str)]) -> Self {
-        let weigh = |_: &Key, entry: &Entry| {
-            let body = entry.kept.row.as_ref().map_or(0, |(_, body)| body.len());
-            u32::try_from(body + OVERHEAD_BYTES).unwrap_or(u32::MAX)
-        };
         let entries = moka::future::Cache::builder()
-            .weigher(weigh)
+            .weigher(|_: &Key, entry: &Entry| entry.kept.weight())
             .max_capacity(settings.bytes)
             .time_to_live(Duration::from_millis(settings.keep_ms))
             .build();
-        Self(Arc::new(Shared { entries, floors: Mutex::new(Floors::new(views, settings.floors)) }))
+        let last = moka::future::Cache::builder()
+            .weigher(|_: &Key, (kept, _): &(Kept, Instant)| kept.weight())
+            .max_capacity(if settings.stale_ms == 0 { 0 } else { settings.stale_bytes })
+            .time_to_live(Duration::from_millis(settings.stale_ms))
+            .build();
+        Self(Arc::new(Shared { entries, last, floors: Mutex::new(Floors::new(views, settings.floors)) }))
     }
 
     /// Begins to hear of changes, on a connection of its own; ends with `shutdown`.
-    pub fn listen(&self, pool: &PgPool, shutdown: &Shutdown) {
-        shutdown.tasks.spawn(listener::listen(self.clone(), pool.clone(), shutdown.soft.clone()));
+    pub fn listen(&self, pool: &PgPool, circuit: &Circuit, shutdown: &Shutdown) {
+        shutdown.tasks.spawn(listener::listen(self.clone(), pool.clone(), circuit.clone(), shutdown.soft.clone()));
     }
 
     /// From here, or by `load`, which runs once for all who wait for it.
@@ -97,6 +104,7 @@ impl Cache {
         E: Send + Sync + 'static,
         F: Future<Output = Result<Kept, E>> + Send,
     {
+        let load = || self.remembered(key, load());
         let Some(now) = self.floors().now() else {
             return Ok((load().await?, Status::Bypass));
         };
@@ -123,11 +131,28 @@ impl Cache {
         F: Future<Output = Result<Kept, E>>,
     {
         let now = self.floors().now();
-        let kept = load.await?;
+        let kept = self.remembered(key, load).await?;
         if let Some(since) = now {
             self.0.entries.insert(key, Entry { since, kept: kept.clone() }).await;
         }
         Ok((kept, Status::Request))
+    }
+
+    /// What was read last, and how long ago: for as long as the database is away. A resource that did not exist may exist by now.
+    pub async fn last(&self, key: &Key) -> Option<(Kept, Duration)> {
+        let (kept, read_at) = self.0.last.get(key).await?;
+        Some((kept, read_at.elapsed()))
+    }
+
+    async fn remembered<E>(&self, key: Key, load: impl Future<Output = Result<Kept, E>>) -> Result<Kept, E> {
+        // Its age counts from when the question was asked.
+        let asked_at = Instant::now();
+        let kept = load.await?;
+        match kept.row {
+            Some(_) => self.0.last.insert(key, (kept.clone(), asked_at)).await,
+            None => self.0.last.invalidate(&key).await,
+        }
+        Ok(kept)
     }
 
     fn is_current(&self, key: &Key, entry: &Entry) -> bool {
@@ -156,6 +181,13 @@ impl Cache {
     }
 }
 
+impl Kept {
+    fn weight(&self) -> u32 {
+        let body = self.row.as_ref().map_or(0, |(_, body)| body.len());
+        u32::try_from(body + OVERHEAD_BYTES).unwrap_or(u32::MAX)
+    }
+}
+
 impl Status {
     pub fn to_header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -164,6 +196,7 @@ impl Status {
             Status::Stale => "query-api; fwd=stale",
             Status::Request => "query-api; fwd=request",
             Status::Bypass => "query-api; fwd=bypass",
+            Status::DatabaseDown => "query-api; hit; detail=db-down",
         })
     }
 }

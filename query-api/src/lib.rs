@@ -5,12 +5,14 @@
 //! | [`views`] | the store's views: one file each, route, statement and shape |
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
 //! | [`cache`] | single resources in memory, until a projector changes them |
+//! | [`circuit`] | whether the database answers, so that nobody waits while it is away |
 //! | [`list`] | many of them: filters, sorts, pages by signed cursor |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
 pub mod cache;
+pub mod circuit;
 pub mod database;
 pub mod list;
 pub mod positions;
@@ -23,7 +25,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use service::{
-    clock::Ids, context::Context, cursor::CursorKey, headers::MinPosition, health::Required, identity::DeploymentKeys, problem::Problem,
+    clock::Ids,
+    context::Context,
+    cursor::CursorKey,
+    headers::MinPosition,
+    health::Required,
+    identity::DeploymentKeys,
+    problem::Problem,
+    process::{Exit, Exits},
     resilience,
 };
 use sqlx::PgPool;
@@ -31,6 +40,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use cache::Cache;
+use circuit::Circuit;
 use positions::{Full, Positions};
 use settings::{IdentitySettings, LogSettings, QuerySettings};
 
@@ -42,6 +52,16 @@ pub enum Error {
     Database(#[from] database::Error),
 }
 
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Usage,
+            Self::Database(database::Error::Database(_)) => Exit::Unreachable,
+            Self::Database(_) => Exit::Failed,
+        }
+    }
+}
+
 /// What every handler has.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
@@ -50,6 +70,7 @@ struct Parts {
     pool: PgPool,
     positions: Positions,
     cache: Cache,
+    circuit: Circuit,
     cursors: CursorKey,
     settings: QuerySettings,
     /// How many partitions each category has.
@@ -69,10 +90,20 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         Box::pin(async move { database::reachable(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
+    let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
     let cache = Cache::new(&settings.cache, &views::KEPT);
-    cache.listen(&pool, &ctx.shutdown);
+    cache.listen(&pool, &circuit, &ctx.shutdown);
     let cursors = cursor_key(&settings, ctx.config.section("identity")?, &*ctx.ids);
-    let app = App(Arc::new(Parts { pool, positions, cache, cursors, settings, partitions: naming.partitions, ids: ctx.ids.clone() }));
+    let app = App(Arc::new(Parts {
+        pool,
+        positions,
+        cache,
+        circuit,
+        cursors,
+        settings,
+        partitions: naming.partitions.get(),
+        ids: ctx.ids.clone(),
+    }));
     Ok(views::routes().with_state(app))
 }
 
@@ -104,13 +135,17 @@ impl App {
     }
 
     /// The database is away or busy: 503. Anything else is ours: 500.
-    fn database_problem(&self, cause: &sqlx::Error) -> Problem {
-        if database::is_transient(cause) {
-            warn!(error = %cause, "the database did not answer");
-            let detail = "the database cannot be reached now; try again after the given time";
-            return Problem::unavailable("database.unavailable", detail, self.retry_after());
+    fn database_problem(&self, cause: &circuit::Error) -> Problem {
+        match cause {
+            // Said once, when it was found out.
+            circuit::Error::Away => {}
+            circuit::Error::Failed(cause) => warn!(error = %cause, "the database did not answer"),
+            circuit::Error::Query(cause) => {
+                error!(error = %cause, "a query failed");
+                return Problem::internal();
+            }
         }
-        error!(error = %cause, "a query failed");
-        Problem::internal()
+        let detail = "the database cannot be reached now; try again after the given time";
+        Problem::unavailable("database.unavailable", detail, self.retry_after())
     }
 }

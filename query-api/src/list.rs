@@ -7,14 +7,15 @@ mod parameters;
 
 use axum::{
     extract::{OriginalUri, State},
-    http::{HeaderMap, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use service::{
-    headers::{HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
+    headers::{ETag, HIGHWATER_POSITION, IfNoneMatch, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
     problem::Problem,
 };
+use sha2::{Digest, Sha256};
 use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ use crate::{
     resource::{self, STALE},
 };
 
+/// Of the digest.
+const ETAG_BYTES: usize = 16;
 const DEFAULT_LIMIT: i64 = 50;
 const LARGEST_LIMIT: i64 = 200;
 
@@ -67,6 +70,7 @@ struct Asked<L: List> {
     /// What a cursor is bound to.
     binding: String,
     fields: Option<Fields>,
+    unless: Option<IfNoneMatch>,
     at_least: Option<MinPosition>,
     prefer: Prefer,
 }
@@ -113,8 +117,9 @@ impl<L: List> Asked<L> {
             resource::check_position(L::CATEGORY, position, app.0.partitions)?;
         }
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
+        let unless = IfNoneMatch::from_headers(headers)?;
         let prefer = Prefer::from_headers(headers)?;
-        Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, at_least, prefer })
+        Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, unless, at_least, prefer })
     }
 }
 
@@ -139,13 +144,15 @@ fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Pro
 
 /// The checkpoints first, on the same connection: the rows are at least as new.
 async fn load<L: List>(app: &App, asked: &Asked<L>) -> Result<Found<L::Row>, Problem> {
-    let failed = |cause| app.database_problem(&cause);
-    let mut connection = app.0.pool.acquire().await.map_err(failed)?;
-    let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await.map_err(failed)?;
-    let mut sql = QueryBuilder::new("");
-    asked.list.select(&asked.page, &mut sql);
-    let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await.map_err(failed)?;
-    Ok(Found { offsets, rows })
+    let query = async {
+        let mut connection = app.0.pool.acquire().await?;
+        let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        let mut sql = QueryBuilder::new("");
+        asked.list.select(&asked.page, &mut sql);
+        let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await?;
+        Ok(Found { offsets, rows })
+    };
+    app.0.circuit.run(query).await.map_err(|cause| app.database_problem(&cause))
 }
 
 fn is_included(offsets: &[u64], wanted: &MinPosition) -> bool {
@@ -173,8 +180,14 @@ fn answer<L: List>(app: &App, asked: &Asked<L>, mut found: Found<L::Row>, stale:
         tracing::error!(error = %cause, "a row cannot be written as JSON");
         Problem::internal()
     })?;
-    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    let etag = etag(&body, is_last);
+    let known = asked.unless.as_ref().is_some_and(|tags| tags.matches(&etag));
+    let mut response = match known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+    };
     let headers = response.headers_mut();
+    headers.insert(ETag::name(), etag.to_header());
     resource::cache(headers, L::PUBLIC, stale);
     if let Some(next) = next.transpose()? {
         headers.insert(header::LINK, next);
@@ -189,6 +202,12 @@ fn answer<L: List>(app: &App, asked: &Asked<L>, mut found: Found<L::Row>, stale:
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// A page has no version: what it says is its tag, and whether another one follows.
+fn etag(body: &[u8], is_last: bool) -> ETag {
+    let digest = Sha256::new().chain_update([u8::from(is_last)]).chain_update(body).finalize();
+    ETag::content(&digest[..ETAG_BYTES])
 }
 
 /// RFC 8288, relative to the request.

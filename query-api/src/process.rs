@@ -4,7 +4,7 @@ use std::path::Path;
 
 use service::{
     config::{self, Config},
-    process::{self, Listen, Process},
+    process::{self, Exit, Exits, Listen, Process},
 };
 
 use crate::{database, settings::QuerySettings};
@@ -21,17 +21,23 @@ pub enum Error {
     Start(#[from] crate::Error),
 }
 
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Process(error) => error.exit(),
+            Self::Config(_) | Self::Database(_) => Exit::Usage,
+            Self::Start(error) => error.exit(),
+        }
+    }
+}
+
 /// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: QuerySettings = ctx.config.section("query")?;
-    let served = match crate::start(&ctx, database::pool(&settings.database)?).await {
-        Ok(router) => process.serve(router).await.map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
-    ctx.shutdown.drain().await;
-    served
+    let started = crate::start(&ctx, database::pool(&settings.database)?).await.map_err(Error::from);
+    process.serve(started).await
 }
 
 fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use crate::{
     App,
-    cache::{Kept, Key},
+    cache::{Kept, Key, Status},
+    circuit,
     database::GENERATION,
     list::{Fields, Parameters},
 };
@@ -82,9 +83,12 @@ pub async fn get<V: View>(
     // What is no text is no id either.
     let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
-    let load = || load::<V>(&app.0.pool, asked.id, asked.partition);
+    let load = || load::<V>(&app, asked.id, asked.partition);
     let key = Key { projection: V::PROJECTION, category: V::CATEGORY, partition: asked.partition, id: asked.id };
-    let (mut found, mut status) = app.0.cache.get(key, load).await.map_err(|failure| failure.to_problem(&app))?;
+    let (mut found, mut status) = match app.0.cache.get(key, load).await {
+        Ok(read) => read,
+        Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
+    };
     let mut stale = false;
     if let Some(wanted) = &asked.at_least
         && !is_included(&found, asked.partition, wanted)
@@ -93,10 +97,34 @@ pub async fn get<V: View>(
         if stale && !asked.prefer.stale {
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }
-        (found, status) = app.0.cache.renew(key, load()).await.map_err(|failure| failure.to_problem(&app))?;
+        (found, status) = match app.0.cache.renew(key, load()).await {
+            Ok(read) => read,
+            Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
+        };
     }
     let mut response = answer::<V>(&asked, found, stale)?;
     response.headers_mut().insert(CACHE_STATUS, status.to_header());
+    Ok(response)
+}
+
+/// The database is away: what was read last, unless the request asks for what is newer. Never waits.
+async fn degraded<V: View>(app: &App, asked: &Asked, key: &Key, failure: &Failure) -> Result<Response, Problem> {
+    let problem = failure.to_problem(app);
+    if !matches!(failure, Failure::Database(circuit::Error::Away | circuit::Error::Failed(_))) {
+        return Err(problem);
+    }
+    let Some((found, age)) = app.0.cache.last(key).await else { return Err(problem) };
+    let stale = asked.at_least.as_ref().is_some_and(|wanted| !is_included(&found, asked.partition, wanted));
+    if stale && !asked.prefer.stale {
+        return Err(problem.header(HIGHWATER_POSITION, position_of::<V>(asked, &found)));
+    }
+    let mut response = answer::<V>(asked, found, stale)?;
+    let headers = response.headers_mut();
+    // Nobody else is to keep what may be old already.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(CDN_CACHE_CONTROL);
+    headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    headers.insert(CACHE_STATUS, Status::DatabaseDown.to_header());
     Ok(response)
 }
 
@@ -140,7 +168,7 @@ pub(crate) fn check_position(reads: &str, position: &PartitionPosition, partitio
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(#[from] circuit::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -157,9 +185,10 @@ impl Failure {
     }
 }
 
-async fn load<V: View>(pool: &PgPool, id: Uuid, partition: u32) -> Result<Kept, Failure> {
+async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<Kept, Failure> {
     // No partition number is that large; the row is found by its id.
-    let found = V::load(pool, id, i32::try_from(partition).unwrap_or(i32::MAX)).await?;
+    let query = V::load(&app.0.pool, id, i32::try_from(partition).unwrap_or(i32::MAX));
+    let found = app.0.circuit.run(query).await?;
     let row = match found.row {
         Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
         None => None,

@@ -1,16 +1,20 @@
 //! The settings that this process reads, with the defaults of production.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use service::cursor::CursorSecret;
+
+use crate::circuit;
+
+const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
 /// Section `log`, as far as it is read here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LogSettings {
     /// Of every `events` topic: says where an aggregate lives.
-    pub partitions: u32,
+    pub partitions: NonZeroU32,
 }
 
 /// Section `identity`, as far as it is read here.
@@ -57,6 +61,10 @@ pub struct CacheSettings {
     pub keep_ms: u64,
     /// Changes of so many keys of a view are remembered one by one; beyond it by partition.
     pub floors: usize,
+    /// While the database is away, what was read at most so long ago is shown, marked as such; 0: nothing is.
+    pub stale_ms: u64,
+    /// About so many bytes are kept for that; bodies that are kept as current too are counted twice and held once.
+    pub stale_bytes: u64,
 }
 
 /// `query.database`.
@@ -68,6 +76,10 @@ pub struct DatabaseSettings {
     /// How long a connection may be waited for.
     pub acquire_timeout_ms: u64,
     pub statement_timeout_ms: u64,
+    /// While the database is away, how often it is tried ...
+    pub probe_interval_ms: u64,
+    /// ... and how long one try may take. Nobody else waits for it meanwhile.
+    pub probe_timeout_ms: u64,
 }
 
 /// Limits of [`crate::positions::Positions`].
@@ -80,7 +92,7 @@ pub struct PositionSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { partitions: 8 }
+        Self { partitions: EIGHT }
     }
 }
 
@@ -104,13 +116,20 @@ impl Default for QuerySettings {
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000 }
+        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000, stale_ms: 300_000, stale_bytes: 64 << 20 }
     }
 }
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: "postgres://localhost/highwater".to_owned(), connections: 16, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
+        Self {
+            url: "postgres://localhost/highwater".to_owned(),
+            connections: 16,
+            acquire_timeout_ms: 2_000,
+            statement_timeout_ms: 5_000,
+            probe_interval_ms: 200,
+            probe_timeout_ms: 1_000,
+        }
     }
 }
 
@@ -123,6 +142,16 @@ impl QuerySettings {
         }
     }
 
+    /// A query has the time that its connection and its statement have, and a second for the way.
+    pub fn circuit(&self) -> circuit::Limits {
+        let database = &self.database;
+        circuit::Limits {
+            within: Duration::from_millis(database.acquire_timeout_ms.saturating_add(database.statement_timeout_ms).saturating_add(1_000)),
+            probe_every: Duration::from_millis(database.probe_interval_ms.max(10)),
+            probe_within: Duration::from_millis(database.probe_timeout_ms.max(10)),
+        }
+    }
+
     /// What the caller asked for, within the limit.
     pub fn wait(&self, asked: Option<Duration>) -> Duration {
         asked.unwrap_or(Duration::from_millis(self.wait_default_ms)).min(Duration::from_millis(self.wait_longest_ms))
@@ -132,6 +161,18 @@ impl QuerySettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_has_at_least_one_partition() {
+        let said = |error: service::config::Error| service::process::chain(&error);
+        let of = |partitions: &str| -> Result<LogSettings, String> {
+            let flags = vec![("log.partitions".to_owned(), partitions.to_owned())];
+            service::config::Config::load_with(None, Some(Vec::new()), flags).map_err(said)?.section("log").map_err(said)
+        };
+        assert!(of("1").is_ok_and(|naming| naming.partitions == NonZeroU32::MIN));
+        let refused = of("0");
+        assert!(refused.as_ref().is_err_and(|said| said.contains("log.partitions")), "{refused:?}");
+    }
 
     #[test]
     fn waits_are_bounded() {

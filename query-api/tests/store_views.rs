@@ -3,8 +3,12 @@
 
 #[path = "store_views/cache.rs"]
 mod cache;
+#[path = "store_views/degraded.rs"]
+mod degraded;
 #[path = "store_views/lists.rs"]
 mod lists;
+#[path = "store_support/own_server.rs"]
+mod own_server;
 #[path = "../../projectors/tests/support/postgres.rs"]
 mod postgres;
 #[path = "store_support/served.rs"]

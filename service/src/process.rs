@@ -25,9 +25,20 @@ pub const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "p
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";
 
-const WRONG_USAGE: u8 = 2;
-/// Something could not be reached, or is not what it must be.
-const FAILED: u8 = 3;
+/// What an error means to whoever started the process; its number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Failed = 1,
+    /// Other arguments or settings are needed.
+    Usage = 2,
+    /// The log or the database does not answer.
+    Unreachable = 3,
+}
+
+/// An error that ends a process.
+pub trait Exits: std::error::Error {
+    fn exit(&self) -> Exit;
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,16 +85,41 @@ impl Process {
         Ok(Self { http: ctx.config.section("http")?, listener, ctx })
     }
 
-    /// Serves `router`, health and metrics until a signal.
-    pub async fn serve(self, router: Router) -> Result<(), Error> {
+    /// Serves what was started, health and metrics until a signal; then, or if it did not start, drains.
+    pub async fn serve<E: From<Error>>(self, started: Result<Router, E>) -> Result<(), E> {
+        let shutdown = self.ctx.shutdown.clone();
+        let served = match started {
+            Ok(router) => self.serve_router(router).await.map_err(E::from),
+            Err(error) => Err(error),
+        };
+        shutdown.drain().await;
+        served
+    }
+
+    async fn serve_router(self, router: Router) -> Result<(), Error> {
         info!(address = ?self.listener.local_addr().ok(), "serving");
         let router = http::layers(router.merge(self.ctx.health.router()), &self.http, &self.ctx);
         Ok(http::serve_with(self.listener, router, self.ctx.shutdown, &self.http).await?)
     }
 }
 
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Telemetry(_) | Self::Signals(_) | Self::Http(_) => Exit::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
 /// The `main` of a process: `NAME [--insecure] [FILE]`. FILE is the configuration; `--insecure` sets `insecure_key`.
-pub async fn main<E: std::error::Error>(
+pub async fn main<E: Exits>(
     name: &str,
     insecure_key: &str,
     run: impl AsyncFnOnce(Option<&Path>, Vec<(String, String)>) -> Result<(), E>,
@@ -96,7 +132,7 @@ pub async fn main<E: std::error::Error>(
             Some("--insecure") => flags.push((insecure_key.to_owned(), "true".to_owned())),
             Some(unknown) if unknown.starts_with('-') => {
                 eprintln!("{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]");
-                return ExitCode::from(WRONG_USAGE);
+                return Exit::Usage.into();
             }
             _ => file = Some(PathBuf::from(argument)),
         }
@@ -105,7 +141,7 @@ pub async fn main<E: std::error::Error>(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {}", chain(&error));
-            ExitCode::from(FAILED)
+            error.exit().into()
         }
     }
 }

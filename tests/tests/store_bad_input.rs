@@ -11,8 +11,12 @@ mod bodies_cases;
 mod broker;
 #[path = "store_support/build.rs"]
 mod build;
+#[path = "store_bad_input/disk.rs"]
+mod disk;
 #[path = "store_bad_input/head_cases.rs"]
 mod head_cases;
+#[path = "store_bad_input/losses.rs"]
+mod losses;
 #[path = "store_bad_input/mutations.rs"]
 mod mutations;
 #[path = "store_support/request.rs"]
@@ -82,8 +86,7 @@ fn bad_requests_are_answered_as_the_table_says() {
         for case in cases {
             let answer = case.request.send(&up.address);
             wrong.extend(difference(&case, &answer));
-            let code = answer.json()["code"].as_str().map_or(String::new(), |code| format!("`{code}`"));
-            table.row(&[case.what, &answer.status().to_string(), &code, &says(&case, &answer)]);
+            row(&mut table, &case, &answer);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -91,6 +94,40 @@ fn bad_requests_are_answered_as_the_table_says() {
     let logged = up.stop().join("\n");
     assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
     table.check("Over HTTP");
+}
+
+#[test]
+fn a_lost_kafka_is_answered_as_the_table_says() {
+    check_loss("When Kafka is lost", losses::of_kafka());
+}
+
+#[test]
+fn a_lost_postgres_is_answered_as_the_table_says() {
+    check_loss("When Postgres is lost", losses::of_postgres());
+}
+
+#[test]
+fn a_full_disk_is_answered_as_the_table_says() {
+    check_loss("When the disk is full", losses::of_space());
+}
+
+fn check_loss(heading: &str, groups: Vec<losses::Group>) {
+    let mut table = Table::new(&["what is sent", "status", "code", "what the answer says"]);
+    let mut wrong = Vec::new();
+    for (heading, rows) in groups {
+        table.group(heading);
+        for losses::Asked { case, answer } in rows {
+            wrong.extend(difference(&case, &answer));
+            row(&mut table, &case, &answer);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    table.check(heading);
+}
+
+fn row(table: &mut Table, case: &Case, answer: &Answer) {
+    let code = answer.json()["code"].as_str().map_or(String::new(), |code| format!("`{code}`"));
+    table.row(&[case.what, &answer.status().to_string(), &code, &says(case, answer)]);
 }
 
 fn groups() -> Vec<(&'static str, Vec<Case>)> {
@@ -162,7 +199,9 @@ fn says(case: &Case, answer: &Answer) -> String {
             });
             // Of a header's error the detail has said it.
             let errors: Vec<_> = errors.filter(|text| !detail.ends_with(text.split_once(": ").map_or("", |(_, said)| said))).collect();
-            std::iter::once(detail.clone()).chain(errors).collect::<Vec<_>>().join("; ")
+            let missing = problem["missing"].as_object().map(|missing| missing.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>());
+            let missing = missing.map(|names| format!("missing: {}", names.join(", ")));
+            std::iter::once(detail.clone()).chain(errors).chain(missing).collect::<Vec<_>>().join("; ")
         }
     }
 }

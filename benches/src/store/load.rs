@@ -132,8 +132,7 @@ impl Connection {
 
     /// Reads a resource at a position.
     pub async fn read(&mut self, path: &str, position: &str) -> Result<String, Error> {
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhighwater-min-position: {position}\r\nprefer: wait=5\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhighwater-min-position: {position}\r\nprefer: wait=5\r\n\r\n");
         self.stream.get_mut().write_all(request.as_bytes()).await?;
         match self.answer().await? {
             (200, answer) => Ok(answer),

@@ -44,13 +44,7 @@ pub async fn see(commands: &str, queries: &str, rate: u32, connections: usize, l
     Ok(Seen { answered: offered(taken.answers, taken.refused), visible: offered(taken.reads, 0) })
 }
 
-async fn spread(
-    commands: &str,
-    queries: Option<&str>,
-    rate: u32,
-    connections: usize,
-    lasting: Duration,
-) -> Result<Taken, Error> {
+async fn spread(commands: &str, queries: Option<&str>, rate: u32, connections: usize, lasting: Duration) -> Result<Taken, Error> {
     let began = Instant::now();
     let (commands, queries): (Arc<str>, Option<Arc<str>>) = (commands.into(), queries.map(Into::into));
     let step = Duration::from_secs_f64(connections as f64 / f64::from(rate));
@@ -70,13 +64,7 @@ async fn spread(
     Ok(all)
 }
 
-async fn keep_pace(
-    commands: Arc<str>,
-    queries: Option<Arc<str>>,
-    first: Instant,
-    step: Duration,
-    until: Instant,
-) -> Result<Taken, Error> {
+async fn keep_pace(commands: Arc<str>, queries: Option<Arc<str>>, first: Instant, step: Duration, until: Instant) -> Result<Taken, Error> {
     let mut connection = Connection::open(&commands).await?;
     let mut reader = match &queries {
         Some(queries) => Some(Connection::open(queries).await?),

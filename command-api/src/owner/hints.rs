@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Delivery, Log, Partition, Reply, Report, Ticket};
+use eventlog::{Delivery, Log, Partition, Reply, Report, Ticket, check_values};
 use protocol::record::{Record, Stored};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -46,12 +46,13 @@ pub struct Hints {
 /// A hint that is not acknowledged is found out by its reader; the reports only end somewhere.
 pub type Reports = mpsc::UnboundedReceiver<Report>;
 
-const LOOKUP: usize = 1_000;
+/// How often, and how many times, a value that was appended is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 100;
 
 impl Hints {
-    pub fn new(log: Arc<dyn Log>, topic: Arc<str>, url: String, instance: Uuid) -> (Self, Reports) {
+    pub fn new(log: Arc<dyn Log>, partition: Partition, url: String, instance: Uuid) -> (Self, Reports) {
         let (reports, received) = mpsc::unbounded_channel();
-        let partition = Partition { topic, index: 0 };
         (Self { log, partition, url, instance, known: RwLock::default(), changes: watch::Sender::new(0), reports }, received)
     }
 
@@ -84,33 +85,29 @@ impl Hints {
 
     /// Refuses to start with another deployment key or database than the log knows; the first to start says which.
     pub async fn check(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
-        let refuse = |theirs: String| Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice });
-        match self.find(what).await? {
-            Some(theirs) if theirs == ours => return Ok(()),
-            Some(theirs) => return refuse(theirs),
-            None => self.append(what.to_owned(), ours.as_bytes().to_vec()),
-        }
-        for _ in 0..100 {
-            if let Some(theirs) = self.find(what).await? {
-                return if theirs == ours { Ok(()) } else { refuse(theirs) };
+        match check_values::find(&*self.log, &self.partition, what).await? {
+            Some(theirs) if theirs == ours => Ok(()),
+            Some(theirs) => Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice }),
+            None => {
+                self.append(what.to_owned(), ours.as_bytes().to_vec());
+                self.agree(what, ours, advice).await
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(Error::Unread("a record that was appended does not appear".to_owned()))
     }
 
-    /// The first value of a key: whoever came first has the say.
-    async fn find(&self, wanted: &str) -> Result<Option<String>, Error> {
-        let mut offset = 0;
-        loop {
-            let records = self.log.fetch(&self.partition, offset, LOOKUP).await?;
-            let Some(last) = records.last() else { return Ok(None) };
-            offset = last.offset + 1;
-            let mut found = records.iter().filter(|stored| stored.record.key.as_deref() == Some(wanted.as_bytes()));
-            if let Some(value) = found.find_map(|stored| stored.record.value.as_deref()) {
-                return Ok(Some(String::from_utf8_lossy(value).into_owned()));
+    /// Another may have said something else at the same time. Compaction keeps the last value, so the second puts back the first.
+    async fn agree(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            match check_values::find(&*self.log, &self.partition, what).await? {
+                Some(theirs) if theirs == ours => return Ok(()),
+                Some(theirs) => {
+                    self.append(what.to_owned(), theirs.as_bytes().to_vec());
+                    return Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice });
+                }
+                None => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
+        Err(Error::Unread("a record that was appended does not appear".to_owned()))
     }
 
     /// Reads the topic for ever.
@@ -170,3 +167,6 @@ impl Hints {
 fn key(category: &str, partition: u32) -> String {
     format!("{category}/{partition}")
 }
+
+#[cfg(test)]
+mod tests;

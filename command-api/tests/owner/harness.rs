@@ -165,7 +165,8 @@ pub struct Owner {
 
 impl Owner {
     pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
-        let (hints, _reports) = Hints::new(world.log.clone(), "owners".into(), "http://127.0.0.1:1".into(), SystemIds.v4());
+        let (hints, _reports) =
+            Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
         let (checkpoints, watched) = watch::channel(BTreeMap::new());
         let shared = Shared {
             domain: Counters,

@@ -68,7 +68,7 @@ impl Settings {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        let refuse = |what: String| Err(Error::Refused(what));
+        let refuse = |what: String| Err(Error::Setting(what));
         if self.bootstrap.trim().is_empty() {
             return refuse("no Kafka brokers are configured".to_owned());
         }

@@ -22,12 +22,16 @@ pub mod snapshots;
 use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use uuid::Uuid;
 
 use self::{
     checkpoints::Checkpoint,
     rows::{RowFault, Table},
 };
 use super::report::Report;
+
+/// Who the database is.
+const IDENTITY: &str = "database_identity";
 
 /// The database as it is when the audit begins.
 pub struct Projected<'c> {
@@ -49,9 +53,19 @@ impl<'c> Projected<'c> {
     /// Names every table, so that those without rows are shown too.
     pub(super) fn announce(&self, report: &mut Report) {
         let own = self.tables.iter().map(|table| table.name());
-        for table in [checkpoints::TABLE, outcomes::TABLE, seen::TABLE].into_iter().chain(own) {
+        for table in [IDENTITY, checkpoints::TABLE, outcomes::TABLE, seen::TABLE].into_iter().chain(own) {
             report.table(table);
         }
+    }
+
+    /// `said`: the database that the log names, if it names one.
+    pub(super) async fn look_at_identity(&mut self, said: Option<&str>, report: &mut Report) -> Result<(), sqlx::Error> {
+        let ours: Uuid = sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(&mut *self.connection).await?;
+        report.rows(IDENTITY, 1);
+        if let Some(log) = said.filter(|said| *said != ours.to_string()) {
+            report.row_difference(IDENTITY, &ours.to_string(), RowFault::OtherDatabase { log: log.to_owned() });
+        }
+        Ok(())
     }
 
     /// Begins with a partition of `category`, which has `partitions`.

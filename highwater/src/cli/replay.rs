@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
+use chrono::DateTime;
 use eventlog::{RawReader, Replay, Replayed, Until, replay};
 use futures_util::{StreamExt, stream};
+use protocol::time::Micros;
+use service::shutdown::Shutdown;
 use uuid::Uuid;
 
 use super::{End, Error, source::Source};
@@ -36,10 +39,19 @@ pub(super) struct Args {
     /// Only events of the aggregate with this id
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
+    /// Only this partition of each category
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<u32>,
+    /// Only events of this time or later (their `time`), as 2026-11-22T21:34:24Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Micros>,
     /// Begin a partition here instead of at its beginning, as `note/3@1042`; may be repeated, once a partition
     #[arg(long, value_name = "CATEGORY/PARTITION@OFFSET", value_parser = Place::parse)]
     from: Vec<Place>,
-    /// Go on at the end of the log and print what comes
+    /// End a partition here instead of at the end of the log, as `note/3@1042`; may be repeated, once a partition
+    #[arg(long, value_name = "CATEGORY/PARTITION@OFFSET", value_parser = Place::parse, conflicts_with = "follow")]
+    until: Vec<Place>,
+    /// Go on at the end of the log and print what comes, until Ctrl-C
     #[arg(long)]
     follow: bool,
 }
@@ -48,26 +60,37 @@ pub(super) struct Args {
 struct Part {
     source: cloudevent::Source,
     partition: u32,
+    /// Events whose record lies here or above are not shown.
+    until: Option<u64>,
     replay: Replay,
 }
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
-    let log = args.source.open().await?;
+    let log = args.source.open().await?.log;
     let parts = args.parts(&log).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.follow {
+        let shutdown = Shutdown::on_signals()?;
         let streams = parts.into_iter().map(|part| {
-            let Part { source, partition, replay } = part;
+            let Part { source, partition, replay, .. } = part;
             Box::pin(replay.into_stream().map(move |event| (source.clone(), partition, event)))
         });
         let mut merged = stream::select_all(streams);
-        while let Some((source, partition, event)) = merged.next().await {
+        loop {
+            let next = tokio::select! {
+                () = shutdown.soft.cancelled() => break,
+                next = merged.next() => next,
+            };
+            let Some((source, partition, event)) = next else { break };
             args.print(&mut out, &source, partition, &event?)?;
             out.flush()?;
         }
     } else {
         for mut part in parts {
             while let Some(event) = part.replay.next().await? {
+                if part.until.is_some_and(|until| event.offset >= until) {
+                    break;
+                }
                 args.print(&mut out, &part.source, part.partition, &event)?;
             }
         }
@@ -78,7 +101,7 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
 
 impl Args {
     async fn parts(&self, log: &Arc<dyn RawReader>) -> Result<Vec<Part>, Error> {
-        let mut from = self.begins()?;
+        let (mut from, mut ends) = (places("--from", &self.from)?, places("--until", &self.until)?);
         let until = if self.follow { Until::Forever { poll_every: POLL_EVERY } } else { Until::End };
         let mut parts = Vec::new();
         for topic in log.topics().await? {
@@ -86,14 +109,20 @@ impl Args {
             if self.category.as_ref().is_some_and(|wanted| *wanted != source.category) {
                 continue;
             }
-            for partition in topic.each() {
+            for partition in topic.each().filter(|partition| self.partition.is_none_or(|wanted| wanted == partition.index)) {
                 let (index, source) = (partition.index, source.clone());
-                let begin = from.remove(&(source.category.clone(), index));
-                parts.push(Part { source, partition: index, replay: Replay::new(Arc::clone(log), partition, begin, until) });
+                let place = (source.category.clone(), index);
+                let (begin, end) = (from.remove(&place), ends.remove(&place));
+                parts.push(Part { source, partition: index, until: end, replay: Replay::new(Arc::clone(log), partition, begin, until) });
             }
         }
-        if let Some((category, partition)) = from.keys().next() {
-            return Err(Error::Usage(format!("--from names {category}/{partition}, which is not among what is replayed")));
+        for (flag, left) in [("--from", from), ("--until", ends)] {
+            if let Some((category, partition)) = left.keys().next() {
+                return Err(Error::Usage(format!("{flag} names {category}/{partition}, which is not among what is replayed")));
+            }
+        }
+        if let Some(partition) = self.partition.filter(|_| parts.is_empty()) {
+            return Err(Error::Usage(format!("the log has no partition {partition} among what is replayed")));
         }
         match &self.category {
             Some(category) if parts.is_empty() => Err(Error::Usage(format!("the log has no category {category}"))),
@@ -101,19 +130,10 @@ impl Args {
         }
     }
 
-    fn begins(&self) -> Result<HashMap<(String, u32), u64>, Error> {
-        let mut from = HashMap::new();
-        for Place { category, partition, offset } in &self.from {
-            if from.insert((category.clone(), *partition), *offset).is_some() {
-                return Err(Error::Usage(format!("--from names {category}/{partition} twice")));
-            }
-        }
-        Ok(from)
-    }
-
     fn print(&self, out: &mut impl Write, source: &cloudevent::Source, partition: u32, replayed: &Replayed) -> Result<(), Error> {
         let event = &replayed.event;
-        let wanted = self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event.event_type)
+        let wanted = self.since.is_none_or(|since| event.time >= since)
+            && self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event.event_type)
             && self.id.is_none_or(|wanted| wanted == event.origin.aggregate);
         if !wanted {
             return Ok(());
@@ -123,6 +143,22 @@ impl Args {
         let line = line.map_err(|source| Error::Data { position: after.to_string(), source })?;
         Ok(writeln!(out, "{line}")?)
     }
+}
+
+/// Each partition at most once.
+fn places(flag: &str, given: &[Place]) -> Result<HashMap<(String, u32), u64>, Error> {
+    let mut places = HashMap::new();
+    for Place { category, partition, offset } in given {
+        if places.insert((category.clone(), *partition), *offset).is_some() {
+            return Err(Error::Usage(format!("{flag} names {category}/{partition} twice")));
+        }
+    }
+    Ok(places)
+}
+
+fn time(text: &str) -> Result<Micros, String> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|error| format!("a time is written as 2026-11-22T21:34:24Z: {error}"))?;
+    Ok(Micros(time.timestamp_micros()))
 }
 
 impl From<replay::Error> for Error {

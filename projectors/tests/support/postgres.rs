@@ -88,7 +88,7 @@ fn start() -> Server {
 }
 
 /// The folder with `initdb` and `postgres`: in PATH, or where distributions put it.
-fn binaries() -> PathBuf {
+pub fn binaries() -> PathBuf {
     let in_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let mut folders: Vec<PathBuf> = versions.collect();

@@ -239,8 +239,8 @@ impl Default for Limits {
             commit_bytes: 900_000,
             load_batch: 1000,
             max_tail_events: 200_000,
-            cached_aggregates: 50_000,
-            cached_outcomes: 100_000,
+            cached_aggregates: 20_000,
+            cached_outcomes: 20_000,
             read_back_deadline_ms: 30_000,
         }
     }

@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Cache;
+use crate::circuit::Circuit;
 
 /// Where projectors say what their transactions changed.
 const CHANNEL: &str = "highwater_changes";
 const RECONNECT: Duration = Duration::from_secs(1);
 
-pub(super) async fn listen(cache: Cache, pool: PgPool, stop: CancellationToken) {
+pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: CancellationToken) {
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -24,6 +25,7 @@ pub(super) async fn listen(cache: Cache, pool: PgPool, stop: CancellationToken) 
             return;
         }
         if let Err(error) = ended {
+            circuit.doubt();
             warn!(%error, "nothing is heard of changes, so nothing is kept in memory; listening again");
         }
         tokio::select! {

@@ -7,7 +7,7 @@ use super::*;
 const KEY: Key = Key { projection: "rows", category: "thing", partition: 3, id: Uuid::from_u128(0x1_0000_0000_00ab) };
 
 fn cache(floors: usize) -> Cache {
-    let settings = CacheSettings { bytes: 1 << 20, keep_ms: 60_000, floors };
+    let settings = CacheSettings { bytes: 1 << 20, keep_ms: 60_000, floors, ..CacheSettings::default() };
     let cache = Cache::new(&settings, &[("rows", "thing")]);
     cache.hears();
     cache

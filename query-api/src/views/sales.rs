@@ -140,20 +140,29 @@ impl Sales {
         sql.push(" HAVING sum(orders) <> 0");
     }
 
-    /// Goes from one department to the next along the index, so that a page adds up only what it shows.
+    /// Goes from one department to the next along the index, until the page is full: it adds up only what it shows.
     fn by_department(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
         let after = page.after.as_ref().and_then(|(_, department)| department.clone()).unwrap_or_default();
-        sql.push("WITH RECURSIVE known AS ((SELECT department FROM sales_daily WHERE department > ").push_bind(after);
+        sql.push("WITH RECURSIVE known AS (SELECT next.department, added.*, CASE WHEN added.orders <> 0 THEN 1 ELSE 0 END AS shown");
+        sql.push(" FROM (SELECT department FROM sales_daily WHERE department > ").push_bind(after);
+        sql.push(" ORDER BY department LIMIT 1) next");
+        self.sums_of_next(sql);
         sql.push(
-            " ORDER BY department LIMIT 1) UNION ALL
-             SELECT (SELECT s.department FROM sales_daily s WHERE s.department > k.department ORDER BY s.department LIMIT 1)
-             FROM known k WHERE k.department IS NOT NULL)
-             SELECT NULL::date AS day, known.department, added.* FROM known CROSS JOIN LATERAL (SELECT ",
+            " UNION ALL SELECT next.department, added.*, known.shown + CASE WHEN added.orders <> 0 THEN 1 ELSE 0 END FROM known
+             CROSS JOIN LATERAL (SELECT s.department FROM sales_daily s WHERE s.department > known.department
+                                 ORDER BY s.department LIMIT 1) next",
         );
-        sql.push(SUMS).push(" FROM sales_daily WHERE department = known.department");
+        self.sums_of_next(sql);
+        sql.push(" WHERE known.shown < ").push_bind(page.rows());
+        sql.push(
+            ") SELECT NULL::date AS day, department, orders, lines, units, total_minor FROM known WHERE orders <> 0 ORDER BY department",
+        );
+    }
+
+    fn sums_of_next(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" CROSS JOIN LATERAL (SELECT ").push(SUMS).push(" FROM sales_daily WHERE department = next.department");
         self.within(sql);
-        // Rows come in the sequence in which the recursion finds departments.
-        sql.push(") added WHERE known.department IS NOT NULL AND added.orders <> 0");
+        sql.push(") added");
     }
 
     fn within(&self, sql: &mut QueryBuilder<Postgres>) {

@@ -15,7 +15,7 @@ use service::{
     context::Context,
     http::{HttpSettings, layers},
 };
-use sqlx::{ConnectOptions, PgPool, migrate::Migrator};
+use sqlx::{ConnectOptions, PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -42,7 +42,11 @@ pub struct Answer {
 impl Served {
     /// `settings` are of section `query`, as in the environment.
     pub async fn new(test: &str, settings: &[(&str, &str)]) -> Self {
-        let options = postgres::database(test).await;
+        Self::on(postgres::database(test).await, settings).await
+    }
+
+    /// The same on a database that is there already, and empty.
+    pub async fn on(options: PgConnectOptions, settings: &[(&str, &str)]) -> Self {
         let owner = PgPool::connect_with(options.clone()).await.expect("a connection");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projectors/migrations");
         for folder in [folder.clone(), folder.join("store")] {

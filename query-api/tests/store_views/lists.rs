@@ -284,3 +284,27 @@ async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
     assert_eq!(items(&answer).len(), 10);
     assert_eq!(answer.header("highwater-position"), "order/0@43:43:43:43:43:43:43:43");
 }
+
+#[tokio::test]
+async fn a_page_that_the_reader_has_already_is_not_sent_again() {
+    let served = filled("lists_conditional", &[]).await;
+    for path in ["/v1/orders?limit=3", "/v1/products?q=apple", "/v1/stock?limit=2", "/v1/sales?group=day"] {
+        let first = served.get(path, &[]).await;
+        let etag = first.header("etag").to_owned();
+        assert!(etag.starts_with("\"c") && etag.len() == 35, "{path}: {etag}");
+        let again = served.get(path, &[("if-none-match", &etag)]).await;
+        assert_eq!((again.status, &again.body, again.header("etag")), (StatusCode::NOT_MODIFIED, &Value::Null, etag.as_str()), "{path}");
+        assert_eq!(
+            (again.header("link").is_empty(), again.header("highwater-position")),
+            (next(&first).is_none(), first.header("highwater-position"))
+        );
+        let other = served.get(path, &[("if-none-match", "\"c00\"")]).await;
+        assert_eq!((other.status, &other.body), (StatusCode::OK, &first.body), "{path}");
+    }
+    // Fields and changes make another page of it.
+    let before = served.get("/v1/orders?limit=3", &[]).await;
+    let etag = before.header("etag").to_owned();
+    assert_eq!(served.get("/v1/orders?limit=3&fields=id", &[("if-none-match", &etag)]).await.status, StatusCode::OK);
+    sqlx::query("UPDATE orders SET version = version + 1").execute(&served.owner).await.expect("a change");
+    assert_eq!(served.get("/v1/orders?limit=3", &[("if-none-match", &etag)]).await.status, StatusCode::OK);
+}

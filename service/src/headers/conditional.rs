@@ -103,6 +103,11 @@ impl ETag {
         Self(format!("g{generation}-v{version}-r{revision}"))
     }
 
+    /// `"c0a1b2..."`: a list, by a digest of what it says.
+    pub fn content(digest: &[u8]) -> Self {
+        Self(digest.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+    }
+
     /// With a suffix for a coding or a set of fields; characters that a tag cannot hold are left out.
     #[must_use]
     pub fn with_suffix(mut self, suffix: &str) -> Self {

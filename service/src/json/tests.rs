@@ -125,6 +125,17 @@ proptest! {
     }
 
     #[test]
+    fn the_short_way_to_the_canonical_form_gives_the_same(
+        members in prop::collection::btree_map("[ -~\u{0}-\u{1f}\u{7f}\u{e9}\u{ffff}\u{1f600}]{0,4}", any::<i64>(), 0..6),
+        text in "(\\PC|[\u{0}-\u{1f}\u{7f}\u{2028}\"\\\\/]){0,20}",
+        float in any::<f64>(),
+    ) {
+        for value in [json!({ "members": members, "text": text, "all": [null, true, text] }), json!(members), json!([float, text])] {
+            prop_assert_eq!(canonical(&value), serde_json_canonicalizer::to_vec(&value).unwrap_or_default());
+        }
+    }
+
+    #[test]
     fn the_canonical_form_reads_back_and_is_stable(numbers in prop::collection::btree_map("\\PC{0,8}", any::<i32>(), 0..8), text in "\\PC{0,40}") {
         let value = json!({ "numbers": numbers, "text": text });
         let bytes = canonical(&value);

@@ -26,6 +26,16 @@ impl Broker {
         self.run(&["tool"], &rest);
     }
 
+    /// SIGKILL.
+    pub fn kill(&self) {
+        self.run(&["kill"], &["1"]);
+    }
+
+    /// Returns when it answers.
+    pub fn restart(&self) {
+        self.run(&["restart"], &["1"]);
+    }
+
     fn run(&self, verb: &[&str], rest: &[&str]) -> String {
         let mut command = Command::new(KAFKA);
         command.args(verb).arg(&self.folder).args(rest).env("KAFKA_HEAP", "384m").stdin(Stdio::null());

@@ -55,6 +55,9 @@ pub fn settings() -> Vec<Start> {
     vec![
         up("`--listen 0.0.0.0:8080` without `--insecure`", &["--listen", "0.0.0.0:8080"], |_, _| {}),
         up("`--listen` with an address that is in use", &["--listen", &in_use], |_, _| {}),
+        service_in_use("`command-api` on a port that is in use", "command-api", &in_use),
+        service_in_use("`projectors` on a port that is in use", "projectors", &in_use),
+        service_in_use("`query-api` on a port that is in use", "query-api", &in_use),
         up("`--listen here`", &["--listen", "here"], |_, _| {}),
         set("an unknown key: `HIGHWATER__LOG__PARTITION=8`", "HIGHWATER__LOG__PARTITION", "8"),
         set("an unknown section: `HIGHWATER__NOBODY__KEY=1`", "HIGHWATER__NOBODY__KEY", "1"),
@@ -113,17 +116,20 @@ fn other_keys() -> Start {
     keys_in(&scratch.data());
     let mut refusal = refused(command(&scratch).args(["--listen", "127.0.0.1:0"]), scratch.path());
     // The check values of the two keys.
-    refusal.message = without_hex(&refusal.message);
+    refusal.message = without_checks(&refusal.message);
     Start { what: "a folder whose log was made with another deployment key", refusal }
 }
 
-/// Every check value, `number:` and 32 hexadecimal digits, becomes `CHECK`.
-fn without_hex(text: &str) -> String {
-    let is_check = |word: &&str| word.split_once(':').is_some_and(|(_, hex)| hex.len() == 32 && hex.chars().all(|c| c.is_ascii_hexdigit()));
-    let words = text.split_inclusive([' ', ',', ')']);
-    let masked = words.map(|word| {
-        let bare = word.trim_end_matches([' ', ',', ')']);
-        if is_check(&bare) { word.replace(bare, "CHECK") } else { word.to_owned() }
+/// Every check value becomes `CHECK`: of a key, `number:` and 32 hexadecimal digits, or of a database, a UUID.
+fn without_checks(text: &str) -> String {
+    const ENDS: [char; 4] = [' ', ',', ')', '`'];
+    let is_check = |word: &str| {
+        let digits = word.rsplit(':').next().unwrap_or_default().replace('-', "");
+        digits.len() == 32 && digits.chars().all(|c| c.is_ascii_hexdigit())
+    };
+    let masked = text.split_inclusive(ENDS).map(|word| {
+        let bare = word.trim_end_matches(ENDS);
+        if is_check(bare) { word.replace(bare, "CHECK") } else { word.to_owned() }
     });
     masked.collect()
 }
@@ -137,17 +143,28 @@ fn in_use() -> Start {
     Start { what: "a folder that another living process uses", refusal }
 }
 
+/// A process of its own, that is to listen there.
+fn service(name: &str, scratch: &Scratch, log: &str, database: &str, listen: &str) -> Command {
+    let mut command = bare(&program(name));
+    command.current_dir(scratch.path()).env("HIGHWATER__LOG__KAFKA", log).env("HIGHWATER__IDENTITY__KEYS", keys_in(scratch.path()));
+    for (section, listens) in [("OWNER", "HTTP"), ("PROJECTOR", "PROJECTOR"), ("QUERY", "QUERY")] {
+        command.env(format!("HIGHWATER__{section}__DATABASE__URL"), database).env(format!("HIGHWATER__{listens}__LISTEN"), listen);
+    }
+    command
+}
+
+fn service_in_use(what: &'static str, name: &str, listen: &str) -> Start {
+    let (scratch, nobody) = (Scratch::new("start"), nobody());
+    let database = format!("postgres://highwater@{nobody}/highwater");
+    Start { what, refusal: refused(&mut service(name, &scratch, &nobody, &database, listen), scratch.path()) }
+}
+
 /// `empty` is the URL of a database without tables.
 pub fn database(empty: &str) -> Vec<Start> {
     let (away, log) = (format!("postgres://highwater@{}/highwater", nobody()), nobody());
     let service = |what, name: &str, url: &str| {
         let scratch = Scratch::new("start");
-        let mut command = bare(&program(name));
-        command.current_dir(scratch.path()).env("HIGHWATER__LOG__KAFKA", &log).env("HIGHWATER__IDENTITY__KEYS", keys_in(scratch.path()));
-        for (section, listen) in [("OWNER", "HTTP"), ("PROJECTOR", "PROJECTOR"), ("QUERY", "QUERY")] {
-            command.env(format!("HIGHWATER__{section}__DATABASE__URL"), url).env(format!("HIGHWATER__{listen}__LISTEN"), "127.0.0.1:0");
-        }
-        Start { what, refusal: refused(&mut command, scratch.path()) }
+        Start { what, refusal: refused(&mut service(name, &scratch, &log, url, "127.0.0.1:0"), scratch.path()) }
     };
     vec![
         up("`up --database-url` where nobody listens", &["--database-url", &away], |_, _| {}),
@@ -180,10 +197,39 @@ pub fn kafka(database: &str) -> Vec<Start> {
             command.env("HIGHWATER__LOG__PREFIX", prefix);
         })
     };
-    vec![
+    let mut starts = vec![
         up("`--kafka` where nobody listens", &["--kafka", &nobody()], |_, _| {}),
         on("a single broker without `--development`", "single", &[]),
         on("a topic with another number of partitions", "narrow", &["--development"]),
         on("a topic without the promised settings", "lax", &["--development"]),
-    ]
+    ];
+    starts.extend(foreign(&broker.bootstrap, database));
+    starts
+}
+
+/// What does not belong to the deployment that the log was made by; `database` is the URL of another one's.
+fn foreign(broker: &str, database: &str) -> Vec<Start> {
+    let (first, second) = (Scratch::new("start-first"), Scratch::new("start-second"));
+    let of = |scratch: &Scratch| {
+        let mut command = command(scratch);
+        command.args(["--listen", "127.0.0.1:0", "--kafka", broker, "--development"]).env("HIGHWATER__LOG__PREFIX", "taken");
+        command
+    };
+    Up::of(&mut of(&first)).stop();
+    let mut starts = vec![Start {
+        what: "`up` with another deployment key than the log was made with",
+        refusal: refused(of(&second).args(["--database-url", database]), second.path()),
+    }];
+    fs::copy(first.data().join("deployment.keys"), second.data().join("deployment.keys")).unwrap();
+    starts.push(Start {
+        what: "`up` with a second database on the log of another",
+        refusal: refused(of(&second).args(["--database-url", database]), second.path()),
+    });
+    let mut alone = service("projectors", &second, broker, database, "127.0.0.1:0");
+    alone.env("HIGHWATER__LOG__PREFIX", "taken").env("HIGHWATER__LOG__DEVELOPMENT", "true");
+    starts.push(Start { what: "`projectors` with a second database on the log of another", refusal: refused(&mut alone, second.path()) });
+    for start in &mut starts {
+        start.refusal.message = without_checks(&start.refusal.message);
+    }
+    starts
 }

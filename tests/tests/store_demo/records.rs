@@ -2,16 +2,14 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     io::{BufRead, BufReader},
     process::Stdio,
 };
 
 use serde_json::Value;
 
-use super::{
-    build::program,
-    up::{Scratch, bare},
-};
+use super::{build::program, up::bare};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
@@ -26,9 +24,10 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn of(scratch: &Scratch) -> Self {
+    /// Of the log that these arguments name.
+    pub fn of(log: &[impl AsRef<OsStr>]) -> Self {
         let mut replay = bare(&program("highwater"));
-        let mut replay = replay.arg("replay").arg("--data").arg(scratch.data()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut replay = replay.arg("replay").args(log).stdout(Stdio::piped()).spawn().unwrap();
         let mut records = Self::default();
         let mut seen = HashSet::new();
         for line in BufReader::new(replay.stdout.take().unwrap()).lines() {

@@ -1,6 +1,7 @@
 //! `highwater demo` as a process, and what it said.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
     process::{Child, Stdio},
     thread,
@@ -8,7 +9,7 @@ use std::{
 
 use super::{
     build::program,
-    up::{Scratch, Up, bare},
+    up::{Up, bare},
 };
 
 pub struct Run(Child);
@@ -90,8 +91,8 @@ impl Ended {
     }
 }
 
-/// The log, and the tables if the release looks at them, hold together.
-pub fn audit(scratch: &Scratch) {
-    let audited = bare(&program("highwater")).arg("audit").arg("--data").arg(scratch.data()).stdout(Stdio::piped()).output().unwrap();
+/// The log and the tables that these arguments name hold together.
+pub fn audit(of: &[impl AsRef<OsStr>]) {
+    let audited = bare(&program("highwater")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
     assert!(audited.status.success(), "{}", String::from_utf8_lossy(&audited.stdout));
 }

@@ -19,6 +19,7 @@ use super::{
     process::{Service, free_port},
 };
 
+const BROKERS: usize = 3;
 const BINARIES: [&str; 4] = ["command-api", "projectors", "query-api", "highwater"];
 
 pub struct Deployment {
@@ -43,7 +44,7 @@ impl Deployment {
             std::fs::create_dir_all(folder.path().join(part)).unwrap();
         }
         let (data, pids) = (folder.path().join("kafka"), folder.path().join("pids"));
-        let starting = tokio::task::spawn_blocking(move || Kafka::start(&data, &pids));
+        let starting = tokio::task::spawn_blocking(move || Kafka::start(&data, &pids, BROKERS));
         let target = folder.path().join("bin");
         tokio::task::spawn_blocking(move || provide(&target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();

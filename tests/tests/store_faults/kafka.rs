@@ -1,4 +1,4 @@
-//! Three real brokers, started through `bin/kafka`, and their end: also when this process panics or is killed.
+//! Real brokers, started through `bin/kafka`, and their end: also when this process panics or is killed.
 
 use std::{
     io::{BufRead, BufReader},
@@ -6,8 +6,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
 };
-
-pub const BROKERS: usize = 3;
 
 /// The shell outlives this process, however that ends: then its standard input does, and it ends what is left. The services write
 /// their process ids below `$2` and take them away again when they have reaped the process. Logs stay.
@@ -26,13 +24,13 @@ pub struct Kafka {
 
 impl Kafka {
     /// Blocks until the brokers answer.
-    pub fn start(dir: &Path, pids: &Path) -> Self {
+    pub fn start(dir: &Path, pids: &Path, brokers: usize) -> Self {
         let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka");
         let mut keeper = Command::new("bash")
             .args(["-c", KEEPER])
             .arg(bin)
             .args([dir, pids])
-            .arg(BROKERS.to_string())
+            .arg(brokers.to_string())
             .env("KAFKA_HEAP", "384m")
             // The second compiler pays off after minutes, and until then takes the processor from everybody.
             .env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
@@ -44,7 +42,7 @@ impl Kafka {
         let mut bootstrap = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
         let started = Self { bootstrap: bootstrap.trim().to_owned(), keeper };
-        assert_eq!(started.bootstrap.split(',').count(), BROKERS, "bin/kafka did not start the brokers; see its output above");
+        assert_eq!(started.bootstrap.split(',').count(), brokers, "bin/kafka did not start the brokers; see its output above");
         started
     }
 }

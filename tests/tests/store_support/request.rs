@@ -66,6 +66,11 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
+    /// The idempotency key that it brings.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.headers.iter().find(|(name, _)| name == "Idempotency-Key").map(|(_, value)| value.as_slice())
+    }
+
     /// On a connection of its own.
     pub fn send(&self, address: &str) -> Answer {
         let mut stream = TcpStream::connect(address).unwrap();

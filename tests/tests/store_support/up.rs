@@ -67,6 +67,7 @@ impl Drop for Scratch {
 /// A running `up`, killed (-9) when dropped.
 pub struct Up {
     child: Child,
+    pub pid: u32,
     /// `127.0.0.1:port`
     pub address: String,
     said: Receiver<String>,
@@ -75,10 +76,15 @@ pub struct Up {
 impl Up {
     /// Returns when everything is ready.
     pub fn start(scratch: &Scratch) -> Self {
-        let mut child = command(scratch).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command(scratch).args(["--listen", "127.0.0.1:0"]))
+    }
+
+    /// By a command that comes to be `up`.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines_of(&mut child);
         // Killed with it when the wait below panics.
-        let mut up = Self { child, address: String::new(), said };
+        let mut up = Self { pid: child.id(), child, address: String::new(), said };
         let mut heard = String::new();
         while !heard.contains("Try:") {
             let line = up.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it is not ready; it said:\n{heard}"));
@@ -91,7 +97,7 @@ impl Up {
 
     /// SIGTERM; returns what it logged since it was ready.
     pub fn stop(mut self) -> Vec<String> {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap();
         assert!(asked.success());
         // Its end is the end of its words.
         let logged = self.said.iter().collect();

@@ -60,6 +60,8 @@ pub enum RowFault {
     InsideCommit,
     #[error("foreign identity: the checkpoint belongs to the history {row}, this log is {log}")]
     Identity { row: String, log: String },
+    #[error("foreign database: the owners of this log load from {log}")]
+    OtherDatabase { log: String },
     #[error("the filter does not contain {id}, whose outcome lies below offset {below} that it covers")]
     Unseen { id: Uuid, below: u64 },
     #[error("the filter covers offsets below {covers}, and the checkpoint is at {checkpoint}")]

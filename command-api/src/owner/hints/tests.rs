@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use eventlog::{LocalLog, local};
+
+use super::*;
+
+/// A folder of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn log(name: &str) -> Result<(Arc<LocalLog>, Scratch), eventlog::Error> {
+    let scratch = Scratch(std::env::temp_dir().join(format!("highwater-hints-{name}-{}", std::process::id())));
+    let log = Arc::new(LocalLog::open(&scratch.0, local::Settings::default())?);
+    log.prepare(vec![check_values::topic("test")]).await?;
+    Ok((log, scratch))
+}
+
+fn hints(log: &Arc<LocalLog>, instance: u128) -> (Hints, Reports) {
+    Hints::new(log.clone(), check_values::partition("test"), format!("http://{instance}"), Uuid::from_u128(instance))
+}
+
+#[tokio::test]
+async fn the_first_to_start_says_which_and_others_are_refused() -> Result<(), Error> {
+    let (log, _scratch) = log("first").await?;
+    let (first, _reports) = hints(&log, 1);
+    first.check(check_values::DATABASE, "a", "advice").await?;
+    first.check(check_values::DATABASE, "a", "advice").await?;
+    let (second, _reports) = hints(&log, 2);
+    second.check(check_values::DATABASE, "a", "advice").await?;
+    let refused = second.check(check_values::DATABASE, "b", "do this").await.map_err(|error| error.to_string());
+    let said = refused.err().unwrap_or_default();
+    assert!(["database", "says a", "it is b", "do this"].iter().all(|words| said.contains(words)), "{said}");
+    // Another value of the same name would not be seen; another name is another value.
+    second.check(check_values::DEPLOYMENT_KEY, "b", "advice").await?;
+    assert_eq!(log.end(&check_values::partition("test")).await?, 2, "what is known is not said again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_comes_second_in_a_race_puts_the_first_value_back_on_top() -> Result<(), Error> {
+    let (log, _scratch) = log("race").await?;
+    let (first, mut reports) = hints(&log, 1);
+    let (second, mut others) = hints(&log, 2);
+    for (instance, reports, value) in [(&first, &mut reports, "a"), (&second, &mut others, "b")] {
+        instance.append(check_values::DATABASE.to_owned(), value.as_bytes().to_vec());
+        assert!(reports.recv().await.is_some_and(|report| report.result.is_ok()));
+    }
+    assert!(second.agree(check_values::DATABASE, "b", "advice").await.is_err());
+    assert!(others.recv().await.is_some_and(|report| report.result.is_ok()));
+    first.agree(check_values::DATABASE, "a", "advice").await?;
+    // What compaction leaves is the last value of each key.
+    let records = log.fetch(&check_values::partition("test"), 0, 10).await?;
+    let values: Vec<_> = records.iter().filter_map(|stored| stored.record.value.as_deref()).collect();
+    assert_eq!(values, [b"a", b"b", b"a"]);
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Whether the database answers. Once it is found away no request waits for it any more: one task tries it until it answers again.
+//! Decides nothing about what is answered meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use service::shutdown::Shutdown;
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+
+/// Clones share it.
+#[derive(Clone)]
+pub struct Circuit(Arc<Shared>);
+
+struct Shared {
+    away: watch::Sender<bool>,
+    /// Somebody doubts that the database answers.
+    doubt: Notify,
+    within: Duration,
+}
+
+/// Limits of a [`Circuit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a query may take altogether, the wait for a connection included.
+    pub within: Duration,
+    /// How often a database that is away is tried.
+    pub probe_every: Duration,
+    /// How long one try may take.
+    pub probe_within: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was away before the query began.
+    #[error("the database is away")]
+    Away,
+    /// It did not answer, or answered that it cannot now.
+    #[error("the database did not answer")]
+    Failed(#[source] sqlx::Error),
+    #[error("the database refused a query")]
+    Query(#[source] sqlx::Error),
+}
+
+impl Circuit {
+    /// Begins to watch over the database of `pool`; ends with `shutdown`.
+    pub fn watch(pool: &PgPool, limits: Limits, shutdown: &Shutdown) -> Self {
+        let shared = Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
+        let circuit = Self(Arc::new(shared));
+        let (watched, pool, stop) = (circuit.clone(), pool.clone(), shutdown.soft.clone());
+        shutdown.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watched.probe(&pool, limits) => {}
+            }
+        });
+        circuit
+    }
+
+    pub fn is_away(&self) -> bool {
+        *self.0.away.borrow()
+    }
+
+    /// Has it tried at once: whoever lost a connection knows first.
+    pub fn doubt(&self) {
+        self.0.doubt.notify_one();
+    }
+
+    /// Runs a query, unless the database is away; one that waits for it when that is found out ends then.
+    pub async fn run<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+        if self.is_away() {
+            return Err(Error::Away);
+        }
+        let mut away = self.0.away.subscribe();
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(self.0.within, query) => answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+            _ = away.wait_for(|away| *away) => return Err(Error::Away),
+        };
+        answered.map_err(|cause| {
+            if !crate::database::is_transient(&cause) {
+                return Error::Query(cause);
+            }
+            self.doubt();
+            Error::Failed(cause)
+        })
+    }
+
+    async fn probe(&self, pool: &PgPool, limits: Limits) {
+        loop {
+            self.0.doubt.notified().await;
+            while !answers(pool, limits.probe_within).await {
+                if !self.0.away.send_replace(true) {
+                    warn!("the database is away: answers come from memory where they can, and nothing waits for it");
+                }
+                tokio::time::sleep(limits.probe_every).await;
+            }
+            if self.0.away.send_replace(false) {
+                info!("the database answers again");
+            }
+        }
+    }
+}
+
+/// On a connection of its own: those of the pool may all be busy, or dead.
+async fn answers(pool: &PgPool, within: Duration) -> bool {
+    let options = pool.connect_options();
+    let asked = async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::query("SELECT 1").execute(&mut connection).await?;
+        connection.close().await
+    };
+    tokio::time::timeout(within, asked).await.is_ok_and(|answered| answered.is_ok())
+}
