@@ -3,8 +3,8 @@
 //! Integers are decimal ASCII without sign or leading zeros, at most 2^63 - 1; ids in `hw-` headers are the 16 bytes of the UUID;
 //! keys and CloudEvents attributes are text. A header that a kind neither demands nor may carry is not looked at.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 
 use std::borrow::Cow;
 

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{SCHEMA_PREFIX, Wire};
+use super::{Fingerprint, SCHEMA_PREFIX, Wire};
 use crate::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
     record::{Header, Record},
@@ -73,9 +73,7 @@ fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str,
 
 fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     put(headers, "hw-command", *origin.command.as_bytes());
-    let mut fingerprint = origin.fingerprint.key_number.to_be_bytes().to_vec();
-    fingerprint.extend(origin.fingerprint.hmac);
-    put(headers, "hw-fingerprint", fingerprint);
+    put(headers, "hw-fingerprint", fingerprint(&origin.fingerprint));
     put(headers, "hw-actor", *origin.meta.actor.as_bytes());
     put(headers, "hw-correlation", *origin.meta.correlation.as_bytes());
     put(headers, "hw-causation", *origin.meta.causation.as_bytes());
@@ -84,7 +82,14 @@ fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     }
 }
 
-fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Vec<u8>>) {
+/// Key number, HMAC.
+pub(crate) fn fingerprint(fingerprint: &Fingerprint) -> Vec<u8> {
+    let mut bytes = fingerprint.key_number.to_be_bytes().to_vec();
+    bytes.extend(fingerprint.hmac);
+    bytes
+}
+
+pub(crate) fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Vec<u8>>) {
     headers.push(Header::new(name, value));
 }
 
