@@ -12,11 +12,7 @@ pub use self::{
     decode::{Unread, decode},
     encode::encode,
 };
-use crate::{
-    time::Micros,
-    wire::{Fingerprint, Reason},
-    writer::Expected,
-};
+use crate::{time::Micros, wire::Fingerprint, writer::Expected};
 
 /// A command that waits for its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,24 +42,3 @@ pub struct Accepted {
 
 /// The most versions that one command may expect; part of the format.
 pub const MAX_EXPECTED: usize = 256;
-
-/// What is recorded of a command that a synchronous caller would only have been told about: code, detail, and the status that it
-/// has over HTTP.
-pub fn refusal(code: &str, status: u16, detail: &str) -> Reason {
-    Reason(format!(r#"{{"code":{},"detail":{},"status":{status}}}"#, json_text(code), json_text(detail)).into_bytes())
-}
-
-/// A JSON string (RFC 8259, section 7).
-fn json_text(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            c if u32::from(c) < 0x20 => json.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => json.push(c),
-        }
-    }
-    json.push('"');
-    json
-}

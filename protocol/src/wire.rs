@@ -14,7 +14,11 @@ pub use self::{
     decode::{Defect, decode},
     encode::encode,
 };
-use crate::{entry::Body, time::Micros, vocabulary::Vocabulary};
+use crate::{
+    entry::Body,
+    time::Micros,
+    vocabulary::{Refusal, Vocabulary},
+};
 
 /// The vocabulary of real logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +45,19 @@ impl Vocabulary for Wire {
 
     fn nothing_to_do() -> Reason {
         Reason(br#"{"code":"nothing-to-do","detail":"the command would change nothing"}"#.to_vec())
+    }
+
+    fn refused(refusal: &Refusal) -> Reason {
+        let text = match refusal {
+            Refusal::Expired => r#"{"code":"operation.expired","detail":"the command was not decided before its deadline"}"#.to_owned(),
+            Refusal::VersionMismatch { current } => {
+                format!(r#"{{"code":"version.mismatch","detail":"the current version is {current}","status":412,"version":{current}}}"#)
+            }
+            Refusal::TooLarge { events, bytes } => format!(
+                r#"{{"code":"commit.too-large","detail":"the command would make {events} events of {bytes} bytes, more than one commit may have","status":413}}"#
+            ),
+        };
+        Reason(text.into_bytes())
     }
 
     fn summary(event: &Fact) -> Cow<'static, str> {

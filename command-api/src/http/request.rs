@@ -110,13 +110,14 @@ pub(super) fn command<C: Category>(
         fingerprint,
         older_fingerprints: fingerprints.map(self::fingerprint).collect(),
         expected: caller.if_match.as_ref().map_or(Expected::Anything, expected),
-        payload,
+        payload: Ok(payload),
         caller_key: caller.caller_key,
         fresh,
         new_aggregate: fresh && derived,
         meta: meta(app, caller, command),
         at: protocol::time::Micros(app.ctx.clock.now()),
         deadline_ms: 0,
+        lane: None,
     };
     Ok(Command { submission, creates: spec.creates, bytes: body.bytes })
 }
