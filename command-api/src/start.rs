@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// The tables that this release reads (`schema_version`, component `system`).
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

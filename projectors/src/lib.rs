@@ -21,7 +21,7 @@ pub mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use eventlog::{Group, Log, LogSettings, Topic, TopicKind};
+use eventlog::{Group, Log, LogSettings};
 use futures_util::future::ready;
 use service::{context::Context, health::Required};
 use sqlx::PgPool;
@@ -51,10 +51,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     schema_version_check(&pool).await?;
     let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
-    log.prepare(
-        topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events }).collect(),
-    )
-    .await?;
+    log.prepare(topics.wanted(naming.partitions.get())).await?;
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);
