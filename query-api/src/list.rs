@@ -113,7 +113,7 @@ impl<L: List> Asked<L> {
             resource::check_position(L::CATEGORY, position, app.0.partitions)?;
         }
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
-        let prefer = Prefer::from_headers(headers)?;
+        let prefer = Prefer::from_headers(headers);
         Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, at_least, prefer })
     }
 }

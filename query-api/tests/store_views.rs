@@ -5,6 +5,8 @@
 mod cache;
 #[path = "store_views/lists.rs"]
 mod lists;
+#[path = "store_views/operations.rs"]
+mod operations;
 #[path = "../../projectors/tests/support/postgres.rs"]
 mod postgres;
 #[path = "store_support/served.rs"]
