@@ -93,7 +93,7 @@ impl Asked {
         if let Some(accepted) = &accepted {
             check(accepted, app.0.partitions)?;
         }
-        Ok(Self { id, accepted, unless: IfNoneMatch::from_headers(headers)?, prefer: Prefer::from_headers(headers)? })
+        Ok(Self { id, accepted, unless: IfNoneMatch::from_headers(headers)?, prefer: Prefer::from_headers(headers) })
     }
 }
 
