@@ -43,6 +43,7 @@ pub fn routes() -> Vec<Case> {
             404,
             "order.not-found",
         ),
+        bad("an operation whose id is no UUID", Request::get("/v1/operations/42"), 400, "id.malformed"),
         bad("`GET` of an aggregate that is not there", Request::get(&format!("/v1/orders/{NOBODY}")), 404, "order.not-found"),
     ]
 }
@@ -68,6 +69,9 @@ pub fn parameters() -> Vec<Case> {
         refused("`limit=201`", "/v1/orders?limit=201"),
         refused("a limit that is no number", "/v1/orders?limit=all"),
         refused("a cursor that nobody gave", "/v1/orders?cursor=AAAA"),
+        refused("an operation that was accepted nowhere", &format!("/v1/operations/{NOBODY}?accepted=1042")),
+        refused("in a category that is not there", &format!("/v1/operations/{NOBODY}?accepted=nothing/3@1042")),
+        refused("in a partition that is not there", &format!("/v1/operations/{NOBODY}?accepted=order/8@1042")),
         fine("nothing that is found", Request::get("/v1/orders?customer_id=018f3ca1-2f4d-7b21-8a4c-6d7e8f90abc0"), 200, "content-type"),
     ]
 }
