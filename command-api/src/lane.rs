@@ -37,9 +37,10 @@ pub struct Lane {
 }
 
 /// Where `commands` ended when it was last asked, or appended to.
+#[derive(Default)]
 pub struct End {
     offset: u64,
-    asked: Instant,
+    asked: Option<Instant>,
 }
 
 /// Why a command is not in the lane.
@@ -56,6 +57,8 @@ pub enum Refused {
 
 /// How old the end of `commands` may be that the length of the lane is told by.
 const END_AGE: Duration = Duration::from_secs(1);
+/// How long a request waits to hear of the end.
+const END_WITHIN: Duration = Duration::from_millis(250);
 /// Appends of one command: a second record of it changes nothing.
 const ATTEMPTS: u32 = 3;
 
@@ -85,7 +88,7 @@ impl Lane {
         for _ in 0..ATTEMPTS {
             let ticket = Ticket { writer: command.command, seq: None };
             if let Some(offset) = self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None) {
-                self.heard_of_end(partition, offset + 1, false);
+                self.heard_of_end(partition, offset + 1);
                 return Ok(offset + 1);
             }
         }
@@ -122,29 +125,32 @@ impl Lane {
     /// Whether the lane is as long as it may be, as far as is known here: from where its owner last said that it had come
     /// (`owners`; behind by at most a sixteenth of the limit, or what 30 s brought), to where `commands` ended at most a second ago.
     async fn is_full(&self, partition: &Partition) -> bool {
-        let known = {
-            let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-            ends.get(&partition.index).filter(|end| end.asked.elapsed() < END_AGE).map(|end| end.offset)
-        };
-        let end = match known {
-            Some(end) => end,
+        let end = match self.known_end(partition.index) {
+            Ok(known) => known,
             // A log that does not say where it ends will say whether it takes the command.
-            None => match self.log.end(partition).await {
-                Ok(end) => self.heard_of_end(partition.index, end, true),
-                Err(_) => return false,
+            Err(known) => match tokio::time::timeout(END_WITHIN, self.log.end(partition)).await {
+                Ok(Ok(end)) => self.heard_of_end(partition.index, end),
+                Ok(Err(_)) | Err(_) => known,
             },
         };
         end.saturating_sub(self.hints.drained(self.category, partition.index)) >= self.settings.max_backlog
     }
 
-    fn heard_of_end(&self, partition: u32, offset: u64, asked: bool) -> u64 {
+    /// Where `commands` ended as last heard; `Err`: it is time that one request asks again, which is this one.
+    fn known_end(&self, partition: u32) -> Result<u64, u64> {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let end = ends.entry(partition).or_insert(End { offset, asked: now });
-        end.offset = end.offset.max(offset);
-        if asked {
-            end.asked = now;
+        let end = ends.entry(partition).or_default();
+        if end.asked.is_some_and(|asked| asked.elapsed() < END_AGE) {
+            return Ok(end.offset);
         }
+        end.asked = Some(Instant::now());
+        Err(end.offset)
+    }
+
+    fn heard_of_end(&self, partition: u32, offset: u64) -> u64 {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = ends.entry(partition).or_default();
+        end.offset = end.offset.max(offset);
         end.offset
     }
 }

@@ -147,15 +147,15 @@ pub fn preferences_and_positions() -> Vec<Case> {
     let get = |name: &'static str, value: &'static str| Request::get(&order("")).header(name, value);
     let position = |what, value| bad(what, get("Highwater-Min-Position", value), 400, "header.invalid");
     vec![
-        bad("`Prefer: wait=soon`", get("Prefer", "wait=soon"), 400, "header.invalid"),
-        bad("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 400, "header.invalid"),
-        bad("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 400, "header.invalid"),
-        bad("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 400, "header.invalid"),
+        fine("`Prefer: wait=soon` (what cannot be read of it is ignored)", get("Prefer", "wait=soon"), 200, "etag"),
+        fine("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 200, "etag"),
+        fine("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 201, "etag"),
+        fine("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 200, "etag"),
         fine(
-            "`Prefer: respond-async` of a command (no lane yet: decided at once)",
+            "`Prefer: respond-async` of a command",
             place_order().header("Prefer", "respond-async"),
-            201,
-            "etag",
+            202,
+            "preference-applied",
         ),
         fine("a preference that nobody knows", get("Prefer", "haste"), 200, "etag"),
         position("`Highwater-Min-Position: 42`", "42"),
