@@ -122,3 +122,66 @@ fn witness(offset: u64, appended_at_ms: i64, command: &Result<lane::Accepted, Un
     };
     Witness { offset, epoch: appended_at_ms.max(0).unsigned_abs(), writer: id, seq: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{record::Record, time::Micros, wire::Fingerprint, writer::Expected};
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn at(offset: u64) -> Commands {
+        let (_deliveries, receiver) = mpsc::channel(1);
+        let subscription = Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() };
+        let partition = Partition { topic: "things".into(), index: 3 };
+        Commands { partition, position: Position { offset, ..Position::start() }, subscription }
+    }
+
+    fn stored(offset: u64) -> Stored {
+        let command = lane::Accepted {
+            aggregate: Uuid::from_u128(1),
+            command: Uuid::from_u128(u128::from(offset)),
+            name: "thing.make".to_owned(),
+            version: 1,
+            fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
+            caller_key: true,
+            expected: Expected::Anything,
+            actor: Uuid::from_u128(2),
+            scopes: Vec::new(),
+            deadline: Micros(0),
+            correlation: Uuid::nil(),
+            traceparent: None,
+            body: b"{}".to_vec(),
+        };
+        Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record: lane::encode(&command) }
+    }
+
+    #[test]
+    fn every_record_is_a_place_to_resume_at() -> Result<(), follow::Error> {
+        let mut commands = at(5);
+        let garbage = Stored { offset: 6, appended_at_ms: -1, record: Record::default() };
+        let heard = commands.hear(Delivery::Records(vec![stored(5), garbage]))?;
+        let witness = |offset, epoch, writer| Some(Witness { offset, epoch, writer, seq: None });
+        let places: Vec<_> = heard.items.iter().map(|item| (item.after.offset, item.after.witness.clone())).collect();
+        assert_eq!(places, [(6, witness(5, 1_005, Uuid::from_u128(5))), (7, witness(6, 0, Uuid::nil()))]);
+        assert!(matches!(&heard.items[0].what, What::Accepted { offset: 5, command: Ok(command), .. } if command.body.is_empty()));
+        assert!(matches!(&heard.items[1].what, What::Accepted { command: Err(Unread::Undecodable { origin: None, .. }), .. }));
+        assert_eq!((heard.position.offset, heard.caught_up), (7, false));
+        assert!(commands.hear(Delivery::CaughtUp(7))?.caught_up);
+        assert!(!commands.hear(Delivery::CaughtUp(6))?.caught_up, "what came since has not been read");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_missing_is_gone_on_over() -> Result<(), follow::Error> {
+        let mut commands = at(5);
+        let heard = commands.hear(Delivery::Records(vec![stored(9)]))?;
+        assert_eq!((heard.items[0].what.start(), heard.position.offset), (9, 10));
+        let ended = commands.hear(Delivery::CaughtUp(12))?;
+        assert_eq!((ended.position, ended.caught_up), (Position { offset: 12, ..Position::start() }, true));
+        assert!(commands.hear(Delivery::Failed(eventlog::Error::Refused("no".to_owned()))).is_err());
+        assert_eq!(commands.hear(Delivery::Trouble("t".to_owned()))?.trouble.as_deref(), Some("t"));
+        Ok(())
+    }
+}

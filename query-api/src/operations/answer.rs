@@ -99,12 +99,12 @@ fn unknown(asked: &Asked, checkpoints: &Checkpoints, partitions: u32) -> Problem
         }
     };
     let (commands, events) = (positions(&checkpoints.commands), positions(&checkpoints.events));
-    let detail = format!(
-        "no operation of this id is known up to {} of the commands that were accepted and up to {} of the events; if the command was \
-         sent, sending it again with the same Idempotency-Key is safe",
-        commands.join(", "),
-        events.join(", "),
-    );
+    let up_to = match &asked.accepted {
+        Some(_) => format!("{} of the commands that were accepted and {} of the events", commands.concat(), events.concat()),
+        None => "the positions that `positions` names".to_owned(),
+    };
+    let safe = "if the command was sent, sending it again with the same Idempotency-Key is safe";
+    let detail = format!("no operation of this id is known up to {up_to}; {safe}");
     Problem::not_found("operation.unknown", detail).with("positions", json!({"commands": commands, "events": events}))
 }
 

@@ -146,6 +146,8 @@ async fn what_is_not_known_is_404_up_to_its_positions() {
 
     let nowhere = ask(&served, "").await;
     assert_eq!(nowhere.problem(), (404, "operation.unknown"));
+    let detail = nowhere.body["detail"].as_str().expect("a text");
+    assert!(detail.contains("`positions`") && detail.contains("the same Idempotency-Key is safe"), "{detail}");
     let (commands, events) = (&nowhere.body["positions"]["commands"], &nowhere.body["positions"]["events"]);
     assert_eq!(commands[0], "order/0@0:0:0:1042:0:0:0:0");
     assert_eq!((events[0].as_str(), events.as_array().map(Vec::len)), (Some("order/0@0:0:0:17:0:0:0:0"), Some(3)));
