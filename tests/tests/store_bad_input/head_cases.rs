@@ -151,12 +151,7 @@ pub fn preferences_and_positions() -> Vec<Case> {
         fine("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 200, "etag"),
         fine("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 201, "etag"),
         fine("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 200, "etag"),
-        fine(
-            "`Prefer: respond-async` of a command",
-            place_order().header("Prefer", "respond-async"),
-            202,
-            "preference-applied",
-        ),
+        fine("`Prefer: respond-async` of a command", place_order().header("Prefer", "respond-async"), 202, "preference-applied"),
         fine("a preference that nobody knows", get("Prefer", "haste"), 200, "etag"),
         position("`Highwater-Min-Position: 42`", "42"),
         position("`Highwater-Min-Position: order/4@x`", "order/4@x"),
