@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::{domain::Durable, time::Micros, wire::Wire};
 use serde_json::Value;
 use service::{problem::FieldError, schema::Validator};
+use uuid::Uuid;
 
 /// One aggregate category as command-api serves it.
 pub trait Category: Durable + protocol::domain::Domain<Wire> {
@@ -69,7 +70,18 @@ impl Commands {
     }
 }
 
+/// 404 of a command: code and detail.
+pub fn missing<C: Category>(aggregate: Uuid) -> (String, String) {
+    (format!("{}.not-found", C::NAME), format!("there is no {} {aggregate}", C::NAME))
+}
+
 impl Spec {
+    /// The command that `body` is, whichever way it came.
+    pub fn command<C: Category>(&self, name: &str, body: &Value, now: Micros) -> Result<C::Command, Vec<FieldError>> {
+        self.validator.validate(body)?;
+        C::parse(name, self.version, body, now)
+    }
+
     fn read(stem: &str, version: u32, text: &str) -> Result<Self, Error> {
         let schema: Value = serde_json::from_str(text).map_err(|error| wrong(stem, error))?;
         let ours = &schema["x-highwater"];

@@ -21,6 +21,7 @@ use service::{context::Context, identity::DeploymentKeys};
 
 use crate::{
     category::{Category, Commands},
+    lane::Lane,
     owner::{forward::Forwarder, hints::Hints, table::Table},
     settings::OwnerSettings,
 };
@@ -29,12 +30,13 @@ use crate::{
 pub struct App<C: Category> {
     pub ctx: Context,
     pub keys: Arc<DeploymentKeys>,
-    pub commands: Commands,
+    pub commands: Arc<Commands>,
     pub table: Arc<Table<C::Command>>,
     pub hints: Arc<Hints>,
     pub forwarder: Arc<Forwarder>,
     pub partitions: u32,
     pub settings: OwnerSettings,
+    pub lane: Lane,
 }
 
 pub fn routes<C: Category>(app: Arc<App<C>>) -> Router {

@@ -5,12 +5,14 @@
 //! | [`store`] | the only file that names categories: which aggregates this deployment serves |
 //! | [`category`] | what a category plugs in: its domain, its commands and their schemas |
 //! | [`http`] | routes, from request to submission and from answer to response |
+//! | [`lane`] | the way into the asynchronous lane |
 //! | [`owner`] | one actor a partition, which drives [`protocol::writer::Writer`]: I/O, timers, queues; decides nothing |
 //! | [`process`] | command-api as a process of its own, on Kafka |
 //! | [`settings`] | every limit, with its default |
 
 pub mod category;
 pub mod http;
+pub mod lane;
 pub mod owner;
 pub mod pool;
 pub mod process;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `actor` | drives one writer: carries out its effects, feeds it what happened |
 //! | `supervise` | one partition from assignment to release: take-over, again after a loss, drain |
+//! | `lane` | reads the asynchronous lane of a partition |
 //! | `members` | the group membership that assigns partitions |
 //! | `table` | which partitions are owned here, and the way in |
 //! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
@@ -15,6 +16,7 @@
 pub mod actor;
 pub mod forward;
 pub mod hints;
+pub mod lane;
 pub mod members;
 pub mod snapshots;
 pub mod supervise;

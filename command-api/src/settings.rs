@@ -55,6 +55,24 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
 }
 
+/// Section `lane`: commands that are accepted first and decided later.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LaneSettings {
+    /// Commands of a partition that may wait; beyond it 503.
+    pub max_backlog: u64,
+    /// Commands taken up above the first that is not decided.
+    pub window: usize,
+    /// Not decided any more after this; at most a day.
+    pub deadline_ms: u64,
+    /// How long a request waits for the log to say that it has the command.
+    pub accept_wait_ms: u64,
+    /// Bytes on their way into the lane, of this instance.
+    pub in_flight_bytes: usize,
+    /// After this a barrier says how far the lane has come, if no other record has; at most a minute.
+    pub silence_ms: u64,
+}
+
 /// Section `peers`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -93,6 +111,27 @@ impl Default for OwnerSettings {
     }
 }
 
+impl Default for LaneSettings {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            max_backlog: 100_000,
+            window: limits.lane_window,
+            deadline_ms: 3_600_000,
+            accept_wait_ms: 15_000,
+            in_flight_bytes: 2 << 20,
+            silence_ms: limits.lane_silence_ms,
+        }
+    }
+}
+
+impl LaneSettings {
+    /// The longest deadline of a command.
+    pub const DEADLINE_MOST_MS: u64 = 86_400_000;
+    /// Longer nobody may be left without word of how far the lane has come.
+    pub const SILENCE_MOST_MS: u64 = 60_000;
+}
+
 impl Default for DatabaseSettings {
     fn default() -> Self {
         Self { url: "postgres://localhost/highwater".to_owned(), connections: 8, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
@@ -107,7 +146,7 @@ impl Default for PeerSettings {
 }
 
 impl OwnerSettings {
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self, lane: &LaneSettings) -> Limits {
         Limits {
             in_flight_records: self.in_flight_records.max(1),
             in_flight_bytes: self.in_flight_bytes.max(1),
@@ -118,6 +157,8 @@ impl OwnerSettings {
             cached_aggregates: self.cached_aggregates,
             cached_outcomes: self.cached_outcomes,
             read_back_deadline_ms: self.read_back_deadline_ms,
+            lane_window: lane.window.max(1),
+            lane_silence_ms: lane.silence_ms,
             ..Limits::default()
         }
     }

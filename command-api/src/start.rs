@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,26 +20,28 @@ use service::{
     process::{Exit, Exits},
 };
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     category::{self, Category, Commands},
     http::{self, App},
+    lane::Lane,
     owner::{
         actor::Shared,
         forward::Forwarder,
         hints::{self, Hints},
+        lane::Source,
         members::Members,
         snapshots::{self, PostgresSnapshots, Thawing},
         supervise::{Assignable, Backoff, Supervisors},
         table::Table,
     },
-    settings::{OwnerSettings, PeerSettings},
+    settings::{LaneSettings, OwnerSettings, PeerSettings},
     store,
 };
 
 /// The tables that this release reads (`schema_version`, component `system`).
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 const OTHER_DATABASE: &str =
     "name the database of the deployment; if that one is lost, an empty one takes its place with `highwater migrate --replace`";
@@ -66,14 +68,18 @@ pub enum Error {
     Category(#[from] category::Error),
     #[error("the peer client cannot be made: {0}")]
     Peers(#[from] reqwest::Error),
-    #[error("owner.in_flight_bytes: {partitions} partitions of {each} bytes do not fit in 80 % of the producers' queues ({room} bytes)")]
-    Budget { partitions: u64, each: u64, room: u64 },
+    #[error(
+        "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
+    )]
+    Budget { partitions: u64, each: u64, lane: u64, room: u64 },
+    #[error("{setting} is {found}, and may be 1 to {most}")]
+    Limit { setting: &'static str, found: u64, most: u64 },
 }
 
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } => Exit::Usage,
+            Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
             Self::Log(eventlog::Error::Unreachable(_)) | Self::Hints(hints::Error::Log(eventlog::Error::Unreachable(_))) => {
                 Exit::Unreachable
@@ -109,6 +115,9 @@ pub struct Registry {
     forwarder: Arc<Forwarder>,
     naming: LogSettings,
     owner: OwnerSettings,
+    lane: LaneSettings,
+    /// Bytes on their way into the lane.
+    lane_room: Arc<Semaphore>,
     router: Router,
     assignable: Vec<Arc<dyn Assignable>>,
 }
@@ -117,8 +126,10 @@ pub struct Registry {
 pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
     let naming: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
+    let lane: LaneSettings = ctx.config.section("lane")?;
     let peers: PeerSettings = ctx.config.section("peers")?;
-    check_budget(&owner, &naming)?;
+    check_budget(&owner, &lane, &naming)?;
+    check_lane(&lane)?;
     let keys = load_keys(&ctx.config.section("identity")?)?;
     let identity = check_database(&pool).await?;
     let topics = topics(&naming);
@@ -149,6 +160,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
         forwarder,
         naming: naming.clone(),
         owner: owner.clone(),
+        lane_room: Arc::new(Semaphore::new(lane.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
+        lane,
         router: Router::new(),
         assignable: Vec::new(),
     };
@@ -169,6 +182,8 @@ impl Registry {
     /// Serves a category: its routes, and an owner for every partition that the group assigns.
     pub fn add<C: Category>(&mut self, domain: C) -> Result<(), Error> {
         let topic: Arc<str> = events_topic(&self.naming, C::NAME).into();
+        let commands_topic: Arc<str> = commands_topic(&self.naming, C::NAME).into();
+        let commands = Arc::new(Commands::of::<C>()?);
         let tables = PostgresSnapshots::new(self.pool.clone(), C::NAME);
         let (checkpoints, watched) = watch::channel(std::collections::BTreeMap::new());
         let every = Duration::from_millis(self.owner.checkpoint_interval_ms.max(10));
@@ -181,9 +196,16 @@ impl Registry {
             hints: self.hints.clone(),
             clock: self.ctx.clock.clone(),
             ids: self.ctx.ids.clone(),
-            limits: self.owner.limits(),
+            limits: self.owner.limits(&self.lane),
             filter_bytes: self.owner.filter_bytes,
             source: format!("/{}/{}", self.naming.prefix, C::NAME),
+            lane: Source {
+                topic: commands_topic.clone(),
+                partitions: self.naming.partitions.get(),
+                commands: commands.clone(),
+                keys: self.keys.clone(),
+                hint_step: (self.lane.max_backlog / 16).max(1),
+            },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
             drain: Duration::from_millis(self.owner.drain_ms),
         };
@@ -199,12 +221,22 @@ impl Registry {
         let app = App::<C> {
             ctx: self.ctx.clone(),
             keys: self.keys.clone(),
-            commands: Commands::of::<C>()?,
+            commands,
             table,
             hints: self.hints.clone(),
             forwarder: self.forwarder.clone(),
             partitions: self.naming.partitions.get(),
             settings: self.owner.clone(),
+            lane: Lane {
+                log: self.log.clone(),
+                hints: self.hints.clone(),
+                category: C::NAME,
+                topic: commands_topic,
+                settings: self.lane.clone(),
+                room: self.lane_room.clone(),
+                shutdown: self.ctx.shutdown.clone(),
+                ends: Mutex::default(),
+            },
         };
         let router = std::mem::take(&mut self.router);
         self.router = router.merge(http::routes(Arc::new(app)));
@@ -243,20 +275,37 @@ fn events_topic(naming: &LogSettings, category: &str) -> String {
     format!("{}.{category}.events", naming.prefix)
 }
 
+fn commands_topic(naming: &LogSettings, category: &str) -> String {
+    format!("{}.{category}.commands", naming.prefix)
+}
+
 fn topics(naming: &LogSettings) -> Vec<Topic> {
-    let events = store::categories().into_iter().map(|category| events_topic(naming, category));
-    let mut topics: Vec<_> =
-        events.map(|name| Topic { name: name.into(), partitions: naming.partitions.get(), kind: TopicKind::Events }).collect();
+    let partitions = naming.partitions.get();
+    let mut topics = Vec::new();
+    for category in store::categories() {
+        topics.push(Topic { name: events_topic(naming, category).into(), partitions, kind: TopicKind::Events });
+        topics.push(Topic { name: commands_topic(naming, category).into(), partitions, kind: TopicKind::Commands });
+    }
     topics.push(check_values::topic(&naming.prefix));
     topics
 }
 
 /// A commit takes its share of the budget before its first append; the budgets must fit in the producers' queues.
-fn check_budget(owner: &OwnerSettings, naming: &LogSettings) -> Result<(), Error> {
+fn check_budget(owner: &OwnerSettings, lane: &LaneSettings, naming: &LogSettings) -> Result<(), Error> {
     let partitions = u64::from(naming.partitions.get()) * store::categories().len() as u64;
     let each = owner.in_flight_bytes as u64;
     let room = naming.queue_bytes() / 5 * 4;
-    if partitions * each > room { Err(Error::Budget { partitions, each, room }) } else { Ok(()) }
+    let lane = lane.in_flight_bytes as u64;
+    if partitions * each + lane > room { Err(Error::Budget { partitions, each, lane, room }) } else { Ok(()) }
+}
+
+fn check_lane(lane: &LaneSettings) -> Result<(), Error> {
+    let limits = [
+        ("lane.deadline_ms", lane.deadline_ms, LaneSettings::DEADLINE_MOST_MS),
+        ("lane.silence_ms", lane.silence_ms, LaneSettings::SILENCE_MOST_MS),
+    ];
+    let broken = limits.into_iter().find(|(_, found, most)| !(1..=*most).contains(found));
+    broken.map_or(Ok(()), |(setting, found, most)| Err(Error::Limit { setting, found, most }))
 }
 
 fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, Error> {
@@ -315,10 +364,11 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_the_producers_queues_and_hold_the_largest_commit() {
-        let (owner, mut naming) = (OwnerSettings::default(), LogSettings::default());
-        assert!(check_budget(&owner, &naming).is_ok(), "{:?}", check_budget(&owner, &naming));
-        assert!(owner.in_flight_bytes >= owner.limits().commit_bytes);
+        let (owner, lane, mut naming) = (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
+        assert!(check_budget(&owner, &lane, &naming).is_ok(), "{:?}", check_budget(&owner, &lane, &naming));
+        assert!(owner.in_flight_bytes >= owner.limits(&lane).commit_bytes);
+        assert!(check_lane(&lane).is_ok());
         naming.queue_kbytes /= 2;
-        assert!(matches!(check_budget(&owner, &naming), Err(Error::Budget { .. })));
+        assert!(matches!(check_budget(&owner, &lane, &naming), Err(Error::Budget { .. })));
     }
 }

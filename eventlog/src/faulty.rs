@@ -159,6 +159,10 @@ impl Log for FaultyLog {
         self.with(to, |per| per.lane.append(&self.faults, record, Answer::new(reply)))
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        self.inner.begin(of)
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         self.inner.end(of)
     }

@@ -68,6 +68,10 @@ impl Log for KafkaLog {
         self.producers.append(to, &record, reply)
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        begin(&self.lookups, of)
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         end(&self.lookups, of)
     }
@@ -143,6 +147,10 @@ impl RawReader for KafkaReader {
         blocking(move || lookups.topics())
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        begin(&self.lookups, of)
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         end(&self.lookups, of)
     }
@@ -158,6 +166,10 @@ impl RawReader for KafkaLog {
         blocking(move || lookups.topics())
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        begin(&self.lookups, of)
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         end(&self.lookups, of)
     }
@@ -165,6 +177,11 @@ impl RawReader for KafkaLog {
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
+}
+
+fn begin(lookups: &Arc<Lookups>, of: &Partition) -> BoxFuture<'static, Result<u64, Error>> {
+    let (lookups, of) = (Arc::clone(lookups), of.clone());
+    blocking(move || lookups.range(&of).map(|range| range.low))
 }
 
 fn end(lookups: &Arc<Lookups>, of: &Partition) -> BoxFuture<'static, Result<u64, Error>> {

@@ -163,6 +163,10 @@ impl Log for LocalLog {
         })
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(std::future::ready(self.shared.topic(of).map(|_| 0)))
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         let end = self.shared.topic(of).map(|topic| *topic.end(of.index).borrow());
         Box::pin(std::future::ready(end))

@@ -168,6 +168,9 @@ pub trait Log: Send + Sync + 'static {
     /// Hands a record over, without waiting. `Err`: not accepted, nothing will be reported.
     fn append(&self, to: &Partition, record: Record, reply: Reply) -> Result<(), Error>;
 
+    /// The first offset that is still there: 0 but where the log forgets ([`TopicKind::Commands`]).
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>>;
+
     /// The offset after the last record that readers can see.
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>>;
 

@@ -20,6 +20,12 @@ pub trait RawReader: Send + Sync + 'static {
     /// All topics, ordered by name.
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>>;
 
+    /// The first offset that is still there: 0 where nothing is forgotten.
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        let _ = of;
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// The offset after the last record.
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>>;
 

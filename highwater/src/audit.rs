@@ -52,6 +52,7 @@ const READ_RECORDS: usize = 2_000;
 
 /// What a topic of events is called, after its prefix and category.
 const EVENTS: &str = ".events";
+const COMMANDS: &str = ".commands";
 
 /// Audits every topic of events up to the ends that its partitions have now.
 pub async fn run(log: &dyn RawReader) -> Result<Report, Error> {
@@ -65,7 +66,8 @@ pub async fn run_with_tables(log: &dyn RawReader, database: Projected<'_>) -> Re
 
 async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Result<Report, Error> {
     let mut report = Report::default();
-    let topics: Vec<RawTopic> = log.topics().await?.into_iter().filter(|topic| topic.name.ends_with(EVENTS)).collect();
+    let all = log.topics().await?;
+    let topics: Vec<RawTopic> = all.iter().filter(|topic| topic.name.ends_with(EVENTS)).cloned().collect();
     let prefix = prefix_of_tables(&topics);
     if let Some(database) = &database {
         database.announce(&mut report);
@@ -78,10 +80,29 @@ async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Resu
         let projected = database.as_mut().filter(|_| name_of(&topic.name).0 == prefix);
         audit_topic(log, topic, projected, &mut report).await?;
     }
-    if let Some(database) = database {
+    if let Some(mut database) = database {
+        audit_lanes(log, &all, &prefix, &mut database, &mut report).await?;
         database.finish(&mut report).await?;
     }
     Ok(report)
+}
+
+/// The asynchronous lanes, of which only the tables can be compared.
+async fn audit_lanes(
+    log: &dyn RawReader,
+    topics: &[RawTopic],
+    prefix: &str,
+    database: &mut Projected<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    for topic in topics {
+        let category = topic.name.strip_suffix(COMMANDS).and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.'));
+        let Some(category) = category else { continue };
+        for partition in topic.each() {
+            database.compare_lane(log, &partition, category, report).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Prefix and category.

@@ -142,6 +142,7 @@ async fn an_outcome_that_says_something_else() -> Outcome {
         ("verdict = 'unchanged'", "verdict is \"unchanged\", the log makes it \"rejected\""),
         ("fingerprint = fingerprint || '\\x00'", "fingerprint is "),
         ("reason = '{}'", "reason is {}, the log makes it {"),
+        ("actor = gen_random_uuid()", "actor is \""),
         ("version = version + 1", "the row is of the future"),
         ("next_offset = next_offset - 1", "next_offset is "),
     ] {

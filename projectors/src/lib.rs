@@ -21,7 +21,7 @@ pub mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use eventlog::{Group, Log, LogSettings, Pace, Topic, TopicKind, check_values};
+use eventlog::{Group, Log, LogSettings, Pace, check_values};
 use futures_util::future::ready;
 use service::{
     context::Context,
@@ -71,8 +71,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     schema_version_check(&pool).await?;
     let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
-    let events = topics.topics().into_iter().map(|name| Topic { name, partitions: naming.partitions.get(), kind: TopicKind::Events });
-    log.prepare(events.chain([check_values::topic(&naming.prefix)]).collect()).await?;
+    let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);
+    log.prepare(wanted.collect()).await?;
     log.warm(topics.topics(), Pace::Prompt).await?;
     check_database(&*log, &naming.prefix, identity).await?;
 

@@ -10,7 +10,7 @@ use sqlx::{
 use uuid::Uuid;
 
 /// Each set of tables with the version that this release works on. Every service keeps its own list: see [`schema_version_check`].
-pub const EXPECTED: [(&str, i32); 2] = [("system", 2), ("store", 2)];
+pub const EXPECTED: [(&str, i32); 2] = [("system", 3), ("store", 2)];
 
 static SYSTEM: Migrator = sqlx::migrate!("./migrations");
 static STORE: Migrator = sqlx::migrate!("./migrations/store");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{
     builtin::{
         aggregates::{Aggregates, Category},
+        operations::Operations,
         snapshots::Snapshots,
     },
     runner::{PostgresTx, Projection},
@@ -31,6 +32,7 @@ pub fn aggregates() -> Vec<Box<dyn Aggregates>> {
 pub fn all() -> Vec<Arc<dyn Projection<PostgresTx>>> {
     vec![
         Arc::new(Snapshots::of(aggregates())),
+        Arc::new(Operations::of(CATEGORIES.to_vec())),
         Arc::new(orders::Orders),
         Arc::new(sales_daily::SalesDaily),
         Arc::new(catalog::Catalog),

@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn collapsed(stored: Vec<Sum>, items: &[Item]) -> Result<Vec<Sum>, Failure> {
-        let place = Place { category: "a".into(), partition: 0 };
+        let place = Place::of_events("a", 0);
         collapse(stored, &[Slice { place: &place, items }])
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`changes`] | what a transaction changed, for caches |
 //! | [`batch`] | what a partition said, as projections see it |
+//! | [`feed`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`plan`] | the next transactions, and how one that failed is split |
 //! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
@@ -19,7 +20,9 @@ mod attempt;
 pub mod batch;
 pub mod changes;
 pub mod checkpoint;
+pub mod commands;
 pub mod failure;
+pub mod feed;
 mod intake;
 pub mod lag;
 pub mod membership;
@@ -36,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Follow, Log, follow};
+use eventlog::{Log, follow};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use metrics::{counter, gauge};
 use protocol::{position::Position, wire::Wire};
@@ -44,8 +47,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use batch::{Item, Place, Slice, What};
+pub use batch::{Item, Place, Slice, Source, What};
 pub use failure::{Backoff, Failure, OnFailure};
+use feed::Feed;
 pub use lag::Progress;
 pub use membership::{Change, Share, Topics};
 pub use plan::{Group, Job};

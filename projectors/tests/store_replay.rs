@@ -18,7 +18,7 @@ use eventlog::{Log, Membership, MembershipEvent, Partition};
 use futures_util::future::BoxFuture;
 use projectors::{
     migrate, projections,
-    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Runner, Share, Step, Store},
+    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Projection, Runner, Share, Source, Step, Store},
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
 use service::seen::Segment;
@@ -265,8 +265,11 @@ async fn project_in_turn(world: &World, pool: &PgPool, partitions: Vec<Partition
         let (share, store) = (Share::new(membership, world.topics.clone()), PostgresStore::new(pool.clone()));
         let mut runner = Runner::new(store, world.log.clone(), projections::all(), share, Limits::default());
         let end = world.log.end(&partition).await.expect("an end");
-        let category = partition.topic.split('.').nth(1).expect("a category");
-        let readers = projections::all().iter().filter(|projection| projection.categories().contains(&category)).count();
+        let mut names = partition.topic.split('.').skip(1);
+        let category = names.next().expect("a category");
+        let source = if names.next() == Some("events") { Source::Events } else { Source::Commands };
+        let reads = |projection: &dyn Projection<PostgresTx>| projection.source() == source && projection.categories().contains(&category);
+        let readers = projections::all().iter().filter(|projection| reads(&***projection)).count();
         let stepping = async {
             loop {
                 let reached = runner.progress().all();

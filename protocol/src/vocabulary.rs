@@ -33,8 +33,21 @@ pub trait Vocabulary: Value {
     fn size_bytes(body: &crate::entry::Body<Self>) -> usize;
     /// What a recorded "nothing to do" says.
     fn nothing_to_do() -> Self::Reason;
+    /// What is recorded of a lane command that a caller on the synchronous path would only be told.
+    fn refused(refusal: &Refusal) -> Self::Reason;
     /// What tells two events of a commit apart in an answer (type and schema), without their data.
     fn summary(event: &Self::Event) -> Self::Summary;
     /// See [`Vocabulary::summary`].
     type Summary: Value;
+}
+
+/// Why a command of the asynchronous lane is rejected, apart from the domain's rules and a missing aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Past its deadline.
+    Expired,
+    /// The aggregate has another version than the caller expected.
+    VersionMismatch { current: u64 },
+    /// More events or bytes than one commit may have.
+    TooLarge { events: usize, bytes: usize },
 }

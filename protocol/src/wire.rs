@@ -3,8 +3,8 @@
 //! Integers are decimal ASCII without sign or leading zeros, at most 2^63 - 1; ids in `hw-` headers are the 16 bytes of the UUID;
 //! keys and CloudEvents attributes are text. A header that a kind neither demands nor may carry is not looked at.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 
 use std::borrow::Cow;
 
@@ -14,7 +14,11 @@ pub use self::{
     decode::{Defect, decode},
     encode::encode,
 };
-use crate::{entry::Body, time::Micros, vocabulary::Vocabulary};
+use crate::{
+    entry::Body,
+    time::Micros,
+    vocabulary::{Refusal, Vocabulary},
+};
 
 /// The vocabulary of real logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +45,19 @@ impl Vocabulary for Wire {
 
     fn nothing_to_do() -> Reason {
         Reason(br#"{"code":"nothing-to-do","detail":"the command would change nothing"}"#.to_vec())
+    }
+
+    fn refused(refusal: &Refusal) -> Reason {
+        let text = match refusal {
+            Refusal::Expired => r#"{"code":"operation.expired","detail":"the command was not decided before its deadline"}"#.to_owned(),
+            Refusal::VersionMismatch { current } => {
+                format!(r#"{{"code":"version.mismatch","detail":"the current version is {current}","status":412,"version":{current}}}"#)
+            }
+            Refusal::TooLarge { events, bytes } => format!(
+                r#"{{"code":"commit.too-large","detail":"the command would make {events} events of {bytes} bytes, more than one commit may have","status":413}}"#
+            ),
+        };
+        Reason(text.into_bytes())
     }
 
     fn summary(event: &Fact) -> Cow<'static, str> {
@@ -93,7 +110,7 @@ pub struct Reason(pub Vec<u8>);
 pub const MAX_COMMIT_EVENTS: u32 = 256;
 
 /// The names of all headers of this format, the lane's included.
-const HEADER_NAMES: [&str; 22] = [
+const HEADER_NAMES: [&str; 27] = [
     "content-type",
     "ce_specversion",
     "ce_id",
@@ -116,6 +133,11 @@ const HEADER_NAMES: [&str; 22] = [
     "hw-causation",
     "hw-source",
     "hw-drained",
+    "hw-schema",
+    "hw-key",
+    "hw-expected",
+    "hw-scopes",
+    "hw-deadline",
 ];
 
 /// A header's name without an allocation, if it is one of this format.

@@ -10,6 +10,7 @@
 //! | `memory` | aggregates and recorded outcomes, confirmed and speculative; eviction and the horizon |
 //! | `intake` | submissions, dedupe, loads, decisions |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |
+//! | `lane` | the asynchronous lane: turns, what is drained, expiry |
 //! | `reading` | the fold of what is read back: confirmation, holes, foreign fences, divergence |
 //! | `fencing` | take-over, unknown outcomes, adoption, stepping down |
 
@@ -17,12 +18,15 @@ mod fencing;
 mod flight;
 mod intake;
 pub mod interface;
+mod lane;
 mod memory;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use interface::{Answer, Busy, Effect, Expected, Input, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Token};
+pub use interface::{
+    Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Token,
+};
 
 use crate::{
     domain::Domain,
@@ -62,6 +66,7 @@ pub struct Writer<V: Vocabulary, D: Domain<V>> {
     wanted: BTreeSet<V::Command>,
     /// The load that is under way; at most one.
     load: Option<Load<V>>,
+    lane: lane::Lane<V, D::Command>,
     /// The highest checkpoint of `snapshots` heard of.
     checkpoint: u64,
 }
@@ -101,6 +106,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             ready: VecDeque::new(),
             wanted: BTreeSet::new(),
             load: None,
+            lane: lane::Lane::new(),
             checkpoint: from.offset,
             fold: Fold::resume(from),
         };
@@ -120,6 +126,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             Input::Read { offset, entry } => self.read(offset, entry, &mut effects),
             Input::CaughtUp { writer } => self.caught_up(writer, &mut effects),
             Input::Submit(submission) => self.submit(submission, &mut effects),
+            Input::Lane { offset, submission } => self.take_from_lane(offset, submission),
             Input::Loaded { checkpoint, aggregates, outcomes } => self.loaded(checkpoint, aggregates, outcomes, &mut effects),
             Input::LoadFailed => self.load_failed(&mut effects),
             Input::Report { writer, seq, reported } => self.report(writer, seq, reported, &mut effects),
@@ -137,8 +144,10 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             return;
         }
         self.decide_ready(effects);
+        self.take_turns(effects);
         self.ask_for_load(effects);
         self.barrier_if_needed(effects);
+        self.say_drained_if_silent(effects);
         self.finish_drain(effects);
     }
 

@@ -10,7 +10,7 @@ use sqlx::{
 use crate::{settings::DatabaseSettings, views};
 
 /// The version of the generic tables that this release reads; the store's is [`views::TABLES_VERSION`].
-const SYSTEM_TABLES_VERSION: i32 = 2;
+const SYSTEM_TABLES_VERSION: i32 = 3;
 
 /// The projections' generation that is live.
 pub const GENERATION: i32 = 1;

@@ -7,7 +7,9 @@
 //! | [`cache`] | single resources in memory, until a projector changes them |
 //! | [`circuit`] | whether the database answers, so that nobody waits while it is away |
 //! | [`list`] | many of them: filters, sorts, pages by signed cursor |
+//! | [`operations`] | what a command came to, by its id |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
+//! | [`principal`] | who asks, and what only they may see |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
@@ -15,7 +17,9 @@ pub mod cache;
 pub mod circuit;
 pub mod database;
 pub mod list;
+pub mod operations;
 pub mod positions;
+pub mod principal;
 pub mod process;
 pub mod resource;
 pub mod settings;
@@ -41,7 +45,9 @@ use tracing::{error, warn};
 
 use cache::Cache;
 use circuit::Circuit;
+use operations::Awaited;
 use positions::{Full, Positions};
+use principal::Viewers;
 use settings::{IdentitySettings, LogSettings, QuerySettings};
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +78,8 @@ struct Parts {
     cache: Cache,
     circuit: Circuit,
     cursors: CursorKey,
+    awaited: Awaited,
+    viewers: Viewers,
     settings: QuerySettings,
     /// How many partitions each category has.
     partitions: u32,
@@ -93,41 +101,44 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
-    let cursors = cursor_key(&settings, ctx.config.section("identity")?, &*ctx.ids);
-    let app = App(Arc::new(Parts {
-        pool,
-        positions,
-        cache,
-        circuit,
-        cursors,
-        settings,
-        partitions: naming.partitions.get(),
-        ids: ctx.ids.clone(),
-    }));
-    Ok(views::routes().with_state(app))
+    let keys = deployment_keys(ctx.config.section("identity")?);
+    let cursors = cursor_key(&settings, &keys, &*ctx.ids);
+    let awaited = Awaited::watch(&pool, &positions, &ctx.shutdown);
+    let viewers = Viewers::new(keys.as_ref().ok());
+    let (partitions, ids) = (naming.partitions.get(), ctx.ids.clone());
+    let app = App(Arc::new(Parts { pool, positions, cache, circuit, cursors, awaited, viewers, settings, partitions, ids }));
+    Ok(views::routes().merge(operations::routes()).with_state(app))
 }
 
-/// From the setting; else from the deployment keys, if this process may read them; else one that ends with this process.
-fn cursor_key(settings: &QuerySettings, identity: IdentitySettings, ids: &dyn Ids) -> CursorKey {
+/// If this process may read them.
+fn deployment_keys(identity: IdentitySettings) -> Result<DeploymentKeys, String> {
+    let path = identity.keys.ok_or_else(|| "identity.keys is not set".to_owned())?;
+    DeploymentKeys::load(&path).map_err(|error| error.to_string())
+}
+
+/// From the setting; else from the deployment keys; else one that ends with this process.
+fn cursor_key(settings: &QuerySettings, keys: &Result<DeploymentKeys, String>, ids: &dyn Ids) -> CursorKey {
     if let Some(secret) = &settings.cursor_secret {
         return CursorKey::from_secret(secret);
     }
-    let unreadable = match identity.keys.map(|path| DeploymentKeys::load(&path)) {
-        Some(Ok(keys)) => return CursorKey::from_deployment(&keys),
-        Some(Err(error)) => error.to_string(),
-        None => "identity.keys is not set".to_owned(),
-    };
-    warn!(why = unreadable, "cursors of lists end with this process and hold for no other: set query.cursor_secret");
-    CursorKey::random(ids)
+    match keys {
+        Ok(keys) => CursorKey::from_deployment(keys),
+        Err(why) => {
+            warn!(why, "cursors of lists end with this process and hold for no other: set query.cursor_secret");
+            CursorKey::random(ids)
+        }
+    }
 }
 
 impl App {
     /// Waits until `projection` has reached all of `wanted`, or until `deadline`. Says whether it has.
     async fn reached(&self, projection: &str, wanted: &MinPosition, deadline: Instant) -> Result<bool, Problem> {
-        self.0.positions.wait(projection, &wanted.0, deadline).await.map_err(|Full| {
-            let detail = "too many queries wait for their position; try again after the given time";
-            Problem::unavailable("positions.busy", detail, self.retry_after())
-        })
+        self.0.positions.wait(projection, &wanted.0, deadline).await.map_err(|full| self.crowded(full))
+    }
+
+    fn crowded(&self, _: Full) -> Problem {
+        let detail = "too many queries wait for their position; try again after the given time";
+        Problem::unavailable("positions.busy", detail, self.retry_after())
     }
 
     fn retry_after(&self) -> Duration {

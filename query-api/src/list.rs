@@ -118,7 +118,7 @@ impl<L: List> Asked<L> {
         }
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
         let unless = IfNoneMatch::from_headers(headers)?;
-        let prefer = Prefer::from_headers(headers)?;
+        let prefer = Prefer::from_headers(headers);
         Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, unless, at_least, prefer })
     }
 }

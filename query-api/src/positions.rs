@@ -14,7 +14,7 @@ use std::{
 use service::{headers::PartitionPosition, shutdown::Shutdown};
 use sqlx::PgPool;
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, Semaphore, SemaphorePermit, watch},
     time::Instant,
 };
 
@@ -56,12 +56,23 @@ impl Positions {
 
     /// Waits until `projection` has reached all of `wanted`, or until `deadline`. Says whether it has.
     pub async fn wait(&self, projection: &str, wanted: &[PartitionPosition], deadline: Instant) -> Result<bool, Full> {
-        let _room = self.0.room.try_acquire().map_err(|_| Full)?;
-        let mut reached = self.0.reached.subscribe();
-        let _counted = Counted::new(&self.0.waiting);
-        self.0.wake.notify_one();
+        let _waiting = self.enter()?;
+        let mut reached = self.watched();
         let all = reached.wait_for(|reached| satisfied(reached, projection, wanted));
         Ok(tokio::time::timeout_at(deadline, all).await.is_ok_and(|waited| waited.is_ok()))
+    }
+
+    /// Room for one more who waits. The checkpoints are read while it is held.
+    pub fn enter(&self) -> Result<Waiting<'_>, Full> {
+        let room = self.0.room.try_acquire().map_err(|_| Full)?;
+        let counted = Counted::new(&self.0.waiting);
+        self.0.wake.notify_one();
+        Ok(Waiting { _room: room, _counted: counted })
+    }
+
+    /// What was read last, and whatever is read while somebody waits.
+    pub fn watched(&self) -> watch::Receiver<Arc<Reached>> {
+        self.0.reached.subscribe()
     }
 
     fn is_wanted(&self) -> bool {
@@ -79,6 +90,12 @@ fn satisfied(reached: &Reached, projection: &str, wanted: &[PartitionPosition]) 
         let key = (projection.to_owned(), position.category.clone(), position.partition);
         reached.get(&key).copied().unwrap_or(0) >= position.offset
     })
+}
+
+/// See [`Positions::enter`].
+pub struct Waiting<'a> {
+    _room: SemaphorePermit<'a>,
+    _counted: Counted<'a>,
 }
 
 /// One who waits, until dropped.

@@ -143,7 +143,7 @@ impl Asked {
             fields: Parameters::of(uri, &["fields"])?.some_of("fields", V::FIELDS)?.map(Fields::of),
             unless: IfNoneMatch::from_headers(headers)?,
             at_least,
-            prefer: Prefer::from_headers(headers)?,
+            prefer: Prefer::from_headers(headers),
         })
     }
 }

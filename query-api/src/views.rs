@@ -24,6 +24,9 @@ use crate::{
 /// The version of the store's tables that these views read.
 pub const TABLES_VERSION: i32 = 2;
 
+/// The categories that commands are sent to.
+pub const CATEGORIES: [&str; 3] = ["order", "product", "stock"];
+
 /// Projection and category of the views of single resources, which are kept in memory.
 pub const KEPT: [(&str, &str); 3] = [
     (order::Orders::PROJECTION, order::Orders::CATEGORY),

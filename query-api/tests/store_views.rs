@@ -7,6 +7,8 @@ mod cache;
 mod degraded;
 #[path = "store_views/lists.rs"]
 mod lists;
+#[path = "store_views/operations.rs"]
+mod operations;
 #[path = "store_support/own_server.rs"]
 mod own_server;
 #[path = "../../projectors/tests/support/postgres.rs"]

@@ -11,38 +11,106 @@ use protocol::{
 };
 use serde_json::{Value, json};
 use service::{
-    headers::{ETag, HIGHWATER_POSITION, IdempotencyKey},
+    headers::{ETag, HIGHWATER_POSITION, IdempotencyKey, PREFERENCE_APPLIED, Prefer},
     problem::Problem,
     resilience,
 };
 use uuid::Uuid;
 
-use super::{App, execute::Ending, request};
-use crate::{category::Category, owner::forward::NOT_OWNER};
+use super::{
+    App,
+    execute::Ending,
+    request::{self, Caller},
+};
+use crate::{
+    category::{self, Category},
+    lane::Refused,
+    owner::forward::{MAY_WAIT, NOT_OWNER},
+};
 
-pub(super) fn response<C: Category>(app: &App<C>, partition: u32, aggregate: Uuid, creates: bool, ending: Ending) -> Response {
-    match ending {
-        Ending::Relayed(response) => response,
+/// What an answer must name.
+pub(super) struct Sent {
+    pub(super) partition: u32,
+    pub(super) aggregate: Uuid,
+    pub(super) command: Uuid,
+    pub(super) creates: bool,
+}
+
+pub(super) fn response<C: Category>(app: &App<C>, caller: &Caller, sent: &Sent, ending: Ending) -> Response {
+    let may_wait = caller.forwarded && ending.may_wait();
+    let mut response = match ending {
+        Ending::Relayed { response, .. } => response,
+        Ending::Accepted(end) => accepted::<C>(caller, sent, end),
         Ending::Decided(Answer::Done { outcome, replayed }) => {
-            let mut response = done::<C>(partition, aggregate, creates, outcome);
+            let mut response = done::<C>(sent.partition, sent.aggregate, sent.creates, outcome);
             if replayed {
                 response.headers_mut().insert(IdempotencyKey::REPLAYED, HeaderValue::from_static("true"));
             }
             response
         }
-        Ending::Decided(answer) => problem::<C>(app, aggregate, answer).into_response(),
-        Ending::Undecided => unavailable(app, "command.undecided", UNDECIDED).into_response(),
-        Ending::Ownerless => unavailable(app, "partition.ownerless", OWNERLESS).into_response(),
+        Ending::Decided(answer) => operation_named(problem::<C>(app, sent.aggregate, answer), sent).into_response(),
+        Ending::Undecided => operation_named(unavailable(app, "command.undecided", UNDECIDED), sent).into_response(),
+        Ending::Ownerless => operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response(),
+        Ending::NotAccepted(refused) => operation_named(not_accepted(app, refused), sent).into_response(),
         Ending::NotOwner => {
-            unavailable(app, "partition.ownerless", OWNERLESS).header(NOT_OWNER, HeaderValue::from_static("1")).into_response()
+            let problem = unavailable(app, "partition.ownerless", OWNERLESS).header(NOT_OWNER, HeaderValue::from_static("1"));
+            operation_named(problem, sent).into_response()
         }
+    };
+    if may_wait {
+        response.headers_mut().insert(MAY_WAIT, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// 202: it will be decided, and where to ask what came of it.
+fn accepted<C: Category>(caller: &Caller, sent: &Sent, end: u64) -> Response {
+    let operation = format!("{}?accepted={}", operation(sent), position::<C>(sent.partition, end));
+    let body = json!({"id": sent.aggregate, "operation": operation});
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Ok(location) = HeaderValue::from_str(&operation) {
+        headers.insert(header::LOCATION, location);
+    }
+    if let Some(applied) = (Prefer { stale: false, ..caller.prefer }).applied() {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    response
+}
+
+fn operation(sent: &Sent) -> String {
+    format!("/v1/operations/{}", sent.command)
+}
+
+/// A 503 says where to ask what came of the command: it may have been decided, or may still be.
+fn operation_named(problem: Problem, sent: &Sent) -> Problem {
+    if problem.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return problem;
+    }
+    let operation = operation(sent);
+    let location = HeaderValue::from_str(&operation).ok();
+    let problem = problem.with("operation", Value::from(operation));
+    match location {
+        Some(location) => problem.header(header::LOCATION, location),
+        None => problem,
+    }
+}
+
+fn not_accepted<C: Category>(app: &App<C>, refused: Refused) -> Problem {
+    match refused {
+        Refused::Full => unavailable(app, "lane.full", "too many commands of this aggregate's partition wait to be decided"),
+        Refused::NoRoom => unavailable(app, "lane.busy", "too many commands are on their way into the log"),
+        Refused::Unknown => unavailable(app, "lane.unacknowledged", UNACKNOWLEDGED),
     }
 }
 
 /// The bounded set of labels of `highwater_commands_total`.
 pub(super) fn outcome(ending: &Ending) -> &'static str {
     match ending {
-        Ending::Relayed(_) => "relayed",
+        Ending::Relayed { .. } => "relayed",
+        Ending::Accepted(_) => "deferred",
+        Ending::NotAccepted(_) => "not-accepted",
         Ending::Undecided => "undecided",
         Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => "ownerless",
         Ending::Decided(Answer::Done { replayed: true, .. }) => "replayed",
@@ -59,6 +127,7 @@ pub(super) fn outcome(ending: &Ending) -> &'static str {
 }
 
 const UNDECIDED: &str = "the command was not decided in time and may still be: retry with the same Idempotency-Key";
+const UNACKNOWLEDGED: &str = "the log did not say that it has the command, and it may have it: retry with the same Idempotency-Key";
 const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with the same Idempotency-Key";
 
 fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Outcome<Wire>) -> Response {
@@ -100,18 +169,23 @@ fn position<C: Category>(partition: u32, end: u64) -> String {
 fn rejected(reason: &Reason) -> Problem {
     let Ok(Value::Object(members)) = serde_json::from_slice(&reason.0) else { return Problem::internal() };
     let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let problem = Problem::conflict(&text("code"), text("detail"));
-    let extra = members.into_iter().filter(|(name, _)| name != "code" && name != "detail");
+    // What the lane records of 404, 412, 413 and 422 has their status.
+    let status = members.get("status").and_then(Value::as_u64).and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
+    let problem = Problem::new(status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::CONFLICT), &text("code"), text("detail"));
+    let extra = members.into_iter().filter(|(name, _)| !["code", "detail", "status"].contains(&name.as_str()));
     extra.fold(problem, |problem, (name, value)| problem.with(&name, value))
 }
 
 fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> Problem {
     match answer {
-        Answer::NotFound => Problem::not_found(&format!("{}.not-found", C::NAME), format!("there is no {} {aggregate}", C::NAME)),
+        Answer::NotFound => {
+            let (code, detail) = category::missing::<C>(aggregate);
+            Problem::not_found(&code, detail)
+        }
         Answer::VersionMismatch { current } => Problem::version_mismatch(current),
         Answer::KeyReused => Problem::key_reused(),
         Answer::TooLarge { events, bytes } => {
-            let limits = app.settings.limits();
+            let limits = app.settings.limits(&app.lane.settings);
             request::too_large(events, bytes, limits.commit_events, limits.commit_bytes)
         }
         Answer::Unreadable => unavailable(app, "aggregate.unreadable", "this release cannot read the aggregate"),

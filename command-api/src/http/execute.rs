@@ -12,7 +12,11 @@ use protocol::{
     wire::Wire,
     writer::{Answer, Busy},
 };
-use service::{body::StrictJson, headers::IdempotencyKey, problem::Problem};
+use service::{
+    body::StrictJson,
+    headers::{IdempotencyKey, Prefer},
+    problem::Problem,
+};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::Instant,
@@ -24,6 +28,7 @@ use super::{
 };
 use crate::{
     category::Category,
+    lane::Refused,
     owner::{
         Delivery,
         forward::{HOPS, Hop, KEY_MINTED},
@@ -33,13 +38,21 @@ use crate::{
 /// How a command came to its end here.
 pub(super) enum Ending {
     Decided(Answer<Wire>),
-    Relayed(Response),
+    Relayed {
+        response: Response,
+        /// It says 503, and the command may wait in the lane instead.
+        may_wait: bool,
+    },
     /// The deadline passed; the command may still be decided.
     Undecided,
     /// Nobody owns the partition, or nobody that can be reached.
     Ownerless,
     /// It was sent on to this instance, which does not own the partition either.
     NotOwner,
+    /// It lies in the lane, below this offset.
+    Accepted(u64),
+    /// It should have waited in the lane.
+    NotAccepted(Refused),
 }
 
 pub(super) async fn run<C: Category>(
@@ -54,19 +67,61 @@ pub(super) async fn run<C: Category>(
         Err(problem) => return caller.named(problem.into_response()),
     };
     let began = Instant::now();
-    let (aggregate, creates) = (command.submission.aggregate, command.creates);
+    let aggregate = command.submission.aggregate;
     let partition = partition_of(aggregate.hyphenated().to_string().as_bytes(), app.partitions);
-    let ending = find_owner(app, &caller, partition, command, began).await;
+    let sent = answer::Sent { partition, aggregate, command: command.submission.command, creates: command.creates };
+    let ending = decide_or_defer(app, &caller, partition, command, began).await;
     counter!("highwater_commands_total", "category" => C::NAME, "outcome" => answer::outcome(&ending)).increment(1);
     if matches!(ending, Ending::Decided(Answer::Done { .. })) {
         histogram!("highwater_command_ack_seconds", "category" => C::NAME).record(began.elapsed().as_secs_f64());
     }
-    let answered = answer::response::<C>(app, partition, aggregate, creates, ending);
+    let answered = answer::response::<C>(app, &caller, &sent, ending);
     caller.named(answered)
 }
 
-async fn find_owner<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: Command<C>, began: Instant) -> Ending {
-    let until = began + Duration::from_millis(app.settings.deadline_ms);
+/// Waits for the owner as long as the caller wants to, and then lets the command wait in the lane, if the caller allows that.
+async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: Command<C>, began: Instant) -> Ending {
+    let longest = Duration::from_millis(app.settings.deadline_ms);
+    // Whoever sent a request on knows better how it may end.
+    let prefer = if caller.forwarded { Prefer::default() } else { caller.prefer };
+    let wait = match prefer.wait {
+        Some(wait) => wait.min(longest),
+        None if prefer.respond_async => Duration::ZERO,
+        None => return find_owner(app, caller, partition, command, began, longest).await,
+    };
+    let waiting = request::accepted(app, &command);
+    if !wait.is_zero() {
+        let ending = find_owner(app, caller, partition, command, began, wait).await;
+        if !ending.may_wait() {
+            return ending;
+        }
+    }
+    let until = Instant::now() + Duration::from_millis(app.lane.settings.accept_wait_ms);
+    app.lane.accept(partition, &waiting, until).await.map_or_else(Ending::NotAccepted, Ending::Accepted)
+}
+
+impl Ending {
+    /// Nothing was decided, or nobody knows, and waiting may help.
+    pub(super) fn may_wait(&self) -> bool {
+        match self {
+            Ending::Undecided | Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => true,
+            Ending::Relayed { may_wait, .. } => *may_wait,
+            // A hot aggregate would fill the lane, and the lane cannot read what the owner cannot.
+            Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
+            Ending::Decided(_) | Ending::Accepted(_) | Ending::NotAccepted(_) => false,
+        }
+    }
+}
+
+async fn find_owner<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: Command<C>,
+    began: Instant,
+    within: Duration,
+) -> Ending {
+    let until = began + within;
     let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
     let (mut owned, mut hinted) = (app.table.watch(), app.hints.watch());
     let Command { mut submission, bytes, .. } = command;
@@ -96,7 +151,7 @@ async fn find_owner<C: Category>(app: &App<C>, caller: &Caller, partition: u32, 
             && let Some(hint) = app.hints.other(C::NAME, partition).filter(|hint| app.forwarder.allows(hint))
         {
             match app.forwarder.send(&hint, &caller.path, forwarded_headers(caller), bytes.clone(), until).await {
-                Hop::Answered(response) => return Ending::Relayed(*response),
+                Hop::Answered { response, may_wait } => return Ending::Relayed { response: *response, may_wait },
                 Hop::Unknown => return Ending::Undecided,
                 Hop::NotThere => {}
             }

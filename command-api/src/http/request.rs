@@ -6,6 +6,7 @@ use axum::{
     response::Response,
 };
 use protocol::{
+    lane::Accepted,
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
 };
@@ -38,6 +39,7 @@ pub(super) struct Caller {
     /// Another instance sent the request on.
     pub(super) forwarded: bool,
     pub(super) trace: TraceContext,
+    pub(super) prefer: Prefer,
     if_match: Option<IfMatch>,
 }
 
@@ -52,6 +54,9 @@ pub(super) enum Target {
 /// A command, checked as far as can be without its aggregate.
 pub(super) struct Command<C: Category> {
     pub(super) submission: Submission<Wire, C::Command>,
+    /// Name and version, for the lane.
+    pub(super) name: String,
+    pub(super) version: u32,
     pub(super) creates: bool,
     pub(super) bytes: Bytes,
 }
@@ -63,11 +68,11 @@ impl Caller {
         let forwarded = headers.contains_key(forward::HOPS);
         let minted = forwarded && headers.contains_key(forward::KEY_MINTED);
         let if_match = IfMatch::from_headers(&headers)?;
-        Prefer::from_headers(&headers)?;
         Ok(Self {
             path: path.to_owned(),
             caller_key: given.is_some() && !minted,
             key: given.unwrap_or_else(|| IdempotencyKey::minted(app.ctx.ids.v4())),
+            prefer: Prefer::from_headers(&headers),
             headers,
             forwarded,
             trace: trace.clone(),
@@ -91,8 +96,7 @@ pub(super) fn command<C: Category>(
     body: StrictJson,
 ) -> Result<Command<C>, Problem> {
     let spec = served::<C>(app, name, &body.media)?;
-    spec.validator.validate(&body.value).map_err(Problem::invalid_body)?;
-    let payload = C::parse(name, spec.version, &body.value, protocol::time::Micros(app.ctx.clock.now())).map_err(Problem::invalid_body)?;
+    let payload = spec.command::<C>(name, &body.value, protocol::time::Micros(app.ctx.clock.now())).map_err(Problem::invalid_body)?;
     if spec.expected_required && caller.if_match.is_none() {
         return Err(Problem::precondition_required());
     }
@@ -110,15 +114,37 @@ pub(super) fn command<C: Category>(
         fingerprint,
         older_fingerprints: fingerprints.map(self::fingerprint).collect(),
         expected: caller.if_match.as_ref().map_or(Expected::Anything, expected),
-        payload,
+        payload: Ok(payload),
         caller_key: caller.caller_key,
         fresh,
         new_aggregate: fresh && derived,
         meta: meta(app, caller, command),
         at: protocol::time::Micros(app.ctx.clock.now()),
         deadline_ms: 0,
+        lane: None,
     };
-    Ok(Command { submission, creates: spec.creates, bytes: body.bytes })
+    Ok(Command { submission, name: full_name, version: spec.version, creates: spec.creates, bytes: body.bytes })
+}
+
+/// The command as it waits in the lane.
+pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accepted {
+    let submission = &command.submission;
+    let left_us = i64::try_from(app.lane.settings.deadline_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    Accepted {
+        aggregate: submission.aggregate,
+        command: submission.command,
+        name: command.name.clone(),
+        version: command.version,
+        fingerprint: submission.fingerprint.clone(),
+        caller_key: submission.caller_key,
+        expected: submission.expected.clone(),
+        actor: submission.meta.actor,
+        scopes: Vec::new(),
+        deadline: protocol::time::Micros(app.ctx.clock.now().saturating_add(left_us)),
+        correlation: submission.meta.correlation,
+        traceparent: submission.meta.traceparent.clone(),
+        body: command.bytes.to_vec(),
+    }
 }
 
 fn served<'a, C: Category>(app: &'a App<C>, name: &str, media: &MediaType) -> Result<&'a Spec, Problem> {

@@ -9,8 +9,9 @@ use protocol::{
     entry::Entry,
     position::Position,
     record::Stored,
+    time::Micros,
     wire::{Wire, decode, encode},
-    writer::{Answer, Effect, Input, Limits, Reported, StepDown, Token, Writer},
+    writer::{Answer, Effect, Input, Limits, Reported, StepDown, Submission, Token, Writer},
 };
 use service::{
     clock::{Clock, Ids},
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use super::{
     Delivery,
     hints::Hints,
+    lane::{self, Understood},
     snapshots::{Error as SnapshotsError, Loaded, Snapshots},
 };
 use crate::category::Category;
@@ -45,6 +47,8 @@ pub struct Shared<C: Category, S> {
     pub filter_bytes: usize,
     /// `ce_source`.
     pub source: String,
+    /// The asynchronous lane of the category.
+    pub lane: lane::Source,
     pub clock_skew: Duration,
     pub drain: Duration,
 }
@@ -65,6 +69,8 @@ pub enum End {
 const TICK: Duration = Duration::from_millis(50);
 /// Inputs of one kind taken before the others have their turn.
 const BURST: usize = 256;
+/// Commands of the lane taken before callers who wait have their turn.
+const LANE_BURST: usize = 16;
 
 struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
@@ -84,6 +90,7 @@ struct Actor<'a, C: Category, S> {
     end: Option<End>,
     /// Every id of the log up to what was read, and every own one that was appended; maybe more.
     seen: Seen,
+    lane: lane::Intake,
 }
 
 /// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`.
@@ -116,6 +123,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_appended_ms: 0,
         end: None,
         seen,
+        lane: lane::Intake::new(&shared.lane, C::NAME, partition.index),
     };
     actor.carry_out(effects);
     actor.drive(&mut subscription, &mut reports, intake, stop).await
@@ -135,9 +143,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         let mut drain_until: Option<Instant> = None;
         let mut open = true;
         loop {
+            self.feed_lane();
             if let Some(end) = self.end.take() {
                 return end;
             }
+            let lane_goes_on = self.lane.is_buffered() && self.writer.lane_has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if drain_until.is_none() => {
@@ -161,6 +171,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                     Some(delivery) => self.submit(delivery),
                     None => open = false,
                 },
+                arrived = self.lane.next() => self.lane_arrived(arrived),
                 Ok(()) = checkpoints.changed() => {
                     let offset = checkpoints.borrow_and_update().get(&self.partition.index).copied();
                     if let Some(offset) = offset {
@@ -173,6 +184,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                     }
                     self.tick();
                 }
+                () = std::future::ready(()), if lane_goes_on => {}
             }
         }
     }
@@ -307,6 +319,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         tracing::info!(partition = %self.partition, epoch, %writer, took_ms = self.started.elapsed().as_millis(), "serving");
         gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => self.partition.index.to_string()).set(epoch_gauge(epoch));
         self.shared.hints.publish(C::NAME, self.partition.index, epoch);
+        self.lane.open(&self.shared.log);
     }
 
     fn has_seen(&mut self, entry: &Entry<Wire>) {
@@ -316,17 +329,51 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
-    fn submit(&mut self, delivery: Delivery<C::Command>) {
-        let Delivery { mut submission, reply, deadline } = delivery;
+    fn lane_arrived(&mut self, arrived: lane::Arrived) {
+        // Deadlines are compared with the last tick.
+        self.step(Input::Tick { now_ms: self.now_ms() });
+        if let Some(from) = self.writer.lane_next() {
+            self.lane.arrived(arrived, from, &self.shared.log);
+        }
+    }
+
+    /// Some of what lies in the lane, as far as the writer takes it.
+    fn feed_lane(&mut self) {
+        for _ in 0..LANE_BURST {
+            let Some(offset) = self.writer.lane_next().filter(|_| self.lane.is_buffered() && self.writer.lane_has_room()) else { return };
+            let Some(record) = self.lane.take(offset) else { return };
+            let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
+            let deadline_ms = |deadline: Micros| u64::try_from((deadline.0 - now) / 1_000).map_or(0, |left| now_ms.saturating_add(left));
+            let submission = match lane::understand::<C>(&self.shared.lane, self.partition.index, offset, record, Micros(now), deadline_ms)
+            {
+                Understood::Command(submission) => Some(self.known(*submission)),
+                Understood::Passed(why) => {
+                    self.lane.passed(offset, &why);
+                    None
+                }
+                Understood::Newer(what) => return self.lane.pause(offset, &what),
+            };
+            self.step(Input::Lane { offset, submission });
+        }
+    }
+
+    /// With a number of its own, and with what the filter says of its ids.
+    fn known(&mut self, mut submission: Submission<Wire, C::Command>) -> Submission<Wire, C::Command> {
         // Before it serves, the filter may lack what is still to be read.
         if self.writer.serving().is_some() {
             submission.fresh |= !self.seen.may_contain(submission.command);
             submission.new_aggregate |= !self.seen.may_contain(submission.aggregate);
         }
         submission.token = self.next_token;
-        submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
-        self.tokens.insert(self.next_token, reply);
         self.next_token += 1;
+        submission
+    }
+
+    fn submit(&mut self, delivery: Delivery<C::Command>) {
+        let Delivery { submission, reply, deadline } = delivery;
+        let mut submission = self.known(submission);
+        submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        self.tokens.insert(submission.token, reply);
         self.step(Input::Submit(submission));
     }
 
@@ -340,12 +387,21 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
+    /// From 1: 0 is before every tick.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
     fn tick(&mut self) {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.now_ms();
         self.step(Input::Tick { now_ms });
+        if let Some(drained) = self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step) {
+            self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
+        }
         let partition = self.partition.index.to_string();
         gauge!("highwater_owner_in_flight_records", "category" => C::NAME, "partition" => partition.clone())
             .set(count(self.writer.in_flight()));
+        gauge!("highwater_lane_open_commands", "category" => C::NAME, "partition" => partition.clone()).set(count(self.writer.lane_open()));
         gauge!("highwater_owner_filter_bytes", "category" => C::NAME, "partition" => partition.clone()).set(count(self.seen.size_bytes()));
         gauge!("highwater_owner_unanswered_commands", "category" => C::NAME, "partition" => partition).set(count(self.writer.unanswered()));
     }

@@ -18,6 +18,9 @@ pub const KEY_MINTED: HeaderName = HeaderName::from_static("highwater-key-minted
 /// On the answer of an instance that does not own the partition: nothing was decided.
 pub const NOT_OWNER: HeaderName = HeaderName::from_static("highwater-not-owner");
 
+/// On a 503 to a forwarded request: the command may wait in the lane instead.
+pub const MAY_WAIT: HeaderName = HeaderName::from_static("highwater-may-wait");
+
 /// Headers that belong to one connection (RFC 9110, 7.6.1), or that the client library writes itself.
 const DROPPED: [HeaderName; 8] = [
     header::HOST,
@@ -37,7 +40,8 @@ pub struct Forwarder {
 
 /// What became of the hop.
 pub enum Hop {
-    Answered(Box<Response>),
+    /// `may_wait`: with 503, and the command may wait in the lane instead.
+    Answered { response: Box<Response>, may_wait: bool },
     /// Nothing was decided there: not the owner, or nobody listens.
     NotThere,
     /// It may have been decided.
@@ -87,9 +91,10 @@ async fn answer(response: reqwest::Response) -> Hop {
     for name in DROPPED {
         headers.remove(name);
     }
+    let may_wait = headers.remove(MAY_WAIT).is_some();
     let Ok(body) = response.bytes().await else { return Hop::Unknown };
     let mut relayed = Response::new(Body::from(body));
     *relayed.status_mut() = status;
     *relayed.headers_mut() = headers;
-    Hop::Answered(Box::new(relayed))
+    Hop::Answered { response: Box::new(relayed), may_wait }
 }

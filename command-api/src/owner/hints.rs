@@ -21,6 +21,12 @@ pub struct Hint {
     pub instance: Uuid,
 }
 
+/// How far a lane has come.
+#[derive(Deserialize)]
+struct Drained {
+    drained: u64,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the owners topic")]
@@ -39,6 +45,8 @@ pub struct Hints {
     pub url: String,
     pub instance: Uuid,
     known: RwLock<BTreeMap<String, Hint>>,
+    /// How far the lane of a partition has come.
+    drained: RwLock<BTreeMap<String, u64>>,
     changes: watch::Sender<u64>,
     reports: mpsc::UnboundedSender<Report>,
 }
@@ -53,7 +61,19 @@ const LOOKS: u32 = 100;
 impl Hints {
     pub fn new(log: Arc<dyn Log>, partition: Partition, url: String, instance: Uuid) -> (Self, Reports) {
         let (reports, received) = mpsc::unbounded_channel();
-        (Self { log, partition, url, instance, known: RwLock::default(), changes: watch::Sender::new(0), reports }, received)
+        (
+            Self {
+                log,
+                partition,
+                url,
+                instance,
+                known: RwLock::default(),
+                drained: RwLock::default(),
+                changes: watch::Sender::new(0),
+                reports,
+            },
+            received,
+        )
     }
 
     /// Says that this instance owns the partition.
@@ -77,6 +97,16 @@ impl Hints {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let owned = |hint: &Hint| hint.instance == self.instance || hint.url != self.url;
         (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
+    }
+
+    /// Says how far the lane of the partition has come.
+    pub fn publish_drained(&self, category: &str, partition: u32, drained: u64) {
+        self.append(lane_key(category, partition), format!(r#"{{"drained":{drained}}}"#).into_bytes());
+    }
+
+    /// How far the lane of the partition has come, at least; 0 where nobody has said so.
+    pub fn drained(&self, category: &str, partition: u32) -> u64 {
+        self.drained.read().unwrap_or_else(PoisonError::into_inner).get(&lane_key(category, partition)).copied().unwrap_or(0)
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -146,7 +176,14 @@ impl Hints {
 
     fn learn(&self, stored: Stored) {
         let (Some(key), Some(value)) = (stored.record.key, stored.record.value) else { return };
-        let (Ok(key), Ok(hint)) = (String::from_utf8(key), serde_json::from_slice::<Hint>(&value)) else { return };
+        let Ok(key) = String::from_utf8(key) else { return };
+        if let Ok(Drained { drained }) = serde_json::from_slice(&value) {
+            let mut known = self.drained.write().unwrap_or_else(PoisonError::into_inner);
+            let before = known.entry(key).or_default();
+            *before = drained.max(*before);
+            return;
+        }
+        let Ok(hint) = serde_json::from_slice::<Hint>(&value) else { return };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.get(&key).is_none_or(|before| before.epoch <= hint.epoch) {
             known.insert(key, hint);
@@ -162,6 +199,10 @@ impl Hints {
             tracing::warn!(%error, "a hint could not be appended");
         }
     }
+}
+
+fn lane_key(category: &str, partition: u32) -> String {
+    format!("{category}/{partition}/lane")
 }
 
 fn key(category: &str, partition: u32) -> String {

@@ -44,7 +44,7 @@ async fn faulty_run(seed: u64, faults: Faults) {
                 );
             }
             Outcome::Rejected { .. } => {
-                assert!(history.rejected.contains(&command), "seed {seed}: the rejection of {id} is not in the log")
+                assert!(history.rejected.contains_key(&command), "seed {seed}: the rejection of {id} is not in the log")
             }
             Outcome::Unchanged { .. } => panic!("nothing here does nothing"),
         }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use command_api::{
-    category::Category,
+    category::{Category, Commands},
     owner::{
         Delivery,
         actor::{self, End, Shared},
         hints::Hints,
+        lane::Source,
         snapshots::{Error, Loaded, Snapshots},
     },
 };
@@ -28,6 +29,7 @@ use protocol::{
 use serde_json::Value;
 use service::{
     clock::{Ids, SystemClock, SystemIds},
+    identity::DeploymentKeys,
     problem::FieldError,
     seen::Seen,
 };
@@ -92,13 +94,18 @@ impl Category for Counters {
     const COLLECTION: &'static str = "counters";
 
     fn schemas() -> Vec<(&'static str, &'static str)> {
-        Vec::new()
+        vec![("counter.add.v1", ADD)]
     }
 
-    fn parse(_: &str, _: u32, _: &Value, _: Micros) -> Result<Add, Vec<FieldError>> {
-        Ok(Add { events: 1, must_exist: false })
+    fn parse(_: &str, _: u32, body: &Value, _: Micros) -> Result<Add, Vec<FieldError>> {
+        let events = usize::try_from(body["events"].as_u64().unwrap_or(1)).unwrap();
+        Ok(Add { events, must_exist: body["must_exist"] == true })
     }
 }
+
+const ADD: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
+    "properties": {"events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
+    "x-highwater": {"creates": true, "expectedVersion": "optional"}}"#;
 
 /// Snapshots as a test wants them: by default a projection that has not begun.
 #[derive(Clone, Default)]
@@ -110,6 +117,7 @@ pub struct Kept {
     pub states: BTreeMap<Uuid, (u64, u64)>,
     pub loads: usize,
     pub unreachable: bool,
+    pub unreadable: BTreeSet<Uuid>,
     /// There is a filter of seen ids; else every id may have been seen.
     pub filters: bool,
 }
@@ -130,7 +138,9 @@ impl Snapshots<u64> for TestSnapshots {
             return Err(Error::Malformed("unreachable".into()));
         }
         let state = |id: &Uuid| kept.states.get(id).map(|(version, state)| (*id, Snapshot::State { version: *version, state: *state }));
-        Ok(Loaded { checkpoint: kept.position.offset, aggregates: aggregates.iter().filter_map(state).collect(), outcomes: Vec::new() })
+        let unreadable = |id: &Uuid| kept.unreadable.contains(id).then_some((*id, Snapshot::Unreadable { version: 1 }));
+        let aggregates = aggregates.iter().filter_map(|id| state(id).or_else(|| unreadable(id))).collect();
+        Ok(Loaded { checkpoint: kept.position.offset, aggregates, outcomes: Vec::new() })
     }
 }
 
@@ -138,6 +148,8 @@ impl Snapshots<u64> for TestSnapshots {
 pub struct World {
     pub log: Arc<dyn Log>,
     pub partition: Partition,
+    /// The lane.
+    pub commands: Partition,
     folder: PathBuf,
 }
 
@@ -145,8 +157,15 @@ pub async fn world() -> World {
     let folder = std::env::temp_dir().join(format!("highwater-owner-{}", SystemIds.v4()));
     let log: Arc<dyn Log> = Arc::new(LocalLog::open(&folder, Settings::default()).unwrap());
     let topic = |name: &str, kind| Topic { name: name.into(), partitions: 1, kind };
-    log.prepare(vec![topic("counters", TopicKind::Events), topic("owners", TopicKind::Owners)]).await.unwrap();
-    World { log, partition: Partition { topic: "counters".into(), index: 0 }, folder }
+    log.prepare(vec![topic("counters", TopicKind::Events), topic("lane", TopicKind::Commands), topic("owners", TopicKind::Owners)])
+        .await
+        .unwrap();
+    World {
+        log,
+        commands: Partition { topic: "lane".into(), index: 0 },
+        partition: Partition { topic: "counters".into(), index: 0 },
+        folder,
+    }
 }
 
 impl Drop for World {
@@ -154,6 +173,8 @@ impl Drop for World {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
+
+const KEYS: &str = "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A running owner.
 pub struct Owner {
@@ -179,6 +200,13 @@ impl Owner {
             limits,
             filter_bytes: 1 << 20,
             source: "/test/counter".into(),
+            lane: Source {
+                topic: world.commands.topic.clone(),
+                partitions: 1,
+                commands: Arc::new(Commands::of::<Counters>().unwrap()),
+                keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
+                hint_step: 1,
+            },
             clock_skew: Duration::from_secs(60),
             drain: Duration::from_secs(2),
         };
@@ -209,6 +237,12 @@ impl Owner {
         soon(self.task).await.unwrap()
     }
 
+    /// As a process that dies: what it has appended may still come to be in the log.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     pub fn is_running(&self) -> bool {
         !self.task.is_finished()
     }
@@ -227,13 +261,14 @@ pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Ad
         fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(command % 256).unwrap(); 32] },
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
-        payload: Add { events, must_exist: false },
+        payload: Ok(Add { events, must_exist: false }),
         caller_key: true,
         fresh: false,
         new_aggregate: false,
         meta: Meta::default(),
         at: Micros(0),
         deadline_ms: 0,
+        lane: None,
     }
 }
 
@@ -249,7 +284,11 @@ pub fn accepted(answer: &Answer<Wire>) -> Option<(u64, u64)> {
 pub struct History {
     /// By command: the version after it and the offset after its last record.
     pub commits: BTreeMap<Uuid, (u64, u64)>,
-    pub rejected: BTreeSet<Uuid>,
+    pub rejected: BTreeMap<Uuid, Value>,
+    /// `hw-source`, by command.
+    pub sources: BTreeMap<Uuid, u64>,
+    /// The largest `hw-drained`.
+    pub drained: u64,
     pub fences: usize,
     pub voids: usize,
     pub barriers: usize,
@@ -261,6 +300,7 @@ pub async fn history(world: &World) -> History {
     loop {
         let records = world.log.fetch(&world.partition, fold.next_offset(), 1_000).await.unwrap();
         if records.is_empty() {
+            history.drained = fold.head().drained;
             return history;
         }
         for stored in records {
@@ -272,10 +312,16 @@ pub async fn history(world: &World) -> History {
                         assert_eq!(event.version, *version + 1, "versions have no gap");
                         *version = event.version;
                     }
+                    history.sources.extend(origin.source.map(|source| (origin.command, source)));
                     let before = history.commits.insert(origin.command, (*version, commit.end));
                     assert_eq!(before, None, "command {} is in the log twice", origin.command);
                 }
-                fold::Effect::Outcome(outcome) => assert!(history.rejected.insert(outcome.origin.command), "an outcome is there twice"),
+                fold::Effect::Outcome(outcome) => {
+                    let command = outcome.origin.command;
+                    history.sources.extend(outcome.origin.source.map(|source| (command, source)));
+                    let reason = serde_json::from_slice(&outcome.reason.0).unwrap();
+                    assert_eq!(history.rejected.insert(command, reason), None, "an outcome is there twice");
+                }
                 fold::Effect::Fence { .. } => history.fences += 1,
                 fold::Effect::Void(_) => history.voids += 1,
                 fold::Effect::Barrier => history.barriers += 1,

@@ -107,7 +107,7 @@ async fn an_unrecorded_no_is_held_until_a_barrier_proves_the_writer() {
     let world = world().await;
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let mut missing = add(1, 1, 1);
-    missing.payload.must_exist = true;
+    missing.payload.as_mut().unwrap().must_exist = true;
     assert_eq!(owner.ask(missing).await, Answer::NotFound);
     assert_eq!(history(&world).await.barriers, 1);
     assert!(accepted(&owner.ask(add(2, 1, 2)).await).is_some());

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use eventlog::{Error, Follow, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
+use eventlog::{Delivery, Error, Follow, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
 use protocol::position::Position;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -218,6 +218,45 @@ async fn a_topic_without_the_promised_settings_is_refused() {
     for broken in ["message.timestamp.type is CreateTime, must be LogAppendTime", "retention.ms is 1000, must be -1"] {
         assert!(message.contains(&format!("topic {}: {broken}", topic.name)), "{message}");
     }
+}
+
+/// As of `commands`, whose records go after a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_has_forgotten_lies_before_its_beginning() {
+    let fixture = one_producer().await;
+    let partition = fixture.partition(0);
+    fixture.fill(&partition, 10).await;
+    let mut reading = fixture.log.read(&partition, 0).unwrap();
+    assert_eq!(crate::fixture::take(&mut reading, 10).await.len(), 10);
+
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &KAFKA.0).create().unwrap();
+    let mut below = TopicPartitionList::new();
+    below.add_partition_offset(&partition.topic, 0, Offset::Offset(7)).unwrap();
+    soon(admin.delete_records(&below, &AdminOptions::new())).await.unwrap();
+    assert_eq!(soon(fixture.log.begin(&partition)).await.unwrap(), 7);
+    assert_eq!(soon(fixture.log.begin(&fixture.partition(1))).await.unwrap(), 0);
+    let reader = tokio::task::spawn_blocking(|| KafkaReader::new(&settings())).await.unwrap().unwrap();
+    assert_eq!(soon(RawReader::begin(&reader, &partition)).await.unwrap(), 7);
+
+    let kept = soon(fixture.log.fetch(&partition, 7, 100)).await.unwrap();
+    assert_eq!(kept.iter().map(|stored| stored.offset).collect::<Vec<_>>(), [7, 8, 9]);
+    let refused = soon(fixture.log.fetch(&partition, 6, 100)).await.unwrap_err();
+    assert!(refused.to_string().contains("offset 6 is outside the log, which begins at 7"), "{refused}");
+    let mut late = fixture.log.read(&partition, 6).unwrap();
+    let failed = async {
+        loop {
+            match late.deliveries.recv().await {
+                Some(Delivery::Failed(error)) => return error,
+                Some(Delivery::Records(records)) => panic!("{records:?}"),
+                Some(_) => {}
+                None => panic!("it ended without a word"),
+            }
+        }
+    };
+    assert!(soon(failed).await.to_string().contains("begins at 7"), "a reader says why it cannot begin there");
+    // Who was past it goes on.
+    fixture.fill(&partition, 1).await;
+    assert_eq!(crate::fixture::take(&mut reading, 1).await[0].offset, 10);
 }
 
 const MEMBER: &str = "EVENTLOG_TEST_MEMBER";

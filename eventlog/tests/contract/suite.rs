@@ -24,6 +24,7 @@ pub async fn every_append_is_reported_once_and_in_sequence(fixture: &Fixture) {
             assert!([Ok(Appended::At(seq)), Ok(Appended::Somewhere)].contains(&report.result), "{partition}: {report:?}");
         }
         assert_eq!(soon(fixture.log.end(partition)).await.unwrap(), APPENDS);
+        assert_eq!(soon(fixture.log.begin(partition)).await.unwrap(), 0);
         let mut subscription = fixture.log.read(partition, 0).unwrap();
         let stored = take(&mut subscription, APPENDS as usize).await;
         assert!(stored.into_iter().map(|stored| (stored.offset, stored.record)).eq((0..APPENDS).map(|n| (n, numbered(n)))));

@@ -8,18 +8,20 @@
 //! | [`checkpoints`] | positions of the fold that the database has |
 //! | [`snapshots`] | states of aggregates as rows |
 //! | `outcomes` | what each command came to, compared while the log is read |
+//! | `operations` | what lies in the lanes, and the checkpoints that count their offsets |
 //! | `seen` | the filters of seen ids |
 //! | [`partition`] | one partition of one category, through all of its tables |
 
 pub mod checkpoints;
 pub mod item;
+mod operations;
 mod outcomes;
 pub mod partition;
 pub mod rows;
 mod seen;
 pub mod snapshots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
@@ -40,6 +42,8 @@ pub struct Projected<'c> {
     checkpoints: Vec<Checkpoint>,
     /// How many partitions each category has that was compared.
     categories: BTreeMap<String, u32>,
+    /// Category and partition of each lane that was compared.
+    lanes: BTreeSet<(String, u32)>,
 }
 
 impl<'c> Projected<'c> {
@@ -47,13 +51,13 @@ impl<'c> Projected<'c> {
     pub async fn begin(connection: &'c mut PgConnection, tables: Vec<Box<dyn Table>>) -> Result<Self, sqlx::Error> {
         sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *connection).await?;
         let checkpoints = checkpoints::load(connection).await?;
-        Ok(Self { connection, tables, checkpoints, categories: BTreeMap::new() })
+        Ok(Self { connection, tables, checkpoints, categories: BTreeMap::new(), lanes: BTreeSet::new() })
     }
 
     /// Names every table, so that those without rows are shown too.
     pub(super) fn announce(&self, report: &mut Report) {
         let own = self.tables.iter().map(|table| table.name());
-        for table in [IDENTITY, checkpoints::TABLE, outcomes::TABLE, seen::TABLE].into_iter().chain(own) {
+        for table in [IDENTITY, checkpoints::TABLE, outcomes::TABLE, operations::TABLE, seen::TABLE].into_iter().chain(own) {
             report.table(table);
         }
     }
@@ -71,7 +75,8 @@ impl<'c> Projected<'c> {
     /// Begins with a partition of `category`, which has `partitions`.
     pub(super) fn checkpoints_of(&mut self, category: &str, partitions: u32, partition: u32) -> Vec<Checkpoint> {
         self.categories.insert(category.to_owned(), partitions);
-        let here = |checkpoint: &&Checkpoint| checkpoint.category == category && u32::try_from(checkpoint.partition) == Ok(partition);
+        let of_place = |checkpoint: &Checkpoint| checkpoint.category == category && u32::try_from(checkpoint.partition) == Ok(partition);
+        let here = |checkpoint: &&Checkpoint| !checkpoint.is_of_lane() && of_place(checkpoint);
         self.checkpoints.iter().filter(here).cloned().collect()
     }
 
@@ -79,7 +84,10 @@ impl<'c> Projected<'c> {
     pub(super) async fn finish(mut self, report: &mut Report) -> Result<(), sqlx::Error> {
         for checkpoint in &self.checkpoints {
             let known = self.categories.get(&checkpoint.category);
-            if !known.is_some_and(|partitions| (0..i64::from(*partitions)).contains(&i64::from(checkpoint.partition))) {
+            let of_events = known.is_some_and(|partitions| (0..i64::from(*partitions)).contains(&i64::from(checkpoint.partition)));
+            // A lane that nothing was ever in may be missing.
+            let exists = if checkpoint.is_of_lane() { checkpoint.next_offset == 0 || self.is_lane(checkpoint) } else { of_events };
+            if !exists {
                 report.rows(checkpoints::TABLE, 1);
                 report.row_difference(checkpoints::TABLE, &checkpoint.key(), RowFault::NoPartition);
             }
@@ -98,12 +106,24 @@ impl<'c> Projected<'c> {
         Ok(())
     }
 
+    fn is_lane(&self, checkpoint: &Checkpoint) -> bool {
+        let partition = u32::try_from(checkpoint.partition);
+        partition.is_ok_and(|partition| self.lanes.contains(&(checkpoint.category.clone(), partition)))
+    }
+
     async fn look_for_foreign_categories(&mut self, report: &mut Report) -> Result<(), sqlx::Error> {
         let stated = self.tables.iter().filter(|table| table.name() == snapshots::TABLE).map(|table| table.category().to_owned());
         // Their partitions were looked at with the other tables'.
         let stated: Vec<(String, i64)> = stated.map(|category| (category, i64::MAX)).collect();
         let all: Vec<(String, i64)> = self.categories.iter().map(|(name, count)| (name.clone(), i64::from(*count))).collect();
-        for (table, known) in [(outcomes::TABLE, &all), (seen::TABLE, &all), (snapshots::TABLE, &stated)] {
+        let lanes = self.lanes.iter().fold(BTreeMap::new(), |mut lanes: BTreeMap<String, i64>, (category, partition)| {
+            let partitions = lanes.entry(category.clone()).or_default();
+            *partitions = i64::from(*partition + 1).max(*partitions);
+            lanes
+        });
+        let lanes: Vec<(String, i64)> = lanes.into_iter().collect();
+        let tables = [(outcomes::TABLE, &all), (operations::TABLE, &lanes), (seen::TABLE, &all), (snapshots::TABLE, &stated)];
+        for (table, known) in tables {
             let (names, counts): (Vec<String>, Vec<i64>) = known.iter().cloned().unzip();
             let sql = format!(
                 "SELECT r.category || '/' || r.partition, count(*) FROM {table} AS r

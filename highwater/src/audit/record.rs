@@ -1,6 +1,8 @@
 //! One record's headers and key, read as docs/log-format.md says: every header that the table demands for the kind, there once, in
 //! its encoding. Never looks at another record.
 
+pub mod command;
+
 use std::collections::HashMap;
 
 use protocol::record::Record;

@@ -1,14 +1,25 @@
-//! What a partition said between two positions, as projections see it: whole commits and outcomes, in their sequence.
+//! What a partition said between two positions, as projections see it: whole commits and outcomes, or the commands of the
+//! asynchronous lane, in their sequence.
 
 use std::sync::Arc;
 
-use protocol::{entry::OutcomeBody, fold::Commit, position::Position, wire::Wire};
+use protocol::{entry::OutcomeBody, fold::Commit, lane, position::Position, wire::Wire};
 
-/// One partition of one category.
+/// Which topic of a category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Read through the fold.
+    Events,
+    /// The asynchronous lane, read record by record. The log forgets it after a while.
+    Commands,
+}
+
+/// One partition of one topic of one category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     pub category: Arc<str>,
     pub partition: u32,
+    pub source: Source,
 }
 
 /// One visible thing, and where the fold stands after it.
@@ -25,6 +36,12 @@ pub enum What {
     Outcome {
         offset: u64,
         body: OutcomeBody<Wire>,
+    },
+    /// A record of the asynchronous lane at `offset`, without its body, or why it is none.
+    Accepted {
+        offset: u64,
+        appended_at_ms: i64,
+        command: Result<Box<lane::Accepted>, lane::Unread>,
     },
 }
 
@@ -54,7 +71,7 @@ impl What {
     pub fn start(&self) -> u64 {
         match self {
             What::Commit(commit) => commit.first,
-            What::Outcome { offset, .. } => *offset,
+            What::Outcome { offset, .. } | What::Accepted { offset, .. } => *offset,
         }
     }
 
@@ -63,14 +80,15 @@ impl What {
         match self {
             What::Commit(commit) => commit.events.iter().map(|event| event.event.data.len()).sum(),
             What::Outcome { body, .. } => body.reason.0.len(),
+            What::Accepted { .. } => 0,
         }
     }
 
-    /// How many events; an outcome counts as one.
+    /// How many events; everything else counts as one.
     pub fn weight(&self) -> usize {
         match self {
             What::Commit(commit) => commit.events.len(),
-            What::Outcome { .. } => 1,
+            What::Outcome { .. } | What::Accepted { .. } => 1,
         }
     }
 }
@@ -82,14 +100,28 @@ impl<'a> Slice<'a> {
             .iter()
             .filter_map(|item| match &item.what {
                 What::Commit(commit) => Some(commit),
-                What::Outcome { .. } => None,
+                What::Outcome { .. } | What::Accepted { .. } => None,
             })
             .flat_map(|commit| commit.events.iter().map(move |event| (commit.end, event)))
     }
 }
 
+impl Place {
+    pub fn of_events(category: impl Into<Arc<str>>, partition: u32) -> Self {
+        Self { category: category.into(), partition, source: Source::Events }
+    }
+
+    pub fn of_commands(category: impl Into<Arc<str>>, partition: u32) -> Self {
+        Self { category: category.into(), partition, source: Source::Commands }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.category, self.partition)
+        write!(f, "{}/{}", self.category, self.partition)?;
+        match self.source {
+            Source::Events => Ok(()),
+            Source::Commands => f.write_str(" (commands)"),
+        }
     }
 }

@@ -93,7 +93,7 @@ mod tests {
 
     fn job(projection: &'static str, partition: u32, offset: u64, ids: impl IntoIterator<Item = u128>) -> Job {
         let items: Arc<[Item]> = ids.into_iter().map(item).collect();
-        let key = Key { projection, place: Place { category: "x".into(), partition } };
+        let key = Key { projection, place: Place::of_events("x", partition) };
         let to = Position { offset, ..Position::start() };
         Job { key, from: Position::start(), to, end: items.len(), first: 0, items }
     }

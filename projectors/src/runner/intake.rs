@@ -17,7 +17,7 @@ impl<S: Store> Runner<S> {
         match change {
             Change::Gained(places) => {
                 for place in places {
-                    info!(category = %place.category, partition = place.partition, "assigned");
+                    info!(category = %place.category, partition = place.partition, source = ?place.source, "assigned");
                     if !self.tracks.keys().chain(self.waiting.keys()).any(|lane| lane.place == place) {
                         self.waiting.insert(Lane::of(place), Attempts::default());
                     }
@@ -25,7 +25,7 @@ impl<S: Store> Runner<S> {
             }
             Change::Gone(places) => {
                 for place in places {
-                    info!(category = %place.category, partition = place.partition, "revoked");
+                    info!(category = %place.category, partition = place.partition, source = ?place.source, "revoked");
                     self.drop_work(&place);
                     self.progress.forget(&place);
                 }

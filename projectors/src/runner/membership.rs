@@ -2,36 +2,51 @@
 
 use std::{sync::Arc, time::Duration};
 
-use eventlog::{Membership, MembershipEvent, Partition};
+use eventlog::{Membership, MembershipEvent, Partition, Topic, TopicKind};
 
-use super::batch::Place;
+use super::batch::{Place, Source};
 
-/// How a category and its topic are called.
+/// How the categories and their topics are called.
 #[derive(Clone, Debug)]
-pub struct Topics {
-    /// Category and topic.
-    names: Vec<(Arc<str>, Arc<str>)>,
+pub struct Topics(Vec<Name>);
+
+#[derive(Clone, Debug)]
+struct Name {
+    category: Arc<str>,
+    source: Source,
+    topic: Arc<str>,
 }
 
 impl Topics {
-    /// `<prefix>.<category>.events` for each category.
+    /// `<prefix>.<category>.events` and `<prefix>.<category>.commands` for each category.
     pub fn of(prefix: &str, categories: &[&str]) -> Self {
-        let name = |category: &&str| (Arc::from(*category), Arc::from(format!("{prefix}.{category}.events")));
-        Self { names: categories.iter().map(name).collect() }
+        let name =
+            |category: &str, source, kind| Name { category: category.into(), source, topic: format!("{prefix}.{category}.{kind}").into() };
+        let both = |category: &&str| [name(category, Source::Events, "events"), name(category, Source::Commands, "commands")];
+        Self(categories.iter().flat_map(both).collect())
     }
 
     pub fn topics(&self) -> Vec<Arc<str>> {
-        self.names.iter().map(|(_, topic)| topic.clone()).collect()
+        self.0.iter().map(|name| name.topic.clone()).collect()
+    }
+
+    /// What the log is asked to have.
+    pub fn wanted(&self, partitions: u32) -> Vec<Topic> {
+        let kind = |source| match source {
+            Source::Events => TopicKind::Events,
+            Source::Commands => TopicKind::Commands,
+        };
+        self.0.iter().map(|name| Topic { name: name.topic.clone(), partitions, kind: kind(name.source) }).collect()
     }
 
     pub fn partition(&self, place: &Place) -> Option<Partition> {
-        let (_, topic) = self.names.iter().find(|(category, _)| *category == place.category)?;
-        Some(Partition { topic: topic.clone(), index: place.partition })
+        let name = self.0.iter().find(|name| name.category == place.category && name.source == place.source)?;
+        Some(Partition { topic: name.topic.clone(), index: place.partition })
     }
 
     fn place(&self, partition: &Partition) -> Option<Place> {
-        let (category, _) = self.names.iter().find(|(_, topic)| *topic == partition.topic)?;
-        Some(Place { category: category.clone(), partition: partition.index })
+        let name = self.0.iter().find(|name| name.topic == partition.topic)?;
+        Some(Place { category: name.category.clone(), partition: partition.index, source: name.source })
     }
 }
 

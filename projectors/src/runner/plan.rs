@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn job(projection: &'static str, partition: u32, items: u64) -> Job {
-        let place = Place { category: "a".into(), partition };
+        let place = Place::of_events("a", partition);
         let end = usize::try_from(items).unwrap_or(0);
         Job { key: Key { projection, place }, from: at(0), to: at(items + 5), items: (0..items).map(item).collect(), first: 0, end }
     }

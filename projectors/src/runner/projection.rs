@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use protocol::{position::Position, wire::Wire};
 
 use super::{
-    batch::{Place, Slice},
+    batch::{Place, Slice, Source},
     failure::Failure,
 };
 
@@ -17,6 +17,11 @@ pub trait Projection<Tx>: Send + Sync + 'static {
 
     /// What it reads.
     fn categories(&self) -> &[&'static str];
+
+    /// Which topic of them: one, because a checkpoint is a position in it.
+    fn source(&self) -> Source {
+        Source::Events
+    }
 
     /// Applies the slices, each of another partition, in the transaction that moves their checkpoints.
     fn apply<'a>(&'a self, tx: &'a mut Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>>;

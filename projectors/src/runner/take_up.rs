@@ -61,10 +61,10 @@ impl<S: Store> Runner<S> {
         let Some(lowest) = checkpoints.values().min_by_key(|at| at.offset).cloned() else { return Ok(None) };
         // Each one belongs to the history of the log, also where the follower begins below it.
         for at in checkpoints.values().filter(|at| **at != lowest) {
-            follow::check(&*self.log, &partition, at).await.map_err(|error| trouble(&error.into()))?;
+            feed::check(&*self.log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
         }
-        let follow = Follow::resume(&*self.log, &partition, lowest).await.map_err(|error| trouble(&error))?;
-        Ok(Some(Track::new(place.clone(), follow, checkpoints)))
+        let feed = Feed::resume(&*self.log, &partition, place.source, lowest).await.map_err(|error| trouble(&error))?;
+        Ok(Some(Track::new(place.clone(), feed, checkpoints)))
     }
 
     /// Who belongs to the lane: not who has halted, and not who goes alone.
@@ -76,7 +76,8 @@ impl<S: Store> Runner<S> {
                 Some(name) => name == key.projection,
                 None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
             };
-            projection.categories().contains(&&*lane.place.category) && belongs && !self.progress.is_halted(&key)
+            let reads = projection.source() == lane.place.source && projection.categories().contains(&&*lane.place.category);
+            reads && belongs && !self.progress.is_halted(&key)
         };
         self.projections.iter().filter(reads).cloned().collect()
     }

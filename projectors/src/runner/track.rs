@@ -2,21 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use eventlog::{Follow, Step, follow};
+use eventlog::follow;
 use futures_util::FutureExt;
 use metrics::counter;
-use protocol::{fold::Effect, position::Position, wire::Wire};
+use protocol::{position::Position, wire::Wire};
 use tracing::warn;
 
 use super::{
-    batch::{Item, Place, Room, What},
+    batch::{Item, Place, Room},
+    feed::{Feed, Heard},
     plan::Job,
     projection::Key,
 };
 
 pub struct Track {
     place: Place,
-    follow: Follow,
+    feed: Feed,
     /// The checkpoints of the projections that go on, by their names.
     checkpoints: BTreeMap<&'static str, Position<Wire>>,
     /// What no job covers yet.
@@ -31,17 +32,17 @@ pub struct Track {
 }
 
 impl Track {
-    /// `follow` begins at or below every one of `checkpoints`.
-    pub fn new(place: Place, follow: Follow, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
-        let read_to = follow.fold().position().clone();
-        Self { place, follow, checkpoints, heard: Vec::new(), events: 0, bytes: 0, read_to, caught_up: false, ended: None }
+    /// `feed` begins at or below every one of `checkpoints`, or where what lies below is forgotten.
+    pub fn new(place: Place, feed: Feed, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
+        let read_to = feed.position().clone();
+        Self { place, feed, checkpoints, heard: Vec::new(), events: 0, bytes: 0, read_to, caught_up: false, ended: None }
     }
 
     /// Takes what has arrived, without waiting, until `room` is about full. Returns the room that is left.
     pub fn take_arrived(&mut self, room: Room) -> Room {
         while self.events < room.events && self.bytes < room.bytes && self.ended.is_none() {
-            let Some(step) = self.follow.next().now_or_never() else { break };
-            self.hear(step);
+            let Some(heard) = self.feed.next().now_or_never() else { break };
+            self.hear(heard);
         }
         room.less(self.events, self.bytes)
     }
@@ -51,44 +52,32 @@ impl Track {
         if self.ended.is_some() {
             return std::future::pending().await;
         }
-        let step = self.follow.next().await;
-        self.hear(step);
+        let heard = self.feed.next().await;
+        self.hear(heard);
     }
 
-    fn hear(&mut self, step: Result<Step, follow::Error>) {
-        let step = match step {
-            Ok(step) => step,
+    fn hear(&mut self, heard: Result<Heard, follow::Error>) {
+        let heard = match heard {
+            Ok(heard) => heard,
             Err(error) => {
                 self.ended = Some(error);
                 return;
             }
         };
-        if let Some(trouble) = step.trouble {
+        if let Some(trouble) = heard.trouble {
             warn!(category = %self.place.category, partition = self.place.partition, trouble, "the log's reader has trouble and goes on trying");
         }
-        let mut voids = 0;
-        for seen in step.effects {
-            let what = match seen.effect {
-                Effect::Commit(commit) => What::Commit(commit),
-                Effect::Outcome(body) => What::Outcome { offset: seen.offset, body },
-                Effect::Void(_) => {
-                    voids += 1;
-                    continue;
-                }
-                Effect::Fence { .. } | Effect::Barrier | Effect::Sealed | Effect::Unknown | Effect::Opened | Effect::Ineffective => {
-                    continue;
-                }
-            };
-            self.events += what.weight();
-            self.bytes += what.size_bytes();
-            self.heard.push(Item { what, after: seen.position });
-        }
-        if voids > 0 {
+        if heard.voids > 0 {
             let labels = [("category", self.place.category.to_string()), ("partition", self.place.partition.to_string())];
-            counter!("highwater_projection_void_records_total", &labels).increment(voids);
+            counter!("highwater_projection_void_records_total", &labels).increment(heard.voids);
         }
-        self.read_to = step.position;
-        self.caught_up = step.caught_up;
+        for item in heard.items {
+            self.events += item.what.weight();
+            self.bytes += item.what.size_bytes();
+            self.heard.push(item);
+        }
+        self.read_to = heard.position;
+        self.caught_up = heard.caught_up;
     }
 
     /// Why nothing more will come, once.
@@ -141,6 +130,6 @@ impl Track {
     }
 
     pub fn partition(&self) -> &eventlog::Partition {
-        self.follow.partition()
+        self.feed.partition()
     }
 }

@@ -5,23 +5,25 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, Topic, TopicKind, local};
+use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
 use projectors::{
     projections,
-    runner::{Key, Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Store, Topics},
+    runner::{Key, Limits, Place, PostgresStore, PostgresTx, Projection, Runner, Share, Source, Step, Store, Topics},
 };
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    lane,
     partition::partition_of,
     record::Record,
     time::Micros,
     vocabulary::Vocabulary,
     wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+    writer::Expected,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -38,6 +40,10 @@ pub struct World {
     folder: PathBuf,
     writers: BTreeMap<Partition, Writer>,
     commands: u128,
+    /// What lies in the lane: the actor of each command, and the offset after its first record.
+    pub accepted: BTreeMap<Uuid, (Uuid, i64)>,
+    /// What the log stamps on its records.
+    pub now_ms: Arc<AtomicI64>,
     /// What each command must have come to: aggregate, verdict, version, offset after it.
     pub outcomes: BTreeMap<Uuid, (Uuid, &'static str, i64, i64)>,
     /// The events of every commit that is whole, by aggregate, with the category.
@@ -62,17 +68,21 @@ impl World {
         let folder =
             std::env::temp_dir().join(format!("highwater-test-log-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed)));
         // Small deliveries, so that small batches are possible.
-        let settings = local::Settings { chunk_records: 3, ..local::Settings::default() };
+        let now_ms = Arc::new(AtomicI64::new(1_795_383_264_123));
+        let clock = now_ms.clone();
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let settings = local::Settings { chunk_records: 3, clock, ..local::Settings::default() };
         let log = Arc::new(LocalLog::open(&folder, settings).expect("a local log"));
         let topics = Topics::of("test", &projections::CATEGORIES);
-        let named = |name| Topic { name, partitions: PARTITIONS, kind: TopicKind::Events };
-        log.prepare(topics.topics().into_iter().map(named).collect()).await.expect("topics");
+        log.prepare(topics.wanted(PARTITIONS)).await.expect("topics");
         let mut world = Self {
             log,
             topics,
             folder,
             writers: BTreeMap::new(),
             commands: number << 64,
+            accepted: BTreeMap::new(),
+            now_ms,
             outcomes: BTreeMap::new(),
             events: BTreeMap::new(),
         };
@@ -86,6 +96,50 @@ impl World {
 
     fn partition(category: &str, index: u32) -> Partition {
         Partition { topic: format!("test.{category}.events").into(), index }
+    }
+
+    fn lane(category: &str, index: u32) -> Partition {
+        Partition { topic: format!("test.{category}.commands").into(), index }
+    }
+
+    /// A command for the aggregate lies in the lane; [`World::decide`] gives it its outcome.
+    pub async fn accept(&mut self, category: &'static str, id: Uuid) -> lane::Accepted {
+        let origin = self.origin(id);
+        let command = lane::Accepted {
+            aggregate: id,
+            command: origin.command,
+            name: format!("{category}.test"),
+            version: 1,
+            fingerprint: origin.fingerprint,
+            caller_key: true,
+            expected: Expected::Anything,
+            actor: Uuid::from_u128(0xac),
+            scopes: Vec::new(),
+            deadline: Micros((self.now_ms.load(Ordering::Relaxed) + 3_600_000) * 1_000),
+            correlation: origin.command,
+            traceparent: None,
+            body: b"{}".to_vec(),
+        };
+        self.accept_again(category, &command).await;
+        command
+    }
+
+    /// The same command once more, as a retry brings it.
+    pub async fn accept_again(&mut self, category: &'static str, command: &lane::Accepted) {
+        let end = self.append_to_lane(category, Self::partition_of(command.aggregate), lane::encode(command)).await + 1;
+        self.accepted.entry(command.command).or_insert((command.actor, i64::try_from(end).expect("few")));
+    }
+
+    pub async fn append_to_lane(&self, category: &str, index: u32, record: Record) -> u64 {
+        self.append(&Self::lane(category, index), record).await
+    }
+
+    /// The owner comes to a rejection of a command of the lane.
+    pub async fn decide(&mut self, category: &'static str, command: &lane::Accepted, reason: &[u8]) {
+        let meta = Meta { actor: command.actor, ..Meta::default() };
+        let origin =
+            Origin { aggregate: command.aggregate, command: command.command, fingerprint: command.fingerprint.clone(), meta, source: None };
+        self.rejected(category, origin, Verdict::Rejected, reason).await;
     }
 
     pub fn partition_of(id: Uuid) -> u32 {
@@ -164,6 +218,11 @@ impl World {
 
     pub async fn outcome(&mut self, category: &'static str, id: Uuid, verdict: Verdict, reason: &[u8]) {
         let origin = self.origin(id);
+        self.rejected(category, origin, verdict, reason).await;
+    }
+
+    async fn rejected(&mut self, category: &'static str, origin: Origin<Wire>, verdict: Verdict, reason: &[u8]) {
+        let id = origin.aggregate;
         let version = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
         let body = OutcomeBody { origin: origin.clone(), version, verdict, reason: Reason(reason.to_vec()) };
         let end = self.write(category, Self::partition_of(id), Body::Outcome(body)).await + 1;
@@ -188,6 +247,12 @@ impl World {
                 self.commit("order", order, vec![confirmed, shipped()], 2).await;
                 self.outcome("order", order, Verdict::Unchanged, &Wire::nothing_to_do().0).await;
             }
+            if n % 3 == 1 {
+                let command = self.accept("order", order).await;
+                self.accept("stock", product).await;
+                self.accept_again("order", &command).await;
+                self.decide("order", &command, br#"{"code":"version.mismatch","detail":"it is 3","status":412,"version":3}"#).await;
+            }
             if n % 4 == 0 {
                 self.commit("product", product, vec![fact("product.discontinued", 1, json!({})), price_set()], 1).await;
                 self.fence("product", Self::partition_of(product)).await;
@@ -209,8 +274,19 @@ impl World {
         }
     }
 
+    /// Of both topics of every category.
     pub fn partitions(&self) -> Vec<Partition> {
-        projections::CATEGORIES.iter().flat_map(|category| (0..PARTITIONS).map(|index| Self::partition(category, index))).collect()
+        let all = |name: fn(&str, u32) -> Partition| {
+            projections::CATEGORIES.iter().flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
+        };
+        all(Self::partition).chain(all(Self::lane)).collect()
+    }
+
+    fn partition_at(place: &Place) -> Partition {
+        match place.source {
+            Source::Events => Self::partition(&place.category, place.partition),
+            Source::Commands => Self::lane(&place.category, place.partition),
+        }
     }
 
     /// A runner that was assigned everything; the sender tells it of changes.
@@ -265,7 +341,7 @@ impl World {
             return false;
         }
         for (key, offset) in &reached {
-            let end = self.log.end(&Self::partition(&key.place.category, key.place.partition)).await.expect("an end");
+            let end = self.log.end(&Self::partition_at(&key.place)).await.expect("an end");
             if *offset < end && !halted.contains_key(key) {
                 return false;
             }
@@ -288,7 +364,7 @@ pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
 /// Everything that projections wrote, as comparable text.
 pub async fn dump(pool: &PgPool) -> String {
     let mut all = String::new();
-    for table in ["orders", "catalog", "sales_daily", "stock_levels", "snapshots", "outcomes", "checkpoints"] {
+    for table in ["orders", "catalog", "sales_daily", "stock_levels", "snapshots", "outcomes", "operations", "checkpoints"] {
         let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")));
         for row in rows.fetch_all(pool).await.expect("rows") {
             all.push_str(&format!("{table} {row}\n"));

@@ -90,12 +90,7 @@ fn outcome(record: &Record, verdict: Verdict) -> Result<Body<Wire>, Defect> {
 fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
     let headers = Headers(&record.headers);
     let aggregate = record.key.as_deref().and_then(uuid_text).ok_or(Defect::Key)?;
-    let fingerprint: &[u8; 34] = headers.one("hw-fingerprint")?.try_into().map_err(|_| Defect::Malformed("hw-fingerprint"))?;
-    let (key_number, hmac) = fingerprint.split_at(2);
-    let fingerprint = Fingerprint {
-        key_number: u16::from_be_bytes([key_number[0], key_number[1]]),
-        hmac: hmac.try_into().map_err(|_| Defect::Malformed("hw-fingerprint"))?,
-    };
+    let fingerprint = fingerprint(headers.one("hw-fingerprint")?)?;
     let meta = Meta {
         event_id: Uuid::nil(),
         actor: headers.id("hw-actor")?,
@@ -107,8 +102,15 @@ fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
     Ok(Origin { aggregate, command: headers.id("hw-command")?, fingerprint, meta, source })
 }
 
+pub(crate) fn fingerprint(value: &[u8]) -> Result<Fingerprint, Defect> {
+    let malformed = |_| Defect::Malformed("hw-fingerprint");
+    let bytes: &[u8; 34] = value.try_into().map_err(malformed)?;
+    let (key_number, hmac) = bytes.split_at(2);
+    Ok(Fingerprint { key_number: u16::from_be_bytes([key_number[0], key_number[1]]), hmac: hmac.try_into().map_err(malformed)? })
+}
+
 /// Lower-case ASCII letters and hyphens, also of a kind that this release does not know.
-fn kind(value: &[u8]) -> Result<&[u8], Defect> {
+pub(crate) fn kind(value: &[u8]) -> Result<&[u8], Defect> {
     let lower = !value.is_empty() && value.iter().all(|b| b.is_ascii_lowercase() || *b == b'-');
     lower.then_some(value).ok_or(Defect::Malformed("hw-kind"))
 }
@@ -122,7 +124,7 @@ fn part(value: &[u8]) -> Result<Part, Defect> {
     if index >= 1 && index <= of && (2..=MAX_COMMIT_EVENTS).contains(&of) { Ok(Part { index, of }) } else { Err(malformed) }
 }
 
-fn number(name: &'static str, value: &[u8]) -> Result<u64, Defect> {
+pub(crate) fn number(name: &'static str, value: &[u8]) -> Result<u64, Defect> {
     let canonical = !value.is_empty() && value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || value[0] != b'0');
     let parsed = std::str::from_utf8(value).ok().filter(|_| canonical).and_then(|digits| digits.parse::<i64>().ok());
     parsed.and_then(|n| u64::try_from(n).ok()).ok_or(Defect::Malformed(name))
@@ -133,7 +135,7 @@ fn text<'a>(name: &'static str, value: &'a [u8]) -> Result<&'a str, Defect> {
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, lower case. No verdict depends on a trace, so anything else is as good as none.
-fn traceparent(value: &[u8]) -> Option<String> {
+pub(crate) fn traceparent(value: &[u8]) -> Option<String> {
     let shaped = value.len() == 55
         && value.starts_with(b"00")
         && value.iter().enumerate().all(|(at, b)| match at {
@@ -144,21 +146,21 @@ fn traceparent(value: &[u8]) -> Option<String> {
 }
 
 /// Lower-case, hyphenated: the only form in the log.
-fn uuid_text(value: &[u8]) -> Option<Uuid> {
+pub(crate) fn uuid_text(value: &[u8]) -> Option<Uuid> {
     let id = Uuid::try_parse_ascii(value).ok()?;
     (id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes() == value).then_some(id)
 }
 
-struct Headers<'a>(&'a [Header]);
+pub(crate) struct Headers<'a>(pub(crate) &'a [Header]);
 
 impl<'a> Headers<'a> {
-    fn optional(&self, name: &'static str) -> Result<Option<&'a [u8]>, Defect> {
+    pub(crate) fn optional(&self, name: &'static str) -> Result<Option<&'a [u8]>, Defect> {
         let mut found = self.0.iter().filter(|header| header.name == name);
         let first = found.next();
         if found.next().is_some() { Err(Defect::Repeated(name)) } else { Ok(first.map(|header| header.value.as_slice())) }
     }
 
-    fn one(&self, name: &'static str) -> Result<&'a [u8], Defect> {
+    pub(crate) fn one(&self, name: &'static str) -> Result<&'a [u8], Defect> {
         self.optional(name)?.ok_or(Defect::Missing(name))
     }
 
@@ -166,11 +168,11 @@ impl<'a> Headers<'a> {
         number(name, self.one(name)?)
     }
 
-    fn text(&self, name: &'static str) -> Result<&'a str, Defect> {
+    pub(crate) fn text(&self, name: &'static str) -> Result<&'a str, Defect> {
         text(name, self.one(name)?)
     }
 
-    fn id(&self, name: &'static str) -> Result<Uuid, Defect> {
+    pub(crate) fn id(&self, name: &'static str) -> Result<Uuid, Defect> {
         Uuid::from_slice(self.one(name)?).map_err(|_| Defect::Malformed(name))
     }
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{SCHEMA_PREFIX, Wire};
+use super::{Fingerprint, SCHEMA_PREFIX, Wire};
 use crate::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
     record::{Header, Record, Short},
@@ -76,11 +76,7 @@ fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str,
 
 fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     put(headers, "hw-command", *origin.command.as_bytes());
-    let mut fingerprint = [0; 34];
-    let (key_number, hmac) = fingerprint.split_at_mut(2);
-    key_number.copy_from_slice(&origin.fingerprint.key_number.to_be_bytes());
-    hmac.copy_from_slice(&origin.fingerprint.hmac);
-    put(headers, "hw-fingerprint", fingerprint);
+    put(headers, "hw-fingerprint", fingerprint(&origin.fingerprint));
     put(headers, "hw-actor", *origin.meta.actor.as_bytes());
     put(headers, "hw-correlation", *origin.meta.correlation.as_bytes());
     put(headers, "hw-causation", *origin.meta.causation.as_bytes());
@@ -89,7 +85,16 @@ fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
     }
 }
 
-fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Short>) {
+/// Key number, HMAC.
+pub(crate) fn fingerprint(fingerprint: &Fingerprint) -> [u8; 34] {
+    let mut bytes = [0; 34];
+    let (key_number, hmac) = bytes.split_at_mut(2);
+    key_number.copy_from_slice(&fingerprint.key_number.to_be_bytes());
+    hmac.copy_from_slice(&fingerprint.hmac);
+    bytes
+}
+
+pub(crate) fn put(headers: &mut Vec<Header>, name: &'static str, value: impl Into<Short>) {
     headers.push(Header::new(name, value));
 }
 

@@ -50,6 +50,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         self.last_time = self.last_time.max(self.fold.head().last_time);
         self.memory.forget_ahead();
         self.decide_again();
+        self.lane.again(self.fold.head().drained);
         self.phase = Phase::Serving;
         effects.push(Effect::Serving { epoch, writer, offset });
     }
@@ -71,6 +72,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             self.outcome_unknown(effects);
         }
         self.give_up_overdue(effects);
+        self.look_at_lane();
     }
 
     pub(super) fn stop(&mut self, effects: &mut Vec<Effect<V>>) {
@@ -96,7 +98,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             _ => Answer::Busy(Busy::Partition),
         };
         for (_, pending) in std::mem::take(&mut self.pending) {
-            for submission in std::iter::once(pending.submission).chain(pending.followers) {
+            let waiting = std::iter::once(pending.submission).chain(pending.followers);
+            for submission in waiting.filter(|submission| submission.lane.is_none()) {
                 effects.push(Effect::Answer { token: submission.token, answer: answer.clone() });
             }
         }

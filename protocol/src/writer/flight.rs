@@ -122,7 +122,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         for (i, body) in bodies.into_iter().enumerate() {
             let completes = command.filter(|_| i + 1 == count);
             self.flight.push(self.next_seq, V::size_bytes(&body), completes);
-            entries.push(Entry { epoch, writer, seq: Some(self.next_seq), drained: None, body });
+            let drained = if i + 1 == count { self.say_drained(command) } else { None };
+            entries.push(Entry { epoch, writer, seq: Some(self.next_seq), drained, body });
             self.next_seq += 1;
         }
         effects.push(Effect::Append(entries));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{Decision, Domain},
     entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
-    vocabulary::{Value, Vocabulary},
+    vocabulary::{Refusal, Value, Vocabulary},
     writer::{
         Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Snapshot, StepDown, Submission, Writer,
         flight::HeldAnswer,
@@ -51,11 +51,15 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if submission.new_aggregate {
             self.memory.cannot_exist(submission.aggregate);
         }
-        let command = submission.command;
-        if let Some(pending) = self.pending.get_mut(&command) {
-            return pending.followers.push(submission);
+        self.lane.not_fresh(submission.command);
+        self.take_in_or_follow(submission);
+    }
+
+    pub(super) fn take_in_or_follow(&mut self, submission: Submission<V, D::Command>) {
+        match self.pending.get_mut(&submission.command) {
+            Some(pending) => pending.followers.push(submission),
+            None => self.take_in(submission),
         }
-        self.take_in(submission);
     }
 
     fn take_in(&mut self, submission: Submission<V, D::Command>) {
@@ -80,8 +84,12 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             return Some(Answer::Busy(Busy::Partition));
         }
         let warm = self.memory.get(submission.aggregate).is_some_and(|found| found.is_usable());
-        let limit = self.limits.max_tail_events.saturating_mul(if warm { 2 } else { 1 });
-        (self.tail() >= limit).then_some(Answer::Busy(Busy::SnapshotsBehind))
+        (self.tail() >= self.tail_limit(warm)).then_some(Answer::Busy(Busy::SnapshotsBehind))
+    }
+
+    /// How far `snapshots` may be behind before a command has to wait.
+    pub(super) fn tail_limit(&self, warm: bool) -> u64 {
+        self.limits.max_tail_events.saturating_mul(if warm { 2 } else { 1 })
     }
 
     pub(super) fn decide_ready(&mut self, effects: &mut Vec<Effect<V>>) {
@@ -108,32 +116,40 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             let answer = replay(recorded, submission);
             return self.decided(command, answer, effects);
         }
-        if submission.deadline_ms < self.now_ms {
+        let overdue = submission.deadline_ms < self.now_ms;
+        if overdue && submission.lane.is_none() {
             return self.decided(command, Answer::Busy(Busy::Deadline), effects);
         }
         let Some(aggregate) = self.memory.get(submission.aggregate).filter(|found| pending.checked && found.is_usable()) else {
             return Attempt::NeedsLoad;
         };
+        let (version, state) = aggregate.current();
+        let payload = match &submission.payload {
+            Ok(payload) if !overdue => payload,
+            Ok(_) => return self.no_change(command, version, Verdict::Rejected, V::refused(&Refusal::Expired), effects),
+            Err(reason) => return self.no_change(command, version, Verdict::Rejected, reason.clone(), effects),
+        };
         if matches!(aggregate.base, Base::Unreadable { .. }) {
             return self.decided(command, Answer::Unreadable, effects);
         }
-        let (version, state) = aggregate.current();
-        if state.is_none() && (self.domain.must_exist(&submission.payload) || submission.expected == Expected::Exists) {
-            let answer =
-                if self.domain.must_exist(&submission.payload) { Answer::NotFound } else { Answer::VersionMismatch { current: 0 } };
-            return self.decided_if_writer(command, HeldAnswer::Plain(answer));
+        if state.is_none() && self.domain.must_exist(payload) {
+            return self.refuse(command, version, Answer::NotFound, effects);
+        }
+        if state.is_none() && submission.expected == Expected::Exists {
+            return self.refuse(command, version, Answer::VersionMismatch { current: 0 }, effects);
         }
         if let Expected::OneOf(versions) = &submission.expected
             && !versions.contains(&version)
         {
             let confirmed = aggregate.confirmed_version();
-            if versions.iter().all(|expected| *expected < confirmed) {
+            let is_final = submission.lane.is_none() && versions.iter().all(|expected| *expected < confirmed);
+            if is_final {
                 return self.decided(command, Answer::VersionMismatch { current: confirmed }, effects);
             }
-            return self.decided_if_writer(command, HeldAnswer::Plain(Answer::VersionMismatch { current: version }));
+            return self.refuse(command, version, Answer::VersionMismatch { current: version }, effects);
         }
         let at = self.last_time.map_or(submission.at, |last| last.max(submission.at));
-        match self.domain.decide(state, &submission.payload, at) {
+        match self.domain.decide(state, payload, at) {
             Ok(Decision::Change { events, state }) => self.commit(command, version, at, events, state, effects),
             Ok(Decision::Nothing) => self.no_change(command, version, Verdict::Unchanged, V::nothing_to_do(), effects),
             Err(reason) => self.no_change(command, version, Verdict::Rejected, reason, effects),
@@ -163,7 +179,12 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             .collect();
         let bytes = size_bytes(&bodies);
         if count == 0 || count > self.limits.commit_events || bytes > self.limits.commit_bytes {
-            return self.decided(command, Answer::TooLarge { events: count, bytes }, effects);
+            let answer = Answer::TooLarge { events: count, bytes };
+            return if origin.source.is_some() {
+                self.refuse(command, version, answer, effects)
+            } else {
+                self.decided(command, answer, effects)
+            };
         }
         if !self.has_room(count, bytes) {
             return Attempt::NoRoom;
@@ -185,7 +206,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         effects: &mut Vec<Effect<V>>,
     ) -> Attempt {
         let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
-        if !pending.submission.caller_key {
+        if !pending.submission.caller_key && pending.submission.lane.is_none() {
             return self.decided_if_writer(
                 command,
                 match verdict {
@@ -209,8 +230,21 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         Attempt::Decided
     }
 
+    /// An answer that is recorded of a lane command only: nobody else waits for it.
+    fn refuse(&mut self, command: V::Command, version: u64, answer: Answer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
+        let Some(lane) = self.pending.get(&command).and_then(|pending| pending.submission.lane.as_ref()) else {
+            return self.decided_if_writer(command, HeldAnswer::Plain(answer));
+        };
+        let reason = match answer {
+            Answer::VersionMismatch { current } => V::refused(&Refusal::VersionMismatch { current }),
+            Answer::TooLarge { events, bytes } => V::refused(&Refusal::TooLarge { events, bytes }),
+            _ => lane.missing.clone(),
+        };
+        self.no_change(command, version, Verdict::Rejected, reason, effects)
+    }
+
     /// A share of the budget is taken whole, or not at all; an empty flight has room for any commit.
-    fn has_room(&self, records: usize, bytes: usize) -> bool {
+    pub(super) fn has_room(&self, records: usize, bytes: usize) -> bool {
         let fits =
             self.flight.len() + records <= self.limits.in_flight_records && self.flight.bytes() + bytes <= self.limits.in_flight_bytes;
         fits || self.flight.len() == 0
@@ -235,13 +269,11 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     /// Answers a command, and takes in the submissions that waited for it.
     pub(super) fn answer(&mut self, command: V::Command, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
         let Some(pending) = self.pending.remove(&command) else { return };
-        self.release(pending.submission.aggregate);
-        effects.push(Effect::Answer { token: pending.submission.token, answer });
+        self.tell(pending.submission, answer, effects);
         for follower in pending.followers {
             if let Some(recorded) = self.memory.outcome(command) {
                 let answer = replay(recorded, &follower);
-                self.release(follower.aggregate);
-                effects.push(Effect::Answer { token: follower.token, answer });
+                self.tell(follower, answer, effects);
             } else if let Some(next) = self.pending.get_mut(&command) {
                 next.followers.push(follower);
             } else {
@@ -250,9 +282,14 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         }
     }
 
-    fn release(&mut self, aggregate: V::Aggregate) {
-        let aggregate = self.memory.entry(aggregate);
+    /// The end of a submission: its caller hears, or the lane does.
+    fn tell(&mut self, submission: Submission<V, D::Command>, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
+        let aggregate = self.memory.entry(submission.aggregate);
         aggregate.unanswered = aggregate.unanswered.saturating_sub(1);
+        match submission.source() {
+            None => effects.push(Effect::Answer { token: submission.token, answer }),
+            Some(source) => self.lane_answered(source, submission, &answer),
+        }
     }
 
     /// After an own fence: everything that is not answered is decided again, in the sequence it came to be in flight.
@@ -345,8 +382,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             let followers = self.pending.get_mut(&command).map(|pending| std::mem::take(&mut pending.followers)).unwrap_or_default();
             self.answer(command, Answer::Moved, effects);
             for follower in followers {
-                self.release(follower.aggregate);
-                effects.push(Effect::Answer { token: follower.token, answer: Answer::Moved });
+                self.tell(follower, Answer::Moved, effects);
             }
         }
     }
@@ -355,7 +391,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     pub(super) fn give_up_overdue(&mut self, effects: &mut Vec<Effect<V>>) {
         let now_ms = self.now_ms;
         let waiting: Vec<_> = self.ready.iter().chain(&self.wanted).copied().collect();
-        let overdue = |command: &V::Command| self.pending.get(command).is_some_and(|pending| pending.submission.deadline_ms < now_ms);
+        let is_overdue = |submission: &Submission<V, D::Command>| submission.lane.is_none() && submission.deadline_ms < now_ms;
+        let overdue = |command: &V::Command| self.pending.get(command).is_some_and(|pending| is_overdue(&pending.submission));
         for command in waiting.into_iter().filter(overdue).collect::<BTreeSet<_>>() {
             self.ready.retain(|ready| *ready != command);
             self.wanted.remove(&command);
@@ -380,6 +417,6 @@ fn origin<V: Vocabulary, C: Value>(submission: &Submission<V, C>) -> Origin<V> {
         command: submission.command,
         fingerprint: submission.fingerprint.clone(),
         meta: submission.meta.clone(),
-        source: None,
+        source: submission.source(),
     }
 }

@@ -21,6 +21,11 @@ pub enum Input<V: Vocabulary, C: Value, S: Value> {
         writer: V::Writer,
     },
     Submit(Submission<V, C>),
+    /// The record at `offset` of the asynchronous lane, when [`super::Writer::lane_has_room`]; `None`: there is nothing to decide.
+    Lane {
+        offset: u64,
+        submission: Option<Submission<V, C>>,
+    },
     /// The answer to [`Effect::Load`]: one statement's view. What is not listed does not exist there.
     Loaded {
         checkpoint: u64,
@@ -65,7 +70,8 @@ pub struct Submission<V: Vocabulary, C: Value> {
     /// By the older keys that are still valid for comparing.
     pub older_fingerprints: Vec<V::Fingerprint>,
     pub expected: Expected,
-    pub payload: C,
+    /// `Err`: it came by the lane and cannot be decoded; this is recorded.
+    pub payload: Result<C, V::Reason>,
     /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the same.
     pub caller_key: bool,
     /// The id was made for this very submission: nobody can have seen it.
@@ -76,6 +82,23 @@ pub struct Submission<V: Vocabulary, C: Value> {
     pub at: V::Time,
     /// Not decided any more after this, in the milliseconds of [`Input::Tick`].
     pub deadline_ms: u64,
+    /// It came by the asynchronous lane.
+    pub lane: Option<Lane<V>>,
+}
+
+/// What only a command of the asynchronous lane has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lane<V: Vocabulary> {
+    /// Its offset in `commands`.
+    pub source: u64,
+    /// What is recorded when its aggregate does not exist.
+    pub missing: V::Reason,
+}
+
+impl<V: Vocabulary, C: Value> Submission<V, C> {
+    pub(super) fn source(&self) -> Option<u64> {
+        self.lane.as_ref().map(|lane| lane.source)
+    }
 }
 
 /// `If-Match`.
@@ -226,6 +249,10 @@ pub struct Limits {
     /// Outcomes kept although `snapshots` has them.
     pub cached_outcomes: usize,
     pub read_back_deadline_ms: u64,
+    /// Commands of the lane that are taken up above the first undecided one.
+    pub lane_window: usize,
+    /// After this a barrier says how far the lane has come, if no other record has.
+    pub lane_silence_ms: u64,
 }
 
 impl Default for Limits {
@@ -242,6 +269,8 @@ impl Default for Limits {
             cached_aggregates: 20_000,
             cached_outcomes: 20_000,
             read_back_deadline_ms: 30_000,
+            lane_window: 1024,
+            lane_silence_ms: 60_000,
         }
     }
 }

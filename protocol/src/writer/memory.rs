@@ -30,6 +30,8 @@ pub(super) struct Aggregate<V: Vocabulary, S> {
     /// One for each commit in flight, in turn.
     pub(super) ahead: VecDeque<Ahead<S>>,
     pub(super) unanswered: usize,
+    /// Open commands of the lane.
+    pub(super) pinned: usize,
     touched: u64,
 }
 
@@ -79,7 +81,7 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
             self.by_touch.insert((self.horizon, id));
         }
         let touched = self.horizon;
-        let unknown = || Aggregate { base: Base::Behind { events: Vec::new() }, ahead: VecDeque::new(), unanswered: 0, touched };
+        let unknown = || Aggregate { base: Base::Behind { events: Vec::new() }, ahead: VecDeque::new(), unanswered: 0, pinned: 0, touched };
         self.aggregates.entry(id).or_insert_with(unknown)
     }
 
@@ -172,7 +174,8 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     pub(super) fn evict(&mut self, checkpoint: u64, aggregates: usize, outcomes: usize) {
         let surplus = self.aggregates.len().saturating_sub(aggregates);
         let old = self.by_touch.iter().take_while(|(touched, _)| *touched <= checkpoint);
-        let idle = |id: &V::Aggregate| self.aggregates.get(id).is_some_and(|found| found.unanswered == 0 && found.ahead.is_empty());
+        let idle =
+            |id: &V::Aggregate| self.aggregates.get(id).is_some_and(|found| found.unanswered + found.pinned == 0 && found.ahead.is_empty());
         let evicted: Vec<_> = old.filter(|(_, id)| idle(id)).take(surplus).copied().collect();
         for (touched, id) in evicted {
             self.by_touch.remove(&(touched, id));

@@ -27,6 +27,7 @@ impl Vocabulary for Small {
         1
     }
     fn nothing_to_do() {}
+    fn refused(_: &protocol::vocabulary::Refusal) {}
     fn summary((): &()) {}
 }
 

@@ -7,8 +7,8 @@ use protocol::{
     entry::{Body, Entry},
     fold::{self, Fold},
     position::Position,
-    vocabulary::Vocabulary,
-    writer::{Answer, Effect, Expected, Input, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Writer},
+    vocabulary::{Refusal, Vocabulary},
+    writer::{Answer, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Writer},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,26 +29,27 @@ impl Vocabulary for Small {
         1
     }
     fn nothing_to_do() {}
+    fn refused(_: &Refusal) {}
     fn summary((): &()) {}
 }
 
-/// `true`: create, with a commit of two events. `false`: one more event, if it exists.
+/// Creates, with a commit of so many events; 0: one more event, if it exists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Counter;
 
 impl Domain<Small> for Counter {
     type State = u8;
-    type Command = bool;
+    type Command = u8;
 
-    fn must_exist(&self, create: &bool) -> bool {
-        !create
+    fn must_exist(&self, create: &u8) -> bool {
+        *create == 0
     }
 
-    fn decide(&self, state: Option<&u8>, create: &bool, _: u8) -> Result<Decision<u8, ()>, ()> {
+    fn decide(&self, state: Option<&u8>, create: &u8, _: u8) -> Result<Decision<u8, ()>, ()> {
         match (state, create) {
-            (None, true) => Ok(Decision::Change { events: vec![(), ()], state: 2 }),
-            (Some(_), true) => Err(()),
-            (state, false) => Ok(Decision::Change { events: vec![()], state: state.map_or(1, |count| count + 1) }),
+            (state, 0) => Ok(Decision::Change { events: vec![()], state: state.map_or(1, |count| count + 1) }),
+            (None, events) => Ok(Decision::Change { events: vec![(); usize::from(*events)], state: *events }),
+            (Some(_), _) => Err(()),
         }
     }
 
@@ -70,6 +71,8 @@ pub enum Mutant {
     FoldIgnoresSequence,
     /// A take-over begins at the end of the log and hears of no outcome from before.
     ForgetsOutcomes,
+    /// A take-over resumes the lane after the largest `hw-source`.
+    ResumesAfterLargestSource,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,12 +83,14 @@ pub struct Setup {
     pub faults: u8,
     /// How often the client sends each command.
     pub submissions: [u8; 2],
+    /// What lies in the asynchronous lane. Then each command creates an aggregate of its own, and the second is known to be new.
+    pub lane: Vec<u8>,
     pub log_records: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { mutant: None, starts: 2, crashes: 1, faults: 1, submissions: [2, 1], log_records: 8 }
+        Self { mutant: None, starts: 2, crashes: 1, faults: 1, submissions: [2, 1], lane: Vec::new(), log_records: 8 }
     }
 }
 
@@ -108,6 +113,8 @@ pub enum Action {
     CaughtUp(usize),
     Load(usize),
     Submit(usize, u8),
+    /// An owner takes the next record of the lane.
+    Take(usize),
     Snapshot,
 }
 
@@ -141,8 +148,6 @@ pub struct World {
     pub deposed_in_flight: bool,
 }
 
-const AGGREGATE: u8 = 1;
-
 impl World {
     pub fn new(_: &Setup) -> Self {
         Self {
@@ -160,6 +165,11 @@ impl World {
             broken: None,
             deposed_in_flight: false,
         }
+    }
+
+    /// Whether every command of the lane has its outcome, and the log says so.
+    pub fn lane_is_drained(&self, setup: &Setup) -> bool {
+        self.fold_to(self.log.len(), setup).0.head().drained == setup.lane.len() as u64
     }
 
     pub fn acknowledged(&self) -> usize {
@@ -200,6 +210,10 @@ impl World {
                     actions.push(Action::Submit(i, command));
                 }
             }
+            let next = owner.writer.lane_next().and_then(|next| usize::try_from(next).ok());
+            if owner.writer.lane_has_room() && next.is_some_and(|next| next < setup.lane.len()) {
+                actions.push(Action::Take(i));
+            }
         }
         if !self.zombie.is_empty() && self.log.len() < setup.log_records {
             actions.push(Action::ZombieLand);
@@ -228,6 +242,7 @@ impl World {
             Action::CaughtUp(i) => self.caught_up(setup, i),
             Action::Load(i) => self.load(setup, i),
             Action::Submit(i, command) => self.submit(setup, i, command),
+            Action::Take(i) => self.take(setup, i),
             Action::Snapshot => self.checkpoint = usize::try_from(self.fold_to(self.log.len(), setup).0.position().offset).unwrap_or(0),
         }
     }
@@ -241,7 +256,7 @@ impl World {
         self.starts += 1;
         let from = if setup.mutant == Some(Mutant::ForgetsOutcomes) { self.log.len() } else { self.checkpoint };
         let position: Position<Small> = self.fold_to(from, setup).0.position().clone();
-        let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
+        let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, lane_silence_ms: 0, ..Limits::default() };
         let (writer, effects) = Writer::take_over(Counter, limits, position);
         let owner = Owner { writer, queue: VecDeque::new(), reports: VecDeque::new(), read_to_end: None, load: None, fence_at: 0 };
         self.owners[i] = Some(owner);
@@ -289,6 +304,9 @@ impl World {
         if setup.mutant == Some(Mutant::FoldIgnoresSequence) && (entry.epoch, Some(entry.writer)) == (head.epoch, head.writer) {
             entry.seq = entry.seq.map(|_| head.next_seq);
         }
+        if setup.mutant == Some(Mutant::ResumesAfterLargestSource) {
+            entry.drained = entry.drained.max(entry.body.origin().and_then(|origin| origin.source).map(|source| source + 1));
+        }
         entry
     }
 
@@ -306,10 +324,10 @@ impl World {
         let (fold, seen) = self.fold_to(self.checkpoint, setup);
         let forgets = setup.mutant == Some(Mutant::ForgetsOutcomes);
         let outcomes = seen.outcomes.iter().filter(|(command, _)| commands.contains(command) && !forgets);
-        let outcomes = outcomes.map(|(command, outcome)| (*command, recorded(*command, outcome))).collect();
-        let version = if forgets { self.fold_to(self.log.len(), setup).1.version } else { seen.version };
-        let count = u8::try_from(version).unwrap_or(u8::MAX);
-        let aggregates = if version > 0 { vec![(AGGREGATE, Snapshot::State { version, state: count })] } else { Vec::new() };
+        let outcomes = outcomes.map(|(command, outcome)| (*command, recorded(setup, *command, outcome))).collect();
+        let versions = if forgets { self.fold_to(self.log.len(), setup).1.versions } else { seen.versions };
+        let state = |version: u64| Snapshot::State { version, state: u8::try_from(version).unwrap_or(u8::MAX) };
+        let aggregates = versions.into_iter().map(|(aggregate, version)| (aggregate, state(version))).collect();
         let checkpoint = if forgets { self.log.len() as u64 } else { fold.position().offset };
         self.step(setup, i, Input::Loaded { checkpoint, aggregates, outcomes });
     }
@@ -321,25 +339,22 @@ impl World {
         if matches!(self.acknowledged.get(&0), Some(Outcome::Accepted { .. })) {
             self.after_create.insert(token);
         }
-        let submission = Submission {
-            token,
-            command,
-            aggregate: AGGREGATE,
-            fingerprint: command,
-            older_fingerprints: Vec::new(),
-            expected: Expected::Anything,
-            payload: command == 0,
-            caller_key: true,
-            fresh: false,
-            new_aggregate: false,
-            meta: (),
-            at: 0,
-            deadline_ms: u64::MAX,
-        };
-        self.step(setup, i, Input::Submit(submission));
+        self.step(setup, i, Input::Submit(submission(setup, token, command)));
     }
 
-    fn step(&mut self, setup: &Setup, i: usize, input: Input<Small, bool, u8>) {
+    fn take(&mut self, setup: &Setup, i: usize) {
+        let Some(owner) = &self.owners[i] else { return };
+        let Some(source) = owner.writer.lane_next() else { return };
+        let Some(command) = usize::try_from(source).ok().and_then(|next| setup.lane.get(next)).copied() else { return };
+        // What a filter of the ids in the log and of those that this owner appended says; of the first command it says "maybe".
+        let told = self.log.iter().chain(&owner.queue).any(|entry| entry.body.origin().is_some_and(|origin| origin.command == command));
+        let is_new = command == 1 && !told;
+        let lane = Some(Lane { source, missing: () });
+        let submission = Submission { lane, fresh: is_new, new_aggregate: is_new, ..submission(setup, 100 + source, command) };
+        self.step(setup, i, Input::Lane { offset: source, submission: Some(submission) });
+    }
+
+    fn step(&mut self, setup: &Setup, i: usize, input: Input<Small, u8, u8>) {
         let Some(owner) = &mut self.owners[i] else { return };
         let effects = owner.writer.step(input);
         self.carry_out(setup, i, effects);
@@ -416,7 +431,19 @@ impl World {
             return Some("a command is in the log twice".to_owned());
         }
         if seen.gap {
-            return Some("the aggregate's versions have a gap".to_owned());
+            return Some("an aggregate's versions have a gap".to_owned());
+        }
+        // What the log says, whatever a mutant reads.
+        let (fold, seen_so) = self.fold_to(self.log.len(), &Setup { mutant: None, ..setup.clone() });
+        let drained = usize::try_from(fold.head().drained).unwrap_or(usize::MAX);
+        if let Some(command) = setup.lane.iter().take(drained).find(|command| !seen_so.outcomes.contains_key(command)) {
+            return Some(format!("the lane is drained up to {drained}, and command {command} of it has no outcome"));
+        }
+        for owner in self.owners.iter().flatten().filter(|owner| owner.writer.lane_open() == 0) {
+            let passed = owner.writer.lane_next().and_then(|next| usize::try_from(next).ok()).unwrap_or(0);
+            if let Some(command) = setup.lane.iter().take(passed).find(|command| !seen_so.outcomes.contains_key(command)) {
+                return Some(format!("an owner has passed command {command} of the lane, and it has no outcome"));
+            }
         }
         let missing = self.acknowledged.iter().find(|(command, outcome)| seen.outcomes.get(command) != Some(outcome));
         missing.map(|(command, outcome)| format!("command {command} was acknowledged with {outcome:?} and the log does not say so"))
@@ -429,13 +456,42 @@ impl Owner {
     }
 }
 
-fn recorded(command: u8, outcome: &Outcome<Small>) -> Recorded<Small> {
-    Recorded { aggregate: AGGREGATE, fingerprint: command, outcome: outcome.clone() }
+fn recorded(setup: &Setup, command: u8, outcome: &Outcome<Small>) -> Recorded<Small> {
+    Recorded { aggregate: aggregate_of(setup, command), fingerprint: command, outcome: outcome.clone() }
+}
+
+fn submission(setup: &Setup, token: u64, command: u8) -> Submission<Small, u8> {
+    Submission {
+        token,
+        command,
+        aggregate: aggregate_of(setup, command),
+        fingerprint: command,
+        older_fingerprints: Vec::new(),
+        expected: Expected::Anything,
+        payload: Ok(if setup.with_lane() { 1 } else { 2 * (1 - command) }),
+        caller_key: true,
+        fresh: false,
+        new_aggregate: false,
+        meta: (),
+        at: 0,
+        deadline_ms: u64::MAX,
+        lane: None,
+    }
+}
+
+fn aggregate_of(setup: &Setup, command: u8) -> u8 {
+    if setup.with_lane() { 1 + command } else { 1 }
+}
+
+impl Setup {
+    fn with_lane(&self) -> bool {
+        !self.lane.is_empty()
+    }
 }
 
 #[derive(Default)]
 struct Seen {
-    version: u64,
+    versions: BTreeMap<u8, u64>,
     outcomes: BTreeMap<u8, Outcome<Small>>,
     twice: bool,
     gap: bool,
@@ -446,13 +502,15 @@ impl Seen {
         let end = offset + 1;
         let (command, outcome) = match effect {
             fold::Effect::Commit(commit) => {
+                let (command, aggregate) = (commit.events[0].origin.command, commit.events[0].origin.aggregate);
+                let version = self.versions.entry(aggregate).or_default();
                 for event in &commit.events {
-                    self.gap |= event.version != self.version + 1;
-                    self.version = event.version;
+                    self.gap |= event.version != *version + 1;
+                    *version = event.version;
                 }
-                let command = commit.events[0].origin.command;
+                let version = *version;
                 let events = commit.events.iter().map(|event| ((), event.version)).collect();
-                (command, Outcome::Accepted { version: self.version, end, events })
+                (command, Outcome::Accepted { version, end, events })
             }
             fold::Effect::Outcome(outcome) => {
                 let (command, version) = (outcome.origin.command, outcome.version);

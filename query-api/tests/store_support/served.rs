@@ -42,11 +42,21 @@ pub struct Answer {
 impl Served {
     /// `settings` are of section `query`, as in the environment.
     pub async fn new(test: &str, settings: &[(&str, &str)]) -> Self {
-        Self::on(postgres::database(test).await, settings).await
+        let settings = settings.iter().map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned())).collect();
+        Self::serving(postgres::database(test).await, settings).await
     }
 
     /// The same on a database that is there already, and empty.
     pub async fn on(options: PgConnectOptions, settings: &[(&str, &str)]) -> Self {
+        Self::serving(options, settings.iter().map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned())).collect()).await
+    }
+
+    /// `settings` are named as in the environment, without the prefix.
+    pub async fn with(test: &str, settings: Vec<(String, String)>) -> Self {
+        Self::serving(postgres::database(test).await, settings).await
+    }
+
+    async fn serving(options: PgConnectOptions, settings: Vec<(String, String)>) -> Self {
         let owner = PgPool::connect_with(options.clone()).await.expect("a connection");
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projectors/migrations");
         for folder in [folder.clone(), folder.join("store")] {
@@ -56,7 +66,7 @@ impl Served {
         let database = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&owner).await.expect("a name");
         let mut environment = vec![("HIGHWATER__QUERY__DATABASE__URL".to_owned(), options.to_url_lossy().to_string())];
         environment.push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
-        environment.extend(settings.iter().map(|(key, value)| (format!("HIGHWATER__QUERY__{key}"), (*value).to_owned())));
+        environment.extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));
         let config = Config::load_with(None, Some(environment), Vec::new()).expect("settings");
         let ctx = Context { config, ..Context::for_tests() };
         let query: QuerySettings = ctx.config.section("query").expect("settings");

@@ -1,12 +1,10 @@
-//! Owns `Prefer` (RFC 7240): `respond-async`, `wait=<seconds>`, `stale`. Preferences that we do not know are ignored, as the RFC says.
+//! Owns `Prefer` (RFC 7240): `respond-async`, `wait=<seconds>`, `stale`. What is not known or not understood is ignored,
+//! as the RFC says.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::problem::Problem;
-
-const SHOWN: &str = "Prefer";
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,35 +19,31 @@ pub struct Prefer {
 impl Prefer {
     pub const NAME: HeaderName = HeaderName::from_static("prefer");
 
-    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
-        let Some(text) = super::text(headers, &Self::NAME, SHOWN)? else { return Ok(Self::default()) };
-        Self::parse(&text)
+    /// Never refuses: what is not understood is as if it were not there (RFC 7240, section 2).
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let mut prefer = Self::default();
+        for value in headers.get_all(&Self::NAME) {
+            prefer.add(value.to_str().unwrap_or_default());
+        }
+        prefer
     }
 
     /// Of a preference given twice the first counts.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
-        let mut prefer = Self::default();
+    fn add(&mut self, text: &str) {
         for preference in split_list(text) {
             // Parameters follow a semicolon; none of ours has any.
             let preference = preference.split(';').next().unwrap_or_default();
             let (name, value) = match preference.split_once('=') {
-                Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
-                None => (preference.trim(), None),
+                Some((name, value)) => (name.trim(), value.trim().trim_matches('"')),
+                None => (preference.trim(), ""),
             };
-            match (name.to_ascii_lowercase().as_str(), value) {
-                ("respond-async", None | Some("")) => prefer.respond_async = true,
-                ("stale", None | Some("")) => prefer.stale = true,
-                ("wait", value) => {
-                    let wait = seconds(value.unwrap_or_default())?;
-                    prefer.wait.get_or_insert(wait);
-                }
-                ("respond-async" | "stale", Some(_)) => {
-                    return Err(Problem::bad_header(SHOWN, format!("{} takes no value", name.to_ascii_lowercase())));
-                }
+            match name.to_ascii_lowercase().as_str() {
+                "respond-async" if value.is_empty() => self.respond_async = true,
+                "stale" if value.is_empty() => self.stale = true,
+                "wait" => self.wait = self.wait.or_else(|| seconds(value)),
                 _ => {}
             }
         }
-        Ok(prefer)
     }
 
     /// For `Preference-Applied`; `None` when nothing was asked for.
@@ -88,9 +82,9 @@ fn split_list(text: &str) -> Vec<&str> {
     items
 }
 
-fn seconds(text: &str) -> Result<Duration, Problem> {
+/// Digits only.
+fn seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds: Option<u32> = text.parse().ok().filter(|_| digits);
-    let seconds = seconds.ok_or_else(|| Problem::bad_header(SHOWN, "wait takes whole seconds, as in wait=5"))?;
-    Ok(Duration::from_secs(u64::from(seconds)))
+    let seconds: u32 = text.parse().ok().filter(|_| digits)?;
+    Some(Duration::from_secs(u64::from(seconds)))
 }

@@ -43,6 +43,7 @@ pub fn routes() -> Vec<Case> {
             404,
             "order.not-found",
         ),
+        bad("an operation whose id is no UUID", Request::get("/v1/operations/42"), 400, "id.malformed"),
         bad("`GET` of an aggregate that is not there", Request::get(&format!("/v1/orders/{NOBODY}")), 404, "order.not-found"),
     ]
 }
@@ -68,6 +69,9 @@ pub fn parameters() -> Vec<Case> {
         refused("`limit=201`", "/v1/orders?limit=201"),
         refused("a limit that is no number", "/v1/orders?limit=all"),
         refused("a cursor that nobody gave", "/v1/orders?cursor=AAAA"),
+        refused("an operation that was accepted nowhere", &format!("/v1/operations/{NOBODY}?accepted=1042")),
+        refused("in a category that is not there", &format!("/v1/operations/{NOBODY}?accepted=nothing/3@1042")),
+        refused("in a partition that is not there", &format!("/v1/operations/{NOBODY}?accepted=order/8@1042")),
         fine("nothing that is found", Request::get("/v1/orders?customer_id=018f3ca1-2f4d-7b21-8a4c-6d7e8f90abc0"), 200, "content-type"),
     ]
 }
@@ -143,16 +147,11 @@ pub fn preferences_and_positions() -> Vec<Case> {
     let get = |name: &'static str, value: &'static str| Request::get(&order("")).header(name, value);
     let position = |what, value| bad(what, get("Highwater-Min-Position", value), 400, "header.invalid");
     vec![
-        bad("`Prefer: wait=soon`", get("Prefer", "wait=soon"), 400, "header.invalid"),
-        bad("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 400, "header.invalid"),
-        bad("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 400, "header.invalid"),
-        bad("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 400, "header.invalid"),
-        fine(
-            "`Prefer: respond-async` of a command (no lane yet: decided at once)",
-            place_order().header("Prefer", "respond-async"),
-            201,
-            "etag",
-        ),
+        fine("`Prefer: wait=soon` (what cannot be read of it is ignored)", get("Prefer", "wait=soon"), 200, "etag"),
+        fine("`Prefer: wait=-1`", get("Prefer", "wait=-1"), 200, "etag"),
+        fine("`Prefer: wait` of a command, without a value", place_order().header("Prefer", "wait"), 201, "etag"),
+        fine("`Prefer: stale=yes`", get("Prefer", "stale=yes"), 200, "etag"),
+        fine("`Prefer: respond-async` of a command", place_order().header("Prefer", "respond-async"), 202, "preference-applied"),
         fine("a preference that nobody knows", get("Prefer", "haste"), 200, "etag"),
         position("`Highwater-Min-Position: 42`", "42"),
         position("`Highwater-Min-Position: order/4@x`", "order/4@x"),

@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::rows::{RowFault, differences};
+use super::{
+    operations,
+    rows::{RowFault, differences},
+};
 use crate::audit::{fold::Position, record::Time};
 
 pub(super) const TABLE: &str = "checkpoints";
@@ -43,6 +46,24 @@ fn read(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
 impl Checkpoint {
     pub fn key(&self) -> String {
         format!("{}.{}/{}/{}", self.projection, self.generation, self.category, self.partition)
+    }
+
+    /// Whether it counts the offsets of `commands`.
+    pub fn is_of_lane(&self) -> bool {
+        self.projection == operations::TABLE
+    }
+
+    pub(super) fn has_witness(&self) -> bool {
+        self.columns.get("witness_offset").is_some_and(|offset| !offset.is_null())
+    }
+
+    pub(super) fn column(&self, name: &str) -> Value {
+        self.columns.get(name).cloned().unwrap_or(Value::Null)
+    }
+
+    /// Column by column.
+    pub(super) fn compare_with(&self, expected: &Map<String, Value>) -> Vec<RowFault> {
+        differences(&self.columns, expected)
     }
 
     /// `at`: the audit's own fold of everything below this checkpoint's offset.
@@ -85,7 +106,7 @@ fn id(bytes: [u8; 16]) -> Value {
     Uuid::from_bytes(bytes).to_string().into()
 }
 
-fn micros(time: &Time) -> Option<i64> {
+pub(super) fn micros(time: &Time) -> Option<i64> {
     let text = std::str::from_utf8(time).ok()?;
     chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.6fZ").ok().map(|time| time.and_utc().timestamp_micros())
 }

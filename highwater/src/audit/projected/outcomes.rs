@@ -18,7 +18,7 @@ pub(super) const TABLE: &str = "outcomes";
 
 const ROWS: &str = "SELECT command_id,
        jsonb_build_object('aggregate_id', aggregate_id, 'fingerprint_key', fingerprint_key, 'fingerprint', encode(fingerprint, 'hex'),
-                          'verdict', verdict, 'version', version, 'next_offset', next_offset, 'events', events, 'reason', reason)::text
+                          'verdict', verdict, 'version', version, 'next_offset', next_offset, 'events', events, 'reason', reason, 'actor', actor)::text
 FROM outcomes WHERE category = $1 AND partition = $2 AND next_offset > $3 AND next_offset <= $4";
 
 /// One partition's, since the last look.
@@ -65,10 +65,16 @@ impl Outcomes {
         while let Some(row) = found.try_next().await? {
             report.rows(TABLE, 1);
             let id: Uuid = row.try_get(0)?;
-            let row = object(row.try_get(1)?, None);
+            let mut row = object(row.try_get(1)?, None);
             let above = row.get("next_offset").and_then(Value::as_u64).is_some_and(|next| next > self.checkpoint);
             let faults = match self.expected.remove(&id) {
-                Some(expected) => differences(&row, &expected),
+                Some(expected) => {
+                    // Written before there was the column: nothing is known of it.
+                    if row.get("actor") == Some(&Value::Null) {
+                        row.insert("actor".to_owned(), expected.get("actor").cloned().unwrap_or(Value::Null));
+                    }
+                    differences(&row, &expected)
+                }
                 None if above => vec![RowFault::FutureRow { checkpoint: self.checkpoint }],
                 None => vec![RowFault::Unfounded],
             };
@@ -102,6 +108,7 @@ fn row(item: &Item) -> Map<String, Value> {
         "next_offset": item.end,
         "events": events,
         "reason": reason,
+        "actor": item.actor,
     });
     match row {
         Value::Object(row) => row,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fmt::Debug};
 
-use command_api::settings::{OwnerSettings, PeerSettings};
+use command_api::settings::{LaneSettings, OwnerSettings, PeerSettings};
 use eventlog::LogSettings;
 use projectors::settings::ProjectorSettings;
 use query_api::settings::QuerySettings;
@@ -66,6 +66,7 @@ fn every_setting_is_documented_with_its_default() -> Result<(), Box<dyn Error>> 
     check::<LogSettings>("log", &mut known)?;
     check::<HttpSettings>("http", &mut known)?;
     check::<OwnerSettings>("owner", &mut known)?;
+    check::<LaneSettings>("lane", &mut known)?;
     check::<PeerSettings>("peers", &mut known)?;
     check::<ProjectorSettings>("projector", &mut known)?;
     check::<QuerySettings>("query", &mut known)?;

@@ -23,6 +23,7 @@ struct Outcome {
     aggregate: Uuid,
     fingerprint_key: i32,
     fingerprint: Vec<u8>,
+    actor: Uuid,
     verdict: &'static str,
     version: i64,
     next_offset: i64,
@@ -42,6 +43,7 @@ impl Outcomes {
                 let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
                 Some((body.origin.command, Outcome { reason: Some(as_json(&body.reason.0)), ..outcome }))
             }
+            What::Accepted { .. } => None,
         };
         if let Some((command, outcome)) = made
             && let Entry::Vacant(free) = self.0.entry(command)
@@ -60,9 +62,9 @@ impl Outcomes {
         let column = |pick: fn(&Outcome) -> i64| rows.iter().map(pick).collect::<Vec<i64>>();
         sqlx::query!(
             "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
-                                   next_offset, events, reason)
+                                   next_offset, events, reason, actor)
              SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bytea[], $7::text[], $8::bigint[],
-                                  $9::bigint[], $10::jsonb[], $11::jsonb[])
+                                  $9::bigint[], $10::jsonb[], $11::jsonb[], $12::uuid[])
              ON CONFLICT (command_id) DO NOTHING",
             &commands,
             &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
@@ -75,6 +77,7 @@ impl Outcomes {
             &column(|row| row.next_offset),
             &rows.iter().map(|row| row.events.clone()).collect::<Vec<_>>() as &[Option<Value>],
             &rows.iter().map(|row| row.reason.clone()).collect::<Vec<_>>() as &[Option<Value>],
+            &rows.iter().map(|row| row.actor).collect::<Vec<Uuid>>(),
         )
         .execute(&mut **tx)
         .await?;
@@ -91,6 +94,7 @@ impl Outcome {
             aggregate: origin.aggregate,
             fingerprint_key: i32::from(origin.fingerprint.key_number),
             fingerprint: origin.fingerprint.hmac.to_vec(),
+            actor: origin.meta.actor,
             verdict,
             version: big(version)?,
             next_offset: big(next_offset)?,

@@ -1,0 +1,156 @@
+//! The way into the asynchronous lane of a category: a command is in the log before anybody hears that it was accepted.
+//!
+//! Any instance may put a command there, so each must be able to tell how long the lane is. It never is sure: see [`Lane::is_full`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use eventlog::{Appended, Log, Partition, Reply, Report, Ticket};
+use metrics::counter;
+use protocol::{
+    lane::{Accepted, encode},
+    record::Record,
+};
+use service::shutdown::Shutdown;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::{owner::hints::Hints, settings::LaneSettings};
+
+/// The lane of one category, for all requests.
+pub struct Lane {
+    pub log: Arc<dyn Log>,
+    pub hints: Arc<Hints>,
+    pub category: &'static str,
+    /// `<prefix>.<category>.commands`.
+    pub topic: Arc<str>,
+    pub settings: LaneSettings,
+    /// Bytes on their way into the log, of all categories.
+    pub room: Arc<Semaphore>,
+    pub shutdown: Shutdown,
+    pub ends: Mutex<BTreeMap<u32, End>>,
+}
+
+/// Where `commands` ended when it was last asked, or appended to.
+#[derive(Default)]
+pub struct End {
+    offset: u64,
+    asked: Option<Instant>,
+}
+
+/// Why a command is not in the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the lane of the partition is as long as it may be")]
+    Full,
+    #[error("too much is on its way into the lane")]
+    NoRoom,
+    /// It may be in the lane all the same.
+    #[error("the log did not say that it has the command")]
+    Unknown,
+}
+
+/// How old the end of `commands` may be that the length of the lane is told by.
+const END_AGE: Duration = Duration::from_secs(1);
+/// How long a request waits to hear of the end.
+const END_WITHIN: Duration = Duration::from_millis(250);
+/// Appends of one command: a second record of it changes nothing.
+const ATTEMPTS: u32 = 3;
+
+impl Lane {
+    /// Puts the command into the lane of `partition`, and returns the offset after it. At `until` the caller goes.
+    pub async fn accept(&self, partition: u32, command: &Accepted, until: Instant) -> Result<u64, Refused> {
+        let outcome = match tokio::time::timeout_at(until, self.append(partition, command)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Refused::Unknown),
+        };
+        let label = match outcome {
+            Ok(_) => "accepted",
+            Err(Refused::Full) => "full",
+            Err(Refused::NoRoom) => "no-room",
+            Err(Refused::Unknown) => "unknown",
+        };
+        counter!("highwater_lane_commands_total", "category" => self.category, "outcome" => label).increment(1);
+        outcome
+    }
+
+    async fn append(&self, partition: u32, command: &Accepted) -> Result<u64, Refused> {
+        let to = Partition { topic: self.topic.clone(), index: partition };
+        if self.is_full(&to).await {
+            return Err(Refused::Full);
+        }
+        let record = encode(command);
+        for _ in 0..ATTEMPTS {
+            let ticket = Ticket { writer: command.command, seq: None };
+            if let Some(offset) = self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None) {
+                self.heard_of_end(partition, offset + 1);
+                return Ok(offset + 1);
+            }
+        }
+        Err(Refused::Unknown)
+    }
+
+    /// Hands the record over. What comes back says where it lies, if the log says so; its bytes count until then, whoever waits.
+    fn append_once(&self, to: &Partition, record: Record, ticket: Ticket) -> Result<oneshot::Receiver<Option<u64>>, Refused> {
+        let bytes = u32::try_from(record.size_bytes()).map_err(|_| Refused::NoRoom)?;
+        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refused::NoRoom)?;
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        self.log.append(to, record, Reply { ticket, to: reports }).map_err(|error| {
+            tracing::warn!(partition = %to, %error, "a command could not be put into the lane");
+            Refused::Unknown
+        })?;
+        let (answer, answered) = oneshot::channel();
+        self.shutdown.tasks.spawn(async move {
+            let report: Option<Report> = reported.recv().await;
+            drop(room);
+            let offset = match report.map(|report| report.result) {
+                Some(Ok(Appended::At(offset))) => Some(offset),
+                // Such a record can be lost.
+                Some(Ok(Appended::Somewhere)) | None => None,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a command was not acknowledged by the lane");
+                    None
+                }
+            };
+            let _ = answer.send(offset);
+        });
+        Ok(answered)
+    }
+
+    /// Whether the lane is as long as it may be, as far as is known here: from where its owner last said that it had come
+    /// (`owners`; behind by at most a sixteenth of the limit, or what 30 s brought), to where `commands` ended at most a second ago.
+    async fn is_full(&self, partition: &Partition) -> bool {
+        let end = match self.known_end(partition.index) {
+            Ok(known) => known,
+            // A log that does not say where it ends will say whether it takes the command.
+            Err(known) => match tokio::time::timeout(END_WITHIN, self.log.end(partition)).await {
+                Ok(Ok(end)) => self.heard_of_end(partition.index, end),
+                Ok(Err(_)) | Err(_) => known,
+            },
+        };
+        end.saturating_sub(self.hints.drained(self.category, partition.index)) >= self.settings.max_backlog
+    }
+
+    /// Where `commands` ended as last heard; `Err`: it is time that one request asks again, which is this one.
+    fn known_end(&self, partition: u32) -> Result<u64, u64> {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = ends.entry(partition).or_default();
+        if end.asked.is_some_and(|asked| asked.elapsed() < END_AGE) {
+            return Ok(end.offset);
+        }
+        end.asked = Some(Instant::now());
+        Err(end.offset)
+    }
+
+    fn heard_of_end(&self, partition: u32, offset: u64) -> u64 {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = ends.entry(partition).or_default();
+        end.offset = end.offset.max(offset);
+        end.offset
+    }
+}
