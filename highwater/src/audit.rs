@@ -8,7 +8,7 @@
 //! | [`fold`] | the verdict on every record |
 //! | [`placement`] | which partition a key belongs to |
 //! | [`checks`] | what must hold for the events that the fold shows |
-//! | [`lane`] | that what the lanes have accepted was decided |
+//! | `lane` | that what the lanes have accepted was decided |
 //! | [`projected`] | what must hold for the tables |
 //! | [`tables`] | what the store's tables and states are, as its events say |
 //! | [`report`] | counts and differences, as text and as JSON |
