@@ -8,12 +8,14 @@
 //! | [`fold`] | the verdict on every record |
 //! | [`placement`] | which partition a key belongs to |
 //! | [`checks`] | what must hold for the events that the fold shows |
+//! | `lane` | that what the lanes have accepted was decided |
 //! | [`projected`] | what must hold for the tables |
 //! | [`tables`] | what the store's tables and states are, as its events say |
 //! | [`report`] | counts and differences, as text and as JSON |
 
 pub mod checks;
 pub mod fold;
+mod lane;
 pub mod placement;
 pub mod projected;
 pub mod record;
@@ -78,7 +80,8 @@ async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Resu
     }
     for topic in &topics {
         let projected = database.as_mut().filter(|_| name_of(&topic.name).0 == prefix);
-        audit_topic(log, topic, projected, &mut report).await?;
+        let has_lane = all.iter().any(|other| Some(other.name.as_str()) == lane::topic(&topic.name).as_deref());
+        audit_topic(log, topic, has_lane, projected, &mut report).await?;
     }
     if let Some(mut database) = database {
         audit_lanes(log, &all, &prefix, &mut database, &mut report).await?;
@@ -124,6 +127,7 @@ pub(crate) fn prefix_of_tables(topics: &[RawTopic]) -> String {
 async fn audit_topic(
     log: &dyn RawReader,
     topic: &RawTopic,
+    has_lane: bool,
     mut database: Option<&mut Projected<'_>>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -139,7 +143,11 @@ async fn audit_topic(
                 pass.end
             }
         };
+        let drained = checks.position().drained;
         report.partition(checks.finish(end));
+        if let Some(lane) = lane::of(&partition).filter(|_| has_lane) {
+            lane::audit(log, &lane, topic.partitions, drained, &commands, report).await?;
+        }
     }
     Ok(())
 }

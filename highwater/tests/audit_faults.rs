@@ -17,30 +17,40 @@ use protocol::record::{Header, Record, Stored};
 use uuid::Uuid;
 
 const TOPIC: &str = "test.note.events";
+const LANE: &str = "test.note.commands";
 const PARTITIONS: u32 = 2;
 const ALICE: Uuid = Uuid::from_u128(0xa);
 const WRITER: Uuid = Uuid::from_u128(0x11);
 const SUCCESSOR: Uuid = Uuid::from_u128(0x22);
 
-/// A log in memory.
+/// A log in memory: events by partition, and the lane of ALICE's partition.
 #[derive(Default)]
-struct Memory(BTreeMap<u32, Vec<Stored>>);
+struct Memory(BTreeMap<u32, Vec<Stored>>, Vec<Stored>);
+
+impl Memory {
+    fn records(&self, of: &Partition) -> &[Stored] {
+        match &*of.topic {
+            TOPIC => self.0.get(&of.index).map(Vec::as_slice).unwrap_or_default(),
+            LANE if of.index == home() => &self.1,
+            LANE => &[],
+            other => unreachable!("{other} is not audited"),
+        }
+    }
+}
 
 impl RawReader for Memory {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, eventlog::Error>> {
-        let topics = [TOPIC, "test.note.commands"].map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
+        let topics = [TOPIC, LANE].map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
         Box::pin(async move { Ok(topics.to_vec()) })
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, eventlog::Error>> {
-        let end = self.0.get(&of.index).and_then(|records| records.last()).map_or(0, |last| last.offset + 1);
+        let end = self.records(of).last().map_or(0, |last| last.offset + 1);
         Box::pin(async move { Ok(end) })
     }
 
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, eventlog::Error>> {
-        assert_eq!(&*of.topic, TOPIC, "only events are audited");
-        let records = self.0.get(&of.index).map(Vec::as_slice).unwrap_or_default();
-        let found = records.iter().filter(|stored| stored.offset >= offset).take(limit).cloned().collect();
+        let found = self.records(of).iter().filter(|stored| stored.offset >= offset).take(limit).cloned().collect();
         Box::pin(async move { Ok(found) })
     }
 }
@@ -101,7 +111,7 @@ impl Script {
 
     fn log(self) -> Memory {
         let stored = self.0.into_iter().zip(0..).map(|(record, offset)| Stored { offset, appended_at_ms: 0, record });
-        Memory(BTreeMap::from([(home(), stored.collect())]))
+        Memory(BTreeMap::from([(home(), stored.collect())]), Vec::new())
     }
 
     async fn audit(self) -> Report {
@@ -269,6 +279,52 @@ async fn a_hole_in_the_offsets() {
     let mut log = started().event(0, 1, 1).event(1, 2, 2).log();
     log.0.values_mut().for_each(|records| drop(records.remove(1)));
     one_fault(&audited(&log).await, 1, Fault::Gap { found: 2 });
+}
+
+/// Of ALICE's, as docs/log-format.md says.
+fn lane(commands: &[u128]) -> Vec<Stored> {
+    let record = |id: u128| {
+        let id = Uuid::from_u128(id).as_bytes().to_vec();
+        let mut headers = vec![Header::new("hw-kind", "command"), Header::new("hw-command", id)];
+        let text = [("hw-schema", "note.write.v1"), ("hw-key", "caller"), ("hw-deadline", "2026-11-22T22:34:00.000000Z")];
+        headers.extend(text.map(|(name, value)| Header::new(name, value)));
+        headers.push(Header::new("hw-fingerprint", vec![0; 34]));
+        headers.extend(["hw-actor", "hw-correlation"].map(|name| Header::new(name, vec![0; 16])));
+        Record { key: Some(ALICE.to_string().into_bytes()), value: Some(b"{}".to_vec()), headers }
+    };
+    let stored = commands.iter().zip(0..).map(|(id, offset)| Stored { offset, appended_at_ms: 0, record: record(*id) });
+    stored.collect()
+}
+
+#[tokio::test]
+async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
+    let decided = |drained: &'static str| {
+        started().event(0, 1, 1).outcome("rejected", 1, 1, 3).but(|record| record.headers.push(Header::new("hw-drained", drained))).log()
+    };
+    // The second is still to be decided, and the third was decided before it.
+    for drained in ["0", "1"] {
+        let report = audited(&Memory(decided(drained).0, lane(&[1, 2, 3]))).await;
+        assert!(report.is_clean(), "{report}");
+    }
+    let report = audited(&Memory(decided("3").0, lane(&[1, 2, 3]))).await;
+    let found: Vec<_> = report.differences.iter().map(|difference| (difference.at.clone(), difference.fault.clone())).collect();
+    assert_eq!(found, [(format!("{LANE}/{}@1", home()), Fault::NoOutcome { id: Uuid::from_u128(2), drained: 3 })]);
+    // Whom it is from cannot be read, or it lies where it does not belong: there is nothing an outcome could name.
+    let mut nameless = lane(&[1, 2, 3]);
+    nameless[1].record.headers.retain(|header| header.name != "hw-command");
+    assert!(audited(&Memory(decided("3").0, nameless.clone())).await.is_clean());
+    nameless[1].record = lane(&[2])[0].record.clone();
+    nameless[1].record.key =
+        (0..).map(|id| Uuid::from_u128(id).to_string().into_bytes()).find(|key| partition_for(key, PARTITIONS) != home());
+    assert!(audited(&Memory(decided("3").0, nameless)).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_lane_that_ends_before_what_was_decided() {
+    let log = started().event(0, 1, 1).but(|record| record.headers.push(Header::new("hw-drained", "2"))).log();
+    let report = audited(&Memory(log.0, lane(&[1]))).await;
+    let found: Vec<_> = report.differences.iter().map(|difference| (difference.at.clone(), difference.fault.clone())).collect();
+    assert_eq!(found, [(format!("{LANE}/{}@1", home()), Fault::DrainedBeyond { drained: 2 })]);
 }
 
 #[tokio::test]

@@ -174,11 +174,11 @@ impl Drop for World {
     }
 }
 
-const KEYS: &str = "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub const KEYS: &str = "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A running owner.
 pub struct Owner {
-    intake: mpsc::Sender<Delivery<Add>>,
+    pub intake: mpsc::Sender<Delivery<Add>>,
     pub stop: CancellationToken,
     pub checkpoints: watch::Sender<BTreeMap<u32, u64>>,
     task: JoinHandle<End>,

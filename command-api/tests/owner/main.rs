@@ -3,6 +3,7 @@
 
 mod faults;
 mod harness;
+mod http;
 mod lane;
 mod memory;
 mod zombie;

@@ -36,6 +36,10 @@ pub enum Fault {
     OtherPartition { belongs: u32 },
     #[error("ce_source is {found}, and must be {expected}")]
     OtherSource { found: String, expected: String },
+    #[error("command {id} of the lane has no outcome, and its owners say that everything below offset {drained} has")]
+    NoOutcome { id: Uuid, drained: u64 },
+    #[error("the lane ends here, and its owners say that everything below offset {drained} is decided")]
+    DrainedBeyond { drained: u64 },
     #[error("{0}")]
     Row(RowFault),
 }

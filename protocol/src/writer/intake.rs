@@ -286,6 +286,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     fn tell(&mut self, submission: Submission<V, D::Command>, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
         let aggregate = self.memory.entry(submission.aggregate);
         aggregate.unanswered = aggregate.unanswered.saturating_sub(1);
+        self.lane.look_at(submission.aggregate);
         match submission.source() {
             None => effects.push(Effect::Answer { token: submission.token, answer }),
             Some(source) => self.lane_answered(source, submission, &answer),

@@ -123,6 +123,13 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
         }
     }
 
+    /// Something of the aggregate came to its end.
+    pub(super) fn look_at(&mut self, aggregate: V::Aggregate) {
+        if self.queues.contains_key(&aggregate) {
+            self.look.insert(aggregate);
+        }
+    }
+
     fn look_at_all(&mut self) {
         self.look = self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty()).map(|(aggregate, _)| *aggregate).collect();
     }
@@ -241,9 +248,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if self.lane.by_command.get(&open.command) == Some(&source) {
             self.lane.by_command.remove(&open.command);
         }
-        if self.lane.queues.contains_key(&open.aggregate) {
-            self.lane.look.insert(open.aggregate);
-        }
+        self.lane.look_at(open.aggregate);
     }
 
     /// With every tick: what waits is looked at again, and what is overdue has its turn, whatever holds up the others.

@@ -1,0 +1,201 @@
+//! The asynchronous lane as a caller sees it: an instance with routes, and an owner only where a test starts one.
+
+use std::{sync::Arc, time::Duration};
+
+use command_api::{
+    category::Commands,
+    http::{App, routes},
+    lane::Lane,
+    owner::{forward::Forwarder, hints::Hints, table::Table},
+    settings::{LaneSettings, OwnerSettings},
+};
+use protocol::writer::Limits;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use service::{
+    clock::{Ids, SystemClock, SystemIds},
+    context::Context,
+    http::{HttpSettings, layers},
+    identity::DeploymentKeys,
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+use uuid::Uuid;
+
+use crate::harness::{Add, Counters, KEYS, Owner, TestSnapshots, World, history, soon, world};
+
+struct Instance {
+    url: String,
+    table: Arc<Table<Add>>,
+    client: reqwest::Client,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Instance {
+    async fn start(world: &World, lane: LaneSettings) -> Self {
+        let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
+        let (hints, _reports) = Hints::new(world.log.clone(), "owners".into(), "http://127.0.0.1:1".into(), SystemIds.v4());
+        let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
+        let app = App::<Counters> {
+            ctx: ctx.clone(),
+            keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
+            commands: Arc::new(Commands::of::<Counters>().unwrap()),
+            table: table.clone(),
+            hints: hints.clone(),
+            forwarder: Arc::new(Forwarder::new(Vec::new(), Duration::from_millis(100)).unwrap()),
+            partitions: 1,
+            settings: OwnerSettings { ownerless_wait_ms: 50, deadline_ms: 300, ..OwnerSettings::default() },
+            lane: Lane {
+                log: world.log.clone(),
+                hints,
+                category: "counter",
+                topic: world.commands.topic.clone(),
+                settings: lane,
+                room: Arc::new(Semaphore::new(1 << 20)),
+                shutdown: ctx.shutdown.clone(),
+                ends: std::sync::Mutex::default(),
+            },
+        };
+        let router = layers(routes(Arc::new(app)), &HttpSettings::default(), &ctx);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/counters", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, table, client: reqwest::Client::builder().no_proxy().build().unwrap(), serving }
+    }
+
+    /// A create with this key.
+    fn create(&self, key: &str, body: &str) -> RequestBuilder {
+        let request = self.client.post(&self.url).header("Content-Type", "application/json").header("Idempotency-Key", key);
+        request.body(body.to_owned())
+    }
+
+    async fn send(&self, key: &str, prefer: &str) -> Response {
+        let request = self.create(key, "{}");
+        let request = if prefer.is_empty() { request } else { request.header("Prefer", prefer) };
+        soon(request.send()).await.unwrap()
+    }
+
+    fn owned_by(&self, owner: &Owner) {
+        self.table.insert(0, owner.intake.clone());
+    }
+}
+
+fn header(response: &Response, name: &str) -> String {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
+}
+
+/// The command id in the URL of an operation, and the position behind it.
+fn operation(location: &str) -> (Uuid, &str) {
+    let (path, accepted) = location.split_once('?').unwrap_or((location, ""));
+    (path.strip_prefix("/v1/operations/").unwrap().parse().unwrap(), accepted)
+}
+
+async fn in_lane(world: &World) -> u64 {
+    world.log.end(&world.commands).await.unwrap()
+}
+
+#[tokio::test]
+async fn without_an_owner_a_command_is_accepted_and_decided_later_as_if_it_had_been_waited_for() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let response = instance.send("one", "respond-async").await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let applied = ["retry-after", "preference-applied", "idempotency-key"].map(|name| header(&response, name));
+    assert_eq!(applied, ["1", "respond-async", "\"one\""]);
+    let location = header(&response, "location");
+    let (command, accepted) = operation(&location);
+    assert_eq!(accepted, "accepted=counter/0@1");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["operation"], location.as_str());
+
+    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    instance.owned_by(&owner);
+    let waited = instance.send("one", "").await;
+    assert_eq!(waited.status(), StatusCode::CREATED);
+    let waited: Value = waited.json().await.unwrap();
+    assert_eq!(waited["id"], body["id"], "the same aggregate");
+    let history = history(&world).await;
+    assert_eq!(history.commits.keys().copied().collect::<Vec<_>>(), [command]);
+}
+
+#[tokio::test]
+async fn who_does_not_allow_the_lane_gets_503_with_the_operation() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let response = instance.send("one", "").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let location = header(&response, "location");
+    let (refused, _) = operation(&location);
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!((&problem["code"], &problem["operation"]), (&Value::from("partition.ownerless"), &Value::from(location.as_str())));
+    assert_eq!(in_lane(&world).await, 0);
+    for (nth, prefer) in (1..).zip(["wait=0", "wait=1", "wait=1, respond-async"]) {
+        let response = instance.send("one", prefer).await;
+        assert_eq!((response.status(), in_lane(&world).await), (StatusCode::ACCEPTED, nth), "{prefer}");
+        let location = header(&response, "location");
+        assert_eq!(operation(&location).0, refused, "the same operation");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let slow = Arc::new(eventlog::FaultyLog::new(world.log.clone(), 1, eventlog::faulty::Faults::default()).unwrap());
+    let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), Limits::default());
+    instance.owned_by(&owner);
+    assert_eq!(instance.send("before", "wait=1").await.status(), StatusCode::CREATED, "in time");
+    slow.hold(&world.partition);
+    let undecided = instance.send("slow", "").await;
+    assert_eq!(undecided.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(undecided.json::<Value>().await.unwrap()["code"], "command.undecided");
+    let deferred = instance.send("slow", "wait=1").await;
+    assert_eq!(deferred.status(), StatusCode::ACCEPTED);
+    let location = header(&deferred, "location");
+    slow.release();
+    soon(async { while instance.send("slow", "").await.status() != StatusCode::CREATED {} }).await;
+    let history = history(&world).await;
+    assert!(history.commits.contains_key(&operation(&location).0));
+    assert_eq!(history.commits.len(), 2);
+}
+
+#[tokio::test]
+async fn what_can_be_refused_without_the_owner_never_waits() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let asynchronous = |request: RequestBuilder| soon(request.header("Prefer", "respond-async").send());
+    let wrong = asynchronous(instance.create("one", r#"{"events":"many"}"#)).await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(asynchronous(instance.create("one", "{")).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let text = instance.client.post(&instance.url).header("Content-Type", "text/plain").body("{}");
+    assert_eq!(asynchronous(text).await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let large = instance.create("one", &format!("{{\"events\":{}}}", " ".repeat(300_000)));
+    assert_eq!(asynchronous(large).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(in_lane(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_lane_that_is_full_says_so_and_keeps_the_key() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings { max_backlog: 1, ..LaneSettings::default() }).await;
+    assert_eq!(instance.send("one", "respond-async").await.status(), StatusCode::ACCEPTED);
+    let full = instance.send("two", "respond-async").await;
+    assert_eq!((full.status(), header(&full, "idempotency-key")), (StatusCode::SERVICE_UNAVAILABLE, "\"two\"".to_owned()));
+    assert!(!header(&full, "retry-after").is_empty() && !header(&full, "location").is_empty());
+    assert_eq!(full.json::<Value>().await.unwrap()["code"], "lane.full");
+}
+
+#[tokio::test]
+async fn an_instance_that_a_command_was_sent_on_to_leaves_the_lane_to_the_sender() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let request = instance.create("one", "{}").header("Prefer", "respond-async").header("Highwater-Hops", "1");
+    let response = soon(request.send()).await.unwrap();
+    assert_eq!((response.status(), in_lane(&world).await), (StatusCode::SERVICE_UNAVAILABLE, 0));
+    assert_eq!((header(&response, "highwater-not-owner"), header(&response, "highwater-may-wait")), ("1".to_owned(), "1".to_owned()));
+}
