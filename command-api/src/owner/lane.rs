@@ -54,7 +54,7 @@ enum State {
     Asking(BoxFuture<'static, Result<(u64, u64), eventlog::Error>>),
     Reading(Subscription),
     /// Not served, and looked at again later.
-    Refused(Instant),
+    Stopped(Instant),
 }
 
 pub(super) enum Arrived {
@@ -73,8 +73,10 @@ pub(super) enum Understood<C: Category> {
     Newer(String),
 }
 
+/// A lane that lacks commands is looked at again after this.
+const REFUSED: Duration = Duration::from_secs(10);
 /// What could not be read is tried again after this.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(1);
 /// Others hear at least so often that the lane has come on.
 const HINT: Duration = Duration::from_secs(30);
 
@@ -101,7 +103,7 @@ impl Intake {
         match &mut self.state {
             State::Asking(range) => Arrived::Range(range.await),
             State::Reading(subscription) if self.buffer.is_empty() => Arrived::Delivery(subscription.deliveries.recv().await),
-            State::Refused(until) => {
+            State::Stopped(until) => {
                 tokio::time::sleep_until(*until).await;
                 Arrived::Again
             }
@@ -117,18 +119,18 @@ impl Intake {
                     self.state = State::Reading(subscription);
                     self.served(true);
                 }
-                Err(error) => self.refuse(&error.to_string()),
+                Err(error) => self.try_again(&error.to_string()),
             },
             Arrived::Range(Ok((begin, end))) => self.refuse(&format!(
                 "commands are missing: the log says that everything below offset {from} has its outcome, the topic holds {begin} to {end}"
             )),
-            Arrived::Range(Err(error)) | Arrived::Delivery(Some(Delivery::Failed(error))) => self.refuse(&error.to_string()),
+            Arrived::Range(Err(error)) | Arrived::Delivery(Some(Delivery::Failed(error))) => self.try_again(&error.to_string()),
             Arrived::Delivery(Some(Delivery::Records(records))) => self.buffer.extend(records),
             Arrived::Delivery(Some(Delivery::CaughtUp(_))) => {}
             Arrived::Delivery(Some(Delivery::Trouble(what))) => {
                 tracing::warn!(partition = %self.partition, what, "trouble reading the lane")
             }
-            Arrived::Delivery(None) => self.refuse("the reader ended"),
+            Arrived::Delivery(None) => self.try_again("the reader ended"),
         }
     }
 
@@ -154,9 +156,20 @@ impl Intake {
         self.served(false);
     }
 
+    /// Going on would pass over commands: nothing but a look at the log later can help.
     fn refuse(&mut self, why: &str) {
         tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous commands are");
-        self.state = State::Refused(Instant::now() + AGAIN);
+        self.stop_until(Instant::now() + REFUSED);
+    }
+
+    /// The log has trouble; nothing says that anything is missing.
+    fn try_again(&mut self, why: &str) {
+        tracing::warn!(partition = %self.partition, why, "the lane cannot be read, and is tried again");
+        self.stop_until(Instant::now() + AGAIN);
+    }
+
+    fn stop_until(&mut self, again: Instant) {
+        self.state = State::Stopped(again);
         self.buffer.clear();
         self.served(false);
     }

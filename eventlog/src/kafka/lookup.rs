@@ -30,6 +30,9 @@ const SPOT_RECORDS: usize = 200;
 /// How soon what passes is asked again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How long one leader is asked.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
 /// How much longer is read where the log says that it has ended, and its end says that it has not.
 const AFTER_END: Duration = Duration::from_secs(1);
 
@@ -243,9 +246,13 @@ pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration)
     let deadline = Instant::now() + within;
     let (low, high) = loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match consumer.fetch_watermarks(&of.topic, index, left.max(RETRY)) {
+        match consumer.fetch_watermarks(&of.topic, index, left.clamp(RETRY, ATTEMPT)) {
             Ok(range) => break range,
-            Err(error) if error.rdkafka_error_code().is_some_and(passes) && left > RETRY => std::thread::sleep(RETRY),
+            Err(error) if error.rdkafka_error_code().is_some_and(passes) && left > RETRY => {
+                // librdkafka asks the leader that it knows, dead or alive, and by itself looks for another one only every few minutes.
+                let _ = consumer.fetch_metadata(Some(&of.topic), left.min(ATTEMPT));
+                std::thread::sleep(RETRY);
+            }
             Err(error) => return Err(of.error(error)),
         }
     };
@@ -268,6 +275,8 @@ fn passes(code: RDKafkaErrorCode) -> bool {
             | Code::FencedLeaderEpoch
             | Code::UnknownLeaderEpoch
             | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            | Code::DestroyBroker
             | Code::NetworkException
     )
 }
