@@ -37,10 +37,12 @@ pub enum Error {
     Kafka(String),
 }
 
-/// Where everything lies.
+/// Where everything lies; the folder goes when it is dropped.
 pub struct Stage {
     dir: PathBuf,
-    postgres: PrivatePostgres,
+    /// Until it is closed. A server that is left stops by itself when this process has ended.
+    postgres: Option<PrivatePostgres>,
+    url: String,
     kafka: PathBuf,
 }
 
@@ -78,12 +80,15 @@ impl Stage {
         let ids: &dyn Ids = &SystemIds;
         let dir = std::env::temp_dir().join(format!("highwater-bench-{}", ids.v4().simple()));
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, postgres: PrivatePostgres::temporary().await?, kafka: kafka.to_owned() })
+        let postgres = PrivatePostgres::temporary().await?;
+        Ok(Self { dir, url: postgres.url(), postgres: Some(postgres), kafka: kafka.to_owned() })
     }
 
-    pub async fn close(self) -> Result<(), Error> {
-        self.postgres.stop().await?;
-        Ok(std::fs::remove_dir_all(&self.dir)?)
+    pub async fn close(mut self) -> Result<(), Error> {
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await?;
+        }
+        Ok(())
     }
 
     pub fn broker(&self, name: &str, settings: &[&str]) -> Result<Broker, Error> {
@@ -141,14 +146,14 @@ impl Stage {
 
     /// A database of its own on the same server.
     async fn database(&self, name: &str) -> Result<String, Error> {
-        let server = self.postgres.url();
-        let mut connection = PgConnection::connect(&server).await?;
+        let server = &self.url;
+        let mut connection = PgConnection::connect(server).await?;
         let there: Option<i32> =
             sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1").bind(name).fetch_optional(&mut connection).await?;
         if there.is_none() {
             sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
         }
-        let (base, _) = server.rsplit_once('/').unwrap_or((&server, ""));
+        let (base, _) = server.rsplit_once('/').unwrap_or((server, ""));
         Ok(format!("{base}/{name}"))
     }
 }
@@ -226,6 +231,13 @@ async fn answers(address: SocketAddr) -> io::Result<bool> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.starts_with("HTTP/1.1 200"))
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // It is ours, and holds nothing that is needed.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
 }
 
 impl Drop for Server {

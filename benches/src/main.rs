@@ -45,10 +45,11 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Run(options) => run::run(options).await.map_err(|error| service::process::chain(&error)),
-        Command::Matrix(options) => matrix::run(options).await.map_err(|error| service::process::chain(&error)),
-        Command::Sustain(options) => sustain::run(options).await.map_err(|error| service::process::chain(&error)),
-        Command::Visible(options) => visible::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Run(options) => or_stopped(run::run(options)).await,
+        Command::Matrix(options) => or_stopped(matrix::run(options)).await,
+        Command::Sustain(options) => or_stopped(sustain::run(options)).await,
+        Command::Visible(options) => or_stopped(visible::run(options)).await,
+        // Hears its signals itself.
         Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
     };
     match result {
@@ -57,5 +58,24 @@ async fn main() -> ExitCode {
             eprintln!("bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Until it is done, or a signal comes; whatever it started ends when it is dropped.
+async fn or_stopped(measured: impl Future<Output = Result<(), contender::Error>>) -> Result<(), String> {
+    tokio::select! {
+        result = measured => result.map_err(|error| service::process::chain(&error)),
+        () = stopped() => Err("stopped before the end".to_owned()),
+    }
+}
+
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

@@ -39,7 +39,12 @@ impl Drop for Instance {
 impl Instance {
     async fn start(world: &World, lane: LaneSettings) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
-        let (hints, _reports) = Hints::new(world.log.clone(), "owners".into(), "http://127.0.0.1:1".into(), SystemIds.v4());
+        let (hints, _reports) = Hints::new(
+            world.log.clone(),
+            eventlog::Partition { topic: "owners".into(), index: 0 },
+            "http://127.0.0.1:1".into(),
+            SystemIds.v4(),
+        );
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
         let app = App::<Counters> {
             ctx: ctx.clone(),
