@@ -70,10 +70,15 @@ pub struct Contender {
     pub projectors: Option<Server>,
     pub tables: Option<PgPool>,
     url: String,
+    folder: PathBuf,
+    setup: Setup,
 }
 
-/// One process; ended when it is dropped.
-pub struct Server(Child);
+/// One process; killed when it is dropped.
+pub struct Server {
+    child: Child,
+    output: PathBuf,
+}
 
 impl Stage {
     pub async fn open(kafka: &Path) -> Result<Self, Error> {
@@ -115,13 +120,24 @@ impl Stage {
         let folder = self.dir.join(format!("{tag}-log"));
         let (server, address) = self.serve("command-api", name, &url, &folder, &setup).await?;
         let projectors = if setup.kafka.is_empty() { None } else { Some(self.serve("projectors", name, &url, &folder, &setup).await?.0) };
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, tables: Some(pool), url })
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, tables: Some(pool), url, folder, setup })
     }
 
     pub async fn baseline(&self, name: &str, durability: &'static str, kind: &str, setup: &Setup) -> Result<Contender, Error> {
         let url = self.database(&format!("baseline_{}", kind.replace('-', "_"))).await?;
-        let (server, address) = self.serve(kind, name, &url, &self.dir.join(kind), setup).await?;
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, tables: None, url })
+        let (folder, setup) = (self.dir.join(kind), setup.clone());
+        let (server, address) = self.serve(kind, name, &url, &folder, &setup).await?;
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, tables: None, url, folder, setup })
+    }
+
+    /// Kills the command API of `contender` and starts it again.
+    pub async fn restart(&self, contender: &mut Contender) -> Result<(), Error> {
+        let _ = contender.server.child.kill();
+        let _ = contender.server.child.wait();
+        let Contender { name, url, folder, setup, .. } = &*contender;
+        let (server, address) = self.serve("command-api", name, url, folder, setup).await?;
+        (contender.server, contender.address) = (server, address);
+        Ok(())
     }
 
     /// The query API on the tables of `contender`.
@@ -131,17 +147,18 @@ impl Stage {
 
     async fn serve(&self, kind: &str, name: &str, url: &str, folder: &Path, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let out_path = self.dir.join(format!("{kind}-{}.log", address.port()));
-        let out = std::fs::File::create(&out_path)?;
+        let output = self.dir.join(format!("{kind}-{}.log", address.port()));
+        let out = std::fs::File::create(&output)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", kind, "--listen", &address.to_string(), "--database-url", url, "--folder"]).arg(folder);
         let (kafka, listen) = (format!("log.kafka={}", setup.kafka), format!("http.listen={address}"));
         let common = ["log.development=true", "telemetry.filter=warn", kafka.as_str(), listen.as_str()];
-        for setting in setup.settings.iter().map(String::as_str).chain(common) {
+        for setting in common.into_iter().chain(setup.settings.iter().map(String::as_str)) {
             command.arg("--set").arg(setting);
         }
-        let mut server = Server(command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?);
-        if server.ready(address).await? { Ok((server, address)) } else { Err(not_ready(name, &out_path)) }
+        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?;
+        let mut server = Server { child, output };
+        if server.ready(address).await? { Ok((server, address)) } else { Err(not_ready(name, &server.output)) }
     }
 
     /// A database of its own on the same server.
@@ -184,7 +201,7 @@ impl Contender {
 
     fn signal_projectors(&self, signal: &str) -> Result<(), Error> {
         if let Some(projectors) = &self.projectors {
-            Command::new("kill").args([signal, &projectors.0.id().to_string()]).status()?;
+            Command::new("kill").args([signal, &projectors.child.id().to_string()]).status()?;
         }
         Ok(())
     }
@@ -205,14 +222,19 @@ impl Contender {
 
 impl Server {
     pub fn resident_bytes(&self) -> Result<u64, Error> {
-        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.0.id()))?;
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
         let resident: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
         Ok(resident * 4096)
     }
 
+    /// What it wrote, a line each.
+    pub fn output(&self) -> Result<Vec<String>, Error> {
+        Ok(std::fs::read_to_string(&self.output)?.lines().map(str::to_owned).collect())
+    }
+
     async fn ready(&mut self, address: SocketAddr) -> Result<bool, Error> {
         for _ in 0..600 {
-            if self.0.try_wait()?.is_some() {
+            if self.child.try_wait()?.is_some() {
                 return Ok(false);
             }
             if answers(address).await.unwrap_or(false) {
@@ -243,8 +265,8 @@ impl Drop for Stage {
 impl Drop for Server {
     fn drop(&mut self) {
         // It is ours, and holds nothing that is needed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

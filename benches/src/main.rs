@@ -7,11 +7,13 @@
 //! | [`matrix`] | partitions by producers |
 //! | [`sustain`] | the highest rate held with the projectors running |
 //! | [`visible`] | from a command to its row |
+//! | [`history`] | memory and take-over as the log grows |
 //! | [`contender`] | the stage: folder, Postgres, brokers, servers |
 //! | [`serve`] | the servers, each a process of its own |
 //! | [`store`] | the client and the baselines |
 
 mod contender;
+mod history;
 mod matrix;
 mod run;
 mod serve;
@@ -38,6 +40,8 @@ enum Command {
     Sustain(sustain::Options),
     /// From a command to its row, with the projectors running
     Visible(visible::Options),
+    /// Memory of an owner and time of a take-over as the log grows
+    History(history::Options),
     /// One server; the others start these by itself
     Serve(serve::Options),
 }
@@ -49,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Matrix(options) => or_stopped(matrix::run(options)).await,
         Command::Sustain(options) => or_stopped(sustain::run(options)).await,
         Command::Visible(options) => or_stopped(visible::run(options)).await,
+        Command::History(options) => or_stopped(history::run(options)).await,
         // Hears its signals itself.
         Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
     };

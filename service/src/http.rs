@@ -17,6 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::body::BodyLimit;
@@ -43,14 +44,17 @@ pub enum Error {
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
     let observed = Arc::new(observe::Observer { ids: Arc::clone(&ctx.ids) });
     let protected = Arc::new(protect::Protection::new(settings, Arc::clone(&ctx.ids)));
+    // One stack, outermost first: layers put around a router one by one cost each request a boxed service more.
+    let around = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(observed, observe::observe))
+        .layer(middleware::from_fn_with_state(protected, protect::protect))
+        .layer(CatchPanicLayer::custom(protect::panicked))
+        .layer(axum::Extension(BodyLimit(settings.body_limit_bytes)))
+        .layer(DefaultBodyLimit::max(settings.body_limit_bytes));
     router
         .fallback(|| async { Problem::no_route() })
         .method_not_allowed_fallback(|| async { Problem::wrong_method() })
-        .layer(DefaultBodyLimit::max(settings.body_limit_bytes))
-        .layer(axum::Extension(BodyLimit(settings.body_limit_bytes)))
-        .layer(CatchPanicLayer::custom(protect::panicked))
-        .layer(middleware::from_fn_with_state(protected, protect::protect))
-        .layer(middleware::from_fn_with_state(observed, observe::observe))
+        .layer(around)
 }
 
 #[cfg(test)]

@@ -48,6 +48,31 @@ pub async fn run(address: &str, connections: usize, lasting: Duration) -> Result
     Ok(Round { commands: latencies.len(), per_second: latencies.len() as f64 / took, p50: at(0.5), p99: at(0.99), refused })
 }
 
+/// Commands `from` to `to` of a long history, each on the next of `aggregates` aggregates.
+pub async fn grow(address: &str, connections: usize, aggregates: usize, from: usize, to: usize) -> Result<(), Error> {
+    let address: Arc<str> = address.into();
+    let clients: Vec<_> = (0..connections)
+        .map(|n| {
+            let address = address.clone();
+            tokio::spawn(async move {
+                let (mut connection, mut refused) = (Connection::open(&address).await?, 0);
+                for command in (from + n..to).step_by(connections) {
+                    let id = Uuid::from_u128(HISTORY + (command % aggregates) as u128);
+                    connection.command(&format!("/v1/stock/{id}/receive"), r#"{"quantity":1}"#, &mut refused).await?;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.map_err(std::io::Error::other)??;
+    }
+    Ok(())
+}
+
+/// Where the ids of [`grow`] begin.
+const HISTORY: u128 = 0x018f_0000_0000_7000_8000_0000_0000_0000;
+
 async fn keep_busy(address: Arc<str>, until: Instant) -> Result<(Vec<Duration>, usize), Error> {
     let mut connection = Connection::open(&address).await?;
     let (mut latencies, mut refused) = (Vec::new(), 0);
