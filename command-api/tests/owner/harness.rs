@@ -12,9 +12,11 @@ use command_api::{
     owner::{
         Delivery,
         actor::{self, End, Shared},
+        claim::Right,
         hints::Hints,
         lane::Source,
         snapshots::{Error, Loaded, Snapshots},
+        standing::Standing,
     },
 };
 use eventlog::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
@@ -216,7 +218,9 @@ impl Owner {
         let task = tokio::spawn(async move {
             let from = snapshots.position(0).await.unwrap();
             let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
-            actor::run(&shared, &partition, from, seen, &mut deliveries, &stopped).await
+            let (hints, clock) = (shared.hints.clone(), shared.clock.clone());
+            let standing = Standing::new(hints, clock, Counters::NAME, 0, Right::Group, "assigned");
+            actor::run(&shared, &partition, &standing, (from, seen), &mut deliveries, &stopped).await
         });
         Self { intake, stop, checkpoints, task }
     }
