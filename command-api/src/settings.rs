@@ -48,7 +48,7 @@ pub struct OwnerSettings {
     pub early: bool,
     /// How often the ports of other owners are tried.
     pub early_probe_ms: u64,
-    /// A partition taken from a refusing port is not taken so again for so long.
+    /// A partition taken from an instance whose port refused is not taken so from it again for so long.
     pub early_again_ms: u64,
     /// Where `GET /admin/owners` is served, on loopback; nowhere when empty.
     pub admin_listen: String,
@@ -116,7 +116,7 @@ impl Default for OwnerSettings {
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
             deposed_wait_ms: 1_000,
-            hand_over_ms: 5_000,
+            hand_over_ms: 10_000,
             early: true,
             early_probe_ms: 200,
             early_again_ms: 30_000,

@@ -5,4 +5,5 @@ mod faults;
 mod harness;
 mod lane;
 mod memory;
+mod moves;
 mod zombie;
