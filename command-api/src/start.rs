@@ -223,7 +223,8 @@ impl Registry {
             log: self.log.clone(),
             lanes: self.lanes.clone(),
         };
-        Ok(admin::serve(address, admin, self.ctx.shutdown.clone()).await?)
+        admin::serve(address, admin, self.ctx.shutdown.clone()).await?;
+        Ok(())
     }
 
     /// Serves a category: its routes, and an owner for every partition that the group assigns.

@@ -41,11 +41,12 @@ struct Owned {
     lane_backlog: Option<u64>,
 }
 
-/// Listens, and serves until shutdown. Only loopback: nothing asks callers who they are.
-pub async fn serve(address: SocketAddr, admin: Admin, shutdown: Shutdown) -> Result<(), http::Error> {
+/// Listens, and serves until shutdown: where. Only loopback: nothing asks callers who they are.
+pub async fn serve(address: SocketAddr, admin: Admin, shutdown: Shutdown) -> Result<SocketAddr, http::Error> {
     http::check_listen(address, false)?;
     let listener = http::bind(address).await?;
-    tracing::info!(address = ?listener.local_addr().ok(), "serving the operator");
+    let bound = listener.local_addr().map_err(|source| http::Error::Bind { address, source })?;
+    tracing::info!(address = %bound, "serving the operator");
     let router = Router::new().route("/admin/owners", get(owners)).with_state(Arc::new(admin));
     let stopping = shutdown.clone();
     shutdown.tasks.spawn(async move {
@@ -53,7 +54,7 @@ pub async fn serve(address: SocketAddr, admin: Admin, shutdown: Shutdown) -> Res
             tracing::error!(%error, "the operator is not served any more");
         }
     });
-    Ok(())
+    Ok(bound)
 }
 
 async fn owners(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

@@ -246,10 +246,11 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
             assert_eq!(answer, Answer::Busy(Busy::SnapshotsUnreachable));
             break;
         };
-        let mut kept = snapshots.0.lock().unwrap();
-        kept.position.offset = end;
-        kept.states.insert(Uuid::from_u128(7), (version, version));
-        drop(kept);
+        {
+            let mut kept = snapshots.0.lock().unwrap();
+            kept.position.offset = end;
+            kept.states.insert(Uuid::from_u128(7), (version, version));
+        }
         owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
         // The owner hears of it when nobody asks it anything.
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use command_api::owner::{
+    admin::{self, Admin},
     claim::Right,
     early::{Early, EarlySettings},
     forward::Forwarder,
@@ -12,6 +13,7 @@ use command_api::owner::{
     table::Table,
 };
 use eventlog::Partition;
+use serde_json::Value;
 use service::{
     clock::{Ids, SystemIds},
     shutdown::Shutdown,
@@ -197,4 +199,30 @@ async fn what_others_said_before_the_start_is_no_reason_to_take_anything() {
     first.hints.release("other", 0, 1);
     until("the second has read that too", || second.hints.others().iter().any(|heard| heard.category == "other" && heard.fresh)).await;
     assert!(second.supervisors.owned().is_empty() && second.standings.all().is_empty());
+}
+
+#[tokio::test]
+async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
+    let world = world().await;
+    let first = Instance::start(&world, LONG, LONG).await;
+    first.supervisors.assign(0);
+    until("it serves", || first.serves()).await;
+    let admin = || Admin {
+        instance: first.hints.instance,
+        url: first.hints.url.clone(),
+        standings: first.standings.clone(),
+        log: world.log.clone(),
+        lanes: vec![("counter", world.commands.topic.clone())],
+    };
+    let refused = admin::serve("0.0.0.0:0".parse().unwrap(), admin(), first.shutdown.clone()).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("0.0.0.0:0")));
+    let address = admin::serve("127.0.0.1:0".parse().unwrap(), admin(), first.shutdown.clone()).await.unwrap();
+    let answer = soon(reqwest::get(format!("http://{address}/admin/owners"))).await.unwrap();
+    let shown: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let owned = &shown["partitions"][0];
+    assert_eq!((&shown["instance"], &shown["partitions"].as_array().unwrap().len()), (&first.hints.instance.to_string().into(), &1));
+    assert_eq!((&owned["category"], &owned["partition"], &owned["phase"]), (&"counter".into(), &0.into(), &"serving".into()));
+    assert_eq!((&owned["right"], &owned["why"], &owned["epoch"]), (&"group".into(), &"assigned".into(), &1.into()));
+    assert_eq!((&owned["lane"]["drained"], &owned["lane_backlog"]), (&0.into(), &0.into()));
+    assert!(owned["writer"].is_string() && owned["tail"].is_u64() && owned["in_flight"].is_u64(), "{owned:#}");
 }

@@ -354,9 +354,9 @@ async fn spread(log: &dyn Log, groups: &[(String, Vec<Arc<str>>)]) -> (Vec<usize
 
 /// Hears what the groups say, until what the members hold is as it should be.
 async fn follow(members: &mut [(Vec<Membership>, BTreeSet<Partition>); 2], holds: impl Fn([usize; 2]) -> bool) {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     while !holds([members[0].1.len(), members[1].1.len()]) {
-        assert!(std::time::Instant::now() < until, "the groups do not settle: {:?}", members.each_ref().map(|(_, held)| held.len()));
+        assert!(tokio::time::Instant::now() < until, "the groups do not settle: {:?}", members.each_ref().map(|(_, held)| held.len()));
         for (memberships, held) in members.iter_mut() {
             for event in memberships.iter_mut().filter_map(|membership| membership.events.try_recv().ok()) {
                 match event {
