@@ -249,8 +249,10 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
     partition: &Partition,
 ) -> Result<(Position<Wire>, Seen), String> {
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
-    eventlog::follow::check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error))?;
-    let seen = shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error))?;
+    // Neither waits for the other: each is many times as long as the fence.
+    let check = async { eventlog::follow::check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error)) };
+    let seen = async { shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error)) };
+    let ((), seen) = tokio::try_join!(check, seen)?;
     Ok((from, seen))
 }
 
