@@ -5,7 +5,11 @@
 //! | `actor` | drives one writer: carries out its effects, feeds it what happened |
 //! | `supervise` | one partition from assignment to release: take-over, again after a loss, drain |
 //! | `lane` | reads the asynchronous lane of a partition |
-//! | `members` | the group membership that assigns partitions |
+//! | `members` | the group memberships that assign partitions |
+//! | `claim` | by what right a partition is owned |
+//! | `early` | takes a partition whose owner is gone, before the group says so |
+//! | `standing` | how the owned partitions stand, and their history |
+//! | `admin` | shows it to the operator |
 //! | `table` | which partitions are owned here, and the way in |
 //! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
 //! | `snapshots` | states and outcomes in Postgres |
@@ -14,11 +18,15 @@
 //! Nothing here decides a command: that is [`protocol::writer::Writer`].
 
 pub mod actor;
+pub mod admin;
+pub mod claim;
+pub mod early;
 pub mod forward;
 pub mod hints;
 pub mod lane;
 pub mod members;
 pub mod snapshots;
+pub mod standing;
 pub mod supervise;
 pub mod table;
 

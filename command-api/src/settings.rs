@@ -42,6 +42,16 @@ pub struct OwnerSettings {
     pub retry_longest_ms: u64,
     /// The least wait after another instance's fence, while the partition is still assigned here.
     pub deposed_wait_ms: u64,
+    /// How long a partition that the group takes back is served on, if its next owner does not fence.
+    pub hand_over_ms: u64,
+    /// Take a partition before the group says so, when its owner has given it up or its port refuses connections.
+    pub early: bool,
+    /// How often the ports of other owners are tried.
+    pub early_probe_ms: u64,
+    /// A partition taken from an instance whose port refused is not taken so from it again for so long.
+    pub early_again_ms: u64,
+    /// Where `GET /admin/owners` is served, on loopback; nowhere when empty.
+    pub admin_listen: String,
     pub database: DatabaseSettings,
 }
 
@@ -106,6 +116,11 @@ impl Default for OwnerSettings {
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
             deposed_wait_ms: 1_000,
+            hand_over_ms: 10_000,
+            early: true,
+            early_probe_ms: 200,
+            early_again_ms: 30_000,
+            admin_listen: String::new(),
             database: DatabaseSettings::default(),
         }
     }

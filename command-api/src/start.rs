@@ -15,12 +15,13 @@ use serde::Deserialize;
 use service::{
     context::Context,
     health::{Check, Required},
-    http::HttpSettings,
+    http::{self as server, HttpSettings},
     identity::{self, DeploymentKeys},
     process::{Exit, Exits},
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     category::{self, Category, Commands},
@@ -28,12 +29,15 @@ use crate::{
     lane::Lane,
     owner::{
         actor::Shared,
+        admin::{self, Admin},
+        early::{Early, EarlySettings},
         forward::Forwarder,
         hints::{self, Hints},
         lane::Source,
         members::Members,
         snapshots::{self, PostgresSnapshots, Thawing},
-        supervise::{Assignable, Backoff, Supervisors},
+        standing::Standings,
+        supervise::{Assignable, Supervisors, Terms},
         table::Table,
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
@@ -72,6 +76,10 @@ pub enum Error {
         "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
     )]
     Budget { partitions: u64, each: u64, lane: u64, room: u64 },
+    #[error("owner.admin_listen is {0:?}, and must be an address such as 127.0.0.1:9090, or nothing")]
+    AdminListen(String),
+    #[error("owner.admin_listen: {0}")]
+    Admin(#[from] server::Error),
     #[error("{setting} is {found}, and may be 1 to {most}")]
     Limit { setting: &'static str, found: u64, most: u64 },
 }
@@ -80,13 +88,14 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
+            Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
             Self::Log(eventlog::Error::Unreachable(_)) | Self::Hints(hints::Error::Log(eventlog::Error::Unreachable(_))) => {
                 Exit::Unreachable
             }
             Self::Database(_) => Exit::Unreachable,
             Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
-            Self::Category(_) | Self::Peers(_) => Exit::Failed,
+            Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
         }
     }
 }
@@ -120,6 +129,8 @@ pub struct Registry {
     lane_room: Arc<Semaphore>,
     router: Router,
     assignable: Vec<Arc<dyn Assignable>>,
+    standings: Arc<Standings>,
+    lanes: Vec<(&'static str, Arc<str>)>,
 }
 
 /// Serves commands until `ctx.shutdown`.
@@ -146,11 +157,11 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let owners = check_values::partition(&naming.prefix);
     let (hints, reports) = Hints::new(log.clone(), owners, url, ctx.ids.v4());
     let hints = Arc::new(hints);
-    let following = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
+    let following = AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
     hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
     hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?;
 
-    let forwarder = Arc::new(Forwarder::new(peers.allowed, Duration::from_millis(peers.connect_timeout_ms))?);
+    let forwarder = Arc::new(Forwarder::new(peers.allowed.clone(), Duration::from_millis(peers.connect_timeout_ms))?);
     let mut registry = Registry {
         ctx: ctx.clone(),
         log: log.clone(),
@@ -164,21 +175,58 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
         lane,
         router: Router::new(),
         assignable: Vec::new(),
+        standings: Arc::default(),
+        lanes: Vec::new(),
     };
     store::register(&mut registry)?;
-    let members = Members::new(registry.assignable, Duration::from_millis(owner.drain_ms) + Duration::from_secs(3));
-    let membership = members.join(log.as_ref(), format!("{}.owners", naming.prefix), "highwater-command-api".to_owned())?;
-    let shutdown = ctx.shutdown.clone();
-    ctx.shutdown.tasks.spawn(async move {
-        members.run(membership, shutdown).await;
-        drop(following);
-    });
+    registry.serve_operator().await?;
+    registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
     ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
     Ok(registry.router)
 }
 
 impl Registry {
+    /// Takes partitions: as the groups assign them, and where an owner is gone before they do.
+    fn join(&self, peers: &PeerSettings, following: AbortOnDropHandle<()>) -> Result<(), Error> {
+        let shutdown = &self.ctx.shutdown;
+        if self.owner.early {
+            let settings = EarlySettings {
+                probe: Duration::from_millis(self.owner.early_probe_ms.max(10)),
+                connect_timeout: Duration::from_millis(peers.connect_timeout_ms),
+                again: Duration::from_millis(self.owner.early_again_ms),
+            };
+            let (hints, forwarder, ids) = (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
+            shutdown.tasks.spawn(Early::new(hints, forwarder, &self.assignable, settings, ids, shutdown.clone()).run());
+        }
+        let leave_within = Duration::from_millis(self.owner.drain_ms) + Duration::from_secs(3);
+        let members = Members::new(self.assignable.clone(), leave_within);
+        let memberships = members.join(self.log.as_ref(), &self.naming.prefix, "highwater-command-api")?;
+        let stopping = shutdown.clone();
+        shutdown.tasks.spawn(async move {
+            members.run(memberships, stopping).await;
+            drop(following);
+        });
+        Ok(())
+    }
+
+    async fn serve_operator(&self) -> Result<(), Error> {
+        let listen = self.owner.admin_listen.trim();
+        if listen.is_empty() {
+            return Ok(());
+        }
+        let address = listen.parse().map_err(|_| Error::AdminListen(listen.to_owned()))?;
+        let admin = Admin {
+            instance: self.hints.instance,
+            url: self.hints.url.clone(),
+            standings: self.standings.clone(),
+            log: self.log.clone(),
+            lanes: self.lanes.clone(),
+        };
+        admin::serve(address, admin, self.ctx.shutdown.clone()).await?;
+        Ok(())
+    }
+
     /// Serves a category: its routes, and an owner for every partition that the group assigns.
     pub fn add<C: Category>(&mut self, domain: C) -> Result<(), Error> {
         let topic: Arc<str> = events_topic(&self.naming, C::NAME).into();
@@ -210,14 +258,17 @@ impl Registry {
             drain: Duration::from_millis(self.owner.drain_ms),
         };
         let table = Arc::new(Table::new());
-        let backoff = Backoff {
+        let terms = Terms {
             first: Duration::from_millis(self.owner.retry_first_ms),
             longest: Duration::from_millis(self.owner.retry_longest_ms),
             deposed: Duration::from_millis(self.owner.deposed_wait_ms),
+            hand_over: Duration::from_millis(self.owner.hand_over_ms),
+            intake: self.owner.partition_queue.max(1),
         };
-        let shutdown = self.ctx.shutdown.clone();
-        let supervisors = Supervisors::new(topic, Arc::new(shared), table.clone(), shutdown, backoff, self.owner.partition_queue.max(1));
+        let (standings, shutdown) = (self.standings.clone(), self.ctx.shutdown.clone());
+        let supervisors = Supervisors::new(topic, Arc::new(shared), table.clone(), standings, shutdown, terms);
         self.assignable.push(Arc::new(supervisors));
+        self.lanes.push((C::NAME, commands_topic.clone()));
         let app = App::<C> {
             ctx: self.ctx.clone(),
             keys: self.keys.clone(),

@@ -12,6 +12,7 @@ mod database;
 mod demo;
 mod lag;
 mod migrate;
+mod owners;
 mod replay;
 mod source;
 mod up;
@@ -41,6 +42,7 @@ enum Command {
     Audit(audit::Args),
     Replay(replay::Args),
     Lag(lag::Args),
+    Owners(owners::Args),
     Migrate(migrate::Args),
     Demo(crate::demo::Args),
 }
@@ -91,6 +93,7 @@ impl Cli {
             Command::Audit(args) => audit::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Lag(args) => lag::run(args).await,
+            Command::Owners(args) => owners::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         };

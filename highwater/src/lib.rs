@@ -8,6 +8,7 @@
 //! | [`postgres`] | a private Postgres server, from the installed binaries |
 //! | [`audit`] | the log's promises, checked by a reader of its own |
 //! | [`lag`] | how far the projections are, and who owns what |
+//! | [`owners`] | who owned which partition, when and why |
 //! | [`cloudevent`] | an event as one line of JSON |
 //! | [`demo`] | the store's own words, for people who try it |
 
@@ -17,5 +18,6 @@ pub mod cloudevent;
 pub mod demo;
 pub mod folder;
 pub mod lag;
+pub mod owners;
 pub mod postgres;
 pub mod up;

@@ -48,7 +48,17 @@ async fn log(scratch: &Scratch, database: &str) -> Outcome {
 }
 
 fn lag(scratch: &Scratch, more: &[&str]) -> std::io::Result<Output> {
-    Command::new(env!("CARGO_BIN_EXE_highwater")).arg("lag").arg("--data").arg(&scratch.0).args(more).output()
+    run(scratch, &[&["lag"], more].concat())
+}
+
+fn run(scratch: &Scratch, arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_highwater")).args(arguments).arg("--data").arg(&scratch.0).output()
+}
+
+/// What `highwater owners` says of every partition.
+fn owned(scratch: &Scratch) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
+    let found = report(&run(scratch, &["owners", "--json", "--history", "5"])?)?;
+    Ok(found["partitions"].as_array().ok_or("partitions is a list")?.clone())
 }
 
 fn report(output: &Output) -> Result<Value, Box<dyn std::error::Error>> {
@@ -95,16 +105,18 @@ async fn every_projection_has_its_lag_also_before_its_first_checkpoint() -> Outc
         .map(|(partition, projection, at, records, aged)| (partition.as_u64(), projection.unwrap_or_default(), at, records.as_u64(), aged))
         .collect();
     let expected = [
+        (Some(0), "operations", None, Some(1), false),
         (Some(0), "orders", None, Some(1), false),
         (Some(0), "sales_daily", None, Some(1), false),
         (Some(0), "snapshots", None, Some(1), false),
+        (Some(1), "operations", None, Some(4), true),
         (Some(1), "orders", Some(2), Some(2), true),
         (Some(1), "sales_daily", Some(3), Some(1), false),
         (Some(1), "snapshots", None, Some(4), true),
     ];
     assert_eq!(shown, expected);
-    assert_eq!((&found["records"], &found["largest"]), (&10.into(), &4.into()));
-    assert!(lags[3]["oldest_seconds"].as_f64().is_some_and(|age| (0.0..600.0).contains(&age)), "{found:#}");
+    assert_eq!((&found["records"], &found["largest"]), (&15.into(), &4.into()));
+    assert!(lags[5]["oldest_seconds"].as_f64().is_some_and(|age| (0.0..600.0).contains(&age)), "{found:#}");
     let owner = &found["owners"][1];
     assert_eq!((&owner["epoch"], &owner["folded_to"], &owner["hint_epoch"]), (&1.into(), &3.into(), &2.into()));
     assert_eq!((&owner["writer"], &owner["hint_url"]), (&Uuid::from_u128(9).to_string().into(), &"http://new:1".into()));
@@ -177,7 +189,12 @@ async fn beside_up_it_reads_through_it_and_watches_until_it_is_told_to_stop() ->
     let owners = found["owners"].as_array().ok_or("owners is a list")?;
     assert_eq!(owners.len(), 24);
     assert!(owners.iter().all(|owner| owner["hint_url"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:"))), "{found:#}");
-    assert_eq!(found["lags"].as_array().map(Vec::len), Some(56));
+    assert_eq!(found["lags"].as_array().map(Vec::len), Some(80));
+
+    let now = owned(&scratch)?;
+    assert_eq!(now.len(), 24);
+    assert!(now.iter().all(|owned| owned["tenures"][0]["why"] == "assigned" && owned["tenures"][0]["ended"].is_null()), "{now:#?}");
+    assert!(now.iter().all(|owned| owned["tenures"][0]["epoch"] == owned["hint"]["epoch"]), "{now:#?}");
 
     let mut watching = Command::new(env!("CARGO_BIN_EXE_highwater"));
     watching.args(["lag", "--json", "--watch", "1", "--data"]).arg(&scratch.0).stdout(Stdio::piped());
@@ -193,5 +210,10 @@ async fn beside_up_it_reads_through_it_and_watches_until_it_is_told_to_stop() ->
     // Nobody runs it now: the private Postgres is started for this look alone.
     let after = report(&lag(&scratch, &["--json"])?)?;
     assert_eq!(after["owners"].as_array().map(Vec::len), Some(24));
+    let ended = owned(&scratch)?;
+    let drained = |owned: &Value| owned["tenures"][0]["ended"] == "drained" && owned["hint"]["released"] == true;
+    assert!(ended.len() == 24 && ended.iter().all(drained), "{ended:#?}");
+    let text = String::from_utf8(run(&scratch, &["owners"])?.stdout)?;
+    assert!(text.lines().count() == 25 && text.contains(" drained "), "{text}");
     Ok(())
 }

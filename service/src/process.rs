@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Every section that any process reads: one file can serve them all.
-pub const SECTIONS: [&str; 9] = ["http", "identity", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
+pub const SECTIONS: [&str; 10] = ["http", "identity", "lane", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
 
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";

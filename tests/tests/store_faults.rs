@@ -4,8 +4,10 @@
 //! in flight keeps every answer while processes are killed (`kill -9`) and stopped (SIGTERM). Then every answer is held against the
 //! log, the log against the audit, the tables against a fold of their own, and the query API against what was acknowledged.
 //!
-//! One fault of each kind by default; `HIGHWATER_FAULTS=full` injects each three times. What such a run printed is in
-//! `docs/faults.md`.
+//! A second deployment is replaced process by process, as an orchestrator does it, and clients see nothing worse than 503.
+//!
+//! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
+//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "store_faults/answers.rs"]
@@ -24,6 +26,8 @@ mod load;
 mod log;
 #[path = "store_faults/process.rs"]
 mod process;
+#[path = "store_faults/rolling.rs"]
+mod rolling;
 #[path = "store_faults/summary.rs"]
 mod summary;
 #[path = "store_faults/tables.rs"]
@@ -34,68 +38,133 @@ mod views;
 use std::{process::Command, sync::Arc};
 
 use client::{Client, Sent};
-use deployment::Deployment;
+use deployment::{Deployment, Size};
 use eventlog::{KafkaLog, RawReader, kafka::Settings};
-use faults::{Faults, ONE_OF_EACH};
+use faults::{Fault, Faults, ONE_OF_EACH};
 use load::Load;
-use log::LogRead;
+use log::{LogRead, PLACES};
 use service::identity::DeploymentKeys;
 use summary::Summary;
+use tokio::sync::Mutex;
 
 /// Below this the run shows nothing about load.
 const LEAST_RATE: f64 = 300.0;
+/// The tests of this file share one machine, and each needs all of it.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+fn full() -> bool {
+    std::env::var("HIGHWATER_FAULTS").is_ok_and(|value| value == "full")
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
-    let full = std::env::var("HIGHWATER_FAULTS").is_ok_and(|value| value == "full");
-    let rounds = if full { 3 } else { 1 };
-    let schedule: Vec<_> = std::iter::repeat_n(ONE_OF_EACH, rounds).flatten().collect();
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut deployment = Deployment::start(&http).await;
-    let brokers = Settings { lookups: 1, ..Settings::new(&deployment.kafka.bootstrap) };
-    let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(|| KafkaLog::new(brokers)).await.unwrap().unwrap());
-
-    let load = Arc::new(Load::new(DeploymentKeys::load(&deployment.folder.path().join("keys")).unwrap()));
-    let targets = deployment.commands.iter().map(|service| service.url.clone()).collect();
-    let running = Client::new(targets, load.clone()).begin();
-    let mut faults = Faults { deployment: &mut deployment, reader: reader.clone(), load: load.clone(), http: http.clone() };
+    let _alone = ALONE.lock().await;
+    let schedule: Vec<_> = match std::env::var("HIGHWATER_FAULTS").as_deref() {
+        Ok("full") => std::iter::repeat_n(ONE_OF_EACH, 3).flatten().collect(),
+        Ok("owners") => std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], 20).flatten().collect(),
+        _ => ONE_OF_EACH.to_vec(),
+    };
+    let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1 }).await;
+    let running = world.client().begin();
+    let mut faults =
+        Faults { deployment: &mut world.deployment, reader: world.reader.clone(), load: world.load.clone(), http: world.http.clone() };
     let mut injected = faults.inject(&schedule, &running).await;
     let (client, sent, lasted) = running.finish().await;
     faults::measure(&mut injected, &sent);
-    let again = again(&client, &sent).await;
-
-    let ends = log::ends(&*reader).await;
-    faults::caught_up(&deployment.pool, &ends).await;
-    let log = log::read(&*reader).await;
-    let known = load.known();
-    let seen = views::read(&deployment.queries.url, &http, &known).await;
-    let stored = tables::stored(&deployment.pool).await;
-    let audit = audit(&deployment);
-
-    let summary = Summary::of(&injected, &sent, &log, lasted);
-    println!("{summary}\n{}", audit.as_deref().unwrap_or_else(|report| report));
-    let wrong = answers::wrong_answers(&sent);
-    assert!(wrong.is_empty(), "{}", shown("clients saw", &wrong));
-    let differences = answers::differences(&deployment.keys, &sent, &log);
-    assert!(differences.is_empty(), "{}", shown("answers and log differ", &differences));
-    let others = answers::others(&sent, &again);
-    assert!(others.is_empty(), "{}", shown("a repeated command was answered otherwise", &others));
-    assert!(audit.is_ok(), "highwater audit found differences:\n{}", audit.unwrap_err());
-    let expected = tables::expected(&log);
-    let differences = tables::differences(&expected, &stored);
-    assert!(differences.is_empty(), "{}", shown("tables and log differ", &differences));
-    let differences = views::differences(&known, &seen);
-    assert!(differences.is_empty(), "{}", shown("the query API differs", &differences));
+    let found = world.check(&client, &sent).await;
+    let summary = Summary::of(&injected, &sent, &found.log, lasted);
+    println!("{summary}\n{}", found.audit);
     for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
         assert!(fault.unanswered_there > 0, "nothing was unanswered there, so the run does not count: {fault}");
     }
     // What else runs on the machine of a short run is not known, and its safety does not depend on it.
     assert!(
-        !full || summary.rate() >= LEAST_RATE,
+        !full() || summary.rate() >= LEAST_RATE,
         "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
         summary.rate()
     );
-    planted(&deployment.keys, sent, log, &expected, stored);
+    planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
+}
+
+/// Every process is replaced, one after another, while clients send commands and read what came of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than_503() {
+    let _alone = ALONE.lock().await;
+    let rounds = if full() { 3 } else { 1 };
+    let commands = if full() { 3 } else { 2 };
+    let mut world = World::start(Size { commands, projectors: 2, queries: 2 }).await;
+    let running = world.client().begin();
+    let readers = rolling::Readers::begin(&world);
+    let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
+    replaced.push(rolling::restart_all(&mut world, &running).await);
+    let reads = readers.finish().await;
+    let (client, sent, lasted) = running.finish().await;
+    let found = world.check(&client, &sent).await;
+    let summary = Summary::of(&[], &sent, &found.log, lasted);
+    println!("{}\n{reads}\n{summary}\n{}", replaced.join("\n"), found.audit);
+    assert!(reads.wrong.is_empty(), "{}", shown("readers saw", &reads.wrong));
+    assert!(reads.answered > 0, "nobody read, so the run does not count");
+    // Each partition moves at most twice when its owner goes, and twice when it is back.
+    let most = PLACES * (commands * rounds + 2) * 4;
+    assert!(found.log.fences <= u64::try_from(most).unwrap(), "{} fences are more than {most}", found.log.fences);
+    assert!(!full() || summary.rate() >= LEAST_RATE, "{:.0} commands a second are less than {LEAST_RATE}", summary.rate());
+}
+
+/// A deployment, and what a test needs to send to it and to look into it.
+struct World {
+    deployment: Deployment,
+    reader: Arc<dyn RawReader>,
+    load: Arc<Load>,
+    http: reqwest::Client,
+}
+
+/// What was found out of order is asserted; the rest is here.
+struct Found {
+    log: LogRead,
+    audit: String,
+    expected: tables::Rows,
+    stored: tables::Rows,
+}
+
+impl World {
+    async fn start(size: Size) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let deployment = Deployment::start(&http, size).await;
+        let brokers = Settings { lookups: 1, ..Settings::new(&deployment.kafka.bootstrap) };
+        let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(|| KafkaLog::new(brokers)).await.unwrap().unwrap());
+        let load = Arc::new(Load::new(DeploymentKeys::load(&deployment.folder.path().join("keys")).unwrap()));
+        Self { deployment, reader, load, http }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.deployment.commands.iter().map(|service| service.url.clone()).collect(), self.load.clone())
+    }
+
+    /// Holds every answer against the log, the log against the audit and the tables, the query API against what was acknowledged.
+    async fn check(&self, client: &Client, sent: &[Sent]) -> Found {
+        let again = again(client, sent).await;
+        let ends = log::ends(&*self.reader).await;
+        faults::caught_up(&self.deployment.pool, &ends).await;
+        let log = log::read(&*self.reader).await;
+        let known = self.load.known();
+        let seen = views::read(&self.deployment.queries[0].url, &self.http, &known).await;
+        let stored = tables::stored(&self.deployment.pool).await;
+        let audit = audit(&self.deployment);
+
+        let wrong = answers::wrong_answers(sent);
+        assert!(wrong.is_empty(), "{}", shown("clients saw", &wrong));
+        let differences = answers::differences(&self.deployment.keys, sent, &log);
+        assert!(differences.is_empty(), "{}", shown("answers and log differ", &differences));
+        let others = answers::others(sent, &again);
+        assert!(others.is_empty(), "{}", shown("a repeated command was answered otherwise", &others));
+        let audit = audit.unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+        let expected = tables::expected(&log);
+        let differences = tables::differences(&expected, &stored);
+        assert!(differences.is_empty(), "{}", shown("tables and log differ", &differences));
+        let differences = views::differences(&known, &seen);
+        assert!(differences.is_empty(), "{}", shown("the query API differs", &differences));
+        Found { log, audit, expected, stored }
+    }
 }
 
 /// Some acknowledged commands, sent once more with their keys.

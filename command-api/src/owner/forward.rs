@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::hints::Hint;
 
@@ -36,6 +36,8 @@ const DROPPED: [HeaderName; 8] = [
 pub struct Forwarder {
     client: reqwest::Client,
     allowed: Vec<String>,
+    /// Told when a peer could not be connected to.
+    pub unreached: Notify,
 }
 
 /// What became of the hop.
@@ -52,7 +54,7 @@ impl Forwarder {
     pub fn new(allowed: Vec<String>, connect_timeout: Duration) -> Result<Self, reqwest::Error> {
         let client =
             reqwest::Client::builder().connect_timeout(connect_timeout).redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
-        Ok(Self { client, allowed })
+        Ok(Self { client, allowed, unreached: Notify::new() })
     }
 
     /// Whether a hint may be followed at all.
@@ -76,7 +78,10 @@ impl Forwarder {
         match sent {
             Ok(response) if response.headers().contains_key(NOT_OWNER) => Hop::NotThere,
             Ok(response) => answer(response).await,
-            Err(error) if error.is_connect() => Hop::NotThere,
+            Err(error) if error.is_connect() => {
+                self.unreached.notify_one();
+                Hop::NotThere
+            }
             Err(error) => {
                 tracing::debug!(%error, url = hint.url, "a forwarded command was not answered");
                 Hop::Unknown

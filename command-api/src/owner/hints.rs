@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,12 +16,27 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::standing::Tenure;
+
 /// Who owns a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
     pub url: String,
     pub epoch: u64,
     pub instance: Uuid,
+    /// It has given the partition up, and says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+}
+
+/// A hint of another instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub category: String,
+    pub partition: u32,
+    pub hint: Hint,
+    /// It came while this instance listened, and is no tale of the past.
+    pub fresh: bool,
 }
 
 /// How far a lane has come.
@@ -44,11 +62,18 @@ pub struct Hints {
     partition: Partition,
     pub url: String,
     pub instance: Uuid,
-    known: RwLock<BTreeMap<String, Hint>>,
+    known: RwLock<BTreeMap<String, Known>>,
     /// How far the lane of a partition has come.
     drained: RwLock<BTreeMap<String, u64>>,
     changes: watch::Sender<u64>,
+    /// Everything has been read that was there at the start.
+    caught_up: AtomicBool,
     reports: mpsc::UnboundedSender<Report>,
+}
+
+struct Known {
+    hint: Hint,
+    fresh: bool,
 }
 
 /// A hint that is not acknowledged is found out by its reader; the reports only end somewhere.
@@ -70,6 +95,7 @@ impl Hints {
                 known: RwLock::default(),
                 drained: RwLock::default(),
                 changes: watch::Sender::new(0),
+                caught_up: AtomicBool::new(false),
                 reports,
             },
             received,
@@ -78,9 +104,27 @@ impl Hints {
 
     /// Says that this instance owns the partition.
     pub fn publish(&self, category: &str, partition: u32, epoch: u64) {
-        let hint = Hint { url: self.url.clone(), epoch, instance: self.instance };
-        match serde_json::to_vec(&hint) {
-            Ok(value) => self.append(key(category, partition), value),
+        self.say(category, partition, epoch, false);
+    }
+
+    /// Says that this instance has given the partition up, so that others need not wait for the group.
+    pub fn release(&self, category: &str, partition: u32, epoch: u64) {
+        self.say(category, partition, epoch, true);
+    }
+
+    fn say(&self, category: &str, partition: u32, epoch: u64, released: bool) {
+        let hint = Hint { url: self.url.clone(), epoch, instance: self.instance, released };
+        self.write(key(category, partition), &hint);
+    }
+
+    /// Keeps a tenure in the history of the partition, which holds the last [`TENURES`].
+    pub fn note(&self, category: &str, partition: u32, tenure: &Tenure) {
+        self.write(format!("{}{}", tenures_of(category, partition), tenure.epoch % TENURES), tenure);
+    }
+
+    fn write(&self, key: String, value: &impl Serialize) {
+        match serde_json::to_vec(value) {
+            Ok(value) => self.append(key, value),
             Err(error) => tracing::error!(%error, "a hint cannot be written"),
         }
     }
@@ -88,14 +132,30 @@ impl Hints {
     /// Another instance that owns the partition, as far as is known.
     pub fn other(&self, category: &str, partition: u32) -> Option<Hint> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&key(category, partition)).filter(|hint| hint.instance != self.instance && hint.url != self.url).cloned()
+        let hint = &known.get(&key(category, partition))?.hint;
+        (self.is_of_another(hint) && !hint.released).then(|| hint.clone())
+    }
+
+    /// Everything that others have said, released or not.
+    pub fn others(&self) -> Vec<Heard> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let heard = |(key, known): (&String, &Known)| {
+            let (category, partition) = key.rsplit_once('/')?;
+            let (category, partition) = (category.to_owned(), partition.parse().ok()?);
+            self.is_of_another(&known.hint).then(|| Heard { category, partition, hint: known.hint.clone(), fresh: known.fresh })
+        };
+        known.iter().filter_map(heard).collect()
+    }
+
+    fn is_of_another(&self, hint: &Hint) -> bool {
+        hint.instance != self.instance && hint.url != self.url
     }
 
     /// Whether every partition of `category` has an owner, as far as is known: this instance, or another at another URL.
     /// A hint with this URL by another instance is of a process that was here before.
     pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let owned = |hint: &Hint| hint.instance == self.instance || hint.url != self.url;
+        let owned = |known: &Known| !known.hint.released && (known.hint.instance == self.instance || known.hint.url != self.url);
         (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
     }
 
@@ -160,7 +220,7 @@ impl Hints {
                     }
                     delivery = subscription.deliveries.recv() => match delivery {
                         Some(Delivery::Records(records)) => records.into_iter().for_each(|stored| self.learn(stored)),
-                        Some(Delivery::CaughtUp(_)) => {}
+                        Some(Delivery::CaughtUp(_)) => self.caught_up.store(true, Ordering::Relaxed),
                         Some(Delivery::Trouble(what)) => tracing::warn!(what, "trouble reading the owners topic"),
                         Some(Delivery::Failed(error)) => {
                             tracing::warn!(%error, "the owners topic is read again");
@@ -183,10 +243,15 @@ impl Hints {
             *before = drained.max(*before);
             return;
         }
+        if key.split('/').count() != 2 {
+            // History is for people.
+            return;
+        }
         let Ok(hint) = serde_json::from_slice::<Hint>(&value) else { return };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&key).is_none_or(|before| before.epoch <= hint.epoch) {
-            known.insert(key, hint);
+        let news = known.get(&key).is_none_or(|before| before.hint.epoch < hint.epoch || hint.follows(&before.hint));
+        if news {
+            known.insert(key, Known { hint, fresh: self.caught_up.load(Ordering::Relaxed) });
             drop(known);
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -199,6 +264,21 @@ impl Hints {
             tracing::warn!(%error, "a hint could not be appended");
         }
     }
+}
+
+impl Hint {
+    /// Of the same epoch: only the last word takes the place of another.
+    fn follows(&self, before: &Self) -> bool {
+        self.epoch == before.epoch && self != before && (self.released || !before.released)
+    }
+}
+
+/// How many tenures of a partition the `owners` topic keeps.
+pub const TENURES: u64 = 32;
+
+/// What the keys of a partition's history begin with; a number below [`TENURES`] follows.
+pub fn tenures_of(category: &str, partition: u32) -> String {
+    format!("{category}/{partition}/tenure/")
 }
 
 fn lane_key(category: &str, partition: u32) -> String {

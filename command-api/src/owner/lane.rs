@@ -134,6 +134,10 @@ impl Intake {
         }
     }
 
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
     pub(super) fn is_buffered(&self) -> bool {
         !self.buffer.is_empty()
     }

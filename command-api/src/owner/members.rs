@@ -1,6 +1,9 @@
-//! The group membership that assigns partitions to instances. A hint, like all membership: safety comes from the fold.
+//! The group memberships that assign partitions to instances. Hints, like all membership: safety comes from the fold.
+//!
+//! Each category has a group of its own: the assignor counts the partitions of a member over all topics of its group, so with one
+//! group an instance that comes second would get one whole category, and the first keep the other (docs/adr/0013).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use eventlog::{Group, Log, Membership, MembershipEvent};
 use futures_util::future::join_all;
@@ -8,55 +11,60 @@ use service::shutdown::Shutdown;
 
 use super::supervise::Assignable;
 
-/// The partitions of every category are shared out among the instances of the group.
+/// The partitions of a category are shared out among the instances of its group.
 pub struct Members {
-    categories: BTreeMap<Arc<str>, Arc<dyn Assignable>>,
+    categories: Vec<Arc<dyn Assignable>>,
     leave_within: Duration,
 }
 
 impl Members {
     pub fn new(categories: Vec<Arc<dyn Assignable>>, leave_within: Duration) -> Self {
-        Self { categories: categories.into_iter().map(|category| (category.topic().clone(), category)).collect(), leave_within }
+        Self { categories, leave_within }
     }
 
-    pub fn join(&self, log: &dyn Log, id: String, client: String) -> Result<Membership, eventlog::Error> {
-        log.join(Group { id, topics: self.categories.keys().cloned().collect(), client })
+    /// In the sequence of the categories. The group of a category is `<prefix>.owners.<category>`.
+    pub fn join(&self, log: &dyn Log, prefix: &str, client: &str) -> Result<Vec<Membership>, eventlog::Error> {
+        let group = |category: &Arc<dyn Assignable>| Group {
+            id: format!("{prefix}.owners.{}", category.category()),
+            topics: vec![category.topic().clone()],
+            client: client.to_owned(),
+        };
+        self.categories.iter().map(|category| log.join(group(category))).collect()
     }
 
-    /// Follows the assignment until shutdown; then releases everything and leaves, so that others take over at once.
-    pub async fn run(self, mut membership: Membership, shutdown: Shutdown) {
-        loop {
-            tokio::select! {
-                () = shutdown.soft.cancelled() => break,
-                event = membership.events.recv() => match event {
-                    Some(event) => self.follow(event),
-                    None => break,
-                },
-            }
+    /// Follows the assignments until shutdown; then releases everything and leaves, so that others take over at once.
+    pub async fn run(self, memberships: Vec<Membership>, shutdown: Shutdown) {
+        let follow = |(category, membership)| follow(category, membership, self.leave_within, &shutdown);
+        join_all(self.categories.iter().zip(memberships).map(follow)).await;
+    }
+}
+
+async fn follow(category: &Arc<dyn Assignable>, mut membership: Membership, leave_within: Duration, shutdown: &Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.soft.cancelled() => break,
+            event = membership.events.recv() => match event {
+                Some(event) => hear(&**category, event),
+                None => break,
+            },
         }
-        let release =
-            |category: &Arc<dyn Assignable>| category.assigned().into_iter().map(|index| category.release(index)).collect::<Vec<_>>();
-        join_all(self.categories.values().flat_map(release)).await;
-        (membership.leave)(self.leave_within).await;
     }
+    join_all(category.owned().into_iter().map(|index| category.release(index))).await;
+    (membership.leave)(leave_within).await;
+}
 
-    fn follow(&self, event: MembershipEvent) {
-        match event {
-            MembershipEvent::Assigned(partitions) => {
-                for partition in partitions {
-                    if let Some(category) = self.categories.get(&partition.topic) {
-                        category.assign(partition.index);
-                    }
-                }
-            }
-            MembershipEvent::Revoked { partitions, lost } => {
-                for partition in partitions {
-                    tracing::info!(%partition, lost, "the group takes the partition back");
-                    if let Some(category) = self.categories.get(&partition.topic) {
-                        // It drains by itself; the fold decides whatever it does not manage.
-                        drop(category.release(partition.index));
-                    }
-                }
+fn hear(category: &dyn Assignable, event: MembershipEvent) {
+    match event {
+        MembershipEvent::Assigned(partitions) => {
+            partitions
+                .iter()
+                .filter(|partition| partition.topic == *category.topic())
+                .for_each(|partition| category.assign(partition.index));
+        }
+        MembershipEvent::Revoked { partitions, lost } => {
+            for partition in partitions.iter().filter(|partition| partition.topic == *category.topic()) {
+                tracing::info!(%partition, lost, "the group takes the partition back");
+                category.hand_over(partition.index);
             }
         }
     }

@@ -12,9 +12,11 @@ use command_api::{
     owner::{
         Delivery,
         actor::{self, End, Shared},
+        claim::Right,
         hints::Hints,
         lane::Source,
         snapshots::{Error, Loaded, Snapshots},
+        standing::Standing,
     },
 };
 use eventlog::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
@@ -176,6 +178,39 @@ impl Drop for World {
 
 pub const KEYS: &str = "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
+/// What an owner of `world` shares with others, and the way to tell it where `snapshots` stands.
+pub fn shared(
+    world: &World,
+    log: Arc<dyn Log>,
+    snapshots: TestSnapshots,
+    limits: Limits,
+    hints: Arc<Hints>,
+) -> (Shared<Counters, TestSnapshots>, watch::Sender<BTreeMap<u32, u64>>) {
+    let (checkpoints, watched) = watch::channel(BTreeMap::new());
+    let shared = Shared {
+        domain: Counters,
+        log,
+        snapshots,
+        checkpoints: watched,
+        hints,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+        limits,
+        filter_bytes: 1 << 20,
+        source: "/test/counter".into(),
+        lane: Source {
+            topic: world.commands.topic.clone(),
+            partitions: 1,
+            commands: Arc::new(Commands::of::<Counters>().unwrap()),
+            keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
+            hint_step: 1,
+        },
+        clock_skew: Duration::from_secs(60),
+        drain: Duration::from_secs(2),
+    };
+    (shared, checkpoints)
+}
+
 /// A running owner.
 pub struct Owner {
     pub intake: mpsc::Sender<Delivery<Add>>,
@@ -188,35 +223,16 @@ impl Owner {
     pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
         let (hints, _reports) =
             Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
-        let (checkpoints, watched) = watch::channel(BTreeMap::new());
-        let shared = Shared {
-            domain: Counters,
-            log,
-            snapshots: snapshots.clone(),
-            checkpoints: watched,
-            hints: Arc::new(hints),
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(SystemIds),
-            limits,
-            filter_bytes: 1 << 20,
-            source: "/test/counter".into(),
-            lane: Source {
-                topic: world.commands.topic.clone(),
-                partitions: 1,
-                commands: Arc::new(Commands::of::<Counters>().unwrap()),
-                keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
-                hint_step: 1,
-            },
-            clock_skew: Duration::from_secs(60),
-            drain: Duration::from_secs(2),
-        };
+        let (shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let from = snapshots.position(0).await.unwrap();
             let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
-            actor::run(&shared, &partition, from, seen, &mut deliveries, &stopped).await
+            let (hints, clock) = (shared.hints.clone(), shared.clock.clone());
+            let standing = Standing::new(hints, clock, Counters::NAME, 0, Right::Group, "assigned");
+            actor::run(&shared, &partition, &standing, (from, seen), &mut deliveries, &stopped).await
         });
         Self { intake, stop, checkpoints, task }
     }

@@ -6,4 +6,5 @@ mod harness;
 mod http;
 mod lane;
 mod memory;
+mod moves;
 mod zombie;

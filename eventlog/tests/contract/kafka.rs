@@ -2,6 +2,7 @@
 //! started through `bin/kafka` and ends with this process.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
     path::Path,
@@ -9,7 +10,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use eventlog::{Delivery, Error, Follow, Group, KafkaLog, KafkaReader, Log, MembershipEvent, RawReader, Topic, TopicKind, kafka::Settings};
+use eventlog::{
+    Delivery, Error, Follow, Group, KafkaLog, KafkaReader, Log, Membership, MembershipEvent, Partition, RawReader, Topic, TopicKind,
+    kafka::Settings,
+};
 use protocol::position::Position;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -305,4 +309,62 @@ async fn a_member_that_was_paused_past_its_session_hears_that_it_has_lost_everyt
     signal("-CONT");
     line_with(&mut lines, &["Revoked", "index: 0", "index: 1", "index: 2", "lost: true"]);
     soon((successor.leave)(std::time::Duration::from_secs(20))).await;
+}
+
+/// Why each category of command-api has a group of its own. What the assignor does with one group over two topics is shown beside it:
+/// it only counts partitions, so that a member which comes second gets the first topics whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_for_each_topic_spreads_every_topic_evenly_and_one_group_only_the_sum() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let log = log(settings).await;
+    let topics: Vec<Arc<str>> = (0..2).map(|_| unique("spread").into()).collect();
+    let topic = |name: &Arc<str>| Topic { name: name.clone(), partitions: 8, kind: TopicKind::Events };
+    log.prepare(topics.iter().map(topic).collect()).await.unwrap();
+
+    let one = unique("one");
+    let shared = spread(&*log, &[(one, topics.clone())]).await;
+    println!("one group over two topics, the member that came second: {:?}", shared.1);
+    assert_eq!((shared.0.iter().sum::<usize>(), shared.1.iter().sum::<usize>()), (8, 8), "the sum is even");
+
+    let own: Vec<_> = topics.iter().map(|topic| (unique("own"), vec![topic.clone()])).collect();
+    let (first, second) = spread(&*log, &own).await;
+    assert_eq!((first, second), (vec![4, 4], vec![4, 4]));
+}
+
+/// What two members have of each topic, the first of whom had everything before the second came.
+async fn spread(log: &dyn Log, groups: &[(String, Vec<Arc<str>>)]) -> (Vec<usize>, Vec<usize>) {
+    let join = || -> Vec<_> {
+        let group = |(id, topics): &(String, Vec<Arc<str>>)| Group { id: id.clone(), topics: topics.clone(), client: "spread".into() };
+        groups.iter().map(|named| log.join(group(named)).unwrap()).collect()
+    };
+    let topics: Vec<Arc<str>> = groups.iter().flat_map(|(_, topics)| topics.clone()).collect();
+    let mut members = [(join(), BTreeSet::new()), (Vec::new(), BTreeSet::new())];
+    follow(&mut members, |sizes| sizes[0] == 16).await;
+    members[1].0 = join();
+    follow(&mut members, |sizes| sizes == [8, 8]).await;
+    let count = |held: &BTreeSet<Partition>| topics.iter().map(|topic| held.iter().filter(|at| at.topic == *topic).count()).collect();
+    let counted = (count(&members[0].1), count(&members[1].1));
+    for (memberships, _) in members {
+        for membership in memberships {
+            (membership.leave)(std::time::Duration::from_secs(10)).await;
+        }
+    }
+    counted
+}
+
+/// Hears what the groups say, until what the members hold is as it should be.
+async fn follow(members: &mut [(Vec<Membership>, BTreeSet<Partition>); 2], holds: impl Fn([usize; 2]) -> bool) {
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds([members[0].1.len(), members[1].1.len()]) {
+        assert!(tokio::time::Instant::now() < until, "the groups do not settle: {:?}", members.each_ref().map(|(_, held)| held.len()));
+        for (memberships, held) in members.iter_mut() {
+            for event in memberships.iter_mut().filter_map(|membership| membership.events.try_recv().ok()) {
+                match event {
+                    MembershipEvent::Assigned(partitions) => held.extend(partitions),
+                    MembershipEvent::Revoked { partitions, .. } => held.retain(|at| !partitions.contains(at)),
+                }
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }

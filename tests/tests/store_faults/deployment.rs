@@ -26,7 +26,7 @@ pub struct Deployment {
     // Dropped in this sequence: the processes first.
     pub commands: Vec<Service>,
     pub projectors: Vec<Service>,
-    pub queries: Service,
+    pub queries: Vec<Service>,
     pub keys: DeploymentKeys,
     pub pool: PgPool,
     pub kafka: Kafka,
@@ -34,11 +34,19 @@ pub struct Deployment {
     pub folder: Folder,
 }
 
+/// How many processes of each kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub commands: usize,
+    pub projectors: usize,
+    pub queries: usize,
+}
+
 /// Removed at the end, unless the test failed or `HIGHWATER_FAULTS_KEEP` is set.
 pub struct Folder(PathBuf);
 
 impl Deployment {
-    pub async fn start(http: &reqwest::Client) -> Self {
+    pub async fn start(http: &reqwest::Client, size: Size) -> Self {
         let folder = Folder(std::env::temp_dir().join(format!("highwater-faults-{}", SystemIds.v4().simple())));
         for part in ["bin", "pids"] {
             std::fs::create_dir_all(folder.path().join(part)).unwrap();
@@ -56,9 +64,9 @@ impl Deployment {
 
         let shared = Shared { folder: folder.path(), kafka: &kafka.bootstrap, database: postgres.url(), keys: &file };
         let mut deployment = Self {
-            commands: (1..=2).map(|number| shared.command_api(number)).collect(),
-            projectors: (1..=2).map(|number| shared.projectors(number)).collect(),
-            queries: shared.query_api(),
+            commands: (1..=size.commands).map(|number| shared.command_api(number)).collect(),
+            projectors: (1..=size.projectors).map(|number| shared.projectors(number)).collect(),
+            queries: (1..=size.queries).map(|number| shared.query_api(number)).collect(),
             keys: DeploymentKeys::load(&file).unwrap(),
             pool,
             kafka,
@@ -73,7 +81,7 @@ impl Deployment {
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Service> {
-        self.commands.iter_mut().chain(&mut self.projectors).chain([&mut self.queries])
+        self.commands.iter_mut().chain(&mut self.projectors).chain(&mut self.queries)
     }
 }
 
@@ -102,10 +110,10 @@ impl Shared<'_> {
         Service::new(self.folder, "projectors", number, port, self.environment(own))
     }
 
-    fn query_api(&self) -> Service {
+    fn query_api(&self, number: usize) -> Service {
         let port = free_port();
         let own = [("QUERY__LISTEN", format!("127.0.0.1:{port}")), ("QUERY__DATABASE__URL", self.database.clone())];
-        Service::new(self.folder, "query-api", 1, port, self.environment(own))
+        Service::new(self.folder, "query-api", number, port, self.environment(own))
     }
 
     fn environment<const N: usize>(&self, own: [(&str, String); N]) -> Vec<(String, String)> {

@@ -15,8 +15,8 @@ use super::{
     tables,
 };
 
-const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
-const ENDED_WITHIN: Duration = Duration::from_secs(45);
+pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
+pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
 /// Commands answered before the first fault, and between two of them.
 const CALM_COMMANDS: usize = 3_000;
 
@@ -179,12 +179,12 @@ async fn ended(service: &mut super::process::Service, fault: Fault, at: Instant)
     at.elapsed()
 }
 
-async fn calm(client: &Client) {
+pub async fn calm(client: &Client) {
     let until = client.count() + CALM_COMMANDS;
     wait("commands are answered", || client.count() >= until).await;
 }
 
-async fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + RECOVERED_WITHIN;
     while !holds() {
         assert!(Instant::now() < until, "not within {RECOVERED_WITHIN:?}: {what}");

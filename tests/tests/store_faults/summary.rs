@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     client::{Attempt, Sent},
-    faults::Injected,
+    faults::{Fault, Injected},
     log::LogRead,
 };
 
 pub struct Summary {
     faults: Vec<String>,
+    /// By fault: p50, p99 and the longest of the longest silences.
+    take_overs: Vec<(&'static str, [f64; 3])>,
     commands: usize,
     lasted: Duration,
     /// Final answers by what they were.
@@ -52,13 +54,34 @@ impl Summary {
         let mut latencies: Vec<_> = sent.iter().filter(|sent| sent.attempts.is_empty()).map(|sent| sent.answer.at - sent.began).collect();
         latencies.sort();
         let (seconds, commands) = (by_second(sent, lasted), sent.len());
-        Self { faults, commands, lasted, answers, retries, seconds, latencies, fences: log.fences, voids: log.voids }
+        Self {
+            faults,
+            take_overs: take_overs(injected),
+            commands,
+            lasted,
+            answers,
+            retries,
+            seconds,
+            latencies,
+            fences: log.fences,
+            voids: log.voids,
+        }
     }
 
     /// Final answers a second, outages included.
     pub fn rate(&self) -> f64 {
         f64::from(u32::try_from(self.commands).unwrap_or(u32::MAX)) / self.lasted.as_secs_f64()
     }
+}
+
+fn take_overs(injected: &[Injected]) -> Vec<(&'static str, [f64; 3])> {
+    let of = |(what, fault): (&'static str, Fault)| {
+        let longest = |injected: &Injected| injected.silence.values().max().copied().unwrap_or_default();
+        let mut all: Vec<Duration> = injected.iter().filter(|injected| injected.fault == fault).map(longest).collect();
+        all.sort();
+        (!all.is_empty()).then(|| (what, [50, 99, 100].map(|percent| at(&all, percent).as_secs_f64())))
+    };
+    [("kill -9 of an owner", Fault::KillOwner), ("SIGTERM of an owner", Fault::StopOwner)].into_iter().filter_map(of).collect()
 }
 
 fn by_second(sent: &[Sent], lasted: Duration) -> Vec<usize> {
@@ -82,6 +105,12 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, fault) in self.faults.iter().enumerate() {
             writeln!(f, "{:>2}. {fault}", number + 1)?;
+        }
+        for (what, [p50, p99, max]) in &self.take_overs {
+            writeln!(
+                f,
+                "{what}: the longest silence of any partition, over the take-overs: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s"
+            )?;
         }
         writeln!(f, "commands: {} in {:.1} s, {:.0} a second", self.commands, self.lasted.as_secs_f64(), self.rate())?;
         let [least, half, most] = [0, 50, 100].map(|percent| at(&self.seconds, percent));

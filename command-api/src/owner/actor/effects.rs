@@ -1,0 +1,131 @@
+//! What the writer wants done: appends, look-ups, answers, hints, and the figures that others see.
+
+use eventlog::{Reply, Report, Ticket};
+use metrics::{counter, gauge};
+use protocol::{
+    entry::Entry,
+    wire::{Wire, encode},
+    writer::{Effect, Input},
+};
+use uuid::Uuid;
+
+use super::{Actor, End};
+use crate::{
+    category::Category,
+    owner::{
+        snapshots::Snapshots,
+        standing::{self, Figures, Phase},
+    },
+};
+
+impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect<Wire>>) {
+        for effect in effects {
+            match effect {
+                Effect::Append(entries) => self.append(entries),
+                Effect::ReadToEnd => self.ask_for_end(),
+                Effect::Load { aggregates, commands } => {
+                    let (snapshots, partition) = (self.shared.snapshots.clone(), self.partition.index);
+                    self.load = Some(Box::pin(async move { snapshots.load(partition, aggregates, commands).await }));
+                }
+                Effect::Answer { token, answer } => {
+                    if let Some(reply) = self.tokens.remove(&token) {
+                        // The caller may have gone: the outcome stands all the same.
+                        let _ = reply.send(answer);
+                    }
+                }
+                Effect::Serving { epoch, writer, .. } => self.serving(epoch, writer),
+                Effect::OutcomeUnknown { records } => {
+                    tracing::warn!(partition = %self.partition, records, "outcome unknown: fencing under a new writer");
+                    self.standing.phase(Phase::Settling);
+                    counter!("highwater_unknown_outcomes_total", "category" => C::NAME, "partition" => self.partition.index.to_string())
+                        .increment(1);
+                }
+                Effect::StepDown(why) => self.end = Some(End::SteppedDown(why)),
+            }
+        }
+    }
+
+    fn append(&mut self, entries: Vec<Entry<Wire>>) {
+        for entry in entries {
+            let ticket = Ticket { writer: entry.writer, seq: entry.seq };
+            self.has_seen(&entry);
+            if ticket.seq.is_none() {
+                self.fence_sent_us = self.shared.clock.now();
+            }
+            let record = encode(&entry, &self.shared.source, self.shared.ids.v7());
+            let reply = Reply { ticket, to: self.reports_to.clone() };
+            if let Err(error) = self.shared.log.append(self.partition, record, reply) {
+                tracing::warn!(partition = %self.partition, %error, "an append was refused");
+                // Reported by hand, in its turn: what follows it is void by its sequence.
+                let refused = eventlog::ReportError::Failed(error.to_string());
+                let _ = self.reports_to.send(Report { ticket, generation: 0, result: Err(refused) });
+            }
+        }
+    }
+
+    fn ask_for_end(&mut self) {
+        let (log, partition) = (self.shared.log.clone(), self.partition.clone());
+        self.read_to = None;
+        self.end_query = Some(Box::pin(async move { log.end(&partition).await }));
+    }
+
+    /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
+    fn serving(&mut self, epoch: u64, writer: Uuid) {
+        let (appended_us, now_us) = (self.fence_appended_ms.saturating_mul(1000), self.shared.clock.now());
+        let off_us = (self.fence_sent_us - appended_us).max(appended_us - now_us).max(0);
+        if i128::from(off_us) > i128::try_from(self.shared.clock_skew.as_micros()).unwrap_or(i128::MAX) {
+            self.end = Some(End::ClockSkew { off_ms: off_us / 1000 });
+            return;
+        }
+        tracing::info!(partition = %self.partition, epoch, %writer, took_ms = self.started.elapsed().as_millis(), "serving");
+        gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => self.partition.index.to_string()).set(epoch_gauge(epoch));
+        self.shared.hints.publish(C::NAME, self.partition.index, epoch);
+        self.standing.serving(epoch, writer);
+        self.lane.open(&self.shared.log);
+    }
+
+    pub(super) fn has_seen(&mut self, entry: &Entry<Wire>) {
+        if let Some(origin) = entry.body.origin() {
+            self.seen.add(origin.command);
+            self.seen.add(origin.aggregate);
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now_ms = self.now_ms();
+        self.step(Input::Tick { now_ms });
+        if let Some(drained) = self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step) {
+            self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
+        }
+        self.measure();
+        let partition = self.partition.index.to_string();
+        gauge!("highwater_owner_in_flight_records", "category" => C::NAME, "partition" => partition.clone())
+            .set(count(self.writer.in_flight()));
+        gauge!("highwater_lane_open_commands", "category" => C::NAME, "partition" => partition.clone()).set(count(self.writer.lane_open()));
+        gauge!("highwater_owner_filter_bytes", "category" => C::NAME, "partition" => partition.clone()).set(count(self.seen.size_bytes()));
+        gauge!("highwater_owner_unanswered_commands", "category" => C::NAME, "partition" => partition).set(count(self.writer.unanswered()));
+    }
+
+    /// For the operator.
+    fn measure(&self) {
+        self.standing.measure(Figures {
+            offset: self.writer.fold().next_offset(),
+            tail: self.writer.tail(),
+            in_flight: self.writer.in_flight(),
+            unanswered: self.writer.unanswered(),
+            aggregates: self.writer.aggregates(),
+            filter_bytes: self.seen.size_bytes(),
+            lane: standing::Lane { drained: self.writer.lane_drained(), open: self.writer.lane_open(), served: self.lane.is_served() },
+        });
+    }
+}
+
+/// Gauges are floating point: exact up to 2^53, and epochs count take-overs.
+fn epoch_gauge(epoch: u64) -> f64 {
+    f64::from(u32::try_from(epoch).unwrap_or(u32::MAX))
+}
+
+fn count(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,147 @@
+//! What happened, as the writer takes it: reports, records, loads, commands of both lanes.
+
+use eventlog::{Appended, Delivery as LogDelivery, Report};
+use metrics::counter;
+use protocol::{
+    record::Stored,
+    time::Micros,
+    wire::{Wire, decode},
+    writer::{Input, Reported, Submission},
+};
+
+use super::{Actor, End};
+use crate::{
+    category::Category,
+    owner::{
+        Delivery,
+        lane::{self, Understood},
+        snapshots::{Error as SnapshotsError, Loaded, Snapshots},
+    },
+};
+
+/// Commands of the lane taken before callers who wait have their turn.
+const LANE_BURST: usize = 16;
+
+impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
+    pub(super) fn end_known(&mut self, end: Result<u64, eventlog::Error>) {
+        match end {
+            Ok(end) => {
+                self.read_to = Some(end);
+                self.caught_up();
+            }
+            Err(error) => self.end = Some(End::Log(error.to_string())),
+        }
+    }
+
+    pub(super) fn caught_up(&mut self) {
+        if self.read_to.is_some_and(|end| self.writer.fold().next_offset() >= end) {
+            self.read_to = None;
+            let writer = self.shared.ids.v4();
+            self.step(Input::CaughtUp { writer });
+        }
+    }
+
+    pub(super) fn reported(&mut self, report: Report) {
+        let reported = match report.result {
+            Ok(Appended::At(offset)) => Reported::At(offset),
+            Ok(Appended::Somewhere) => Reported::Somewhere,
+            Err(error) => {
+                tracing::debug!(partition = %self.partition, seq = ?report.ticket.seq, %error, "an append was not acknowledged");
+                Reported::Failed
+            }
+        };
+        self.step(Input::Report { writer: report.ticket.writer, seq: report.ticket.seq, reported });
+    }
+
+    pub(super) fn delivered(&mut self, delivery: LogDelivery) {
+        match delivery {
+            LogDelivery::Records(records) => {
+                for stored in records {
+                    self.read(stored);
+                }
+                self.caught_up();
+            }
+            LogDelivery::CaughtUp(_) => self.caught_up(),
+            LogDelivery::Trouble(what) => tracing::warn!(partition = %self.partition, what, "trouble reading"),
+            LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
+        }
+    }
+
+    fn read(&mut self, stored: Stored) {
+        let Stored { offset, appended_at_ms, record } = stored;
+        let entry = decode(record);
+        if let Ok(entry) = &entry {
+            if entry.seq.is_none() {
+                self.fence_appended_ms = appended_at_ms;
+            }
+            // While it serves, everything new is its own and was added when it was appended.
+            if self.writer.serving().is_none() {
+                self.has_seen(entry);
+            }
+        }
+        self.step(Input::Read { offset, entry });
+        let valid = self.writer.fold().head().witness.as_ref().is_some_and(|witness| witness.offset == offset);
+        if !valid {
+            counter!("highwater_void_records_total", "category" => C::NAME, "partition" => self.partition.index.to_string(), "reader" => "owner")
+                .increment(1);
+        }
+    }
+
+    pub(super) fn lane_arrived(&mut self, arrived: lane::Arrived) {
+        // Deadlines are compared with the last tick.
+        self.step(Input::Tick { now_ms: self.now_ms() });
+        if let Some(from) = self.writer.lane_next() {
+            self.lane.arrived(arrived, from, &self.shared.log);
+        }
+    }
+
+    /// Some of what lies in the lane, as far as the writer takes it.
+    pub(super) fn feed_lane(&mut self) {
+        for _ in 0..LANE_BURST {
+            let Some(offset) = self.writer.lane_next().filter(|_| self.lane.is_buffered() && self.writer.lane_has_room()) else { return };
+            let Some(record) = self.lane.take(offset) else { return };
+            let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
+            let deadline_ms = |deadline: Micros| u64::try_from((deadline.0 - now) / 1_000).map_or(0, |left| now_ms.saturating_add(left));
+            let submission = match lane::understand::<C>(&self.shared.lane, self.partition.index, offset, record, Micros(now), deadline_ms)
+            {
+                Understood::Command(submission) => Some(self.known(*submission)),
+                Understood::Passed(why) => {
+                    self.lane.passed(offset, &why);
+                    None
+                }
+                Understood::Newer(what) => return self.lane.pause(offset, &what),
+            };
+            self.step(Input::Lane { offset, submission });
+        }
+    }
+
+    /// With a number of its own, and with what the filter says of its ids.
+    fn known(&mut self, mut submission: Submission<Wire, C::Command>) -> Submission<Wire, C::Command> {
+        // Before it serves, the filter may lack what is still to be read.
+        if self.writer.serving().is_some() {
+            submission.fresh |= !self.seen.may_contain(submission.command);
+            submission.new_aggregate |= !self.seen.may_contain(submission.aggregate);
+        }
+        submission.token = self.next_token;
+        self.next_token += 1;
+        submission
+    }
+
+    pub(super) fn submit(&mut self, delivery: Delivery<C::Command>) {
+        let Delivery { submission, reply, deadline } = delivery;
+        let mut submission = self.known(submission);
+        submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        self.tokens.insert(submission.token, reply);
+        self.step(Input::Submit(submission));
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Result<Loaded<C::State>, SnapshotsError>) {
+        match loaded {
+            Ok(Loaded { checkpoint, aggregates, outcomes }) => self.step(Input::Loaded { checkpoint, aggregates, outcomes }),
+            Err(error) => {
+                tracing::warn!(partition = %self.partition, error = &error as &dyn std::error::Error, "snapshots cannot be read");
+                self.step(Input::LoadFailed);
+            }
+        }
+    }
+}
