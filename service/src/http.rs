@@ -51,10 +51,7 @@ pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router 
         .layer(CatchPanicLayer::custom(protect::panicked))
         .layer(axum::Extension(BodyLimit(settings.body_limit_bytes)))
         .layer(DefaultBodyLimit::max(settings.body_limit_bytes));
-    router
-        .fallback(|| async { Problem::no_route() })
-        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
-        .layer(around)
+    router.fallback(|| async { Problem::no_route() }).method_not_allowed_fallback(|| async { Problem::wrong_method() }).layer(around)
 }
 
 #[cfg(test)]

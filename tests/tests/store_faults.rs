@@ -7,7 +7,7 @@
 //! A second deployment is replaced process by process, as an orchestrator does it, and clients see nothing worse than 503.
 //!
 //! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
-//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each. What such runs printed is in `docs/faults.md`.
+//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "store_faults/answers.rs"]
@@ -59,11 +59,7 @@ fn full() -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
     let _alone = ALONE.lock().await;
-    let schedule: Vec<_> = match std::env::var("HIGHWATER_FAULTS").as_deref() {
-        Ok("full") => std::iter::repeat_n(ONE_OF_EACH, 3).flatten().collect(),
-        Ok("owners") => std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], 20).flatten().collect(),
-        _ => ONE_OF_EACH.to_vec(),
-    };
+    let schedule = schedule();
     let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1 }).await;
     let running = world.client().begin();
     let mut faults =
@@ -84,6 +80,15 @@ async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
         summary.rate()
     );
     planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
+}
+
+fn schedule() -> Vec<Fault> {
+    let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
+    if let Some(number) = asked.strip_prefix("owners") {
+        let number = number.trim_start_matches('=').parse().unwrap_or(20);
+        return std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], number).flatten().collect();
+    }
+    std::iter::repeat_n(ONE_OF_EACH, if full() { 3 } else { 1 }).flatten().collect()
 }
 
 /// Every process is replaced, one after another, while clients send commands and read what came of them.
