@@ -1,6 +1,6 @@
 //! The way into the asynchronous lane of a category: a command is in the log before anybody hears that it was accepted.
 //!
-//! Any instance may put a command there, so each must be able to tell how long the lane is. It never is sure: see [`Lane::is_full`].
+//! Any instance may put a command there, so each must be able to tell how long the lane is. It never is sure: see `Lane::is_full`.
 
 use std::{
     collections::BTreeMap,
