@@ -6,9 +6,11 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use eventlog::{Log, LogSettings, Partition};
 use highwater::postgres::{self, PrivatePostgres};
 use service::clock::{Ids, SystemIds};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
@@ -33,6 +35,8 @@ pub enum Error {
     Keys(#[from] service::identity::Error),
     #[error("{0} did not get ready; its output is in {1}")]
     NotReady(String, String),
+    #[error("the projectors are behind and do not catch up")]
+    Behind,
     #[error("bin/kafka {0} failed")]
     Kafka(String),
 }
@@ -68,10 +72,20 @@ pub struct Contender {
     pub server: Server,
     /// Ours only: paused while a round runs, catches up in between.
     pub projectors: Option<Server>,
-    pub tables: Option<PgPool>,
+    /// Ours on Kafka only.
+    pub progress: Option<Progress>,
     url: String,
     folder: PathBuf,
     setup: Setup,
+}
+
+/// How far the projectors are behind the log.
+#[derive(Clone)]
+pub struct Progress {
+    log: Arc<dyn Log>,
+    prefix: String,
+    partitions: u32,
+    pub tables: PgPool,
 }
 
 /// One process; killed when it is dropped.
@@ -119,15 +133,19 @@ impl Stage {
         setup.settings.push(format!("identity.keys={}", keys.display()));
         let folder = self.dir.join(format!("{tag}-log"));
         let (server, address) = self.serve("command-api", name, &url, &folder, &setup).await?;
-        let projectors = if setup.kafka.is_empty() { None } else { Some(self.serve("projectors", name, &url, &folder, &setup).await?.0) };
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, tables: Some(pool), url, folder, setup })
+        let (mut projectors, mut progress) = (None, None);
+        if !setup.kafka.is_empty() {
+            projectors = Some(self.serve("projectors", name, &url, &folder, &setup).await?.0);
+            progress = Some(Progress::of(&setup, pool)?);
+        }
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, progress, url, folder, setup })
     }
 
     pub async fn baseline(&self, name: &str, durability: &'static str, kind: &str, setup: &Setup) -> Result<Contender, Error> {
         let url = self.database(&format!("baseline_{}", kind.replace('-', "_"))).await?;
         let (folder, setup) = (self.dir.join(kind), setup.clone());
         let (server, address) = self.serve(kind, name, &url, &folder, &setup).await?;
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, tables: None, url, folder, setup })
+        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, progress: None, url, folder, setup })
     }
 
     /// Kills the command API of `contender` and starts it again.
@@ -206,17 +224,54 @@ impl Contender {
         Ok(())
     }
 
-    /// Until the checkpoints stand still.
+    /// Until every projection has what is in the log.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        let (Some(tables), Some(_)) = (&self.tables, &self.projectors) else { return Ok(()) };
-        let (mut before, mut still) = (-1_i64, 0);
-        while still < 4 {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            let now: Option<i64> = sqlx::query_scalar("SELECT sum(next_offset)::bigint FROM checkpoints").fetch_one(tables).await?;
-            still = if now == Some(before) { still + 1 } else { 0 };
-            before = now.unwrap_or(-1);
+        let Some(progress) = &self.progress else { return Ok(()) };
+        for _ in 0..CAUGHT_UP_LOOKS {
+            if progress.lag_records().await? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(CAUGHT_UP_EVERY).await;
         }
-        Ok(())
+        Err(Error::Behind)
+    }
+}
+
+const CAUGHT_UP_EVERY: Duration = Duration::from_millis(250);
+/// Ten minutes of looks.
+const CAUGHT_UP_LOOKS: u32 = 2_400;
+
+impl Progress {
+    fn of(setup: &Setup, tables: PgPool) -> Result<Self, Error> {
+        let defaults = LogSettings::default();
+        let set = |key: &str| setup.settings.iter().rev().find_map(|setting| setting.strip_prefix(key)?.strip_prefix('='));
+        let partitions = set("log.partitions").and_then(|partitions| partitions.parse().ok()).unwrap_or(defaults.partitions.get());
+        let prefix = set("log.prefix").map_or_else(|| defaults.prefix.clone(), str::to_owned);
+        let settings = LogSettings { kafka: setup.kafka.clone(), development: true, ..defaults };
+        Ok(Self { log: settings.open_kafka("highwater-bench")?, prefix, partitions, tables })
+    }
+
+    /// Records that the slowest projection of each category has not seen.
+    pub async fn lag_records(&self) -> Result<u64, Error> {
+        let slowest: Vec<(String, i64)> = sqlx::query_as(
+            // `operations` counts the offsets of another topic.
+            "SELECT category, min(at)::bigint
+             FROM (SELECT category, sum(next_offset) AS at FROM checkpoints WHERE projection <> 'operations'
+                   GROUP BY category, projection) AS each_projection
+             GROUP BY category",
+        )
+        .fetch_all(&self.tables)
+        .await?;
+        let mut lag_records = 0;
+        for (category, at) in slowest {
+            let topic: Arc<str> = format!("{}.{category}.events", self.prefix).into();
+            let mut end = 0;
+            for index in 0..self.partitions {
+                end += self.log.end(&Partition { topic: topic.clone(), index }).await?;
+            }
+            lag_records += end.saturating_sub(at.unsigned_abs());
+        }
+        Ok(lag_records)
     }
 }
 

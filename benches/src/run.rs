@@ -62,12 +62,16 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
             contenders.push(stage.baseline(&produce_only, durability, "produce-only", &setup).await?);
         }
     }
-    let (on_local, postgres) = ("Highwater, LocalLog", "(b) event store in Postgres");
+    let (on_local, postgres, lists) =
+        ("Highwater, LocalLog", "(b) event store in Postgres", "(c) the same with our table of orders and its indexes");
     if options.wants(on_local) {
         contenders.push(stage.ours(on_local, "fsync", "local", &local).await?);
     }
     if options.wants(postgres) {
         contenders.push(stage.baseline(postgres, "fsync", "event-store", &local).await?);
+    }
+    if options.wants(lists) {
+        contenders.push(stage.baseline(lists, "fsync", "event-store-lists", &local).await?);
     }
     let rounds = measure(options, &mut contenders).await?;
     print_table(options, &contenders, &rounds);

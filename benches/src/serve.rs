@@ -10,7 +10,10 @@ use service::{
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use crate::store::{event_store, produce_only};
+use crate::store::{
+    event_store::{self, ReadModel},
+    produce_only,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Server {
@@ -19,6 +22,7 @@ pub enum Server {
     QueryApi,
     ProduceOnly,
     EventStore,
+    EventStoreLists,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,8 @@ pub enum Error {
     Config(#[from] service::config::Error),
     #[error(transparent)]
     Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    EventStore(#[from] event_store::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -65,11 +71,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let log: Option<Arc<dyn Log>> = match options.server {
-        Server::EventStore | Server::QueryApi => None,
+        Server::EventStore | Server::EventStoreLists | Server::QueryApi => None,
         _ => Some(settings.open(&options.folder, "highwater-bench")?),
     };
     let pool = PgPoolOptions::new()
-        .max_connections(if options.server == Server::EventStore { 32 } else { 8 })
+        .max_connections(if matches!(options.server, Server::EventStore | Server::EventStoreLists) { 32 } else { 8 })
         .connect_lazy(&options.database_url)?;
     let router = router(options.server, &settings, &ctx, log.clone(), pool).await;
     process.serve(router).await?;
@@ -90,6 +96,7 @@ async fn router(server: Server, settings: &LogSettings, ctx: &Context, log: Opti
             produce_only::routes(ctx.clone(), log, topic, partitions)
         }
         (Server::QueryApi, _) => query_api::start(ctx, pool).await?,
-        _ => event_store::routes(ctx.clone(), pool).await?,
+        (Server::EventStoreLists, _) => event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?,
+        _ => event_store::routes(ctx.clone(), pool, ReadModel::ById).await?,
     })
 }

@@ -3,8 +3,6 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use eventlog::{Log, LogSettings, Partition};
-
 use crate::{
     contender::{Contender, Error, Setup, Stage},
     store::open_loop::{self, Offered},
@@ -49,24 +47,22 @@ async fn climb(options: &Options, stage: &Stage) -> Result<(), Error> {
     let setup = Setup { kafka: broker.bootstrap.clone(), settings: vec![format!("log.partitions={}", options.partitions)] };
     let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     ours.warm_up(options.warm_up).await?;
-    let log = LogSettings { kafka: broker.bootstrap.clone(), development: true, ..LogSettings::default() }.open_kafka("highwater-bench")?;
     println!(
         "| offered | answered | p50, p99 from its due time | lag at 10-20 s, at the end | memory at 20 s, at the end (command-api + projectors) | held |"
     );
     println!("|---|---|---|---|---|---|");
     for rate in &options.rates {
-        let (offered, samples) = hold(options, &ours, &*log, *rate).await?;
+        let (offered, samples) = hold(options, &ours, *rate).await?;
         let held = report(options, *rate, &offered, &samples);
         ours.catch_up().await?;
         if !held {
             break;
         }
     }
-    log.close(Duration::from_secs(2)).await;
     Ok(())
 }
 
-async fn hold(options: &Options, ours: &Contender, log: &dyn Log, rate: u32) -> Result<(Offered, Vec<Sample>), Error> {
+async fn hold(options: &Options, ours: &Contender, rate: u32) -> Result<(Offered, Vec<Sample>), Error> {
     let lasting = Duration::from_secs(options.seconds);
     let address = ours.address.to_string();
     let load = open_loop::offer(&address, rate, options.connections, lasting);
@@ -76,7 +72,7 @@ async fn hold(options: &Options, ours: &Contender, log: &dyn Log, rate: u32) -> 
         every.tick().await;
         for _ in 0..options.seconds {
             every.tick().await;
-            samples.push(sample(options, ours, log).await?);
+            samples.push(sample(ours).await?);
         }
         Ok::<_, Error>(samples)
     };
@@ -84,22 +80,10 @@ async fn hold(options: &Options, ours: &Contender, log: &dyn Log, rate: u32) -> 
     Ok((offered?, samples?))
 }
 
-async fn sample(options: &Options, ours: &Contender, log: &dyn Log) -> Result<Sample, Error> {
-    let Some(tables) = &ours.tables else { return Err(Error::Kafka("sampling a server without tables".to_owned())) };
-    let slowest: Option<i64> = sqlx::query_scalar(
-        "SELECT min(at)::bigint FROM (SELECT sum(next_offset) AS at FROM checkpoints WHERE category = $1 GROUP BY projection) slowest",
-    )
-    .bind(open_loop::CATEGORY)
-    .fetch_one(tables)
-    .await?;
-    let topic = format!("highwater.{}.events", open_loop::CATEGORY);
-    let mut end = 0;
-    for index in 0..options.partitions {
-        end += log.end(&Partition { topic: topic.as_str().into(), index }).await?;
-    }
+async fn sample(ours: &Contender) -> Result<Sample, Error> {
+    let Some(progress) = &ours.progress else { return Err(Error::Behind) };
     let projectors_bytes = ours.projectors.as_ref().map_or(Ok(0), crate::contender::Server::resident_bytes)?;
-    let lag_records = end.saturating_sub(slowest.unwrap_or(0).unsigned_abs());
-    Ok(Sample { lag_records, command_api_bytes: ours.server.resident_bytes()?, projectors_bytes })
+    Ok(Sample { lag_records: progress.lag_records().await?, command_api_bytes: ours.server.resident_bytes()?, projectors_bytes })
 }
 
 /// Flat lag: the last 10 s no higher than seconds 10 to 20 and one second's events. Flat memory: under 5 % over the last 40 s.

@@ -6,17 +6,20 @@
 //! | `act` | `POST /v1/{collection}/{id}/{command}` |
 //! | `request` | headers and body, checked in the sequence of docs/http.md |
 //! | `execute` | the way to the owner: here, or one hop away |
+//! | `figures` | counters of what came of commands |
 //! | `answer` | the one mapping from answers to responses |
 
 mod act;
 mod answer;
 mod create;
 mod execute;
+mod figures;
 mod request;
 
 use std::sync::Arc;
 
 use axum::{Router, routing::post};
+pub use figures::Figures;
 use service::{context::Context, identity::DeploymentKeys};
 
 use crate::{
@@ -37,6 +40,7 @@ pub struct App<C: Category> {
     pub partitions: u32,
     pub settings: OwnerSettings,
     pub lane: Lane,
+    pub figures: Figures,
 }
 
 pub fn routes<C: Category>(app: Arc<App<C>>) -> Router {

@@ -25,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     category::{self, Category, Commands},
-    http::{self, App},
+    http::{self, App, Figures},
     lane::Lane,
     owner::{
         actor::Shared,
@@ -277,6 +277,7 @@ impl Registry {
             hints: self.hints.clone(),
             forwarder: self.forwarder.clone(),
             partitions: self.naming.partitions.get(),
+            figures: Figures::new(C::NAME),
             settings: self.owner.clone(),
             lane: Lane {
                 log: self.log.clone(),

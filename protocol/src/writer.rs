@@ -11,6 +11,7 @@
 //! | `intake` | submissions, dedupe, loads, decisions |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |
 //! | `lane` | the asynchronous lane: turns, what is drained, expiry |
+//! | `table` | rows by id |
 //! | `reading` | the fold of what is read back: confirmation, holes, foreign fences, divergence |
 //! | `fencing` | take-over, unknown outcomes, adoption, stepping down |
 
@@ -21,8 +22,9 @@ pub mod interface;
 mod lane;
 mod memory;
 mod reading;
+mod table;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 pub use interface::{
     Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Token,
@@ -37,6 +39,7 @@ use crate::{
         flight::{Flight, Held},
         intake::{Load, Pending},
         memory::Memory,
+        table::Table,
     },
 };
 
@@ -59,7 +62,7 @@ pub struct Writer<V: Vocabulary, D: Domain<V>> {
     flight: Flight<V>,
     held: VecDeque<Held<V>>,
     memory: Memory<V, D::State>,
-    pending: BTreeMap<V::Command, Pending<V, D::Command>>,
+    pending: Table<V::Command, Pending<V, D::Command>>,
     /// Commands to be decided, in turn; they wait for room, or for the fence.
     ready: VecDeque<V::Command>,
     /// Commands that wait for a load which has not been asked for yet.
@@ -102,7 +105,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             flight: Flight::new(),
             held: VecDeque::new(),
             memory: Memory::new(from.offset),
-            pending: BTreeMap::new(),
+            pending: Table::new(),
             ready: VecDeque::new(),
             wanted: BTreeSet::new(),
             load: None,

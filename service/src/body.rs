@@ -1,8 +1,8 @@
 //! Owns the extractor of JSON bodies: media type (415), size (413), strictness (400). Must never look at a schema: that is the handler's.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, header, request::Parts};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
@@ -43,9 +43,17 @@ impl<S: Send + Sync> FromRequest<S> for StrictJson {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let media = media_type(request.headers())?;
-        let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
-        let bytes = read(request, limit).await?;
+        let (head, body) = request.into_parts();
+        Self::read(&head, body).await
+    }
+}
+
+impl StrictJson {
+    /// For a handler that takes the head of the request apart itself.
+    pub async fn read(head: &Parts, body: Body) -> Result<Self, Problem> {
+        let media = media_type(&head.headers)?;
+        let limit = head.extensions.get::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0);
+        let bytes = collect(&head.headers, body, limit).await?;
         if bytes.is_empty() {
             let empty = Bytes::from_static(b"{}");
             return Ok(Self { value: Value::Object(Map::new()), bytes: empty, media: media.unwrap_or(MediaType::Plain) });
@@ -58,12 +66,14 @@ impl<S: Send + Sync> FromRequest<S> for StrictJson {
 }
 
 /// Reads on for a while past the limit: a caller that still sends when the connection closes sees a reset, not the 413.
-async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
-    if announced(request.headers()).is_some_and(|length| length > limit.max(DRAINED) as u64) || expects_continue(&request, limit) {
+async fn collect(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let announced = announced(headers);
+    if announced.is_some_and(|length| length > limit.max(DRAINED) as u64) || expects_continue(headers, announced, limit) {
         return Err(Problem::too_large(limit));
     }
-    let mut frames = request.into_body().into_data_stream();
-    let (mut bytes, mut received) = (Vec::new(), 0_usize);
+    let mut frames = body.into_data_stream();
+    let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let (mut bytes, mut received) = (Vec::with_capacity(expected.min(limit)), 0_usize);
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| Problem::bad_request("body.unreadable", "the body ended early or could not be read"))?;
         received = received.saturating_add(frame.len());
@@ -78,9 +88,8 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
 }
 
 /// The caller waits for our word before it sends a body that is too large.
-fn expects_continue(request: &Request, limit: usize) -> bool {
-    let headers = request.headers();
-    headers.contains_key(header::EXPECT) && announced(headers).is_some_and(|length| length > limit as u64)
+fn expects_continue(headers: &HeaderMap, announced: Option<u64>, limit: usize) -> bool {
+    headers.contains_key(header::EXPECT) && announced.is_some_and(|length| length > limit as u64)
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

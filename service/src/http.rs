@@ -1,5 +1,6 @@
 //! Owns the HTTP server and the layers that stand around every route of every process. Must never know a route by its meaning.
 
+mod around;
 mod connection;
 mod observe;
 mod protect;
@@ -15,12 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::body::BodyLimit;
 use crate::context::Context;
 use crate::problem::Problem;
 
@@ -42,15 +38,9 @@ pub enum Error {
 /// error, a bound on requests in flight, a time limit, a body limit. Routes added afterwards are outside, so merge
 /// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a 404 problem.
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
-    let observed = Arc::new(observe::Observer { ids: Arc::clone(&ctx.ids) });
-    let protected = Arc::new(protect::Protection::new(settings, Arc::clone(&ctx.ids)));
-    // One stack, outermost first: layers put around a router one by one cost each request a boxed service more.
-    let around = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(observed, observe::observe))
-        .layer(middleware::from_fn_with_state(protected, protect::protect))
-        .layer(CatchPanicLayer::custom(protect::panicked))
-        .layer(axum::Extension(BodyLimit(settings.body_limit_bytes)))
-        .layer(DefaultBodyLimit::max(settings.body_limit_bytes));
+    let observer = observe::Observer::new(Arc::clone(&ctx.ids));
+    let protection = protect::Protection::new(settings, Arc::clone(&ctx.ids));
+    let around = around::Around::new(observer, protection, settings.body_limit_bytes);
     router.fallback(|| async { Problem::no_route() }).method_not_allowed_fallback(|| async { Problem::wrong_method() }).layer(around)
 }
 

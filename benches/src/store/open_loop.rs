@@ -7,9 +7,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::load::{Connection, Error, create, id_of, position_of};
 
-/// The category whose partitions the load goes to.
-pub const CATEGORY: &str = "order";
-
 /// What was answered, and how late.
 #[derive(Clone, Copy, Debug)]
 pub struct Offered {

@@ -3,38 +3,30 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension,
-    extract::{OriginalUri, Path, State},
-    http::{HeaderMap, StatusCode},
+    extract::{Path, Request, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use service::{
-    body::StrictJson,
-    http::TraceContext,
-    problem::{FieldError, Problem},
-};
+use service::problem::{FieldError, Problem};
 use uuid::Uuid;
 
 use super::{
     App, execute,
-    request::{Caller, Target},
+    request::{self, Target},
 };
 use crate::category::Category;
 
 pub(super) async fn handle<C: Category>(
     State(app): State<Arc<App<C>>>,
     Path((id, command)): Path<(String, String)>,
-    OriginalUri(uri): OriginalUri,
-    Extension(trace): Extension<TraceContext>,
-    headers: HeaderMap,
-    body: Result<StrictJson, Problem>,
+    request: Request,
 ) -> Response {
     if app.commands.find(&command, None).is_none_or(|spec| spec.creates) {
         return unknown(&app, &command).into_response();
     }
-    let caller = match Caller::read(&app, uri.path(), &trace, headers) {
-        Ok(caller) => caller,
-        Err(problem) => return body.err().unwrap_or(problem).into_response(),
+    let (caller, body) = match request::read(&app, request).await {
+        Ok(read) => read,
+        Err(problem) => return problem.into_response(),
     };
     let body = match body {
         Ok(body) => body,
@@ -61,5 +53,5 @@ fn malformed_id() -> Problem {
 /// Either case, hyphenated, nothing else.
 fn hyphenated(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
-    id.hyphenated().to_string().eq_ignore_ascii_case(text).then_some(id)
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).eq_ignore_ascii_case(text).then_some(id)
 }

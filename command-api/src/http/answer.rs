@@ -9,6 +9,7 @@ use protocol::{
     wire::{Reason, Wire},
     writer::{Answer, Busy, Outcome},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use service::{
     headers::{ETag, HIGHWATER_POSITION, IdempotencyKey, PREFERENCE_APPLIED, Prefer},
@@ -140,8 +141,8 @@ fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Ou
             return response;
         }
     };
-    let events: Vec<_> = events.iter().map(|(kind, version)| json!({"type": kind, "version": version})).collect();
-    let body = json!({"id": aggregate, "version": version, "position": position::<C>(partition, end), "events": events});
+    let events = events.iter().map(|(kind, version)| Happened { kind, version: *version }).collect();
+    let body = Done { id: aggregate, version, position: &position::<C>(partition, end), events };
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&format!("/v1/{}/{aggregate}", C::COLLECTION))
@@ -150,6 +151,21 @@ fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Ou
     }
     placed::<C>(&mut response, partition, version, end);
     response
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    id: Uuid,
+    version: u64,
+    position: &'a str,
+    events: Vec<Happened<'a>>,
+}
+
+#[derive(Serialize)]
+struct Happened<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    version: u64,
 }
 
 /// `ETag` and `Highwater-Position`: the same on the first answer and on every replay.

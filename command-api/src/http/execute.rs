@@ -6,11 +6,10 @@ use axum::{
     http::HeaderValue,
     response::{IntoResponse, Response},
 };
-use metrics::{counter, histogram};
 use protocol::{
     partition::partition_of,
     wire::Wire,
-    writer::{Answer, Busy},
+    writer::{Answer, Busy, Submission},
 };
 use service::{
     body::StrictJson,
@@ -21,6 +20,7 @@ use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::Instant,
 };
+use uuid::Uuid;
 
 use super::{
     App, answer,
@@ -68,12 +68,12 @@ pub(super) async fn run<C: Category>(
     };
     let began = Instant::now();
     let aggregate = command.submission.aggregate;
-    let partition = partition_of(aggregate.hyphenated().to_string().as_bytes(), app.partitions);
+    let partition = partition_of(aggregate.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(), app.partitions);
     let sent = answer::Sent { partition, aggregate, command: command.submission.command, creates: command.creates };
     let ending = decide_or_defer(app, &caller, partition, command, began).await;
-    counter!("highwater_commands_total", "category" => C::NAME, "outcome" => answer::outcome(&ending)).increment(1);
+    app.figures.count(answer::outcome(&ending));
     if matches!(ending, Ending::Decided(Answer::Done { .. })) {
-        histogram!("highwater_command_ack_seconds", "category" => C::NAME).record(began.elapsed().as_secs_f64());
+        app.figures.acknowledged.record(began.elapsed().as_secs_f64());
     }
     let answered = answer::response::<C>(app, &caller, &sent, ending);
     caller.named(answered)
@@ -123,34 +123,29 @@ async fn find_owner<C: Category>(
 ) -> Ending {
     let until = began + within;
     let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
-    let (mut owned, mut hinted) = (app.table.watch(), app.hints.watch());
     let Command { mut submission, bytes, .. } = command;
+    // Watched only when it is needed: nearly always the owner is here.
+    let mut changes = None;
     loop {
-        // Seen before the look-up, so that a change after it wakes.
-        owned.mark_unchanged();
-        hinted.mark_unchanged();
-        if let Some(intake) = app.table.find(partition) {
-            let (reply, answer) = oneshot::channel();
-            let delivery = Delivery { submission: submission.clone(), reply, deadline: until };
-            match intake.try_send(delivery) {
-                Err(TrySendError::Full(_)) => return Ending::Decided(Answer::Busy(Busy::Partition)),
-                Err(TrySendError::Closed(_)) => {}
-                Ok(()) => match tokio::time::timeout_at(until, answer).await {
-                    Err(_) => return Ending::Undecided,
-                    Ok(Ok(Answer::Moved) | Err(_)) => {}
-                    Ok(Ok(answer)) => return Ending::Decided(answer),
-                },
+        match deliver(app, partition, &submission, until).await {
+            Way::Ended(ending) => return ending,
+            Way::Closed => {
+                // It may have been appended before the owner ended.
+                submission.fresh = false;
+                submission.new_aggregate = false;
             }
-            // It may have been appended before the owner ended.
-            submission.fresh = false;
-            submission.new_aggregate = false;
-        } else if caller.forwarded {
-            return Ending::NotOwner;
+            Way::Elsewhere if caller.forwarded => return Ending::NotOwner,
+            Way::Elsewhere => {}
         }
+        let Some((owned, hinted)) = &mut changes else {
+            // Looked up again: what changes after that wakes.
+            changes = Some((app.table.watch(), app.hints.watch()));
+            continue;
+        };
         if !caller.forwarded
             && let Some(hint) = app.hints.other(C::NAME, partition).filter(|hint| app.forwarder.allows(hint))
         {
-            match app.forwarder.send(&hint, &caller.path, forwarded_headers(caller), bytes.clone(), until).await {
+            match app.forwarder.send(&hint, caller.path(), forwarded_headers(caller), bytes.clone(), until).await {
                 Hop::Answered { response, may_wait } => return Ending::Relayed { response: *response, may_wait },
                 Hop::Unknown => return Ending::Undecided,
                 Hop::NotThere => {}
@@ -166,6 +161,33 @@ async fn find_owner<C: Category>(
         if tokio::time::timeout_at(ownerless_until, changed).await.is_err() {
             return Ending::Ownerless;
         }
+        // Seen before the next look-up.
+        owned.mark_unchanged();
+        hinted.mark_unchanged();
+    }
+}
+
+/// What came of handing a command to an owner here.
+enum Way {
+    Ended(Ending),
+    /// It ended before it decided.
+    Closed,
+    /// There is none.
+    Elsewhere,
+}
+
+async fn deliver<C: Category>(app: &App<C>, partition: u32, submission: &Submission<Wire, C::Command>, until: Instant) -> Way {
+    let Some(intake) = app.table.find(partition) else { return Way::Elsewhere };
+    let (reply, answer) = oneshot::channel();
+    match intake.try_send(Delivery { submission: submission.clone(), reply, deadline: until }) {
+        Err(TrySendError::Full(_)) => return Way::Ended(Ending::Decided(Answer::Busy(Busy::Partition))),
+        Err(TrySendError::Closed(_)) => return Way::Closed,
+        Ok(()) => {}
+    }
+    match tokio::time::timeout_at(until, answer).await {
+        Err(_) => Way::Ended(Ending::Undecided),
+        Ok(Ok(Answer::Moved) | Err(_)) => Way::Closed,
+        Ok(Ok(answer)) => Way::Ended(Ending::Decided(answer)),
     }
 }
 

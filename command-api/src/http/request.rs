@@ -2,7 +2,8 @@
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, StatusCode},
+    extract::Request,
+    http::{HeaderMap, StatusCode, Uri, request::Parts},
     response::Response,
 };
 use protocol::{
@@ -31,7 +32,7 @@ const PRINCIPAL: &str = "anonymous";
 
 /// Who asks, and how.
 pub(super) struct Caller {
-    pub(super) path: String,
+    uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) key: IdempotencyKey,
     /// The caller chose the key.
@@ -61,23 +62,38 @@ pub(super) struct Command<C: Category> {
     pub(super) bytes: Bytes,
 }
 
+/// Head and body. What is wrong with the body's size or type is said before what is wrong with a header.
+pub(super) async fn read<C: Category>(app: &App<C>, request: Request) -> Result<(Caller, Result<StrictJson, Problem>), Problem> {
+    let (head, body) = request.into_parts();
+    let body = StrictJson::read(&head, body).await;
+    match Caller::of(app, head) {
+        Ok(caller) => Ok((caller, body)),
+        Err(problem) => Err(body.err().unwrap_or(problem)),
+    }
+}
+
 impl Caller {
     /// Reads the headers; a key is minted where none was given.
-    pub(super) fn read<C: Category>(app: &App<C>, path: &str, trace: &TraceContext, headers: HeaderMap) -> Result<Self, Problem> {
+    fn of<C: Category>(app: &App<C>, head: Parts) -> Result<Self, Problem> {
+        let Parts { uri, headers, extensions, .. } = head;
         let given = IdempotencyKey::from_headers(&headers)?;
         let forwarded = headers.contains_key(forward::HOPS);
         let minted = forwarded && headers.contains_key(forward::KEY_MINTED);
         let if_match = IfMatch::from_headers(&headers)?;
         Ok(Self {
-            path: path.to_owned(),
+            uri,
             caller_key: given.is_some() && !minted,
             key: given.unwrap_or_else(|| IdempotencyKey::minted(app.ctx.ids.v4())),
             prefer: Prefer::from_headers(&headers),
             headers,
             forwarded,
-            trace: trace.clone(),
+            trace: extensions.get::<TraceContext>().cloned().unwrap_or_else(|| TraceContext::fresh(&*app.ctx.ids)),
             if_match,
         })
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
     }
 
     /// The answer, with the key that a retry must bring.
@@ -178,9 +194,9 @@ fn meta<C: Category>(app: &App<C>, caller: &Caller, command: Uuid) -> Meta {
         event_id: Uuid::nil(),
         actor: app.keys.actor_id(PRINCIPAL),
         // The trace is the request tree; its id has the 16 bytes of a UUID.
-        correlation: Uuid::try_parse(&caller.trace.trace_id).unwrap_or(command),
+        correlation: Uuid::try_parse(caller.trace.trace_id()).unwrap_or(command),
         causation: command,
-        traceparent: Some(caller.trace.traceparent.clone()),
+        traceparent: Some(caller.trace.traceparent().to_owned()),
     }
 }
 

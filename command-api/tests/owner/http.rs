@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use command_api::{
     category::Commands,
-    http::{App, routes},
+    http::{App, Figures, routes},
     lane::Lane,
     owner::{forward::Forwarder, hints::Hints, table::Table},
     settings::{LaneSettings, OwnerSettings},
@@ -54,6 +54,7 @@ impl Instance {
             hints: hints.clone(),
             forwarder: Arc::new(Forwarder::new(Vec::new(), Duration::from_millis(100)).unwrap()),
             partitions: 1,
+            figures: Figures::new("counter"),
             settings: OwnerSettings { ownerless_wait_ms: 50, deadline_ms: 300, ..OwnerSettings::default() },
             lane: Lane {
                 log: world.log.clone(),

@@ -97,7 +97,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             // The next owner is this instance again, after a while, or nobody.
             _ => Answer::Busy(Busy::Partition),
         };
-        for (_, pending) in std::mem::take(&mut self.pending) {
+        for pending in self.pending.take_all() {
             let waiting = std::iter::once(pending.submission).chain(pending.followers);
             for submission in waiting.filter(|submission| submission.lane.is_none()) {
                 effects.push(Effect::Answer { token: submission.token, answer: answer.clone() });

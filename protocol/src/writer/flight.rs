@@ -193,10 +193,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     }
 
     fn complete(&mut self, command: V::Command, seq: u64, end: u64, effects: &mut Vec<Effect<V>>) {
-        let Some(pending) = self.pending.get(&command) else { return };
+        let Some(pending) = self.pending.get_mut(&command) else { return };
         let (aggregate, fingerprint) = (pending.submission.aggregate, pending.submission.fingerprint.clone());
-        let Some(outcome) = pending.outcome.clone() else { return };
-        let outcome = outcome.ended(end);
+        let Some(outcome) = pending.outcome.take().map(|outcome| outcome.ended(end)) else { return };
         if matches!(outcome, Outcome::Accepted { .. }) {
             self.memory.confirm(aggregate, seq, end);
         }

@@ -298,15 +298,10 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         self.held.clear();
         let loading = self.load.as_ref();
         let waits = |command: &V::Command| loading.is_some_and(|load| load.commands.contains(command));
-        let mut again: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(command, _)| !waits(command))
-            .map(|(command, pending)| (pending.submission.token, *command))
-            .collect();
-        again.sort();
+        let mut again = self.pending.keys_where(|command, _| !waits(command));
+        again.sort_by_key(|command| self.pending.get(command).map(|pending| pending.submission.token));
         self.wanted.clear();
-        self.ready = again.into_iter().map(|(_, command)| command).collect();
+        self.ready = again.into();
         for pending in self.pending.values_mut() {
             pending.outcome = None;
         }
@@ -375,8 +370,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     pub(super) fn move_undecided(&mut self, effects: &mut Vec<Effect<V>>) {
         let held: BTreeSet<_> = self.held.iter().map(|held| held.command).collect();
         let decided = |command: &V::Command, pending: &Pending<V, D::Command>| pending.outcome.is_some() || held.contains(command);
-        let undecided: Vec<_> =
-            self.pending.iter().filter(|(command, pending)| !decided(command, pending)).map(|(command, _)| *command).collect();
+        let undecided = self.pending.keys_where(|command, pending| !decided(command, pending));
         self.ready.clear();
         self.wanted.clear();
         for command in undecided {

@@ -3,22 +3,25 @@
 //! It holds at least everything that happened at or above the horizon; whatever is not here is complete in a snapshot at or
 //! above the horizon. An aggregate's state is the confirmed one plus, for each commit in flight, the state after it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     domain::{Domain, Unreadable},
     entry::{Body, EventBody, OutcomeBody, Verdict},
     fold::Commit,
     vocabulary::{Value, Vocabulary},
-    writer::interface::{Outcome, Recorded, Snapshot},
+    writer::{
+        interface::{Outcome, Recorded, Snapshot},
+        table::Table,
+    },
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Memory<V: Vocabulary, S: Value> {
-    aggregates: BTreeMap<V::Aggregate, Aggregate<V, S>>,
+    aggregates: Table<V::Aggregate, Aggregate<V, S>>,
     /// The same aggregates by the offset they were last touched below, for eviction.
     by_touch: BTreeSet<(u64, V::Aggregate)>,
-    outcomes: BTreeMap<V::Command, (u64, Recorded<V>)>,
+    outcomes: Table<V::Command, (u64, Recorded<V>)>,
     by_end: BTreeSet<(u64, V::Command)>,
     /// Nothing at or above this offset was ever evicted.
     horizon: u64,
@@ -60,7 +63,7 @@ pub(super) struct Ahead<S> {
 
 impl<V: Vocabulary, S: Value> Memory<V, S> {
     pub(super) fn new(horizon: u64) -> Self {
-        Self { aggregates: BTreeMap::new(), by_touch: BTreeSet::new(), outcomes: BTreeMap::new(), by_end: BTreeSet::new(), horizon }
+        Self { aggregates: Table::new(), by_touch: BTreeSet::new(), outcomes: Table::new(), by_end: BTreeSet::new(), horizon }
     }
 
     pub(super) fn horizon(&self) -> u64 {
@@ -77,12 +80,11 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
 
     /// The aggregate, made as never seen if it is not there.
     pub(super) fn entry(&mut self, id: V::Aggregate) -> &mut Aggregate<V, S> {
-        if !self.aggregates.contains_key(&id) {
-            self.by_touch.insert((self.horizon, id));
-        }
-        let touched = self.horizon;
-        let unknown = || Aggregate { base: Base::Behind { events: Vec::new() }, ahead: VecDeque::new(), unanswered: 0, pinned: 0, touched };
-        self.aggregates.entry(id).or_insert_with(unknown)
+        let (touched, by_touch) = (self.horizon, &mut self.by_touch);
+        self.aggregates.get_or_insert_with(id, || {
+            by_touch.insert((touched, id));
+            Aggregate { base: Base::Behind { events: Vec::new() }, ahead: VecDeque::new(), unanswered: 0, pinned: 0, touched }
+        })
     }
 
     pub(super) fn outcome(&self, command: V::Command) -> Option<&Recorded<V>> {

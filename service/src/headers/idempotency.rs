@@ -1,5 +1,6 @@
 //! Owns `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
@@ -50,9 +51,17 @@ impl IdempotencyKey {
 
     /// As a structured string (RFC 8941): quoted.
     pub fn to_header(&self) -> HeaderValue {
-        let quoted = format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\""));
+        let mut quoted = Vec::with_capacity(self.0.len() + 2);
+        quoted.push(b'"');
+        for byte in self.0.bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(byte);
+        }
+        quoted.push(b'"');
         // Printable ASCII by construction, so the fallback is never used.
-        HeaderValue::from_str(&quoted).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+        HeaderValue::from_maybe_shared(Bytes::from(quoted)).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
     }
 }
 

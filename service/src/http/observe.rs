@@ -1,15 +1,16 @@
 //! Owns what is seen of a request from outside its handler: trace context, log line, metrics, and the last form of a problem.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::to_bytes;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
+use metrics::{Counter, Histogram};
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Ids;
@@ -20,48 +21,123 @@ use crate::problem::{MEDIA_TYPE, Problem};
 const LONGEST_REJECTION: usize = 1_024;
 
 pub(super) struct Observer {
-    pub(super) ids: Arc<dyn Ids>,
+    ids: Arc<dyn Ids>,
+    figures: Figures,
 }
 
-pub(super) async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let trace = TraceContext::from_headers(request.headers(), &*observer.ids);
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = info_span!("request", trace_id = %trace.trace_id, method = %method, route = %route);
-    request.extensions_mut().insert(trace.clone());
-    let answer = next.run(request).instrument(span.clone()).await;
-    let mut response = as_problem(answer, &path, &trace).await;
-    if let Some(value) = trace.to_header() {
-        response.headers_mut().insert(TRACEPARENT, value);
+/// A request on its way.
+pub(super) struct Seen {
+    pub(super) span: Span,
+    begun: Instant,
+    trace: TraceContext,
+    route: Option<MatchedPath>,
+    method: Method,
+    uri: Uri,
+}
+
+impl Observer {
+    pub(super) fn new(ids: Arc<dyn Ids>) -> Self {
+        Self { ids, figures: Figures::default() }
     }
-    let _entered = span.enter();
-    record(&route, &method, &path, &response, begun.elapsed(), &trace);
-    response
+
+    /// Gives the request its trace.
+    pub(super) fn begin(&self, request: &mut Request) -> Seen {
+        let begun = Instant::now();
+        let trace = TraceContext::from_headers(request.headers(), &*self.ids);
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let span = info_span!("request", trace_id = %trace.trace_id(), method = %method, route = %template(route.as_ref()));
+        request.extensions_mut().insert(trace.clone());
+        Seen { span, begun, trace, route, method, uri }
+    }
+
+    /// Puts the answer into its last form, counts it and logs it.
+    pub(super) async fn end(&self, seen: Seen, answer: Response) -> Response {
+        let mut response = as_problem(answer, seen.uri.path(), &seen.trace).await;
+        if let Some(value) = seen.trace.to_header() {
+            response.headers_mut().insert(TRACEPARENT, value);
+        }
+        let took = seen.begun.elapsed();
+        self.figures.count(template(seen.route.as_ref()), known(&seen.method), response.status(), took);
+        let _entered = seen.span.enter();
+        log(seen.uri.path(), &response, took, &seen.trace);
+        response
+    }
 }
 
-fn record(route: &str, method: &Method, path: &str, response: &Response, took: Duration, trace: &TraceContext) {
-    let status = response.status();
-    let labels = [("route", route.to_owned()), ("method", known(method)), ("status", status.as_str().to_owned())];
-    metrics::counter!("highwater_http_requests_total", &labels).increment(1);
-    metrics::histogram!("highwater_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
+fn template(route: Option<&MatchedPath>) -> &str {
+    route.map_or("unknown", MatchedPath::as_str)
+}
+
+/// Counters and histograms by route, made once: to look one up by its labels costs as much as parsing a small body. Bounded by the
+/// routes, the standard methods and the statuses that there are.
+#[derive(Default)]
+struct Figures(RwLock<HashMap<String, Vec<Figure>>>);
+
+struct Figure {
+    method: &'static str,
+    status: StatusCode,
+    answered: Counter,
+    duration: Histogram,
+}
+
+impl Figures {
+    fn count(&self, route: &str, method: &'static str, status: StatusCode, took: Duration) {
+        let is_it = |figure: &&Figure| figure.method == method && figure.status == status;
+        let count = |figure: &Figure| {
+            figure.answered.increment(1);
+            figure.duration.record(took.as_secs_f64());
+        };
+        let figures = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(figure) = figures.get(route).and_then(|figures| figures.iter().find(is_it)) {
+            return count(figure);
+        }
+        drop(figures);
+        let figure = Figure::of(route, method, status);
+        count(&figure);
+        // Made twice by two requests at once, both are the same figure.
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(route.to_owned()).or_default().push(figure);
+    }
+}
+
+impl Figure {
+    fn of(route: &str, method: &'static str, status: StatusCode) -> Self {
+        let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
+        Self {
+            method,
+            status,
+            answered: metrics::counter!("highwater_http_requests_total", &labels),
+            duration: metrics::histogram!("highwater_http_request_duration_seconds", &labels[..2]),
+        }
+    }
+}
+
+fn log(path: &str, response: &Response, took: Duration, trace: &TraceContext) {
+    let (status, took_us, trace_id) = (response.status(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX), trace.trace_id());
+    let status_code = status.as_u16();
     let code = response.extensions().get::<Problem>().map_or("", Problem::code);
-    let (path, took_us) = (shorten(path), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    let (status_code, trace_id) = (status.as_u16(), trace.trace_id.as_str());
     // Levels by what an operator wants by default: failures and refusals, not every success.
     if status.is_server_error() {
-        warn!(http.path = %path, http.status = status_code, code, took_us, trace_id, "answered with a failure");
+        warn!(http.path = %shorten(path), http.status = status_code, code, took_us, trace_id, "answered with a failure");
     } else if status.is_client_error() {
-        info!(http.path = %path, http.status = status_code, code, took_us, trace_id, "refused");
+        info!(http.path = %shorten(path), http.status = status_code, code, took_us, trace_id, "refused");
     } else {
-        debug!(http.path = %path, http.status = status_code, took_us, trace_id, "answered");
+        debug!(http.path = %shorten(path), http.status = status_code, took_us, trace_id, "answered");
     }
 }
 
 /// Any token can be a method; a label must not grow with what callers invent.
-fn known(method: &Method) -> String {
-    let standard = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-    if standard.contains(method) { method.as_str().to_owned() } else { "other".to_owned() }
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// Every 4xx and 5xx leaves as a problem that knows its instance and trace.
@@ -70,7 +146,7 @@ async fn as_problem(mut response: Response, path: &str, trace: &TraceContext) ->
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let (instance, trace_id) = (shorten(path), trace.trace_id.as_str());
+    let (instance, trace_id) = (shorten(path), trace.trace_id());
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let told = response.headers().clone();
         return with_headers(problem.into_response_for(Some(&instance), Some(trace_id)), &told);

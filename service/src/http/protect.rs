@@ -4,11 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
 use super::settings::HttpSettings;
@@ -21,7 +20,7 @@ use crate::resilience;
 const ALWAYS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 pub(super) struct Protection {
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     timeout: Duration,
     retry_after: Duration,
     header_limit_bytes: usize,
@@ -29,15 +28,47 @@ pub(super) struct Protection {
     ids: Arc<dyn Ids>,
 }
 
+/// A request that was let in.
+pub(super) enum Admitted {
+    Always,
+    /// Counts until it is dropped.
+    InFlight(OwnedSemaphorePermit),
+}
+
 impl Protection {
     pub(super) fn new(settings: &HttpSettings, ids: Arc<dyn Ids>) -> Self {
         Self {
-            in_flight: Semaphore::new(settings.in_flight_limit.min(Semaphore::MAX_PERMITS)),
+            in_flight: Arc::new(Semaphore::new(settings.in_flight_limit.min(Semaphore::MAX_PERMITS))),
             timeout: settings.request_timeout(),
             retry_after: settings.retry_after(),
             header_limit_bytes: settings.header_limit_bytes,
             header_limit_count: settings.header_limit_count,
             ids,
+        }
+    }
+
+    /// Lets the request in, or says why not.
+    pub(super) fn admit(&self, request: &Request) -> Result<Admitted, Problem> {
+        self.check_headers(request.headers())?;
+        if ALWAYS.contains(&request.uri().path()) {
+            return Ok(Admitted::Always);
+        }
+        Arc::clone(&self.in_flight).try_acquire_owned().map(Admitted::InFlight).map_err(|_| {
+            metrics::counter!("highwater_http_shed_total").increment(1);
+            let detail = "too many requests are in flight; try again after the given time, with the same Idempotency-Key";
+            Problem::unavailable("overloaded", detail, self.retry_after())
+        })
+    }
+
+    /// Waits for the answer of a request that was let in, but not for ever.
+    pub(super) async fn limited<E>(&self, admitted: Admitted, answering: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
+        let Admitted::InFlight(_until_answered) = admitted else { return answering.await };
+        match tokio::time::timeout(self.timeout, answering).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let detail = "the request took too long and its outcome is not known here; try again with the same Idempotency-Key";
+                Ok(Problem::unavailable("request.timeout", detail, self.retry_after()).into_response())
+            }
         }
     }
 
@@ -56,29 +87,7 @@ impl Protection {
     }
 }
 
-pub(super) async fn protect(State(protection): State<Arc<Protection>>, request: Request, next: Next) -> Response {
-    if let Err(problem) = protection.check_headers(request.headers()) {
-        return problem.into_response();
-    }
-    if ALWAYS.contains(&request.uri().path()) {
-        return next.run(request).await;
-    }
-    let Ok(_permit) = protection.in_flight.try_acquire() else {
-        metrics::counter!("highwater_http_shed_total").increment(1);
-        let detail = "too many requests are in flight; try again after the given time, with the same Idempotency-Key";
-        return Problem::unavailable("overloaded", detail, protection.retry_after()).into_response();
-    };
-    match tokio::time::timeout(protection.timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let detail = "the request took too long and its outcome is not known here; try again with the same Idempotency-Key";
-            Problem::unavailable("request.timeout", detail, protection.retry_after()).into_response()
-        }
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the panic layer asks for")]
-pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+pub(super) fn panicked(payload: &(dyn Any + Send)) -> Response {
     let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
     metrics::counter!("highwater_http_panics_total").increment(1);
     error!(panic = %shorten(text.unwrap_or("without a text")), "a handler panicked");

@@ -32,7 +32,7 @@ fn app(settings: &HttpSettings) -> Router {
         .route("/v1/things/{id}", get(|Path(id): Path<Uuid>| async move { id.to_string() }))
         .route("/list", get(|Query(page): Query<Page>| async move { page.limit.to_string() }))
         .route("/raw", post(|body: Bytes| async move { body.len().to_string() }))
-        .route("/trace", get(|Extension(trace): Extension<TraceContext>| async move { trace.traceparent }))
+        .route("/trace", get(|Extension(trace): Extension<TraceContext>| async move { trace.traceparent().to_owned() }))
         .route("/panic", get(panics))
         .route("/slow", get(|| async { std::future::pending::<()>().await }))
         .route("/own", get(|| async { Problem::conflict("thing.closed", "closed").header(header::AGE, HeaderValue::from(5)) }))
@@ -44,7 +44,7 @@ fn app(settings: &HttpSettings) -> Router {
 /// A problem that another instance wrote: bytes, and nothing of ours beside them.
 async fn relayed(Extension(trace): Extension<TraceContext>) -> Response {
     let written = Problem::conflict("thing.closed", "since yesterday").with("since", json!(7));
-    let written = written.into_response_for(Some("/relayed"), Some(&trace.trace_id));
+    let written = written.into_response_for(Some("/relayed"), Some(trace.trace_id()));
     let (mut parts, body) = written.into_parts();
     parts.extensions = axum::http::Extensions::new();
     Response::from_parts(parts, body)

@@ -1,30 +1,31 @@
 //! Owns the trace context of a request (W3C Trace Context, `traceparent` version 00). A malformed one is replaced, never refused.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::clock::Ids;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where it lies in a traceparent.
+const TRACE_ID: Range<usize> = 3..35;
 
-/// Request extension.
+/// Request extension. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Ours: the caller's trace, our span. What we call or write carries it on.
-    pub traceparent: String,
-    pub trace_id: String,
-}
+pub struct TraceContext(Arc<str>);
 
 impl TraceContext {
     /// A new trace.
     pub fn fresh(ids: &dyn Ids) -> Self {
-        Self::new(ids.v4().simple().to_string(), &span(ids), "01")
+        Self::new(ids.v4().simple().encode_lower(&mut Uuid::encode_buffer()), "01", ids)
     }
 
     /// A new span in the trace of `traceparent`, or a new trace when that is malformed.
     pub fn continued(traceparent: &str, ids: &dyn Ids) -> Self {
         match parse(traceparent) {
-            Some((trace_id, flags)) => Self::new(trace_id.to_owned(), &span(ids), flags),
+            Some((trace_id, flags)) => Self::new(trace_id, flags, ids),
             None => Self::fresh(ids),
         }
     }
@@ -37,19 +38,26 @@ impl TraceContext {
         }
     }
 
+    /// Ours: the caller's trace, our span. What we call or write carries it on.
+    pub fn traceparent(&self) -> &str {
+        &self.0
+    }
+
+    pub fn trace_id(&self) -> &str {
+        self.0.get(TRACE_ID).unwrap_or_default()
+    }
+
     pub fn to_header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.traceparent).ok()
+        HeaderValue::from_str(&self.0).ok()
     }
 
-    fn new(trace_id: String, span: &str, flags: &str) -> Self {
-        Self { traceparent: format!("00-{trace_id}-{span}-{flags}"), trace_id }
+    /// With a span of its own.
+    fn new(trace_id: &str, flags: &str, ids: &dyn Ids) -> Self {
+        let (high, low) = ids.v4().as_u64_pair();
+        // The variant's fixed bits keep it from being zero, which the standard forbids.
+        let span = high.rotate_left(32) ^ low;
+        Self(format!("00-{trace_id}-{span:016x}-{flags}").into())
     }
-}
-
-fn span(ids: &dyn Ids) -> String {
-    let (high, low) = ids.v4().as_u64_pair();
-    // The variant's fixed bits keep it from being zero, which the standard forbids.
-    format!("{:016x}", high.rotate_left(32) ^ low)
 }
 
 /// Trace id and flags.
@@ -76,9 +84,9 @@ mod tests {
     fn a_callers_trace_goes_on_with_a_span_of_ours() {
         let given = format!("00-{TRACE}-00f067aa0ba902b7-00");
         let context = TraceContext::continued(&given, &CountingIds::default());
-        assert_eq!(context.trace_id, TRACE);
-        assert_ne!(context.traceparent, given);
-        assert!(parse(&context.traceparent).is_some_and(|(trace, flags)| trace == TRACE && flags == "00"));
+        assert_eq!(context.trace_id(), TRACE);
+        assert_ne!(context.traceparent(), given);
+        assert!(parse(context.traceparent()).is_some_and(|(trace, flags)| trace == TRACE && flags == "00"));
     }
 
     #[test]
@@ -97,14 +105,14 @@ mod tests {
         ];
         for given in cases {
             let context = TraceContext::continued(&given, &CountingIds::default());
-            assert_ne!(context.trace_id, TRACE, "{given}");
-            assert!(parse(&context.traceparent).is_some(), "{given} gave {}", context.traceparent);
+            assert_ne!(context.trace_id(), TRACE, "{given}");
+            assert!(parse(context.traceparent()).is_some(), "{given} gave {}", context.traceparent());
         }
     }
 
     #[test]
     fn a_later_version_may_have_more_parts() {
         let context = TraceContext::continued(&format!("01-{TRACE}-00f067aa0ba902b7-01-more"), &CountingIds::default());
-        assert_eq!(context.trace_id, TRACE);
+        assert_eq!(context.trace_id(), TRACE);
     }
 }
