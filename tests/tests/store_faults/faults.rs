@@ -34,6 +34,8 @@ pub struct Injected {
     pub fault: Fault,
     pub name: String,
     pub at: Instant,
+    /// When the process was started again.
+    pub restarted: Instant,
     /// Commands that were sent and not answered: all, and those that the victim had.
     pub unanswered: usize,
     pub unanswered_there: usize,
@@ -44,8 +46,18 @@ pub struct Injected {
     pub recovered_after: Duration,
     /// Until the process that was started again had its share.
     pub whole_after: Duration,
-    /// Of each partition, the longest time in which commands waited and none was answered, from the fault to the next one.
-    pub silence: BTreeMap<Place, Duration>,
+    pub silence: Silences,
+}
+
+/// Of each partition, the longest time in which commands waited and none was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Silences {
+    /// From the fault to the next one.
+    pub all: BTreeMap<Place, Duration>,
+    /// Of those that began before the process was started again: what its end brought.
+    pub without: BTreeMap<Place, Duration>,
+    /// Of those that began afterwards: what its return brought.
+    pub since_back: BTreeMap<Place, Duration>,
 }
 
 pub const ONE_OF_EACH: [Fault; 4] = [Fault::KillOwner, Fault::KillProjector, Fault::StopOwner, Fault::StopProjector];
@@ -95,6 +107,7 @@ impl Faults<'_> {
         wait("every partition answers without the victim", || client.all_answered(PLACES, ended)).await;
         let recovered_after = at.elapsed();
 
+        let restarted = Instant::now();
         self.deployment.commands[victim].start();
         self.deployment.commands[victim].ready(&self.http).await;
         let until = Instant::now() + RECOVERED_WITHIN;
@@ -105,8 +118,8 @@ impl Faults<'_> {
         let owns = Instant::now();
         wait("every partition answers with the new process", || client.all_answered(PLACES, owns)).await;
         let name = self.deployment.commands[victim].name.clone();
-        let (whole_after, silence) = (at.elapsed(), BTreeMap::new());
-        Injected { fault, name, at, unanswered, unanswered_there, owned, ended_after, recovered_after, whole_after, silence }
+        let (whole_after, silence) = (at.elapsed(), Silences::default());
+        Injected { fault, name, at, restarted, unanswered, unanswered_there, owned, ended_after, recovered_after, whole_after, silence }
     }
 
     async fn projector(&mut self, fault: Fault, victim: usize, client: &Client) -> Injected {
@@ -121,12 +134,13 @@ impl Faults<'_> {
         let ended_after = ended(service, fault, at).await;
         self.projected().await;
         let recovered_after = at.elapsed();
+        let restarted = Instant::now();
         self.deployment.projectors[victim].start();
         self.deployment.projectors[victim].ready(&self.http).await;
         self.projected().await;
         let name = self.deployment.projectors[victim].name.clone();
-        let (whole_after, owned, silence) = (at.elapsed(), 0, BTreeMap::new());
-        Injected { fault, name, at, unanswered, unanswered_there: 0, owned, ended_after, recovered_after, whole_after, silence }
+        let (whole_after, owned, silence) = (at.elapsed(), 0, Silences::default());
+        Injected { fault, name, at, restarted, unanswered, unanswered_there: 0, owned, ended_after, recovered_after, whole_after, silence }
     }
 
     /// Waits until every table has what is in the log now.
@@ -200,11 +214,17 @@ pub fn measure(injected: &mut [Injected], sent: &[Sent]) {
     }
     let silences: BTreeMap<Place, Vec<(Instant, Instant)>> = by_place.into_iter().map(|(place, times)| (place, silent(times))).collect();
     for number in 0..injected.len() {
-        let from = injected[number].at;
-        let until = injected.get(number + 1).map(|next| next.at).into_iter();
-        let length = |(begin, end): &(Instant, Instant)| until.clone().fold(*end, Instant::min).duration_since(*begin);
-        let longest = |silences: &Vec<(Instant, Instant)>| silences.iter().filter(|(_, end)| *end > from).map(length).max();
-        injected[number].silence = silences.iter().map(|(place, silences)| (*place, longest(silences).unwrap_or_default())).collect();
+        let (from, back) = (injected[number].at, injected[number].restarted);
+        let until = injected.get(number + 1).map(|next| next.at);
+        let longest = |counts: &dyn Fn(Instant) -> bool| {
+            let length = |(begin, end): &(Instant, Instant)| until.map_or(*end, |until| until.min(*end)).duration_since(*begin);
+            let of = |silences: &Vec<(Instant, Instant)>| {
+                silences.iter().filter(|(begin, end)| *end > from && counts(*begin)).map(length).max().unwrap_or_default()
+            };
+            silences.iter().map(|(place, silences)| (*place, of(silences))).collect()
+        };
+        injected[number].silence =
+            Silences { all: longest(&|_| true), without: longest(&|begin| begin < back), since_back: longest(&|begin| begin >= back) };
     }
 }
 
@@ -221,12 +241,12 @@ fn silent(mut times: Vec<(Instant, Instant)>) -> Vec<(Instant, Instant)> {
     silent
 }
 
-/// p50, p99 and the longest.
-pub fn spread(silence: &BTreeMap<Place, Duration>) -> [Duration; 3] {
-    let mut all: Vec<Duration> = silence.values().copied().collect();
+/// p50, p99 and the longest, in seconds.
+pub fn spread(times: impl Iterator<Item = Duration>) -> [f64; 3] {
+    let mut all: Vec<Duration> = times.collect();
     all.sort();
     let at = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
-    [at(50), at(99), at(100)]
+    [at(50), at(99), at(100)].map(|time| time.as_secs_f64())
 }
 
 impl Injected {
@@ -247,10 +267,20 @@ impl fmt::Display for Injected {
         }
         let [ended, recovered, whole] = [self.ended_after, self.recovered_after, self.whole_after].map(|time| time.as_secs_f64());
         write!(f, "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after {whole:.2} s")?;
-        if !self.silence.is_empty() {
-            let [p50, p99, max] = spread(&self.silence).map(|time| time.as_secs_f64());
-            write!(f, "; commands waiting and none answered, over partitions: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s")?;
+        if !self.silence.all.is_empty() {
+            write!(f, "; commands waiting and none answered, over partitions:")?;
+            for (when, silence) in self.silence.periods() {
+                let [p50, p99, max] = spread(silence.values().copied());
+                write!(f, " {when} p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s;")?;
+            }
         }
         Ok(())
+    }
+}
+
+impl Silences {
+    /// By what they are called.
+    pub fn periods(&self) -> [(&'static str, &BTreeMap<Place, Duration>); 3] {
+        [("in all", &self.all), ("without the process", &self.without), ("since it was back", &self.since_back)]
     }
 }
