@@ -5,7 +5,7 @@ mod inputs;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use eventlog::{Log, Partition, Report, Subscription};
+use eventlog::{Divergence, Log, Partition, Report, Subscription};
 use futures_util::future::BoxFuture;
 use protocol::{
     position::Position,
@@ -26,6 +26,7 @@ use super::{
     Delivery,
     hints::Hints,
     lane,
+    origin::Origins,
     snapshots::{Error as SnapshotsError, Loaded, Snapshots},
     standing::{Phase, Standing},
 };
@@ -38,6 +39,7 @@ pub struct Shared<C: Category, S> {
     pub snapshots: S,
     /// Where `snapshots` stands, by partition.
     pub checkpoints: watch::Receiver<BTreeMap<u32, u64>>,
+    pub origins: Arc<Origins>,
     pub hints: Arc<Hints>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
@@ -59,6 +61,8 @@ pub enum End {
     SteppedDown(StepDown),
     #[error("the partition cannot be read: {0}")]
     Log(String),
+    #[error(transparent)]
+    Diverged(Divergence),
     #[error("this machine's clock is {off_ms} ms off the log's")]
     ClockSkew { off_ms: i64 },
     #[error("confirmations were still missing at the end of the drain")]
@@ -74,6 +78,12 @@ struct Actor<'a, C: Category, S> {
     partition: &'a Partition,
     standing: &'a Standing,
     writer: Writer<Wire, C>,
+    /// Where it took the partition up. What lies below is only read for the witness.
+    from: Position<Wire>,
+    /// The witness has been read, so `from` is a place in this very log. No fence before that.
+    proven: bool,
+    /// The reading began after the end was asked for: where it first finds no more will do as well.
+    reads_to_its_end: bool,
     started: Instant,
     reports_to: mpsc::UnboundedSender<Report>,
     tokens: BTreeMap<Token, oneshot::Sender<Answer<Wire>>>,
@@ -91,7 +101,8 @@ struct Actor<'a, C: Category, S> {
     lane: lane::Intake,
 }
 
-/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`.
+/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`; that both histories began alike has
+/// been checked.
 pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
@@ -100,17 +111,23 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
 ) -> End {
-    let mut subscription = match shared.log.read_behind(partition, from.offset) {
+    // From the witness on: reading it costs a take-over nothing then.
+    let begin = from.witness.as_ref().map_or(from.offset, |witness| witness.offset);
+    let mut subscription = match shared.log.read_behind(partition, begin) {
         Ok(subscription) => subscription,
         Err(error) => return End::Log(error.to_string()),
     };
     let (reports_to, mut reports) = mpsc::unbounded_channel();
-    let (writer, effects) = Writer::take_over(shared.domain.clone(), shared.limits, from);
+    let proven = from.witness.is_none();
+    let (writer, effects) = Writer::take_over(shared.domain.clone(), shared.limits, from.clone());
     let mut actor = Actor {
         shared,
         partition,
         standing,
         writer,
+        from,
+        proven,
+        reads_to_its_end: true,
         started: Instant::now(),
         reports_to,
         tokens: BTreeMap::new(),

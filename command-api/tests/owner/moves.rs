@@ -156,6 +156,43 @@ async fn what_its_owner_releases_is_taken_at_once_and_kept_when_the_group_says_s
 }
 
 #[tokio::test]
+async fn an_owner_that_ends_serves_until_another_has_fenced() {
+    let world = world().await;
+    let (first, second) = (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
+    first.supervisors.assign(0);
+    until("the first serves", || first.serves()).await;
+    second.knows(&first, 1).await;
+    // Another owner that stays is what it waits for.
+    second.hints.publish("other", 0, 1);
+    until("the first hears of the second", || first.hints.another_stays()).await;
+    first.shutdown.leaving.cancel();
+    soon(first.supervisors.leave()).await;
+    until("the second serves", || second.serves()).await;
+    assert_eq!(second.right(), Some(Right::Early));
+    let tenures = tenures(&world, 2, 1).await;
+    let whys: Vec<_> = tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
+    assert_eq!(whys, [("assigned", Some("deposed")), ("leaving", None)], "it was served until the fence");
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_does_not_wait_where_nobody_can_take_what_it_has() {
+    let world = world().await;
+    let (first, second) = (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
+    first.supervisors.assign(0);
+    until("the first serves", || first.serves()).await;
+    second.hints.publish("other", 0, 1);
+    second.hints.leave("other", 0, 1);
+    let ends = || first.hints.others().iter().any(|heard| heard.hint.leaving);
+    until("the first hears that the second ends too", ends).await;
+    second.shutdown.leaving.cancel();
+    first.shutdown.leaving.cancel();
+    soon(first.supervisors.leave()).await;
+    assert!(first.serves(), "nobody has taken it");
+    soon(first.supervisors.release(0)).await;
+    assert!(second.standings.all().is_empty(), "who ends takes nothing");
+}
+
+#[tokio::test]
 async fn a_living_owner_whose_port_refuses_has_its_partition_back_and_keeps_it() {
     let world = world().await;
     let (mut first, second) = (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
