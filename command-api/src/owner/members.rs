@@ -55,15 +55,20 @@ async fn follow(category: &dyn Assignable, membership: &mut Membership, shutdown
             () = shutdown.leaving.cancelled() => break,
             event = membership.events.recv() => match event {
                 Some(event) => hear(category, event),
-                None => break,
+                // No member any more, so others are about to be assigned what is owned here.
+                None => return release(category).await,
             },
         }
     }
 }
 
 async fn leave(category: &dyn Assignable, membership: Membership, leave_within: Duration) {
-    join_all(category.owned().into_iter().map(|index| category.release(index))).await;
+    release(category).await;
     (membership.leave)(leave_within).await;
+}
+
+async fn release(category: &dyn Assignable) {
+    join_all(category.owned().into_iter().map(|index| category.release(index))).await;
 }
 
 fn hear(category: &dyn Assignable, event: MembershipEvent) {

@@ -93,7 +93,12 @@ pub struct TakeOvers {
 
 fn take_overs(injected: &[Injected]) -> Vec<TakeOvers> {
     let mut found = Vec::new();
-    for (what, fault) in [("kill -9 of an owner", Fault::KillOwner), ("SIGTERM of an owner", Fault::StopOwner)] {
+    let kinds = [
+        ("kill -9 of an owner", Fault::KillOwner),
+        ("SIGTERM of an owner", Fault::StopOwner),
+        ("kill -9 of an owner beside one that was started a moment ago", Fault::KillBesideStandby),
+    ];
+    for (what, fault) in kinds {
         let all: Vec<&Silences> = injected.iter().filter(|injected| injected.fault == fault).map(|injected| &injected.silence).collect();
         for period in 0..all.first().map_or(0, |silences| silences.periods().len()) {
             let of = |silences: &Silences| silences.periods()[period].1.values().copied().collect::<Vec<_>>();
