@@ -90,6 +90,8 @@ struct Actor<'a, C: Category, S> {
     next_token: Token,
     load: Option<BoxFuture<'static, Result<Loaded<C::State>, SnapshotsError>>>,
     end_query: Option<BoxFuture<'static, Result<u64, eventlog::Error>>>,
+    /// A fence was sent, and is neither valid nor refused yet.
+    fence_is_out: bool,
     /// Where the reading must come to before the next fence.
     read_to: Option<u64>,
     /// When the last fence was sent, and when the log says it took it; microseconds and milliseconds.
@@ -134,6 +136,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         next_token: 0,
         load: None,
         end_query: None,
+        fence_is_out: false,
         read_to: None,
         fence_sent_us: 0,
         fence_appended_ms: 0,
@@ -157,8 +160,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut checkpoints = self.shared.checkpoints.clone();
         let mut drain_until: Option<Instant> = None;
-        let mut open = true;
+        let (mut stopped, mut open) = (false, true);
         loop {
+            // Not with a fence on its way: whoever it deposes would be followed by nobody.
+            if drain_until.is_some() && !stopped && !self.fence_is_out {
+                stopped = true;
+                self.step(Input::Stop);
+            }
             self.feed_lane();
             if let Some(end) = self.end.take() {
                 return end;
@@ -169,7 +177,6 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 () = stop.cancelled(), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + self.shared.drain);
                     self.standing.phase(Phase::Draining);
-                    self.step(Input::Stop);
                 }
                 Some(report) = reports.recv() => {
                     self.reported(report);

@@ -12,7 +12,7 @@ use command_api::owner::{
     supervise::{Assignable, Supervisors, Terms},
     table::Table,
 };
-use eventlog::Partition;
+use eventlog::{FaultyLog, Partition, faulty::Faults};
 use serde_json::Value;
 use service::{
     clock::{Ids, SystemIds},
@@ -172,6 +172,23 @@ async fn an_owner_that_ends_serves_until_another_has_fenced() {
     let tenures = tenures(&world, 2, 1).await;
     let whys: Vec<_> = tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
     assert_eq!(whys, [("assigned", Some("deposed")), ("leaving", None)], "it was served until the fence");
+}
+
+#[tokio::test]
+async fn who_ends_with_its_fence_on_its_way_releases_what_it_got() {
+    let mut world = world().await;
+    let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+    world.log = slow.clone();
+    let first = Instance::start(&world, LONG, LONG).await;
+    slow.hold(&world.partition);
+    first.supervisors.assign(0);
+    until("its fence is on its way", || slow.waiting(&world.partition) == 1).await;
+    let released = first.supervisors.release(0);
+    until("it drains", || first.standings.all().first().is_some_and(|live| live.phase == Phase::Draining)).await;
+    slow.release_partition(&world.partition);
+    soon(released).await;
+    let tenures = tenures(&world, 1, 1).await;
+    assert_eq!((&*tenures[&1].why, tenures[&1].ended.as_deref()), ("assigned", Some("drained")), "others hear that it had it, and has not");
 }
 
 #[tokio::test]

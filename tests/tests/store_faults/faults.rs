@@ -319,7 +319,7 @@ impl fmt::Display for Injected {
         };
         write!(f, "{what} {}: {} of {IN_FLIGHT} commands unanswered", self.name, self.unanswered)?;
         if self.is_of_an_owner() {
-            write!(f, ", {} of them there; it owned {} of {PLACES} partitions", self.unanswered_there, self.owned)?;
+            write!(f, ", {} of them there; it owned {} partitions", self.unanswered_there, self.owned)?;
         }
         if let Some([before, afterwards]) = self.standby {
             write!(f, "; an instance that was started a moment ago had {before} partitions before and {afterwards} afterwards")?;
