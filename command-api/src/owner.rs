@@ -7,7 +7,8 @@
 //! | `lane` | reads the asynchronous lane of a partition |
 //! | `members` | the group memberships that assign partitions |
 //! | `claim` | by what right a partition is owned |
-//! | `early` | takes a partition whose owner is gone, before the group says so |
+//! | `early` | takes a partition whose owner goes or is gone, before the group says so |
+//! | `origin` | who began each partition, read ahead |
 //! | `standing` | how the owned partitions stand, and their history |
 //! | `admin` | shows it to the operator |
 //! | `table` | which partitions are owned here, and the way in |
@@ -25,6 +26,7 @@ pub mod forward;
 pub mod hints;
 pub mod lane;
 pub mod members;
+pub mod origin;
 pub mod snapshots;
 pub mod standing;
 pub mod supervise;

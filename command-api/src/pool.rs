@@ -17,6 +17,8 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         .options([("role", "highwater_reader".to_owned()), ("statement_timeout", settings.statement_timeout_ms.to_string())]);
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(1))
+        // A take-over asks for all of them at once, and making them takes longer than what it asks.
+        .min_connections(settings.connections.max(1))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
         .connect_lazy_with(options);
     Ok(pool)

@@ -44,7 +44,9 @@ pub struct OwnerSettings {
     pub deposed_wait_ms: u64,
     /// How long a partition that the group takes back is served on, if its next owner does not fence.
     pub hand_over_ms: u64,
-    /// Take a partition before the group says so, when its owner has given it up or its port refuses connections.
+    /// How long an instance that ends serves on what other owners have not taken yet.
+    pub leave_ms: u64,
+    /// Take a partition before the group says so, when its owner ends, has given it up, or its port refuses connections.
     pub early: bool,
     /// How often the ports of other owners are tried.
     pub early_probe_ms: u64,
@@ -117,6 +119,7 @@ impl Default for OwnerSettings {
             retry_longest_ms: 5_000,
             deposed_wait_ms: 1_000,
             hand_over_ms: 10_000,
+            leave_ms: 2_000,
             early: true,
             early_probe_ms: 200,
             early_again_ms: 30_000,

@@ -35,6 +35,7 @@ use crate::{
         hints::{self, Hints},
         lane::Source,
         members::Members,
+        origin::Origins,
         snapshots::{self, PostgresSnapshots, Thawing},
         standing::Standings,
         supervise::{Assignable, Supervisors, Terms},
@@ -200,11 +201,14 @@ impl Registry {
             shutdown.tasks.spawn(Early::new(hints, forwarder, &self.assignable, settings, ids, shutdown.clone()).run());
         }
         let leave_within = Duration::from_millis(self.owner.drain_ms) + Duration::from_secs(3);
-        let members = Members::new(self.assignable.clone(), leave_within);
+        let members = Members::new(self.assignable.clone(), Duration::from_millis(self.owner.leave_ms), leave_within);
         let memberships = members.join(self.log.as_ref(), &self.naming.prefix, "highwater-command-api")?;
         let stopping = shutdown.clone();
-        shutdown.tasks.spawn(async move {
-            members.run(memberships, stopping).await;
+        shutdown.tasks.spawn(members.run(memberships, stopping));
+        let hard = shutdown.hard.clone();
+        tokio::spawn(async move {
+            // As long as a request waits to hear whose its partition is now.
+            hard.cancelled().await;
             drop(following);
         });
         Ok(())
@@ -236,11 +240,15 @@ impl Registry {
         let (checkpoints, watched) = watch::channel(std::collections::BTreeMap::new());
         let every = Duration::from_millis(self.owner.checkpoint_interval_ms.max(10));
         self.ctx.shutdown.tasks.spawn(follow_checkpoints(tables.clone(), checkpoints, every, self.ctx.clone()));
+        let origins = Arc::new(Origins::default());
+        let (log, soft) = (self.log.clone(), self.ctx.shutdown.soft.clone());
+        self.ctx.shutdown.tasks.spawn(origins.clone().keep_warm(log, topic.clone(), watched.clone(), soft));
         let shared = Shared {
             domain: domain.clone(),
             log: self.log.clone(),
             snapshots: Thawing::new(tables, domain),
             checkpoints: watched,
+            origins,
             hints: self.hints.clone(),
             clock: self.ctx.clock.clone(),
             ids: self.ctx.ids.clone(),

@@ -138,28 +138,54 @@ impl Follow {
 /// Proves that `from` was taken from this very log: its first valid fence, its witness, its length.
 pub async fn check(log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
     let end = log.end(partition).await?;
-    let found = first_writer(log, partition, from, end).await?;
-    if found != from.identity {
-        return Err(Divergence::Identity { partition: partition.clone(), stored: from.identity, found });
-    }
-    if from.offset > end {
-        return Err(Divergence::BeyondEnd { partition: partition.clone(), identity: from.identity, offset: from.offset, end });
-    }
+    check_identity_below(log, partition, from, end).await?;
+    check_length(partition, from, end)?;
     match &from.witness {
-        Some(witness) => check_witness(log, partition, witness).await,
+        Some(witness) => {
+            let stored = log.fetch(partition, witness.offset, 1).await?.into_iter().next();
+            check_witness(partition, witness, stored)
+        }
         None => Ok(()),
     }
 }
 
-/// The writer of the first valid fence; where the position knows none, of one below its offset.
-async fn first_writer(log: &dyn Log, partition: &Partition, from: &Position<Wire>, end: u64) -> Result<Option<Uuid>, Divergence> {
+/// Proves that the history that `from` belongs to began as the log does. The rest is [`check_length`] and [`check_witness`].
+pub async fn check_identity(log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
+    let end = log.end(partition).await?;
+    check_identity_below(log, partition, from, end).await
+}
+
+/// Proves that nothing was lost that `from` has seen.
+pub fn check_length(partition: &Partition, from: &Position<Wire>, end: u64) -> Result<(), Divergence> {
+    if from.offset > end {
+        return Err(Divergence::BeyondEnd { partition: partition.clone(), identity: from.identity, offset: from.offset, end });
+    }
+    Ok(())
+}
+
+/// The writer of the first valid fence, if there is one.
+pub async fn first_writer(log: &dyn Log, partition: &Partition) -> Result<Option<Uuid>, log::Error> {
+    let end = log.end(partition).await?;
+    first_writer_below(log, partition, end, end).await
+}
+
+async fn check_identity_below(log: &dyn Log, partition: &Partition, from: &Position<Wire>, end: u64) -> Result<(), Divergence> {
+    // Where the position knows no first fence, there must be none below it.
     let until = if from.identity.is_some() { end } else { from.offset.min(end) };
+    let found = first_writer_below(log, partition, until, end).await?;
+    if found != from.identity {
+        return Err(Divergence::Identity { partition: partition.clone(), stored: from.identity, found });
+    }
+    Ok(())
+}
+
+async fn first_writer_below(log: &dyn Log, partition: &Partition, until: u64, end: u64) -> Result<Option<Uuid>, log::Error> {
     let mut fold = Fold::<Wire>::new();
     while fold.next_offset() < until {
         let expected = fold.next_offset();
         let records = log.fetch(partition, expected, SEARCH_RECORDS).await?;
         if records.is_empty() {
-            return Err(partition.error(format!("offset {expected} cannot be read, but the log ends at {end}")).into());
+            return Err(partition.error(format!("offset {expected} cannot be read, but the log ends at {end}")));
         }
         for stored in records {
             if stored.offset >= until {
@@ -174,8 +200,8 @@ async fn first_writer(log: &dyn Log, partition: &Partition, from: &Position<Wire
     Ok(None)
 }
 
-async fn check_witness(log: &dyn Log, partition: &Partition, witness: &Witness<Wire>) -> Result<(), Divergence> {
-    let stored = log.fetch(partition, witness.offset, 1).await?.into_iter().next();
+/// Proves that `stored`, read at the witness's offset, is the record that was seen there.
+pub fn check_witness(partition: &Partition, witness: &Witness<Wire>, stored: Option<Stored>) -> Result<(), Divergence> {
     let stored = stored.filter(|stored| stored.offset == witness.offset);
     let entry = stored.and_then(|stored| wire::decode(stored.record).ok());
     let found = entry.map(|entry| Witness { offset: witness.offset, epoch: entry.epoch, writer: entry.writer, seq: entry.seq });

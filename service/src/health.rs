@@ -65,7 +65,7 @@ impl Report {
 
 impl Health {
     pub fn new(shutdown: &Shutdown, metrics: Option<PrometheusHandle>) -> Self {
-        Self { checks: Arc::default(), draining: shutdown.soft.clone(), metrics }
+        Self { checks: Arc::default(), draining: shutdown.leaving.clone(), metrics }
     }
 
     /// A later registration under the same name replaces the earlier.

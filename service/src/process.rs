@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tracing::info;
 
 use crate::{
@@ -60,11 +60,12 @@ pub struct Listen {
     pub insecure: bool,
 }
 
-/// A process that is configured and listens, and serves nothing yet.
+/// A process that is configured and has its port, and serves nothing yet: whoever connects is refused, and goes elsewhere.
 pub struct Process {
     pub ctx: Context,
     http: HttpSettings,
-    listener: TcpListener,
+    port: TcpSocket,
+    address: SocketAddr,
 }
 
 impl Process {
@@ -81,8 +82,8 @@ impl Process {
         info!(configuration = ?ctx.config, "starting");
         let Listen { address, insecure } = listen(&ctx.config).map_err(|error| *error)?;
         http::check_listen(address, insecure)?;
-        let listener = http::bind(address).await?;
-        Ok(Self { http: ctx.config.section("http")?, listener, ctx })
+        let port = reserve(address).map_err(|source| refused(address, source))?;
+        Ok(Self { http: ctx.config.section("http")?, port, address, ctx })
     }
 
     /// Serves what was started, health and metrics until a signal; then, or if it did not start, drains.
@@ -97,9 +98,30 @@ impl Process {
     }
 
     async fn serve_router(self, router: Router) -> Result<(), Error> {
-        info!(address = ?self.listener.local_addr().ok(), "serving");
+        let listener = self.port.listen(BACKLOG).map_err(|source| refused(self.address, source))?;
+        info!(address = ?listener.local_addr().ok(), "serving");
         let router = http::layers(router.merge(self.ctx.health.router()), &self.http, &self.ctx);
-        Ok(http::serve_with(self.listener, router, self.ctx.shutdown, &self.http).await?)
+        Ok(http::serve_with(listener, router, self.ctx.shutdown, &self.http).await?)
+    }
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// Takes the port, and does not listen yet: a connection that is accepted by the system waits until the process has started, while
+/// another instance would have answered.
+fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart needs it. Two that do not listen yet can then have one port, and the second to listen hears that it is in use.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn refused(address: SocketAddr, source: std::io::Error) -> http::Error {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => http::Error::InUse { address },
+        _ => http::Error::Bind { address, source },
     }
 }
 

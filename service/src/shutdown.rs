@@ -1,5 +1,6 @@
-//! Owns the end of a process: soft cancellation (stop intake, finish what is open), hard cancellation (give up), and the
-//! tasks that are waited for. Must never cancel hard before the drain limit unless a second signal asks for it.
+//! Owns the end of a process: leaving (others take over while requests are still served), soft cancellation (stop intake, finish what
+//! is open), hard cancellation (give up), and the tasks that are waited for. Must never cancel hard before the drain limit unless a
+//! second signal asks for it.
 
 use std::time::Duration;
 
@@ -12,10 +13,14 @@ pub const DEFAULT_DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    /// Cancelled first: take nothing new, finish what is open.
+    /// Cancelled first, at the latest with `soft`: hand over what others can take. Requests are still served.
+    pub leaving: CancellationToken,
+    /// Cancelled next: take nothing new, finish what is open.
     pub soft: CancellationToken,
     /// Cancelled last: give up what is still open.
     pub hard: CancellationToken,
+    /// Whoever holds a token of these when a signal comes puts off the soft cancellation, within `drain_limit`.
+    pub hand_overs: TaskTracker,
     /// The tasks that [`Shutdown::drain`] waits for.
     pub tasks: TaskTracker,
     pub drain_limit: Duration,
@@ -35,10 +40,12 @@ impl Shutdown {
 
     /// Without signals, with a drain limit.
     pub fn within(drain_limit: Duration) -> Self {
-        Self { soft: CancellationToken::new(), hard: CancellationToken::new(), tasks: TaskTracker::new(), drain_limit }
+        let soft = CancellationToken::new();
+        let (leaving, hand_overs) = (soft.child_token(), TaskTracker::new());
+        Self { leaving, soft, hard: CancellationToken::new(), hand_overs, tasks: TaskTracker::new(), drain_limit }
     }
 
-    /// SIGTERM and SIGINT cancel softly; a second one, or the drain limit, cancels hard.
+    /// SIGTERM and SIGINT cancel softly, after what is to be handed over; a second one, or the drain limit, cancels hard.
     pub fn on_signals() -> std::io::Result<Self> {
         Self::on_signals_within(DEFAULT_DRAIN_LIMIT)
     }
@@ -54,10 +61,23 @@ impl Shutdown {
                 () = watched.soft.cancelled() => "a request to stop",
             };
             info!(signal = first, "draining");
+            let give_up_at = tokio::time::Instant::now() + watched.drain_limit;
+            watched.leaving.cancel();
+            watched.hand_overs.close();
+            let second = tokio::select! {
+                () = watched.hand_overs.wait() => None,
+                () = watched.soft.cancelled() => None,
+                () = tokio::time::sleep_until(give_up_at) => None,
+                name = signals.next() => Some(name),
+            };
             watched.soft.cancel();
+            if let Some(name) = second {
+                warn!(signal = name, "second signal: giving up open work");
+                return watched.hard.cancel();
+            }
             tokio::select! {
                 name = signals.next() => warn!(signal = name, "second signal: giving up open work"),
-                () = tokio::time::sleep(watched.drain_limit) => warn!("drain limit reached: giving up open work"),
+                () = tokio::time::sleep_until(give_up_at) => warn!("drain limit reached: giving up open work"),
                 () = watched.hard.cancelled() => {}
             }
             watched.hard.cancel();
@@ -66,7 +86,7 @@ impl Shutdown {
     }
 
     pub fn is_draining(&self) -> bool {
-        self.soft.is_cancelled()
+        self.leaving.is_cancelled()
     }
 
     /// Cancels softly, waits for the tracked tasks, and cancels hard when the drain limit passes first.
@@ -107,6 +127,15 @@ impl Signals {
 mod tests {
     use super::*;
 
+    /// Signals come to every test of the process.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    fn terminate() -> std::io::Result<()> {
+        let sent = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status()?;
+        assert!(sent.success());
+        Ok(())
+    }
+
     #[tokio::test]
     async fn drain_waits_for_tasks_that_stop_softly() {
         let shutdown = Shutdown::new();
@@ -127,15 +156,38 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_signal_cancels_softly_and_the_second_hard() -> std::io::Result<()> {
+        let _alone = ALONE.lock().await;
         let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
-        let terminate = || std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
         assert!(!shutdown.is_draining());
-        assert!(terminate()?.success());
+        terminate()?;
         assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok());
         assert!(!shutdown.hard.is_cancelled());
-        assert!(terminate()?.success());
+        terminate()?;
         assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.hard.cancelled()).await.is_ok());
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_hands_over_puts_off_the_soft_cancellation_of_a_signal() -> std::io::Result<()> {
+        let _alone = ALONE.lock().await;
+        let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
+        let handing_over = shutdown.hand_overs.token();
+        terminate()?;
+        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.leaving.cancelled()).await.is_ok());
+        assert!(shutdown.is_draining() && !shutdown.soft.is_cancelled());
+        drop(handing_over);
+        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok());
+        assert!(!shutdown.hard.is_cancelled());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_soft_cancellation_is_the_end_of_any_hand_over() {
+        let shutdown = Shutdown::new();
+        let _handing_over = shutdown.hand_overs.token();
+        assert!(!shutdown.is_draining());
+        assert!(shutdown.drain().await);
+        assert!(shutdown.leaving.is_cancelled());
     }
 
     #[tokio::test]

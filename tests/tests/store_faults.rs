@@ -7,7 +7,8 @@
 //! A second deployment is replaced process by process, as an orchestrator does it, and clients see nothing worse than 503.
 //!
 //! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
-//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times. What such runs printed is in `docs/faults.md`.
+//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby` and `standby=N` kill them beside an
+//! instance that was started a moment ago. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "store_faults/answers.rs"]
@@ -49,6 +50,9 @@ use tokio::sync::Mutex;
 
 /// Below this the run shows nothing about load.
 const LEAST_RATE: f64 = 300.0;
+/// Seconds for which a partition may be without an answer, p99 of the worst one over the take-overs, the return of the process included.
+const MOST_AFTER_KILL: f64 = 2.0;
+const MOST_AFTER_TERM: f64 = 1.0;
 /// The tests of this file share one machine, and each needs all of it.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -79,14 +83,28 @@ async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
         "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
         summary.rate()
     );
+    if number("owners").is_some() || number("standby").is_some() {
+        for take_overs in summary.take_overs() {
+            let most = if take_overs.fault == Fault::StopOwner { MOST_AFTER_TERM } else { MOST_AFTER_KILL };
+            let [_, p99, _] = take_overs.worst;
+            assert!(p99 < most, "{p99:.2} s without an answer are not below {most} s: {take_overs}");
+        }
+    }
     planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
 }
 
-fn schedule() -> Vec<Fault> {
+/// N of `HIGHWATER_FAULTS=what=N`; 20 if it only says `what`.
+fn number(what: &str) -> Option<usize> {
     let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
-    if let Some(number) = asked.strip_prefix("owners") {
-        let number = number.trim_start_matches('=').parse().unwrap_or(20);
+    Some(asked.strip_prefix(what)?.trim_start_matches('=').parse().unwrap_or(20))
+}
+
+fn schedule() -> Vec<Fault> {
+    if let Some(number) = number("owners") {
         return std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], number).flatten().collect();
+    }
+    if let Some(number) = number("standby") {
+        return vec![Fault::KillBesideStandby; number];
     }
     std::iter::repeat_n(ONE_OF_EACH, if full() { 3 } else { 1 }).flatten().collect()
 }

@@ -5,7 +5,7 @@ mod inputs;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use eventlog::{Log, Partition, Report, Subscription};
+use eventlog::{Divergence, Log, Partition, Report, Subscription};
 use futures_util::future::BoxFuture;
 use protocol::{
     position::Position,
@@ -26,6 +26,7 @@ use super::{
     Delivery,
     hints::Hints,
     lane,
+    origin::Origins,
     snapshots::{Error as SnapshotsError, Loaded, Snapshots},
     standing::{Phase, Standing},
 };
@@ -38,6 +39,7 @@ pub struct Shared<C: Category, S> {
     pub snapshots: S,
     /// Where `snapshots` stands, by partition.
     pub checkpoints: watch::Receiver<BTreeMap<u32, u64>>,
+    pub origins: Arc<Origins>,
     pub hints: Arc<Hints>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
@@ -59,6 +61,8 @@ pub enum End {
     SteppedDown(StepDown),
     #[error("the partition cannot be read: {0}")]
     Log(String),
+    #[error(transparent)]
+    Diverged(Divergence),
     #[error("this machine's clock is {off_ms} ms off the log's")]
     ClockSkew { off_ms: i64 },
     #[error("confirmations were still missing at the end of the drain")]
@@ -74,12 +78,20 @@ struct Actor<'a, C: Category, S> {
     partition: &'a Partition,
     standing: &'a Standing,
     writer: Writer<Wire, C>,
+    /// Where it took the partition up. What lies below is only read for the witness.
+    from: Position<Wire>,
+    /// The witness has been read, so `from` is a place in this very log. No fence before that.
+    proven: bool,
+    /// The reading began after the end was asked for: where it first finds no more will do as well.
+    reads_to_its_end: bool,
     started: Instant,
     reports_to: mpsc::UnboundedSender<Report>,
     tokens: BTreeMap<Token, oneshot::Sender<Answer<Wire>>>,
     next_token: Token,
     load: Option<BoxFuture<'static, Result<Loaded<C::State>, SnapshotsError>>>,
     end_query: Option<BoxFuture<'static, Result<u64, eventlog::Error>>>,
+    /// A fence was sent, and is neither valid nor refused yet.
+    fence_is_out: bool,
     /// Where the reading must come to before the next fence.
     read_to: Option<u64>,
     /// When the last fence was sent, and when the log says it took it; microseconds and milliseconds.
@@ -91,7 +103,8 @@ struct Actor<'a, C: Category, S> {
     lane: lane::Intake,
 }
 
-/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`.
+/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`; that both histories began alike has
+/// been checked.
 pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
@@ -100,23 +113,30 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
 ) -> End {
-    let mut subscription = match shared.log.read_behind(partition, from.offset) {
+    // From the witness on: reading it costs a take-over nothing then.
+    let begin = from.witness.as_ref().map_or(from.offset, |witness| witness.offset);
+    let mut subscription = match shared.log.read_behind(partition, begin) {
         Ok(subscription) => subscription,
         Err(error) => return End::Log(error.to_string()),
     };
     let (reports_to, mut reports) = mpsc::unbounded_channel();
-    let (writer, effects) = Writer::take_over(shared.domain.clone(), shared.limits, from);
+    let proven = from.witness.is_none();
+    let (writer, effects) = Writer::take_over(shared.domain.clone(), shared.limits, from.clone());
     let mut actor = Actor {
         shared,
         partition,
         standing,
         writer,
+        from,
+        proven,
+        reads_to_its_end: true,
         started: Instant::now(),
         reports_to,
         tokens: BTreeMap::new(),
         next_token: 0,
         load: None,
         end_query: None,
+        fence_is_out: false,
         read_to: None,
         fence_sent_us: 0,
         fence_appended_ms: 0,
@@ -140,8 +160,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut checkpoints = self.shared.checkpoints.clone();
         let mut drain_until: Option<Instant> = None;
-        let mut open = true;
+        let (mut stopped, mut open) = (false, true);
         loop {
+            // Not with a fence on its way: whoever it deposes would be followed by nobody.
+            if drain_until.is_some() && !stopped && !self.fence_is_out {
+                stopped = true;
+                self.step(Input::Stop);
+            }
             self.feed_lane();
             if let Some(end) = self.end.take() {
                 return end;
@@ -152,7 +177,6 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 () = stop.cancelled(), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + self.shared.drain);
                     self.standing.phase(Phase::Draining);
-                    self.step(Input::Stop);
                 }
                 Some(report) = reports.recv() => {
                     self.reported(report);

@@ -1,10 +1,9 @@
-//! Takes partitions whose owner is gone, before the group says whose they are now: the owner has said that it gave them up, or its
-//! port refuses connections (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a hint; the
+//! Takes partitions whose owner goes or is gone, before the group says whose they are now: the owner has said that it ends, or that it
+//! gave them up, or its port refuses connections (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a hint; the
 //! fence decides, and whoever took a partition early leaves it to the next fence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -45,16 +44,19 @@ pub struct Early {
 
 /// The last time that a partition was taken here.
 struct Taken {
-    /// From the writer with this epoch.
+    /// From the writer with this epoch, and why.
     epoch: u64,
+    why: Trigger,
     /// When a port refused, and whose.
     refused: Option<(Uuid, Instant)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In the sequence in which one may follow the other about the same writer: the first attempt may have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trigger {
-    Released,
+    Leaving,
     Refused,
+    Released,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +88,9 @@ impl Early {
     /// Until shutdown.
     pub async fn run(self) {
         let early = Arc::new(self);
-        let soft = early.shutdown.soft.clone();
+        let leaving = early.shutdown.leaving.clone();
         tokio::select! {
-            () = soft.cancelled() => {}
+            () = leaving.cancelled() => {}
             () = early.clone().follow_releases() => {}
             () = early.follow_ports() => {}
         }
@@ -98,9 +100,9 @@ impl Early {
         let mut changes = self.hints.watch();
         while changes.changed().await.is_ok() {
             changes.mark_unchanged();
-            let released: Vec<Heard> = self.hints.others().into_iter().filter(|heard| heard.fresh && heard.hint.released).collect();
-            for heard in released {
-                self.consider(heard, Trigger::Released);
+            for heard in self.hints.others().into_iter().filter(|heard| heard.fresh && !heard.hint.stays()) {
+                let trigger = if heard.hint.released { Trigger::Released } else { Trigger::Leaving };
+                self.consider(heard, trigger);
             }
         }
     }
@@ -160,7 +162,7 @@ impl Early {
         let (early, shutdown) = (self.clone(), self.shutdown.clone());
         self.shutdown.tasks.spawn(async move {
             tokio::select! {
-                () = shutdown.soft.cancelled() => return,
+                () = shutdown.leaving.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
             if early
@@ -174,7 +176,7 @@ impl Early {
         });
     }
 
-    /// Once for each writer; and a port that keeps refusing while its owner lives, and has its partition back, costs one take-over in
+    /// Once for each writer and reason; and a port that keeps refusing while its owner lives, and has its partition back, costs one take-over in
     /// `again`. A process that dies, and is started again, is another.
     fn note(&self, heard: &Heard, trigger: Trigger) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,17 +185,17 @@ impl Early {
         let refused = before.and_then(|taken| taken.refused);
         let again = |(instance, at): (Uuid, Instant)| instance == heard.hint.instance && at.elapsed() < self.settings.again;
         let too_soon = trigger == Trigger::Refused && refused.is_some_and(again);
-        if too_soon || before.is_some_and(|taken| taken.epoch >= heard.hint.epoch) {
+        if too_soon || before.is_some_and(|taken| (taken.epoch, taken.why) >= (heard.hint.epoch, trigger)) {
             return false;
         }
         let refused = if trigger == Trigger::Refused { Some((heard.hint.instance, Instant::now())) } else { refused };
-        taken.insert(place, Taken { epoch: heard.hint.epoch, refused });
+        taken.insert(place, Taken { epoch: heard.hint.epoch, why: trigger, refused });
         true
     }
 
     /// The first candidate goes at once; the others in turn, and not together.
     fn turn(&self, heard: &Heard) -> Duration {
-        let others = self.hints.others().into_iter().filter(|other| !other.hint.released && other.hint.url != heard.hint.url);
+        let others = self.hints.others().into_iter().filter(|other| other.hint.stays() && other.hint.url != heard.hint.url);
         let mut candidates: BTreeSet<Uuid> = others.map(|other| other.hint.instance).collect();
         candidates.insert(self.hints.instance);
         let place = rank(&candidates, self.hints.instance, &heard.category, heard.partition);
@@ -208,6 +210,7 @@ impl Early {
 impl Trigger {
     fn why(self) -> &'static str {
         match self {
+            Self::Leaving => "leaving",
             Self::Released => "released",
             Self::Refused => "refused",
         }
@@ -215,12 +218,10 @@ impl Trigger {
 }
 
 /// How many of `candidates` come before `own` on this partition: by rendezvous hashing, so that all of them agree and none gets all.
+/// The score is a UUIDv5 (SHA-1, RFC 9562): instances of two releases agree too.
 fn rank(candidates: &BTreeSet<Uuid>, own: Uuid, category: &str, partition: u32) -> usize {
-    let score = |instance: Uuid| {
-        let mut hasher = DefaultHasher::new();
-        (instance, category, partition).hash(&mut hasher);
-        (hasher.finish(), instance)
-    };
+    let place = format!("{category}/{partition}");
+    let score = |instance: Uuid| (Uuid::new_v5(&instance, place.as_bytes()), instance);
     candidates.iter().filter(|candidate| score(**candidate) < score(own)).count()
 }
 
@@ -249,6 +250,15 @@ mod tests {
             *firsts.entry(ranks[0].1).or_insert(0) += 1;
         }
         assert!(firsts.len() == 3 && firsts.values().all(|count| *count >= 8), "{firsts:?}");
+    }
+
+    /// Computed by Python's `uuid.uuid5`: `min(candidates, key=lambda own: uuid5(own, f"note/{partition}"))`.
+    #[test]
+    fn the_first_candidate_is_the_same_in_every_release() {
+        let candidates: BTreeSet<Uuid> = (1..=3).map(Uuid::from_u128).collect();
+        let first = |partition| candidates.iter().position(|own| rank(&candidates, *own, "note", partition) == 0);
+        let firsts: Vec<_> = (0..8).filter_map(first).collect();
+        assert_eq!(firsts, [1, 2, 0, 0, 0, 0, 2, 2]);
     }
 
     #[tokio::test]

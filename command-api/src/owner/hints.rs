@@ -24,6 +24,9 @@ pub struct Hint {
     pub url: String,
     pub epoch: u64,
     pub instance: Uuid,
+    /// It is about to end, and serves the partition until another's fence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// It has given the partition up, and says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
@@ -104,16 +107,22 @@ impl Hints {
 
     /// Says that this instance owns the partition.
     pub fn publish(&self, category: &str, partition: u32, epoch: u64) {
-        self.say(category, partition, epoch, false);
+        self.say(category, partition, epoch, |_| {});
+    }
+
+    /// Says that this instance is about to end, so that others take the partition while it is still served.
+    pub fn leave(&self, category: &str, partition: u32, epoch: u64) {
+        self.say(category, partition, epoch, |hint| hint.leaving = true);
     }
 
     /// Says that this instance has given the partition up, so that others need not wait for the group.
     pub fn release(&self, category: &str, partition: u32, epoch: u64) {
-        self.say(category, partition, epoch, true);
+        self.say(category, partition, epoch, |hint| hint.released = true);
     }
 
-    fn say(&self, category: &str, partition: u32, epoch: u64, released: bool) {
-        let hint = Hint { url: self.url.clone(), epoch, instance: self.instance, released };
+    fn say(&self, category: &str, partition: u32, epoch: u64, also: impl FnOnce(&mut Hint)) {
+        let mut hint = Hint { url: self.url.clone(), epoch, instance: self.instance, leaving: false, released: false };
+        also(&mut hint);
         self.write(key(category, partition), &hint);
     }
 
@@ -145,6 +154,11 @@ impl Hints {
             self.is_of_another(&known.hint).then(|| Heard { category, partition, hint: known.hint.clone(), fresh: known.fresh })
         };
         known.iter().filter_map(heard).collect()
+    }
+
+    /// Whether there is another owner of anything, that has not said that it ends.
+    pub fn another_stays(&self) -> bool {
+        self.others().iter().any(|heard| heard.hint.stays())
     }
 
     fn is_of_another(&self, hint: &Hint) -> bool {
@@ -267,9 +281,15 @@ impl Hints {
 }
 
 impl Hint {
-    /// Of the same epoch: only the last word takes the place of another.
+    /// It has not said that it ends.
+    pub fn stays(&self) -> bool {
+        !self.leaving && !self.released
+    }
+
+    /// Of the same epoch: first it is owned, then left, then released, and never the other way round.
     fn follows(&self, before: &Self) -> bool {
-        self.epoch == before.epoch && self != before && (self.released || !before.released)
+        let said = |hint: &Self| (hint.released, hint.leaving);
+        self.epoch == before.epoch && self != before && said(self) >= said(before)
     }
 }
 

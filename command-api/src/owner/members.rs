@@ -14,12 +14,14 @@ use super::supervise::Assignable;
 /// The partitions of a category are shared out among the instances of its group.
 pub struct Members {
     categories: Vec<Arc<dyn Assignable>>,
+    /// How long this instance serves on when it ends, if others do not take what it has.
+    hand_over_within: Duration,
     leave_within: Duration,
 }
 
 impl Members {
-    pub fn new(categories: Vec<Arc<dyn Assignable>>, leave_within: Duration) -> Self {
-        Self { categories, leave_within }
+    pub fn new(categories: Vec<Arc<dyn Assignable>>, hand_over_within: Duration, leave_within: Duration) -> Self {
+        Self { categories, hand_over_within, leave_within }
     }
 
     /// In the sequence of the categories. The group of a category is `<prefix>.owners.<category>`.
@@ -32,25 +34,41 @@ impl Members {
         self.categories.iter().map(|category| log.join(group(category))).collect()
     }
 
-    /// Follows the assignments until shutdown; then releases everything and leaves, so that others take over at once.
-    pub async fn run(self, memberships: Vec<Membership>, shutdown: Shutdown) {
-        let follow = |(category, membership)| follow(category, membership, self.leave_within, &shutdown);
-        join_all(self.categories.iter().zip(memberships).map(follow)).await;
+    /// Follows the assignments until shutdown; then hands over what others take while it is still served, releases the rest and leaves.
+    pub async fn run(self, mut memberships: Vec<Membership>, shutdown: Shutdown) {
+        let handing_over = shutdown.hand_overs.token();
+        join_all(self.categories.iter().zip(&mut memberships).map(|(category, membership)| follow(&**category, membership, &shutdown)))
+            .await;
+        tokio::select! {
+            () = shutdown.soft.cancelled() => {}
+            _ = tokio::time::timeout(self.hand_over_within, join_all(self.categories.iter().map(|category| category.leave()))) => {}
+        }
+        drop(handing_over);
+        join_all(self.categories.iter().zip(memberships).map(|(category, membership)| leave(&**category, membership, self.leave_within)))
+            .await;
     }
 }
 
-async fn follow(category: &Arc<dyn Assignable>, mut membership: Membership, leave_within: Duration, shutdown: &Shutdown) {
+async fn follow(category: &dyn Assignable, membership: &mut Membership, shutdown: &Shutdown) {
     loop {
         tokio::select! {
-            () = shutdown.soft.cancelled() => break,
+            () = shutdown.leaving.cancelled() => break,
             event = membership.events.recv() => match event {
-                Some(event) => hear(&**category, event),
-                None => break,
+                Some(event) => hear(category, event),
+                // No member any more, so others are about to be assigned what is owned here.
+                None => return release(category).await,
             },
         }
     }
-    join_all(category.owned().into_iter().map(|index| category.release(index))).await;
+}
+
+async fn leave(category: &dyn Assignable, membership: Membership, leave_within: Duration) {
+    release(category).await;
     (membership.leave)(leave_within).await;
+}
+
+async fn release(category: &dyn Assignable) {
+    join_all(category.owned().into_iter().map(|index| category.release(index))).await;
 }
 
 fn hear(category: &dyn Assignable, event: MembershipEvent) {

@@ -66,6 +66,8 @@ pub trait Assignable: Send + Sync {
     fn take_early(&self, partition: u32, why: &'static str);
     /// The group takes it back: it is served until another's fence, or for [`Terms::hand_over`].
     fn hand_over(&self, partition: u32);
+    /// Says that this instance is about to end, and serves on until others have fenced everything that they can be expected to take.
+    fn leave(&self) -> BoxFuture<'static, ()>;
     /// Stops intake, confirms what is in flight, ends, says so.
     fn release(&self, partition: u32) -> BoxFuture<'static, ()>;
     /// By whatever right.
@@ -166,6 +168,34 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
         });
     }
 
+    fn leave(&self) -> BoxFuture<'static, ()> {
+        for (index, running) in self.lock().iter().filter(|(_, running)| running.is_up()) {
+            running.claim.hand_over();
+            running.standing.right(Right::HandedOver);
+            match running.standing.epoch() {
+                Some(epoch) => self.shared.hints.leave(C::NAME, *index, epoch),
+                // It does not serve yet, so there is nothing to hand over.
+                None => running.stop.cancel(),
+            }
+        }
+        let (table, hints) = (self.table.clone(), self.shared.hints.clone());
+        Box::pin(async move {
+            let (mut owned, mut heard) = (table.watch(), hints.watch());
+            loop {
+                // Seen before the look, so that a change after it wakes.
+                owned.mark_unchanged();
+                heard.mark_unchanged();
+                if table.is_empty() || !hints.another_stays() {
+                    return;
+                }
+                tokio::select! {
+                    _ = owned.changed() => {}
+                    _ = heard.changed() => {}
+                }
+            }
+        })
+    }
+
     fn release(&self, index: u32) -> BoxFuture<'static, ()> {
         let mut running = self.lock();
         let Some(released) = running.get_mut(&index) else { return Box::pin(async {}) };
@@ -205,12 +235,18 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
     async fn run(self) {
         let Self { shared, partition, table, terms, stop, claim, standing } = self;
         let (to_actor, mut from_requests) = mpsc::channel::<Delivery<C::Command>>(terms.intake);
-        table.insert(partition.index, to_actor.clone());
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
             standing.taking_over();
-            let end = match take_up(&shared, &partition).await {
+            if shared.hints.other(C::NAME, partition.index).is_none() {
+                // Nobody else serves it, so commands may as well wait here.
+                table.insert(partition.index, to_actor.clone());
+            }
+            let taken_up = take_up(&shared, &partition).await;
+            table.insert(partition.index, to_actor.clone());
+            tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to begin");
+            let end = match taken_up {
                 Ok((from, seen)) => actor::run(&shared, &partition, &standing, (from, seen), &mut from_requests, &stop).await,
                 Err(what) => End::Log(what),
             };
@@ -243,14 +279,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
     }
 }
 
-/// Where `snapshots` stands, proven to be a place in this very log, and which ids lie below.
+/// Where `snapshots` stands, in a history that began as this log did, and which ids lie below.
 async fn take_up<C: Category, S: Snapshots<C::State>>(
     shared: &Shared<C, S>,
     partition: &Partition,
 ) -> Result<(Position<Wire>, Seen), String> {
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
     // Neither waits for the other: each is many times as long as the fence.
-    let check = async { eventlog::follow::check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error)) };
+    let check = async { shared.origins.check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error)) };
     let seen = async { shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error)) };
     let ((), seen) = tokio::try_join!(check, seen)?;
     Ok((from, seen))
@@ -271,7 +307,7 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::BelowHorizon { .. }) => "below-horizon",
         End::SteppedDown(StepDown::Diverged { .. }) => "diverged",
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
-        End::Log(_) => "log",
+        End::Log(_) | End::Diverged(_) => "log",
         End::ClockSkew { .. } => "clock-skew",
         End::DrainedLate => "drained-late",
     }

@@ -192,6 +192,7 @@ pub fn shared(
         log,
         snapshots,
         checkpoints: watched,
+        origins: Arc::default(),
         hints,
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),

@@ -7,4 +7,5 @@ mod http;
 mod lane;
 mod memory;
 mod moves;
+mod place;
 mod zombie;

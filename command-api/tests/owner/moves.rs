@@ -12,7 +12,7 @@ use command_api::owner::{
     supervise::{Assignable, Supervisors, Terms},
     table::Table,
 };
-use eventlog::Partition;
+use eventlog::{FaultyLog, Partition, faulty::Faults};
 use serde_json::Value;
 use service::{
     clock::{Ids, SystemIds},
@@ -153,6 +153,60 @@ async fn what_its_owner_releases_is_taken_at_once_and_kept_when_the_group_says_s
     assert_eq!(whys, [("assigned", Some("drained")), ("released", None)]);
     first.supervisors.assign(0);
     assert_eq!(first.supervisors.owned(), Vec::<u32>::new(), "who ends takes nothing any more");
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_serves_until_another_has_fenced() {
+    let world = world().await;
+    let (first, second) = (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
+    first.supervisors.assign(0);
+    until("the first serves", || first.serves()).await;
+    second.knows(&first, 1).await;
+    // Another owner that stays is what it waits for.
+    second.hints.publish("other", 0, 1);
+    until("the first hears of the second", || first.hints.another_stays()).await;
+    first.shutdown.leaving.cancel();
+    soon(first.supervisors.leave()).await;
+    until("the second serves", || second.serves()).await;
+    assert_eq!(second.right(), Some(Right::Early));
+    let tenures = tenures(&world, 2, 1).await;
+    let whys: Vec<_> = tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
+    assert_eq!(whys, [("assigned", Some("deposed")), ("leaving", None)], "it was served until the fence");
+}
+
+#[tokio::test]
+async fn who_ends_with_its_fence_on_its_way_releases_what_it_got() {
+    let mut world = world().await;
+    let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+    world.log = slow.clone();
+    let first = Instance::start(&world, LONG, LONG).await;
+    slow.hold(&world.partition);
+    first.supervisors.assign(0);
+    until("its fence is on its way", || slow.waiting(&world.partition) == 1).await;
+    let released = first.supervisors.release(0);
+    until("it drains", || first.standings.all().first().is_some_and(|live| live.phase == Phase::Draining)).await;
+    slow.release_partition(&world.partition);
+    soon(released).await;
+    let tenures = tenures(&world, 1, 1).await;
+    assert_eq!((&*tenures[&1].why, tenures[&1].ended.as_deref()), ("assigned", Some("drained")), "others hear that it had it, and has not");
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_does_not_wait_where_nobody_can_take_what_it_has() {
+    let world = world().await;
+    let (first, second) = (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
+    first.supervisors.assign(0);
+    until("the first serves", || first.serves()).await;
+    second.hints.publish("other", 0, 1);
+    second.hints.leave("other", 0, 1);
+    let ends = || first.hints.others().iter().any(|heard| heard.hint.leaving);
+    until("the first hears that the second ends too", ends).await;
+    second.shutdown.leaving.cancel();
+    first.shutdown.leaving.cancel();
+    soon(first.supervisors.leave()).await;
+    assert!(first.serves(), "nobody has taken it");
+    soon(first.supervisors.release(0)).await;
+    assert!(second.standings.all().is_empty(), "who ends takes nothing");
 }
 
 #[tokio::test]

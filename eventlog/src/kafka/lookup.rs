@@ -129,11 +129,13 @@ impl Lookups {
         })
     }
 
-    /// Closes the consumers, which may take long. Blocks.
+    /// Closes the consumers, which may take long, all at once. Blocks.
     pub fn close(&self) {
-        for cursor in self.spots.cursors.iter().chain(&self.scans.cursors) {
-            drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take());
-        }
+        std::thread::scope(|closing| {
+            for cursor in self.spots.cursors.iter().chain(&self.scans.cursors) {
+                closing.spawn(|| drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take()));
+            }
+        });
     }
 
     fn collect(&self, consumer: &BaseConsumer<Context>, of: &Partition, from: u64, high: u64, limit: usize) -> Result<Vec<Stored>, Error> {

@@ -100,19 +100,23 @@ impl Readers {
         Ok(())
     }
 
-    /// Ends all subscriptions and closes the consumers, which may take long. Blocks.
+    /// Ends all subscriptions and closes the consumers, which may take long, all at once. Blocks.
     pub fn close(&self) {
         self.closed.cancel();
         let lanes: Vec<_> = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
         for lane in lanes.iter().flatten() {
             lane.stop.store(true, Ordering::Release);
         }
-        for lane in lanes.into_iter().flatten() {
-            let thread = lane.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
-                tracing::error!(topic = %lane.topic, "the reader's thread had panicked");
+        std::thread::scope(|closing| {
+            for lane in lanes.into_iter().flatten() {
+                closing.spawn(move || {
+                    let thread = lane.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if thread.is_some_and(|thread| thread.join().is_err()) {
+                        tracing::error!(topic = %lane.topic, "the reader's thread had panicked");
+                    }
+                });
             }
-        }
+        });
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Lanes>, Error> {

@@ -152,6 +152,9 @@ impl Settings {
             .set("session.timeout.ms", millis(self.session_timeout))
             .set("heartbeat.interval.ms", millis(self.heartbeat_interval))
             .set("max.poll.interval.ms", millis(self.max_poll_interval))
+            // A member to whom a broker said that a topic of a moment ago is not there has no share of it until it asks again: by default
+            // after 5 minutes.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             // Everything assigned is paused at once: where it would begin does not matter, and must not be an error.
             .set("auto.offset.reset", "latest");
         config

@@ -27,6 +27,8 @@ pub struct Deployment {
     pub commands: Vec<Service>,
     pub projectors: Vec<Service>,
     pub queries: Vec<Service>,
+    /// One more command API, that is not started and that no client knows.
+    pub standby: Service,
     pub keys: DeploymentKeys,
     pub pool: PgPool,
     pub kafka: Kafka,
@@ -67,6 +69,7 @@ impl Deployment {
             commands: (1..=size.commands).map(|number| shared.command_api(number)).collect(),
             projectors: (1..=size.projectors).map(|number| shared.projectors(number)).collect(),
             queries: (1..=size.queries).map(|number| shared.query_api(number)).collect(),
+            standby: shared.command_api(size.commands + 1),
             keys: DeploymentKeys::load(&file).unwrap(),
             pool,
             kafka,

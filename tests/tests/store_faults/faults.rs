@@ -12,6 +12,7 @@ use super::{
     deployment::Deployment,
     load::{AGGREGATES, Load},
     log::{self, PLACES},
+    process::Service,
     tables,
 };
 
@@ -26,6 +27,8 @@ pub enum Fault {
     KillProjector,
     StopOwner,
     StopProjector,
+    /// `kill -9` of an owner beside an instance that was started a moment ago and has never owned anything.
+    KillBesideStandby,
 }
 
 /// What one fault did.
@@ -34,18 +37,32 @@ pub struct Injected {
     pub fault: Fault,
     pub name: String,
     pub at: Instant,
+    /// When the process was started again.
+    pub restarted: Instant,
     /// Commands that were sent and not answered: all, and those that the victim had.
     pub unanswered: usize,
     pub unanswered_there: usize,
     /// Partitions that the victim owned.
     pub owned: usize,
+    /// Partitions that the standby had at the fault and afterwards, if there was one.
+    pub standby: Option<[usize; 2]>,
     pub ended_after: Duration,
     /// Until every partition had answered, or every table had what was in the log at the fault.
     pub recovered_after: Duration,
     /// Until the process that was started again had its share.
     pub whole_after: Duration,
-    /// Of each partition, the longest time in which commands waited and none was answered, from the fault to the next one.
-    pub silence: BTreeMap<Place, Duration>,
+    pub silence: Silences,
+}
+
+/// Of each partition, the longest time in which commands waited and none was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Silences {
+    /// From the fault to the next one.
+    pub all: BTreeMap<Place, Duration>,
+    /// Of those that began before the process was started again: what its end brought.
+    pub without: BTreeMap<Place, Duration>,
+    /// Of those that began afterwards: what its return brought.
+    pub since_back: BTreeMap<Place, Duration>,
 }
 
 pub const ONE_OF_EACH: [Fault; 4] = [Fault::KillOwner, Fault::KillProjector, Fault::StopOwner, Fault::StopProjector];
@@ -69,7 +86,7 @@ impl Faults<'_> {
             calm(client).await;
             let round = number / ONE_OF_EACH.len();
             let done = match fault {
-                Fault::KillOwner | Fault::StopOwner => self.owner(*fault, client).await,
+                Fault::KillOwner | Fault::StopOwner | Fault::KillBesideStandby => self.owner(*fault, client).await,
                 Fault::KillProjector | Fault::StopProjector => self.projector(*fault, round % 2, client).await,
             };
             eprintln!("{done}");
@@ -80,21 +97,34 @@ impl Faults<'_> {
     }
 
     async fn owner(&mut self, fault: Fault, client: &Client) -> Injected {
+        let beside = fault == Fault::KillBesideStandby;
+        let mut standby = None;
+        if beside {
+            self.deployment.standby.start();
+            self.deployment.standby.ready(&self.http).await;
+        }
         let (victim, owned) = self.owner_of_the_hottest().await;
         wait("a command is unanswered there", || client.open(victim).1 > 0).await;
+        if beside {
+            standby = Some([owned_by(&self.deployment.standby, &self.http).await.len(); 2]);
+        }
         let service = &mut self.deployment.commands[victim];
         let (unanswered, unanswered_there) = client.open(victim);
         let at = Instant::now();
-        if fault == Fault::KillOwner {
-            service.kill()
-        } else {
+        if fault == Fault::StopOwner {
             service.terminate()
+        } else {
+            service.kill()
         }
         let ended_after = ended(service, fault, at).await;
         let ended = Instant::now();
         wait("every partition answers without the victim", || client.all_answered(PLACES, ended)).await;
         let recovered_after = at.elapsed();
+        if let Some([_, afterwards]) = &mut standby {
+            *afterwards = self.end_standby().await;
+        }
 
+        let restarted = Instant::now();
         self.deployment.commands[victim].start();
         self.deployment.commands[victim].ready(&self.http).await;
         let until = Instant::now() + RECOVERED_WITHIN;
@@ -105,8 +135,30 @@ impl Faults<'_> {
         let owns = Instant::now();
         wait("every partition answers with the new process", || client.all_answered(PLACES, owns)).await;
         let name = self.deployment.commands[victim].name.clone();
-        let (whole_after, silence) = (at.elapsed(), BTreeMap::new());
-        Injected { fault, name, at, unanswered, unanswered_there, owned, ended_after, recovered_after, whole_after, silence }
+        let (whole_after, silence) = (at.elapsed(), Silences::default());
+        Injected {
+            fault,
+            name,
+            at,
+            restarted,
+            unanswered,
+            unanswered_there,
+            owned,
+            standby,
+            ended_after,
+            recovered_after,
+            whole_after,
+            silence,
+        }
+    }
+
+    /// Stops the standby again: how many partitions it had.
+    async fn end_standby(&mut self) -> usize {
+        let had = owned_by(&self.deployment.standby, &self.http).await.len();
+        self.deployment.standby.terminate();
+        let status = self.deployment.standby.exited(ENDED_WITHIN).await;
+        assert!(status.success(), "the standby ended with {status}");
+        had
     }
 
     async fn projector(&mut self, fault: Fault, victim: usize, client: &Client) -> Injected {
@@ -121,12 +173,26 @@ impl Faults<'_> {
         let ended_after = ended(service, fault, at).await;
         self.projected().await;
         let recovered_after = at.elapsed();
+        let restarted = Instant::now();
         self.deployment.projectors[victim].start();
         self.deployment.projectors[victim].ready(&self.http).await;
         self.projected().await;
         let name = self.deployment.projectors[victim].name.clone();
-        let (whole_after, owned, silence) = (at.elapsed(), 0, BTreeMap::new());
-        Injected { fault, name, at, unanswered, unanswered_there: 0, owned, ended_after, recovered_after, whole_after, silence }
+        let (whole_after, owned, standby, silence) = (at.elapsed(), 0, None, Silences::default());
+        Injected {
+            fault,
+            name,
+            at,
+            restarted,
+            unanswered,
+            unanswered_there: 0,
+            owned,
+            standby,
+            ended_after,
+            recovered_after,
+            whole_after,
+            silence,
+        }
     }
 
     /// Waits until every table has what is in the log now.
@@ -152,11 +218,15 @@ impl Faults<'_> {
     }
 
     async fn owned_by(&self, number: usize) -> Vec<(String, u32)> {
-        let epochs = self.deployment.commands[number].metric(&self.http, "highwater_owner_epoch").await;
-        let label = |labels: &str, name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
-        let of = |labels: &str| Some((label(labels, "category")?, label(labels, "partition")?.parse().ok()?));
-        epochs.iter().filter(|(_, epoch)| *epoch > 0.0).filter_map(|(labels, _)| of(labels)).collect()
+        owned_by(&self.deployment.commands[number], &self.http).await
     }
+}
+
+async fn owned_by(service: &Service, http: &reqwest::Client) -> Vec<(String, u32)> {
+    let epochs = service.metric(http, "highwater_owner_epoch").await;
+    let label = |labels: &str, name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+    let of = |labels: &str| Some((label(labels, "category")?, label(labels, "partition")?.parse().ok()?));
+    epochs.iter().filter(|(_, epoch)| *epoch > 0.0).filter_map(|(labels, _)| of(labels)).collect()
 }
 
 /// Waits until the tables have everything below `ends`.
@@ -172,7 +242,7 @@ pub async fn caught_up(pool: &PgPool, ends: &BTreeMap<Place, u64>) {
     }
 }
 
-async fn ended(service: &mut super::process::Service, fault: Fault, at: Instant) -> Duration {
+async fn ended(service: &mut Service, fault: Fault, at: Instant) -> Duration {
     let status = service.exited(ENDED_WITHIN).await;
     let gracefully = matches!(fault, Fault::StopOwner | Fault::StopProjector);
     assert_eq!(status.success(), gracefully, "{} ended with {status}", service.name);
@@ -200,11 +270,17 @@ pub fn measure(injected: &mut [Injected], sent: &[Sent]) {
     }
     let silences: BTreeMap<Place, Vec<(Instant, Instant)>> = by_place.into_iter().map(|(place, times)| (place, silent(times))).collect();
     for number in 0..injected.len() {
-        let from = injected[number].at;
-        let until = injected.get(number + 1).map(|next| next.at).into_iter();
-        let length = |(begin, end): &(Instant, Instant)| until.clone().fold(*end, Instant::min).duration_since(*begin);
-        let longest = |silences: &Vec<(Instant, Instant)>| silences.iter().filter(|(_, end)| *end > from).map(length).max();
-        injected[number].silence = silences.iter().map(|(place, silences)| (*place, longest(silences).unwrap_or_default())).collect();
+        let (from, back) = (injected[number].at, injected[number].restarted);
+        let until = injected.get(number + 1).map(|next| next.at);
+        let longest = |counts: &dyn Fn(Instant) -> bool| {
+            let length = |(begin, end): &(Instant, Instant)| until.map_or(*end, |until| until.min(*end)).duration_since(*begin);
+            let of = |silences: &Vec<(Instant, Instant)>| {
+                silences.iter().filter(|(begin, end)| *end > from && counts(*begin)).map(length).max().unwrap_or_default()
+            };
+            silences.iter().map(|(place, silences)| (*place, of(silences))).collect()
+        };
+        injected[number].silence =
+            Silences { all: longest(&|_| true), without: longest(&|begin| begin < back), since_back: longest(&|begin| begin >= back) };
     }
 }
 
@@ -221,36 +297,49 @@ fn silent(mut times: Vec<(Instant, Instant)>) -> Vec<(Instant, Instant)> {
     silent
 }
 
-/// p50, p99 and the longest.
-pub fn spread(silence: &BTreeMap<Place, Duration>) -> [Duration; 3] {
-    let mut all: Vec<Duration> = silence.values().copied().collect();
+/// p50, p99 and the longest, in seconds.
+pub fn spread(times: impl Iterator<Item = Duration>) -> [f64; 3] {
+    let mut all: Vec<Duration> = times.collect();
     all.sort();
     let at = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
-    [at(50), at(99), at(100)]
+    [at(50), at(99), at(100)].map(|time| time.as_secs_f64())
 }
 
 impl Injected {
     pub fn is_of_an_owner(&self) -> bool {
-        matches!(self.fault, Fault::KillOwner | Fault::StopOwner)
+        matches!(self.fault, Fault::KillOwner | Fault::StopOwner | Fault::KillBesideStandby)
     }
 }
 
 impl fmt::Display for Injected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.fault {
-            Fault::KillOwner | Fault::KillProjector => "kill -9",
+            Fault::KillOwner | Fault::KillProjector | Fault::KillBesideStandby => "kill -9",
             Fault::StopOwner | Fault::StopProjector => "SIGTERM",
         };
         write!(f, "{what} {}: {} of {IN_FLIGHT} commands unanswered", self.name, self.unanswered)?;
         if self.is_of_an_owner() {
-            write!(f, ", {} of them there; it owned {} of {PLACES} partitions", self.unanswered_there, self.owned)?;
+            write!(f, ", {} of them there; it owned {} partitions", self.unanswered_there, self.owned)?;
+        }
+        if let Some([before, afterwards]) = self.standby {
+            write!(f, "; an instance that was started a moment ago had {before} partitions before and {afterwards} afterwards")?;
         }
         let [ended, recovered, whole] = [self.ended_after, self.recovered_after, self.whole_after].map(|time| time.as_secs_f64());
         write!(f, "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after {whole:.2} s")?;
-        if !self.silence.is_empty() {
-            let [p50, p99, max] = spread(&self.silence).map(|time| time.as_secs_f64());
-            write!(f, "; commands waiting and none answered, over partitions: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s")?;
+        if !self.silence.all.is_empty() {
+            write!(f, "; commands waiting and none answered, over partitions:")?;
+            for (when, silence) in self.silence.periods() {
+                let [p50, p99, max] = spread(silence.values().copied());
+                write!(f, " {when} p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s;")?;
+            }
         }
         Ok(())
+    }
+}
+
+impl Silences {
+    /// By what they are called.
+    pub fn periods(&self) -> [(&'static str, &BTreeMap<Place, Duration>); 3] {
+        [("in all", &self.all), ("without the process", &self.without), ("since it was back", &self.since_back)]
     }
 }

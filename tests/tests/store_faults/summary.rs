@@ -4,14 +4,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     client::{Attempt, Sent},
-    faults::{Fault, Injected},
+    faults::{Fault, Injected, Silences, spread},
     log::LogRead,
 };
 
 pub struct Summary {
     faults: Vec<String>,
-    /// By fault: p50, p99 and the longest of the longest silences.
-    take_overs: Vec<(&'static str, [f64; 3])>,
+    take_overs: Vec<TakeOvers>,
     commands: usize,
     lasted: Duration,
     /// Final answers by what they were.
@@ -68,20 +67,47 @@ impl Summary {
         }
     }
 
+    /// Of each kind of fault of an owner and each period; the whole time from a fault to the next first.
+    pub fn take_overs(&self) -> &[TakeOvers] {
+        &self.take_overs
+    }
+
     /// Final answers a second, outages included.
     pub fn rate(&self) -> f64 {
         f64::from(u32::try_from(self.commands).unwrap_or(u32::MAX)) / self.lasted.as_secs_f64()
     }
 }
 
-fn take_overs(injected: &[Injected]) -> Vec<(&'static str, [f64; 3])> {
-    let of = |(what, fault): (&'static str, Fault)| {
-        let longest = |injected: &Injected| injected.silence.values().max().copied().unwrap_or_default();
-        let mut all: Vec<Duration> = injected.iter().filter(|injected| injected.fault == fault).map(longest).collect();
-        all.sort();
-        (!all.is_empty()).then(|| (what, [50, 99, 100].map(|percent| at(&all, percent).as_secs_f64())))
-    };
-    [("kill -9 of an owner", Fault::KillOwner), ("SIGTERM of an owner", Fault::StopOwner)].into_iter().filter_map(of).collect()
+/// What all faults of one kind brought, in one period: p50, p99 and the longest of the longest silences, in seconds.
+#[derive(Clone, Debug)]
+pub struct TakeOvers {
+    pub fault: Fault,
+    what: &'static str,
+    period: &'static str,
+    faults: usize,
+    /// Over the faults, of the worst partition of each.
+    pub worst: [f64; 3],
+    /// Over all partitions of all faults.
+    each: [f64; 3],
+}
+
+fn take_overs(injected: &[Injected]) -> Vec<TakeOvers> {
+    let mut found = Vec::new();
+    let kinds = [
+        ("kill -9 of an owner", Fault::KillOwner),
+        ("SIGTERM of an owner", Fault::StopOwner),
+        ("kill -9 of an owner beside one that was started a moment ago", Fault::KillBesideStandby),
+    ];
+    for (what, fault) in kinds {
+        let all: Vec<&Silences> = injected.iter().filter(|injected| injected.fault == fault).map(|injected| &injected.silence).collect();
+        for period in 0..all.first().map_or(0, |silences| silences.periods().len()) {
+            let of = |silences: &Silences| silences.periods()[period].1.values().copied().collect::<Vec<_>>();
+            let worst = spread(all.iter().map(|silences| of(silences).into_iter().max().unwrap_or_default()));
+            let each = spread(all.iter().flat_map(|silences| of(silences)));
+            found.push(TakeOvers { fault, what, period: all[0].periods()[period].0, faults: all.len(), worst, each });
+        }
+    }
+    found
 }
 
 fn by_second(sent: &[Sent], lasted: Duration) -> Vec<usize> {
@@ -106,11 +132,8 @@ impl fmt::Display for Summary {
         for (number, fault) in self.faults.iter().enumerate() {
             writeln!(f, "{:>2}. {fault}", number + 1)?;
         }
-        for (what, [p50, p99, max]) in &self.take_overs {
-            writeln!(
-                f,
-                "{what}: the longest silence of any partition, over the take-overs: p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s"
-            )?;
+        for take_overs in &self.take_overs {
+            writeln!(f, "{take_overs}")?;
         }
         writeln!(f, "commands: {} in {:.1} s, {:.0} a second", self.commands, self.lasted.as_secs_f64(), self.rate())?;
         let [least, half, most] = [0, 50, 100].map(|percent| at(&self.seconds, percent));
@@ -125,5 +148,13 @@ impl fmt::Display for Summary {
             writeln!(f, "  {what}: {count}")?;
         }
         write!(f, "fences: {}, void records: {}", self.fences, self.voids)
+    }
+}
+
+impl fmt::Display for TakeOvers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, period, faults, worst: [p50, p99, max], each: [p50_each, p99_each, max_each], .. } = self;
+        write!(f, "{what}, {faults} times, silence {period}: of the worst partition p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s; ")?;
+        write!(f, "of each partition p50 {p50_each:.2} s, p99 {p99_each:.2} s, max {max_each:.2} s")
     }
 }

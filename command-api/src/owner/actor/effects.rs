@@ -51,6 +51,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             let ticket = Ticket { writer: entry.writer, seq: entry.seq };
             self.has_seen(&entry);
             if ticket.seq.is_none() {
+                self.fence_is_out = true;
                 self.fence_sent_us = self.shared.clock.now();
             }
             let record = encode(&entry, &self.shared.source, self.shared.ids.v7());
@@ -66,12 +67,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
 
     fn ask_for_end(&mut self) {
         let (log, partition) = (self.shared.log.clone(), self.partition.clone());
+        self.fence_is_out = false;
         self.read_to = None;
         self.end_query = Some(Box::pin(async move { log.end(&partition).await }));
     }
 
     /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
     fn serving(&mut self, epoch: u64, writer: Uuid) {
+        self.fence_is_out = false;
         let (appended_us, now_us) = (self.fence_appended_ms.saturating_mul(1000), self.shared.clock.now());
         let off_us = (self.fence_sent_us - appended_us).max(appended_us - now_us).max(0);
         if i128::from(off_us) > i128::try_from(self.shared.clock_skew.as_micros()).unwrap_or(i128::MAX) {

@@ -1,6 +1,6 @@
 //! What happened, as the writer takes it: reports, records, loads, commands of both lanes.
 
-use eventlog::{Appended, Delivery as LogDelivery, Report};
+use eventlog::{Appended, Delivery as LogDelivery, Report, follow};
 use metrics::counter;
 use protocol::{
     record::Stored,
@@ -25,17 +25,27 @@ const LANE_BURST: usize = 16;
 impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn end_known(&mut self, end: Result<u64, eventlog::Error>) {
         match end {
-            Ok(end) => {
-                self.read_to = Some(end);
-                self.caught_up();
-            }
+            Ok(end) => self.ends_at(end),
             Err(error) => self.end = Some(End::Log(error.to_string())),
         }
     }
 
+    /// The log ends there, or later: time for a fence when everything below has been read.
+    fn ends_at(&mut self, end: u64) {
+        match follow::check_length(self.partition, &self.from, end) {
+            Ok(()) => {
+                self.read_to = Some(end);
+                self.caught_up();
+            }
+            Err(divergence) => self.end = Some(End::Diverged(divergence)),
+        }
+    }
+
+    /// Never before the log has proved that it is the one that the place was taken from.
     pub(super) fn caught_up(&mut self) {
-        if self.read_to.is_some_and(|end| self.writer.fold().next_offset() >= end) {
+        if self.proven && self.read_to.is_some_and(|end| self.writer.fold().next_offset() >= end) {
             self.read_to = None;
+            self.reads_to_its_end = false;
             let writer = self.shared.ids.v4();
             self.step(Input::CaughtUp { writer });
         }
@@ -57,14 +67,31 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         match delivery {
             LogDelivery::Records(records) => {
                 for stored in records {
-                    self.read(stored);
+                    if self.is_to_be_read(&stored) {
+                        self.read(stored);
+                    }
                 }
                 self.caught_up();
+            }
+            LogDelivery::CaughtUp(end) if self.reads_to_its_end => {
+                self.end_query = None;
+                self.ends_at(end);
             }
             LogDelivery::CaughtUp(_) => self.caught_up(),
             LogDelivery::Trouble(what) => tracing::warn!(partition = %self.partition, what, "trouble reading"),
             LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
         }
+    }
+
+    /// Whether the record lies where the partition was taken up, or after that. What lies below proves that it is a place in this log.
+    fn is_to_be_read(&mut self, stored: &Stored) -> bool {
+        if let Some(witness) = self.from.witness.as_ref().filter(|_| !self.proven) {
+            match follow::check_witness(self.partition, witness, Some(stored.clone())) {
+                Ok(()) => self.proven = true,
+                Err(divergence) => self.end = Some(End::Diverged(divergence)),
+            }
+        }
+        self.proven && stored.offset >= self.from.offset
     }
 
     fn read(&mut self, stored: Stored) {

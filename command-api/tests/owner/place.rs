@@ -1,0 +1,69 @@
+//! Where an owner takes a partition up: at the place that `snapshots` names, if that is one of this very log.
+
+use command_api::owner::{actor::End, origin::Origins};
+use eventlog::Divergence;
+use protocol::{fold::Fold, position::Position, wire::Wire, wire::decode, writer::Limits};
+use uuid::Uuid;
+
+use crate::harness::{Owner, TestSnapshots, World, accepted, add, history, soon, world};
+
+/// Two commands on one aggregate, and the place after them; the log goes on with a third.
+async fn places() -> (World, Position<Wire>, TestSnapshots) {
+    let world = world().await;
+    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let mut end = 0;
+    for command in 1..=3 {
+        let (version, offset) = accepted(&owner.ask(add(command, 7, 1)).await).unwrap();
+        if version == 2 {
+            end = offset;
+        }
+    }
+    owner.stop.cancel();
+    owner.ended().await;
+    let mut fold = Fold::<Wire>::new();
+    for stored in world.log.fetch(&world.partition, 0, 1_000).await.unwrap().into_iter().take_while(|stored| stored.offset < end) {
+        fold.apply(stored.offset, decode(stored.record)).unwrap();
+    }
+    let (place, snapshots) = (fold.position().clone(), TestSnapshots::default());
+    snapshots.0.lock().unwrap().states.insert(Uuid::from_u128(7), (2, 2));
+    snapshots.0.lock().unwrap().position = place.clone();
+    (world, place, snapshots)
+}
+
+#[tokio::test]
+async fn an_owner_goes_on_from_its_place_when_it_has_read_the_witness() {
+    let (world, place, snapshots) = places().await;
+    assert!(place.witness.as_ref().is_some_and(|witness| witness.offset < place.offset));
+    let owner = Owner::start(&world, world.log.clone(), snapshots, Limits::default());
+    assert_eq!(accepted(&owner.ask(add(4, 7, 1)).await).map(|(version, _)| version), Some(4));
+    assert_eq!(history(&world).await.commits.len(), 4);
+}
+
+#[tokio::test]
+async fn a_place_of_another_history_ends_the_owner_before_any_fence() {
+    let (world, place, snapshots) = places().await;
+    let fences = history(&world).await.fences;
+    let mut other = place.clone();
+    other.witness.as_mut().unwrap().writer = Uuid::from_u128(99);
+    snapshots.0.lock().unwrap().position = other;
+    let end = Owner::start(&world, world.log.clone(), snapshots.clone(), Limits::default()).ended().await;
+    assert!(matches!(&end, End::Diverged(Divergence::Witness { .. })), "{end}");
+    let mut beyond = place;
+    beyond.offset = world.log.end(&world.partition).await.unwrap() + 1;
+    snapshots.0.lock().unwrap().position = beyond.clone();
+    let end = Owner::start(&world, world.log.clone(), snapshots, Limits::default()).ended().await;
+    assert!(matches!(&end, End::Diverged(Divergence::BeyondEnd { .. })), "{end}");
+    assert_eq!(history(&world).await.fences, fences, "no fence was sent");
+}
+
+#[tokio::test]
+async fn who_began_a_partition_is_read_once_and_compared_each_time() {
+    let (world, place, _) = places().await;
+    let origins = Origins::default();
+    soon(origins.check(&*world.log, &world.partition, &place)).await.unwrap();
+    let other = Position { identity: Some(Uuid::from_u128(99)), ..place.clone() };
+    for _ in 0..2 {
+        let found = soon(origins.check(&*world.log, &world.partition, &other)).await;
+        assert!(matches!(found, Err(Divergence::Identity { found, .. }) if found == place.identity));
+    }
+}
