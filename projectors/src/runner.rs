@@ -215,11 +215,12 @@ impl<S: Store> Runner<S> {
             return self.verify().await;
         }
         let due = self.to_take_up(now);
-        if !due.is_empty() && !std::mem::take(&mut self.just_took_up) {
-            self.just_took_up = true;
-            return self.take_up(due).await;
-        }
         if self.queue.is_empty() {
+            // Everything that is followed already has its turn between two beginnings.
+            if !due.is_empty() && !std::mem::take(&mut self.just_took_up) {
+                self.just_took_up = true;
+                return self.take_up(due).await;
+            }
             self.gather();
         }
         match self.queue.pop_front() {

@@ -158,9 +158,16 @@ async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it
     assert!(old.progress().all().keys().count() > 0, "without events nothing shows it");
     world.live(4..8).await;
     world.to_the_end(&mut new).await;
-    while !matches!(old.step().await, Step::CaughtUp | Step::Waiting) {}
-    let busy = old.progress().all().into_keys().filter(|key| key.place.source == Source::Events).count();
-    assert_eq!(busy, 0, "every partition of events had something");
+    // Every partition of events had something.
+    let progress = old.progress();
+    let letting_go = async {
+        while progress.all().keys().any(|key| key.place.source == Source::Events) {
+            if matches!(old.step().await, Step::Waiting | Step::CaughtUp) {
+                old.wait().await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, letting_go).await.expect("it sees that it was taken over");
     world.project(&reference, 5_000).await;
     assert_eq!(dump(&pool).await, dump(&reference).await);
 }

@@ -8,7 +8,7 @@ use super::*;
 const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a runner waits between transactions for what it is to hand over, so that whoever has taken it up moves it first.
-pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(100);
+pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(200);
 
 impl<S: Store> Runner<S> {
     pub(super) fn begin_hand_over(&mut self, place: Place) {
