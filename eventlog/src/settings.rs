@@ -56,6 +56,8 @@ pub struct LocalSettings {
     pub retry_every_ms: u64,
     /// Other processes that may read through the socket at the same time.
     pub socket_connections: usize,
+    /// How long accepted commands are kept, at least.
+    pub keep_commands_ms: u64,
 }
 
 impl LogSettings {
@@ -117,6 +119,7 @@ impl LocalSettings {
             spare_bytes: self.spare_bytes,
             retry_every: Duration::from_millis(self.retry_every_ms),
             socket_connections: self.socket_connections,
+            keep_commands: Duration::from_millis(self.keep_commands_ms),
             fetch_bytes,
             ..local::Settings::default()
         }
@@ -149,9 +152,11 @@ impl Default for LogSettings {
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        let local::Settings { queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every, socket_connections, .. } =
-            local::Settings::default();
-        Self { queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every_ms: millis(retry_every), socket_connections }
+        let local::Settings {
+            queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every, socket_connections, keep_commands, ..
+        } = local::Settings::default();
+        let (retry_every_ms, keep_commands_ms) = (millis(retry_every), millis(keep_commands));
+        Self { queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every_ms, socket_connections, keep_commands_ms }
     }
 }
 

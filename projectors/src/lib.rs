@@ -18,7 +18,7 @@ pub mod rows;
 pub mod runner;
 pub mod settings;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use eventlog::{Group, Log, LogSettings, Pace, check_values};
@@ -33,7 +33,7 @@ use tracing::info;
 use uuid::Uuid;
 
 pub use migrations::{migrate, schema_version_check};
-use runner::{PostgresStore, Progress, Runner, Share, Topics};
+use runner::{Limits, PostgresStore, Progress, Runner, Share, Topics};
 use settings::ProjectorSettings;
 
 /// So many halted projections are named in one answer.
@@ -80,7 +80,10 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let group = format!("{}.projectors.{identity}", naming.prefix);
     let membership = log.join(Group { id: group.clone(), topics: topics.topics(), client: "highwater-projectors".to_owned() })?;
     let share = Share::new(membership, topics.clone());
-    let runner = Runner::new(PostgresStore::new(pool.clone()), log.clone(), projections::all(), share, settings.limits());
+    // Nobody else can project a log that is in this process.
+    let hand_over = if naming.is_local() { Duration::ZERO } else { settings.limits().hand_over };
+    let limits = Limits { hand_over, ..settings.limits() };
+    let runner = Runner::new(PostgresStore::new(pool.clone()), log.clone(), projections::all(), share, limits);
     let progress = runner.progress();
     let lag = runner::lag::watch(log, topics, progress.clone(), ctx.clock.clone(), settings.lag_interval(), ctx.shutdown.soft.clone());
     ctx.shutdown.tasks.spawn(lag);

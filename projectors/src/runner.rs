@@ -9,6 +9,7 @@
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`plan`] | the next transactions, and how one that failed is split |
 //! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
+//! | `hand_over`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`track`] | a partition being followed |
@@ -21,8 +22,10 @@ pub mod batch;
 pub mod changes;
 pub mod checkpoint;
 pub mod commands;
+mod conflict;
 pub mod failure;
 pub mod feed;
+mod hand_over;
 mod intake;
 pub mod lag;
 pub mod membership;
@@ -40,7 +43,7 @@ use std::{
 };
 
 use eventlog::{Log, follow};
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use metrics::{counter, gauge};
 use protocol::{position::Position, wire::Wire};
 use tokio::time::Instant;
@@ -67,6 +70,10 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
+    /// How long a partition that was taken back is projected further, until somebody else moves its checkpoints.
+    pub hand_over: Duration,
+    /// So many partitions are taken up at the same time.
+    pub take_up_at_once: usize,
     /// How often the checkpoints are compared with the stored ones: a database that crashes may fall back.
     pub verify_every: Duration,
     /// How often the log's own lag tools are told, at most.
@@ -80,6 +87,8 @@ impl Default for Limits {
             batch_bytes: 16 << 20,
             backoff: Backoff::default(),
             leave_within: Duration::from_secs(5),
+            hand_over: Duration::from_secs(5),
+            take_up_at_once: 4,
             verify_every: Duration::from_secs(5),
             note_every: Duration::from_secs(1),
         }
@@ -91,9 +100,9 @@ impl Default for Limits {
 pub enum Step {
     /// One transaction went through.
     Projected { events: usize },
-    /// One transaction, or one partition's beginning, failed; what is next is settled.
+    /// One transaction, or the beginning of some partitions, failed; what is next is settled.
     Failed,
-    /// A partition is being followed now.
+    /// Some partitions are being followed now.
     TookUp,
     /// The database stands where it was left.
     Verified,
@@ -113,6 +122,16 @@ pub struct Runner<S: Store> {
     tracks: BTreeMap<Lane, Track>,
     /// To be followed, but not yet: how often that failed, and when it is tried again.
     waiting: BTreeMap<Lane, Attempts>,
+    /// Taken back by the group and projected further, until when at most.
+    leaving: BTreeMap<Place, Instant>,
+    /// This runner ends, then at the latest.
+    leave_by: Option<Instant>,
+    /// Nothing of what is to be handed over is projected before.
+    others_first: Option<Instant>,
+    /// While it ends: some partition was taken over.
+    others_began: bool,
+    /// What is followed already goes first after each beginning.
+    just_took_up: bool,
     /// How often the transactions of a projection that goes alone have failed in a row.
     troubled: BTreeMap<Key, u32>,
     queue: VecDeque<Group>,
@@ -147,6 +166,11 @@ impl<S: Store> Runner<S> {
             progress: Progress::default(),
             tracks: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            leave_by: None,
+            others_first: None,
+            others_began: false,
+            just_took_up: false,
             troubled: BTreeMap::new(),
             queue: VecDeque::new(),
             retry_at: None,
@@ -160,7 +184,7 @@ impl<S: Store> Runner<S> {
         self.progress.clone()
     }
 
-    /// Steps until `soft`; then finishes the transaction that runs and leaves the group.
+    /// Steps until `soft`; then finishes the transaction that runs, leaves the group, and projects on until others do.
     pub async fn run(mut self, soft: CancellationToken) {
         while !soft.is_cancelled() {
             if matches!(self.step().await, Step::Waiting | Step::CaughtUp) {
@@ -170,8 +194,7 @@ impl<S: Store> Runner<S> {
                 }
             }
         }
-        self.note();
-        self.share.leave(self.limits.leave_within).await;
+        self.hand_over_all().await;
     }
 
     /// One transaction at most; never waits for the log.
@@ -183,21 +206,26 @@ impl<S: Store> Runner<S> {
         if self.note_at.is_some_and(|at| at <= now) {
             self.note();
         }
+        self.end_hand_overs(now);
         if self.retry_at.is_some_and(|at| at > now) {
             return Step::Waiting;
         }
         self.retry_at = None;
-        if let Some(lane) = self.next_to_take_up(now) {
-            return self.take_up(lane).await;
+        if self.queue.is_empty() && self.verify_at.is_some_and(|at| at <= now) {
+            return self.verify().await;
         }
+        let due = self.to_take_up(now);
         if self.queue.is_empty() {
-            if self.verify_at.is_some_and(|at| at <= now) {
-                return self.verify().await;
+            // Everything that is followed already has its turn between two beginnings.
+            if !due.is_empty() && !std::mem::take(&mut self.just_took_up) {
+                self.just_took_up = true;
+                return self.take_up(due).await;
             }
             self.gather();
         }
         match self.queue.pop_front() {
             Some(group) => self.attempt(group).await,
+            None if !due.is_empty() => self.take_up(due).await,
             None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => Step::CaughtUp,
             None => Step::Waiting,
         }
@@ -212,6 +240,8 @@ impl<S: Store> Runner<S> {
             .chain(self.retry_at)
             .chain(self.verify_at)
             .chain(self.note_at)
+            .chain(self.leaving.values().copied())
+            .chain(self.others_first.filter(|_| self.retry_at.is_none() && !self.leaving.is_empty()))
             .min();
         // What has arrived already is taken by the next step; while a retry is due the log may wait.
         let arrivals: FuturesUnordered<_> = match self.retry_at {

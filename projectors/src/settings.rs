@@ -25,6 +25,8 @@ pub struct ProjectorSettings {
     pub lag_interval_ms: u64,
     /// How long leaving the consumer group may take.
     pub leave_within_ms: u64,
+    /// How long a partition that the group took back is projected further, until its new projector moves its checkpoints. 0: not at all.
+    pub hand_over_ms: u64,
     pub database: DatabaseSettings,
 }
 
@@ -52,6 +54,7 @@ impl Default for ProjectorSettings {
             retry_longest_ms: 5_000,
             lag_interval_ms: 5_000,
             leave_within_ms: 5_000,
+            hand_over_ms: 5_000,
             database: DatabaseSettings::default(),
         }
     }
@@ -79,6 +82,7 @@ impl ProjectorSettings {
                 longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),
             },
             leave_within: Duration::from_millis(self.leave_within_ms),
+            hand_over: Duration::from_millis(self.hand_over_ms),
             ..Limits::default()
         }
     }

@@ -11,10 +11,11 @@ use std::{collections::BTreeSet, time::Duration};
 use eventlog::MembershipEvent;
 use projectors::{
     migrate, projections,
-    runner::{Key, Limits, Place, PostgresStore, Step},
+    runner::{Key, Limits, Place, PostgresStore, Source, Step},
 };
 use serde_json::json;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use world::{World, dump, fact, halted, placed};
 
@@ -26,6 +27,17 @@ async fn tables(test: &str) -> PgPool {
 
 fn key(projection: &'static str, category: &str, id: Uuid) -> Key {
     Key { projection, place: Place::of_events(category, World::partition_of(id)) }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn until(what: &str, happened: impl Fn() -> bool) {
+    let waiting = async {
+        while !happened() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
@@ -95,14 +107,13 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
     world.live(0..6).await;
     let reference = tables("two_reference").await;
     let pool = tables("two").await;
-    let limits = || Limits { batch_events: 4, ..Limits::default() };
+    let limits = || Limits { batch_events: 4, take_up_at_once: usize::MAX, ..Limits::default() };
     let (mut one, _one) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
     let (mut two, _two) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
     // Both begin at the same checkpoints.
     for runner in [&mut one, &mut two] {
-        for _ in world.partitions() {
-            assert_eq!(runner.step().await, Step::TookUp);
-        }
+        assert_eq!(runner.step().await, Step::TookUp);
+        assert_eq!(runner.progress().all().len(), World::checkpoints());
     }
     let (lost_by_one, lost_by_two) = tokio::join!(world.to_the_end(&mut one), world.to_the_end(&mut two));
     assert!(lost_by_one + lost_by_two > 0, "they never met");
@@ -115,7 +126,8 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
 async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     let mut world = World::new().await;
     let pool = tables("revoked").await;
-    let (mut runner, changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), Limits::default());
+    let limits = Limits { hand_over: Duration::ZERO, ..Limits::default() };
+    let (mut runner, changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits);
     world.to_the_end(&mut runner).await;
     changes.send(MembershipEvent::Revoked { partitions: world.partitions(), lost: true }).expect("a runner");
     assert_eq!(runner.step().await, Step::CaughtUp);
@@ -126,6 +138,61 @@ async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     changes.send(MembershipEvent::Assigned(world.partitions())).expect("a runner");
     world.to_the_end(&mut runner).await;
     assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 4);
+}
+
+#[tokio::test]
+async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it() {
+    let mut world = World::new().await;
+    let (pool, reference) = (tables("handed_over").await, tables("handed_over_reference").await);
+    // Nobody could wait for it: what ends, ends because it was taken over.
+    let limits = || Limits { hand_over: Duration::from_secs(3_600), ..Limits::default() };
+    let (mut old, changes) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    world.to_the_end(&mut old).await;
+    changes.send(MembershipEvent::Revoked { partitions: world.partitions(), lost: false }).expect("a runner");
+    world.live(0..4).await;
+    world.to_the_end(&mut old).await;
+    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 4);
+
+    let (mut new, _new) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    world.to_the_end(&mut new).await;
+    assert!(old.progress().all().keys().count() > 0, "without events nothing shows it");
+    world.live(4..8).await;
+    world.to_the_end(&mut new).await;
+    // Every partition of events had something.
+    let progress = old.progress();
+    let letting_go = async {
+        while progress.all().keys().any(|key| key.place.source == Source::Events) {
+            if matches!(old.step().await, Step::Waiting | Step::CaughtUp) {
+                old.wait().await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, letting_go).await.expect("it sees that it was taken over");
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
+}
+
+#[tokio::test]
+async fn a_runner_that_ends_projects_until_others_do() {
+    let mut world = World::new().await;
+    let (pool, reference) = (tables("ending").await, tables("ending_reference").await);
+    let limits = || Limits { hand_over: Duration::from_secs(3_600), ..Limits::default() };
+    let (old, _old) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    let (soft, progress) = (CancellationToken::new(), old.progress());
+    let ending = tokio::spawn(old.run(soft.clone()));
+    until("everything is taken up", || progress.all().len() == World::checkpoints()).await;
+    soft.cancel();
+    world.live(0..4).await;
+    until("the runner that ends projects on", || progress.all().values().filter(|offset| **offset > 1).count() > 0).await;
+
+    let (mut new, _new) = world.runner(PostgresStore::new(pool.clone()), projections::all(), limits());
+    world.to_the_end(&mut new).await;
+    world.live(4..8).await;
+    world.to_the_end(&mut new).await;
+    tokio::time::timeout(PATIENCE, ending).await.expect("it ends when it was taken over").expect("no panic");
+    assert!(progress.all().is_empty());
+    world.project(&reference, 5_000).await;
+    assert_eq!(dump(&pool).await, dump(&reference).await);
 }
 
 #[tokio::test]

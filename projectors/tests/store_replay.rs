@@ -333,6 +333,10 @@ macro_rules! delegate {
             self.inner.load(tx, keys)
         }
 
+        fn lock<'a>(&'a self, tx: &'a mut PostgresTx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+            self.inner.lock(tx, keys)
+        }
+
         fn reset<'a>(&'a self, tx: &'a mut PostgresTx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.reset(tx, key)
         }

@@ -127,6 +127,9 @@ async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than
     println!("{}\n{reads}\n{summary}\n{}", replaced.join("\n"), found.audit);
     assert!(reads.wrong.is_empty(), "{}", shown("readers saw", &reads.wrong));
     assert!(reads.answered > 0, "nobody read, so the run does not count");
+    // A machine without free processors keeps nobody's 2 s; one that keeps the rate does.
+    let late = if full() { 0 } else { reads.answered / 20 };
+    assert!(reads.late.len() <= late, "{} of {} reads were not in time", reads.late.len(), reads.answered);
     // Each partition moves at most twice when its owner goes, and twice when it is back.
     let most = PLACES * (commands * rounds + 2) * 4;
     assert!(found.log.fences <= u64::try_from(most).unwrap(), "{} fences are more than {most}", found.log.fences);

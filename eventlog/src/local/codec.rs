@@ -22,6 +22,11 @@ pub fn encode(appended_at_ms: i64, record: &Record, out: &mut Vec<u8>) {
     }
 }
 
+/// When the record in `bytes` was appended.
+pub fn appended_at_ms(bytes: &[u8]) -> Option<i64> {
+    Some(i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?))
+}
+
 /// The record in `bytes`, all of them; `None` if that is not what they are.
 pub fn decode(offset: u64, bytes: &[u8]) -> Option<Stored> {
     let mut rest = bytes;

@@ -53,6 +53,9 @@ impl Reader {
             Ok(topic) => topic,
             Err(error) => return Some(error),
         };
+        if let Err(outside) = self.shared.check(&self.of, self.at) {
+            return Some(outside);
+        }
         let mut ends = topic.end(self.of.index).subscribe();
         let mut trouble = self.shared.watch_trouble();
         loop {

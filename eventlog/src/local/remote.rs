@@ -62,6 +62,11 @@ impl RawReader for Direct {
         Box::pin(std::future::ready(Ok(topics)))
     }
 
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        let (topic, of, store) = (self.topic(of), of.clone(), Arc::clone(&self.store));
+        blocking(move || store.begin(topic?, of.index).map_err(|error| of.error(error)))
+    }
+
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         let (topic, of, store) = (self.topic(of), of.clone(), Arc::clone(&self.store));
         blocking(move || store.end(topic?, of.index).map_err(|error| of.error(error)))
@@ -140,6 +145,11 @@ fn understand(mut answer: Vec<u8>) -> Result<Vec<u8>, Error> {
 impl RawReader for Remote {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
         Box::pin(async move { serde_json::from_slice(&self.ask(&Request::Topics).await?).map_err(|_| malformed()) })
+    }
+
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        let request = Request::Begin { topic: of.topic.to_string(), partition: of.index };
+        Box::pin(async move { Ok(u64::from_be_bytes(self.ask(&request).await?.try_into().map_err(|_| malformed())?)) })
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {

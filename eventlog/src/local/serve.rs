@@ -23,6 +23,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     Topics,
+    Begin { topic: String, partition: u32 },
     End { topic: String, partition: u32 },
     Fetch { topic: String, partition: u32, offset: u64, limit: usize },
 }
@@ -101,6 +102,10 @@ async fn converse(mut stream: UnixStream, shared: Arc<Shared>) -> io::Result<()>
 fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, Error> {
     match request {
         Request::Topics => serde_json::to_vec(&shared.raw_topics()).map_err(|error| Error::Refused(error.to_string())),
+        Request::Begin { topic, partition } => {
+            let topic = shared.topic(&Partition { topic: topic.into(), index: partition })?;
+            Ok(topic.begin(partition).to_be_bytes().to_vec())
+        }
         Request::End { topic, partition } => {
             let topic = shared.topic(&Partition { topic: topic.into(), index: partition })?;
             Ok(topic.end(partition).borrow().to_be_bytes().to_vec())

@@ -23,6 +23,9 @@ use crate::{
     raw::RawTopic,
 };
 
+/// Of one partition, while appends wait.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
 pub struct Shared {
     pub folder: PathBuf,
     pub settings: Settings,
@@ -38,9 +41,10 @@ pub struct Shared {
     pub faults: super::tests::Faults,
 }
 
-/// A topic and how far each of its partitions can be read.
+/// A topic and from where to where each of its partitions can be read.
 pub struct TopicState {
     pub row: TopicRow,
+    begins: Vec<AtomicU64>,
     pub ends: Vec<watch::Sender<u64>>,
 }
 
@@ -81,6 +85,7 @@ impl Shared {
             let name: Arc<str> = name.into();
             let state = topics.entry(name).or_insert_with(|| Arc::new(TopicState::new(row)));
             for (partition, end) in (0..).zip(&state.ends) {
+                state.begins[partition as usize].store(store.begin(state.row.id, partition)?, Ordering::Release);
                 let found = store.end(state.row.id, partition)?;
                 let before = end.send_replace(found);
                 if found < before {
@@ -132,11 +137,48 @@ impl Shared {
 
     /// For look-ups: the range is checked against the log.
     pub fn look_up(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
-        let end = *self.topic(of)?.end(of.index).borrow();
+        let end = self.check(of, offset)?;
+        self.fetch(of, offset, end, Bounds { records: limit, bytes: self.settings.fetch_bytes })
+    }
+
+    /// The end of the partition, if it has `offset`.
+    pub fn check(&self, of: &Partition, offset: u64) -> Result<u64, Error> {
+        let topic = self.topic(of)?;
+        let (begin, end) = (topic.begin(of.index), *topic.end(of.index).borrow());
         if offset > end {
             return Err(of.error(format!("offset {offset} is outside the log, which ends at {end}")));
         }
-        self.fetch(of, offset, end, Bounds { records: limit, bytes: self.settings.fetch_bytes })
+        if offset < begin {
+            return Err(of.error(format!("offset {offset} is outside the log, which begins at {begin}")));
+        }
+        Ok(end)
+    }
+
+    /// Forgets accepted commands that are older than they are kept, some of each partition, and never the last one: it says where the
+    /// partition ends. Returns whether there may be more.
+    pub fn forget(&self) -> Result<bool, store::Error> {
+        let keep_ms = i64::try_from(self.settings.keep_commands.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = (self.settings.clock)().saturating_sub(keep_ms);
+        let topics: Vec<(Arc<str>, Arc<TopicState>)> = {
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            let commands = topics.iter().filter(|(_, state)| state.row.kind == kind_name(TopicKind::Commands));
+            commands.map(|(name, state)| (Arc::clone(name), Arc::clone(state))).collect()
+        };
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = store.as_ref().ok_or_else(|| store::Error::Missing(self.folder.clone()))?;
+        let mut more = false;
+        for (topic, state) in topics {
+            for partition in 0..state.row.partitions {
+                let (from, last) = (state.begin(partition), state.end(partition).borrow().saturating_sub(1));
+                let begin = store.forget(state.row.id, partition, from, last, before_ms, FORGOTTEN_AT_ONCE)?;
+                if begin > from {
+                    tracing::info!(%topic, partition, from, begin, "accepted commands are old enough to be forgotten");
+                    state.begins[partition as usize].store(begin, Ordering::Release);
+                }
+                more |= begin >= from + FORGOTTEN_AT_ONCE as u64;
+            }
+        }
+        Ok(more)
     }
 
     pub fn trouble(&self) -> Option<String> {
@@ -174,7 +216,13 @@ impl Shared {
 impl TopicState {
     fn new(row: TopicRow) -> Self {
         let ends = (0..row.partitions).map(|_| watch::Sender::new(0)).collect();
-        Self { row, ends }
+        let begins = (0..row.partitions).map(|_| AtomicU64::new(0)).collect();
+        Self { row, begins, ends }
+    }
+
+    /// `partition` has been checked by [`Shared::topic`].
+    pub fn begin(&self, partition: u32) -> u64 {
+        self.begins[partition as usize].load(Ordering::Acquire)
     }
 
     /// `partition` has been checked by [`Shared::topic`].

@@ -106,6 +106,36 @@ impl Store {
         batch.commit().map_err(|source| self.engine(source))
     }
 
+    /// The offset of the first record of a partition that is still there; 0 if there is none.
+    pub fn begin(&self, topic: u32, partition: u32) -> Result<u64, Error> {
+        let Some(first) = self.records.prefix(&key(topic, partition, 0)[..8]).next() else { return Ok(0) };
+        let key = first.key().map_err(|source| self.engine(source))?;
+        Ok(offset_of(&key).unwrap_or(0))
+    }
+
+    /// Forgets the records of a partition in `from..until` that were appended before `before_ms`, up to the first that was not, and at
+    /// most `limit`. All or none. Returns the first offset that is left.
+    pub fn forget(&self, topic: u32, partition: u32, from: u64, until: u64, before_ms: i64, limit: usize) -> Result<u64, Error> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        let mut begin = from;
+        if from >= until {
+            return Ok(begin);
+        }
+        for guard in self.records.range(key(topic, partition, from)..key(topic, partition, until)).take(limit) {
+            let (key, value) = guard.into_inner().map_err(|source| self.engine(source))?;
+            let offset = offset_of(&key).unwrap_or(from);
+            if codec::appended_at_ms(&value).ok_or(Error::Damaged(offset))? >= before_ms {
+                break;
+            }
+            batch.remove(&self.records, key);
+            begin = offset + 1;
+        }
+        if begin > from {
+            batch.commit().map_err(|source| self.engine(source))?;
+        }
+        Ok(begin)
+    }
+
     /// The offset after the last record of a partition.
     pub fn end(&self, topic: u32, partition: u32) -> Result<u64, Error> {
         let prefix = &key(topic, partition, 0)[..8];

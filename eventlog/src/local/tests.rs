@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -79,8 +82,12 @@ fn record(n: u8) -> Record {
 }
 
 async fn append(log: &LocalLog, n: u8) -> Result<Result<Appended, ReportError>, Error> {
+    append_to(log, &partition(), n).await
+}
+
+async fn append_to(log: &LocalLog, partition: &Partition, n: u8) -> Result<Result<Appended, ReportError>, Error> {
     let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
-    log.append(&partition(), record(n), Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to })?;
+    log.append(partition, record(n), Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to })?;
     Ok(soon(reports.recv()).await.unwrap().result)
 }
 
@@ -199,4 +206,61 @@ async fn the_queue_is_bounded_by_records_and_bytes() {
     log.append(&partition(), half, Reply { ticket, to }).unwrap();
     log.close(Duration::from_secs(20)).await;
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn accepted_commands_are_forgotten_when_they_are_old_but_the_last_one_is_not() {
+    let (folder, now_ms) = (folder(), Arc::new(AtomicI64::new(1_000_000)));
+    let clock = now_ms.clone();
+    let settings = Settings {
+        keep_commands: Duration::from_secs(60),
+        forget_every: Duration::from_millis(1),
+        clock: Arc::new(move || clock.load(Ordering::Acquire)),
+        ..Settings::default()
+    };
+    let opened = Opened { log: LocalLog::open(&folder, settings.clone()).unwrap(), folder };
+    let log = &opened.log;
+    let (events, commands) = (partition(), Partition { topic: "accepted".into(), index: 1 });
+    let accepted = Topic { name: commands.topic.clone(), partitions: 2, kind: TopicKind::Commands };
+    log.prepare(vec![topic(), accepted]).await.unwrap();
+    for n in 0..3 {
+        append(log, n).await.unwrap().unwrap();
+        append_to(log, &commands, n).await.unwrap().unwrap();
+    }
+    now_ms.fetch_add(59_000, Ordering::AcqRel);
+    append_to(log, &commands, 3).await.unwrap().unwrap();
+    append_to(log, &commands, 4).await.unwrap().unwrap();
+    assert_eq!(Log::begin(log, &commands).await.unwrap(), 0, "they are young");
+
+    now_ms.fetch_add(2_000, Ordering::AcqRel);
+    begins_at(log, &commands, 3).await;
+    let outside = Log::fetch(log, &commands, 2, 10).await.unwrap_err().to_string();
+    assert!(outside.contains("offset 2 is outside the log, which begins at 3"), "{outside}");
+    let mut subscription = log.read(&commands, 2).unwrap();
+    assert!(matches!(soon(subscription.deliveries.recv()).await, Some(Delivery::Failed(_))));
+    assert_eq!(Log::fetch(log, &commands, 3, 10).await.unwrap().len(), 2);
+
+    now_ms.fetch_add(1_000_000, Ordering::AcqRel);
+    begins_at(log, &commands, 4).await;
+    let reader = LocalReader::open(&opened.folder).await.unwrap();
+    assert_eq!((reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()), (4, 5));
+    assert_eq!((Log::begin(log, &events).await.unwrap(), Log::end(log, &events).await.unwrap()), (0, 3), "events stay");
+
+    log.close(Duration::from_secs(20)).await;
+    let reader = LocalReader::open(&opened.folder).await.unwrap();
+    assert_eq!((reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()), (4, 5));
+    drop(reader);
+    let again = LocalLog::open(&opened.folder, settings).unwrap();
+    assert_eq!((Log::begin(&again, &commands).await.unwrap(), Log::end(&again, &commands).await.unwrap()), (4, 5));
+    assert_eq!(append_to(&again, &commands, 5).await.unwrap(), Ok(Appended::At(5)), "no offset is given twice");
+    again.close(Duration::from_secs(20)).await;
+}
+
+async fn begins_at(log: &LocalLog, of: &Partition, offset: u64) {
+    soon(async {
+        while Log::begin(log, of).await.unwrap() != offset {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

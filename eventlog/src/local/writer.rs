@@ -10,6 +10,7 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    time::Duration,
 };
 
 use protocol::record::Record;
@@ -21,6 +22,8 @@ use super::{
     store::{self, Row},
 };
 use crate::log::{Appended, Reply, Report, ReportError};
+
+const FORGET_ON_AFTER: Duration = Duration::from_millis(100);
 
 /// One append that waits for the next group commit.
 pub struct Queued {
@@ -35,24 +38,36 @@ pub struct Queued {
 
 /// Runs until every sender of `queue` is gone, then closes the store.
 pub fn run(shared: &Shared, queue: &Receiver<Queued>) {
+    let mut forget_at = Instant::now() + shared.settings.forget_every;
     loop {
-        let first = if shared.trouble().is_some() {
-            match queue.recv_timeout(shared.settings.retry_every) {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    recover(shared);
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        } else {
-            let Ok(first) = queue.recv() else { break };
-            first
-        };
-        commit(shared, collect(shared, first, queue));
+        let healthy = shared.trouble().is_none();
+        if healthy && forget_at <= Instant::now() {
+            forget_at = Instant::now() + forget(shared);
+        }
+        let left = if healthy { forget_at.saturating_duration_since(Instant::now()) } else { shared.settings.retry_every };
+        match queue.recv_timeout(left) {
+            Ok(first) => commit(shared, collect(shared, first, queue)),
+            Err(RecvTimeoutError::Timeout) if healthy => {}
+            Err(RecvTimeoutError::Timeout) => recover(shared),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
     shared.closed.cancel();
     shared.release();
+}
+
+/// Returns when to look again.
+fn forget(shared: &Shared) -> Duration {
+    match shared.forget() {
+        // What waits has its turn first.
+        Ok(true) => FORGET_ON_AFTER,
+        Ok(false) => shared.settings.forget_every,
+        Err(error) => {
+            tracing::error!(%error, "the local log could not forget old commands; appends wait until its store has been opened again");
+            shared.set_trouble(Some(error.to_string()));
+            shared.settings.forget_every
+        }
+    }
 }
 
 fn collect(shared: &Shared, first: Queued, queue: &Receiver<Queued>) -> Vec<Queued> {

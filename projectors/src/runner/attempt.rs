@@ -4,13 +4,20 @@ use super::*;
 
 impl<S: Store> Runner<S> {
     pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
-        match transact(&self.store, &self.projections, &group).await {
+        let result = match group.contested {
+            true => self.transact_contested(&mut group).await,
+            false => transact(&self.store, &self.projections, &group).await,
+        };
+        match result {
             Ok(()) => self.settle(&group),
             Err(failure) => {
                 group.failed += 1;
                 // Who goes alone already does not make the others wait by trying at once.
                 if group.jobs.iter().all(|job| self.troubled.contains_key(&job.key)) {
                     group.failed = group.failed.max(failure::ATTEMPTS_BEFORE_SPLIT);
+                }
+                if matches!(failure, Failure::Conflict) {
+                    return self.after_conflict(group).await;
                 }
                 self.after_failure(group, &failure);
                 Step::Failed
@@ -27,11 +34,12 @@ impl<S: Store> Runner<S> {
             self.progress.reached(job.key.clone(), job.to.offset);
             counter!("highwater_projection_events_total", &lag::labels(&job.key)).increment(job.weight() as u64);
         }
+        self.go_on_for_the_rest();
         self.note_at = self.note_at.or_else(|| Some(Instant::now() + self.limits.note_every));
         Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
     }
 
-    fn after_failure(&mut self, group: Group, failure: &Failure) {
+    pub(super) fn after_failure(&mut self, group: Group, failure: &Failure) {
         let jobs = group.jobs.len();
         if matches!(failure, Failure::Unreachable(_)) {
             // Whatever happened to it, it may have forgotten something.
@@ -106,7 +114,16 @@ impl<S: Store> Runner<S> {
 }
 
 async fn transact<S: Store>(store: &S, projections: &[Arc<dyn Projection<S::Tx>>], group: &Group) -> Result<(), Failure> {
-    let mut tx = store.begin().await?;
+    let tx = store.begin().await?;
+    write(store, projections, group, tx).await
+}
+
+pub(super) async fn write<S: Store>(
+    store: &S,
+    projections: &[Arc<dyn Projection<S::Tx>>],
+    group: &Group,
+    mut tx: S::Tx,
+) -> Result<(), Failure> {
     // First, because it locks: whoever else moves the same checkpoints waits, and then loses.
     store.advance(&mut tx, &group.moves()).await?;
     for projection in projections {

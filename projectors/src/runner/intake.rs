@@ -18,6 +18,8 @@ impl<S: Store> Runner<S> {
             Change::Gained(places) => {
                 for place in places {
                     info!(category = %place.category, partition = place.partition, source = ?place.source, "assigned");
+                    // It may have been given back before it was handed over.
+                    self.leaving.remove(&place);
                     if !self.tracks.keys().chain(self.waiting.keys()).any(|lane| lane.place == place) {
                         self.waiting.insert(Lane::of(place), Attempts::default());
                     }
@@ -26,8 +28,7 @@ impl<S: Store> Runner<S> {
             Change::Gone(places) => {
                 for place in places {
                     info!(category = %place.category, partition = place.partition, source = ?place.source, "revoked");
-                    self.drop_work(&place);
-                    self.progress.forget(&place);
+                    self.begin_hand_over(place);
                 }
             }
         }
@@ -46,9 +47,13 @@ impl<S: Store> Runner<S> {
         self.queue.retain(|group| !group.jobs.is_empty());
     }
 
-    pub(super) fn next_to_take_up(&self, now: Instant) -> Option<Lane> {
-        let due = self.waiting.iter().find(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
-        due.map(|(lane, _)| lane.clone())
+    pub(super) fn to_take_up(&self, now: Instant) -> Vec<Lane> {
+        let due = self.waiting.iter().filter(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
+        let mut due: Vec<Lane> = due.map(|(lane, _)| lane.clone()).collect();
+        // Readers wait for events.
+        due.sort_by_key(|lane| lane.place.source != Source::Events);
+        due.truncate(self.limits.take_up_at_once.max(1));
+        due
     }
 
     /// The track that holds the checkpoint of `key`.
@@ -64,7 +69,15 @@ impl<S: Store> Runner<S> {
         let mut room = Room { events: self.limits.batch_events, bytes: self.limits.batch_bytes };
         let (mut together, mut alone) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
+        let now = Instant::now();
+        let others_first = self.others_first.is_some_and(|until| until > now);
         for (lane, track) in &mut self.tracks {
+            if self.leaving.contains_key(&lane.place) {
+                if others_first {
+                    continue;
+                }
+                self.others_first = Some(now + hand_over::OTHERS_FIRST);
+            }
             room = track.take_arrived(room);
             let taken = track.take_jobs();
             match lane.alone {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use eventlog::{Membership, MembershipEvent, Partition, Topic, TopicKind};
+use futures_util::future::BoxFuture;
 
 use super::batch::{Place, Source};
 
@@ -108,9 +109,11 @@ impl Share {
         }
     }
 
-    pub async fn leave(&mut self, within: Duration) {
-        if let Some(membership) = self.membership.take() {
-            (membership.leave)(within).await;
+    /// Begins to leave at once; the future waits until the group was left.
+    pub fn leave(&mut self, within: Duration) -> BoxFuture<'static, ()> {
+        match self.membership.take() {
+            Some(membership) => (membership.leave)(within),
+            None => Box::pin(std::future::ready(())),
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Group {
     pub jobs: Vec<Job>,
     /// How often it has failed in a row.
     pub failed: u32,
+    /// Somebody else was seen to move these checkpoints.
+    pub contested: bool,
 }
 
 impl Job {
@@ -56,7 +58,7 @@ impl Job {
 
 impl Group {
     pub fn of(jobs: Vec<Job>) -> Self {
-        Self { jobs, failed: 0 }
+        Self { jobs, ..Self::default() }
     }
 
     pub fn can_split(&self) -> bool {

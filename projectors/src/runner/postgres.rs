@@ -54,6 +54,13 @@ impl Store for PostgresStore {
         Box::pin(load(tx, keys))
     }
 
+    fn lock<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+        Box::pin(async move {
+            lock(tx, &Named::of(keys)?).await?;
+            load(tx, keys).await
+        })
+    }
+
     fn reset<'a>(&'a self, tx: &'a mut Self::Tx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(reset(tx, key))
     }
@@ -78,23 +85,83 @@ impl Store for PostgresStore {
     }
 }
 
+/// Waits for nobody's transaction, unless a checkpoint is made.
 async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
-    let projections: Vec<String> = keys.iter().map(|key| key.projection.to_owned()).collect();
-    let categories: Vec<String> = keys.iter().map(|key| key.place.category.to_string()).collect();
-    let partitions = keys.iter().map(partition_of).collect::<Result<Vec<i32>, _>>()?;
+    let named = Named::of(keys)?;
+    let mut found = find(tx, &named).await?;
+    if found.len() < keys.len() {
+        make(tx, &named).await?;
+        found = find(tx, &named).await?;
+    }
+    let Named { projections, categories, partitions } = named;
+    let keys = projections.into_iter().zip(categories).zip(partitions);
+    keys.map(|((projection, category), partition)| {
+        found.remove(&(projection, category, partition)).ok_or_else(|| Failure::Transient("a checkpoint vanished".to_owned()))
+    })
+    .collect()
+}
+
+/// Checkpoints by their columns.
+#[derive(Default)]
+struct Named {
+    projections: Vec<String>,
+    categories: Vec<String>,
+    partitions: Vec<i32>,
+}
+
+impl Named {
+    fn of(keys: &[Key]) -> Result<Self, Failure> {
+        let mut named = Named::default();
+        for key in keys {
+            named.projections.push(key.projection.to_owned());
+            named.categories.push(key.place.category.to_string());
+            named.partitions.push(partition_of(key)?);
+        }
+        Ok(named)
+    }
+}
+
+/// In the sequence of their keys, as [`advance`] does it.
+async fn lock(tx: &mut PostgresTx, Named { projections, categories, partitions }: &Named) -> Result<(), Failure> {
+    sqlx::query!(
+        "SELECT c.next_offset
+         FROM checkpoints c
+         JOIN UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
+           ON (c.projection, c.category, c.partition) = (k.projection, k.category, k.partition)
+         WHERE c.generation = $4
+         ORDER BY c.projection, c.category, c.partition
+         FOR UPDATE OF c",
+        projections,
+        categories,
+        partitions,
+        GENERATION,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn make(tx: &mut PostgresTx, Named { projections, categories, partitions }: &Named) -> Result<(), Failure> {
     sqlx::query!(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
          SELECT k.projection, $4, k.category, k.partition, 0, 0, 0, 0, false
          FROM UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
          ORDER BY k.projection, k.category, k.partition
          ON CONFLICT DO NOTHING",
-        &projections,
-        &categories,
-        &partitions,
+        projections,
+        categories,
+        partitions,
         GENERATION,
     )
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+async fn find(
+    tx: &mut PostgresTx,
+    Named { projections, categories, partitions }: &Named,
+) -> Result<HashMap<(String, String, i32), Position<Wire>>, Failure> {
     let rows = sqlx::query!(
         "SELECT c.projection, c.category, c.partition, c.identity, c.next_offset, c.epoch, c.writer, c.next_seq, c.drained, c.sealed,
                 c.last_time_us, c.witness_offset, c.witness_epoch, c.witness_writer, c.witness_seq
@@ -102,9 +169,9 @@ async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, 
          JOIN UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
            ON (c.projection, c.category, c.partition) = (k.projection, k.category, k.partition)
          WHERE c.generation = $4",
-        &projections,
-        &categories,
-        &partitions,
+        projections,
+        categories,
+        partitions,
         GENERATION,
     )
     .fetch_all(&mut **tx)
@@ -128,11 +195,7 @@ async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, 
         let position = Position::try_from(columns).map_err(|error| Failure::Deterministic(error.to_string()))?;
         found.insert((row.projection, row.category, row.partition), position);
     }
-    let keys = projections.into_iter().zip(categories).zip(partitions);
-    keys.map(|((projection, category), partition)| {
-        found.remove(&(projection, category, partition)).ok_or_else(|| Failure::Transient("a checkpoint vanished".to_owned()))
-    })
-    .collect()
+    Ok(found)
 }
 
 async fn reset(tx: &mut PostgresTx, key: &Key) -> Result<(), Failure> {

@@ -64,6 +64,9 @@ pub trait Store: Send + Sync + 'static {
     /// The checkpoints of `keys`, in their sequence; one that is not there yet is made, at the start.
     fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
 
+    /// The checkpoints of `keys`, in their sequence; nobody else moves them until `tx` ends.
+    fn lock<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
+
     /// Puts one checkpoint back to the start, whatever it says.
     fn reset<'a>(&'a self, tx: &'a mut Self::Tx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>>;
 

@@ -9,62 +9,59 @@ enum Trouble {
     Final(String),
 }
 
+/// What came of a beginning.
+struct Begun {
+    /// None: every projection is halted here.
+    track: Option<Track>,
+    halted: Vec<(Key, Failure)>,
+}
+
 impl<S: Store> Runner<S> {
-    pub(super) async fn take_up(&mut self, lane: Lane) -> Step {
-        match self.begin_following(&lane).await {
-            Ok(Some(track)) => {
+    /// Takes up all of `lanes` at the same time: one waits for the log while another waits for the database.
+    pub(super) async fn take_up(&mut self, lanes: Vec<Lane>) -> Step {
+        let begun: Vec<(Lane, Result<Begun, Trouble>)> = {
+            let begin = |lane: Lane| {
+                let (readers, partition) = (self.readers_of(&lane), self.share.partition(&lane.place));
+                let (store, log) = (&self.store, &*self.log);
+                async move {
+                    let begun = begin(store, log, &lane.place, partition, &readers).await;
+                    (lane, begun)
+                }
+            };
+            join_all(lanes.into_iter().map(begin)).await
+        };
+        let failed = begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
+        if failed == 0 { Step::TookUp } else { Step::Failed }
+    }
+
+    fn took_up(&mut self, lane: Lane, begun: Result<Begun, Trouble>) -> Result<(), ()> {
+        match begun {
+            Ok(Begun { track, halted }) => {
+                halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
+                self.waiting.remove(&lane);
+                let Some(track) = track else { return Ok(()) };
+                info!(category = %lane.place.category, partition = lane.place.partition, source = ?lane.place.source, "following");
                 for (projection, at) in track.checkpoints() {
                     let key = Key { projection, place: lane.place.clone() };
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.reached(key, at.offset);
                 }
-                self.waiting.remove(&lane);
                 self.tracks.insert(lane, track);
                 self.verify_at = self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
-                Step::TookUp
-            }
-            // Every projection is halted here.
-            Ok(None) => {
-                self.waiting.remove(&lane);
-                Step::TookUp
+                Ok(())
             }
             Err(Trouble::Passing(why)) => {
                 let failed = self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
                 warn!(category = %lane.place.category, partition = lane.place.partition, error = why, wait_ms = wait.as_millis(), "could not begin, trying again");
                 self.waiting.insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
-                Step::Failed
+                Err(())
             }
             Err(Trouble::Final(why)) => {
                 self.halt_lane(&lane, &why);
-                Step::Failed
+                Err(())
             }
         }
-    }
-
-    async fn begin_following(&mut self, lane: &Lane) -> Result<Option<Track>, Trouble> {
-        let place = &lane.place;
-        let Some(partition) = self.share.partition(place) else {
-            return Err(Trouble::Final(format!("no topic is known for {place}")));
-        };
-        let mut checkpoints = BTreeMap::new();
-        for projection in self.readers_of(lane) {
-            let key = Key { projection: projection.name(), place: place.clone() };
-            match checkpoint(&self.store, &*projection, &key).await {
-                Ok(at) => {
-                    checkpoints.insert(key.projection, at);
-                }
-                Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
-                Err(failure) => self.halt(key, 0, &failure),
-            }
-        }
-        let Some(lowest) = checkpoints.values().min_by_key(|at| at.offset).cloned() else { return Ok(None) };
-        // Each one belongs to the history of the log, also where the follower begins below it.
-        for at in checkpoints.values().filter(|at| **at != lowest) {
-            feed::check(&*self.log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
-        }
-        let feed = Feed::resume(&*self.log, &partition, place.source, lowest).await.map_err(|error| trouble(&error))?;
-        Ok(Some(Track::new(place.clone(), feed, checkpoints)))
     }
 
     /// Who belongs to the lane: not who has halted, and not who goes alone.
@@ -117,15 +114,68 @@ fn trouble(error: &follow::Error) -> Trouble {
     }
 }
 
-async fn checkpoint<S: Store>(store: &S, projection: &dyn Projection<S::Tx>, key: &Key) -> Result<Position<Wire>, Failure> {
+async fn begin<S: Store>(
+    store: &S,
+    log: &dyn Log,
+    place: &Place,
+    partition: Option<eventlog::Partition>,
+    readers: &[Arc<dyn Projection<S::Tx>>],
+) -> Result<Begun, Trouble> {
+    let Some(partition) = partition else {
+        return Err(Trouble::Final(format!("no topic is known for {place}")));
+    };
+    let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
+    match checkpoints_of(store, readers, place).await {
+        Ok(all) => checkpoints.extend(all),
+        Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+        // One by one, to see whose it is.
+        Err(_) => {
+            for reader in readers {
+                match checkpoints_of(store, std::slice::from_ref(reader), place).await {
+                    Ok(one) => checkpoints.extend(one),
+                    Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+                    Err(failure) => halted.push((Key { projection: reader.name(), place: place.clone() }, failure)),
+                }
+            }
+        }
+    }
+    let Some(lowest) = checkpoints.values().min_by_key(|at| at.offset).cloned() else { return Ok(Begun { track: None, halted }) };
+    // Each one belongs to the history of the log, also where the follower begins below it.
+    let mut checked = vec![&lowest];
+    for at in checkpoints.values() {
+        if !checked.contains(&at) {
+            feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
+            checked.push(at);
+        }
+    }
+    let feed = Feed::resume(log, &partition, place.source, lowest.clone()).await.map_err(|error| trouble(&error))?;
+    Ok(Begun { track: Some(Track::new(place.clone(), feed, checkpoints)), halted })
+}
+
+/// In one transaction, so that a beginning costs few of them.
+async fn checkpoints_of<S: Store>(
+    store: &S,
+    readers: &[Arc<dyn Projection<S::Tx>>],
+    place: &Place,
+) -> Result<Vec<(&'static str, Position<Wire>)>, Failure> {
+    if readers.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut tx = store.begin().await?;
-    let start = projection.take_up(&mut tx, &key.place).await?;
-    let mut at = store.load(&mut tx, std::slice::from_ref(key)).await?;
-    if start == Start::Over {
-        info!(category = %key.place.category, partition = key.place.partition, projection = key.projection, "projected again from the beginning");
+    let mut over = Vec::new();
+    for reader in readers {
+        if reader.take_up(&mut tx, place).await? == Start::Over {
+            over.push(reader.name());
+        }
+    }
+    let mut keys: Vec<Key> = readers.iter().map(|reader| Key { projection: reader.name(), place: place.clone() }).collect();
+    keys.sort();
+    let mut stored = store.load(&mut tx, &keys).await?;
+    for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection)) {
+        info!(category = %place.category, partition = place.partition, projection = key.projection, "projected again from the beginning");
         store.reset(&mut tx, key).await?;
-        at = vec![Position::start()];
+        *at = Position::start();
     }
     store.commit(tx).await?;
-    at.pop().ok_or_else(|| Failure::Transient("the checkpoint was not returned".to_owned()))
+    Ok(keys.into_iter().map(|key| key.projection).zip(stored).collect())
 }

@@ -39,7 +39,8 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
     for _ in 0..rounds {
         let (http, deployment) = (world.http.clone(), &mut world.deployment);
         for service in deployment.commands.iter_mut().chain(&mut deployment.projectors).chain(&mut deployment.queries) {
-            let line = replace(service, &http).await;
+            let at = running.began.elapsed().as_secs_f64();
+            let line = format!("{at:5.1} s: {}", replace(service, &http).await);
             let ready = Instant::now();
             faults::wait("every partition answers afterwards", || client.all_answered(PLACES, ready)).await;
             eprintln!("{line}");
@@ -121,7 +122,10 @@ async fn replace(service: &mut Service, http: &reqwest::Client) -> String {
 #[derive(Default)]
 pub struct Reads {
     pub answered: usize,
+    slowest: Duration,
     retries: BTreeMap<String, usize>,
+    /// When a position was not reached in time.
+    pub late: Vec<String>,
     /// What must never be seen.
     pub wrong: Vec<String>,
 }
@@ -156,23 +160,29 @@ impl Readers {
 
 /// Reads what was acknowledged, at its position, from either query API in turn.
 async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &Load, reads: &Mutex<Reads>, stop: &CancellationToken) {
-    let mut turn = number;
+    let (began, mut turn) = (Instant::now(), number);
     while !stop.is_cancelled() {
         tokio::time::sleep(PAUSE).await;
         let known = load.known();
         let Some((id, known)) = known.iter().nth(turn % known.len().max(1)) else { continue };
         let url = format!("{}/v1/{}s/{id}", targets[turn % targets.len()], known.category);
         turn += 1;
+        let asked = Instant::now();
         let wait = match http.get(url).header("Highwater-Min-Position", known.position.to_string()).send().await {
             Ok(response) => {
                 let (status, retry) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
                 let body: Value = response.json().await.unwrap_or_default();
                 let mut reads = reads.lock().unwrap();
                 match (status, body["code"].as_str().unwrap_or("none")) {
-                    (200, _) => reads.answered += 1,
+                    (200, _) => {
+                        reads.answered += 1;
+                        reads.slowest = reads.slowest.max(asked.elapsed());
+                    }
                     (503, code) if retry => *reads.retries.entry(format!("503 {code}")).or_default() += 1,
                     // The caller asked for a position, and the tables were not there in time.
-                    (504, code @ "position.not-reached") => *reads.retries.entry(format!("504 {code}")).or_default() += 1,
+                    (504, "position.not-reached") => {
+                        reads.late.push(format!("{:.1} s: {} {}", began.elapsed().as_secs_f64(), known.category, known.position));
+                    }
                     (status, code) => reads.wrong.push(format!("{status} {code} on a GET of {} {id}", known.category)),
                 }
                 if status == 200 { Duration::ZERO } else { LONGEST_RETRY_AFTER }
@@ -189,7 +199,8 @@ async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &
 
 impl fmt::Display for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reads: {} answered", self.answered)?;
-        self.retries.iter().try_for_each(|(what, count)| write!(f, ", {count} times {what}"))
+        write!(f, "reads: {} answered, within {:.2} s; {} not in time", self.answered, self.slowest.as_secs_f64(), self.late.len())?;
+        self.retries.iter().try_for_each(|(what, count)| write!(f, ", {count} times {what}"))?;
+        self.late.iter().try_for_each(|late| write!(f, "\n  504 position.not-reached after {late}"))
     }
 }
