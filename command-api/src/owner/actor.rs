@@ -72,6 +72,8 @@ pub enum End {
 const TICK: Duration = Duration::from_millis(50);
 /// Inputs of one kind taken before the others have their turn.
 const BURST: usize = 256;
+/// Commands taken in before reports and reading have their turn.
+const INTAKE_BURST: usize = 32;
 
 struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
@@ -192,7 +194,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 loaded = wait_for(&mut self.load) => self.loaded(loaded),
                 end = wait_for(&mut self.end_query) => self.end_known(end),
                 delivery = intake.recv(), if open => match delivery {
-                    Some(delivery) => self.submit(delivery),
+                    Some(delivery) => {
+                        self.submit(delivery);
+                        for _ in 0..INTAKE_BURST {
+                            let Ok(delivery) = intake.try_recv() else { break };
+                            self.submit(delivery);
+                        }
+                    }
                     None => open = false,
                 },
                 arrived = self.lane.next() => self.lane_arrived(arrived),
