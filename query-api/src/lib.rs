@@ -21,7 +21,6 @@ pub mod operations;
 pub mod positions;
 pub mod principal;
 pub mod process;
-mod readiness;
 pub mod resource;
 pub mod settings;
 pub mod views;
@@ -34,6 +33,7 @@ use service::{
     context::Context,
     cursor::CursorKey,
     headers::MinPosition,
+    health::Required,
     identity::DeploymentKeys,
     problem::Problem,
     process::{Exit, Exits},
@@ -92,8 +92,13 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let naming: LogSettings = ctx.config.section("log")?;
     database::check_tables(&pool).await?;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
+    let checked = pool.clone();
+    let check = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {
+        let pool = checked.clone();
+        Box::pin(async move { database::reachable(&pool).await })
+    };
+    ctx.health.register("query.database", Required::Ready, Arc::new(check));
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
-    readiness::register(&ctx.health, &pool, &circuit, settings.cache.stale_for());
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);

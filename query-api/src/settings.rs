@@ -133,13 +133,6 @@ impl Default for DatabaseSettings {
     }
 }
 
-impl CacheSettings {
-    /// How long there are answers while the database is away.
-    pub fn stale_for(&self) -> Duration {
-        if self.stale_bytes == 0 { Duration::ZERO } else { Duration::from_millis(self.stale_ms) }
-    }
-}
-
 impl QuerySettings {
     pub fn positions(&self) -> PositionSettings {
         PositionSettings {

@@ -72,7 +72,7 @@ impl Served {
         let query: QuerySettings = ctx.config.section("query").expect("settings");
         let reader = database::pool(&query.database).expect("a pool");
         let router = query_api::start(&ctx, reader.clone()).await.expect("it starts");
-        let served = Self { router: layers(router.merge(ctx.health.router()), &HttpSettings::default(), &ctx), owner, reader, database };
+        let served = Self { router: layers(router, &HttpSettings::default(), &ctx), owner, reader, database };
         served.fill().await;
         served
     }

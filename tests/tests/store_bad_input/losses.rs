@@ -212,7 +212,7 @@ pub fn of_postgres() -> Vec<Group> {
             bad("a list is read", Request::get("/v1/stock"), 503, "database.unavailable"),
         ],
     );
-    lost.push(unready(&up, &["projectors.database"]));
+    lost.push(unready(&up, &["projectors.database", "query.database"]));
 
     let stop = CancellationToken::new();
     let keeping = runtime.spawn(postgres.keeper().run(stop.clone()));
