@@ -63,7 +63,7 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
         }
     }
     let (on_local, postgres, lists) =
-        ("Highwater, LocalLog", "(b) event store in Postgres", "(c) the same with our table of orders and its indexes");
+        ("Highwater, LocalLog", "(b) event store in Postgres", "(c) the same with the read model and indexes of our lists");
     if options.wants(on_local) {
         contenders.push(stage.ours(on_local, "fsync", "local", &local).await?);
     }
