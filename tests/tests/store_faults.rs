@@ -8,7 +8,7 @@
 //!
 //! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
 //! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby` and `standby=N` kill them beside an
-//! instance that was started a moment ago. What such runs printed is in `docs/faults.md`.
+//! instance that was started a moment ago. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "store_faults/answers.rs"]
@@ -64,7 +64,7 @@ fn full() -> bool {
 async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
     let _alone = ALONE.lock().await;
     let schedule = schedule();
-    let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1 }).await;
+    let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
     let running = world.client().begin();
     let mut faults =
         Faults { deployment: &mut world.deployment, reader: world.reader.clone(), load: world.load.clone(), http: world.http.clone() };
@@ -115,7 +115,7 @@ async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than
     let _alone = ALONE.lock().await;
     let rounds = if full() { 3 } else { 1 };
     let commands = if full() { 3 } else { 2 };
-    let mut world = World::start(Size { commands, projectors: 2, queries: 2 }).await;
+    let mut world = World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
     let running = world.client().begin();
     let readers = rolling::Readers::begin(&world);
     let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;

@@ -42,6 +42,8 @@ pub struct Size {
     pub commands: usize,
     pub projectors: usize,
     pub queries: usize,
+    /// Begins with the binaries of the folder that `HIGHWATER_FAULTS_BEFORE` names, if it does.
+    pub upgraded: bool,
 }
 
 /// Removed at the end, unless the test failed or `HIGHWATER_FAULTS_KEEP` is set.
@@ -56,7 +58,8 @@ impl Deployment {
         let (data, pids) = (folder.path().join("kafka"), folder.path().join("pids"));
         let starting = tokio::task::spawn_blocking(move || Kafka::start(&data, &pids, BROKERS));
         let target = folder.path().join("bin");
-        tokio::task::spawn_blocking(move || provide(&target)).await.unwrap();
+        let earlier = std::env::var_os("HIGHWATER_FAULTS_BEFORE").map(PathBuf::from).filter(|_| size.upgraded);
+        tokio::task::spawn_blocking(move || provide(earlier, &target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
         projectors::migrate(&pool).await.unwrap();
@@ -81,6 +84,12 @@ impl Deployment {
             service.ready(http).await;
         }
         deployment
+    }
+
+    /// From now on, what is started is of this release.
+    pub async fn upgrade(&self) {
+        let target = self.folder.path().join("bin");
+        tokio::task::spawn_blocking(move || provide(None, &target)).await.unwrap();
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Service> {
@@ -142,12 +151,15 @@ impl Drop for Folder {
     }
 }
 
-/// The binaries as they are now, copied: a build that runs beside the test does not change what is started again. Those of the
-/// folder that `HIGHWATER_FAULTS_BINARIES` names, or of this checkout.
-fn provide(into: &Path) {
-    let from = std::env::var_os("HIGHWATER_FAULTS_BINARIES").map_or_else(build, PathBuf::from);
+/// The binaries as they are now, copied: a build that runs beside the test does not change what is started again. Those of an
+/// `earlier` release, or of the folder that `HIGHWATER_FAULTS_BINARIES` names, or of this checkout.
+fn provide(earlier: Option<PathBuf>, into: &Path) {
+    let from = earlier.or_else(|| std::env::var_os("HIGHWATER_FAULTS_BINARIES").map(PathBuf::from)).unwrap_or_else(build);
     for binary in BINARIES {
-        std::fs::copy(from.join(binary), into.join(binary)).unwrap();
+        // A binary that runs cannot be written, but another can take its place.
+        let copy = into.join(format!("{binary}.new"));
+        std::fs::copy(from.join(binary), &copy).unwrap();
+        std::fs::rename(copy, into.join(binary)).unwrap();
     }
 }
 

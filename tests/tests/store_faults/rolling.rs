@@ -35,6 +35,7 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
     faults::wait("every partition answers", || client.all_answered(PLACES, running.began)).await;
     let load = world.load.clone();
     faults::wait("every aggregate is there", || load.known().len() >= AGGREGATES).await;
+    world.deployment.upgrade().await;
     let mut replaced = Vec::new();
     for _ in 0..rounds {
         let (http, deployment) = (world.http.clone(), &mut world.deployment);
@@ -43,6 +44,10 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
             let line = format!("{at:5.1} s: {}", replace(service, &http).await);
             let ready = Instant::now();
             faults::wait("every partition answers afterwards", || client.all_answered(PLACES, ready)).await;
+            if rounds > 1 {
+                // As an orchestrator lets what is new serve for a while before the next one goes.
+                faults::calm(&client).await;
+            }
             eprintln!("{line}");
             replaced.push(line);
         }
