@@ -4,6 +4,7 @@
 
 #[path = "store_support/build.rs"]
 mod build;
+#[expect(dead_code, reason = "no broker is killed here")]
 #[path = "store_faults/kafka.rs"]
 mod kafka;
 #[path = "store_demo/records.rs"]

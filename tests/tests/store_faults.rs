@@ -8,7 +8,7 @@
 //!
 //! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
 //! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby` and `standby=N` kill them beside an
-//! instance that was started a moment ago. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
+//! instance that was started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "store_faults/answers.rs"]
@@ -21,6 +21,8 @@ mod deployment;
 mod faults;
 #[path = "store_faults/kafka.rs"]
 mod kafka;
+#[path = "store_faults/lane.rs"]
+mod lane;
 #[path = "store_faults/load.rs"]
 mod load;
 #[path = "store_faults/log.rs"]
@@ -134,6 +136,33 @@ async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than
     let most = PLACES * (commands * rounds + 2) * 4;
     assert!(found.log.fences <= u64::try_from(most).unwrap(), "{} fences are more than {most}", found.log.fences);
     assert!(!full() || summary.rate() >= LEAST_RATE, "{:.0} commands a second are less than {LEAST_RATE}", summary.rate());
+}
+
+/// Commands that only have to be accepted, while an instance is stopped or killed or a broker is killed: each 202 is done once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_accepted_while_others_fail_is_done_once() {
+    let _alone = ALONE.lock().await;
+    let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
+    let (runs, commands) = if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
+    let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
+    let mut done = Vec::new();
+    for number in 0..runs {
+        let trouble = lane::ONE_OF_EACH[number % lane::ONE_OF_EACH.len()];
+        let run = lane::run(&mut world, trouble, number, commands).await;
+        println!("{run}");
+        assert!(run.wrong.is_empty() && run.accepted.len() == commands, "{}", shown("clients saw", &run.wrong));
+        done.push(run);
+    }
+    let ends = log::ends(&*world.reader).await;
+    faults::caught_up(&world.deployment.pool, &ends).await;
+    let mut log = log::read(&*world.reader).await;
+    let differences = lane::differences(&world, &done, &log);
+    assert!(differences.is_empty(), "{}", shown("what was accepted and the log differ", &differences));
+    let audit = audit(&world.deployment).unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+    println!("{audit}");
+    // The check must be able to fail.
+    log.by_command.clear();
+    assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
 }
 
 /// A deployment, and what a test needs to send to it and to look into it.

@@ -8,6 +8,7 @@ mod build;
 mod client;
 #[path = "store_seen/deployment.rs"]
 mod deployment;
+#[expect(dead_code, reason = "no broker is killed here")]
 #[path = "store_faults/kafka.rs"]
 mod kafka;
 #[path = "store_faults/process.rs"]

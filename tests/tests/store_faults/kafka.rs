@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -17,23 +17,27 @@ for i in $(seq "$3"); do "$0" kill "$1" "$i" 2>/dev/null; done
 rm -rf "$1" "$2" "${2%/*}/bin"
 "#;
 
+const HEAP: &str = "384m";
+/// The second compiler pays off after minutes, and until then takes the processor from everybody.
+const JAVA: &str = "-XX:TieredStopAtLevel=1";
+
 pub struct Kafka {
     pub bootstrap: String,
+    dir: PathBuf,
+    brokers: usize,
     keeper: Child,
 }
 
 impl Kafka {
     /// Blocks until the brokers answer.
     pub fn start(dir: &Path, pids: &Path, brokers: usize) -> Self {
-        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka");
         let mut keeper = Command::new("bash")
             .args(["-c", KEEPER])
-            .arg(bin)
+            .arg(script())
             .args([dir, pids])
             .arg(brokers.to_string())
-            .env("KAFKA_HEAP", "384m")
-            // The second compiler pays off after minutes, and until then takes the processor from everybody.
-            .env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+            .env("KAFKA_HEAP", HEAP)
+            .env("JAVA_TOOL_OPTIONS", JAVA)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -41,10 +45,34 @@ impl Kafka {
             .expect("bash");
         let mut bootstrap = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
-        let started = Self { bootstrap: bootstrap.trim().to_owned(), keeper };
+        let started = Self { bootstrap: bootstrap.trim().to_owned(), dir: dir.to_owned(), brokers, keeper };
         assert_eq!(started.bootstrap.split(',').count(), brokers, "bin/kafka did not start the brokers; see its output above");
         started
     }
+}
+
+impl Kafka {
+    /// kill -9 of the `number`th broker, counted round and round.
+    pub async fn kill(&self, number: usize) {
+        self.tell("kill", number).await;
+    }
+
+    /// Starts it again.
+    pub async fn restart(&self, number: usize) {
+        self.tell("restart", number).await;
+    }
+
+    async fn tell(&self, what: &'static str, number: usize) {
+        let (dir, broker) = (self.dir.clone(), (number % self.brokers + 1).to_string());
+        let mut command = Command::new(script());
+        command.arg(what).arg(dir).arg(broker).env("KAFKA_HEAP", HEAP).env("JAVA_TOOL_OPTIONS", JAVA).stdout(Stdio::null());
+        let told = tokio::task::spawn_blocking(move || command.status()).await.unwrap();
+        assert!(told.unwrap().success(), "bin/kafka {what} failed");
+    }
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kafka")
 }
 
 impl Drop for Kafka {
