@@ -34,7 +34,7 @@ pub enum Trouble {
     StopOthers,
     /// A broker, and with it the leader of a third of the partitions; it is started again when all commands are accepted.
     KillBroker,
-    /// The owner of half of the partitions: kill -9, and started again at once.
+    /// As `StopOthers`, so that the lane of half of the partitions grows deep; then kill -9 of the owner, which is started again at once.
     KillOthers,
 }
 
@@ -52,7 +52,7 @@ pub struct Run {
     pub accepted: Vec<Accepted>,
     /// Until a 202, each from its first sending; sorted.
     waited: Vec<Duration>,
-    /// Accepted and without an outcome when the trouble began.
+    /// Accepted and without an outcome when four fifths were accepted, before anything is killed or healed.
     deep: usize,
     all_done_after: Duration,
     /// What must never be seen.
@@ -66,7 +66,7 @@ struct Seen {
     wrong: Vec<String>,
 }
 
-/// Sends `commands` of them, brings the trouble after a tenth, and waits for every outcome.
+/// Sends `commands` of them, brings the trouble after a tenth, kills when the lane is deep, and waits for every outcome.
 pub async fn run(world: &mut World, trouble: Trouble, number: usize, commands: usize) -> Run {
     let began = Instant::now();
     let (seen, next) = (Arc::<Mutex<Seen>>::default(), Arc::new(AtomicUsize::new(0)));
@@ -82,8 +82,16 @@ pub async fn run(world: &mut World, trouble: Trouble, number: usize, commands: u
     }
     faults::wait("some commands are accepted", || seen.lock().unwrap().accepted.len() >= commands / 10).await;
     begin(world, trouble, number).await;
+    faults::wait("most commands are accepted", || seen.lock().unwrap().accepted.len() >= commands / 5 * 4).await;
     let locations: Vec<String> = seen.lock().unwrap().accepted.iter().map(|accepted| accepted.location.clone()).collect();
     let deep = pending(world, &locations).await;
+    if trouble == Trouble::KillOthers {
+        for service in &mut world.deployment.commands[1..] {
+            service.kill();
+            service.exited(ENDED_WITHIN).await;
+            service.start();
+        }
+    }
     while let Some(worker) = workers.join_next().await {
         worker.unwrap();
     }
@@ -130,17 +138,12 @@ async fn send(http: &reqwest::Client, url: &str, seen: &Mutex<Seen>) {
     }
 }
 
-async fn begin(world: &mut World, trouble: Trouble, number: usize) {
+async fn begin(world: &World, trouble: Trouble, number: usize) {
     match trouble {
-        Trouble::StopOthers => world.deployment.commands[1..].iter().for_each(|service| service.signal("-STOP")),
-        Trouble::KillBroker => world.deployment.kafka.kill(number).await,
-        Trouble::KillOthers => {
-            for service in &mut world.deployment.commands[1..] {
-                service.kill();
-                service.exited(ENDED_WITHIN).await;
-                service.start();
-            }
+        Trouble::StopOthers | Trouble::KillOthers => {
+            world.deployment.commands[1..].iter().for_each(|service| service.signal("-STOP"));
         }
+        Trouble::KillBroker => world.deployment.kafka.kill(number).await,
     }
 }
 
@@ -192,7 +195,7 @@ impl fmt::Display for Run {
         let ms = |percent| at(percent).map_or(0, Duration::as_millis);
         let Self { trouble, accepted, deep, all_done_after, wrong, .. } = self;
         write!(f, "{trouble:?}: {} times 202 after p50 {} ms, p99 {} ms, at most {} ms", accepted.len(), ms(50), ms(99), ms(100))?;
-        write!(f, "; {deep} accepted without an outcome when it began; all done after {:.1} s", all_done_after.as_secs_f64())?;
+        write!(f, "; {deep} of four fifths without an outcome; all done after {:.1} s", all_done_after.as_secs_f64())?;
         wrong.iter().take(3).try_for_each(|wrong| write!(f, "; {wrong}"))
     }
 }
