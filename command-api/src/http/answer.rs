@@ -142,7 +142,7 @@ fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Ou
         }
     };
     let events = events.iter().map(|(kind, version)| Happened { kind, version: *version }).collect();
-    let body = Done { id: aggregate, version, position: &position::<C>(partition, end), events };
+    let body = Done { events, id: aggregate, position: &position::<C>(partition, end), version };
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&format!("/v1/{}/{aggregate}", C::COLLECTION))
@@ -155,10 +155,10 @@ fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Ou
 
 #[derive(Serialize)]
 struct Done<'a> {
-    id: Uuid,
-    version: u64,
-    position: &'a str,
     events: Vec<Happened<'a>>,
+    id: Uuid,
+    position: &'a str,
+    version: u64,
 }
 
 #[derive(Serialize)]
