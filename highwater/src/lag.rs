@@ -9,7 +9,10 @@
 pub mod owners;
 pub mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use eventlog::{Partition, RawReader, RawTopic};
 use protocol::record::Stored;
@@ -62,6 +65,9 @@ struct Checkpoint {
 /// Generation, projection, category, partition.
 type Key = (i32, String, String, u32);
 
+/// The checkpoints on one partition, by generation and projection.
+type Here = BTreeMap<(i32, String), Option<Checkpoint>>;
+
 /// The projections of this release, in their live generation.
 pub fn expected() -> BTreeSet<Expected> {
     let all = projectors::projections::all();
@@ -81,31 +87,52 @@ pub async fn read(
     check_database(&said, database).await?;
     let checkpoints = checkpoints(database).await?;
     let mut report = Report::default();
-    for topic in log.topics().await? {
+    let topics = log.topics().await?;
+    let lanes: BTreeSet<Arc<str>> =
+        topics.iter().filter(|topic| topic.name.ends_with(".commands")).map(|topic| topic.name.as_str().into()).collect();
+    for topic in topics {
         let Some(source) = Source::of(&topic.name).filter(|source| source.prefix == prefix) else { continue };
         for partition in topic.each() {
             let here = of_partition(&checkpoints, expected, &source.category, partition.index);
+            // Each counts the offsets of the topic that it reads.
+            let (of_lane, of_events): (Here, Here) = here.into_iter().partition(|((_, projection), _)| reads_the_lane(projection));
+            let lane = Partition { topic: format!("{prefix}.{}.commands", source.category).into(), index: partition.index };
+            let lane_end = if lanes.contains(&lane.topic) { log.end(&lane).await? } else { 0 };
             let end = log.end(&partition).await?;
-            let mut ages = Ages::new(log, &partition, end, clock.now());
-            for ((generation, projection), checkpoint) in &here {
-                let offset = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.offset);
-                report.lag(Lag {
-                    category: source.category.clone(),
-                    partition: partition.index,
-                    projection: projection.clone(),
-                    generation: *generation,
-                    end,
-                    checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.offset),
-                    records: end.saturating_sub(offset),
-                    ahead: offset.saturating_sub(end),
-                    oldest_seconds: ages.behind(offset).await?,
-                });
-            }
-            report.owner(owner(&said, &source.category, partition.index, here.values().flatten()));
+            let events = Ages::new(log, &partition, end, clock.now(), is_waited_for);
+            measure(&mut report, &source.category, &of_events, events).await?;
+            measure(&mut report, &source.category, &of_lane, Ages::new(log, &lane, lane_end, clock.now(), |_| true)).await?;
+            report.owner(owner(&said, &source.category, partition.index, of_events.values().flatten()));
         }
     }
     report.finish();
     Ok(report)
+}
+
+/// Adds how far each of `here` is behind the topic that `ages` looks at.
+async fn measure(report: &mut Report, category: &str, here: &Here, mut ages: Ages<'_>) -> Result<(), Error> {
+    let end = ages.end;
+    for ((generation, projection), checkpoint) in here {
+        let offset = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.offset);
+        report.lag(Lag {
+            category: category.to_owned(),
+            partition: ages.partition.index,
+            projection: projection.clone(),
+            generation: *generation,
+            end,
+            checkpoint: checkpoint.as_ref().map(|checkpoint| checkpoint.offset),
+            records: end.saturating_sub(offset),
+            ahead: offset.saturating_sub(end),
+            oldest_seconds: ages.behind(offset).await?,
+        });
+    }
+    Ok(())
+}
+
+/// Whether the projection reads the commands that wait, not the events.
+fn reads_the_lane(name: &str) -> bool {
+    let all = projectors::projections::all();
+    all.iter().any(|projection| projection.name() == name && projection.source() == projectors::runner::Source::Commands)
 }
 
 /// The prefix whose topics are meant when none is named: the default one, or the only one that is there.
@@ -139,14 +166,9 @@ async fn checkpoints(database: &mut PgConnection) -> Result<BTreeMap<Key, Checkp
 }
 
 /// By generation and projection: what has a checkpoint, and what has to get one.
-fn of_partition(
-    checkpoints: &BTreeMap<Key, Checkpoint>,
-    expected: &BTreeSet<Expected>,
-    category: &str,
-    partition: u32,
-) -> BTreeMap<(i32, String), Option<Checkpoint>> {
+fn of_partition(checkpoints: &BTreeMap<Key, Checkpoint>, expected: &BTreeSet<Expected>, category: &str, partition: u32) -> Here {
     let wanted = expected.iter().filter(|wanted| wanted.category == category);
-    let mut here: BTreeMap<_, _> = wanted.map(|wanted| ((projectors::runner::GENERATION, wanted.projection.to_owned()), None)).collect();
+    let mut here: Here = wanted.map(|wanted| ((projectors::runner::GENERATION, wanted.projection.to_owned()), None)).collect();
     let found = checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);
     here.extend(found.map(|((generation, projection, ..), checkpoint)| ((*generation, projection.clone()), Some(checkpoint.clone()))));
     here
@@ -174,15 +196,17 @@ struct Ages<'a> {
     partition: &'a Partition,
     end: u64,
     now_us: i64,
+    /// What somebody waits for.
+    counts: fn(&Stored) -> bool,
     known: BTreeMap<u64, Option<f64>>,
 }
 
 impl<'a> Ages<'a> {
-    fn new(log: &'a dyn RawReader, partition: &'a Partition, end: u64, now_us: i64) -> Self {
-        Self { log, partition, end, now_us, known: BTreeMap::new() }
+    fn new(log: &'a dyn RawReader, partition: &'a Partition, end: u64, now_us: i64, counts: fn(&Stored) -> bool) -> Self {
+        Self { log, partition, end, now_us, counts, known: BTreeMap::new() }
     }
 
-    /// Seconds since the oldest event or outcome at `offset` or above was appended; `None`: there is none.
+    /// Seconds since the oldest record that counts at `offset` or above was appended; `None`: there is none.
     async fn behind(&mut self, offset: u64) -> Result<Option<f64>, Error> {
         if let Some(known) = self.known.get(&offset) {
             return Ok(*known);
@@ -206,7 +230,7 @@ impl<'a> Ages<'a> {
             let Some(last) = records.last() else { return Ok(None) };
             at = last.offset + 1;
             first = first.or_else(|| records.first().map(|stored| stored.appended_at_ms));
-            if let Some(found) = records.iter().find(|stored| stored.offset < self.end && is_waited_for(stored)) {
+            if let Some(found) = records.iter().find(|stored| stored.offset < self.end && (self.counts)(stored)) {
                 return Ok(Some(found.appended_at_ms));
             }
         }

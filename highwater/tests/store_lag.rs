@@ -21,14 +21,16 @@ use uuid::Uuid;
 use world::{Outcome, Scratch, Up};
 
 const TOPIC: &str = "hw.order.events";
+const LANE: &str = "hw.order.commands";
 const OWNERS: &str = "hw.owners";
 
-/// Two partitions: nothing but a fence in the first, a fence, two events and a barrier in the second.
+/// Two partitions: nothing but a fence in the first, a fence, two events and a barrier in the second, and six commands in its lane.
 async fn log(scratch: &Scratch, database: &str) -> Outcome {
     fs::create_dir_all(scratch.0.join("log"))?;
     let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
     let events = Topic { name: TOPIC.into(), partitions: 2, kind: TopicKind::Events };
-    log.prepare(vec![events, Topic { name: OWNERS.into(), partitions: 1, kind: TopicKind::Owners }]).await?;
+    let lane = Topic { name: LANE.into(), partitions: 2, kind: TopicKind::Commands };
+    log.prepare(vec![events, lane, Topic { name: OWNERS.into(), partitions: 1, kind: TopicKind::Owners }]).await?;
     let (to, mut reports) = mpsc::unbounded_channel();
     let hint = |epoch: u64, url: &str| format!(r#"{{"url":"{url}","epoch":{epoch},"instance":"{}"}}"#, Uuid::from_u128(7));
     let kinds = [(0, "fence"), (1, "fence"), (1, "event"), (1, "event"), (1, "barrier")];
@@ -38,7 +40,8 @@ async fn log(scratch: &Scratch, database: &str) -> Outcome {
         let record = Record { key: Some(key.into()), value: Some(value.into_bytes()), headers: Vec::new() };
         (OWNERS, 0, record)
     });
-    for (topic, index, record) in events.into_iter().chain(said) {
+    let accepted = (0..6).map(|_| (LANE, 1, Record::default()));
+    for (topic, index, record) in events.into_iter().chain(said).chain(accepted) {
         let reply = Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to: to.clone() };
         log.append(&Partition { topic: topic.into(), index }, record, reply)?;
         reports.recv().await.ok_or("every append is reported")?.result?;
@@ -94,6 +97,7 @@ async fn every_projection_has_its_lag_also_before_its_first_checkpoint() -> Outc
     log(&scratch, &identity).await?;
     checkpoint(&mut connection, "orders", 1, 2).await?;
     checkpoint(&mut connection, "sales_daily", 1, 3).await?;
+    checkpoint(&mut connection, "operations", 1, 5).await?;
     let url = server.url();
     let found = report(&lag(&scratch, &["--database-url", &url, "--json"])?)?;
     let lags = found["lags"].as_array().ok_or("lags is a list")?;
@@ -105,17 +109,18 @@ async fn every_projection_has_its_lag_also_before_its_first_checkpoint() -> Outc
         .map(|(partition, projection, at, records, aged)| (partition.as_u64(), projection.unwrap_or_default(), at, records.as_u64(), aged))
         .collect();
     let expected = [
-        (Some(0), "operations", None, Some(1), false),
+        (Some(0), "operations", None, Some(0), false),
         (Some(0), "orders", None, Some(1), false),
         (Some(0), "sales_daily", None, Some(1), false),
         (Some(0), "snapshots", None, Some(1), false),
-        (Some(1), "operations", None, Some(4), true),
+        // At 5 of the six commands that were accepted, which is further than the events go.
+        (Some(1), "operations", Some(5), Some(1), true),
         (Some(1), "orders", Some(2), Some(2), true),
         (Some(1), "sales_daily", Some(3), Some(1), false),
         (Some(1), "snapshots", None, Some(4), true),
     ];
     assert_eq!(shown, expected);
-    assert_eq!((&found["records"], &found["largest"]), (&15.into(), &4.into()));
+    assert_eq!((&found["records"], &found["largest"]), (&11.into(), &4.into()));
     assert!(lags[5]["oldest_seconds"].as_f64().is_some_and(|age| (0.0..600.0).contains(&age)), "{found:#}");
     let owner = &found["owners"][1];
     assert_eq!((&owner["epoch"], &owner["folded_to"], &owner["hint_epoch"]), (&1.into(), &3.into(), &2.into()));
@@ -133,6 +138,8 @@ async fn too_much_lag_another_log_and_another_database_end_with_1() -> Outcome {
     let (server, mut connection, identity) = database().await?;
     let scratch = Scratch::new("lag-limits");
     log(&scratch, &identity).await?;
+    // All of its lane, which is longer than its events.
+    checkpoint(&mut connection, "operations", 1, 6).await?;
     let url = server.url();
     let again = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
     again.prepare(vec![Topic { name: "other.order.events".into(), partitions: 1, kind: TopicKind::Events }]).await?;
