@@ -128,7 +128,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             let Some(offset) = self.writer.lane_next().filter(|_| self.lane.is_buffered() && self.writer.lane_has_room()) else { return };
             let Some(record) = self.lane.take(offset) else { return };
             let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
-            let deadline_ms = |deadline: Micros| u64::try_from((deadline.0 - now) / 1_000).map_or(0, |left| now_ms.saturating_add(left));
+            let deadline_ms = |deadline| tick_of(deadline, Micros(now), now_ms);
             let submission = match lane::understand::<C>(&self.shared.lane, self.partition.index, offset, record, Micros(now), deadline_ms)
             {
                 Understood::Command(submission) => Some(self.known(*submission)),
@@ -170,5 +170,28 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 self.step(Input::LoadFailed);
             }
         }
+    }
+}
+
+/// The milliseconds of ticks at which `deadline` passes, where it is `now` at `now_ms`. What has passed, by however little, passed before
+/// every tick.
+fn tick_of(deadline: Micros, now: Micros, now_ms: u64) -> u64 {
+    u64::try_from(deadline.0.saturating_sub(now.0).div_euclid(1_000)).map_or(0, |left| now_ms.saturating_add(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_has_passed_by_less_than_a_millisecond_has_passed() {
+        let ticks = [-1_001, -1_000, -999, -1, 0, 999, 1_000, 1_999].map(|left| tick_of(Micros(5_000_000 + left), Micros(5_000_000), 7));
+        assert_eq!(ticks, [0, 0, 0, 0, 7, 7, 8, 8]);
+    }
+
+    #[test]
+    fn no_deadline_is_too_far() {
+        assert_eq!(tick_of(Micros(i64::MAX), Micros(i64::MIN), u64::MAX), u64::MAX);
+        assert_eq!(tick_of(Micros(i64::MIN), Micros(i64::MAX), 7), 0);
     }
 }
