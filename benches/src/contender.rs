@@ -15,7 +15,10 @@ use highwater::postgres::{self, PrivatePostgres};
 use service::clock::{Ids, SystemIds};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
-use crate::store::load;
+use crate::{
+    cost::{Cost, Spent},
+    store::load,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,6 +40,8 @@ pub enum Error {
     NotReady(String, String),
     #[error("the projectors are behind and do not catch up")]
     Behind,
+    #[error("the machine is busy with something else and does not come to rest")]
+    Restless,
     #[error("bin/kafka {0} failed")]
     Kafka(String),
 }
@@ -99,7 +104,9 @@ impl Stage {
         let ids: &dyn Ids = &SystemIds;
         let dir = std::env::temp_dir().join(format!("highwater-bench-{}", ids.v4().simple()));
         std::fs::create_dir_all(&dir)?;
-        let postgres = PrivatePostgres::temporary().await?;
+        let postgres =
+            PrivatePostgres::temporary_with(postgres::Settings { max_connections: MOST_CONNECTIONS, ..postgres::Settings::default() })
+                .await?;
         Ok(Self { dir, url: postgres.url(), postgres: Some(postgres), kafka: kafka.to_owned() })
     }
 
@@ -158,6 +165,25 @@ impl Stage {
         Ok(())
     }
 
+    /// Until what the last round left behind is done: pages to be written, Postgres' checkpoint and vacuum. Otherwise the next round pays
+    /// for it.
+    pub async fn settle(&self) -> Result<(), Error> {
+        sqlx::raw_sql("CHECKPOINT").execute(&mut PgConnection::connect(&self.url).await?).await?;
+        Command::new("sync").status()?;
+        let mut last = f64::INFINITY;
+        for _ in 0..SETTLED_LOOKS {
+            let before = Spent::by_all()?;
+            tokio::time::sleep(SETTLED_EVERY).await;
+            let busy = Spent::by_all()?.saturating_sub(before).as_secs_f64() / SETTLED_EVERY.as_secs_f64();
+            // What does not get less is what idle servers cost.
+            if busy < RESTING_PROCESSORS && last - busy < STILL_FALLING {
+                return Ok(());
+            }
+            last = busy;
+        }
+        Err(Error::Restless)
+    }
+
     /// The query API on the tables of `contender`.
     pub async fn queries(&self, contender: &Contender, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
         self.serve("query-api", "the query API", &contender.url, &self.dir, setup).await
@@ -203,18 +229,21 @@ impl Contender {
     pub async fn warm_up(&mut self, commands: usize) -> Result<(), Error> {
         let mut done = 0;
         while done < commands {
-            done += self.measure(256, Duration::from_secs(2)).await?.commands;
+            done += self.measure(256, Duration::from_secs(2)).await?.0.commands;
         }
         Ok(())
     }
 
-    /// One round with the projectors paused, and caught up afterwards.
-    pub async fn measure(&mut self, connections: usize, lasting: Duration) -> Result<load::Round, Error> {
+    /// One round with the projectors paused, and caught up afterwards; the processor time of it.
+    pub async fn measure(&mut self, connections: usize, lasting: Duration) -> Result<(load::Round, Cost), Error> {
         self.signal_projectors("-STOP")?;
+        let before = Spent::now(self.server.child.id())?;
         let round = load::run(&self.address.to_string(), connections, lasting).await;
+        let spent = Spent::now(self.server.child.id())?;
         self.signal_projectors("-CONT")?;
         self.catch_up().await?;
-        Ok(round?)
+        let round = round?;
+        Ok((round, spent.since(&before, round.commands)))
     }
 
     fn signal_projectors(&self, signal: &str) -> Result<(), Error> {
@@ -237,6 +266,14 @@ impl Contender {
     }
 }
 
+/// Two pools of the event stores, and those of our servers.
+const MOST_CONNECTIONS: u16 = 200;
+/// At most so many processors may be busy when a round begins, and not clearly fewer than half a second before.
+const RESTING_PROCESSORS: f64 = 0.8;
+const STILL_FALLING: f64 = 0.1;
+const SETTLED_EVERY: Duration = Duration::from_millis(500);
+/// Two minutes of looks.
+const SETTLED_LOOKS: u32 = 240;
 const CAUGHT_UP_EVERY: Duration = Duration::from_millis(250);
 /// Ten minutes of looks.
 const CAUGHT_UP_LOOKS: u32 = 2_400;

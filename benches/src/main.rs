@@ -9,10 +9,12 @@
 //! | [`visible`] | from a command to its row |
 //! | [`history`] | memory and take-over as the log grows |
 //! | [`contender`] | the stage: folder, Postgres, brokers, servers |
+//! | [`cost`] | processor time a command |
 //! | [`serve`] | the servers, each a process of its own |
 //! | [`store`] | the client and the baselines |
 
 mod contender;
+mod cost;
 mod history;
 mod matrix;
 mod run;

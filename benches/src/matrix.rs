@@ -12,7 +12,7 @@ pub struct Options {
     /// Where `bin/kafka` lies
     #[arg(long, default_value = "bin/kafka")]
     kafka: PathBuf,
-    #[arg(long, value_delimiter = ',', default_value = "4,32,128")]
+    #[arg(long, value_delimiter = ',', default_value = "4,8,32,128")]
     partitions: Vec<u32>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     producers: Vec<u32>,
@@ -23,6 +23,9 @@ pub struct Options {
     /// Seconds of a round
     #[arg(long, default_value_t = 4)]
     seconds: u64,
+    /// Commands before everything
+    #[arg(long, default_value_t = 200_000)]
+    warm_broker: usize,
     /// Commands before the first round of each
     #[arg(long, default_value_t = 40_000)]
     warm_up: usize,
@@ -40,7 +43,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
-    println!("Commands per second (median latency), medians of {} rounds of {} s.\n", options.rounds, options.seconds);
+    // Else the first rows would be those of a broker whose JVM is still getting warm.
+    let mut setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(8, 1) };
+    setup.settings.push("log.prefix=warm".to_owned());
+    stage.ours("warm-up", "page cache", "warm", &setup).await?.warm_up(options.warm_broker).await?;
+    println!(
+        "Commands per second (median latency; processor time of the machine a command), medians of {} rounds of {} s.\n",
+        options.rounds, options.seconds
+    );
     let heads: Vec<_> = options.connections.iter().map(|connections| format!("{connections} connections")).collect();
     println!("| partitions | producers | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
     for partitions in &options.partitions {
@@ -53,11 +63,13 @@ async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
             for connections in &options.connections {
                 let mut rounds = Vec::new();
                 for _ in 0..options.rounds {
+                    stage.settle().await?;
                     rounds.push(contender.measure(*connections, Duration::from_secs(options.seconds)).await?);
                 }
-                let rate = median(rounds.iter().map(|round| round.per_second));
-                let p50 = median(rounds.iter().map(|round| round.p50.as_secs_f64() * 1e3));
-                cells.push(format!("{rate:.0} ({p50:.2} ms)"));
+                let rate = median(rounds.iter().map(|(round, _)| round.per_second));
+                let p50 = median(rounds.iter().map(|(round, _)| round.p50.as_secs_f64() * 1e3));
+                let cost = median(rounds.iter().map(|(_, cost)| cost.all));
+                cells.push(format!("{rate:.0} ({p50:.2} ms; {cost:.0} µs)"));
             }
             println!("| {partitions} | {producers} | {} |", cells.join(" | "));
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     contender::{Contender, Error, Setup, Stage},
+    cost::Cost,
     store::load::Round,
 };
 
@@ -35,6 +36,9 @@ pub struct Options {
     /// Idempotent producers
     #[arg(long, default_value_t = 1)]
     producers: usize,
+    /// `section.key=value` of the configuration, for every contender; may be given several times
+    #[arg(long = "set")]
+    settings: Vec<String>,
 }
 
 pub async fn run(options: Options) -> Result<(), Error> {
@@ -49,7 +53,8 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
     if options.fsync {
         brokers.push(("Kafka, fsync on every append", "fsync", stage.broker("kafka-fsync", &["log.flush.interval.messages=1"])?));
     }
-    let settings = vec![format!("log.partitions={}", options.partitions), format!("log.producers={}", options.producers)];
+    let mut settings = vec![format!("log.partitions={}", options.partitions), format!("log.producers={}", options.producers)];
+    settings.extend_from_slice(&options.settings);
     let local = Setup { kafka: String::new(), settings };
     let mut contenders = Vec::new();
     for (n, (name, durability, broker)) in brokers.iter().enumerate() {
@@ -73,14 +78,15 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
     if options.wants(lists) {
         contenders.push(stage.baseline(lists, "fsync", "event-store-lists", &local).await?);
     }
-    let rounds = measure(options, &mut contenders).await?;
+    let rounds = measure(options, stage, &mut contenders).await?;
     print_table(options, &contenders, &rounds);
     Ok(())
 }
 
-type Rounds = BTreeMap<(usize, usize), Vec<Round>>;
+/// By contender and connections.
+type Rounds = BTreeMap<(usize, usize), Vec<(Round, Cost)>>;
 
-async fn measure(options: &Options, contenders: &mut [Contender]) -> Result<Rounds, Error> {
+async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender]) -> Result<Rounds, Error> {
     for contender in contenders.iter_mut() {
         contender.warm_up(options.warm_up).await?;
     }
@@ -90,12 +96,13 @@ async fn measure(options: &Options, contenders: &mut [Contender]) -> Result<Roun
             // Another one begins each time, so that none always runs first.
             for n in 0..contenders.len() {
                 let n = (n + round) % contenders.len();
-                let measured = contenders[n].measure(*connections, Duration::from_secs(options.seconds)).await?;
+                stage.settle().await?;
+                let (measured, cost) = contenders[n].measure(*connections, Duration::from_secs(options.seconds)).await?;
                 eprintln!(
-                    "{}, {connections} connections: {:.0}/s, p50 {:?}, refused {}",
+                    "{}, {connections} connections: {:.0}/s, p50 {:?}, refused {}; {cost}",
                     contenders[n].name, measured.per_second, measured.p50, measured.refused
                 );
-                rounds.entry((n, *connections)).or_default().push(measured);
+                rounds.entry((n, *connections)).or_default().push((measured, cost));
             }
         }
     }
@@ -104,7 +111,7 @@ async fn measure(options: &Options, contenders: &mut [Contender]) -> Result<Roun
 
 fn print_table(options: &Options, contenders: &[Contender], rounds: &Rounds) {
     println!(
-        "Commands per second (median latency, p99), medians of {} interleaved rounds of {} s; durability of an answer in brackets.\n",
+        "Commands per second (median latency, p99; processor time of the machine a command), medians of {} interleaved rounds of {} s; durability of an answer in brackets.\n",
         options.rounds, options.seconds
     );
     let heads: Vec<_> = options.connections.iter().map(|connections| format!("{connections} connections")).collect();
@@ -112,13 +119,14 @@ fn print_table(options: &Options, contenders: &[Contender], rounds: &Rounds) {
     for (n, contender) in contenders.iter().enumerate() {
         let cells = options.connections.iter().map(|connections| {
             let Some(rounds) = rounds.get(&(n, *connections)) else { return String::new() };
-            let rate = median(rounds.iter().map(|round| round.per_second));
-            let p50 = median(rounds.iter().map(|round| round.p50.as_secs_f64() * 1e3));
-            let p99 = median(rounds.iter().map(|round| round.p99.as_secs_f64() * 1e3));
-            let refused: usize = rounds.iter().map(|round| round.refused).sum();
-            let commands: usize = rounds.iter().map(|round| round.commands).sum();
-            let refused = if refused > 0 { format!(", {refused} of {} refused", commands + refused) } else { String::new() };
-            format!("{rate:.0} ({p50:.2} ms, {p99:.1} ms{refused})")
+            let rate = median(rounds.iter().map(|(round, _)| round.per_second));
+            let p50 = median(rounds.iter().map(|(round, _)| round.p50.as_secs_f64() * 1e3));
+            let p99 = median(rounds.iter().map(|(round, _)| round.p99.as_secs_f64() * 1e3));
+            let cost = median(rounds.iter().map(|(_, cost)| cost.all));
+            let refused: usize = rounds.iter().map(|(round, _)| round.refused).sum();
+            let commands: usize = rounds.iter().map(|(round, _)| round.commands).sum();
+            let refused = if refused > 0 { format!("; {refused} of {} refused", commands + refused) } else { String::new() };
+            format!("{rate:.0} ({p50:.2} ms, {p99:.1} ms; {cost:.0} µs{refused})")
         });
         println!("| {} [{}] | {} |", contender.name, contender.durability, cells.collect::<Vec<_>>().join(" | "));
     }

@@ -140,9 +140,14 @@ impl PrivatePostgres {
 
     /// A throw-away server, stopped and removed with this value; also when the process panics or is killed.
     pub async fn temporary() -> Result<Self, Error> {
+        Self::temporary_with(Settings::default()).await
+    }
+
+    /// The same, set up otherwise.
+    pub async fn temporary_with(settings: Settings) -> Result<Self, Error> {
         let dir = std::env::temp_dir().join(format!("highwater-postgres-{}", random_hex(8)?));
         let cluster = blocking(move || {
-            let cluster = Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, Settings::default())?;
+            let cluster = Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)?;
             Ok((Watchdog::over(&cluster, &dir)?, cluster))
         });
         let (watchdog, cluster) = cluster.await?;

@@ -31,9 +31,17 @@ pub struct Round {
     pub refused: usize,
 }
 
-/// Half creates of three lines, half confirmations of what was just made; every key is fresh.
+/// Half creates of three lines, half confirmations of what was just made; every key is fresh. On one thread of its own, so that the
+/// client's connections do not wake each other across processors.
 pub async fn run(address: &str, connections: usize, lasting: Duration) -> Result<Round, Error> {
-    let (address, until): (Arc<str>, _) = (address.into(), Instant::now() + lasting);
+    let address: Arc<str> = address.into();
+    let one_thread =
+        move || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(busy(address, connections, lasting));
+    tokio::task::spawn_blocking(one_thread).await.map_err(std::io::Error::other)?
+}
+
+async fn busy(address: Arc<str>, connections: usize, lasting: Duration) -> Result<Round, Error> {
+    let until = Instant::now() + lasting;
     let began = Instant::now();
     let clients: Vec<_> = (0..connections).map(|_| tokio::spawn(keep_busy(address.clone(), until))).collect();
     let (mut latencies, mut refused) = (Vec::new(), 0);

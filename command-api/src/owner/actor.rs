@@ -74,6 +74,9 @@ const TICK: Duration = Duration::from_millis(50);
 const BURST: usize = 256;
 /// Commands taken in before reports and reading have their turn.
 const INTAKE_BURST: usize = 32;
+/// Turns that an owner leaves to everybody else before it takes commands in: who sends wakes it at once, and what each of them sends would
+/// go to the log as a request of its own. Under load a turn is as long as the queue of whoever is ready, and without load nothing.
+const GATHERING_TURNS: usize = 2;
 
 struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
@@ -195,6 +198,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 end = wait_for(&mut self.end_query) => self.end_known(end),
                 delivery = intake.recv(), if open => match delivery {
                     Some(delivery) => {
+                        for _ in 0..GATHERING_TURNS {
+                            tokio::task::yield_now().await;
+                        }
                         self.submit(delivery);
                         for _ in 0..INTAKE_BURST {
                             let Ok(delivery) = intake.try_recv() else { break };

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::load::{Load, Request};
 
 pub const IN_FLIGHT: usize = 64;
+/// Of an open loop: what is not answered by then keeps the next one from being sent.
+const MOST_IN_FLIGHT: usize = 1_000;
 /// `Retry-After` is honoured up to this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_millis(200);
 /// The command API answers after 5 s at the latest; a process under load a little later.
@@ -122,19 +124,41 @@ impl Client {
         Self { http, targets, load, turn, open, sent: Mutex::default(), answered: Mutex::default() }
     }
 
+    /// A closed loop: each answer makes room for the next command.
     pub fn begin(self) -> Running {
         let (client, stop, mut workers) = (Arc::new(self), CancellationToken::new(), JoinSet::new());
         for _ in 0..IN_FLIGHT {
             let (client, stop) = (client.clone(), stop.clone());
             workers.spawn(async move {
                 while !stop.is_cancelled() {
-                    let sent = client.settle(client.load.next()).await;
-                    client.load.learn(&sent.request, &sent.answer);
-                    client.sent.lock().unwrap().push(sent);
+                    client.send_next().await;
                 }
             });
         }
         Running { client, began: Instant::now(), stop, workers }
+    }
+
+    /// An open loop: so many commands a second, whatever is answered.
+    pub fn begin_at(self, per_second: u32) -> Running {
+        let (client, stop, mut workers) = (Arc::new(self), CancellationToken::new(), JoinSet::new());
+        let (sender, stopping) = (client.clone(), stop.clone());
+        workers.spawn(async move {
+            let (mut due, mut sending) = (tokio::time::interval(Duration::from_secs(1) / per_second), JoinSet::new());
+            while !stopping.is_cancelled() {
+                due.tick().await;
+                while sending.try_join_next().is_some() || sending.len() >= MOST_IN_FLIGHT && sending.join_next().await.is_some() {}
+                let client = sender.clone();
+                sending.spawn(async move { client.send_next().await });
+            }
+            sending.join_all().await;
+        });
+        Running { client, began: Instant::now(), stop, workers }
+    }
+
+    async fn send_next(&self) {
+        let sent = self.settle(self.load.next()).await;
+        self.load.learn(&sent.request, &sent.answer);
+        self.sent.lock().unwrap().push(sent);
     }
 
     /// Commands that are sent and not answered: all, and those that `target` has.

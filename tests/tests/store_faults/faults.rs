@@ -249,7 +249,7 @@ async fn ended(service: &mut Service, fault: Fault, at: Instant) -> Duration {
     at.elapsed()
 }
 
-pub async fn calm(client: &Client) {
+async fn calm(client: &Client) {
     let until = client.count() + CALM_COMMANDS;
     wait("commands are answered", || client.count() >= until).await;
 }

@@ -118,6 +118,13 @@ impl Load {
         }
     }
 
+    /// One of the aggregates of which an answer told, another one for each `turn`.
+    pub fn any_known(&self, turn: usize) -> Option<(Uuid, Known)> {
+        let state = self.state.lock().unwrap();
+        let id = state.slots.iter().cycle().skip(turn % AGGREGATES).take(AGGREGATES).find_map(|slot| slot.aggregate)?;
+        Some((id, state.known.get(&id)?.clone()))
+    }
+
     /// Every aggregate of which an answer told.
     pub fn known(&self) -> HashMap<Uuid, Known> {
         self.state.lock().unwrap().known.clone()

@@ -44,10 +44,6 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
             let line = format!("{at:5.1} s: {}", replace(service, &http).await);
             let ready = Instant::now();
             faults::wait("every partition answers afterwards", || client.all_answered(PLACES, ready)).await;
-            if rounds > 1 {
-                // As an orchestrator lets what is new serve for a while before the next one goes.
-                faults::calm(&client).await;
-            }
             eprintln!("{line}");
             replaced.push(line);
         }
@@ -168,9 +164,10 @@ async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &
     let (began, mut turn) = (Instant::now(), number);
     while !stop.is_cancelled() {
         tokio::time::sleep(PAUSE).await;
-        let known = load.known();
-        let Some((id, known)) = known.iter().nth(turn % known.len().max(1)) else { continue };
-        let url = format!("{}/v1/{}s/{id}", targets[turn % targets.len()], known.category);
+        let Some((id, known)) = load.any_known(turn) else { continue };
+        // Another one of them in the next lap.
+        let target = &targets[(turn + turn / AGGREGATES) % targets.len()];
+        let url = format!("{target}/v1/{}s/{id}", known.category);
         turn += 1;
         let asked = Instant::now();
         let wait = match http.get(url).header("Highwater-Min-Position", known.position.to_string()).send().await {
