@@ -146,7 +146,12 @@ impl Client {
             let (mut due, mut sending) = (tokio::time::interval(Duration::from_secs(1) / per_second), JoinSet::new());
             while !stopping.is_cancelled() {
                 due.tick().await;
-                while sending.try_join_next().is_some() || sending.len() >= MOST_IN_FLIGHT && sending.join_next().await.is_some() {}
+                while let Some(ended) = sending.try_join_next() {
+                    ended.unwrap();
+                }
+                if sending.len() >= MOST_IN_FLIGHT {
+                    sending.join_next().await.expect("some are in flight").unwrap();
+                }
                 let client = sender.clone();
                 sending.spawn(async move { client.send_next().await });
             }
