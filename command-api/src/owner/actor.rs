@@ -76,7 +76,7 @@ const BURST: usize = 256;
 const INTAKE_BURST: usize = 32;
 /// Turns that an owner leaves to everybody else before it takes commands in: who sends wakes it at once, and what each of them sends would
 /// go to the log as a request of its own. Under load a turn is as long as the queue of whoever is ready, and without load nothing.
-const GATHERING_TURNS: usize = 2;
+const GATHERING_TURNS: usize = 4;
 
 struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,

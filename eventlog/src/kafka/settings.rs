@@ -111,17 +111,21 @@ impl Settings {
     /// Reads what it is assigned, from given offsets, and never joins its group.
     pub(super) fn reader(&self, pace: Pace) -> ClientConfig {
         let mut config = self.consumer();
+        // How long a broker holds a fetch for which there is nothing. It works on one fetch of a connection at a time, so a partition that is
+        // added waits as long; and each fetch costs both sides even when nothing happens.
+        let mut wait_max_ms = "100";
         if pace == Pace::Behind {
             // An owner that reads its own records back: a fetch for each of them would cost more than the records.
             config.set("fetch.min.bytes", "65536");
+            // A take-over waits for its fence to be read, which is less than that.
+            wait_max_ms = "20";
         }
         config
             // Assigning needs a group's name; nothing is ever stored in this one.
             .set("group.id", "highwater-readers")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
-            // A broker works on one fetch of a connection at a time: a partition that is added waits for the long poll that is out.
-            .set("fetch.wait.max.ms", "20")
+            .set("fetch.wait.max.ms", wait_max_ms)
             // What a reader prefetches, a partition; its own bounded channel comes on top.
             .set("queued.max.messages.kbytes", "8192")
             // By default a full prefetch queue is not filled again for 1 s, however fast it was emptied.
