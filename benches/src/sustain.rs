@@ -20,8 +20,8 @@ pub struct Options {
     seconds: u64,
     #[arg(long, default_value_t = 256)]
     connections: usize,
-    /// Commands before the first rate: they warm the broker's JVM and fill the caches
-    #[arg(long, default_value_t = 200_000)]
+    /// Commands before the first rate: they warm the broker's JVM and, half of them creates, fill the caches of aggregates
+    #[arg(long, default_value_t = 350_000)]
     warm_up: usize,
     #[arg(long, default_value_t = 8)]
     partitions: u32,

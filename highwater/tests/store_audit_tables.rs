@@ -313,6 +313,8 @@ async fn without_a_database_the_log_alone_is_audited_and_a_database_that_is_away
     assert!(text.contains("tables not audited: the data folder has no private Postgres"), "{text}");
     let away = audit(&copy.folder.0, &["--database-url", "postgres://nobody@127.0.0.1:1/none"])?;
     assert_eq!(away.status.code(), Some(3), "{}", String::from_utf8_lossy(&away.stderr));
-    assert_eq!(audit(&copy.folder.0, &["--kafka", "127.0.0.1:1"])?.status.code(), Some(2));
+    let elsewhere = audit(&copy.folder.0, &["--kafka", "127.0.0.1:1"])?;
+    assert_eq!(elsewhere.status.code(), Some(3));
+    assert!(String::from_utf8(elsewhere.stderr)?.contains("the log cannot be reached"), "beside --kafka the folder's log is not read");
     Ok(())
 }

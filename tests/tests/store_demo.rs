@@ -16,7 +16,6 @@ mod up;
 
 use std::{ffi::OsString, fmt::Write};
 
-use highwater::postgres::PrivatePostgres;
 use kafka::Kafka;
 use records::Records;
 use run::{Ended, Run, audit};
@@ -99,9 +98,11 @@ fn on_kafka_too_a_run_after_a_crash_ends_where_one_without_a_crash_does() {
     let again = Run::start(&server.address, &baskets).end();
     assert_eq!(again.sums("created"), [0; 4], "{again:?}");
     assert_eq!(Records::of(&log), whole);
-    let database = PrivatePostgres::url_of_running(&scratch.data().join("postgres")).unwrap();
-    audit(&[&log[..], &["--database-url", &database]].concat());
+    let with_tables = [&log[..], &["--data", scratch.data().to_str().unwrap()]].concat();
+    audit(&with_tables);
     server.stop();
+    // Its private Postgres is started for it.
+    audit(&with_tables);
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use sqlx::{Connection, PgConnection};
 
-use super::{Error, source::Source};
+use super::{
+    Error,
+    source::{DEFAULT_DATA, Source},
+};
 use crate::{
     folder::{self, Folder},
     postgres::{PrivatePostgres, Settings},
@@ -30,8 +33,10 @@ impl Database {
     pub(super) async fn find(&self, source: &Source) -> Result<Tables, Error> {
         match &self.database_url {
             Some(url) => Ok(Tables::At(url.clone())),
-            None if source.kafka.is_some() => Ok(Tables::Nowhere("no database is named, see --database-url")),
-            None => private(&source.data).await,
+            None => match (&source.data, &source.kafka) {
+                (None, Some(_)) => Ok(Tables::Nowhere("no database is named, see --database-url and --data")),
+                (data, _) => private(data.as_deref().unwrap_or(Path::new(DEFAULT_DATA))).await,
+            },
         }
     }
 }

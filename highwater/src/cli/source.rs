@@ -16,13 +16,16 @@ use service::{
 use super::Error;
 use crate::folder;
 
+/// The data folder, where none is named and the log is not on a Kafka.
+pub(super) const DEFAULT_DATA: &str = "data";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
-    /// The data folder of `highwater up`, which may be running
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub(super) data: PathBuf,
+    /// The data folder of `highwater up`, which may be running; beside --kafka, only its private Postgres is used [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
     /// Read the log on this Kafka instead, as host:port,host:port
-    #[arg(long, value_name = "BOOTSTRAP", conflicts_with = "data")]
+    #[arg(long, value_name = "BOOTSTRAP")]
     pub(super) kafka: Option<String>,
     /// Only the topics of the deployment with this prefix, PREFIX.CATEGORY.events [default: `log.prefix`, if it is set; else all]
     #[arg(long, value_name = "PREFIX")]
@@ -65,7 +68,7 @@ impl Source {
         if self.kafka.is_some() {
             return Ok(Arc::new(settings.open_kafka_reader("highwater")?));
         }
-        let folder = folder::log_in(&self.data);
+        let folder = folder::log_in(self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)));
         if !folder.is_dir() {
             return Err(eventlog::Error::Unreachable(format!("there is no log in {}", folder.display())).into());
         }

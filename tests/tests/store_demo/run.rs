@@ -94,5 +94,6 @@ impl Ended {
 /// The log and the tables that these arguments name hold together.
 pub fn audit(of: &[impl AsRef<OsStr>]) {
     let audited = bare(&program("highwater")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
-    assert!(audited.status.success(), "{}", String::from_utf8_lossy(&audited.stdout));
+    let report = String::from_utf8_lossy(&audited.stdout);
+    assert!(audited.status.success() && report.contains("\nsales_daily ") && !report.contains("not audited"), "{report}");
 }
