@@ -98,7 +98,8 @@ fn on_kafka_too_a_run_after_a_crash_ends_where_one_without_a_crash_does() {
     let again = Run::start(&server.address, &baskets).end();
     assert_eq!(again.sums("created"), [0; 4], "{again:?}");
     assert_eq!(Records::of(&log), whole);
-    let with_tables = [&log[..], &["--data", scratch.data().to_str().unwrap()]].concat();
+    let data = scratch.data();
+    let with_tables = [&log[..], &["--data", data.to_str().unwrap()]].concat();
     audit(&with_tables);
     server.stop();
     // Its private Postgres is started for it.
