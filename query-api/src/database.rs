@@ -35,12 +35,9 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         ("statement_timeout", settings.statement_timeout_ms.to_string()),
         ("lock_timeout", settings.statement_timeout_ms.to_string()),
     ]);
-    // Two of them listen for notifications.
-    let connections = settings.connections.max(3);
     let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        // The first requests after a pause would make them all at once, and wait for that longer than for what they ask.
-        .min_connections(connections)
+        // Two of them listen for notifications.
+        .max_connections(settings.connections.max(3))
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
         .connect_lazy_with(options);
     Ok(pool)
