@@ -1,7 +1,8 @@
 //! Puts the parts together: topics, check values, owners of every category, routes, health.
 
+mod checks;
+
 use std::{
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,9 +18,10 @@ use service::{
     health::{Check, Required},
     http::{self as server, HttpSettings},
     identity::{self, DeploymentKeys},
+    postgres,
     process::{Exit, Exits},
 };
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -140,10 +142,11 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let owner: OwnerSettings = ctx.config.section("owner")?;
     let lane: LaneSettings = ctx.config.section("lane")?;
     let peers: PeerSettings = ctx.config.section("peers")?;
-    check_budget(&owner, &lane, &naming)?;
-    check_lane(&lane)?;
-    let keys = load_keys(&ctx.config.section("identity")?)?;
-    let identity = check_database(&pool).await?;
+    checks::budget(&owner, &lane, &naming)?;
+    checks::lane(&lane)?;
+    let keys = checks::load_keys(&ctx.config.section("identity")?)?;
+    let identity = checks::database(&pool).await?;
+    postgres::open(&pool).await;
     let topics = topics(&naming);
     let followed = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
     log.prepare(topics).await?;
@@ -350,60 +353,6 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
     topics
 }
 
-/// A commit takes its share of the budget before its first append; the budgets must fit in the producers' queues.
-fn check_budget(owner: &OwnerSettings, lane: &LaneSettings, naming: &LogSettings) -> Result<(), Error> {
-    let partitions = u64::from(naming.partitions.get()) * store::categories().len() as u64;
-    let each = owner.in_flight_bytes as u64;
-    let room = naming.queue_bytes() / 5 * 4;
-    let lane = lane.in_flight_bytes as u64;
-    if partitions * each + lane > room { Err(Error::Budget { partitions, each, lane, room }) } else { Ok(()) }
-}
-
-fn check_lane(lane: &LaneSettings) -> Result<(), Error> {
-    let limits = [
-        ("lane.deadline_ms", lane.deadline_ms, LaneSettings::DEADLINE_MOST_MS),
-        ("lane.silence_ms", lane.silence_ms, LaneSettings::SILENCE_MOST_MS),
-    ];
-    let broken = limits.into_iter().find(|(_, found, most)| !(1..=*most).contains(found));
-    broken.map_or(Ok(()), |(setting, found, most)| Err(Error::Limit { setting, found, most }))
-}
-
-fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, Error> {
-    if settings.keys.is_empty() {
-        return Err(Error::NoKeys);
-    }
-    Ok(DeploymentKeys::load(Path::new(&settings.keys))?)
-}
-
-/// The database's identity, if its tables are those of this release.
-async fn check_database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
-    let found = sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(pool).await;
-    let found = match found {
-        Ok(found) => found.unwrap_or(0),
-        Err(error) if is_unmigrated(&error) => 0,
-        // The pool knows only that it waited in vain; a connection says why.
-        Err(sqlx::Error::PoolTimedOut) => match PgConnection::connect_with(&pool.connect_options()).await {
-            Err(error) if is_unmigrated(&error) => 0,
-            Err(error) => return Err(error.into()),
-            Ok(_) => return Err(sqlx::Error::PoolTimedOut.into()),
-        },
-        Err(error) => return Err(error.into()),
-    };
-    if found < SCHEMA_VERSION {
-        return Err(Error::OlderSchema { found });
-    }
-    if found > SCHEMA_VERSION {
-        return Err(Error::NewerSchema { found });
-    }
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
-}
-
-/// Neither tables nor role are there: 42P01 no such table, 22023 or 42704 no such role.
-fn is_unmigrated(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|reported| reported.code());
-    code.is_some_and(|code| ["42P01", "22023", "42704"].contains(&&*code))
-}
-
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
 fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
     let once = Arc::new(AtomicBool::new(false));
@@ -416,19 +365,4 @@ fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
 
 async fn reachable(log: Arc<dyn Log>) -> Result<(), String> {
     log.health().await.map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_fit_the_producers_queues_and_hold_the_largest_commit() {
-        let (owner, lane, mut naming) = (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
-        assert!(check_budget(&owner, &lane, &naming).is_ok(), "{:?}", check_budget(&owner, &lane, &naming));
-        assert!(owner.in_flight_bytes >= owner.limits(&lane).commit_bytes);
-        assert!(check_lane(&lane).is_ok());
-        naming.queue_kbytes /= 2;
-        assert!(matches!(check_budget(&owner, &lane, &naming), Err(Error::Budget { .. })));
-    }
 }

@@ -26,6 +26,7 @@ use futures_util::future::ready;
 use service::{
     context::Context,
     health::Required,
+    postgres,
     process::{Exit, Exits},
 };
 use sqlx::PgPool;
@@ -69,6 +70,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
     schema_version_check(&pool).await?;
+    postgres::open(&pool).await;
     let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
     let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);

@@ -3,8 +3,9 @@
 //! Two sets of migrations share one history: `migrations/` (what every store needs) and `migrations/store/` (the store's own,
 //! numbered from 1001). Each set writes its version into `schema_version`; a service reads that table before it serves.
 
+use service::postgres;
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    PgPool,
     migrate::{MigrateError, Migrator},
 };
 use uuid::Uuid;
@@ -46,7 +47,7 @@ pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
         // 42P01: no such table.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Err(Error::Empty),
         // The pool knows only that it waited in vain.
-        Err(sqlx::Error::PoolTimedOut) => return Err(unreachable(pool).await.into()),
+        Err(sqlx::Error::PoolTimedOut) => return Err(postgres::why(pool).await.into()),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in EXPECTED {
@@ -63,10 +64,6 @@ pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
 /// The identity that the first migration wrote: names the consumer group, so that two databases never share one.
 pub async fn database_identity(pool: &PgPool) -> Result<Uuid, Error> {
     Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
-}
-
-async fn unreachable(pool: &PgPool) -> sqlx::Error {
-    PgConnection::connect_with(&pool.connect_options()).await.err().unwrap_or(sqlx::Error::PoolTimedOut)
 }
 
 fn newer(version: i64) -> Error {

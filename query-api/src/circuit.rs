@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service::shutdown::Shutdown;
+use service::{postgres, shutdown::Shutdown};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -94,6 +94,10 @@ impl Circuit {
                     warn!("the database is away: answers come from memory where they can, and nothing waits for it");
                 }
                 tokio::time::sleep(limits.probe_every).await;
+            }
+            if self.is_away() {
+                // Nobody uses them now, and whoever waits for the database comes at once afterwards.
+                let _ = tokio::time::timeout(limits.within, postgres::open(pool)).await;
             }
             if self.0.away.send_replace(false) {
                 info!("the database answers again");

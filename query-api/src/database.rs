@@ -1,11 +1,9 @@
 //! Connections that can only read, and the check that the tables are those that the views were written for.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
-use sqlx::{
-    Connection, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use service::postgres::{self, Pool};
+use sqlx::PgPool;
 
 use crate::{settings::DatabaseSettings, views};
 
@@ -29,27 +27,30 @@ pub enum Error {
 
 /// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user of `url` may do.
 pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(&settings.url)?.application_name("highwater-query-api").options([
+    let session = vec![
         ("role", "highwater_reader".to_owned()),
         ("default_transaction_read_only", "on".to_owned()),
         ("statement_timeout", settings.statement_timeout_ms.to_string()),
         ("lock_timeout", settings.statement_timeout_ms.to_string()),
-    ]);
-    let pool = PgPoolOptions::new()
+    ];
+    let pool = Pool {
+        url: &settings.url,
+        application: "highwater-query-api",
+        session,
         // Two of them listen for notifications.
-        .max_connections(settings.connections.max(3))
-        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-        .connect_lazy_with(options);
-    Ok(pool)
+        connections: settings.connections.max(3),
+        acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
+    };
+    pool.build()
 }
 
 /// Refuses tables of another release.
 pub async fn check_tables(pool: &PgPool) -> Result<(), Error> {
     let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(pool).await {
         Ok(rows) => rows,
-        Err(error) if is_unmigrated(&error) => return Err(Error::Empty),
+        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         // The pool knows only that it waited in vain.
-        Err(sqlx::Error::PoolTimedOut) => return Err(unreachable(pool).await.into()),
+        Err(sqlx::Error::PoolTimedOut) => return Err(postgres::why(pool).await.into()),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)] {
@@ -82,14 +83,4 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
-}
-
-async fn unreachable(pool: &PgPool) -> sqlx::Error {
-    PgConnection::connect_with(&pool.connect_options()).await.err().unwrap_or(sqlx::Error::PoolTimedOut)
-}
-
-/// Neither tables nor role are there: 42P01 no such table, 22023 or 42704 no such role.
-fn is_unmigrated(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|reported| reported.code());
-    code.is_some_and(|code| ["42P01", "22023", "42704"].contains(&&*code))
 }

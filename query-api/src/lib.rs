@@ -35,6 +35,7 @@ use service::{
     headers::MinPosition,
     health::Required,
     identity::DeploymentKeys,
+    postgres,
     problem::Problem,
     process::{Exit, Exits},
     resilience,
@@ -91,6 +92,7 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let settings: QuerySettings = ctx.config.section("query")?;
     let naming: LogSettings = ctx.config.section("log")?;
     database::check_tables(&pool).await?;
+    postgres::open(&pool).await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
     let checked = pool.clone();
     let check = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {

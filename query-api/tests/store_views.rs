@@ -44,6 +44,18 @@ async fn an_order_has_its_fields_its_version_and_its_position() {
 }
 
 #[tokio::test]
+async fn connections_are_there_before_a_burst_needs_them() {
+    let served = Served::new("connections", &[("DATABASE__CONNECTIONS", "16")]).await;
+    assert_eq!(sessions(&served.owner).await, 16);
+}
+
+/// Of query-api, as the server counts them.
+async fn sessions(owner: &sqlx::PgPool) -> i64 {
+    let counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'highwater-query-api'";
+    sqlx::query_scalar(counted).fetch_one(owner).await.expect("sessions")
+}
+
+#[tokio::test]
 async fn a_product_may_be_kept_by_shared_caches() {
     let served = Served::new("a_product", &[]).await;
     let answer = served.get(&format!("/v1/products/{PRODUCT}"), &[]).await;

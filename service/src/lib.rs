@@ -16,6 +16,7 @@
 //! | [`seen`] | which ids have been seen: filters |
 //! | [`identity`] | deployment keys: ids and fingerprints made from them |
 //! | [`cursor`] | signed positions in lists |
+//! | [`postgres`] | pools of connections |
 //! | [`resilience`] | retries with a bound, waits with jitter |
 //!
 //! No module here knows an aggregate, an event or a command.
@@ -30,6 +31,7 @@ pub mod health;
 pub mod http;
 pub mod identity;
 pub mod json;
+pub mod postgres;
 pub mod problem;
 pub mod process;
 pub mod resilience;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     own_server::Server,
     served::{Answer, ORDER, PRODUCT, Served},
+    sessions,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ async fn until(served: &Served, path: &str, wanted: impl Fn(&Answer) -> bool) ->
 #[tokio::test]
 async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it_is_back() {
     let mut server = Server::start("degraded");
-    let served = Served::on(server.options(), &[ENDLESS]).await;
+    let served = Served::on(server.options(), &[ENDLESS, ("DATABASE__CONNECTIONS", "16")]).await;
     let (order, product) = (format!("/v1/orders/{ORDER}"), format!("/v1/products/{PRODUCT}"));
     until(&served, &order, |answer| answer.header("cache-status") == "query-api; hit").await;
     assert_eq!(served.get(&product, &[]).await.status, StatusCode::OK);
@@ -76,6 +77,8 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
     sqlx::query("UPDATE checkpoints SET next_offset = 43").execute(&owner).await.expect("checkpoints");
     let fresh = until(&served, &order, |answer| answer.header("cache-status") != DOWN).await;
     assert_eq!(fresh.header("highwater-stale"), "");
+    // Those of before are dead, and who comes now need not make new ones.
+    assert_eq!(sessions(&owner).await, 16);
     let newer = until(&served, &order, |answer| answer.body["version"] == 3).await;
     assert_eq!((newer.header("age"), newer.header("highwater-position")), ("", new.as_str()));
     assert_eq!(served.get(&order, &[("highwater-min-position", &new)]).await.body["version"], 3);
