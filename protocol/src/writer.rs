@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`interface`] | inputs, effects, answers, limits |
 //! | `memory` | aggregates and recorded outcomes, confirmed and speculative; eviction and the horizon |
-//! | `intake` | submissions, dedupe, loads, decisions |
+//! | `intake` | submissions, dedupe, decisions |
+//! | `load` | what memory lacks, asked of `snapshots` |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |
 //! | `lane` | the asynchronous lane: turns, what is drained, expiry |
 //! | `table` | rows by id |
@@ -20,6 +21,7 @@ mod flight;
 mod intake;
 pub mod interface;
 mod lane;
+mod load;
 mod memory;
 mod reading;
 mod table;
@@ -37,7 +39,8 @@ use crate::{
     vocabulary::Vocabulary,
     writer::{
         flight::{Flight, Held},
-        intake::{Load, Pending},
+        intake::Pending,
+        load::Load,
         memory::Memory,
         table::Table,
     },

@@ -1,4 +1,4 @@
-//! Submissions: dedupe, loads, decisions. The sequence of checks: recorded outcome or reused id, missing aggregate,
+//! Submissions: dedupe, decisions. The sequence of checks: recorded outcome or reused id, missing aggregate,
 //! expected version, domain rule (http.md).
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use crate::{
     entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
     vocabulary::{Refusal, Value, Vocabulary},
     writer::{
-        Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Snapshot, StepDown, Submission, Writer,
+        Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Submission, Writer,
         flight::HeldAnswer,
         memory::{Ahead, Base, size_bytes},
     },
@@ -19,19 +19,11 @@ use crate::{
 pub(super) struct Pending<V: Vocabulary, C: Value> {
     pub(super) submission: Submission<V, C>,
     /// It is known whether an outcome is recorded.
-    checked: bool,
+    pub(super) checked: bool,
     /// In flight: the outcome once its last record is confirmed.
     pub(super) outcome: Option<Outcome<V>>,
     /// The same id again: decided when this one is.
     pub(super) followers: Vec<Submission<V, C>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Load<V: Vocabulary> {
-    aggregates: BTreeSet<V::Aggregate>,
-    commands: BTreeSet<V::Command>,
-    /// The horizon when it was asked: what was evicted since is none of its business.
-    horizon: u64,
 }
 
 /// What became of an attempt to decide.
@@ -297,7 +289,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     pub(super) fn decide_again(&mut self) {
         self.held.clear();
         let loading = self.load.as_ref();
-        let waits = |command: &V::Command| loading.is_some_and(|load| load.commands.contains(command));
+        let waits = |command: &V::Command| loading.is_some_and(|load| load.is_for(command));
         let mut again = self.pending.keys_where(|command, _| !waits(command));
         again.sort_by_key(|command| self.pending.get(command).map(|pending| pending.submission.token));
         self.wanted.clear();
@@ -305,65 +297,6 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         for pending in self.pending.values_mut() {
             pending.outcome = None;
         }
-    }
-
-    pub(super) fn ask_for_load(&mut self, effects: &mut Vec<Effect<V>>) {
-        if self.load.is_some() || self.wanted.is_empty() {
-            return;
-        }
-        let mut load = Load { aggregates: BTreeSet::new(), commands: BTreeSet::new(), horizon: self.memory.horizon() };
-        while load.commands.len() < self.limits.load_batch {
-            let Some(command) = self.wanted.pop_first() else { break };
-            let Some(pending) = self.pending.get(&command) else { continue };
-            load.commands.insert(command);
-            load.aggregates.insert(pending.submission.aggregate);
-        }
-        let (aggregates, commands) = (load.aggregates.iter().copied().collect(), load.commands.iter().copied().collect());
-        self.load = Some(load);
-        effects.push(Effect::Load { aggregates, commands });
-    }
-
-    pub(super) fn loaded(
-        &mut self,
-        checkpoint: u64,
-        aggregates: Vec<(V::Aggregate, Snapshot<D::State>)>,
-        outcomes: Vec<(V::Command, Recorded<V>)>,
-        effects: &mut Vec<Effect<V>>,
-    ) {
-        let Some(load) = self.load.take() else { return };
-        if checkpoint < load.horizon {
-            return self.step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
-        }
-        let domain = self.domain.clone();
-        let mut found: std::collections::BTreeMap<_, _> = aggregates.into_iter().collect();
-        for id in load.aggregates {
-            self.memory.found(&domain, id, found.remove(&id), checkpoint);
-        }
-        // Answered here and now: once evicted again, an outcome would not be missed before it is done twice.
-        for (command, recorded) in outcomes.into_iter().filter(|(command, _)| load.commands.contains(command)) {
-            let Some(answer) = self.pending.get(&command).map(|pending| replay(&recorded, &pending.submission)) else { continue };
-            self.memory.remember(command, checkpoint, recorded);
-            self.answer(command, answer, effects);
-        }
-        for command in load.commands {
-            if let Some(pending) = self.pending.get_mut(&command) {
-                pending.checked = true;
-                self.ready.push_back(command);
-            }
-        }
-        self.heard_checkpoint(checkpoint);
-    }
-
-    pub(super) fn load_failed(&mut self, effects: &mut Vec<Effect<V>>) {
-        let Some(load) = self.load.take() else { return };
-        for command in load.commands {
-            self.answer(command, Answer::Busy(Busy::SnapshotsUnreachable), effects);
-        }
-    }
-
-    pub(super) fn heard_checkpoint(&mut self, offset: u64) {
-        self.checkpoint = self.checkpoint.max(offset);
-        self.memory.evict(offset, self.limits.cached_aggregates, self.limits.cached_outcomes);
     }
 
     /// Commands that nobody has decided, before anything of them is out.
@@ -397,7 +330,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 }
 
 /// The answer to an id that has a recorded outcome.
-fn replay<V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
+pub(super) fn replay<V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
     let same = recorded.fingerprint == submission.fingerprint || submission.older_fingerprints.contains(&recorded.fingerprint);
     if recorded.aggregate == submission.aggregate && same {
         Answer::Done { outcome: recorded.outcome.clone(), replayed: true }
