@@ -344,26 +344,22 @@ macro_rules! delegate {
         fn advance<'a>(&'a self, tx: &'a mut PostgresTx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.advance(tx, moves)
         }
-
-        fn announce<'a>(&'a self, tx: &'a mut PostgresTx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
-            self.inner.announce(tx, changed)
-        }
     };
 }
 
 impl Store for Mortal {
     delegate!();
 
-    fn commit(&self, tx: PostgresTx) -> BoxFuture<'_, Result<(), Failure>> {
+    fn commit<'a>(&'a self, tx: PostgresTx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let lives = self.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |spared| spared.checked_sub(1)).is_ok();
             if lives {
-                return self.inner.commit(tx).await;
+                return self.inner.commit(tx, changed).await;
             }
             let _held = match self.when {
                 When::BeforeCommit => Some(tx),
                 When::AfterCommit => {
-                    self.inner.commit(tx).await?;
+                    self.inner.commit(tx, changed).await?;
                     None
                 }
             };
@@ -376,13 +372,13 @@ impl Store for Mortal {
 impl Store for Forgetful {
     delegate!();
 
-    fn commit(&self, tx: PostgresTx) -> BoxFuture<'_, Result<(), Failure>> {
+    fn commit<'a>(&'a self, tx: PostgresTx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             if self.commits.fetch_add(1, Ordering::SeqCst) % 5 != 4 {
-                return self.inner.commit(tx).await;
+                return self.inner.commit(tx, changed).await;
             }
             if self.committed {
-                self.inner.commit(tx).await?;
+                self.inner.commit(tx, changed).await?;
             }
             Err(Failure::Transient("the connection was lost".to_owned()))
         })

@@ -133,8 +133,5 @@ pub(super) async fn write<S: Store>(
             projection.apply(&mut tx, &slices).await?;
         }
     }
-    if let Some(changed) = changes::text(&group.jobs) {
-        store.announce(&mut tx, &changed).await?;
-    }
-    store.commit(tx).await
+    store.commit(tx, changes::text(&group.jobs).as_deref()).await
 }

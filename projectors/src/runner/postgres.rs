@@ -18,6 +18,10 @@ pub const GENERATION: i32 = 1;
 /// Who waits for a position listens here; the payload is empty.
 pub const CHECKPOINTS_CHANNEL: &str = "highwater_checkpoints";
 
+/// Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys nothing. In one message, as every
+/// other statement of a transaction is one more way to and fro.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+
 /// Caches listen here; the payload is what [`super::changes`] says.
 pub const CHANGES_CHANNEL: &str = "highwater_changes";
 
@@ -33,21 +37,16 @@ impl PostgresStore {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
-
-    async fn begin_relaxed(&self) -> Result<PostgresTx, Failure> {
-        // Whatever keeps it from beginning has nothing to do with what is to be written.
-        let mut tx = self.pool.begin().await.map_err(|error| Failure::Unreachable(error.to_string()))?;
-        // Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys nothing.
-        sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
-        Ok(tx)
-    }
 }
 
 impl Store for PostgresStore {
     type Tx = PostgresTx;
 
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>> {
-        Box::pin(self.begin_relaxed())
+        Box::pin(async {
+            // Whatever keeps it from beginning has nothing to do with what is to be written.
+            self.pool.begin_with(BEGIN).await.map_err(|error| Failure::Unreachable(error.to_string()))
+        })
     }
 
     fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
@@ -69,17 +68,20 @@ impl Store for PostgresStore {
         Box::pin(advance(tx, moves))
     }
 
-    fn announce<'a>(&'a self, tx: &'a mut Self::Tx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+    fn commit<'a>(&'a self, mut tx: Self::Tx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            sqlx::query!("SELECT pg_notify($1, $2)", CHANGES_CHANNEL, changed).execute(&mut **tx).await?;
-            Ok(())
-        })
-    }
-
-    fn commit(&self, tx: Self::Tx) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move {
-            let mut tx = tx;
-            sqlx::query!("SELECT pg_notify($1, '')", CHECKPOINTS_CHANNEL).execute(&mut *tx).await?;
+            match changed {
+                None => sqlx::query!("SELECT pg_notify($1, '')", CHECKPOINTS_CHANNEL).execute(&mut *tx).await?,
+                Some(changed) => {
+                    let both = sqlx::query!(
+                        "SELECT pg_notify($1, $2) AS changes, pg_notify($3, '') AS checkpoints",
+                        CHANGES_CHANNEL,
+                        changed,
+                        CHECKPOINTS_CHANNEL
+                    );
+                    both.execute(&mut *tx).await?
+                }
+            };
             Ok(tx.commit().await?)
         })
     }

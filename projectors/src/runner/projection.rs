@@ -74,9 +74,7 @@ pub trait Store: Send + Sync + 'static {
     /// their keys; `moves` is sorted by key.
     fn advance<'a>(&'a self, tx: &'a mut Self::Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// Tells caches, when and if the transaction commits, what it changed: see [`super::changes`].
-    fn announce<'a>(&'a self, tx: &'a mut Self::Tx, changed: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
-
-    /// After an error nobody knows whether it happened; the checkpoints tell.
-    fn commit(&self, tx: Self::Tx) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Tells caches what it changed (see [`super::changes`]), if it commits. After an error nobody knows whether it has; the
+    /// checkpoints tell.
+    fn commit<'a>(&'a self, tx: Self::Tx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>>;
 }

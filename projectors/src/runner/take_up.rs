@@ -176,6 +176,6 @@ async fn checkpoints_of<S: Store>(
         store.reset(&mut tx, key).await?;
         *at = Position::start();
     }
-    store.commit(tx).await?;
+    store.commit(tx, None).await?;
     Ok(keys.into_iter().map(|key| key.projection).zip(stored).collect())
 }

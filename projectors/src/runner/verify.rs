@@ -47,6 +47,6 @@ const ATTEMPTS: u32 = 4;
 pub(super) async fn stored<S: Store>(store: &S, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
     let mut tx = store.begin().await?;
     let stored = store.load(&mut tx, keys).await?;
-    store.commit(tx).await?;
+    store.commit(tx, None).await?;
     Ok(stored)
 }
