@@ -26,7 +26,7 @@ pub struct Limits {
     pub within: Duration,
     /// How often a database that is away is tried.
     pub probe_every: Duration,
-    /// How long one try may take.
+    /// How long one try may take, and then the opening of the connections.
     pub probe_within: Duration,
 }
 
@@ -86,6 +86,15 @@ impl Circuit {
         })
     }
 
+    /// For readiness: whether a query would be answered.
+    pub async fn check(&self, pool: &PgPool) -> Result<(), String> {
+        match self.run(sqlx::query("SELECT 1").execute(pool)).await {
+            Ok(_) => Ok(()),
+            Err(Error::Failed(cause) | Error::Query(cause)) => Err(cause.to_string()),
+            Err(away) => Err(away.to_string()),
+        }
+    }
+
     async fn probe(&self, pool: &PgPool, limits: Limits) {
         loop {
             self.0.doubt.notified().await;
@@ -96,8 +105,8 @@ impl Circuit {
                 tokio::time::sleep(limits.probe_every).await;
             }
             if self.is_away() {
-                // Nobody uses them now, and whoever waits for the database comes at once afterwards.
-                let _ = tokio::time::timeout(limits.within, postgres::open(pool)).await;
+                // Nobody uses them now, and all come at once afterwards. Those that are not there in time are made when they are needed.
+                let _ = tokio::time::timeout(limits.probe_within, postgres::open(pool)).await;
             }
             if self.0.away.send_replace(false) {
                 info!("the database answers again");

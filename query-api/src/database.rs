@@ -64,14 +64,6 @@ pub async fn check_tables(pool: &PgPool) -> Result<(), Error> {
     Ok(())
 }
 
-/// For readiness.
-pub async fn reachable(pool: &PgPool) -> Result<(), String> {
-    match sqlx::query("SELECT 1").execute(pool).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// Whether the same query may work later.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {

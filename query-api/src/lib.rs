@@ -94,13 +94,13 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     database::check_tables(&pool).await?;
     postgres::open(&pool).await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
-    let checked = pool.clone();
+    let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
+    let checked = (pool.clone(), circuit.clone());
     let check = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {
-        let pool = checked.clone();
-        Box::pin(async move { database::reachable(&pool).await })
+        let (pool, circuit) = checked.clone();
+        Box::pin(async move { circuit.check(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
-    let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);
