@@ -19,7 +19,6 @@ mod served;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use own_server::Server;
 use serde_json::{Value, json};
 use served::{ORDER, PRODUCT, Served};
 use sqlx::Row;
@@ -48,16 +47,6 @@ async fn an_order_has_its_fields_its_version_and_its_position() {
 async fn connections_are_there_before_a_burst_needs_them() {
     let served = Served::new("connections", &[("DATABASE__CONNECTIONS", "16")]).await;
     assert_eq!(sessions(&served.owner).await, 16);
-}
-
-#[tokio::test]
-async fn a_database_without_room_for_all_of_them_is_read_with_those_there_are() {
-    let server = Server::start("crowded");
-    // It has room for 100.
-    let served = Served::on(server.options(), &[("DATABASE__CONNECTIONS", "150")]).await;
-    let sessions = sessions(&served.owner).await;
-    assert!((1..100).contains(&sessions), "{sessions}");
-    assert_eq!(served.get(&format!("/v1/orders/{ORDER}"), &[]).await.status, StatusCode::OK);
 }
 
 /// Of query-api, as the server counts them.
