@@ -32,7 +32,9 @@ async fn until(served: &Served, path: &str, wanted: impl Fn(&Answer) -> bool) ->
 #[tokio::test]
 async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it_is_back() {
     let mut server = Server::start("degraded");
-    let served = Served::on(server.options(), &[ENDLESS, ("DATABASE__CONNECTIONS", "16")]).await;
+    // So that all connections are opened in time on any machine.
+    let patient = ("DATABASE__PROBE_TIMEOUT_MS", "30000");
+    let served = Served::on(server.options(), &[ENDLESS, patient, ("DATABASE__CONNECTIONS", "16")]).await;
     let (order, product) = (format!("/v1/orders/{ORDER}"), format!("/v1/products/{PRODUCT}"));
     until(&served, &order, |answer| answer.header("cache-status") == "query-api; hit").await;
     assert_eq!(served.get(&product, &[]).await.status, StatusCode::OK);
