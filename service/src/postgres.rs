@@ -21,7 +21,7 @@ pub struct Pool<'a> {
 }
 
 impl Pool<'_> {
-    /// Opens no connection yet; keeps as many open as [`open`] has opened. Fails if the URL is not usable.
+    /// Opens no connection yet: see [`open`]. Fails if the URL is not usable.
     pub fn build(self) -> Result<PgPool, sqlx::Error> {
         let session = self.session.into_iter();
         let options = PgConnectOptions::from_str(self.url)?.application_name(self.application).options(session);
