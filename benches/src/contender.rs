@@ -67,6 +67,8 @@ pub struct Broker {
 pub struct Setup {
     pub kafka: String,
     pub settings: Vec<String>,
+    /// Whose servers are measured: this program's, or those of the same program built from an earlier commit.
+    pub program: Option<PathBuf>,
 }
 
 /// Servers of one kind, under load.
@@ -193,7 +195,7 @@ impl Stage {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let output = self.dir.join(format!("{kind}-{}.log", address.port()));
         let out = std::fs::File::create(&output)?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(setup.program.clone().map_or_else(std::env::current_exe, Ok)?);
         command.args(["serve", kind, "--listen", &address.to_string(), "--database-url", url, "--folder"]).arg(folder);
         let (kafka, listen) = (format!("log.kafka={}", setup.kafka), format!("http.listen={address}"));
         let common = ["log.development=true", "telemetry.filter=warn", kafka.as_str(), listen.as_str()];

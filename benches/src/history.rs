@@ -48,7 +48,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn grow(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
     let settings = vec![format!("log.partitions={}", options.partitions), "telemetry.filter=info".to_owned()];
-    let setup = Setup { kafka: broker.bootstrap.clone(), settings };
+    let setup = Setup { kafka: broker.bootstrap.clone(), settings, program: None };
     let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     println!("| events | command-api's memory | take-over of a partition: median, longest | memory after it |\n|---|---|---|---|");
     let mut there = 0;

@@ -8,11 +8,13 @@
 //! | [`sustain`] | the highest rate held with the projectors running |
 //! | [`visible`] | from a command to its row |
 //! | [`history`] | memory and take-over as the log grows |
+//! | [`attack`] | what honest callers hear beside a hostile one |
 //! | [`contender`] | the stage: folder, Postgres, brokers, servers |
 //! | [`cost`] | processor time a command |
 //! | [`serve`] | the servers, each a process of its own |
 //! | [`store`] | the client and the baselines |
 
+mod attack;
 mod contender;
 mod cost;
 mod history;
@@ -44,6 +46,8 @@ enum Command {
     Visible(visible::Options),
     /// Memory of an owner and time of a take-over as the log grows
     History(history::Options),
+    /// What honest callers hear while one hostile client attacks
+    Attack(attack::Options),
     /// One server; the others start these by itself
     Serve(serve::Options),
 }
@@ -56,6 +60,7 @@ async fn main() -> ExitCode {
         Command::Sustain(options) => or_stopped(sustain::run(options)).await,
         Command::Visible(options) => or_stopped(visible::run(options)).await,
         Command::History(options) => or_stopped(history::run(options)).await,
+        Command::Attack(options) => or_stopped(attack::run(options)).await,
         // Hears its signals itself.
         Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
     };

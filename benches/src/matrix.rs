@@ -44,7 +44,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
     // Else the first rows would be those of a broker whose JVM is still getting warm.
-    let mut setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(8, 1) };
+    let mut setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(8, 1), program: None };
     setup.settings.push("log.prefix=warm".to_owned());
     stage.ours("warm-up", "page cache", "warm", &setup).await?.warm_up(options.warm_broker).await?;
     println!(
@@ -55,7 +55,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     println!("| partitions | producers | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
     for partitions in &options.partitions {
         for producers in &options.producers {
-            let setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(*partitions, *producers) };
+            let setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(*partitions, *producers), program: None };
             let tag = format!("p{partitions}k{producers}");
             let mut contender = stage.ours(&tag, "page cache", &tag, &setup).await?;
             contender.warm_up(options.warm_up).await?;

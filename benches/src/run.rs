@@ -36,6 +36,9 @@ pub struct Options {
     /// Idempotent producers
     #[arg(long, default_value_t = 1)]
     producers: usize,
+    /// Also the servers of an earlier build of this program, at this path
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// `section.key=value` of the configuration, for every contender; may be given several times
     #[arg(long = "set")]
     settings: Vec<String>,
@@ -55,13 +58,17 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
     }
     let mut settings = vec![format!("log.partitions={}", options.partitions), format!("log.producers={}", options.producers)];
     settings.extend_from_slice(&options.settings);
-    let local = Setup { kafka: String::new(), settings };
+    let local = Setup { kafka: String::new(), settings, program: None };
     let mut contenders = Vec::new();
     for (n, (name, durability, broker)) in brokers.iter().enumerate() {
         let setup = Setup { kafka: broker.bootstrap.clone(), ..local.clone() };
         let (ours, produce_only) = (format!("Highwater, {name}"), format!("(a) produce only, {name}"));
         if options.wants(&ours) {
             contenders.push(stage.ours(&ours, durability, &format!("ours{n}"), &setup).await?);
+        }
+        if let Some(before) = options.before.as_ref().filter(|_| options.wants(&ours)) {
+            let setup = Setup { program: Some(before.clone()), ..setup.clone() };
+            contenders.push(stage.ours(&format!("before: {ours}"), durability, &format!("before{n}"), &setup).await?);
         }
         if options.wants(&produce_only) {
             contenders.push(stage.baseline(&produce_only, durability, "produce-only", &setup).await?);
@@ -71,6 +78,10 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
         ("Highwater, LocalLog", "(b) event store in Postgres", "(c) the same with the read model and indexes of our lists");
     if options.wants(on_local) {
         contenders.push(stage.ours(on_local, "fsync", "local", &local).await?);
+    }
+    if let Some(before) = options.before.as_ref().filter(|_| options.wants(on_local)) {
+        let setup = Setup { program: Some(before.clone()), ..local.clone() };
+        contenders.push(stage.ours(&format!("before: {on_local}"), "fsync", "before_local", &setup).await?);
     }
     if options.wants(postgres) {
         contenders.push(stage.baseline(postgres, "fsync", "event-store", &local).await?);

@@ -44,7 +44,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn climb(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
-    let setup = Setup { kafka: broker.bootstrap.clone(), settings: vec![format!("log.partitions={}", options.partitions)] };
+    let setup = Setup { kafka: broker.bootstrap.clone(), settings: vec![format!("log.partitions={}", options.partitions)], program: None };
     let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     ours.warm_up(options.warm_up).await?;
     println!(

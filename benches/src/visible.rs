@@ -32,7 +32,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
-    let setup = Setup { kafka: broker.bootstrap.clone(), settings: Vec::new() };
+    let setup = Setup { kafka: broker.bootstrap.clone(), settings: Vec::new(), program: None };
     let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     let (_queries, queries) = stage.queries(&ours, &setup).await?;
     ours.warm_up(options.warm_up).await?;
