@@ -63,7 +63,7 @@ enum Error {
     Log(#[from] eventlog::Error),
     #[error(transparent)]
     Gap(eventlog::replay::Error),
-    #[error("{position}: the data of this event is no JSON")]
+    #[error("the data of the event before {position} is no JSON, so nothing behind it is shown; --from {position} goes on there")]
     Data { position: String, source: serde_json::Error },
     #[error("the database cannot be reached")]
     Database(#[from] sqlx::Error),

@@ -1,11 +1,12 @@
 //! The audit's own decoder and fold reproduce every golden vector: verdicts, commits, and the position after each record; also
-//! when they are resumed at any position on the way.
+//! when they are resumed at any position on the way. So does its reader of `commands`, as far as the audit judges what lies there.
 
 use std::{error::Error, fs, path::Path};
 
 use highwater::audit::{
     fold::{Fold, Position, Verdict, Void, Witness},
-    record::Entry,
+    placement::partition_for,
+    record::{Entry, Id, command::Said},
 };
 use protocol::record::{Header, Record};
 use serde::Deserialize;
@@ -18,10 +19,16 @@ struct Vector {
 }
 
 #[derive(Deserialize)]
-struct Expected {
+struct Bare {
     key: Option<Bytes>,
     value: Option<Bytes>,
     headers: Vec<(String, Bytes)>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    #[serde(flatten)]
+    record: Bare,
     verdict: String,
     first: Option<u64>,
     position: Place,
@@ -64,8 +71,8 @@ impl Bytes {
     }
 }
 
-impl Expected {
-    fn record(&self) -> Result<Record, Box<dyn Error>> {
+impl Bare {
+    fn read(&self) -> Result<Record, Box<dyn Error>> {
         let headers = self.headers.iter().map(|(name, value)| Ok(Header::new(name.clone(), value.read()?)));
         Ok(Record {
             key: self.key.as_ref().map(Bytes::read).transpose()?,
@@ -92,6 +99,17 @@ impl Place {
     }
 }
 
+/// A record of `commands`, and which rule decides about it.
+#[derive(Deserialize)]
+struct OfTheLane {
+    name: String,
+    partitions: u32,
+    partition: u32,
+    #[serde(flatten)]
+    record: Bare,
+    rule: Option<u8>,
+}
+
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Void(Void::Unreadable(_)) => "void:undecodable",
@@ -115,7 +133,7 @@ fn compare(vector: &Vector, start: Position) -> Result<(), Box<dyn Error>> {
     let mut fold = Fold::from(start);
     for (offset, expected) in vector.records.iter().enumerate().skip(from) {
         let place = format!("{} @{offset}, from {from}", vector.name);
-        let entry = Entry::read(&expected.record()?);
+        let entry = Entry::read(&expected.record.read()?);
         let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
         assert_eq!(word(&verdict), expected.verdict, "{place}: {entry:?}");
         if let Verdict::Commit(commit) = verdict {
@@ -141,5 +159,25 @@ fn the_audits_fold_reproduces_every_golden_vector() -> Result<(), Box<dyn Error>
         }
     }
     assert!(vectors >= 40, "only {vectors} vectors");
+    Ok(())
+}
+
+#[test]
+fn the_audits_reader_of_the_lane_reproduces_every_vector() -> Result<(), Box<dyn Error>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/lane-verdicts.json");
+    let vectors = serde_json::from_str::<Vec<OfTheLane>>(&fs::read_to_string(file)?)?;
+    assert!(vectors.len() >= 90, "only {} vectors", vectors.len());
+    for vector in vectors {
+        let here = |aggregate: Id| partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), vector.partitions) == vector.partition;
+        let rule = match Said::of(&vector.record.read()?) {
+            Said::Newer => 1,
+            Said::Nothing => 2,
+            Said::Command(command) if !here(command.aggregate) => 2,
+            Said::Command(command) if command.deadline.is_none() => 3,
+            Said::Command(_) => 4,
+        };
+        // Which names and bodies an owner knows is no concern of the audit.
+        assert_eq!(rule, vector.rule.unwrap_or(4).min(4), "{}", vector.name);
+    }
     Ok(())
 }

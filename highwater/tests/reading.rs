@@ -109,6 +109,32 @@ fn lines(output: &Output) -> Result<Vec<serde_json::Value>, Box<dyn std::error::
 }
 
 #[tokio::test]
+async fn replay_stops_at_data_that_is_no_json_and_says_how_to_go_on() -> Outcome {
+    let scratch = scratch("no-json");
+    let mut notes = Notes::open(&scratch).await?;
+    for (version, data) in (1..).zip(["{}", "{", "[]"]) {
+        let mut entry = event(version - 1, version);
+        if let Body::Event(event) = &mut entry.body {
+            event.event.data = data.as_bytes().to_vec();
+        }
+        notes.append(entry).await?;
+    }
+    notes.log.close(Duration::from_secs(10)).await;
+
+    let stopped = highwater("replay", &scratch).output()?;
+    assert_eq!(stopped.status.code(), Some(1));
+    let position = format!("note/{}@3", home());
+    let said = String::from_utf8(stopped.stderr)?;
+    assert!(said.contains(&format!("the data of the event before {position} is no JSON")), "{said}");
+    assert!(said.contains(&format!("--from {position} goes on there")), "{said}");
+    assert_eq!(String::from_utf8(stopped.stdout)?.lines().count(), 1, "what lies before it is shown");
+
+    let rest = lines(&highwater("replay", &scratch).args(["--from", &position]).output()?)?;
+    assert_eq!(rest.iter().map(|event| event["hwversion"].as_u64()).collect::<Vec<_>>(), [Some(3)]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn replay_prints_every_event_and_goes_on_behind_a_position() -> Outcome {
     let scratch = data_folder("replay", 1..=5).await?;
     let all = lines(&highwater("replay", &scratch).output()?)?;

@@ -3,6 +3,8 @@
 
 #[path = "vectors/reading.rs"]
 mod reading;
+#[path = "vectors/said.rs"]
+mod said;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +12,7 @@ use protocol::{
     entry::Body,
     fold::{Effect, Fold, Void},
     position::Position,
-    record::{Header, Record},
+    record::Record,
     wire::{Wire, decode},
 };
 use serde_json::{Value, json};
@@ -131,7 +133,7 @@ fn vectors() -> Vec<Vector> {
 fn vector(vector: &Value) -> Vector {
     let records = vector["records"].as_array().unwrap();
     let name = vector["name"].as_str().unwrap().to_owned();
-    (name, records.iter().map(record).collect(), records.iter().map(expected).collect())
+    (name, records.iter().map(said::record).collect(), records.iter().map(expected).collect())
 }
 
 fn expected(record: &Value) -> Seen {
@@ -139,21 +141,4 @@ fn expected(record: &Value) -> Seen {
     let verdict = VERDICTS.into_iter().find(|known| *known == verdict).unwrap_or_else(|| panic!("no such verdict: {verdict}"));
     let commit = record["first"].as_u64().zip(record["end"].as_u64());
     Seen { verdict, commit, position: record["position"].clone() }
-}
-
-/// `key`, `value` and `headers` of a record in JSON.
-fn record(json: &Value) -> Record {
-    let headers = json["headers"].as_array().unwrap().iter();
-    Record {
-        key: json.get("key").map(bytes),
-        value: json.get("value").map(bytes),
-        headers: headers.map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1]))).collect(),
-    }
-}
-
-fn bytes(json: &Value) -> Vec<u8> {
-    match json.as_str() {
-        Some(text) => text.as_bytes().to_vec(),
-        None => reading::hex(json["hex"].as_str().unwrap()),
-    }
 }

@@ -152,6 +152,8 @@ pub struct World {
     pub partition: Partition,
     /// The lane.
     pub commands: Partition,
+    /// Of how many the one partition is the first, as far as the lane looks at keys.
+    pub partitions: u32,
     folder: PathBuf,
 }
 
@@ -166,6 +168,7 @@ pub async fn world() -> World {
         log,
         commands: Partition { topic: "lane".into(), index: 0 },
         partition: Partition { topic: "counters".into(), index: 0 },
+        partitions: 1,
         folder,
     }
 }
@@ -201,7 +204,7 @@ pub fn shared(
         source: "/test/counter".into(),
         lane: Source {
             topic: world.commands.topic.clone(),
-            partitions: 1,
+            partitions: world.partitions,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
             keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
             hint_step: 1,
@@ -326,6 +329,7 @@ pub async fn history(world: &World) -> History {
                     let origin = commit.events[0].origin.clone();
                     let version = versions.entry(origin.aggregate).or_default();
                     for event in &commit.events {
+                        assert_eq!(event.origin.source, origin.source, "every event of a commit names the same source");
                         assert_eq!(event.version, *version + 1, "versions have no gap");
                         *version = event.version;
                     }

@@ -57,7 +57,7 @@ fn with_body(command: u128, aggregate: u128, body: &str) -> Accepted {
 }
 
 /// Puts a record into the lane; its offset.
-async fn put(world: &World, record: Record) -> u64 {
+pub async fn put(world: &World, record: Record) -> u64 {
     let (to, mut reports) = mpsc::unbounded_channel();
     world.log.append(&world.commands, record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to }).unwrap();
     match soon(reports.recv()).await.unwrap().result.unwrap() {
@@ -73,7 +73,7 @@ async fn put_all(world: &World, commands: impl IntoIterator<Item = Accepted>) {
 }
 
 /// The history once the log says that everything below `drained` has its outcome.
-async fn drained(world: &World, drained: u64) -> History {
+pub async fn drained(world: &World, drained: u64) -> History {
     let until = Instant::now() + SOON;
     loop {
         let history = history(world).await;
@@ -106,6 +106,21 @@ async fn every_outcome_of_the_lane_is_recorded_with_its_source() {
     assert_eq!(answers, expected);
     let sources = (0..5).map(|source| (Uuid::from_u128(u128::from(source) + 1), source));
     assert_eq!(history.sources, sources.collect::<BTreeMap<_, _>>());
+}
+
+#[tokio::test]
+async fn every_event_of_a_commit_names_its_source_and_the_last_one_what_is_drained() {
+    let world = world().await;
+    put(&world, encode(&with_body(1, 1, r#"{"events":3}"#))).await;
+    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    drained(&world, 1).await;
+    let records = world.log.fetch(&world.partition, 0, 100).await.unwrap();
+    let events = records.iter().map(|stored| &stored.record).filter(|record| record.header("hw-kind") == Some(b"event"));
+    let said = |name: &str| events.clone().map(|event| event.header(name).map(<[u8]>::to_vec)).collect::<Vec<_>>();
+    let some = |texts: [&str; 3]| texts.map(|text| Some(text.as_bytes().to_vec())).to_vec();
+    assert_eq!(said("hw-commit"), some(["1/3", "2/3", "3/3"]));
+    assert_eq!(said("hw-source"), some(["0", "0", "0"]));
+    assert_eq!(said("hw-drained"), [None, None, Some(b"1".to_vec())]);
 }
 
 #[tokio::test]

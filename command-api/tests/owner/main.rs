@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod http;
 mod lane;
+mod lane_vectors;
 mod memory;
 mod moves;
 mod place;
