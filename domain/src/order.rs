@@ -2,7 +2,7 @@
 //!
 //! | command \ in state | none | placed | confirmed | shipped | delivered | returned | cancelled |
 //! |---|---|---|---|---|---|---|---|
-//! | place | **placed** | already-exists | already-exists | already-exists | already-exists | already-exists | already-exists |
+//! | place | **placed**, with `confirm` also **confirmed** | already-exists | already-exists | already-exists | already-exists | already-exists | already-exists |
 //! | confirm | 404 | **confirmed** | nothing | already-shipped | already-shipped | already-shipped | already-cancelled |
 //! | cancel | 404 | **cancelled** | **cancelled** | already-shipped | already-shipped | already-shipped | nothing |
 //! | ship | 404 | not-confirmed | **shipped** | nothing | already-shipped | already-shipped | already-cancelled |
@@ -21,7 +21,7 @@ mod state;
 
 use events::{
     id::ProductId,
-    order::{Command, OrderEvent},
+    order::{Command, OrderEvent, Place},
     timestamp::Timestamp,
 };
 use protocol::{
@@ -96,9 +96,7 @@ impl Durable for Orders {
 fn decide(order: Option<&Order>, command: &Command, at: Timestamp) -> Result<Decision<Order, Fact>, Rejection> {
     let Some(order) = order else {
         let Command::Place(command) = command else { return Err(Rejection::NotFound) };
-        let placed = place::decide(command, at)?;
-        let state = Order::placed(&placed);
-        return Ok(Decision::Change { events: vec![OrderEvent::Placed(placed).encode()], state });
+        return begin(command, at);
     };
     let event = match command {
         Command::Place(_) => return Err(Rejection::AlreadyExists),
@@ -109,6 +107,21 @@ fn decide(order: Option<&Order>, command: &Command, at: Timestamp) -> Result<Dec
         Command::Return(command) => r#return::decide(order, command, at)?.map(OrderEvent::Returned),
     };
     Ok(event.map_or(Decision::Nothing, |event| Decision::Change { state: order.after(&event), events: vec![event.encode()] }))
+}
+
+/// One commit: an order that was to be confirmed at once is never there unconfirmed.
+fn begin(command: &Place, at: Timestamp) -> Result<Decision<Order, Fact>, Rejection> {
+    let placed = place::decide(command, at)?;
+    let mut state = Order::placed(&placed);
+    let mut events = vec![OrderEvent::Placed(placed).encode()];
+    if command.confirm
+        && let Some(confirmed) = confirm::decide(&state, at)?
+    {
+        let confirmed = OrderEvent::Confirmed(confirmed);
+        state = state.after(&confirmed);
+        events.push(confirmed.encode());
+    }
+    Ok(Decision::Change { events, state })
 }
 
 impl rejection::Rejection for Rejection {

@@ -31,18 +31,21 @@ fn keeps_its_schema(event: &Fact) -> bool {
 
 fn order_command() -> impl Strategy<Value = order::Command> {
     let simple = select(vec![
-        ("confirm", json!({})),
-        ("cancel", json!({ "reason": "r" })),
-        ("ship", json!({})),
-        ("ship", json!({ "carrier": "DHL", "tracking": "0034" })),
-        ("deliver", json!({})),
-        ("return", json!({ "reason": "r" })),
+        ("confirm", 1, json!({})),
+        ("cancel", 1, json!({ "reason": "r" })),
+        ("ship", 1, json!({})),
+        ("ship", 1, json!({ "carrier": "DHL", "tracking": "0034" })),
+        ("deliver", 1, json!({})),
+        ("return", 1, json!({ "reason": "r" })),
     ]);
     prop_oneof![
-        1 => lines().prop_map(|lines| ("place", json!({ "customer_id": id(0), "currency": "USD", "lines": lines }))),
+        1 => lines().prop_map(|lines| ("place", 1, json!({ "customer_id": id(0), "currency": "USD", "lines": lines }))),
+        1 => (lines(), any::<bool>()).prop_map(|(lines, confirm)| {
+            ("place", 2, json!({ "customer_id": id(0), "currency": "USD", "lines": lines, "confirm": confirm }))
+        }),
         6 => simple,
     ]
-    .prop_map(|(name, body)| order::Command::parse(name, 1, &body, Micros(START)).unwrap())
+    .prop_map(|(name, version, body)| order::Command::parse(name, version, &body, Micros(START)).unwrap())
 }
 
 fn lines() -> impl Strategy<Value = Vec<Value>> {

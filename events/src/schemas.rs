@@ -58,6 +58,7 @@ static ALL: &[Schema] = &[
     schema!(Command, "commands", "order.confirm.v1"),
     schema!(Command, "commands", "order.deliver.v1"),
     schema!(Command, "commands", "order.place.v1"),
+    schema!(Command, "commands", "order.place.v2"),
     schema!(Command, "commands", "order.return.v1"),
     schema!(Command, "commands", "order.ship.v1"),
     schema!(Command, "commands", "product.create.v1"),

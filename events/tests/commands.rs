@@ -108,6 +108,19 @@ fn only_these_commands_require_an_expected_version() {
 }
 
 #[test]
+fn an_order_is_confirmed_at_once_from_version_2_on() {
+    let mut body = place();
+    for (confirm, fits) in [(json!(true), true), (json!(false), true), (json!(null), false), (json!("true"), false), (json!(1), false)] {
+        body["confirm"] = confirm;
+        assert_refused("order.place.v1", &body, &["/confirm"]);
+        match fits {
+            true => assert!(parse("order.place.v2", &body).is_ok(), "{body}"),
+            false => assert_refused("order.place.v2", &body, &["/confirm"]),
+        }
+    }
+}
+
+#[test]
 fn sums_beyond_the_bound_are_refused_at_the_lines() {
     let mut body = place();
     body["lines"][0]["unit_price_minor"] = json!(9_007_199_254_740_991_i64);
@@ -227,6 +240,7 @@ fn anything() -> impl Strategy<Value = Value> {
         "currency",
         "lines",
         "placed_at",
+        "confirm",
         "product_id",
         "quantity",
         "name",

@@ -31,6 +31,14 @@ pub fn place() -> Command {
     command("place", place_body())
 }
 
+pub fn place_v2(confirm: Option<bool>) -> Command {
+    let mut body = place_body();
+    if let Some(confirm) = confirm {
+        body["confirm"] = json!(confirm);
+    }
+    Command::parse("place", 2, &body, NOW).expect("a valid body")
+}
+
 pub fn confirm() -> Command {
     command("confirm", json!({}))
 }

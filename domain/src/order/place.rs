@@ -26,7 +26,7 @@ pub fn decide(command: &Place, at: Timestamp) -> Result<Placed, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use events::order::OrderEvent;
+    use events::order::{Confirmed, OrderEvent};
     use serde_json::json;
 
     use super::super::fixtures::*;
@@ -36,6 +36,24 @@ mod tests {
     #[test]
     fn an_order_is_placed_at_the_time_of_the_decision() {
         given([]).when(place()).then([placed_at(Timestamp(NOW))]);
+    }
+
+    #[test]
+    fn an_order_is_placed_and_confirmed_at_once() {
+        let confirmed = OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) });
+        given([]).when(place_v2(Some(true))).then([placed_at(Timestamp(NOW)), confirmed]);
+    }
+
+    #[test]
+    fn an_order_is_confirmed_at_once_only_where_that_is_asked_for() {
+        for confirm in [None, Some(false)] {
+            given([]).when(place_v2(confirm)).then([placed_at(Timestamp(NOW))]);
+        }
+    }
+
+    #[test]
+    fn an_order_that_is_not_placed_is_not_confirmed_either() {
+        given([placed()]).when(place_v2(Some(true))).then_rejected("order.already-exists");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Place {
     pub lines: Lines,
     /// For imports; without it the time of the decision counts.
     pub placed_at: Option<Timestamp>,
+    /// Placed and confirmed in one commit. From version 2 on.
+    pub confirm: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,7 @@ impl Command {
     pub fn parse(name: &str, version: u32, body: &Value, now: Micros) -> Result<Command, Vec<Invalid>> {
         match (name, version) {
             ("place", 1) => Fields::read(body, |fields| place(fields, now)).map(Command::Place),
+            ("place", 2) => Fields::read(body, |fields| place_v2(fields, now)).map(Command::Place),
             ("confirm", 1) => Fields::read(body, |_| Some(Command::Confirm)),
             ("cancel", 1) => Fields::read(body, |fields| Some(Cancel { reason: fields.required("reason")? })).map(Command::Cancel),
             ("ship", 1) => Fields::read(body, ship).map(Command::Ship),
@@ -81,7 +84,12 @@ fn place(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
         fields.refuse("placed_at", "must be at most five minutes ahead");
     }
     id?;
-    Some(Place { customer_id: customer_id?, currency: currency?, lines: lines?.ok()?, placed_at: placed_at? })
+    Some(Place { customer_id: customer_id?, currency: currency?, lines: lines?.ok()?, placed_at: placed_at?, confirm: false })
+}
+
+fn place_v2(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
+    let (place, confirm) = (place(fields, now), fields.optional("confirm"));
+    Some(Place { confirm: confirm?.unwrap_or(false), ..place? })
 }
 
 fn line(fields: &mut Fields<'_>) -> Option<Line> {
