@@ -10,8 +10,12 @@ use protocol::time::Micros;
 pub struct Timestamp(pub Micros);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a time that exists, as RFC 3339 in UTC (2026-11-22T21:34:24.123Z)")]
-pub struct NotATime;
+pub enum NotATime {
+    #[error("must be a time that exists, as RFC 3339 in UTC (2026-11-22T21:34:24.123Z)")]
+    Unfit,
+    #[error("is within a leap second, which times here do not have: write second 59, or second 00 of the next minute")]
+    LeapSecond,
+}
 
 impl Timestamp {
     /// Microseconds since the Unix epoch.
@@ -24,13 +28,15 @@ impl TryFrom<&str> for Timestamp {
     type Error = NotATime;
 
     fn try_from(text: &str) -> Result<Self, NotATime> {
-        let utc = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).ok_or(NotATime)?;
+        let utc = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).ok_or(NotATime::Unfit)?;
         let (seconds, fraction) = utc.split_once('.').unwrap_or((utc, "0"));
         if !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(NotATime);
+            return Err(NotATime::Unfit);
         }
         let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
-        Micros::from_text(format!("{seconds}.{micros}Z").as_bytes()).map(Self).ok_or(NotATime)
+        let read = |seconds: &str| Micros::from_text(format!("{seconds}.{micros}Z").as_bytes()).map(Self);
+        let is_leap = || seconds.strip_suffix(":60").is_some_and(|minute| read(&format!("{minute}:59")).is_some());
+        read(seconds).ok_or_else(|| if is_leap() { NotATime::LeapSecond } else { NotATime::Unfit })
     }
 }
 
@@ -77,12 +83,25 @@ mod tests {
             "2017-01-01T11:53:26.12a4Z",
             "2017-02-29T11:53:26Z",
             "2017-01-01T24:00:00Z",
-            "2016-12-31T23:59:60Z",
+            "2016-12-31T23:60:60Z",
+            "2016-12-32T23:59:60Z",
+            "2016-12-31T23:59:61Z",
+            "60",
+            ":60Z",
             "ä017-01-01T11:53:26Z",
             "",
             "Z",
         ] {
-            assert_eq!(Timestamp::try_from(text), Err(NotATime), "{text}");
+            assert_eq!(Timestamp::try_from(text), Err(NotATime::Unfit), "{text}");
         }
+    }
+
+    #[test]
+    fn says_of_a_leap_second_what_it_is() {
+        for text in ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.999+00:00", "9999-12-31T23:59:60Z"] {
+            assert_eq!(Timestamp::try_from(text), Err(NotATime::LeapSecond), "{text}");
+        }
+        let said = NotATime::LeapSecond.to_string();
+        assert!(said.contains("leap second") && said.contains("second 59"), "{said}");
     }
 }

@@ -72,6 +72,7 @@ pub fn schema() -> Vec<Case> {
         invalid("`id` without hyphens", place(",\"id\":\"018f3ca12f4d7b218a4c6d7e8f901234\"")),
         invalid("`placed_at` that is no time", place(",\"placed_at\":\"yesterday\"")),
         invalid("`placed_at` on a day that does not exist", place(",\"placed_at\":\"2025-02-30T10:00:00Z\"")),
+        invalid("`placed_at` in a leap second", place(",\"placed_at\":\"2016-12-31T23:59:60Z\"")),
         invalid("`placed_at` in another zone", place(",\"placed_at\":\"2025-02-28T10:00:00+02:00\"")),
         invalid("`placed_at` an hour ahead", place(&format!(",\"placed_at\":\"{}\"", super::an_hour_ahead()))),
     ]
