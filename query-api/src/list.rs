@@ -12,7 +12,7 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use service::{
-    headers::{ETag, HIGHWATER_POSITION, IfNoneMatch, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
+    headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
     problem::Problem,
 };
 use sha2::{Digest, Sha256};
@@ -70,7 +70,7 @@ struct Asked<L: List> {
     /// What a cursor is bound to.
     binding: String,
     fields: Option<Fields>,
-    unless: Option<IfNoneMatch>,
+    conditions: Conditions,
     at_least: Option<MinPosition>,
     prefer: Prefer,
 }
@@ -117,9 +117,9 @@ impl<L: List> Asked<L> {
             resource::check_position(L::CATEGORY, position, app.0.partitions)?;
         }
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
-        let unless = IfNoneMatch::from_headers(headers)?;
+        let conditions = Conditions::from_headers(headers)?;
         let prefer = Prefer::from_headers(headers);
-        Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, unless, at_least, prefer })
+        Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, conditions, at_least, prefer })
     }
 }
 
@@ -181,7 +181,8 @@ fn answer<L: List>(app: &App, asked: &Asked<L>, mut found: Found<L::Row>, stale:
         Problem::internal()
     })?;
     let etag = etag(&body, is_last);
-    let known = asked.unless.as_ref().is_some_and(|tags| tags.matches(&etag));
+    let known = asked.conditions.is_known(Some(&etag));
+    let known = known.map_err(|problem| with_position(problem, position_of::<L>(&found.offsets)))?;
     let mut response = match known {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),

@@ -15,7 +15,7 @@ use axum::{
 };
 use serde_json::json;
 use service::{
-    headers::{IfNoneMatch, PartitionPosition, Prefer},
+    headers::{Conditions, PartitionPosition, Prefer},
     problem::Problem,
 };
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ struct Asked {
     id: Uuid,
     /// The offset after the command in `commands`.
     accepted: Option<PartitionPosition>,
-    unless: Option<IfNoneMatch>,
+    conditions: Conditions,
     prefer: Prefer,
 }
 
@@ -57,7 +57,7 @@ async fn show(
         Some(wait) => load_decided(&app, asked.id, Instant::now() + app.0.settings.wait(Some(wait))).await?,
     };
     let state = found.state(asked.accepted.as_ref());
-    Ok(answer::response(&asked, state, app.0.partitions))
+    answer::response(&asked, state, app.0.partitions)
 }
 
 /// As soon as there is an outcome, or what there is at the deadline.
@@ -96,7 +96,7 @@ impl Asked {
         if let Some(accepted) = &accepted {
             check(accepted, app.0.partitions)?;
         }
-        Ok(Self { id, accepted, unless: IfNoneMatch::from_headers(headers)?, prefer: Prefer::from_headers(headers) })
+        Ok(Self { id, accepted, conditions: Conditions::from_headers(headers)?, prefer: Prefer::from_headers(headers) })
     }
 }
 

@@ -12,7 +12,7 @@ use protocol::partition::partition_of;
 use serde::Serialize;
 use serde_json::json;
 use service::{
-    headers::{ETag, HIGHWATER_POSITION, IfNoneMatch, MinPosition, PREFERENCE_APPLIED, PartitionPosition, Prefer},
+    headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition, Prefer},
     problem::Problem,
 };
 use sqlx::PgPool;
@@ -68,7 +68,7 @@ struct Asked {
     id: Uuid,
     partition: u32,
     fields: Option<Fields>,
-    unless: Option<IfNoneMatch>,
+    conditions: Conditions,
     at_least: Option<MinPosition>,
     prefer: Prefer,
 }
@@ -141,7 +141,7 @@ impl Asked {
             id,
             partition: partition_of(key.as_bytes(), app.0.partitions),
             fields: Parameters::of(uri, &["fields"])?.some_of("fields", V::FIELDS)?.map(Fields::of),
-            unless: IfNoneMatch::from_headers(headers)?,
+            conditions: Conditions::from_headers(headers)?,
             at_least,
             prefer: Prefer::from_headers(headers),
         })
@@ -226,7 +226,8 @@ fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, 
             if let Some(fields) = &asked.fields {
                 etag = etag.with_suffix(&fields.suffix());
             }
-            let known = asked.unless.as_ref().is_some_and(|tags| tags.matches(&etag));
+            let known = asked.conditions.is_known(Some(&etag));
+            let known = known.map_err(|problem| problem.header(HIGHWATER_POSITION, position.clone()))?;
             let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
             response.headers_mut().insert(ETag::name(), etag.to_header());
             cache(response.headers_mut(), V::PUBLIC, stale);

@@ -5,6 +5,8 @@
 mod cache;
 #[path = "store_views/degraded.rs"]
 mod degraded;
+#[path = "../../tests/support/documented.rs"]
+mod documented;
 #[path = "store_views/lists.rs"]
 mod lists;
 #[path = "store_views/operations.rs"]
@@ -87,6 +89,32 @@ async fn what_the_reader_has_already_is_not_sent_again() {
         assert_eq!(served.get(&path, &[("if-none-match", tags)]).await.status, StatusCode::OK, "{tags}");
     }
     assert_eq!(served.get(&path, &[("if-none-match", "g1-v2")]).await.problem(), (400, "header.invalid"));
+}
+
+#[tokio::test]
+async fn a_query_of_another_version_than_asked_for_is_412() {
+    let served = Served::new("if_match", &[]).await;
+    let path = format!("/v1/orders/{ORDER}");
+    for tags in ["\"g1-v2\"", "\"v2\"", "W/\"g1-v2--gzip\"", "\"g1-v1\", \"g1-v2\"", "*"] {
+        assert_eq!(served.get(&path, &[("if-match", tags)]).await.status, StatusCode::OK, "{tags}");
+    }
+    for tags in ["\"g1-v1\"", "\"g2-v2\"", "\"v3\"", "\"anything\""] {
+        let answer = served.get(&path, &[("if-match", tags), ("if-none-match", "*")]).await;
+        assert_eq!((answer.problem(), answer.header("etag")), ((412, "etag.mismatch"), "\"g1-v2\""), "{tags}");
+        assert_eq!(answer.headers["highwater-position"], served.position("order", ORDER, 42));
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    assert_eq!(served.get(&path, &[("if-match", "g1-v2")]).await.problem(), (400, "header.invalid"));
+    // A condition is asked of what is there (RFC 9110, 13.2.1).
+    let nothing = "/v1/orders/0000000a-0000-0000-0000-0000000000ff";
+    assert_eq!(served.get(nothing, &[("if-match", "*")]).await.problem(), (404, "order.not-found"));
+    documented::Row {
+        id: "S5c",
+        situation: "GET with `If-Match` of another version; of the right one as a proxy made it: `W/\"g1-v2--gzip\"`",
+        answer: "412 `etag.mismatch` with the current `ETag` (RFC 9110 13.1.1); 200",
+        test: (file!(), "a_query_of_another_version_than_asked_for_is_412"),
+    }
+    .check();
 }
 
 #[tokio::test]

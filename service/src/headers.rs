@@ -6,7 +6,7 @@ mod idempotency;
 mod position;
 mod prefer;
 
-pub use conditional::{ETag, IfMatch, IfNoneMatch};
+pub use conditional::{Conditions, ETag, IfMatch, IfNoneMatch};
 pub use idempotency::IdempotencyKey;
 pub use position::{HIGHWATER_POSITION, MIN_POSITION, MinPosition, PartitionPosition, format_compact, format_positions};
 pub use prefer::{PREFERENCE_APPLIED, Prefer};

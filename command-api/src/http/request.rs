@@ -79,7 +79,7 @@ impl Caller {
         let given = IdempotencyKey::from_headers(&headers)?;
         let forwarded = headers.contains_key(forward::HOPS);
         let minted = forwarded && headers.contains_key(forward::KEY_MINTED);
-        let if_match = IfMatch::from_headers(&headers)?;
+        let if_match = IfMatch::of_command(&headers)?;
         Ok(Self {
             uri,
             caller_key: given.is_some() && !minted,

@@ -21,20 +21,22 @@ use super::{
 };
 use crate::{database::GENERATION, resource, views};
 
-pub(super) fn response(asked: &Asked, state: State, partitions: u32) -> Response {
+pub(super) fn response(asked: &Asked, state: State, partitions: u32) -> Result<Response, Problem> {
     let mut response = match state {
-        State::Pending(pending) => self::pending(asked, &pending),
-        State::Decided(decided) => self::decided(asked, *decided),
+        State::Pending(pending) => self::pending(asked, &pending)?,
+        State::Decided(decided) => self::decided(asked, *decided)?,
         State::Unknown(checkpoints) => unknown(asked, &checkpoints, partitions).into_response(),
     };
     let waited = Prefer { respond_async: false, stale: false, ..asked.prefer };
     if let Some(applied) = waited.applied() {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
-    response
+    Ok(response)
 }
 
-fn pending(asked: &Asked, pending: &Pending) -> Response {
+/// It has no tag: it changes with the clock.
+fn pending(asked: &Asked, pending: &Pending) -> Result<Response, Problem> {
+    asked.conditions.is_known(None)?;
     let mut body = json!({"id": asked.id, "state": "pending", "accepted": pending.accepted.to_string()});
     let times = [("accepted_at", pending.accepted_at), ("expires_at", pending.expires_at)];
     for (name, time) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {
@@ -43,11 +45,11 @@ fn pending(asked: &Asked, pending: &Pending) -> Response {
     let mut response = Json(body).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     resource::cache(response.headers_mut(), None, false);
-    response
+    Ok(response)
 }
 
 /// Nothing of it ever changes.
-fn decided(asked: &Asked, decided: Decided) -> Response {
+fn decided(asked: &Asked, decided: Decided) -> Result<Response, Problem> {
     let Decided { aggregate, version, position, verdict } = decided;
     let (state, name, what) = match verdict {
         Verdict::Succeeded(events) => {
@@ -58,15 +60,15 @@ fn decided(asked: &Asked, decided: Decided) -> Response {
         Verdict::Expired(reason) => ("expired", "problem", problem(reason)),
     };
     let etag = ETag::generation(GENERATION.unsigned_abs().into(), version).with_suffix(state);
-    let mut response = match &asked.unless {
-        Some(tags) if tags.matches(&etag) => StatusCode::NOT_MODIFIED.into_response(),
-        _ => Json(json!({"id": asked.id, "state": state, name: what})).into_response(),
+    let mut response = match asked.conditions.is_known(Some(&etag))? {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => Json(json!({"id": asked.id, "state": state, name: what})).into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(ETag::name(), etag.to_header());
     headers.insert(HIGHWATER_POSITION, position.to_header());
     resource::cache(headers, None, false);
-    response
+    Ok(response)
 }
 
 /// As the command answers when it is waited for: code, detail, the status where it is none of the store's rules, and what else is said.

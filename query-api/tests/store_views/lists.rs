@@ -308,3 +308,51 @@ async fn a_page_that_the_reader_has_already_is_not_sent_again() {
     sqlx::query("UPDATE orders SET version = version + 1").execute(&served.owner).await.expect("a change");
     assert_eq!(served.get("/v1/orders?limit=3", &[("if-none-match", &etag)]).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_row_that_moves_while_the_pages_are_read_is_seen_twice_or_not_at_all_and_no_other_is() {
+    let served = filled("lists_moving", &[]).await;
+    let ids = |rows: &[Value]| rows.iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>();
+    let path = "/v1/products?department=PRODUCE&sort=unit_price_minor&fields=id&limit=4";
+    let before = ids(&walk(&served, path).await.0);
+    let first = served.get(path, &[]).await;
+    assert_eq!(ids(items(&first)), before[..4]);
+    // The cheapest one becomes the dearest, and the other way round.
+    let changed = "UPDATE catalog SET unit_price_minor = CASE right(id::text, 1) WHEN '0' THEN 1000 ELSE 1 END
+                   WHERE department = 'PRODUCE' AND right(id::text, 1) IN ('0', '9')";
+    served.project(changed, 43, false).await;
+    let rest = ids(&walk(&served, &next(&first).expect("a second page")).await.0);
+    let (twice, unseen) = (&before[0], &before[9]);
+    assert!(rest.contains(twice) && !rest.contains(unseen), "{rest:?}");
+    assert_eq!(rest[..5], before[4..9], "every other row once");
+    assert_eq!(rest.len(), 6);
+}
+
+#[tokio::test]
+async fn text_is_found_as_it_was_written_and_in_no_other_normalization() {
+    let served = Served::new("lists_unicode", &[]).await;
+    let (composed, decomposed) = ("caf%C3%A9", "cafe%CC%81");
+    let rows = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency) VALUES
+                ('0000000b-0000-0000-0000-0000000000c1', 0, 1, 'active', U&'caf\\00e9', U&'caf\\00e9', 100, 'USD'),
+                ('0000000b-0000-0000-0000-0000000000c2', 0, 1, 'active', U&'cafe\\0301', U&'cafe\\0301', 100, 'USD')";
+    sqlx::query(rows).execute(&served.owner).await.expect("two products");
+    for filter in ["department", "q"] {
+        for (text, id) in [(composed, "c1"), (decomposed, "c2")] {
+            let found = served.get(&format!("/v1/products?{filter}={text}"), &[]).await;
+            let ids: Vec<_> = items(&found).iter().map(|row| row["id"].as_str().expect("an id")).collect();
+            assert_eq!(ids, [format!("0000000b-0000-0000-0000-0000000000{id}")], "{filter}={text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_says_something_else_fails_its_condition() {
+    let served = filled("lists_if_match", &[]).await;
+    let path = "/v1/products?limit=3";
+    let etag = served.get(path, &[]).await.header("etag").to_owned();
+    assert_eq!(served.get(path, &[("if-match", &etag)]).await.status, StatusCode::OK);
+    served.project("UPDATE catalog SET unit_price_minor = unit_price_minor + 1", 43, false).await;
+    let changed = served.get(path, &[("if-match", &etag)]).await;
+    assert_eq!(changed.problem(), (412, "etag.mismatch"));
+    assert_eq!(served.get(path, &[("if-match", changed.header("etag"))]).await.status, StatusCode::OK, "it says which it is");
+}

@@ -1,12 +1,16 @@
 //! Owns `If-Match`, `If-None-Match` and `ETag` (RFC 9110). Versions are read out of every form of tag that we give:
-//! `"v7"`, `"g3-v8"`, `"g3-v8-r41"`, each with a suffix for codings or fields, weak or strong.
+//! `"v7"`, `"g3-v8"`, `"g3-v8-r41"`, each with a suffix for codings or fields, weak or strong: proxies that compress weaken a tag
+//! or add to it.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::json::shorten;
 use crate::problem::Problem;
 
 const MOST_TAGS: usize = 64;
+
+/// What a proxy appends, after one hyphen or two, to the tag of what it compressed (RFC 9110, 8.8.3.3).
+const CODINGS: [&str; 4] = ["gzip", "br", "zstd", "deflate"];
 
 /// The versions that a command accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,23 @@ impl IfMatch {
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let Some(text) = super::text(headers, &header::IF_MATCH, "If-Match")? else { return Ok(None) };
         Self::parse(&text).map(Some)
+    }
+
+    /// What a command's headers expect, `If-None-Match: *` included: there is nothing yet, as `If-Match: "v0"` says.
+    pub fn of_command(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        const NAME: &str = "If-None-Match";
+        let (expected, unless) = (Self::from_headers(headers)?, IfNoneMatch::from_headers(headers)?);
+        match (unless, expected) {
+            (None, expected) => Ok(expected),
+            (Some(IfNoneMatch::Tags(_)), _) => {
+                Err(Problem::bad_header(NAME, "must be * on a command: it must not exist yet; If-Match names the versions that are right"))
+            }
+            (Some(IfNoneMatch::Any), None) => Ok(Some(Self::Versions(vec![0]))),
+            (Some(IfNoneMatch::Any), Some(Self::Versions(versions))) if versions.contains(&0) => Ok(Some(Self::Versions(vec![0]))),
+            (Some(IfNoneMatch::Any), Some(_)) => {
+                Err(Problem::bad_header(NAME, "contradicts If-Match: one says that it must not exist, the other that it must"))
+            }
+        }
     }
 
     pub fn parse(text: &str) -> Result<Self, Problem> {
@@ -78,8 +99,45 @@ impl IfNoneMatch {
     pub fn matches(&self, etag: &ETag) -> bool {
         match self {
             Self::Any => true,
-            Self::Tags(tags) => tags.contains(&etag.0),
+            Self::Tags(tags) => tags.iter().any(|tag| etag.is_named_by(tag)),
         }
+    }
+}
+
+/// What a query asks of what is there (RFC 9110, 13.2.2): first `If-Match`, then `If-None-Match`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conditions {
+    /// Of the same form.
+    only_if: Option<IfNoneMatch>,
+    unless: Option<IfNoneMatch>,
+}
+
+impl Conditions {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
+        let only_if = match super::text(headers, &header::IF_MATCH, "If-Match")? {
+            Some(text) if text.trim() == "*" => Some(IfNoneMatch::Any),
+            Some(text) => Some(IfNoneMatch::Tags(tags(&text).map_err(|detail| Problem::bad_header("If-Match", detail))?)),
+            None => None,
+        };
+        Ok(Self { only_if, unless: IfNoneMatch::from_headers(headers)? })
+    }
+
+    /// Whether the caller has it already (304); the error is the 412. `etag`: of what is there; not everything has one.
+    pub fn is_known(&self, etag: Option<&ETag>) -> Result<bool, Problem> {
+        let holds = match (&self.only_if, etag) {
+            (None | Some(IfNoneMatch::Any), _) => true,
+            (Some(IfNoneMatch::Tags(tags)), Some(etag)) => tags.iter().any(|tag| etag.is_named_by(tag) || etag.is_version(tag)),
+            (Some(IfNoneMatch::Tags(_)), None) => false,
+        };
+        if holds {
+            return Ok(self.unless.as_ref().zip(etag).is_some_and(|(unless, etag)| unless.matches(etag)));
+        }
+        let detail = "what is there now has another ETag than those of If-Match";
+        let problem = Problem::fixed(StatusCode::PRECONDITION_FAILED, "etag.mismatch", detail);
+        Err(match etag {
+            Some(etag) => problem.header(ETag::name(), etag.to_header()),
+            None => problem,
+        })
     }
 }
 
@@ -114,6 +172,19 @@ impl ETag {
         self.0.push('-');
         self.0.extend(suffix.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
         self
+    }
+
+    /// The same tag, also as a proxy names what it compressed.
+    fn is_named_by(&self, tag: &str) -> bool {
+        tag.strip_prefix(&self.0).is_some_and(|rest| {
+            let coding = rest.strip_prefix("--").or_else(|| rest.strip_prefix('-'));
+            rest.is_empty() || coding.is_some_and(|coding| CODINGS.contains(&coding))
+        })
+    }
+
+    /// The tag that a command gave for this version: `"v8"`.
+    fn is_version(&self, tag: &str) -> bool {
+        tag.strip_prefix('v').and_then(number).is_some_and(|version| version_of(&self.0) == Some(version))
     }
 
     pub fn to_header(&self) -> HeaderValue {
@@ -157,16 +228,18 @@ fn tags(text: &str) -> Result<Vec<String>, String> {
     if tags.is_empty() { Err(format!("is empty; it must be {FORM}")) } else { Ok(tags) }
 }
 
-/// `[g<number>-]v<number>[-suffix ...]`
+/// `[g<number>-]v<number>[-suffix]`, whatever the suffix is made of.
 fn version_of(tag: &str) -> Option<u64> {
-    let mut parts = tag.split('-');
-    let mut part = parts.next()?;
-    if let Some(generation) = part.strip_prefix('g') {
-        number(generation)?;
-        part = parts.next()?;
-    }
-    let version = number(part.strip_prefix('v')?)?;
-    parts.all(|suffix| !suffix.is_empty()).then_some(version)
+    let plain = match tag.strip_prefix('g') {
+        Some(rest) => {
+            let (generation, plain) = rest.split_once('-')?;
+            number(generation)?;
+            plain
+        }
+        None => tag,
+    };
+    let (version, suffix) = plain.split_once('-').unwrap_or((plain, "suffix"));
+    number(version.strip_prefix('v')?).filter(|_| !suffix.ends_with('-') && !suffix.is_empty())
 }
 
 /// Digits only: no sign, no leading zero.

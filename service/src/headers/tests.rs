@@ -62,7 +62,7 @@ fn bad_idempotency_keys_are_refused_by_name() {
 
 #[test]
 fn a_version_is_read_out_of_every_form_of_tag() {
-    let cases: [(&[&str], &[u64]); 11] = [
+    let cases: [(&[&str], &[u64]); 13] = [
         (&["\"v7\""], &[7]),
         (&["W/\"v7\""], &[7]),
         (&["\"v0\""], &[0]),
@@ -70,6 +70,8 @@ fn a_version_is_read_out_of_every_form_of_tag() {
         (&["\"g3-v8-r41\""], &[8]),
         (&["W/\"g3-v8-r41-gzip\""], &[8]),
         (&["\"v8-zstd\""], &[8]),
+        (&["\"g1-v1--gzip\""], &[1]),
+        (&["\"v8--br\""], &[8]),
         (&["\"g3-v8-r41-f9a1c\""], &[8]),
         (&["\"v7\", W/\"g1-v9\" ,\"v11\""], &[7, 9, 11]),
         (&["\"v7\"", "\"v8\""], &[7, 8]),
@@ -150,6 +152,61 @@ fn tags_that_we_give_are_understood_by_if_match() {
     ];
     for tag in tags {
         assert_eq!(IfMatch::parse(&tag.to_string()).ok(), Some(IfMatch::Versions(vec![8])), "{tag}");
+    }
+}
+
+#[test]
+fn a_command_that_must_not_find_anything_expects_version_zero() {
+    let both = |only_if: Option<&str>, unless: Option<&str>| {
+        let given = [(IF_MATCH, only_if), (IF_NONE_MATCH, unless)];
+        let given = given.iter().filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_str((*value)?).unwrap())));
+        IfMatch::of_command(&HeaderMap::from_iter(given))
+    };
+    let none = Some(IfMatch::Versions(vec![0]));
+    assert_eq!(both(None, Some("*")).unwrap(), none);
+    assert_eq!(both(Some("\"v0\""), Some(" * ")).unwrap(), none);
+    assert_eq!(both(Some("\"v0\", \"v3\""), Some("*")).unwrap(), none);
+    assert_eq!(both(Some("\"v3\""), None).unwrap(), Some(IfMatch::Versions(vec![3])));
+    assert_eq!(both(None, None).unwrap(), None);
+    for (only_if, unless) in
+        [(Some("*"), "*"), (Some("\"v3\""), "*"), (None, "\"v3\""), (Some("\"v3\""), "\"v4\""), (None, "v3"), (None, "")]
+    {
+        assert!(refused(both(only_if, Some(unless)), "If-None-Match"), "{only_if:?} {unless}");
+    }
+}
+
+#[test]
+fn conditions_of_queries_are_those_of_rfc_9110() {
+    let etag = ETag::generation(1, 7);
+    let page = ETag::content(&[0xab; 16]);
+    let asked = |name: HeaderName, value: &str| {
+        let value = HeaderValue::from_str(value).unwrap();
+        Conditions::from_headers(&HeaderMap::from_iter([(name, value)])).unwrap()
+    };
+    for value in ["*", "\"g1-v7\"", "W/\"g1-v7\"", "\"g1-v7-gzip\"", "W/\"g1-v7--gzip\"", "\"g1-v7--br\"", "\"x\", \"g1-v7-zstd\""] {
+        assert!(!asked(IF_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
+        assert!(asked(IF_NONE_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
+    }
+    for value in
+        ["\"g1-v8\"", "\"g2-v7\"", "\"g1-v7-id.version\"", "\"g1-v7-\"", "\"g1-v7---gzip\"", "\"g1-v7gzip\"", "\"g1-v70\"", "\"v8\""]
+    {
+        let problem = asked(IF_MATCH, value).is_known(Some(&etag)).unwrap_err();
+        assert_eq!((problem.status().as_u16(), problem.code()), (412, "etag.mismatch"), "{value}");
+        assert!(!asked(IF_NONE_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
+    }
+    // What a command answered names a version of an aggregate; a page has none.
+    assert!(!asked(IF_MATCH, "\"v7\"").is_known(Some(&etag)).unwrap());
+    assert!(!asked(IF_NONE_MATCH, "\"v7\"").is_known(Some(&etag)).unwrap());
+    assert!(asked(IF_MATCH, "\"v7\"").is_known(Some(&page)).is_err());
+    assert!(!asked(IF_MATCH, &page.to_string()).is_known(Some(&page)).unwrap());
+    // Of what has no tag, none is right.
+    assert!(asked(IF_MATCH, "\"g1-v7\"").is_known(None).is_err() && !asked(IF_MATCH, "*").is_known(None).unwrap());
+    assert!(!asked(IF_NONE_MATCH, "*").is_known(None).unwrap());
+    // If-Match is looked at first.
+    let both = [(IF_MATCH, "\"g1-v6\""), (IF_NONE_MATCH, "\"g1-v7\"")].map(|(name, value)| (name, HeaderValue::from_static(value)));
+    assert!(Conditions::from_headers(&HeaderMap::from_iter(both)).unwrap().is_known(Some(&etag)).is_err());
+    for given in ["", "v7", "\"v7", "w/\"v7\""] {
+        assert!(refused(Conditions::from_headers(&headers(&IF_MATCH, &[given.as_bytes()])), "If-Match"), "{given}");
     }
 }
 

@@ -15,6 +15,11 @@ fn cancel() -> Request {
     Request::post(&order("/cancel"), r#"{"reason":"bought twice"}"#)
 }
 
+/// With the id that its caller chose.
+fn chosen(id: &str) -> Request {
+    Request::post("/v1/orders", place(&format!(",\"id\":\"{id}\"")))
+}
+
 fn place_order() -> Request {
     Request::post("/v1/orders", place(""))
 }
@@ -114,6 +119,21 @@ pub fn versions() -> Vec<Case> {
         bad("`If-Match: *` of what does not exist yet", place_order().header("If-Match", "*"), 412, "version.mismatch"),
         fine("`If-Match: \"v0\"` of what does not exist yet", place_order().header("If-Match", "\"v0\""), 201, "etag"),
         bad("`If-Match: \"v7\"` when the version is 1", cancel().header("If-Match", "\"v7\""), 412, "version.mismatch"),
+        bad("`If-None-Match: *` of what exists", chosen(ORDER).header("If-None-Match", "*"), 412, "version.mismatch"),
+        fine("`If-None-Match: *` of what does not exist yet", place_order().header("If-None-Match", "*"), 201, "etag"),
+        bad("`If-None-Match: \"v1\"` of a command", place_order().header("If-None-Match", "\"v1\""), 400, "header.invalid"),
+        bad(
+            "`If-None-Match: *` beside `If-Match: *`",
+            place_order().header("If-None-Match", "*").header("If-Match", "*"),
+            400,
+            "header.invalid",
+        ),
+        fine(
+            "`If-Match: \"g1-v2--gzip\"`, as a proxy made it of a tag",
+            cancel_of_nothing_wrong().header("If-Match", "\"g1-v2--gzip\""),
+            200,
+            "etag",
+        ),
         bad(
             "If-Match on an aggregate that is not there",
             Request::post(&format!("/v1/orders/{NOBODY}/confirm"), "{}").header("If-Match", "\"v1\""),
@@ -173,6 +193,15 @@ pub fn preferences_and_positions() -> Vec<Case> {
             "highwater-stale",
         ),
         bad("`If-None-Match: v1`: not quoted", get("If-None-Match", "v1"), 400, "header.invalid"),
+        bad("`If-Match: v1` of a query: not quoted", get("If-Match", "v1"), 400, "header.invalid"),
+        bad("`If-Match: \"g1-v7\"` of a query when the version is 1", get("If-Match", "\"g1-v7\""), 412, "etag.mismatch"),
+        bad(
+            "`If-Match: \"c0\"` of a list that says something else",
+            Request::get("/v1/orders").header("If-Match", "\"c0\""),
+            412,
+            "etag.mismatch",
+        ),
+        fine("`If-Match: \"v1\"` of a query, as the command answered it", get("If-Match", "\"v1\""), 200, "etag"),
         fine("a `traceparent` that is none", get("traceparent", "00-zero-zero-zero"), 200, "etag"),
         fine("a header that only command-apis send: `Highwater-Hops: 1`", place_order().header("Highwater-Hops", "1"), 201, "etag"),
         bare("150 headers: the HTTP library reads no more than 100", many_headers(), 431),
