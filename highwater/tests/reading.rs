@@ -1,5 +1,8 @@
 //! `highwater audit` and `highwater replay` as processes, on a local log written for the purpose.
 
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
 use std::{
     borrow::Cow,
     fs,
@@ -9,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use documented::Row;
 use eventlog::{Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local};
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
@@ -131,6 +135,13 @@ async fn replay_stops_at_data_that_is_no_json_and_says_how_to_go_on() -> Outcome
 
     let rest = lines(&highwater("replay", &scratch).args(["--from", &position]).output()?)?;
     assert_eq!(rest.iter().map(|event| event["hwversion"].as_u64()).collect::<Vec<_>>(), [Some(3)]);
+    Row {
+        id: "S5",
+        situation: "a visible event whose data is no JSON; `highwater replay`",
+        answer: "shows what lies before it and ends with exit code 1; `--from` with the position that it says shows what lies behind it",
+        test: (file!(), "replay_stops_at_data_that_is_no_json_and_says_how_to_go_on"),
+    }
+    .check();
     Ok(())
 }
 

@@ -40,7 +40,11 @@ impl Row<'_> {
             let written = fs::write(&path, self.put(&text, &line, &start));
             panic!("docs/security.md, {}: rewritten ({written:?}); look at the difference, then run without {BLESS}", self.id);
         }
-        panic!("docs/security.md, {}: it is now\n{line}\nand committed is\n{}\n{BLESS}=1 rewrites it", self.id, committed.unwrap_or("nothing"));
+        panic!(
+            "docs/security.md, {}: it is now\n{line}\nand committed is\n{}\n{BLESS}=1 rewrites it",
+            self.id,
+            committed.unwrap_or("nothing")
+        );
     }
 
     fn line(&self) -> String {
@@ -52,7 +56,8 @@ impl Row<'_> {
     /// In the place of the row with this id; else behind the last row of its letter.
     fn put(&self, text: &str, line: &str, start: &str) -> String {
         let lines: Vec<&str> = text.lines().collect();
-        let of_the_kind = |row: &&str| row.starts_with(&format!("| {}", &self.id[..1])) && row.as_bytes().get(3).is_some_and(u8::is_ascii_digit);
+        let of_the_kind =
+            |row: &&str| row.starts_with(&format!("| {}", &self.id[..1])) && row.as_bytes().get(3).is_some_and(u8::is_ascii_digit);
         let (kept, from) = match lines.iter().position(|row| row.starts_with(start)) {
             Some(at) => (at, at + 1),
             None => {

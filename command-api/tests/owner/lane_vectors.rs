@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    documented::Row,
     harness::{Owner, TestSnapshots, accepted, add, history, world},
     lane::{drained, put},
 };
@@ -23,6 +24,13 @@ async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
     for vector in &vectors {
         comes_to(vector).await;
     }
+    Row {
+        id: "S5a",
+        situation: "records in `commands` that no command-api wrote: every defect, unknown kinds, names and versions, another partition's key, alone and together",
+        answer: "the first rule of docs/log-format.md that applies: the lane stops, the record is passed, or `rejected`, `command.malformed` is recorded",
+        test: (file!(), "an_owner_does_with_every_record_of_the_lane_what_its_vector_says"),
+    }
+    .check();
 }
 
 async fn comes_to(vector: &Value) {

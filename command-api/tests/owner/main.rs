@@ -1,6 +1,8 @@
 //! Owners on a log that does what logs do: delays, losses, reports of no use, foreign writers, a predecessor that wakes up.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../../../tests/support/documented.rs"]
+mod documented;
 mod faults;
 mod harness;
 mod http;
