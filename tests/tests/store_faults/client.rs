@@ -208,7 +208,7 @@ impl Client {
     /// One sending: the final answer, or what else happened and how long to wait.
     async fn send(&self, target: usize, request: &Request) -> Result<Answer, (Attempt, Duration)> {
         let mut post = self.http.post(format!("{}{}", self.targets[target], request.path()));
-        post = post.header("Idempotency-Key", &request.key).json(&request.body);
+        post = post.header("Idempotency-Key", &request.key).header("Content-Type", request.media_type()).json(&request.body);
         if let Some(version) = request.if_match {
             post = post.header("If-Match", format!("\"v{version}\""));
         }
