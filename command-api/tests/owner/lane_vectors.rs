@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use futures_util::{StreamExt, stream};
 use protocol::{
     record::{Header, Record},
     writer::Limits,
@@ -16,14 +17,15 @@ use crate::{
     lane::{drained, put},
 };
 
+/// Each has a log and an owner of its own, which mostly wait.
+const AT_ONCE: usize = 16;
+
 #[tokio::test]
 async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/lane-verdicts.json");
     let vectors: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert!(vectors.len() >= 90, "only {} vectors", vectors.len());
-    for vector in &vectors {
-        comes_to(vector).await;
-    }
+    stream::iter(&vectors).for_each_concurrent(AT_ONCE, comes_to).await;
     Row {
         id: "S5a",
         situation: "records in `commands` that no command-api wrote: every defect, unknown kinds, names and versions, another partition's key, alone and together",
