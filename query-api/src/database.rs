@@ -10,6 +10,9 @@ use crate::{settings::DatabaseSettings, views};
 /// The version of the generic tables that this release reads; the store's is [`views::TABLES_VERSION`].
 const SYSTEM_TABLES_VERSION: i32 = 3;
 
+/// Two of them listen for notifications.
+pub(crate) const LEAST_CONNECTIONS: u32 = 3;
+
 /// The projections' generation that is live.
 pub const GENERATION: i32 = 1;
 
@@ -37,8 +40,7 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         url: &settings.url,
         application: "highwater-query-api",
         session,
-        // Two of them listen for notifications.
-        connections: settings.connections.max(3),
+        connections: settings.connections.max(LEAST_CONNECTIONS),
         acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
     };
     pool.build()

@@ -34,6 +34,7 @@ use service::{
     cursor::CursorKey,
     headers::MinPosition,
     health::Required,
+    http::{Admission, Bulkhead, HttpSettings},
     identity::DeploymentKeys,
     postgres,
     problem::Problem,
@@ -81,6 +82,8 @@ struct Parts {
     cursors: CursorKey,
     awaited: Awaited,
     viewers: Viewers,
+    /// Lists that read from the database.
+    lists: Bulkhead,
     settings: QuerySettings,
     /// How many partitions each category has.
     partitions: u32,
@@ -108,7 +111,9 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let awaited = Awaited::watch(&pool, &positions, &ctx.shutdown);
     let viewers = Viewers::new(keys.as_ref().ok());
     let (partitions, ids) = (naming.partitions.get(), ctx.ids.clone());
-    let app = App(Arc::new(Parts { pool, positions, cache, circuit, cursors, awaited, viewers, settings, partitions, ids }));
+    let http: HttpSettings = ctx.config.section("http")?;
+    let lists = Bulkhead::new("lists", settings.lists(http.peer_share_percent), ids.clone());
+    let app = App(Arc::new(Parts { pool, positions, cache, circuit, cursors, awaited, viewers, lists, settings, partitions, ids }));
     Ok(views::routes().merge(operations::routes()).with_state(app))
 }
 
@@ -133,9 +138,10 @@ fn cursor_key(settings: &QuerySettings, keys: &Result<DeploymentKeys, String>, i
 }
 
 impl App {
-    /// Waits until `projection` has reached all of `wanted`, or until `deadline`. Says whether it has.
-    async fn reached(&self, projection: &str, wanted: &MinPosition, deadline: Instant) -> Result<bool, Problem> {
-        self.0.positions.wait(projection, &wanted.0, deadline).await.map_err(|full| self.crowded(full))
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline`, without the permit of the request. Says whether it has.
+    async fn reached(&self, admission: &Admission, projection: &str, wanted: &MinPosition, deadline: Instant) -> Result<bool, Problem> {
+        let reached = admission.while_waiting(self.0.positions.wait(projection, &wanted.0, deadline)).await?;
+        reached.map_err(|full| self.crowded(full))
     }
 
     fn crowded(&self, _: Full) -> Problem {

@@ -6,13 +6,14 @@ mod page;
 mod parameters;
 
 use axum::{
-    extract::{OriginalUri, State},
+    extract::{Extension, OriginalUri, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use service::{
     headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
+    http::Admission,
     problem::Problem,
 };
 use sha2::{Digest, Sha256};
@@ -24,7 +25,7 @@ pub use page::Page;
 pub use parameters::Parameters;
 
 use crate::{
-    App,
+    App, circuit,
     resource::{self, STALE},
 };
 
@@ -82,19 +83,24 @@ struct Found<R> {
 }
 
 /// `GET /v1/{collection}`.
-pub async fn get<L: List>(State(app): State<App>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn get<L: List>(
+    State(app): State<App>,
+    Extension(admission): Extension<Admission>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let asked = Asked::<L>::of(&app, &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
-    let mut found = load(&app, &asked).await?;
+    let mut found = load(&app, &asked, &admission).await?;
     let mut stale = false;
     if let Some(wanted) = &asked.at_least
         && !is_included(&found.offsets, wanted)
     {
-        stale = !app.reached(L::PROJECTION, wanted, deadline).await?;
+        stale = !app.reached(&admission, L::PROJECTION, wanted, deadline).await?;
         if stale && !asked.prefer.stale {
             return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
         }
-        found = load(&app, &asked).await?;
+        found = load(&app, &asked, &admission).await?;
     }
     answer(&app, &asked, found, stale)
 }
@@ -143,7 +149,11 @@ fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Pro
 }
 
 /// The checkpoints first, on the same connection: the rows are at least as new.
-async fn load<L: List>(app: &App, asked: &Asked<L>) -> Result<Found<L::Row>, Problem> {
+async fn load<L: List>(app: &App, asked: &Asked<L>, admission: &Admission) -> Result<Found<L::Row>, Problem> {
+    if app.0.circuit.is_away() {
+        return Err(app.database_problem(&circuit::Error::Away));
+    }
+    let _turn = app.0.lists.enter(admission.peer()).await?;
     let query = async {
         let mut connection = app.0.pool.acquire().await?;
         let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;

@@ -8,7 +8,7 @@ mod state;
 
 use axum::{
     Router,
-    extract::{OriginalUri, Path, State, rejection::PathRejection},
+    extract::{Extension, OriginalUri, Path, State, rejection::PathRejection},
     http::{HeaderMap, Uri},
     response::Response,
     routing::get,
@@ -16,6 +16,7 @@ use axum::{
 use serde_json::json;
 use service::{
     headers::{Conditions, PartitionPosition, Prefer},
+    http::Admission,
     problem::Problem,
 };
 use tokio::time::Instant;
@@ -46,6 +47,7 @@ struct Asked {
 
 async fn show(
     State(app): State<App>,
+    Extension(admission): Extension<Admission>,
     id: Result<Path<String>, PathRejection>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
@@ -54,14 +56,14 @@ async fn show(
     let asked = Asked::of(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let found = match asked.prefer.wait {
         None => load(&app, asked.id).await?,
-        Some(wait) => load_decided(&app, asked.id, Instant::now() + app.0.settings.wait(Some(wait))).await?,
+        Some(wait) => load_decided(&app, &admission, asked.id, Instant::now() + app.0.settings.wait(Some(wait))).await?,
     };
     let state = found.state(asked.accepted.as_ref());
     answer::response(&asked, state, app.0.partitions)
 }
 
 /// As soon as there is an outcome, or what there is at the deadline.
-async fn load_decided(app: &App, id: Uuid, deadline: Instant) -> Result<Found, Problem> {
+async fn load_decided(app: &App, admission: &Admission, id: Uuid, deadline: Instant) -> Result<Found, Problem> {
     let _room = app.0.positions.enter().map_err(|full| app.crowded(full))?;
     // Before the first look, so that no outcome comes unnoticed between the two.
     let waiting = app.0.awaited.register(id);
@@ -69,7 +71,7 @@ async fn load_decided(app: &App, id: Uuid, deadline: Instant) -> Result<Found, P
     if found.is_decided() {
         return Ok(found);
     }
-    waiting.decided(deadline).await;
+    admission.while_waiting(waiting.decided(deadline)).await?;
     load(app, id).await
 }
 

@@ -3,7 +3,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{OriginalUri, Path, State, rejection::PathRejection},
+    extract::{Extension, OriginalUri, Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use service::{
     headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition, Prefer},
+    http::Admission,
     problem::Problem,
 };
 use sqlx::PgPool;
@@ -76,6 +77,7 @@ struct Asked {
 /// `GET /v1/{collection}/{id}`.
 pub async fn get<V: View>(
     State(app): State<App>,
+    Extension(admission): Extension<Admission>,
     id: Result<Path<String>, PathRejection>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
@@ -93,7 +95,7 @@ pub async fn get<V: View>(
     if let Some(wanted) = &asked.at_least
         && !is_included(&found, asked.partition, wanted)
     {
-        stale = !app.reached(V::PROJECTION, wanted, deadline).await?;
+        stale = !app.reached(&admission, V::PROJECTION, wanted, deadline).await?;
         if stale && !asked.prefer.stale {
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }

@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use service::cursor::CursorSecret;
+use service::{
+    cursor::CursorSecret,
+    http::{Limits, Share},
+};
 
-use crate::circuit;
+use crate::{circuit, database::LEAST_CONNECTIONS};
 
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
@@ -48,7 +51,20 @@ pub struct QuerySettings {
     /// Signs the cursors of lists: the same for all instances. Not set: a key from `identity.keys`; without that, a fresh one for
     /// each process, so that a cursor ends with the process that gave it.
     pub cursor_secret: Option<CursorSecret>,
+    pub lists: ListSettings,
     pub cache: CacheSettings,
+}
+
+/// `query.lists`: lists that read from the database, so that they never have all of its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListSettings {
+    /// At once; more than half of `database.connections` are not allowed at once whatever this says.
+    pub limit: u32,
+    /// Those that wait for their turn; the next one is answered 503.
+    pub waiting: usize,
+    /// How long one waits until it is answered 503, too.
+    pub waiting_ms: u64,
 }
 
 /// `query.cache`: single resources in memory.
@@ -109,8 +125,15 @@ impl Default for QuerySettings {
             position_poll_ms: 200,
             retry_after_ms: 1_000,
             cursor_secret: None,
+            lists: ListSettings::default(),
             cache: CacheSettings::default(),
         }
+    }
+}
+
+impl Default for ListSettings {
+    fn default() -> Self {
+        Self { limit: 8, waiting: 64, waiting_ms: 1_000 }
     }
 }
 
@@ -139,6 +162,21 @@ impl QuerySettings {
             waiting: self.waiting_limit,
             interval: Duration::from_millis(self.position_interval_ms.max(1)),
             poll: Duration::from_millis(self.position_poll_ms.max(10)),
+        }
+    }
+
+    /// Of lists that read at once: single reads and the readiness check always find a connection.
+    pub fn lists(&self, share: Share) -> Limits {
+        let half = self.database.connections.max(LEAST_CONNECTIONS) / 2;
+        let limit = usize::try_from(self.lists.limit.clamp(1, half)).unwrap_or(1);
+        Limits {
+            limit,
+            floor: limit,
+            latency: None,
+            waiting: self.lists.waiting,
+            waits_for: Duration::from_millis(self.lists.waiting_ms),
+            share,
+            retry_after: Duration::from_millis(self.retry_after_ms),
         }
     }
 
@@ -172,6 +210,16 @@ mod tests {
         assert!(of("1").is_ok_and(|naming| naming.partitions == NonZeroU32::MIN));
         let refused = of("0");
         assert!(refused.as_ref().is_err_and(|said| said.contains("log.partitions")), "{refused:?}");
+    }
+
+    #[test]
+    fn lists_read_on_at_most_half_of_the_connections() {
+        let limit = |limit: u32, connections: u32| {
+            let database = DatabaseSettings { connections, ..DatabaseSettings::default() };
+            let lists = ListSettings { limit, ..ListSettings::default() };
+            QuerySettings { database, lists, ..QuerySettings::default() }.lists(Share::MOST).limit
+        };
+        assert_eq!((limit(8, 16), limit(100, 16), limit(2, 16), limit(0, 16), limit(8, 1)), (8, 8, 2, 1, 1));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a reader sees, over HTTP: one resource here, lists and what is kept in memory below.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
+#[path = "store_views/bulkheads.rs"]
+mod bulkheads;
 #[path = "store_views/cache.rs"]
 mod cache;
 #[path = "store_views/degraded.rs"]

@@ -72,19 +72,30 @@ async fn collect(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
         return Err(Problem::too_large(limit));
     }
     let mut frames = body.into_data_stream();
-    let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-    let (mut bytes, mut received) = (Vec::with_capacity(expected.min(limit)), 0_usize);
+    // What comes in one frame is not copied. No room is made for what is only announced.
+    let (mut first, mut rest, mut received) = (Bytes::new(), Vec::new(), 0_usize);
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| Problem::bad_request("body.unreadable", "the body ended early or could not be read"))?;
         received = received.saturating_add(frame.len());
         if received > limit.max(DRAINED) {
             break;
         }
-        if received <= limit {
-            bytes.extend_from_slice(&frame);
+        if received > limit {
+            (first, rest) = (Bytes::new(), Vec::new());
+        } else if received == frame.len() {
+            first = frame;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&frame);
         }
     }
-    if received > limit { Err(Problem::too_large(limit)) } else { Ok(bytes.into()) }
+    match received {
+        _ if received > limit => Err(Problem::too_large(limit)),
+        _ if rest.is_empty() => Ok(first),
+        _ => Ok(rest.into()),
+    }
 }
 
 /// The caller waits for our word before it sends a body that is too large.

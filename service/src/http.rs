@@ -1,15 +1,23 @@
 //! Owns the HTTP server and the layers that stand around every route of every process. Must never know a route by its meaning.
 
+mod adaptive;
+mod admission;
 mod around;
+mod bulkhead;
 mod connection;
 mod observe;
+mod peer;
 mod protect;
+mod receiving;
 mod serve;
 mod settings;
 mod trace;
 
+pub use admission::Admission;
+pub use bulkhead::{Bulkhead, Limits, Permit};
+pub use peer::{Peer, Share};
 pub use serve::{bind, check_listen, serve, serve_with};
-pub use settings::HttpSettings;
+pub use settings::{BulkheadSettings, HttpSettings};
 pub use trace::TraceContext;
 
 use std::net::SocketAddr;
@@ -35,12 +43,12 @@ pub enum Error {
 }
 
 /// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
-/// error, a bound on requests in flight, a time limit, a body limit. Routes added afterwards are outside, so merge
+/// error, bounds on requests in flight, time limits, a body limit. Routes added afterwards are outside, so merge
 /// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a 404 problem.
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
     let observer = observe::Observer::new(Arc::clone(&ctx.ids));
     let protection = protect::Protection::new(settings, Arc::clone(&ctx.ids));
-    let around = around::Around::new(observer, protection, settings.body_limit_bytes);
+    let around = around::Around::new(observer, protection);
     router.fallback(|| async { Problem::no_route() }).method_not_allowed_fallback(|| async { Problem::wrong_method() }).layer(around)
 }
 

@@ -1,6 +1,6 @@
 //! The query API on a database with one order and one product, behind the layers of production.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use service::{
     config::Config,
     context::Context,
+    health::Health,
     http::{HttpSettings, layers},
 };
 use sqlx::{ConnectOptions, PgPool, migrate::Migrator, postgres::PgConnectOptions};
@@ -30,6 +31,7 @@ pub struct Served {
     pub owner: PgPool,
     /// As the service has it.
     pub reader: PgPool,
+    pub health: Health,
     database: String,
 }
 
@@ -74,7 +76,8 @@ impl Served {
         let query: QuerySettings = ctx.config.section("query").expect("settings");
         let reader = database::pool(&query.database).expect("a pool");
         let router = query_api::start(&ctx, reader.clone()).await.expect("it starts");
-        let served = Self { router: layers(router, &HttpSettings::default(), &ctx), owner, reader, database };
+        let http: HttpSettings = ctx.config.section("http").expect("settings");
+        let served = Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database };
         served.fill().await;
         served
     }
@@ -113,6 +116,22 @@ impl Served {
         sqlx::query(sqlx::AssertSqlSafe(closed)).execute(&admin).await.expect("closed");
         let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
         sqlx::query(ended).bind(&self.database).execute(&admin).await.expect("ended");
+    }
+
+    /// Returns when so many sessions of query-api wait for a lock.
+    pub async fn sessions_that_wait(&self, wanted: i64) {
+        let counted = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND application_name = 'highwater-query-api' AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&self.owner).await.expect("sessions") != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Returns when `path` is read.
+    pub async fn read_when_there_is_room(&self, path: &str) {
+        while self.get(path, &[]).await.status != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub fn position(&self, category: &str, id: &str, offset: u64) -> String {

@@ -3,18 +3,21 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http_body::{Frame, SizeHint};
 use tower::{Layer, Service};
 
+use super::bulkhead::Permit;
 use super::observe::Observer;
 use super::protect::{Protection, panicked};
-use crate::body::BodyLimit;
 
 #[derive(Clone)]
 pub(super) struct Around(Arc<Shared>);
@@ -22,12 +25,11 @@ pub(super) struct Around(Arc<Shared>);
 struct Shared {
     observer: Observer,
     protection: Protection,
-    body_limit_bytes: usize,
 }
 
 impl Around {
-    pub(super) fn new(observer: Observer, protection: Protection, body_limit_bytes: usize) -> Self {
-        Self(Arc::new(Shared { observer, protection, body_limit_bytes }))
+    pub(super) fn new(observer: Observer, protection: Protection) -> Self {
+        Self(Arc::new(Shared { observer, protection }))
     }
 }
 
@@ -61,26 +63,53 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let seen = shared.observer.begin(&mut request);
-        let admitted = shared.protection.admit(&request);
+        let admitted = shared.protection.admit(&mut request);
         let begun = admitted.map(|admitted| {
-            request.extensions_mut().insert(BodyLimit(shared.body_limit_bytes));
-            DefaultBodyLimit::max(shared.body_limit_bytes).apply(&mut request);
             let answering = seen.span.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.inner.call(request))));
             (admitted, answering)
         });
         Box::pin(async move {
-            let answer = match begun {
-                Err(problem) => problem.into_response(),
-                Ok((_, Err(payload))) => panicked(payload.as_ref()),
+            let (answer, permit) = match begun {
+                Err(problem) => (problem.into_response(), None),
+                Ok((_, Err(payload))) => (panicked(payload.as_ref()), None),
                 Ok((admitted, Ok(answering))) => {
                     let answering = AssertUnwindSafe(answering).catch_unwind();
                     let answering = async { answering.await.unwrap_or_else(|payload| Ok(panicked(payload.as_ref()))) };
                     let answering = tracing::Instrument::instrument(answering, seen.span.clone());
-                    let Ok(answer) = shared.protection.limited(admitted, answering).await;
-                    answer
+                    shared.protection.answer(admitted, answering).await
                 }
             };
-            Ok(shared.observer.end(seen, answer).await)
+            Ok(held_until_sent(shared.observer.end(seen, answer).await, permit))
         })
+    }
+}
+
+/// The permit goes with the body: an answer that is not sent yet is not done.
+fn held_until_sent(answer: Response, permit: Option<Permit>) -> Response {
+    match permit {
+        Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Sending { body, _permit: permit })),
+        _ => answer,
+    }
+}
+
+struct Sending {
+    body: Body,
+    _permit: Permit,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,16 +1,24 @@
-//! Owns what keeps a process alive under requests: header limits, a bound on requests in flight with load shedding, a time limit, panics.
+//! Owns what keeps a process alive under requests: header limits, bulkheads for what is done at once, limits of time, panics.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::error;
 
+use super::admission::{Admission, Late, Owed};
+use super::bulkhead::{Bulkhead, Permit};
+use super::peer::Peer;
+use super::receiving::{Budget, Incoming, Pace};
 use super::settings::HttpSettings;
+use crate::body::BodyLimit;
 use crate::clock::Ids;
 use crate::json::shorten;
 use crate::problem::Problem;
@@ -20,55 +28,150 @@ use crate::resilience;
 const ALWAYS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 pub(super) struct Protection {
-    in_flight: Arc<Semaphore>,
+    commands: Bulkhead,
+    reads: Bulkhead,
+    budget: Budget,
+    pace: Pace,
     timeout: Duration,
     retry_after: Duration,
+    body_limit_bytes: usize,
     header_limit_bytes: usize,
     header_limit_count: usize,
     ids: Arc<dyn Ids>,
 }
 
-/// A request that was let in.
+/// A request that may be handled.
 pub(super) enum Admitted {
     Always,
-    /// Counts until it is dropped.
-    InFlight(OwnedSemaphorePermit),
+    /// It enters at once.
+    Read(Admission),
+    /// It enters when its body is complete.
+    Command(Admission, Version),
 }
 
 impl Protection {
     pub(super) fn new(settings: &HttpSettings, ids: Arc<dyn Ids>) -> Self {
+        let bulkhead = |class, of| Bulkhead::new(class, settings.limits(of), Arc::clone(&ids));
         Self {
-            in_flight: Arc::new(Semaphore::new(settings.in_flight_limit.min(Semaphore::MAX_PERMITS))),
+            commands: bulkhead("commands", &settings.commands),
+            reads: bulkhead("reads", &settings.reads),
+            budget: Budget::new(settings.receiving_limit_bytes, settings.peer_share_percent, settings.retry_after(), Arc::clone(&ids)),
+            pace: settings.pace(),
             timeout: settings.request_timeout(),
             retry_after: settings.retry_after(),
+            body_limit_bytes: settings.body_limit_bytes,
             header_limit_bytes: settings.header_limit_bytes,
             header_limit_count: settings.header_limit_count,
             ids,
         }
     }
 
-    /// Lets the request in, or says why not.
-    pub(super) fn admit(&self, request: &Request) -> Result<Admitted, Problem> {
+    /// Lets the request come as far as its handler, or says why not. By its method: what may change something is a command, and the
+    /// rest are reads, so that no route is without a limit.
+    pub(super) fn admit(&self, request: &mut Request) -> Result<Admitted, Problem> {
         self.check_headers(request.headers())?;
         if ALWAYS.contains(&request.uri().path()) {
             return Ok(Admitted::Always);
         }
-        Arc::clone(&self.in_flight).try_acquire_owned().map(Admitted::InFlight).map_err(|_| {
-            metrics::counter!("highwater_http_shed_total").increment(1);
-            let detail = "too many requests are in flight; try again after the given time, with the same Idempotency-Key";
-            Problem::unavailable("overloaded", detail, self.retry_after())
-        })
+        let peer = Peer::of(request);
+        if request.method().is_safe() {
+            let admission = Admission::new(self.reads.clone(), peer);
+            request.extensions_mut().insert(admission.clone());
+            return Ok(Admitted::Read(admission));
+        }
+        let admission = Admission::new(self.commands.clone(), peer);
+        request.extensions_mut().insert(admission.clone());
+        request.extensions_mut().insert(BodyLimit(self.body_limit_bytes));
+        DefaultBodyLimit::max(self.body_limit_bytes).apply(request);
+        let body = std::mem::take(request.body_mut());
+        let incoming = Incoming::new(body, admission.clone(), self.budget.clone(), self.body_limit_bytes);
+        *request.body_mut() = axum::body::Body::new(incoming);
+        Ok(Admitted::Command(admission, request.version()))
     }
 
-    /// Waits for the answer of a request that was let in, but not for ever.
-    pub(super) async fn limited<E>(&self, admitted: Admitted, answering: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
-        let Admitted::InFlight(_until_answered) = admitted else { return answering.await };
-        match tokio::time::timeout(self.timeout, answering).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let detail = "the request took too long and its outcome is not known here; try again with the same Idempotency-Key";
-                Ok(Problem::unavailable("request.timeout", detail, self.retry_after()).into_response())
+    /// Waits for the answer of a request, but not for ever. The permit is for as long as the answer takes to be sent.
+    pub(super) async fn answer(
+        &self,
+        admitted: Admitted,
+        answering: impl Future<Output = Result<Response, Infallible>>,
+    ) -> (Response, Option<Permit>) {
+        let (admission, version, entering) = match admitted {
+            Admitted::Always => {
+                let Ok(answer) = answering.await;
+                return (answer, None);
             }
+            Admitted::Read(admission) => (admission, None, true),
+            Admitted::Command(admission, version) => (admission, Some(version), false),
+        };
+        let answer = self.limited(&admission, version, entering, answering).await;
+        let worked = !answer.status().is_client_error() && !answer.status().is_server_error();
+        (answer, admission.answered(worked))
+    }
+
+    /// Polls the handler only while it is inside, or receives.
+    async fn limited(
+        &self,
+        admission: &Admission,
+        version: Option<Version>,
+        mut entering: bool,
+        answering: impl Future<Output = Result<Response, Infallible>>,
+    ) -> Response {
+        let mut answering = pin!(answering);
+        let first_look = if entering { self.timeout } else { self.pace.look_every() };
+        let mut timer = pin!(sleep_until(Instant::now() + first_look));
+        std::future::poll_fn(|cx| {
+            loop {
+                if entering {
+                    match admission.poll_enter(cx) {
+                        Poll::Pending => break,
+                        Poll::Ready(Err(problem)) => return Poll::Ready(problem.into_response()),
+                        Poll::Ready(Ok(())) => entering = false,
+                    }
+                }
+                let answered = answering.as_mut().poll(cx);
+                match (admission.owed(), answered) {
+                    (Owed::Refusal(problem), _) => return Poll::Ready(problem.into_response()),
+                    (_, Poll::Ready(Ok(answer))) => return Poll::Ready(answer),
+                    (Owed::Entry, Poll::Pending) => entering = true,
+                    (Owed::Nothing, Poll::Pending) => break,
+                }
+            }
+            self.poll_late(timer.as_mut(), admission, version, cx).map(IntoResponse::into_response)
+        })
+        .await
+    }
+
+    fn poll_late(
+        &self,
+        mut timer: Pin<&mut Sleep>,
+        admission: &Admission,
+        version: Option<Version>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Problem> {
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            match admission.look(Instant::now(), &self.pace, self.timeout) {
+                // What it waits for now is due later: the timer is set again only here, since most are answered before.
+                Ok(next) => timer.as_mut().reset(next),
+                Err(Late::Body) => return Poll::Ready(self.body_too_slow(version)),
+                Err(Late::Answer) => {
+                    let detail = "the request took too long and its outcome is not known here; try again with the same Idempotency-Key";
+                    return Poll::Ready(Problem::unavailable("request.timeout", detail, self.retry_after()));
+                }
+            }
+        }
+    }
+
+    /// RFC 9110, 15.5.9.
+    fn body_too_slow(&self, version: Option<Version>) -> Problem {
+        metrics::counter!("highwater_http_slow_bodies_total").increment(1);
+        let Pace { within, grace, rate } = self.pace;
+        let (within, grace) = (within.as_millis(), grace.as_millis());
+        let detail = format!("a body must be complete within {within} ms, and come at {rate} bytes a second after {grace} ms");
+        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body.timeout", detail);
+        match version {
+            Some(version) if version >= Version::HTTP_2 => problem,
+            _ => problem.header(header::CONNECTION, HeaderValue::from_static("close")),
         }
     }
 

@@ -171,7 +171,8 @@ async fn a_request_that_takes_too_long_is_answered_503() -> Result<(), Failure> 
 
 #[tokio::test]
 async fn beyond_the_limit_in_flight_requests_are_shed_but_health_is_not() -> Result<(), Failure> {
-    let settings = HttpSettings { in_flight_limit: 1, ..HttpSettings::default() };
+    let one = BulkheadSettings { limit: std::num::NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
+    let settings = HttpSettings { reads: one, ..HttpSettings::default() };
     let (entered, ctx) = (Arc::new(Notify::new()), Context::for_tests());
     let told = Arc::clone(&entered);
     let held = move || async move {

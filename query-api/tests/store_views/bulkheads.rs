@@ -1,0 +1,71 @@
+//! Who waits, and who reads much, keeps no one else out.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures_util::future::join_all;
+
+use crate::{
+    documented::Row,
+    served::{ORDER, PRODUCT, Served},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn slow_lists_leave_connections_for_reads_and_for_readiness() {
+    // Nothing ends a list but the lock below, and nothing waits long for a connection.
+    let long = [("DATABASE__STATEMENT_TIMEOUT_MS", "60000"), ("DATABASE__ACQUIRE_TIMEOUT_MS", "500")];
+    let served = Served::new("slow_lists", &[("LISTS__WAITING", "4"), ("LISTS__WAITING_MS", "500"), long[0], long[1]]).await;
+    let mut locked = served.owner.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.expect("a lock");
+    let lists = join_all((0..20).map(|_| served.get("/v1/orders", &[])));
+    let meanwhile = async {
+        // As many lists are in the database as may be.
+        tokio::time::timeout(PATIENCE, served.sessions_that_wait(3)).await.expect("in time");
+        let product = served.get(&format!("/v1/products/{PRODUCT}"), &[]).await;
+        assert_eq!(product.status, StatusCode::OK, "{}", product.body);
+        let report = served.health.report().await;
+        assert!(report.ready(), "{report:?}");
+        // Those that wait for their turn are told when it does not come.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        locked.rollback().await.expect("unlocked");
+    };
+    let (lists, ()) = tokio::join!(lists, meanwhile);
+    let read = lists.iter().filter(|list| list.status == StatusCode::OK).count();
+    // One peer, and all of these are one, has three quarters of the 3 that read and the 4 that wait.
+    assert_eq!((read, lists.len()), (3, 20));
+    for refused in lists.iter().filter(|list| list.status != StatusCode::OK) {
+        assert_eq!((refused.problem(), refused.body["class"].as_str()), ((503, "overloaded"), Some("lists")), "{}", refused.body);
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    }
+    assert_eq!(served.get("/v1/orders", &[]).await.status, StatusCode::OK);
+    let row = Row {
+        id: "W2b",
+        situation: "20 lists at once, each of which Postgres does not answer for a while",
+        answer: "as many as half of the connections read, some wait their turn, the rest is 503 `overloaded` with `class` `lists`; a product \
+                 that is not in memory is 200, and the process is ready",
+        test: (file!(), "slow_lists_leave_connections_for_reads_and_for_readiness"),
+    };
+    row.check();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
+    let one = [("HTTP__READS__LIMIT", "1"), ("HTTP__READS__WAITING", "0")];
+    let served = Served::with("without_permits", one.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()).await;
+    let later = served.position("order", ORDER, 43);
+    let order = format!("/v1/orders/{ORDER}");
+    let wait = [("highwater-min-position", later.as_str()), ("prefer", "wait=20")];
+    let waiting = [served.get(&order, &wait), served.get("/v1/orders", &wait)];
+    let operation = served.get("/v1/operations/0000000f-0000-0000-0000-00000000000f", &[("prefer", "wait=2")]);
+    let meanwhile = async {
+        tokio::time::timeout(PATIENCE, served.read_when_there_is_room(&order)).await.expect("in time");
+        served.project("UPDATE orders SET version = 3", 43, true).await;
+    };
+    let (waited, operation, ()) = tokio::join!(join_all(waiting), operation, meanwhile);
+    for waited in &waited {
+        assert_eq!(waited.status, StatusCode::OK, "{}", waited.body);
+    }
+    assert_eq!(operation.problem(), (404, "operation.unknown"));
+}

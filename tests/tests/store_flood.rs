@@ -1,0 +1,139 @@
+//! One process with everything, and more commands than it can do: reads and health are answered meanwhile.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+#[expect(dead_code, reason = "other tests look at more of an answer")]
+#[path = "store_support/answer.rs"]
+mod answer;
+#[path = "store_support/build.rs"]
+mod build;
+#[path = "../support/documented.rs"]
+mod documented;
+#[expect(dead_code, reason = "other tests send more kinds of requests")]
+#[path = "store_support/request.rs"]
+mod request;
+#[expect(dead_code, reason = "other tests start it in other ways")]
+#[path = "store_support/up.rs"]
+mod up;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use documented::Row;
+use request::Request;
+use reqwest::{Client, StatusCode};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use up::{Scratch, Up};
+
+const PRODUCT: &str = r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
+/// Together more than are let in, also by a process that has not found out yet how many are too many.
+const CONNECTIONS: usize = 60;
+const STREAMS: usize = 30;
+const READERS: usize = 8;
+const FLOODED_FOR: Duration = Duration::from_secs(10);
+/// How soon a client that was refused comes again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// What a reader or a prober calls an outage.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Counts {
+    done: AtomicUsize,
+    overloaded: AtomicUsize,
+    read: AtomicUsize,
+    not_read: AtomicUsize,
+}
+
+fn count(of: &AtomicUsize) {
+    of.fetch_add(1, Ordering::Relaxed);
+}
+
+async fn flood(client: Client, url: String, counts: Arc<Counts>) {
+    loop {
+        let sent = client.post(&url).header("Content-Type", "application/json").body(PRODUCT).send().await;
+        let overloaded = sent.is_ok_and(|answer| {
+            count(if answer.status().is_success() { &counts.done } else { &counts.overloaded });
+            !answer.status().is_success()
+        });
+        if overloaded {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+async fn read(client: Client, url: String, counts: Arc<Counts>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let answered = client.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK);
+        count(if answered { &counts.read } else { &counts.not_read });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The longest that a probe took.
+async fn probe(client: Client, url: String, stop: CancellationToken) -> Duration {
+    let mut longest = Duration::ZERO;
+    while !stop.is_cancelled() {
+        let begun = Instant::now();
+        let answer = client.get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        longest = longest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_commands_leaves_reads_and_health_answered() {
+    let scratch = Scratch::new("flood");
+    let up = Up::start(&scratch);
+    let made = Request::post("/v1/products", PRODUCT).send(&up.address);
+    let (location, position) = (made.header("location").unwrap(), made.header("highwater-position").unwrap());
+    assert_eq!(Request::get(location).header("Highwater-Min-Position", position).send(&up.address).status(), 200);
+
+    let (counts, stop) = (Arc::new(Counts::default()), CancellationToken::new());
+    let url = |path: &str| format!("http://{}{path}", up.address);
+    let client = || Client::builder().no_proxy().timeout(PATIENCE);
+    let mut flooding = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let client = client().http2_prior_knowledge().build().unwrap();
+        for _ in 0..STREAMS {
+            flooding.spawn(flood(client.clone(), url("/v1/products"), Arc::clone(&counts)));
+        }
+    }
+    let asking = client().build().unwrap();
+    let prober = tokio::spawn(probe(asking.clone(), url("/livez"), stop.clone()));
+    let mut reading = JoinSet::new();
+    for number in 0..READERS {
+        let path = if number % 2 == 0 { location } else { "/v1/products?limit=10" };
+        reading.spawn(read(asking.clone(), url(path), Arc::clone(&counts), stop.clone()));
+    }
+    tokio::time::sleep(FLOODED_FOR).await;
+    stop.cancel();
+    while let Some(read) = reading.join_next().await {
+        read.unwrap();
+    }
+    let longest = prober.await.unwrap();
+    flooding.shutdown().await;
+
+    let [done, overloaded, read, not_read] =
+        [&counts.done, &counts.overloaded, &counts.read, &counts.not_read].map(|count| count.load(Ordering::Relaxed));
+    let told = format!("{done} commands done and {overloaded} refused; {read} reads answered, {not_read} not; /livez within {longest:?}");
+    println!("{told}");
+    assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
+    assert!(read > 100 && not_read * 100 <= read, "{told}");
+    assert!(longest < PATIENCE / 2, "{told}");
+    let row = Row {
+        id: "W5",
+        situation: "one process with everything; 1,800 commands at once, each sent again when it is refused",
+        answer: "at least 99 % of the reads are 200, and `/livez` as ever; commands beyond what is answered within 200 ms wait their turn \
+                 or are 503 `overloaded`",
+        test: (file!(), "a_flood_of_commands_leaves_reads_and_health_answered"),
+    };
+    row.check();
+    drop(up.stop());
+}
