@@ -2,8 +2,10 @@
 
 mod around;
 mod connection;
+mod descriptors;
 mod observe;
 mod protect;
+mod room;
 mod serve;
 mod settings;
 mod trace;
@@ -30,8 +32,6 @@ pub enum Error {
         "{address} can be reached from other machines and nothing asks callers who they are: listen on a loopback address, or say --insecure when something in front protects it"
     )]
     NotLoopback { address: SocketAddr },
-    #[error("the HTTP server failed: {source}")]
-    Serve { source: std::io::Error },
 }
 
 /// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
