@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::problem::Problem;
 use crate::shutdown::Shutdown;
 
+/// Answered however busy we are: who asks decides whether we live.
+pub(crate) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 const CACHED_FOR: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(2);

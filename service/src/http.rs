@@ -5,10 +5,12 @@ mod admission;
 mod around;
 mod bulkhead;
 mod connection;
+mod descriptors;
 mod observe;
 mod peer;
 mod protect;
 mod receiving;
+mod room;
 mod serve;
 mod settings;
 mod trace;
@@ -38,8 +40,6 @@ pub enum Error {
         "{address} can be reached from other machines and nothing asks callers who they are: listen on a loopback address, or say --insecure when something in front protects it"
     )]
     NotLoopback { address: SocketAddr },
-    #[error("the HTTP server failed: {source}")]
-    Serve { source: std::io::Error },
 }
 
 /// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every

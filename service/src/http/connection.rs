@@ -1,105 +1,241 @@
-//! Owns accepted connections: how many at once, and how long one may do nothing. Must never read or change what they carry.
+//! Owns one connection from its acceptance to its end: the protocol on it, its limits of time, how it closes.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `link` | what is known of a connection, and what is due on it |
+//! | `transport`, `heads` | what moves on the stream |
+//! | `received`, `answer` | the bodies of requests and answers |
+//! | `closing` | reading on behind an answer |
+//!
+//! hyper parses. It is polled by one task with one timer, which traffic never touches: the timer looks from time to time at what is due.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+mod answer;
+mod closing;
+mod heads;
+mod link;
+mod received;
+mod transport;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
+use axum::body::Body as AnyBody;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderValue, Response, Uri, Version, header};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tower::Service;
 
-/// A listener that accepts only while it has room.
-pub(super) struct Limited {
-    pub(super) listener: TcpListener,
-    pub(super) room: Arc<Semaphore>,
-    pub(super) idle: Duration,
+use self::answer::{Answer, PIECE_BYTES, held_bytes};
+use self::link::{Due, Ticket};
+use self::received::{Received, read_rest};
+use self::transport::Transport;
+use super::room::Seat;
+use super::serve::Server;
+use super::settings::HttpSettings;
+use super::trace::{TRACEPARENT, TraceContext};
+use crate::clock::SystemIds;
+use crate::health;
+use crate::json::shorten;
+use crate::problem::Problem;
+use crate::resilience;
+
+pub(super) use self::link::{Link, Order};
+
+/// How long a connection on which nothing is open may take to leave.
+const LEAVE_WITHIN: Duration = Duration::from_millis(250);
+/// hyper refuses less.
+const LEAST_HEAD_BYTES: usize = 8 * 1024;
+/// A body of the largest size allowed by default is sent without waiting; a client makes us hold four of them unread.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What the HTTP/2 codec takes of one answer ahead of the client's window.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Streams reset by the client before they were served (CVE-2023-44487), and by us for its errors, before the connection is ended.
+const RESET_STREAMS: usize = 32;
+
+pub(super) type Protocols = auto::Builder<TokioExecutor>;
+
+/// What hyper may do on a connection. Limits of time are ours: its own cover a part of them, and cost a timer a request.
+pub(super) fn protocols(settings: &HttpSettings) -> Protocols {
+    let head_bytes = settings.head_limit_bytes.max(LEAST_HEAD_BYTES);
+    let mut protocols = auto::Builder::new(TokioExecutor::new());
+    protocols.http1().header_read_timeout(None).max_buf_size(head_bytes);
+    protocols
+        .http2()
+        .max_concurrent_streams(settings.streams_per_connection)
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(RESET_STREAMS);
+    protocols
 }
 
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed; without a permit the connection is merely not counted.
-        let permit = Arc::clone(&self.room).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Only a matter of latency: a stream that refuses it works as well.
-        let _ = stream.set_nodelay(true);
-        let now = Instant::now();
-        let deadline = Box::pin(sleep_until(now + self.idle));
-        (Connection { stream, moved: now, deadline, idle: self.idle, _permit: permit }, address)
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, seat: Seat, server: Arc<Server>) {
+    let link = seat.link();
+    let transport = TokioIo::new(Transport::new(stream, Arc::clone(link)));
+    let service = service_fn(|request| answered(Arc::clone(&server), Arc::clone(link), request));
+    let reason = {
+        let parser = pin!(server.protocols.serve_connection(transport, service));
+        drive(parser, link, &server.settings).await
+    };
+    metrics::counter!("highwater_http_connections_ended_total", "reason" => reason.text()).increment(1);
+    let Some(stream) = link.take_stream() else { return };
+    match reason {
+        // What the kernel still holds for a client that takes nothing goes with it.
+        Ended::Cut(_) => drop(stream.set_zero_linger()),
+        Ended::Failed => closing::read_on(stream, link, &server.settings).await,
+        Ended::Closed if link.owes_reading() => closing::read_on(stream, link, &server.settings).await,
+        Ended::Closed => {}
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+#[derive(Clone, Copy)]
+enum Ended {
+    /// As the protocol has it.
+    Closed,
+    /// What came is not the protocol, which was answered as far as it can be; or the client is gone.
+    Failed,
+    /// By a limit, or an order.
+    Cut(&'static str),
+}
+
+impl Ended {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+            Self::Cut(reason) => reason,
+        }
     }
 }
 
-/// A stream that ends with `TimedOut` when nothing moved for too long.
-pub(super) struct Connection {
-    stream: TcpStream,
-    moved: Instant,
-    deadline: Pin<Box<Sleep>>,
-    idle: Duration,
-    _permit: Option<OwnedSemaphorePermit>,
+type Parser<'a, S> = auto::Connection<'a, TokioIo<Transport>, S, TokioExecutor>;
+
+enum Event {
+    Ended(Ended),
+    Ordered(Order),
+    Look,
 }
 
-impl Connection {
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        loop {
-            std::task::ready!(self.deadline.as_mut().poll(cx));
-            let due = self.moved + self.idle;
-            if due <= Instant::now() {
-                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "nothing moved on this connection for too long"));
+async fn drive<S, F>(mut parser: Pin<&mut Parser<'_, S>>, link: &Arc<Link>, settings: &HttpSettings) -> Ended
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
+{
+    let mut look = pin!(sleep_until(Instant::now()));
+    let mut leaving = false;
+    loop {
+        let event = poll_fn(|cx| {
+            link.task.register(cx.waker());
+            if link.is_ordered(Order::End) {
+                return Poll::Ready(Event::Ordered(Order::End));
             }
-            // Moved since the timer was set: set only now, so that traffic itself never touches the timer.
-            self.deadline.as_mut().reset(due);
+            if !leaving && link.is_ordered(Order::Leave) {
+                return Poll::Ready(Event::Ordered(Order::Leave));
+            }
+            if look.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Look);
+            }
+            match parser.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(Event::Ended(Ended::Closed)),
+                Poll::Ready(Err(_)) => Poll::Ready(Event::Ended(Ended::Failed)),
+                Poll::Pending if link.look_soon.swap(false, Ordering::AcqRel) => Poll::Ready(Event::Look),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let due = match event.await {
+            Event::Ended(ended) => return ended,
+            Event::Ordered(Order::End) => return Ended::Cut("ordered"),
+            Event::Ordered(_) => Due::Leave("ordered"),
+            Event::Look if leaving && link.is_quiet() => return Ended::Closed,
+            Event::Look => link.due(Instant::now(), settings),
+        };
+        match due {
+            Due::End(reason) => return Ended::Cut(reason),
+            Due::Leave(_) if link.has_unfinished_head() => return Ended::Cut("head"),
+            Due::Leave(_) => {
+                leaving = true;
+                parser.as_mut().graceful_shutdown();
+                look.as_mut().reset(Instant::now() + LEAVE_WITHIN);
+            }
+            Due::Look(at) if leaving => look.as_mut().reset(at.min(Instant::now() + LEAVE_WITHIN)),
+            Due::Look(at) => look.as_mut().reset(at),
         }
-    }
-
-    fn note<T>(&mut self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(poll, Poll::Ready(Ok(_))) {
-            self.moved = Instant::now();
-        }
-        poll
     }
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if poll.is_pending() {
-            return self.poll_idle(cx).map(Err);
+/// Answers one request; what the router answers leaves in pieces that are counted.
+async fn answered(server: Arc<Server>, link: Arc<Link>, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let http1 = request.version() < Version::HTTP_2;
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let ticket = Ticket::open(&link, !request.body().is_end_stream(), http1);
+    let uri = request.uri().clone();
+    let health = health::PATHS.contains(&uri.path());
+    let trace = if link.health_only && !health { Some(TraceContext::from_headers(request.headers(), &SystemIds)) } else { None };
+    request.extensions_mut().insert(ConnectInfo(link.peer));
+    let request = request.map(|body| Received::wrap(body, &ticket, http1));
+    let mut answer = match trace {
+        Some(trace) => {
+            drop(request);
+            server.overloaded("connections", &uri, trace.to_header())
         }
-        self.note(poll)
+        None => {
+            let Ok(answer) = server.router.clone().call(request).await;
+            answer
+        }
+    };
+    if !health {
+        answer = fitting(&server, &ticket, &uri, answer);
     }
+    if http1 {
+        // A body that waits for our word is not asked for now.
+        let ended = !asks_first || !ticket.is_receiving();
+        let settings = &server.settings;
+        let ended = ended && read_rest(&ticket, settings.unread_body_bytes, settings.unread_body_wait()).await;
+        if !ended || link.health_only {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        drop(link.take_left());
+    } else if link.health_only {
+        link.order(Order::Leave);
+    }
+    Ok(answer.map(|body| Answer::new(body, ticket)))
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note(poll)
+/// The answer, unless there is no room for what it holds in memory.
+fn fitting(server: &Server, ticket: &Ticket, uri: &Uri, answer: Response<AnyBody>) -> Response<AnyBody> {
+    let bytes = held_bytes(answer.body());
+    // What fits into a piece costs no more than the refusal.
+    if bytes <= PIECE_BYTES || server.makes_room(ticket.link(), bytes) {
+        return answer;
     }
+    server.overloaded("unsent", uri, answer.headers().get(TRACEPARENT).cloned())
+}
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+impl Server {
+    fn overloaded(&self, reason: &'static str, uri: &Uri, traceparent: Option<HeaderValue>) -> Response<AnyBody> {
+        metrics::counter!("highwater_http_overloaded_total", "reason" => reason).increment(1);
+        let detail = "too much is open or unsent; try again after the given time, with the same Idempotency-Key";
+        let after = resilience::retry_after(self.settings.retry_after(), &SystemIds);
+        let trace_id = traceparent.as_ref().and_then(|value| value.to_str().ok()).and_then(|value| value.split('-').nth(1));
+        let problem = Problem::unavailable("overloaded", detail, after);
+        let mut answer = problem.into_response_for(Some(&shorten(uri.path())), trace_id);
+        if let Some(value) = traceparent {
+            answer.headers_mut().insert(TRACEPARENT, value);
+        }
+        answer
     }
 }

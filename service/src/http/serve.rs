@@ -1,17 +1,29 @@
 //! Owns listening and serving until told to stop: softly, open requests are finished; hard, they are dropped.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::warn;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
 use super::Error;
-use super::connection::Limited;
+use super::connection::{self, Link, Order, Protocols};
+use super::descriptors;
+use super::room::Room;
 use super::settings::HttpSettings;
+use crate::clock::SystemIds;
+use crate::resilience;
 use crate::shutdown::Shutdown;
+
+/// How often the gauges are set.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// The least wait when nothing can be accepted, for want of descriptors or memory.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Without authentication only loopback is served, unless `insecure` says that something in front protects it.
 pub fn check_listen(address: SocketAddr, insecure: bool) -> Result<(), Error> {
@@ -27,7 +39,7 @@ pub fn check_listen(address: SocketAddr, insecure: bool) -> Result<(), Error> {
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => Error::InUse { address },
+        io::ErrorKind::AddrInUse => Error::InUse { address },
         _ => Error::Bind { address, source },
     })
 }
@@ -39,12 +51,130 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
 
 /// Serves until `shutdown.soft`, then finishes open requests until `shutdown.hard`.
 pub async fn serve_with(listener: TcpListener, router: Router, shutdown: Shutdown, settings: &HttpSettings) -> Result<(), Error> {
-    let room = Arc::new(Semaphore::new(settings.connection_limit.min(Semaphore::MAX_PERMITS)));
-    let limited = Limited { listener, room, idle: settings.idle_timeout() };
-    let soft = shutdown.soft.clone().cancelled_owned();
-    let server = axum::serve(limited, router).with_graceful_shutdown(soft);
+    let server = Arc::new(Server {
+        router,
+        protocols: connection::protocols(settings),
+        room: Arc::new(Room::new(descriptors::places(settings))),
+        settings: settings.clone(),
+    });
+    let connections = TaskTracker::new();
     tokio::select! {
-        served = server => served.map_err(|source| Error::Serve { source }),
-        () = shutdown.hard.cancelled() => Ok(()),
+        () = shutdown.soft.cancelled() => {}
+        () = accept(&listener, &server, &connections) => {}
+    }
+    drop(listener);
+    server.room.order_all(Order::Leave);
+    connections.close();
+    tokio::select! {
+        () = connections.wait() => {}
+        () = shutdown.hard.cancelled() => server.room.order_all(Order::End),
+    }
+    server.measure();
+    Ok(())
+}
+
+/// What all connections share.
+pub(super) struct Server {
+    pub(super) router: Router,
+    pub(super) protocols: Protocols,
+    pub(super) settings: HttpSettings,
+    room: Arc<Room>,
+}
+
+impl Server {
+    /// Whether an answer that holds so many bytes may be sent. One that stands still gives way to it.
+    pub(super) fn makes_room(&self, link: &Link, bytes: usize) -> bool {
+        let of_the_connection = link.held_bytes();
+        // The first answer of a connection may be as large as it is.
+        if of_the_connection > 0 && of_the_connection.saturating_add(bytes) > self.settings.unsent_per_connection_bytes {
+            return false;
+        }
+        let beyond = self.room.unsent_bytes().saturating_add(bytes).saturating_sub(self.settings.unsent_limit_bytes);
+        beyond == 0 || self.room.cut_slowest(beyond)
+    }
+
+    fn measure(&self) {
+        metrics::gauge!("highwater_http_connections").set(self.room.connections() as f64);
+        metrics::gauge!("highwater_http_unsent_bytes").set(self.room.unsent_bytes() as f64);
+    }
+}
+
+/// Accepts for ever.
+async fn accept(listener: &TcpListener, server: &Arc<Server>, connections: &TaskTracker) {
+    let mut measure = tokio::time::interval(MEASURE_EVERY);
+    measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut states = States::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = measure.tick() => {
+                server.measure();
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                states.accepting(None);
+                states.limited(!begin(stream, address, server, connections));
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                states.accepting(Some(&error));
+                server.room.give_way();
+                tokio::time::sleep(resilience::retry_after(ACCEPT_AGAIN, &SystemIds)).await;
+            }
+        }
+    }
+}
+
+/// Says whether it is served as any other.
+fn begin(stream: TcpStream, address: SocketAddr, server: &Arc<Server>, connections: &TaskTracker) -> bool {
+    let Some(seat) = server.room.enter(address) else {
+        metrics::counter!("highwater_http_connections_refused_total", "reason" => "closed").increment(1);
+        return false;
+    };
+    let health_only = seat.link().health_only;
+    if health_only {
+        metrics::counter!("highwater_http_connections_refused_total", "reason" => "health-only").increment(1);
+    }
+    // Only a matter of latency: a stream that refuses it works as well.
+    let _ = stream.set_nodelay(true);
+    connections.spawn(connection::serve(stream, seat, Arc::clone(server)));
+    !health_only
+}
+
+/// The connection had ended before it was accepted; the next may be well.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// What was said last, so that each change is one line.
+#[derive(Default)]
+struct States {
+    failing: bool,
+    limited: bool,
+}
+
+impl States {
+    fn accepting(&mut self, error: Option<&io::Error>) {
+        match error {
+            Some(error) if !self.failing => {
+                let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error());
+                warn!(%error, descriptors, "connections cannot be accepted; trying again until they can");
+            }
+            None if self.failing => info!("connections are accepted again"),
+            _ => {}
+        }
+        self.failing = error.is_some();
+    }
+
+    fn limited(&mut self, limited: bool) {
+        if limited && !self.limited {
+            warn!("as many connections as may be, all busy: the next are answered on health routes only");
+        } else if self.limited && !limited {
+            info!("there is room for connections again");
+        }
+        self.limited = limited;
     }
 }

@@ -37,10 +37,38 @@ pub struct HttpSettings {
     pub reads: BulkheadSettings,
     /// The longest that a request may take; longer waits asked for by callers are bounded below it.
     pub request_timeout_ms: u64,
-    /// Open connections; the next one waits until another closes.
+    /// Open connections. Beyond it the quietest gives way to a new one; see `health_connections` for when all are busy.
     pub connection_limit: usize,
-    /// A connection on which nothing moves is closed. Should be longer than `request_timeout_ms`.
+    /// Open connections of one address (IPv6: of one /64).
+    pub connections_per_peer: usize,
+    /// Connections beyond the limits that are answered on health routes only.
+    pub health_connections: usize,
+    /// Descriptors that connections leave free for the log, the database and other instances.
+    pub spare_descriptors: usize,
+    /// A connection without a request is closed.
     pub idle_timeout_ms: u64,
+    /// From the first byte of a request's head to its last, and from the opening of a connection to its first head.
+    pub head_timeout_ms: u64,
+    /// A request's head while it is received, request line included; at least 8,192.
+    pub head_limit_bytes: usize,
+    /// Requests at once on an HTTP/2 connection.
+    pub streams_per_connection: u32,
+    /// A connection with an answer of which the client takes less than 16 KiB within this is ended.
+    pub write_timeout_ms: u64,
+    /// Answers that clients have not taken yet, in the whole process.
+    pub unsent_limit_bytes: usize,
+    /// The same of one connection.
+    pub unsent_per_connection_bytes: usize,
+    /// So much of a body that no handler read is read before the answer, so that an HTTP/1 connection can be kept.
+    pub unread_body_bytes: usize,
+    /// And for so long.
+    pub unread_body_wait_ms: u64,
+    /// How long a connection that closes behind an answer goes on reading what the client still sends.
+    pub linger_ms: u64,
+    /// And how much of it.
+    pub linger_bytes: usize,
+    /// How long a client that has closed its sending half may wait for its answer.
+    pub half_closed_ms: u64,
     /// The least of the `Retry-After` of a 503; up to twice as much is given.
     pub retry_after_ms: u64,
 }
@@ -85,7 +113,21 @@ impl Default for HttpSettings {
             reads: BulkheadSettings::default(),
             request_timeout_ms: 30_000,
             connection_limit: 4_096,
+            connections_per_peer: 2_048,
+            health_connections: 16,
+            spare_descriptors: 512,
             idle_timeout_ms: 75_000,
+            head_timeout_ms: 10_000,
+            head_limit_bytes: 32 * 1024,
+            streams_per_connection: 32,
+            write_timeout_ms: 30_000,
+            unsent_limit_bytes: 128 * 1024 * 1024,
+            unsent_per_connection_bytes: 8 * 1024 * 1024,
+            unread_body_bytes: 64 * 1024,
+            unread_body_wait_ms: 1_000,
+            linger_ms: 2_000,
+            linger_bytes: 16 * 1024 * 1024,
+            half_closed_ms: 5_000,
             retry_after_ms: 1_000,
         }
     }
@@ -118,6 +160,26 @@ impl HttpSettings {
 
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_timeout_ms)
+    }
+
+    pub fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.head_timeout_ms)
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
+    pub fn unread_body_wait(&self) -> Duration {
+        Duration::from_millis(self.unread_body_wait_ms)
+    }
+
+    pub fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms)
+    }
+
+    pub fn half_closed(&self) -> Duration {
+        Duration::from_millis(self.half_closed_ms)
     }
 
     pub fn retry_after(&self) -> Duration {

@@ -313,22 +313,3 @@ async fn a_hard_cancellation_ends_the_server_with_requests_open() -> Result<(), 
     tokio::time::timeout(Duration::from_secs(20), server).await???;
     Ok(())
 }
-
-#[tokio::test]
-async fn an_idle_connection_is_closed_and_gives_its_place_to_the_next() -> Result<(), Failure> {
-    let listener = bind("127.0.0.1:0".parse()?).await?;
-    let address = listener.local_addr()?;
-    let shutdown = Shutdown::new();
-    let settings = HttpSettings { connection_limit: 1, idle_timeout_ms: 100, ..HttpSettings::default() };
-    let router = Router::new().route("/", get(|| async { "answered" }));
-    let served = shutdown.clone();
-    let server = tokio::spawn(async move { serve_with(listener, router, served, &settings).await });
-    let mut idle = TcpStream::connect(address).await?;
-    let mut next = TcpStream::connect(address).await?;
-    call(&mut next, "/").await?;
-    assert_eq!(read_all(&mut idle).await?, "");
-    assert!(read_all(&mut next).await?.contains("answered"));
-    shutdown.soft.cancel();
-    tokio::time::timeout(Duration::from_secs(20), server).await???;
-    Ok(())
-}

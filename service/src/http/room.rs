@@ -1,0 +1,221 @@
+//! Owns how many connections there are, in all and of one peer, and which one gives way when another comes: the one on which nothing
+//! has been open for longest. A few places beyond the limits are kept for those who ask whether we live.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::{Link, Order};
+
+/// How many connections that could give way one look finds.
+const FOUND_AT_ONCE: usize = 64;
+/// The least time between two looks of which the first found none.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// An answer that has stood still for so long may be cut for one that would be sent.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// Connections at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) all: usize,
+    pub(super) of_one_peer: usize,
+    pub(super) health: usize,
+}
+
+pub(super) struct Room {
+    places: Places,
+    /// What all answers hold in memory.
+    unsent: Arc<AtomicUsize>,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    next: u64,
+    links: HashMap<u64, (Arc<Link>, Kind)>,
+    ordinary: usize,
+    health: usize,
+    peers: HashMap<IpAddr, usize>,
+    /// That may give way, the longest quiet first.
+    quiet: VecDeque<u64>,
+    /// Of this peer alone, where its own share is full.
+    quiet_of: Option<IpAddr>,
+    looked_in_vain: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    Health,
+    /// Has given way, and is not counted any more.
+    Leaving,
+}
+
+/// The place of one connection, until dropped.
+pub(super) struct Seat {
+    room: Arc<Room>,
+    id: u64,
+    link: Arc<Link>,
+}
+
+impl Room {
+    pub(super) fn new(places: Places) -> Self {
+        Self { places, unsent: Arc::default(), seats: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection; none when even those for health are taken by busy ones.
+    pub(super) fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
+        let peer = share_of(address.ip());
+        let mut seats = self.lock();
+        let kind = seats.kind_for(peer, self.places)?;
+        match kind {
+            Kind::Health => seats.health += 1,
+            _ => {
+                seats.ordinary += 1;
+                *seats.peers.entry(peer).or_default() += 1;
+            }
+        }
+        let (id, link) = (seats.next, Arc::new(Link::new(address, kind == Kind::Health, Arc::clone(&self.unsent))));
+        seats.next += 1;
+        seats.links.insert(id, (Arc::clone(&link), kind));
+        Some(Seat { room: Arc::clone(self), id, link })
+    }
+
+    /// Those that are open, whatever they may ask.
+    pub(super) fn connections(&self) -> usize {
+        self.lock().links.len()
+    }
+
+    pub(super) fn order_all(&self, order: Order) {
+        self.lock().links.values().for_each(|(link, _)| link.order(order));
+    }
+
+    /// Where descriptors are gone: the quietest leaves, if there is any.
+    pub(super) fn give_way(&self) -> bool {
+        self.lock().give_way(None)
+    }
+
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Ends connections whose answers stand still, the slowest first, until so many bytes are free. Says whether they will be.
+    pub(super) fn cut_slowest(&self, bytes: usize) -> bool {
+        let now = Instant::now();
+        let mut stalled: Vec<(Instant, Arc<Link>)> = {
+            let seats = self.lock();
+            let links = seats.links.values().filter_map(|(link, _)| Some((link.stalled_since()?, Arc::clone(link))));
+            links.filter(|(since, _)| *since + STALLED <= now).collect()
+        };
+        stalled.sort_by_key(|(since, _)| *since);
+        let mut freed = 0;
+        for (_, link) in stalled {
+            if freed >= bytes {
+                break;
+            }
+            freed += link.held_bytes();
+            link.order(Order::End);
+        }
+        freed >= bytes
+    }
+}
+
+impl Seats {
+    fn kind_for(&mut self, peer: IpAddr, places: Places) -> Option<Kind> {
+        let share_is_full = self.peers.get(&peer).is_some_and(|open| *open >= places.of_one_peer);
+        if (self.ordinary < places.all && !share_is_full) || self.give_way(share_is_full.then_some(peer)) {
+            return Some(Kind::Ordinary);
+        }
+        (self.health < places.health || self.free_health()).then_some(Kind::Health)
+    }
+
+    /// Sends the longest quiet away, of `peer` or of all.
+    fn give_way(&mut self, peer: Option<IpAddr>) -> bool {
+        loop {
+            if self.quiet.is_empty() || self.quiet_of != peer {
+                self.look(peer);
+            }
+            let Some(id) = self.quiet.pop_front() else { return false };
+            let Some((link, kind)) = self.links.get_mut(&id) else { continue };
+            if *kind != Kind::Ordinary || link.quiet_since().is_none() {
+                continue;
+            }
+            *kind = Kind::Leaving;
+            link.order(Order::Leave);
+            let peer = share_of(link.peer.ip());
+            self.ordinary -= 1;
+            self.forget(peer);
+            return true;
+        }
+    }
+
+    fn look(&mut self, peer: Option<IpAddr>) {
+        self.quiet.clear();
+        self.quiet_of = peer;
+        let now = Instant::now();
+        if self.looked_in_vain.is_some_and(|at| now < at + LOOK_AGAIN) {
+            return;
+        }
+        let of_the_peer = |link: &Link| peer.is_none_or(|peer| share_of(link.peer.ip()) == peer);
+        let ordinary = self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Ordinary && of_the_peer(link));
+        let mut quiet: Vec<(Instant, u64)> = ordinary.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).collect();
+        quiet.sort_unstable();
+        self.quiet.extend(quiet.into_iter().take(FOUND_AT_ONCE).map(|(_, id)| id));
+        self.looked_in_vain = self.quiet.is_empty().then_some(now);
+    }
+
+    fn free_health(&mut self) -> bool {
+        let quiet = self.links.iter().filter(|(_, (_, kind))| *kind == Kind::Health);
+        let longest = quiet.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
+        let Some((link, kind)) = longest.and_then(|(_, id)| self.links.get_mut(&id)) else { return false };
+        *kind = Kind::Leaving;
+        link.order(Order::Leave);
+        self.health -= 1;
+        true
+    }
+
+    fn forget(&mut self, peer: IpAddr) {
+        if let Some(open) = self.peers.get_mut(&peer) {
+            *open -= 1;
+            if *open == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.room.lock();
+        match seats.links.remove(&self.id) {
+            Some((link, Kind::Ordinary)) => {
+                seats.ordinary -= 1;
+                seats.forget(share_of(link.peer.ip()));
+            }
+            Some((_, Kind::Health)) => seats.health -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Who shares a share: an IPv4 address, or the /64 that a network gives to one customer at least.
+fn share_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
+}
