@@ -25,6 +25,7 @@ use up::{Scratch, Up, bare};
 
 const TYPE: &str = "application/vnd.highwater.order.place.v2+json";
 const PARTITIONS: u32 = 8;
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Of 2 units at 1,250.
 fn place(confirm: bool, key: &str) -> Request {
@@ -41,7 +42,7 @@ fn an_order_that_is_placed_and_confirmed_at_once_is_two_events_of_one_commit() {
     let up = Up::start(&scratch);
     let both = json!([{"type": "order.placed", "version": 1}, {"type": "order.confirmed", "version": 2}]);
 
-    let answer = place(true, "at-once").send(&up.address);
+    let answer = place(true, "at-once").header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01")).send(&up.address);
     assert_eq!((answer.status(), answer.header("etag")), (201, Some("\"v2\"")), "{}", answer.body);
     let at_once = answer.json();
     assert_eq!((&at_once["version"], &at_once["events"]), (&json!(2), &both));
@@ -100,6 +101,9 @@ fn replay_shows_both(scratch: &Scratch, id: &str) {
     assert_eq!(said("type"), [json!("order.placed"), json!("order.confirmed")], "{lines}");
     assert_eq!((said("hwversion"), said("hwcommit")), (vec![json!(1), json!(2)], vec![json!("1/2"), json!("2/2")]));
     assert_eq!((said("hwcommand")[0] == said("hwcommand")[1], said("id")[0] == said("id")[1]), (true, false));
+    assert_eq!(said("hwcausation"), said("hwcommand"), "a command over HTTP caused them");
+    let of_the_request = json!("4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
+    assert_eq!(said("hwcorrelation"), [of_the_request.clone(), of_the_request], "the trace of the request");
 }
 
 fn the_audit_finds_nothing(scratch: &Scratch) {
