@@ -125,7 +125,7 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     let told = format!("{done} commands done and {overloaded} refused; {read} reads answered, {not_read} not; /livez within {longest:?}");
     println!("{told}");
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
-    assert!(read > 100 && not_read * 100 <= read, "{told}");
+    assert!(read > 20 && not_read * 100 <= read, "{told}");
     assert!(longest < PATIENCE / 2, "{told}");
     let row = Row {
         id: "W5",

@@ -127,13 +127,6 @@ impl Served {
         }
     }
 
-    /// Returns when `path` is read.
-    pub async fn read_when_there_is_room(&self, path: &str) {
-        while self.get(path, &[]).await.status != StatusCode::OK {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     pub fn position(&self, category: &str, id: &str, offset: u64) -> String {
         let id = Uuid::parse_str(id).expect("an id").hyphenated().to_string();
         format!("{category}/{}@{offset}", partition_of(id.as_bytes(), 8))
