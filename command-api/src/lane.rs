@@ -81,10 +81,10 @@ impl Lane {
 
     async fn append(&self, partition: u32, command: &Accepted) -> Result<u64, Refused> {
         let to = Partition { topic: self.topic.clone(), index: partition };
-        if self.is_full(&to).await {
+        let record = encode(command);
+        if self.is_full(&to, record.size_bytes()).await {
             return Err(Refused::Full);
         }
-        let record = encode(command);
         for _ in 0..ATTEMPTS {
             let ticket = Ticket { writer: command.command, seq: None };
             if let Some(offset) = self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None) {
@@ -124,7 +124,10 @@ impl Lane {
 
     /// Whether the lane is as long as it may be, as far as is known here: from where its owner last said that it had come
     /// (`owners`; behind by at most a sixteenth of the limit, or what 30 s brought), to where `commands` ended at most a second ago.
-    async fn is_full(&self, partition: &Partition) -> bool {
+    ///
+    /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its size would fit: what waits is then
+    /// never more than the limit times the natural logarithm of its number, and small commands find room when large ones do not.
+    async fn is_full(&self, partition: &Partition, bytes: usize) -> bool {
         let end = match self.known_end(partition.index) {
             Ok(known) => known,
             // A log that does not say where it ends will say whether it takes the command.
@@ -133,7 +136,8 @@ impl Lane {
                 Ok(Err(_)) | Err(_) => known,
             },
         };
-        end.saturating_sub(self.hints.drained(self.category, partition.index)) >= self.settings.max_backlog
+        let waiting = end.saturating_sub(self.hints.drained(self.category, partition.index));
+        waiting >= self.settings.max_backlog || waiting.saturating_mul(bytes as u64) >= self.settings.max_backlog_bytes
     }
 
     /// Where `commands` ended as last heard; `Err`: it is time that one request asks again, which is this one.

@@ -20,4 +20,4 @@ pub mod settings;
 mod start;
 pub mod store;
 
-pub use start::{Error, start};
+pub use start::{Error, advertised, start};

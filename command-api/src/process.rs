@@ -39,10 +39,11 @@ impl Exits for Error {
 
 /// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
-    let process = Process::open(file, flags, listen).await?;
+    let mut process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
+    process.reached_as(&crate::advertised(&ctx.config)?);
     let log = settings.open_kafka("highwater-command-api")?;
     let started = crate::start(&ctx, log.clone(), pool::pool(&owner.database)?).await.map_err(Error::from);
     let served = process.serve(started).await;

@@ -73,6 +73,8 @@ pub struct DatabaseSettings {
 pub struct LaneSettings {
     /// Commands of a partition that may wait; beyond it 503.
     pub max_backlog: u64,
+    /// A command is accepted while those that wait would be less than this if each had its size; beyond it 503.
+    pub max_backlog_bytes: u64,
     /// Commands taken up above the first that is not decided.
     pub window: usize,
     /// Not decided any more after this; at most a day.
@@ -134,6 +136,7 @@ impl Default for LaneSettings {
         let limits = Limits::default();
         Self {
             max_backlog: 100_000,
+            max_backlog_bytes: 128 << 20,
             window: limits.lane_window,
             deadline_ms: 3_600_000,
             accept_wait_ms: 15_000,

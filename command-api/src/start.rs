@@ -14,6 +14,7 @@ use axum::Router;
 use eventlog::{Log, LogSettings, Pace, Topic, TopicKind, check_values};
 use serde::Deserialize;
 use service::{
+    config::Config,
     context::Context,
     health::{Check, Required},
     http::{self as server, HttpSettings},
@@ -136,6 +137,16 @@ pub struct Registry {
     lanes: Vec<(&'static str, Arc<str>)>,
 }
 
+/// Where other instances reach this one.
+pub fn advertised(config: &Config) -> Result<String, service::config::Error> {
+    let peers: PeerSettings = config.section("peers")?;
+    if !peers.advertise.is_empty() {
+        return Ok(peers.advertise);
+    }
+    let http: HttpSettings = config.section("http")?;
+    Ok(format!("http://{}", http.listen))
+}
+
 /// Serves commands until `ctx.shutdown`.
 pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
     let naming: LogSettings = ctx.config.section("log")?;
@@ -152,12 +163,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     log.prepare(topics).await?;
     log.warm(followed, Pace::Behind).await?;
 
-    let url = if peers.advertise.is_empty() {
-        let http: HttpSettings = ctx.config.section("http")?;
-        format!("http://{}", http.listen)
-    } else {
-        peers.advertise.clone()
-    };
+    let url = advertised(&ctx.config)?;
     let owners = check_values::partition(&naming.prefix);
     let (hints, reports) = Hints::new(log.clone(), owners, url, ctx.ids.v4());
     let hints = Arc::new(hints);
@@ -230,7 +236,7 @@ impl Registry {
             log: self.log.clone(),
             lanes: self.lanes.clone(),
         };
-        admin::serve(address, admin, self.ctx.shutdown.clone()).await?;
+        admin::serve(address, admin, &self.ctx).await?;
         Ok(())
     }
 

@@ -116,8 +116,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
         () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
     };
     let Running { ctx, router, log, database, banner, _folder } = running;
-    let router = http::layers(router.merge(ctx.health.router()), &settings.http, &ctx);
-    let served = http::serve_with(listener, router, shutdown.clone(), &settings.http);
+    let mut listening = settings.http.clone();
+    listening.reached_as(&command_api::advertised(&ctx.config).map_err(Box::new)?);
+    let router = http::layers(router.merge(ctx.health.router()), &listening, &ctx);
+    let served = http::serve_with(listener, router, shutdown.clone(), &listening);
     let (served, ()) = tokio::join!(served, announce(&ctx, banner));
     stop(&shutdown, &settings, log, database).await?;
     Ok(served?)

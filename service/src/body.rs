@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header, request::Parts};
 use futures_util::StreamExt;
+use mediatype::ReadParams;
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -13,6 +14,7 @@ use crate::problem::Problem;
 pub const DEFAULT_BODY_LIMIT: usize = 256 * 1024;
 /// How much of a body that is too large is read and thrown away.
 const DRAINED: usize = 2 * 1024 * 1024;
+const JSON: &str = "application/json";
 const VENDOR_PREFIX: &str = "vnd.highwater.";
 
 /// Request extension, set by the layers: the largest body in bytes.
@@ -126,22 +128,25 @@ fn refused(given: &str) -> Problem {
 }
 
 fn parse_media_type(text: &str) -> Option<MediaType> {
-    let mut parts = text.split(';');
-    let essence = parts.next()?.trim().to_ascii_lowercase();
-    for parameter in parts {
-        let (name, value) = parameter.split_once('=')?;
-        let utf8 = value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8");
-        if name.trim().eq_ignore_ascii_case("charset") && !utf8 {
-            return None;
-        }
-    }
-    let subtype = essence.strip_prefix("application/")?;
-    if subtype == "json" {
+    // Nearly every body, without taking anything apart.
+    if text == JSON {
         return Some(MediaType::Plain);
     }
-    let name = subtype.strip_suffix("+json").filter(|name| !name.is_empty())?;
+    // Parameters may be empty (RFC 9110, 5.6.6); the library knows that of the last one alone.
+    let parsed = mediatype::MediaType::parse(text.trim_end_matches([';', ' ', '\t'])).ok()?;
+    let is_utf8 = |(name, value): (mediatype::Name, mediatype::Value)| {
+        name != mediatype::names::CHARSET || value.unquoted_str().eq_ignore_ascii_case("utf-8")
+    };
+    if parsed.ty != mediatype::names::APPLICATION || !parsed.params().all(is_utf8) {
+        return None;
+    }
+    let Some(suffix) = parsed.suffix else { return Some(MediaType::Plain).filter(|_| parsed.subty == mediatype::names::JSON) };
+    let name = parsed.subty.as_str().to_ascii_lowercase();
+    if suffix != mediatype::names::JSON {
+        return None;
+    }
     match name.strip_prefix(VENDOR_PREFIX) {
-        None => Some(MediaType::Other(essence)),
+        None => Some(MediaType::Other(format!("application/{name}+json"))),
         Some(versioned) => {
             let (name, version) = versioned.rsplit_once(".v")?;
             let digits = !version.is_empty() && !version.starts_with('0') && version.bytes().all(|b| b.is_ascii_digit());

@@ -6,6 +6,7 @@ mod around;
 mod bulkhead;
 mod connection;
 mod descriptors;
+mod head;
 mod observe;
 mod peer;
 mod protect;
@@ -43,12 +44,12 @@ pub enum Error {
 }
 
 /// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
-/// error, bounds on requests in flight, time limits, a body limit. Routes added afterwards are outside, so merge
+/// error, what a head must say, bounds on requests in flight, time limits, a body limit. Routes added afterwards are outside, so merge
 /// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a 404 problem.
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
     let observer = observe::Observer::new(Arc::clone(&ctx.ids));
     let protection = protect::Protection::new(settings, Arc::clone(&ctx.ids));
-    let around = around::Around::new(observer, protection);
+    let around = around::Around::new(observer, head::HeadRules::new(settings), protection);
     router.fallback(|| async { Problem::no_route() }).method_not_allowed_fallback(|| async { Problem::wrong_method() }).layer(around)
 }
 

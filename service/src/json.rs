@@ -1,16 +1,18 @@
 //! Owns the way from bytes to a JSON value, strictly: what two readers could understand differently is refused
-//! (duplicate names, invalid UTF-8, lone surrogates), and depth is bounded. And the way back, canonically (RFC 8785).
+//! (duplicate names, invalid UTF-8, lone surrogates), and depth and number of values are bounded. And the way back, canonically (RFC 8785).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 use crate::problem::{FieldError, Problem};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 64;
+/// How many values one text may hold, arrays and objects counted: what comes after reading takes its time for each of them.
+pub const MAX_VALUES: usize = 10_000;
 /// How much of a caller's text an error shows.
 pub(crate) const MAX_ECHO: usize = 100;
 
@@ -22,6 +24,8 @@ pub enum JsonError {
     DuplicateName { pointer: String },
     #[error("the value at {pointer} lies deeper than {MAX_DEPTH} levels")]
     TooDeep { pointer: String },
+    #[error("the body holds more than {MAX_VALUES} values; the first one too many is at {pointer}")]
+    TooManyValues { pointer: String },
     #[error("the body is not UTF-8 from byte {offset} on")]
     NotUtf8 { offset: usize },
 }
@@ -32,6 +36,7 @@ impl JsonError {
             Self::Malformed { .. } => "json.malformed",
             Self::DuplicateName { .. } => "json.duplicate-name",
             Self::TooDeep { .. } => "json.too-deep",
+            Self::TooManyValues { .. } => "json.too-many-values",
             Self::NotUtf8 { .. } => "json.not-utf8",
         }
     }
@@ -41,7 +46,9 @@ impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
         let detail = error.to_string();
         let errors = match &error {
-            JsonError::DuplicateName { pointer } | JsonError::TooDeep { pointer } => vec![FieldError::pointer(pointer, detail.clone())],
+            JsonError::DuplicateName { pointer } | JsonError::TooDeep { pointer } | JsonError::TooManyValues { pointer } => {
+                vec![FieldError::pointer(pointer, detail.clone())]
+            }
             JsonError::Malformed { .. } | JsonError::NotUtf8 { .. } => Vec::new(),
         };
         Problem::bad_request(error.code(), detail).with_errors(errors)
@@ -51,12 +58,11 @@ impl From<JsonError> for Problem {
 /// Reads one JSON text.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonError::NotUtf8 { offset: error.valid_up_to() })?;
-    let refusal = RefCell::new(None);
-    let path = RefCell::new(Vec::new());
+    let (refusal, values) = (RefCell::new(None), Cell::new(0));
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { refusal: &refusal, path: &path }.deserialize(&mut reader);
+    let value = Strict { refusal: &refusal, values: &values, depth: 0 }.deserialize(&mut reader);
     let value = value.and_then(|value| reader.end().map(|()| value));
-    value.map_err(|error| refusal.into_inner().unwrap_or_else(|| malformed(&error)))
+    value.map_err(|error| refusal.into_inner().map_or_else(|| malformed(&error), Refusal::into_error))
 }
 
 /// The canonical text: names sorted, numbers in one form (RFC 8785). Integers beyond 2^53 lose digits, as that RFC says:
@@ -69,7 +75,7 @@ pub fn canonical(value: &Value) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
-/// Maps are sorted by the bytes of their names, RFC 8785 by UTF-16: the same for ASCII. Integers that a double holds look the same in
+/// Maps are sorted by the bytes of their names, RFC 8785 by UTF-16: the same below U+E000. Integers that a double holds look the same in
 /// both. That is nearly every body.
 fn is_canonical_as_it_is(value: &Value) -> bool {
     const HELD: u64 = 1 << 53;
@@ -77,7 +83,9 @@ fn is_canonical_as_it_is(value: &Value) -> bool {
         Value::Null | Value::Bool(_) | Value::String(_) => true,
         Value::Number(number) => number.as_u64().is_some_and(|n| n <= HELD) || number.as_i64().is_some_and(|n| n.unsigned_abs() <= HELD),
         Value::Array(items) => items.iter().all(is_canonical_as_it_is),
-        Value::Object(members) => members.iter().all(|(name, member)| name.is_ascii() && is_canonical_as_it_is(member)),
+        Value::Object(members) => {
+            members.iter().all(|(name, member)| name.bytes().all(|byte| byte < 0xee) && is_canonical_as_it_is(member))
+        }
     }
 }
 
@@ -107,42 +115,55 @@ enum Step {
     Index(usize),
 }
 
-/// Deserializes a value while it knows where it is.
-#[derive(Clone, Copy)]
-struct Strict<'a> {
-    refusal: &'a RefCell<Option<JsonError>>,
-    path: &'a RefCell<Vec<Step>>,
+/// Why a value was refused, and the way to it, the last step first: each level adds its own as the error passes it.
+struct Refusal {
+    error: fn(String) -> JsonError,
+    way: Vec<Step>,
 }
 
-impl Strict<'_> {
-    fn pointer(&self) -> String {
-        let steps = self.path.borrow();
-        steps.iter().fold(String::new(), |mut pointer, step| {
+impl Refusal {
+    fn into_error(self) -> JsonError {
+        let pointer = self.way.iter().rev().fold(String::new(), |mut pointer, step| {
             pointer.push('/');
             match step {
                 Step::Name(name) => pointer.push_str(&pointer_token(name)),
                 Step::Index(index) => pointer.push_str(&index.to_string()),
             }
             pointer
-        })
+        });
+        (self.error)(pointer)
+    }
+}
+
+/// Deserializes a value that lies so deep.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    refusal: &'a RefCell<Option<Refusal>>,
+    /// So many were read.
+    values: &'a Cell<usize>,
+    depth: usize,
+}
+
+impl Strict<'_> {
+    fn refuse<E: de::Error>(&self, error: fn(String) -> JsonError, way: Vec<Step>) -> E {
+        *self.refusal.borrow_mut() = Some(Refusal { error, way });
+        E::custom("refused")
     }
 
-    fn refuse<E: de::Error>(&self, error: JsonError) -> E {
-        let text = error.to_string();
-        *self.refusal.borrow_mut() = Some(error);
-        E::custom(text)
-    }
-
-    fn enter<E: de::Error>(&self, step: Step) -> Result<(), E> {
-        self.path.borrow_mut().push(step);
-        if self.path.borrow().len() > MAX_DEPTH {
-            return Err(self.refuse(JsonError::TooDeep { pointer: self.pointer() }));
+    /// For what lies below this value.
+    fn below<E: de::Error>(self, step: impl FnOnce() -> Step) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > MAX_DEPTH {
+            return Err(self.refuse(|pointer| JsonError::TooDeep { pointer }, vec![step()]));
         }
-        Ok(())
+        Ok(Self { depth, ..self })
     }
 
-    fn leave(&self) {
-        self.path.borrow_mut().pop();
+    fn passed<E>(&self, error: E, step: impl FnOnce() -> Step) -> E {
+        if let Some(refusal) = self.refusal.borrow_mut().as_mut() {
+            refusal.way.push(step());
+        }
+        error
     }
 }
 
@@ -150,7 +171,12 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        let value = deserializer.deserialize_any(self)?;
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MAX_VALUES {
+            return Err(self.refuse(|pointer| JsonError::TooManyValues { pointer }, Vec::new()));
+        }
+        Ok(value)
     }
 }
 
@@ -190,28 +216,29 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let below = self.below(|| Step::Index(0))?;
         let mut array = Vec::new();
-        loop {
-            self.enter(Step::Index(array.len()))?;
-            let item = items.next_element_seed(self)?;
-            self.leave();
-            match item {
-                Some(item) => array.push(item),
-                None => return Ok(Value::Array(array)),
-            }
+        while let Some(item) = items.next_element_seed(below).map_err(|error| self.passed(error, || Step::Index(array.len())))? {
+            array.push(item);
         }
+        Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            self.enter(Step::Name(name.clone()))?;
-            if object.contains_key(&name) {
-                return Err(self.refuse(JsonError::DuplicateName { pointer: self.pointer() }));
+            let below = self.below(|| Step::Name(name.clone()))?;
+            match object.entry(name) {
+                Entry::Occupied(present) => {
+                    let way = vec![Step::Name(present.key().clone())];
+                    return Err(self.refuse(|pointer| JsonError::DuplicateName { pointer }, way));
+                }
+                Entry::Vacant(absent) => {
+                    let member = members.next_value_seed(below);
+                    let member = member.map_err(|error| self.passed(error, || Step::Name(absent.key().clone())))?;
+                    absent.insert(member);
+                }
             }
-            let member = members.next_value_seed(self)?;
-            self.leave();
-            object.insert(name, member);
         }
         Ok(Value::Object(object))
     }

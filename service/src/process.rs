@@ -83,7 +83,13 @@ impl Process {
         let Listen { address, insecure } = listen(&ctx.config).map_err(|error| *error)?;
         http::check_listen(address, insecure)?;
         let port = reserve(address).map_err(|source| refused(address, source))?;
-        Ok(Self { http: ctx.config.section("http")?, port, address, ctx })
+        let http = HttpSettings { listen: address, insecure, ..ctx.config.section("http")? };
+        Ok(Self { http, port, address, ctx })
+    }
+
+    /// See [`HttpSettings::reached_as`].
+    pub fn reached_as(&mut self, url: &str) {
+        self.http.reached_as(url);
     }
 
     /// Serves what was started, health and metrics until a signal; then, or if it did not start, drains.

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::json::{pointer_token, shorten};
 use crate::problem::FieldError;
+use lengths::Lengths;
+
+mod lengths;
 
 /// Errors named in one answer.
 pub const MAX_ERRORS: usize = 20;
@@ -21,7 +24,10 @@ pub enum Error {
 
 /// A compiled schema.
 #[derive(Debug)]
-pub struct Validator(jsonschema::Validator);
+pub struct Validator {
+    compiled: jsonschema::Validator,
+    lengths: Lengths,
+}
 
 impl Validator {
     pub fn new(text: &str) -> Result<Self, Error> {
@@ -31,13 +37,22 @@ impl Validator {
 
     pub fn from_value(schema: &Value) -> Result<Self, Error> {
         let compiled = jsonschema::options().should_validate_formats(true).build(schema);
-        compiled.map(Self).map_err(|error| Error::NotASchema { detail: error.to_string() })
+        let lengths = Lengths::of(schema);
+        compiled.map(|compiled| Self { compiled, lengths }).map_err(|error| Error::NotASchema { detail: error.to_string() })
     }
 
-    /// What is wrong, at most [`MAX_ERRORS`], each with a JSON Pointer to the offending member.
+    /// What is wrong, at most [`MAX_ERRORS`], each with a JSON Pointer to the offending member. All errors are made before the first
+    /// is seen, so an array that is too long is refused for that alone, and none of its items is looked at.
     pub fn validate(&self, value: &Value) -> Result<(), Vec<FieldError>> {
-        let errors: Vec<FieldError> = self.0.iter_errors(value).flat_map(describe).take(MAX_ERRORS).collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        let mut errors = Vec::new();
+        self.lengths.check(value, &mut String::new(), &mut errors);
+        if errors.is_empty() {
+            if self.compiled.is_valid(value) {
+                return Ok(());
+            }
+            errors = self.compiled.iter_errors(value).flat_map(describe).take(MAX_ERRORS).collect();
+        }
+        Err(errors)
     }
 }
 

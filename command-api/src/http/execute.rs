@@ -123,7 +123,7 @@ async fn find_owner<C: Category>(
 ) -> Ending {
     let until = began + within;
     let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
-    let Command { mut submission, bytes, .. } = command;
+    let Command { mut submission, body, .. } = command;
     // Watched only when it is needed: nearly always the owner is here.
     let mut changes = None;
     loop {
@@ -145,7 +145,7 @@ async fn find_owner<C: Category>(
         if !caller.forwarded
             && let Some(hint) = app.hints.other(C::NAME, partition).filter(|hint| app.forwarder.allows(hint))
         {
-            match app.forwarder.send(&hint, caller.path(), forwarded_headers(caller), bytes.clone(), until).await {
+            match app.forwarder.send(&hint, caller.path(), forwarded_headers(caller), body.clone(), until).await {
                 Hop::Answered { response, may_wait } => return Ending::Relayed { response: *response, may_wait },
                 Hop::Unknown => return Ending::Undecided,
                 Hop::NotThere => {}

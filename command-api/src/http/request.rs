@@ -59,7 +59,8 @@ pub(super) struct Command<C: Category> {
     pub(super) name: String,
     pub(super) version: u32,
     pub(super) creates: bool,
-    pub(super) bytes: Bytes,
+    /// In canonical form (RFC 8785): what else a caller wrote, white space above all, goes neither into the log nor to the owner.
+    pub(super) body: Bytes,
 }
 
 /// Head and body. What is wrong with the body's size or type is said before what is wrong with a header.
@@ -119,7 +120,8 @@ pub(super) fn command<C: Category>(
     let (aggregate, derived) = aggregate::<C>(app, caller, target, &body.value)?;
     let command = app.keys.command_id(PRINCIPAL, C::NAME, aggregate, caller.key.as_str());
     let full_name = format!("{}.{name}", C::NAME);
-    let mut fingerprints = app.keys.fingerprints(&full_name, &json::canonical(&body.value)).into_iter();
+    let canonical = json::canonical(&body.value);
+    let mut fingerprints = app.keys.fingerprints(&full_name, &canonical).into_iter();
     let fingerprint = fingerprints.next().map(fingerprint).ok_or_else(Problem::internal)?;
     // Only a key that was made here a moment ago cannot have been seen before.
     let fresh = !caller.caller_key && !caller.forwarded;
@@ -139,7 +141,7 @@ pub(super) fn command<C: Category>(
         deadline_ms: 0,
         lane: None,
     };
-    Ok(Command { submission, name: full_name, version: spec.version, creates: spec.creates, bytes: body.bytes })
+    Ok(Command { submission, name: full_name, version: spec.version, creates: spec.creates, body: canonical.into() })
 }
 
 /// The command as it waits in the lane.
@@ -159,7 +161,7 @@ pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accep
         deadline: protocol::time::Micros(app.ctx.clock.now().saturating_add(left_us)),
         correlation: submission.meta.correlation,
         traceparent: submission.meta.traceparent.clone(),
-        body: command.bytes.to_vec(),
+        body: command.body.to_vec(),
     }
 }
 

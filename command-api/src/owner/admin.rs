@@ -8,8 +8,8 @@ use eventlog::{Log, Partition};
 use futures_util::future::join_all;
 use serde::Serialize;
 use service::{
+    context::Context,
     http::{self, HttpSettings},
-    shutdown::Shutdown,
 };
 use uuid::Uuid;
 
@@ -42,15 +42,17 @@ struct Owned {
 }
 
 /// Listens, and serves until shutdown: where. Only loopback: nothing asks callers who they are.
-pub async fn serve(address: SocketAddr, admin: Admin, shutdown: Shutdown) -> Result<SocketAddr, http::Error> {
+pub async fn serve(address: SocketAddr, admin: Admin, ctx: &Context) -> Result<SocketAddr, http::Error> {
     http::check_listen(address, false)?;
     let listener = http::bind(address).await?;
     let bound = listener.local_addr().map_err(|source| http::Error::Bind { address, source })?;
     tracing::info!(address = %bound, "serving the operator");
     let router = Router::new().route("/admin/owners", get(owners)).with_state(Arc::new(admin));
-    let stopping = shutdown.clone();
-    shutdown.tasks.spawn(async move {
-        if let Err(error) = http::serve_with(listener, router, stopping, &HttpSettings::default()).await {
+    let settings = HttpSettings { listen: bound, ..HttpSettings::default() };
+    let router = http::layers(router, &settings, ctx);
+    let stopping = ctx.shutdown.clone();
+    ctx.shutdown.tasks.spawn(async move {
+        if let Err(error) = http::serve_with(listener, router, stopping, &settings).await {
             tracing::error!(%error, "the operator is not served any more");
         }
     });

@@ -21,6 +21,7 @@ use service::{
 use tokio::{sync::Semaphore, task::JoinHandle};
 use uuid::Uuid;
 
+use crate::documented::Row;
 use crate::harness::{Add, Counters, KEYS, Owner, TestSnapshots, World, history, soon, world};
 
 struct Instance {
@@ -204,4 +205,30 @@ async fn an_instance_that_a_command_was_sent_on_to_leaves_the_lane_to_the_sender
     let response = soon(request.send()).await.unwrap();
     assert_eq!((response.status(), in_lane(&world).await), (StatusCode::SERVICE_UNAVAILABLE, 0));
     assert_eq!((header(&response, "highwater-not-owner"), header(&response, "highwater-may-wait")), ("1".to_owned(), "1".to_owned()));
+}
+
+#[tokio::test]
+async fn w4_what_waits_is_as_small_as_it_can_be_said() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let asynchronous =
+        async |key: &str, body: &str| soon(instance.create(key, body).header("Prefer", "respond-async").send()).await.unwrap();
+    let spacious = format!("{{\n\t\"must_exist\" :  false,{}\"events\": 1.0e0 }}", " ".repeat(262_000));
+    assert_eq!(asynchronous("one", &spacious).await.status(), StatusCode::ACCEPTED);
+    let again = asynchronous("one", r#"{"events":1,"must_exist":false}"#).await;
+    assert_eq!(again.status(), StatusCode::ACCEPTED);
+    let records = world.log.fetch(&world.commands, 0, 10).await.unwrap();
+    let decoded: Vec<_> = records.iter().map(|stored| protocol::lane::decode(stored.record.clone()).unwrap()).collect();
+    let bodies: Vec<_> = decoded.iter().map(|command| String::from_utf8_lossy(&command.body)).collect();
+    assert_eq!(bodies, [r#"{"events":1,"must_exist":false}"#; 2]);
+    assert_eq!((decoded[0].command, &decoded[0].fingerprint), (decoded[1].command, &decoded[1].fingerprint), "the same command");
+    let largest = records.iter().map(|stored| stored.record.size_bytes()).max().unwrap_or_default();
+    assert!(largest < 1_000, "{largest} bytes");
+    Row {
+        id: "W4",
+        situation: "`Prefer: respond-async` with a small body and 262 kB of white space",
+        answer: "202; less than 1,000 bytes in the log: the body's canonical form. `lane.max_backlog_bytes` bounds what waits",
+        test: (file!(), "w4_what_waits_is_as_small_as_it_can_be_said"),
+    }
+    .check();
 }

@@ -327,15 +327,19 @@ async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on()
         hints: hints.clone(),
         category: "counter",
         topic: world.commands.topic.clone(),
-        settings: LaneSettings { max_backlog: 3, ..LaneSettings::default() },
+        settings: LaneSettings { max_backlog: 3, max_backlog_bytes: 10_000, ..LaneSettings::default() },
         room: Arc::new(Semaphore::new(1 << 20)),
         shutdown: Shutdown::new(),
         ends: std::sync::Mutex::default(),
     };
     let accept = async |command| lane.accept(0, &waiting(command, command), Instant::now() + SOON).await;
-    for command in 1..=3 {
+    for command in 1..=2 {
         assert_eq!(accept(command).await, Ok(command.try_into().unwrap()));
     }
+    // Two of its size would not fit, and of the small ones one more does.
+    let large = with_body(3, 3, &format!("{{\"must_exist\":\"{}\"}}", "x".repeat(6_000)));
+    assert_eq!(lane.accept(0, &large, Instant::now() + SOON).await, Err(Refused::Full));
+    assert_eq!(accept(3).await, Ok(3));
     assert_eq!(accept(4).await, Err(Refused::Full));
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let until = Instant::now() + SOON;

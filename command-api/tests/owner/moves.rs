@@ -16,6 +16,7 @@ use eventlog::{FaultyLog, Partition, faulty::Faults};
 use serde_json::Value;
 use service::{
     clock::{Ids, SystemIds},
+    context::Context,
     shutdown::Shutdown,
 };
 use tokio::net::TcpListener;
@@ -268,9 +269,10 @@ async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
         log: world.log.clone(),
         lanes: vec![("counter", world.commands.topic.clone())],
     };
-    let refused = admin::serve("0.0.0.0:0".parse().unwrap(), admin(), first.shutdown.clone()).await;
+    let ctx = Context { shutdown: first.shutdown.clone(), ..Context::for_tests() };
+    let refused = admin::serve("0.0.0.0:0".parse().unwrap(), admin(), &ctx).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("0.0.0.0:0")));
-    let address = admin::serve("127.0.0.1:0".parse().unwrap(), admin(), first.shutdown.clone()).await.unwrap();
+    let address = admin::serve("127.0.0.1:0".parse().unwrap(), admin(), &ctx).await.unwrap();
     let answer = soon(reqwest::get(format!("http://{address}/admin/owners"))).await.unwrap();
     let shown: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let owned = &shown["partitions"][0];

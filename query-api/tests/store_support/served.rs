@@ -133,7 +133,7 @@ impl Served {
     }
 
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::get(path);
+        let mut request = Request::get(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

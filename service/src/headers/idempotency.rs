@@ -1,7 +1,7 @@
-//! Owns `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+//! Owns `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a structured string (RFC 9651), or the bare characters.
 
-use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{BareItem, Item, ItemSerializer, StringRef};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -49,19 +49,12 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// As a structured string (RFC 8941): quoted.
+    /// As a structured string: quoted.
     pub fn to_header(&self) -> HeaderValue {
-        let mut quoted = Vec::with_capacity(self.0.len() + 2);
-        quoted.push(b'"');
-        for byte in self.0.bytes() {
-            if matches!(byte, b'"' | b'\\') {
-                quoted.push(b'\\');
-            }
-            quoted.push(byte);
-        }
-        quoted.push(b'"');
+        let quoted = StringRef::from_str(&self.0).map(|key| ItemSerializer::new().bare_item(key).finish());
         // Printable ASCII by construction, so the fallback is never used.
-        HeaderValue::from_maybe_shared(Bytes::from(quoted)).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+        let value = quoted.ok().and_then(|quoted| HeaderValue::try_from(quoted).ok());
+        value.unwrap_or_else(|| HeaderValue::from_static("\"\""))
     }
 }
 
@@ -71,17 +64,10 @@ impl std::fmt::Display for IdempotencyKey {
     }
 }
 
+/// Its parameters, of which none is known, are ignored.
 fn unquoted(text: &str) -> Result<String, Problem> {
-    let unclosed = || Problem::bad_header(SHOWN, "the quoted form must end with its quote, and escape \" and \\ inside");
-    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(unclosed)?;
-    let mut key = String::new();
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => return Err(unclosed()),
-            '\\' => key.push(chars.next().filter(|c| matches!(c, '"' | '\\')).ok_or_else(unclosed)?),
-            c => key.push(c),
-        }
+    match sfv::Parser::new(text).parse::<sfv::Item>() {
+        Ok(Item { bare_item: BareItem::String(key), .. }) => Ok(key.into()),
+        _ => Err(Problem::bad_header(SHOWN, "the quoted form must end with its quote, and escape \" and \\ inside")),
     }
-    Ok(key)
 }

@@ -30,11 +30,11 @@ impl Prefer {
 
     /// Of a preference given twice the first counts.
     fn add(&mut self, text: &str) {
-        for preference in split_list(text) {
+        for preference in split(text, b',') {
             // Parameters follow a semicolon; none of ours has any.
-            let preference = preference.split(';').next().unwrap_or_default();
+            let preference = split(preference, b';')[0];
             let (name, value) = match preference.split_once('=') {
-                Some((name, value)) => (name.trim(), value.trim().trim_matches('"')),
+                Some((name, value)) => (name.trim(), unquoted(value.trim())),
                 None => (preference.trim(), ""),
             };
             match name.to_ascii_lowercase().as_str() {
@@ -62,24 +62,29 @@ impl Prefer {
     }
 }
 
-/// Splits at commas outside quotes.
-fn split_list(text: &str) -> Vec<&str> {
-    let mut items = Vec::new();
+/// Splits outside quotes; at least one part.
+fn split(text: &str, separator: u8) -> Vec<&str> {
+    let mut parts = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                items.push(&text[start..at]);
+            byte if byte == separator && !quoted => {
+                parts.push(&text[start..at]);
                 start = at + 1;
             }
             _ => {}
         }
     }
-    items.push(&text[start..]);
-    items
+    parts.push(&text[start..]);
+    parts
+}
+
+/// A token and the same characters in quotes are the same word (RFC 7240, section 2).
+fn unquoted(word: &str) -> &str {
+    word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(word)
 }
 
 /// Digits only.

@@ -32,6 +32,7 @@ fn idempotency_keys_are_quoted_or_bare() {
         ("  abc ", "abc"),
         ("\" a b \"", " a b "),
         (r#""a\"b\\c""#, r#"a"b\c"#),
+        ("\"abc\";from=cart;retry", "abc"),
         ("a,b;c=d", "a,b;c=d"),
         ("it's\"odd", "it's\"odd"),
         (&longest, &longest),
@@ -50,7 +51,20 @@ fn idempotency_keys_are_quoted_or_bare() {
 #[test]
 fn bad_idempotency_keys_are_refused_by_name() {
     let long = "k".repeat(256);
-    let cases: [&[u8]; 9] = [b"", b"\"\"", b"\"", b"\"a", b"\"a\"b\"", b"\"a\\n\"", b"a\tb", "é".as_bytes(), long.as_bytes()];
+    let cases: [&[u8]; 12] = [
+        b"\"a\", \"b\"",
+        b"\"a\";",
+        b"\"a\" b",
+        b"",
+        b"\"\"",
+        b"\"",
+        b"\"a",
+        b"\"a\"b\"",
+        b"\"a\\n\"",
+        b"a\tb",
+        "é".as_bytes(),
+        long.as_bytes(),
+    ];
     for given in cases {
         let headers = headers(&IdempotencyKey::NAME, &[given]);
         assert!(refused(IdempotencyKey::from_headers(&headers), "Idempotency-Key"), "{given:?}");
@@ -219,6 +233,9 @@ fn preferences_are_read_and_unknown_ones_ignored() {
         ("wait = \"10\"; x=y", Prefer { wait: wait(10), ..Prefer::default() }),
         ("wait=1, wait=2, stale", Prefer { wait: wait(1), stale: true, respond_async: false }),
         ("handling=lenient, x=\"a,stale\", return=minimal", Prefer::default()),
+        ("respond-async=\"\"; x=\"a,b;c\" , stale", Prefer { respond_async: true, stale: true, wait: None }),
+        ("wait=\"5;x\", wait=\"6", Prefer::default()),
+        ("x=\"\\\", wait=7, \"; y, wait=8", Prefer { wait: wait(8), ..Prefer::default() }),
         ("", Prefer::default()),
         (",,", Prefer::default()),
     ];

@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use tower::{Layer, Service};
 
 use super::bulkhead::Permit;
+use super::head::HeadRules;
 use super::observe::Observer;
 use super::protect::{Protection, panicked};
 
@@ -24,12 +25,13 @@ pub(super) struct Around(Arc<Shared>);
 
 struct Shared {
     observer: Observer,
+    head: HeadRules,
     protection: Protection,
 }
 
 impl Around {
-    pub(super) fn new(observer: Observer, protection: Protection) -> Self {
-        Self(Arc::new(Shared { observer, protection }))
+    pub(super) fn new(observer: Observer, head: HeadRules, protection: Protection) -> Self {
+        Self(Arc::new(Shared { observer, head, protection }))
     }
 }
 
@@ -63,7 +65,8 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         let seen = shared.observer.begin(&mut request);
-        let admitted = shared.protection.admit(&mut request);
+        let read = shared.head.check(request.version(), request.uri(), request.headers());
+        let admitted = read.and_then(|()| shared.protection.admit(&mut request));
         let begun = admitted.map(|admitted| {
             let answering = seen.span.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.inner.call(request))));
             (admitted, answering)

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use axum::http::Uri;
 use serde::Deserialize;
 
 use super::bulkhead::Limits;
@@ -17,6 +18,9 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// Serve other machines without authentication, because something in front protects it.
     pub insecure: bool,
+    /// Hosts, with or without port, that requests may be for, and whose pages may send them. Loopback may always; while it is the only
+    /// protection, or when any is named here, others are refused.
+    pub allowed_hosts: Vec<String>,
     pub body_limit_bytes: usize,
     /// Names and values of all headers together.
     pub header_limit_bytes: usize,
@@ -101,6 +105,7 @@ impl Default for HttpSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             insecure: false,
+            allowed_hosts: Vec::new(),
             body_limit_bytes: DEFAULT_BODY_LIMIT,
             header_limit_bytes: 16 * 1024,
             header_limit_count: 100,
@@ -151,6 +156,20 @@ impl HttpSettings {
             waits_for: Duration::from_millis(of.waiting_ms),
             share: self.peer_share_percent,
             retry_after: self.retry_after(),
+        }
+    }
+
+    /// Whether a request must be for a host that is known here.
+    pub fn checks_hosts(&self) -> bool {
+        let only_loopback = self.listen.ip().to_canonical().is_loopback() && !self.insecure;
+        only_loopback || !self.allowed_hosts.is_empty()
+    }
+
+    /// Requests that other instances send on are for the host of `url`: allowed like those that are named.
+    pub fn reached_as(&mut self, url: &str) {
+        let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+        if self.checks_hosts() {
+            self.allowed_hosts.extend(host);
         }
     }
 

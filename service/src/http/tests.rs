@@ -56,7 +56,7 @@ async fn panics() -> &'static str {
 }
 
 fn request(method: Method, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path)
+    Request::builder().method(method).uri(path).header(header::HOST, "localhost")
 }
 
 async fn send(router: Router, request: Request<Body>) -> Result<Response, Failure> {
@@ -234,7 +234,7 @@ async fn a_port_in_use_is_said() -> Result<(), Failure> {
 }
 
 async fn call(stream: &mut TcpStream, path: &str) -> Result<(), Failure> {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
     Ok(())
 }
 
@@ -252,7 +252,7 @@ async fn a_caller_that_sends_too_much_reads_the_413() -> Result<(), Failure> {
     let server = tokio::spawn(serve(listener, app(&HttpSettings::default()), shutdown.clone()));
     for length in [256 * 1024 + 1, 300 * 1024, 1024 * 1024] {
         let mut stream = TcpStream::connect(address).await?;
-        let head = "POST /v1/things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
         stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).await?;
         stream.write_all(&vec![b' '; length]).await?;
         let answer = read_all(&mut stream).await?;
@@ -260,7 +260,7 @@ async fn a_caller_that_sends_too_much_reads_the_413() -> Result<(), Failure> {
     }
     // One that asks first is told before it sends.
     let mut stream = TcpStream::connect(address).await?;
-    let head = "POST /v1/things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
     stream.write_all(format!("{head}Expect: 100-continue\r\nContent-Length: 300000\r\n\r\n").as_bytes()).await?;
     let answer = read_all(&mut stream).await?;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");

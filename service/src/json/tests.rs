@@ -79,6 +79,17 @@ fn depth_is_bounded() {
 }
 
 #[test]
+fn the_number_of_values_is_bounded() {
+    // The array itself is one.
+    let zeros = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    assert!(parse(zeros(MAX_VALUES - 1).as_bytes()).is_ok());
+    let refused =
+        |text: String, pointer: &str| assert_eq!(parse(text.as_bytes()), Err(JsonError::TooManyValues { pointer: pointer.to_owned() }));
+    refused(format!("{{\"a\":[{},[]]}}", vec!["0"; MAX_VALUES].join(",")), "/a/10000");
+    refused(format!("{{\"a\":[{}]}}", vec!["{\"b\":[]}"; 80_000].join(",")), "/a/5000/b");
+}
+
+#[test]
 fn an_error_shows_little_of_a_long_name() {
     let name = "x".repeat(10_000);
     let text = format!("{{\"{name}\":1,\"{name}\":2}}");

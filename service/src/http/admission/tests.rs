@@ -50,7 +50,12 @@ fn app(settings: &HttpSettings) -> Router {
 }
 
 fn request(method: Method, path: &str, body: Body) -> Request<Body> {
-    let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body);
     request.unwrap_or_default()
 }
 
