@@ -60,8 +60,10 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What the HTTP/2 codec takes of one answer ahead of the client's window.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams reset by the client before they were served (CVE-2023-44487), and by us for its errors, before the connection is ended.
-const RESET_STREAMS: usize = 32;
+/// Streams that the client resets before they are served, waiting at once, until the connection is ended (CVE-2023-44487).
+const RESETS_BY_CLIENT: usize = 32;
+/// Streams that we reset or refuse in the life of a connection. An honest client may open 100 before it knows how many it may.
+const RESETS_BY_US: usize = 256;
 
 pub(super) type Protocols = auto::Builder<TokioExecutor>;
 
@@ -77,8 +79,8 @@ pub(super) fn protocols(settings: &HttpSettings) -> Protocols {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS);
+        .max_pending_accept_reset_streams(RESETS_BY_CLIENT)
+        .max_local_error_reset_streams(RESETS_BY_US);
     protocols
 }
 
@@ -86,7 +88,11 @@ pub(super) fn protocols(settings: &HttpSettings) -> Protocols {
 pub(super) async fn serve(stream: TcpStream, seat: Seat, server: Arc<Server>) {
     let link = seat.link();
     let transport = TokioIo::new(Transport::new(stream, Arc::clone(link)));
-    let service = service_fn(|request| answered(Arc::clone(&server), Arc::clone(link), request));
+    // The exchange is open before the parser looks further: what comes next may be the client's end.
+    let service = service_fn(|request: Request<Incoming>| {
+        let http1 = request.version() < Version::HTTP_2;
+        answered(Arc::clone(&server), Ticket::open(link, !request.body().is_end_stream(), http1), request)
+    });
     let reason = {
         let parser = pin!(server.protocols.serve_connection(transport, service));
         drive(parser, link, &server.settings).await
@@ -178,10 +184,10 @@ where
 }
 
 /// Answers one request; what the router answers leaves in pieces that are counted.
-async fn answered(server: Arc<Server>, link: Arc<Link>, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let link = Arc::clone(ticket.link());
     let http1 = request.version() < Version::HTTP_2;
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let ticket = Ticket::open(&link, !request.body().is_end_stream(), http1);
     let uri = request.uri().clone();
     let health = health::PATHS.contains(&uri.path());
     let trace = if link.health_only && !health { Some(TraceContext::from_headers(request.headers(), &SystemIds)) } else { None };

@@ -14,7 +14,7 @@ use super::connection::{Link, Order};
 /// How many connections that could give way one look finds.
 const FOUND_AT_ONCE: usize = 64;
 /// The least time between two looks of which the first found none.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// An answer that has stood still for so long may be cut for one that would be sent.
 const STALLED: Duration = Duration::from_secs(1);
 

@@ -36,9 +36,13 @@ impl Body for Received {
         let this = self.get_mut();
         let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
-        if matches!(frame, None | Some(Err(_))) || body.is_end_stream() {
-            this.body = None;
-            this.ticket.received();
+        match &frame {
+            Some(Err(_)) => this.body = None,
+            Some(Ok(_)) if !body.is_end_stream() => {}
+            _ => {
+                this.body = None;
+                this.ticket.received();
+            }
         }
         Poll::Ready(frame)
     }
