@@ -64,14 +64,20 @@ async fn show(
 
 /// As soon as there is an outcome, or what there is at the deadline.
 async fn load_decided(app: &App, admission: &Admission, id: Uuid, deadline: Instant) -> Result<Found, Problem> {
-    let _room = app.0.positions.enter().map_err(|full| app.crowded(full))?;
+    let mut place = app.0.positions.enter().map_err(|full| app.crowded(full))?;
     // Before the first look, so that no outcome comes unnoticed between the two.
     let waiting = app.0.awaited.register(id);
     let found = load(app, id).await?;
     if found.is_decided() {
         return Ok(found);
     }
-    admission.while_waiting(waiting.decided(deadline)).await?;
+    let waited = async {
+        tokio::select! {
+            () = waiting.decided(deadline) => {}
+            () = place.gives_way() => {}
+        }
+    };
+    admission.while_waiting(waited).await?;
     load(app, id).await
 }
 

@@ -2,28 +2,28 @@
 //! It asks the database only while somebody waits, and no more often than its interval.
 
 mod reader;
+mod room;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use service::{headers::PartitionPosition, shutdown::Shutdown};
 use sqlx::PgPool;
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, watch},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
+
+use room::Room;
 
 use crate::settings::PositionSettings;
 
 /// The offset that a projection has reached, by projection, category and partition.
 pub type Reached = BTreeMap<(String, String, u32), u64>;
 
-/// Too many wait already.
+/// Too many wait already, for what is as near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -33,8 +33,7 @@ pub struct Positions(Arc<Shared>);
 
 struct Shared {
     reached: watch::Sender<Arc<Reached>>,
-    room: Semaphore,
-    waiting: AtomicUsize,
+    room: Mutex<Room<Wanted>>,
     /// Somebody began to wait, or a projector has committed.
     wake: Notify,
 }
@@ -44,8 +43,7 @@ impl Positions {
     pub fn watch(pool: &PgPool, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
         let positions = Self(Arc::new(Shared {
             reached: watch::Sender::new(Arc::new(Reached::new())),
-            room: Semaphore::new(settings.waiting.min(Semaphore::MAX_PERMITS)),
-            waiting: AtomicUsize::new(0),
+            room: Mutex::new(Room::new(settings.waiting)),
             wake: Notify::new(),
         }));
         shutdown.tasks.spawn(reader::listen(positions.clone(), pool.clone(), shutdown.soft.clone()));
@@ -54,20 +52,32 @@ impl Positions {
         positions
     }
 
-    /// Waits until `projection` has reached all of `wanted`, or until `deadline`. Says whether it has.
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline`, or until its place is given to one who waits for
+    /// something nearer. Says whether it has.
     pub async fn wait(&self, projection: &str, wanted: &[PartitionPosition], deadline: Instant) -> Result<bool, Full> {
-        let _waiting = self.enter()?;
+        let wanted = Wanted { projection: projection.to_owned(), positions: wanted.to_vec() };
+        let mut waiting = self.enter_for(wanted.clone())?;
         let mut reached = self.watched();
-        let all = reached.wait_for(|reached| satisfied(reached, projection, wanted));
-        Ok(tokio::time::timeout_at(deadline, all).await.is_ok_and(|waited| waited.is_ok()))
+        let mut missing = 0;
+        let all = async { reached.wait_for(|reached| wanted.is_satisfied(reached, &mut missing)).await.is_ok() };
+        tokio::select! {
+            biased;
+            in_time = tokio::time::timeout_at(deadline, all) => Ok(in_time.unwrap_or(false)),
+            () = waiting.gives_way() => Ok(false),
+        }
     }
 
-    /// Room for one more who waits. The checkpoints are read while it is held.
-    pub fn enter(&self) -> Result<Waiting<'_>, Full> {
-        let room = self.0.room.try_acquire().map_err(|_| Full)?;
-        let counted = Counted::new(&self.0.waiting);
+    /// Room for one more who waits, for no position: it gives way to whoever waits for a near one. The checkpoints are read while it is
+    /// held.
+    pub fn enter(&self) -> Result<Waiting, Full> {
+        self.enter_for(Wanted::default())
+    }
+
+    fn enter_for(&self, wanted: Wanted) -> Result<Waiting, Full> {
+        let reached = self.0.reached.borrow().clone();
+        let entered = self.0.room().enter(wanted, Instant::now(), |wanted| wanted.distance(&reached))?;
         self.0.wake.notify_one();
-        Ok(Waiting { _room: room, _counted: counted })
+        Ok(Waiting { number: entered.number, held: entered.held, shared: Arc::clone(&self.0) })
     }
 
     /// What was read last, and whatever is read while somebody waits.
@@ -76,7 +86,7 @@ impl Positions {
     }
 
     fn is_wanted(&self) -> bool {
-        self.0.waiting.load(Ordering::SeqCst) > 0
+        !self.0.room().is_empty()
     }
 
     fn publish(&self, reached: Reached) {
@@ -84,32 +94,60 @@ impl Positions {
     }
 }
 
-/// Whether `projection` has reached all of `wanted`.
-fn satisfied(reached: &Reached, projection: &str, wanted: &[PartitionPosition]) -> bool {
-    wanted.iter().all(|position| {
-        let key = (projection.to_owned(), position.category.clone(), position.partition);
-        reached.get(&key).copied().unwrap_or(0) >= position.offset
-    })
-}
-
-/// See [`Positions::enter`].
-pub struct Waiting<'a> {
-    _room: SemaphorePermit<'a>,
-    _counted: Counted<'a>,
-}
-
-/// One who waits, until dropped.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::SeqCst);
-        Self(waiting)
+impl Shared {
+    fn room(&self) -> MutexGuard<'_, Room<Wanted>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Counted<'_> {
+/// What somebody waits for.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    projection: String,
+    positions: Vec<PartitionPosition>,
+}
+
+impl Wanted {
+    /// `missing` is one that was not reached when it was last looked at: as long as it is not, the others are not looked at.
+    fn is_satisfied(&self, reached: &Reached, missing: &mut usize) -> bool {
+        let is_missing = |position: &PartitionPosition| self.left(reached, position) > 0;
+        if self.positions.get(*missing).is_some_and(is_missing) {
+            return false;
+        }
+        match self.positions.iter().position(is_missing) {
+            Some(at) => *missing = at,
+            None => return true,
+        }
+        false
+    }
+
+    /// Records before the farthest of them; no position is just not near.
+    fn distance(&self, reached: &Reached) -> u64 {
+        self.positions.iter().map(|position| self.left(reached, position)).max().unwrap_or(room::NEAR + 1)
+    }
+
+    fn left(&self, reached: &Reached, position: &PartitionPosition) -> u64 {
+        let key = (self.projection.clone(), position.category.clone(), position.partition);
+        position.offset.saturating_sub(reached.get(&key).copied().unwrap_or(0))
+    }
+}
+
+/// See [`Positions::enter`].
+pub struct Waiting {
+    number: u64,
+    held: oneshot::Receiver<()>,
+    shared: Arc<Shared>,
+}
+
+impl Waiting {
+    /// Ends when its place is given to another: there is nothing to wait for any more.
+    pub async fn gives_way(&mut self) {
+        let _ = (&mut self.held).await;
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.shared.room().leave(self.number);
     }
 }

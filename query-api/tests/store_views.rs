@@ -20,12 +20,15 @@ mod postgres;
 #[path = "store_support/served.rs"]
 mod served;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use served::{ORDER, PRODUCT, Served};
+use served::{Answer, ORDER, PRODUCT, Served};
 use sqlx::Row;
+use tokio::task::JoinSet;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn an_order_has_its_fields_its_version_and_its_position() {
@@ -232,7 +235,7 @@ async fn positions_that_no_wait_can_reach_are_refused() {
 #[tokio::test]
 async fn only_so_many_may_wait() {
     let served = Served::new("full", &[("WAITING_LIMIT", "1")]).await;
-    let wanted = served.position("order", ORDER, 1_000);
+    let wanted = served.position("order", ORDER, 1_000_000);
     let path = format!("/v1/orders/{ORDER}");
     let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
     let mut waiting = Box::pin(served.get(&path, &headers));
@@ -244,6 +247,56 @@ async fn only_so_many_may_wait() {
     assert_eq!(served.get(&path, &[]).await.status, StatusCode::OK);
     drop(waiting);
     assert_eq!(served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await.status, StatusCode::GATEWAY_TIMEOUT);
+}
+
+#[tokio::test]
+async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
+    const FAR: usize = 8;
+    let served = Arc::new(Served::new("far", &[("WAITING_LIMIT", &FAR.to_string())]).await);
+    let (far, near) = (served.position("order", ORDER, u64::MAX), served.position("order", ORDER, 43));
+    let shared = Arc::clone(&served);
+    let get = move |position: &str, prefer: &'static str| {
+        let (served, position) = (Arc::clone(&shared), position.to_owned());
+        async move {
+            let headers = [("highwater-min-position", position.as_str()), ("prefer", prefer)];
+            served.get(&format!("/v1/orders/{ORDER}"), &headers).await
+        }
+    };
+    let is_refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.problem().1 == "positions.busy";
+    let mut flood = JoinSet::new();
+    for _ in 0..FAR {
+        let (get, far) = (get.clone(), far.clone());
+        flood.spawn(async move {
+            loop {
+                // Refused when a look below has the last place for a moment.
+                let answer = get(&far, "wait=20").await;
+                if !is_refused(&answer) {
+                    return answer;
+                }
+            }
+        });
+    }
+    let full = async { while !is_refused(&get(&far, "wait=0").await) {} };
+    tokio::time::timeout(PATIENCE, full).await.expect("the places are taken");
+    let honest: Vec<_> = (0..4).map(|_| tokio::spawn(get(&near, "wait=20"))).collect();
+    for _ in &honest {
+        let gave_way = tokio::time::timeout(PATIENCE, flood.join_next()).await.expect("in time").expect("one").expect("an answer");
+        assert_eq!(gave_way.problem(), (504, "position.not-reached"));
+    }
+    served.project("UPDATE orders SET version = 3", 43, true).await;
+    for honest in honest {
+        let answer = tokio::time::timeout(PATIENCE, honest).await.expect("in time").expect("an answer");
+        assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &json!(3)));
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(50), flood.join_next()).await.is_err(), "the others wait on");
+    documented::Row {
+        id: "W3",
+        situation: "as many waits as there may be, all for a position far in the future",
+        answer: "whoever waits for a nearer one takes the place of the farthest, which is answered 504 `position.not-reached` at once; \
+                 reads of what was just written are answered 200",
+        test: (file!(), "w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out"),
+    }
+    .check();
 }
 
 #[tokio::test]

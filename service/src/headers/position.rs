@@ -1,6 +1,8 @@
 //! Owns `Highwater-Min-Position` and `Highwater-Position`: `category/partition@n`, everything below offset n is included.
 //! `category/partition@n:m` is short for that partition and the next one, and so on.
 
+use std::collections::btree_map::{BTreeMap, Entry};
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::json::shorten;
@@ -61,17 +63,23 @@ impl MinPosition {
 
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let mut positions: Vec<PartitionPosition> = Vec::new();
+        let mut known = BTreeMap::new();
         for item in text.split(',') {
             let item = item.trim();
             let run = run(item).ok_or_else(|| Problem::bad_header(SHOWN, format!("\"{}\" is not {FORM}", shorten(item))))?;
             for position in run {
-                let same = |other: &PartitionPosition| other.category == position.category && other.partition == position.partition;
-                match positions.iter().position(same) {
-                    Some(at) => positions[at].offset = positions[at].offset.max(position.offset),
-                    None if positions.len() == MOST => {
+                match known.entry((position.category.clone(), position.partition)) {
+                    Entry::Occupied(at) => {
+                        let at: &mut PartitionPosition = &mut positions[*at.get()];
+                        at.offset = at.offset.max(position.offset);
+                    }
+                    Entry::Vacant(_) if positions.len() == MOST => {
                         return Err(Problem::bad_header(SHOWN, format!("names more than {MOST} partitions")));
                     }
-                    None => positions.push(position),
+                    Entry::Vacant(new) => {
+                        new.insert(positions.len());
+                        positions.push(position);
+                    }
                 }
             }
         }
