@@ -36,7 +36,7 @@ pub struct Accepted {
     pub correlation: Uuid,
     /// W3C Trace Context. One that is malformed or repeated reads as absent.
     pub traceparent: Option<String>,
-    /// JSON, as received.
+    /// JSON: written in canonical form (RFC 8785), read in any.
     pub body: Vec<u8>,
 }
 
