@@ -15,6 +15,7 @@ use tokio::{
     sync::{Notify, oneshot, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use room::Room;
 
@@ -36,6 +37,7 @@ struct Shared {
     room: Mutex<Room<Wanted>>,
     /// Somebody began to wait, or a projector has committed.
     wake: Notify,
+    draining: CancellationToken,
 }
 
 impl Positions {
@@ -45,15 +47,16 @@ impl Positions {
             reached: watch::Sender::new(Arc::new(Reached::new())),
             room: Mutex::new(Room::new(settings.waiting)),
             wake: Notify::new(),
+            draining: shutdown.soft.clone(),
         }));
         shutdown.tasks.spawn(reader::listen(positions.clone(), pool.clone(), shutdown.soft.clone()));
-        // Requests that are open when the process drains go on waiting, so this ends with the last of them.
+        // Ends with the last one who waits: a drain lets nobody wait for long.
         shutdown.tasks.spawn(reader::read(positions.clone(), pool.clone(), settings.clone(), shutdown.soft.clone()));
         positions
     }
 
-    /// Waits until `projection` has reached all of `wanted`, or until `deadline`, or until its place is given to one who waits for
-    /// something nearer. Says whether it has.
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline` or a drain, or until its place is given to one who
+    /// waits for something nearer. Says whether it has.
     pub async fn wait(&self, projection: &str, wanted: &[PartitionPosition], deadline: Instant) -> Result<bool, Full> {
         let wanted = Wanted { projection: projection.to_owned(), positions: wanted.to_vec() };
         let mut waiting = self.enter_for(wanted.clone())?;
@@ -64,6 +67,7 @@ impl Positions {
             biased;
             in_time = tokio::time::timeout_at(deadline, all) => Ok(in_time.unwrap_or(false)),
             () = waiting.gives_way() => Ok(false),
+            () = self.0.draining.cancelled() => Ok(false),
         }
     }
 
@@ -149,5 +153,48 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.shared.room().leave(self.number);
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::documented::Row;
+    use super::*;
+    use crate::{operations::Awaited, settings::QuerySettings};
+
+    #[tokio::test]
+    async fn a_drain_ends_every_wait_at_once() -> Result<(), Box<dyn std::error::Error>> {
+        let shutdown = Shutdown::new();
+        let pool = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?;
+        let positions = Positions::watch(&pool, &QuerySettings::default().positions(), &shutdown);
+        let awaited = Awaited::watch(&pool, &positions, &shutdown);
+        let far = [PartitionPosition { category: "order".to_owned(), partition: 0, offset: u64::MAX }];
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let (position, outcome) = (positions.wait("orders", &far, deadline), awaited.register(uuid::Uuid::nil()).decided(deadline));
+        let drain = async {
+            while !positions.is_wanted() {
+                tokio::task::yield_now().await;
+            }
+            shutdown.soft.cancel();
+        };
+        let waits = async { tokio::join!(position, outcome, drain) };
+        let (reached, (), ()) = tokio::time::timeout(Duration::from_secs(20), waits).await?;
+        assert_eq!(reached, Ok(false));
+        Row {
+            id: "C11",
+            situation: "SIGTERM with long polls open",
+            answer: "each is answered at once, as at its time-out, and with `Connection: close` or GOAWAY",
+            test: (file!(), "a_drain_ends_every_wait_at_once"),
+        }
+        .check();
+        Ok(())
     }
 }

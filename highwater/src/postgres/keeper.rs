@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Error, Stopped, blocking, cluster::Cluster};
 
@@ -29,29 +29,48 @@ impl Keeper {
     pub async fn run(self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unseen = false;
         loop {
             tokio::select! {
                 _ = look.tick() => {}
                 () = stop.cancelled() => return,
             }
-            match self.look().await {
+            let looked = self.look().await;
+            match &looked {
                 Ok(false) => {}
                 Ok(true) => info!(port = self.port, "the private Postgres had died and was started again"),
-                Err(error) => error!(error = &error as &dyn std::error::Error, "the private Postgres died and does not start"),
+                Err(Failure::Unseen(_)) if unseen => {}
+                Err(Failure::Unseen(error)) => {
+                    warn!(error = error as &dyn std::error::Error, "cannot look whether the private Postgres runs")
+                }
+                Err(Failure::Dead(error)) => {
+                    error!(error = error as &dyn std::error::Error, "the private Postgres died and does not start")
+                }
             }
+            unseen = matches!(looked, Err(Failure::Unseen(_)));
         }
     }
 
     /// Whether it had to be started.
-    async fn look(&self) -> Result<bool, Error> {
+    async fn look(&self) -> Result<bool, Failure> {
         let (cluster, port, stopped) = (self.cluster.clone(), self.port, Arc::clone(&self.stopped));
-        blocking(move || {
+        let looking = blocking(move || {
             let stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-            if *stopped || cluster.running_port()?.is_some() {
-                return Ok(false);
+            if *stopped {
+                return Ok(Ok(false));
             }
-            cluster.start(Some(port)).map(|_| true)
-        })
-        .await
+            Ok(match cluster.running_port() {
+                Ok(Some(_)) => Ok(false),
+                Ok(None) => cluster.start(Some(port)).map(|_| true).map_err(Failure::Dead),
+                Err(error) => Err(Failure::Unseen(error)),
+            })
+        });
+        looking.await.unwrap_or_else(|error| Err(Failure::Unseen(error)))
     }
+}
+
+enum Failure {
+    /// Out of descriptors, for example: it may well run.
+    Unseen(Error),
+    Dead(Error),
 }

@@ -29,10 +29,11 @@ struct Shared {
     /// Those that the last look found.
     decided: watch::Sender<BTreeSet<Uuid>>,
     left: Notify,
+    draining: CancellationToken,
 }
 
 /// One who waits, until dropped.
-pub(super) struct Waiter<'a> {
+pub(crate) struct Waiter<'a> {
     id: Uuid,
     shared: &'a Shared,
     decided: watch::Receiver<BTreeSet<Uuid>>,
@@ -41,24 +42,32 @@ pub(super) struct Waiter<'a> {
 impl Awaited {
     /// Begins to look; ends with `shutdown` and the last one who waits.
     pub fn watch(pool: &PgPool, positions: &Positions, shutdown: &Shutdown) -> Self {
-        let awaited = Self(Arc::new(Shared { ids: Mutex::default(), decided: watch::Sender::new(BTreeSet::new()), left: Notify::new() }));
+        let awaited = Self(Arc::new(Shared {
+            ids: Mutex::default(),
+            decided: watch::Sender::new(BTreeSet::new()),
+            left: Notify::new(),
+            draining: shutdown.soft.clone(),
+        }));
         shutdown.tasks.spawn(look(awaited.clone(), positions.watched(), pool.clone(), shutdown.soft.clone()));
         awaited
     }
 
     /// Whoever registers and then looks misses nothing.
-    pub(super) fn register(&self, id: Uuid) -> Waiter<'_> {
+    pub(crate) fn register(&self, id: Uuid) -> Waiter<'_> {
         *self.0.lock().entry(id).or_default() += 1;
         Waiter { id, shared: &self.0, decided: self.0.decided.subscribe() }
     }
 }
 
 impl Waiter<'_> {
-    /// Waits until there is an outcome, or until `deadline`.
-    pub(super) async fn decided(mut self, deadline: Instant) {
+    /// Waits until there is an outcome, or until `deadline` or a drain. Which of them it was, a look tells.
+    pub(crate) async fn decided(mut self, deadline: Instant) {
         let (id, decided) = (self.id, &mut self.decided);
-        // In time or not: whoever waited looks again.
-        let _ = tokio::time::timeout_at(deadline, decided.wait_for(|decided| decided.contains(&id))).await;
+        tokio::select! {
+            biased;
+            _ = tokio::time::timeout_at(deadline, decided.wait_for(|decided| decided.contains(&id))) => {}
+            () = self.shared.draining.cancelled() => {}
+        }
     }
 }
 

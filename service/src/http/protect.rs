@@ -20,12 +20,10 @@ use super::receiving::{Budget, Incoming, Pace};
 use super::settings::HttpSettings;
 use crate::body::BodyLimit;
 use crate::clock::Ids;
+use crate::health;
 use crate::json::shorten;
 use crate::problem::Problem;
 use crate::resilience;
-
-/// Answered however busy we are: who asks decides whether we live.
-const ALWAYS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 pub(super) struct Protection {
     commands: Bulkhead,
@@ -70,7 +68,7 @@ impl Protection {
     /// rest are reads, so that no route is without a limit.
     pub(super) fn admit(&self, request: &mut Request) -> Result<Admitted, Problem> {
         self.check_headers(request.headers())?;
-        if ALWAYS.contains(&request.uri().path()) {
+        if health::PATHS.contains(&request.uri().path()) {
             return Ok(Admitted::Always);
         }
         let peer = Peer::of(request);

@@ -2,7 +2,7 @@
 //! has been open for longest. A few places beyond the limits are kept for those who ask whether we live.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{Link, Order};
+use super::peer::Peer;
 
 /// How many connections that could give way one look finds.
 const FOUND_AT_ONCE: usize = 64;
@@ -39,11 +40,11 @@ struct Seats {
     links: HashMap<u64, (Arc<Link>, Kind)>,
     ordinary: usize,
     health: usize,
-    peers: HashMap<IpAddr, usize>,
+    peers: HashMap<Peer, usize>,
     /// That may give way, the longest quiet first.
     quiet: VecDeque<u64>,
     /// Of this peer alone, where its own share is full.
-    quiet_of: Option<IpAddr>,
+    quiet_of: Option<Peer>,
     looked_in_vain: Option<Instant>,
 }
 
@@ -73,7 +74,7 @@ impl Room {
 
     /// A place for a new connection; none when even those for health are taken by busy ones.
     pub(super) fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
-        let peer = share_of(address.ip());
+        let peer = Peer::from(address.ip());
         let mut seats = self.lock();
         let kind = seats.kind_for(peer, self.places)?;
         match kind {
@@ -129,7 +130,7 @@ impl Room {
 }
 
 impl Seats {
-    fn kind_for(&mut self, peer: IpAddr, places: Places) -> Option<Kind> {
+    fn kind_for(&mut self, peer: Peer, places: Places) -> Option<Kind> {
         let share_is_full = self.peers.get(&peer).is_some_and(|open| *open >= places.of_one_peer);
         if (self.ordinary < places.all && !share_is_full) || self.give_way(share_is_full.then_some(peer)) {
             return Some(Kind::Ordinary);
@@ -138,7 +139,7 @@ impl Seats {
     }
 
     /// Sends the longest quiet away, of `peer` or of all.
-    fn give_way(&mut self, peer: Option<IpAddr>) -> bool {
+    fn give_way(&mut self, peer: Option<Peer>) -> bool {
         loop {
             if self.quiet.is_empty() || self.quiet_of != peer {
                 self.look(peer);
@@ -150,21 +151,21 @@ impl Seats {
             }
             *kind = Kind::Leaving;
             link.order(Order::Leave);
-            let peer = share_of(link.peer.ip());
+            let peer = Peer::from(link.peer.ip());
             self.ordinary -= 1;
             self.forget(peer);
             return true;
         }
     }
 
-    fn look(&mut self, peer: Option<IpAddr>) {
+    fn look(&mut self, peer: Option<Peer>) {
         self.quiet.clear();
         self.quiet_of = peer;
         let now = Instant::now();
         if self.looked_in_vain.is_some_and(|at| now < at + LOOK_AGAIN) {
             return;
         }
-        let of_the_peer = |link: &Link| peer.is_none_or(|peer| share_of(link.peer.ip()) == peer);
+        let of_the_peer = |link: &Link| peer.is_none_or(|peer| Peer::from(link.peer.ip()) == peer);
         let ordinary = self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Ordinary && of_the_peer(link));
         let mut quiet: Vec<(Instant, u64)> = ordinary.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).collect();
         quiet.sort_unstable();
@@ -182,7 +183,7 @@ impl Seats {
         true
     }
 
-    fn forget(&mut self, peer: IpAddr) {
+    fn forget(&mut self, peer: Peer) {
         if let Some(open) = self.peers.get_mut(&peer) {
             *open -= 1;
             if *open == 0 {
@@ -204,7 +205,7 @@ impl Drop for Seat {
         match seats.links.remove(&self.id) {
             Some((link, Kind::Ordinary)) => {
                 seats.ordinary -= 1;
-                seats.forget(share_of(link.peer.ip()));
+                seats.forget(Peer::from(link.peer.ip()));
             }
             Some((_, Kind::Health)) => seats.health -= 1,
             _ => {}
@@ -212,10 +213,74 @@ impl Drop for Seat {
     }
 }
 
-/// Who shares a share: an IPv4 address, or the /64 that a network gives to one customer at least.
-fn share_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(all: usize, of_one_peer: usize, health: usize) -> Arc<Room> {
+        Arc::new(Room::new(Places { all, of_one_peer, health }))
+    }
+
+    fn enter(room: &Arc<Room>, address: &str) -> Option<Seat> {
+        room.enter(SocketAddr::new(address.parse().ok()?, 1))
+    }
+
+    /// One with a request open.
+    fn busy(room: &Arc<Room>, address: &str) -> Option<(Seat, impl Sized + use<>)> {
+        let seat = enter(room, address)?;
+        let open = seat.link().open_for_tests();
+        Some((seat, open))
+    }
+
+    fn leaves(seat: &Seat) -> bool {
+        seat.link().is_ordered(Order::Leave)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_beyond_its_share_loses_its_own_quietest_connection() -> Result<(), &'static str> {
+        let room = room(4, 2, 1);
+        let others = enter(&room, "192.0.2.1").ok_or("no seat")?;
+        let mut own = Vec::new();
+        for address in ["2001:db8::1", "2001:db8::2"] {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            own.push(enter(&room, address).ok_or("no seat")?);
+        }
+        assert!(!leaves(&own[0]));
+        let third = enter(&room, "2001:db8::3").ok_or("no seat")?;
+        assert_eq!((leaves(&others), leaves(&own[0]), leaves(&own[1])), (false, true, false));
+        assert!(!third.link().health_only);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_whose_share_is_busy_gets_health_only_and_others_get_in() -> Result<(), &'static str> {
+        let room = room(4, 2, 1);
+        let (first, second) = (busy(&room, "192.0.2.1").ok_or("no seat")?, busy(&room, "192.0.2.1").ok_or("no seat")?);
+        let beyond = enter(&room, "192.0.2.1").ok_or("no seat")?;
+        assert!(beyond.link().health_only && !leaves(&first.0) && !leaves(&second.0));
+        assert!(!enter(&room, "192.0.2.2").ok_or("no seat")?.link().health_only);
+        // The next one for health takes the place of the one that asks nothing; one that asks keeps it.
+        let asks = busy(&room, "192.0.2.1").ok_or("no seat")?;
+        assert!(leaves(&beyond) && asks.0.link().health_only);
+        assert!(enter(&room, "192.0.2.1").is_none());
+        drop(first);
+        assert!(!enter(&room, "192.0.2.1").ok_or("no seat")?.link().health_only);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seats_that_were_left_are_not_counted_twice() -> Result<(), &'static str> {
+        let room = room(1, 1, 0);
+        for _ in 0..3 {
+            let left = enter(&room, "192.0.2.1").ok_or("no seat")?;
+            let next = busy(&room, "192.0.2.1").ok_or("no seat")?;
+            assert!(leaves(&left));
+            drop(left);
+            assert_eq!((room.connections(), enter(&room, "192.0.2.1").is_none()), (1, true));
+            drop(next);
+            tokio::time::advance(LOOK_AGAIN).await;
+        }
+        assert_eq!(room.connections(), 0);
+        Ok(())
     }
 }

@@ -18,18 +18,18 @@ async fn a_connection_is_kept_or_said_to_close_when_a_body_was_not_read() {
     for (path, method, status) in small.into_iter().cycle().take(60) {
         let mut client = Http1::connect(server.address).await;
         // The body comes after the head was refused, but soon.
-        client.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n{{\"a\"")).await;
+        client.send(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n{{\"a\"")).await;
         tokio::task::yield_now().await;
         let refused = client.send(":1").await.answer().await;
         assert!(refused.starts_with(&format!("HTTP/1.1 {status}")) && !refused.contains("connection: close"), "{refused}");
-        let good = format!("POST /json HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{}}");
+        let good = format!("POST /json HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 2\r\n\r\n{{}}");
         assert!(client.send(&good).await.answer().await.ends_with("{}"), "{path}");
     }
     let server = Server::start(HttpSettings { unread_body_wait_ms: 100, ..HttpSettings::default() }).await;
-    let kept_back = "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n";
-    let large = "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n";
-    let chunked = "POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
-    let asks = "POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n";
+    let kept_back = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n";
+    let large = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n";
+    let chunked = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    let asks = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n";
     for head in [kept_back, large, chunked, asks] {
         let mut client = Http1::connect(server.address).await;
         let refused = client.send(head).await.answer().await;
@@ -67,7 +67,7 @@ async fn a_client_that_writes_first_reads_why_its_body_was_refused() {
     // The Java client asks for an upgrade with its first request.
     let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n";
     for more in ["", "Connection: close\r\n", upgrade].into_iter().cycle().take(15) {
-        let head = format!("POST /json HTTP/1.1\r\nHost: x\r\n{JSON}{more}Content-Length: 5000000\r\n\r\n");
+        let head = format!("POST /json HTTP/1.1\r\nHost: localhost\r\n{JSON}{more}Content-Length: 5000000\r\n\r\n");
         let address = server.address;
         let answer = tokio::task::spawn_blocking(move || writes_first(address, &head, 5_000_000)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body.too-large"), "{more}: {answer:?}");
@@ -84,7 +84,7 @@ async fn a_client_that_writes_first_reads_why_its_body_was_refused() {
 #[tokio::test]
 async fn what_a_refused_client_still_sends_is_read_for_a_while_only() {
     let server = Server::start(HttpSettings { linger_ms: 300, linger_bytes: 1_000_000, ..HttpSettings::default() }).await;
-    let head = format!("POST /json HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 900000000\r\n\r\n");
+    let head = format!("POST /json HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 900000000\r\n\r\n");
     let mut client = Http1::connect(server.address).await;
     client.send(&head).await;
     let endless = async { while client.0.write_all(&[b' '; 50_000]).await.is_ok() {} };
@@ -97,7 +97,7 @@ async fn what_a_refused_client_still_sends_is_read_for_a_while_only() {
 async fn a_half_closed_client_gets_its_answer_and_one_that_is_gone_is_noticed() {
     let server = Server::start(HttpSettings::default()).await;
     let mut client = Http1::connect(server.address).await;
-    client.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.0.shutdown().await.unwrap();
+    client.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await.0.shutdown().await.unwrap();
     server.counts.until(|counts| counts.waiting() == 1).await;
     server.go.send_replace(true);
     assert!(client.rest().await.ends_with("waited for"));
@@ -105,7 +105,7 @@ async fn a_half_closed_client_gets_its_answer_and_one_that_is_gone_is_noticed() 
     page.set_nonblocking(false).unwrap();
     let read = tokio::task::spawn_blocking(move || {
         let mut page = page;
-        page.write_all(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        page.write_all(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         page.shutdown(Shutdown::Write).unwrap();
         let mut all = Vec::new();
         page.read_to_end(&mut all).unwrap()
@@ -113,7 +113,7 @@ async fn a_half_closed_client_gets_its_answer_and_one_that_is_gone_is_noticed() 
     assert!(read.await.unwrap() > crate::server::PAGE_BYTES);
     let server = Server::start(HttpSettings { half_closed_ms: 100, ..HttpSettings::default() }).await;
     let mut client = Http1::connect(server.address).await;
-    client.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    client.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
     drop(client);
     server.counts.until(|counts| counts.waiting() == 0).await;
@@ -130,21 +130,21 @@ async fn a_half_closed_client_gets_its_answer_and_one_that_is_gone_is_noticed() 
 async fn old_and_odd_requests_are_answered() {
     let server = Server::start(HttpSettings::default()).await;
     let mut old = Http1::connect(server.address).await;
-    assert!(old.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n").await.rest().await.ends_with("answered"));
+    assert!(old.send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").await.rest().await.ends_with("answered"));
     let mut kept = Http1::connect(server.address).await;
     for _ in 0..2 {
-        let answer = kept.send("GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n").await.answer().await;
+        let answer = kept.send("GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").await.answer().await;
         assert!(answer.ends_with("answered"), "{answer}");
     }
     let mut absolute = Http1::connect(server.address).await;
-    let answer = absolute.send("GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n").await.answer().await;
+    let answer = absolute.send("GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n").await.answer().await;
     assert!(answer.ends_with("answered"), "{answer}");
     let mut chunks = Http1::connect(server.address).await;
-    chunks.send("POST /receive HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    chunks.send("POST /receive HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     let body = "1\r\nx\r\n".repeat(10_000) + "0\r\nTrailer: x\r\n\r\n";
     assert!(chunks.send(&body).await.answer().await.ends_with("10000"));
     let mut trailers = Http1::connect(server.address).await;
-    trailers.send("POST /receive HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n").await;
+    trailers.send("POST /receive HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n").await;
     let endless = "X-More: x\r\n".repeat(100_000);
     let _ = trailers.0.write_all(endless.as_bytes()).await;
     assert!(trailers.rest().await.contains("connection: close"));

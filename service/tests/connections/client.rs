@@ -36,7 +36,7 @@ impl Http1 {
     }
 
     pub async fn get(&mut self, path: &str) -> String {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await.answer().await
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.answer().await
     }
 
     /// One answer with Content-Length: head and body.
@@ -91,7 +91,7 @@ impl Frame {
         let method = if method == "GET" { 0x82 } else { 0x83 };
         let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
         block.extend_from_slice(path.as_bytes());
-        block.extend_from_slice(&[0x01, 1, b'x']);
+        block.extend_from_slice(b"\x01\x09localhost");
         Self::new(HEADERS, flags | END_HEADERS, stream, block)
     }
 

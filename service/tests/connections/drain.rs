@@ -8,7 +8,7 @@ async fn a_drain_closes_what_is_idle_and_says_so_in_what_it_answers() {
     let mut idle = Http1::connect(server.address).await;
     assert!(idle.get("/").await.ends_with("answered"));
     let mut busy = Http1::connect(server.address).await;
-    busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
     server.shutdown.soft.cancel();
     assert_eq!(idle.rest().await, "");
@@ -22,7 +22,7 @@ async fn a_drain_closes_what_is_idle_and_says_so_in_what_it_answers() {
 async fn a_hard_end_waits_for_nobody() {
     let server = Server::start(HttpSettings::default()).await;
     let mut busy = Http1::connect(server.address).await;
-    busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
     server.shutdown.soft.cancel();
     server.shutdown.hard.cancel();

@@ -22,7 +22,7 @@ async fn the_quietest_connection_gives_way_and_busy_ones_do_not() {
     assert!(third.get("/").await.ends_with("answered"));
     assert_eq!(first.rest().await, "");
     for busy in [&mut second, &mut third] {
-        busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     }
     server.counts.until(|counts| counts.waiting() == 2).await;
     let refused = Http1::connect(server.address).await.get("/").await;
@@ -44,7 +44,7 @@ async fn the_quietest_connection_gives_way_and_busy_ones_do_not() {
 async fn an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() {
     let server = Server::start(HttpSettings { idle_timeout_ms: 200, ..HttpSettings::default() }).await;
     let mut waiting = Http1::connect(server.address).await;
-    waiting.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    waiting.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
     let mut idle = Http1::connect(server.address).await;
     assert!(idle.get("/").await.ends_with("answered"));

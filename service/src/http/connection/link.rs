@@ -116,8 +116,13 @@ impl Link {
         self.task.wake();
     }
 
-    pub(super) fn is_ordered(&self, order: Order) -> bool {
+    pub(in super::super) fn is_ordered(&self, order: Order) -> bool {
         self.order.load(Ordering::Acquire) >= order as u8
+    }
+
+    #[cfg(test)]
+    pub(in super::super) fn open_for_tests(self: &Arc<Self>) -> Ticket {
+        Ticket::open(self, false, true)
     }
 
     /// Since when nothing is open here.
@@ -239,7 +244,7 @@ impl State {
 }
 
 /// A reference to an exchange, which is open until the last one is dropped.
-pub(super) struct Ticket {
+pub(in super::super) struct Ticket {
     link: Arc<Link>,
     slot: usize,
 }
