@@ -11,7 +11,6 @@ mod documented;
 #[expect(dead_code, reason = "other tests send more kinds of requests")]
 #[path = "store_support/request.rs"]
 mod request;
-#[expect(dead_code, reason = "other tests start it in other ways")]
 #[path = "store_support/up.rs"]
 mod up;
 

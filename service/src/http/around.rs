@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use tower::{Layer, Service};
 
-use super::bulkhead::Permit;
+use super::bulkhead::{Permit, Sending};
 use super::head::HeadRules;
 use super::observe::Observer;
 use super::protect::{Protection, panicked};
@@ -90,17 +90,17 @@ where
 /// The permit goes with the body: an answer that is not sent yet is not done.
 fn held_until_sent(answer: Response, permit: Option<Permit>) -> Response {
     match permit {
-        Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Sending { body, _permit: permit })),
+        Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Held { body, _place: permit.sending() })),
         _ => answer,
     }
 }
 
-struct Sending {
+struct Held {
     body: Body,
-    _permit: Permit,
+    _place: Option<Sending>,
 }
 
-impl HttpBody for Sending {
+impl HttpBody for Held {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,7 +1,10 @@
 //! Owns a bulkhead: how many requests of one kind are answered at once, how many more wait for their turn, and how much of both one
 //! peer may have. Must never hold its lock while it waits.
+//!
+//! An answer is counted until it is sent. One that its client does not take gives its place to those who ask, after a moment: what
+//! is unsent is bounded in bytes, by the server, and a place is for work.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,8 +58,14 @@ struct State {
     queue: VecDeque<oneshot::Sender<Slot>>,
     /// Who is inside or waits.
     peers: HashMap<Peer, usize>,
+    /// Of those inside, the answers that are being sent, since when, in the sequence in which that began.
+    sending: BTreeMap<u64, (Instant, Peer)>,
+    last_sending: u64,
     adaptive: Option<Adaptive>,
 }
+
+/// How long an answer that is being sent keeps its place from others.
+const SENT_WITHIN: Duration = Duration::from_secs(1);
 
 struct Figures {
     inside: Gauge,
@@ -66,9 +75,12 @@ struct Figures {
 
 /// A place inside, until dropped.
 pub struct Permit {
-    _slot: Slot,
-    _counted: Counted,
+    slot: Slot,
+    counted: Counted,
 }
+
+/// The place of an answer that is being sent, until dropped or given to another.
+pub(super) struct Sending(Arc<Shared>, u64);
 
 /// One of `inside`. Dropped, it goes to the one who has waited longest.
 struct Slot(Option<Arc<Shared>>);
@@ -94,6 +106,8 @@ impl Bulkhead {
             inside: 0,
             queue: VecDeque::new(),
             peers: HashMap::new(),
+            sending: BTreeMap::new(),
+            last_sending: 0,
             adaptive: limits.latency.map(|target| Adaptive::new(bounds(target))),
         };
         let figures = Figures {
@@ -117,8 +131,11 @@ impl Bulkhead {
     pub(super) fn ask(&self, peer: Peer) -> Result<Asked, Problem> {
         let mut state = self.0.lock();
         let Limits { waiting, share, .. } = self.0.limits;
-        let of_the_peer = state.peers.get(&peer).copied().unwrap_or_default();
-        if of_the_peer >= share.of(state.limit.saturating_add(waiting)) {
+        let is_over = |state: &State| state.of(peer) >= share.of(state.limit.saturating_add(waiting));
+        if state.inside >= state.limit || is_over(&state) {
+            state = self.0.reclaim(state);
+        }
+        if is_over(&state) {
             drop(state);
             return Err(self.0.refused());
         }
@@ -134,7 +151,9 @@ impl Bulkhead {
 
     /// For one who has been inside and comes back: others bound how many those are, and it waits its turn however many do.
     pub(super) fn ask_again(&self, peer: Peer) -> Asked {
-        self.0.take(self.0.lock(), peer)
+        let state = self.0.lock();
+        let state = if state.inside >= state.limit { self.0.reclaim(state) } else { state };
+        self.0.take(state, peer)
     }
 
     /// Takes notice of how long an answer took.
@@ -146,16 +165,7 @@ impl Bulkhead {
         state.limit = state.adaptive.as_ref().map_or(state.limit, Adaptive::limit);
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         self.0.figures.limit.set(state.limit as f64);
-        let mut woken = Vec::new();
-        while state.inside < state.limit
-            && let Some(place) = state.queue.pop_front()
-        {
-            state.inside += 1;
-            woken.push((place, Slot(Some(Arc::clone(&self.0)))));
-        }
-        drop(state);
-        // One that is gone gives its slot back.
-        woken.into_iter().for_each(|(place, slot)| drop(place.send(slot)));
+        drop(self.0.let_in(state));
     }
 
     #[cfg(test)]
@@ -176,7 +186,7 @@ impl Shared {
             state.inside += 1;
             self.count(&state);
             drop(state);
-            return Asked::Inside(Permit { _slot: Slot(Some(Arc::clone(self))), _counted: Counted(Arc::clone(self), peer) });
+            return Asked::Inside(Permit { slot: Slot(Some(Arc::clone(self))), counted: Counted(Arc::clone(self), peer) });
         }
         let (place, turn) = oneshot::channel();
         state.queue.push_back(place);
@@ -184,9 +194,37 @@ impl Shared {
         Asked::Queued(Box::pin(Arc::clone(self).turn(turn, Counted(Arc::clone(self), peer))))
     }
 
+    /// Takes the places of answers that are not taken by their clients.
+    fn reclaim<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let now = Instant::now();
+        while let Some(oldest) = state.sending.first_entry()
+            && now.saturating_duration_since(oldest.get().0) >= SENT_WITHIN
+        {
+            let (_, peer) = oldest.remove();
+            state.leave(peer);
+            state.inside -= 1;
+        }
+        self.let_in(state)
+    }
+
+    /// Those whose turn it is.
+    fn let_in<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.inside < state.limit
+            && let Some(place) = state.queue.pop_front()
+        {
+            state.inside += 1;
+            // One that is gone gives its slot back, which takes the lock.
+            drop(state);
+            drop(place.send(Slot(Some(Arc::clone(self)))));
+            state = self.lock();
+        }
+        self.count(&state);
+        state
+    }
+
     async fn turn(self: Arc<Self>, turn: oneshot::Receiver<Slot>, counted: Counted) -> Result<Permit, Problem> {
         match tokio::time::timeout(self.limits.waits_for, turn).await {
-            Ok(Ok(slot)) => Ok(Permit { _slot: slot, _counted: counted }),
+            Ok(Ok(slot)) => Ok(Permit { slot, counted }),
             Ok(Err(_)) | Err(_) => Err(self.refused()),
         }
     }
@@ -225,12 +263,47 @@ impl Drop for Slot {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Self(shared, peer) = self;
+        self.0.lock().leave(self.1);
+    }
+}
+
+impl Permit {
+    /// The answer is there, and goes out.
+    pub(super) fn sending(mut self) -> Option<Sending> {
+        let shared = self.slot.0.take()?;
         let mut state = shared.lock();
-        if let Some(count) = state.peers.get_mut(peer) {
+        state.last_sending += 1;
+        let id = state.last_sending;
+        let peer = self.counted.1;
+        // Counted on: what is dropped with the permit counts one less.
+        *state.peers.entry(peer).or_default() += 1;
+        state.sending.insert(id, (Instant::now(), peer));
+        drop(state);
+        Some(Sending(shared, id))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        let Some((_, peer)) = state.sending.remove(&self.1) else { return };
+        state.leave(peer);
+        drop(state);
+        drop(Slot(Some(Arc::clone(&self.0))));
+    }
+}
+
+impl State {
+    /// How many of the peer are inside or wait.
+    fn of(&self, peer: Peer) -> usize {
+        self.peers.get(&peer).copied().unwrap_or_default()
+    }
+
+    fn leave(&mut self, peer: Peer) {
+        if let Some(count) = self.peers.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
-                state.peers.remove(peer);
+                self.peers.remove(&peer);
             }
         }
     }

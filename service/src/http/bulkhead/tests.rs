@@ -83,7 +83,8 @@ async fn one_peer_has_at_most_its_share() -> Result<(), Problem> {
     }
     let (mut fifth, mut sixth) = (polled(bulkhead.enter(peer(1))), polled(bulkhead.enter(peer(1))));
     assert!(fifth.is_waiting() && sixth.is_waiting());
-    assert!(bulkhead.enter(peer(1)).await.is_err());
+    // At once: there is room to wait, and not for this one.
+    assert!(!polled(bulkhead.enter(peer(1))).is_waiting());
     let mut other = polled(bulkhead.enter(peer(2)));
     assert!(other.is_waiting());
     drop(inside);
@@ -129,6 +130,26 @@ async fn the_limit_follows_latency_and_wakes_those_who_wait_when_it_grows() -> R
     answers(10).await;
     inside.push(waits.permit().await?);
     assert_eq!(bulkhead.inside(), 5);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_gives_its_place_to_who_asks_after_a_moment() -> Result<(), Problem> {
+    let bulkhead = bulkhead(2, 0);
+    let unsent = [bulkhead.enter(peer(1)).await?.sending(), bulkhead.enter(peer(2)).await?.sending()];
+    assert!(bulkhead.enter(peer(3)).await.is_err());
+    tokio::time::advance(SENT_WITHIN).await;
+    let inside = [bulkhead.enter(peer(3)).await?, bulkhead.enter(peer(4)).await?];
+    // They have nothing to give back any more, and those inside work on.
+    drop(unsent);
+    assert!(bulkhead.inside() == 2 && bulkhead.enter(peer(5)).await.is_err());
+    tokio::time::advance(SENT_WITHIN).await;
+    assert!(bulkhead.enter(peer(5)).await.is_err());
+    drop(inside);
+    // One that is sent in time gives it back itself.
+    drop(bulkhead.enter(peer(1)).await?.sending());
+    let state = bulkhead.0.lock();
+    assert!(state.inside == 0 && state.peers.is_empty() && state.sending.is_empty());
     Ok(())
 }
 
