@@ -4,6 +4,7 @@
 mod fields;
 mod page;
 mod parameters;
+mod served;
 
 use axum::{
     extract::{Extension, OriginalUri, State},
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 pub use fields::Fields;
 pub use page::Page;
 pub use parameters::Parameters;
+pub use served::{Served, check as check_served};
 
 use crate::{
     App, circuit,
@@ -31,8 +33,8 @@ use crate::{
 
 /// Of the digest.
 const ETAG_BYTES: usize = 16;
-const DEFAULT_LIMIT: i64 = 50;
-const LARGEST_LIMIT: i64 = 200;
+pub const DEFAULT_LIMIT: i64 = 50;
+pub const LARGEST_LIMIT: i64 = 200;
 
 /// A view of many rows. The value itself holds the filters of one request.
 pub trait List: Sized + Send + Sync + 'static {
@@ -49,6 +51,8 @@ pub trait List: Sized + Send + Sync + 'static {
     const FILTERS: &'static [&'static str];
     /// The first one is the default. None: one fixed sequence.
     const SORTS: &'static [&'static str];
+    /// Filters and sorts that go together, each by an index. None: all of them.
+    const SERVED: &'static [Served];
     /// Of a row.
     const FIELDS: &'static [&'static str];
 
@@ -57,6 +61,11 @@ pub trait List: Sized + Send + Sync + 'static {
 
     /// The whole statement; values are bound, never written into it.
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>);
+
+    /// A parameter that may find too many rows to be sorted, the most that it may find, and a statement that counts up to one more.
+    fn crowd(&self, _sql: &mut QueryBuilder<Postgres>) -> Option<(&'static str, i64)> {
+        None
+    }
 
     /// Where a page that ends with `row` ended.
     fn key(&self, row: &Self::Row, sort: &str) -> Self::Key;
@@ -111,6 +120,7 @@ impl<L: List> Asked<L> {
         let list = L::filtered(&given)?;
         let sort = if L::SORTS.is_empty() { None } else { given.one_of("sort", L::SORTS)? };
         let sort = sort.or(L::SORTS.first().copied()).unwrap_or_default();
+        check_served(L::SERVED, L::FILTERS, &given, sort)?;
         let limit = given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let path = uri.path().to_owned();
         let binding = binding::<L>(&given, &path, sort);
@@ -157,12 +167,22 @@ async fn load<L: List>(app: &App, asked: &Asked<L>, admission: &Admission) -> Re
     let query = async {
         let mut connection = app.0.pool.acquire().await?;
         let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        let mut count = QueryBuilder::new("");
+        if let Some((parameter, most)) = asked.list.crowd(&mut count)
+            && count.build_query_scalar::<i64>().fetch_one(&mut *connection).await? > most
+        {
+            return Ok(Err(too_many(parameter, most)));
+        }
         let mut sql = QueryBuilder::new("");
         asked.list.select(&asked.page, &mut sql);
         let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await?;
-        Ok(Found { offsets, rows })
+        Ok(Ok(Found { offsets, rows }))
     };
-    app.0.circuit.run(query).await.map_err(|cause| app.database_problem(&cause))
+    app.0.circuit.run(query).await.map_err(|cause| app.database_problem(&cause))?
+}
+
+fn too_many(parameter: &str, most: i64) -> Problem {
+    Problem::bad_parameter(parameter, format!("finds more than {most} rows; say more of what is wanted"))
 }
 
 fn is_included(offsets: &[u64], wanted: &MinPosition) -> bool {

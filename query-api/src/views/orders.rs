@@ -7,7 +7,7 @@ use service::problem::Problem;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::list::{List, Page, Parameters};
+use crate::list::{List, Page, Parameters, Served};
 
 const STATUSES: [&str; 6] = ["placed", "confirmed", "shipped", "delivered", "returned", "cancelled"];
 
@@ -40,13 +40,18 @@ pub struct Row {
 impl List for Orders {
     type Row = Row;
     /// The total, or the microseconds of `placed_at`.
-    type Key = (i64, Uuid);
+    type Key = Key;
 
     const PROJECTION: &'static str = "orders";
     const CATEGORY: &'static str = "order";
     const PUBLIC: Option<&'static str> = None;
     const FILTERS: &'static [&'static str] = &["customer_id", "status", "placed_from", "placed_to"];
     const SORTS: &'static [&'static str] = &["-placed_at", "placed_at", "-total_minor"];
+    const SERVED: &'static [Served] = &[
+        Served { with: None, filters: &["customer_id", "placed_from", "placed_to"], sorts: &["-placed_at", "placed_at"] },
+        Served { with: None, filters: &["status", "placed_from", "placed_to"], sorts: &["-placed_at", "placed_at"] },
+        Served { with: None, filters: &[], sorts: &["-total_minor"] },
+    ];
     const FIELDS: &'static [&'static str] =
         &["id", "version", "status", "customer_id", "currency", "placed_at", "units", "total_minor", "reason", "carrier"];
 
@@ -62,40 +67,91 @@ impl List for Orders {
     }
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push(
-            "SELECT id, version, status, customer_id, currency, placed_at, units, total_minor, reason, carrier FROM orders WHERE true",
-        );
-        if let Some(customer) = self.customer_id {
-            sql.push(" AND customer_id = ").push_bind(customer);
+        sql.push("SELECT id, version, status, customer_id, currency, placed_at, units, total_minor, reason, carrier FROM orders WHERE ");
+        let lead = match (self.customer_id, self.status) {
+            (Some(customer), _) => Some(Lead::Customer(customer)),
+            (None, status) => status.map(Lead::Status),
+        };
+        match (lead, page.sort) {
+            (_, "-total_minor") => self.by_total(page, sql),
+            (Some(lead), _) => self.by_placed_at_within(lead, page, sql),
+            (None, _) => self.by_placed_at(page, sql),
         }
-        if let Some(status) = self.status {
-            sql.push(" AND status = ").push_bind(status);
-        }
-        if let Some(from) = self.placed_from {
-            sql.push(" AND placed_at >= ").push_bind(from);
-        }
-        if let Some(to) = self.placed_to {
-            sql.push(" AND placed_at < ").push_bind(to);
-        }
-        if let Some((value, id)) = page.after {
-            match page.sort {
-                "-total_minor" => sql.push(" AND (total_minor, id) < (").push_bind(value),
-                "placed_at" => sql.push(" AND (placed_at, id) > (").push_bind(time_of(value)),
-                _ => sql.push(" AND (placed_at, id) < (").push_bind(time_of(value)),
-            };
-            sql.push(", ").push_bind(id).push(")");
-        }
-        sql.push(match page.sort {
-            "-total_minor" => " ORDER BY total_minor DESC, id DESC",
-            "placed_at" => " ORDER BY placed_at, id",
-            _ => " ORDER BY placed_at DESC, id DESC",
-        });
         sql.push(" LIMIT ").push_bind(page.rows());
     }
 
     fn key(&self, row: &Row, sort: &str) -> Self::Key {
         (if sort == "-total_minor" { row.total_minor } else { row.placed_at.timestamp_micros() }, row.id)
     }
+}
+
+/// What an index begins with.
+#[derive(Clone, Copy)]
+enum Lead {
+    Customer(Uuid),
+    Status(&'static str),
+}
+
+type Key = (i64, Uuid);
+
+impl Orders {
+    fn by_total(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
+        sql.push("true");
+        if let Some((total, id)) = page.after {
+            sql.push(" AND (total_minor, id) < (").push_bind(total).push(", ").push_bind(id).push(")");
+        }
+        sql.push(" ORDER BY total_minor DESC, id DESC");
+    }
+
+    fn by_placed_at(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
+        sql.push("true");
+        if let Some(from) = self.placed_from {
+            sql.push(" AND placed_at >= ").push_bind(from);
+        }
+        if let Some(to) = self.placed_to {
+            sql.push(" AND placed_at < ").push_bind(to);
+        }
+        if let Some((micros, id)) = page.after {
+            sql.push(if is_ascending(page) { " AND (placed_at, id) > (" } else { " AND (placed_at, id) < (" });
+            sql.push_bind(time_of(micros)).push(", ").push_bind(id).push(")");
+        }
+        sql.push(if is_ascending(page) { " ORDER BY placed_at, id" } else { " ORDER BY placed_at DESC, id DESC" });
+    }
+
+    /// Whole rows are compared, and the lead is part of the sequence: so no plan but that along its own index fits. With `=` a plan may
+    /// go along all orders by time and look for those of the lead, which may be the last ones.
+    fn by_placed_at_within(&self, lead: Lead, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
+        let column = match lead {
+            Lead::Customer(_) => "customer_id",
+            Lead::Status(_) => "status",
+        };
+        let after = page.after.map(|(micros, id)| (Some(time_of(micros)), id));
+        let (from, to) = ((self.placed_from, Uuid::nil()), (self.placed_to, Uuid::nil()));
+        for (sign, bound, open) in [(">=", Some(from), "-infinity"), ("<", Some(to), "infinity"), (is_after(page), after, "")] {
+            let Some((at, id)) = bound else { continue };
+            sql.push(if sign == ">=" { "" } else { " AND " });
+            sql.push(format_args!("({column}, placed_at, id) {sign} ("));
+            match lead {
+                Lead::Customer(customer) => sql.push_bind(customer),
+                Lead::Status(status) => sql.push_bind(status),
+            };
+            match at {
+                Some(at) => sql.push(", ").push_bind(at),
+                None => sql.push(format_args!(", '{open}'")),
+            };
+            sql.push(", ").push_bind(id).push(")");
+        }
+        let direction = if is_ascending(page) { "" } else { " DESC" };
+        sql.push(format_args!(" ORDER BY {column}{direction}, placed_at{direction}, id{direction}"));
+    }
+}
+
+fn is_ascending(page: &Page<Key>) -> bool {
+    page.sort == "placed_at"
+}
+
+fn is_after(page: &Page<Key>) -> &'static str {
+    if is_ascending(page) { ">" } else { "<" }
 }
 
 fn time_of(micros: i64) -> DateTime<Utc> {

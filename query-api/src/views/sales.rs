@@ -6,8 +6,10 @@ use serde::{Serialize, Serializer};
 use service::problem::Problem;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
-use crate::list::{List, Page, Parameters};
+use crate::list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served};
 
+/// Days that one page adds up, over all its departments.
+const MOST_DAYS: i64 = 20_000;
 const LONGEST_DEPARTMENT: usize = 100;
 /// The sums of one row of the answer.
 const SUMS: &str = "sum(orders)::bigint AS orders, sum(lines)::bigint AS lines, sum(units)::text AS units,
@@ -70,12 +72,13 @@ impl List for Sales {
     const PUBLIC: Option<&'static str> = None;
     const FILTERS: &'static [&'static str] = &["from", "to", "department", "group"];
     const SORTS: &'static [&'static str] = &[];
+    const SERVED: &'static [Served] = &[];
     const FIELDS: &'static [&'static str] = &["day", "department", "orders", "lines", "units", "total_minor"];
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         let form = "a day (2026-11-22)";
         let day = |text: &str| text.parse().ok().filter(|day: &NaiveDate| day.to_string() == text && text.len() == 10);
-        Ok(Self {
+        let sales = Self {
             from: given.parsed("from", form, day)?,
             to: given.parsed("to", form, day)?,
             department: given.text("department", LONGEST_DEPARTMENT)?,
@@ -84,7 +87,9 @@ impl List for Sales {
                 Some("day") => Group::Day,
                 Some(_) => Group::Department,
             },
-        })
+        };
+        sales.check_days(given)?;
+        Ok(sales)
     }
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
@@ -105,6 +110,21 @@ impl List for Sales {
 type Key = (Option<NaiveDate>, Option<String>);
 
 impl Sales {
+    /// A department's row adds up all its days, so those of a page are bounded.
+    fn check_days(&self, given: &Parameters) -> Result<(), Problem> {
+        if self.group != Group::Department {
+            return Ok(());
+        }
+        let departments = if self.department.is_some() { 1 } else { given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT) };
+        let most = MOST_DAYS / departments;
+        let days = self.from.zip(self.to).map(|(from, to)| to.signed_duration_since(from).num_days() + 1);
+        if days.is_some_and(|days| days <= most) {
+            return Ok(());
+        }
+        let detail = format!("department needs from and to, at most {most} days from the one to the other for {departments} rows");
+        Err(Problem::bad_parameter("group", detail))
+    }
+
     fn by_day_and_department(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
         sql.push("SELECT day, department, ").push(SUMS).push(" FROM sales_daily WHERE ");
         match &self.department {

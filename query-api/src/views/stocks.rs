@@ -1,4 +1,4 @@
-//! `GET /v1/stock`: what there is of every product, by id.
+//! `GET /v1/stock`: what there is of every product, by id; of products of which less is available than is asked for, by that.
 
 use serde::Serialize;
 use service::problem::Problem;
@@ -6,7 +6,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::{
-    list::{List, Page, Parameters},
+    list::{List, Page, Parameters, Served},
     resource::View,
 };
 
@@ -25,13 +25,15 @@ pub struct Row {
 
 impl List for Stocks {
     type Row = Row;
-    type Key = Uuid;
+    /// What is available, where that is what the rows are sorted by.
+    type Key = (Option<i64>, Uuid);
 
     const PROJECTION: &'static str = super::stock::Stock::PROJECTION;
     const CATEGORY: &'static str = super::stock::Stock::CATEGORY;
     const PUBLIC: Option<&'static str> = super::stock::Stock::PUBLIC;
     const FILTERS: &'static [&'static str] = &["available_below"];
     const SORTS: &'static [&'static str] = &[];
+    const SERVED: &'static [Served] = &[];
     const FIELDS: &'static [&'static str] = &["id", "version", "on_hand", "reserved", "available"];
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
@@ -40,16 +42,25 @@ impl List for Stocks {
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
         sql.push("SELECT id, version, on_hand, reserved, available FROM stock_levels WHERE true");
-        if let Some(below) = self.available_below {
-            sql.push(" AND available < ").push_bind(below);
+        match self.available_below {
+            Some(below) => {
+                sql.push(" AND available < ").push_bind(below);
+                if let Some((available, id)) = page.after {
+                    sql.push(" AND (available, id) > (").push_bind(available).push(", ").push_bind(id).push(")");
+                }
+                sql.push(" ORDER BY available, id");
+            }
+            None => {
+                if let Some((_, id)) = page.after {
+                    sql.push(" AND id > ").push_bind(id);
+                }
+                sql.push(" ORDER BY id");
+            }
         }
-        if let Some(id) = page.after {
-            sql.push(" AND id > ").push_bind(id);
-        }
-        sql.push(" ORDER BY id LIMIT ").push_bind(page.rows());
+        sql.push(" LIMIT ").push_bind(page.rows());
     }
 
     fn key(&self, row: &Row, _: &str) -> Self::Key {
-        row.id
+        (self.available_below.map(|_| row.available), row.id)
     }
 }
