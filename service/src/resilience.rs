@@ -67,6 +67,7 @@ pub struct Once {
 struct State {
     since: Instant,
     said: Instant,
+    last: Instant,
     met: u64,
 }
 
@@ -89,10 +90,11 @@ impl Once {
         let now = Instant::now();
         let Some(state) = &mut self.state else {
             metrics::gauge!("highwater_troubles", "trouble" => self.name).increment(1.0);
-            self.state = Some(State { since: now, said: now, met: 1 });
+            self.state = Some(State { since: now, said: now, last: now, met: 1 });
             return true;
         };
         state.met += 1;
+        state.last = now;
         let due = now.duration_since(state.said) >= SAID_AGAIN;
         if due {
             state.said = now;
@@ -107,8 +109,11 @@ impl Once {
         Some(Ended { met, lasted: since.elapsed() })
     }
 
-    pub fn lasts(&self) -> bool {
-        self.state.is_some()
+    /// [`Once::over`], if it was not met for so long: for what nothing says that it ended.
+    pub fn over_if_quiet(&mut self, within: Duration, what: &str) {
+        if self.state.as_ref().is_some_and(|state| state.last.elapsed() >= within) {
+            self.over(what);
+        }
     }
 
     /// [`Once::met`] with the usual line.
