@@ -20,7 +20,8 @@ use service::{
     http::{self as server, HttpSettings},
     identity::{self, DeploymentKeys},
     postgres,
-    process::{Exit, Exits},
+    process::{Exit, Exits, chain},
+    resilience::{Backoff, Once},
 };
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
@@ -273,11 +274,13 @@ impl Registry {
             },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
             drain: Duration::from_millis(self.owner.drain_ms),
+            fences: Backoff {
+                first: Duration::from_millis(self.owner.retry_first_ms.max(1)),
+                longest: Duration::from_millis(self.owner.retry_longest_ms.max(self.owner.retry_first_ms)),
+            },
         };
         let table = Arc::new(Table::new());
         let terms = Terms {
-            first: Duration::from_millis(self.owner.retry_first_ms),
-            longest: Duration::from_millis(self.owner.retry_longest_ms),
             deposed: Duration::from_millis(self.owner.deposed_wait_ms),
             hand_over: Duration::from_millis(self.owner.hand_over_ms),
             intake: self.owner.partition_queue.max(1),
@@ -322,6 +325,7 @@ async fn follow_checkpoints(
 ) {
     let mut interval = tokio::time::interval(every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut unread = Once::new("owner-checkpoints");
     loop {
         tokio::select! {
             () = ctx.shutdown.soft.cancelled() => return,
@@ -329,13 +333,14 @@ async fn follow_checkpoints(
         }
         match snapshots::checkpoints(&tables).await {
             Ok(checkpoints) => {
+                unread.over("checkpoints can be read again");
                 to.send_if_modified(|before| {
                     let changed = *before != checkpoints;
                     *before = checkpoints;
                     changed
                 });
             }
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "checkpoints cannot be read"),
+            Err(error) => unread.warn("checkpoints cannot be read", &chain(&error)),
         }
     }
 }

@@ -8,7 +8,10 @@ mod random;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use self::{
     lane::{Answer, Lane},
     random::Random,
 };
-use crate::log::{Appended, Delivery, Error, Group, Log, Membership, Partition, Reply, ReportError, Subscription, Ticket, Topic};
+use crate::log::{Appended, Delivery, Error, Group, Log, Membership, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic};
 
 /// How often what goes wrong, in a thousand appends, drawn anew for each.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,17 @@ pub struct Faults {
     pub delay_up_to: Duration,
 }
 
+/// Which records it takes at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takes {
+    #[default]
+    All,
+    /// As a full disk: none is handed over.
+    Nothing,
+    /// As a broker whose topic was given a lower `max.message.bytes`: larger ones are reported as refused.
+    UpTo(usize),
+}
+
 /// What a partition keeps back at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Gates {
@@ -64,6 +78,8 @@ pub struct FaultyLog {
     runtime: Handle,
     tasks: TaskTracker,
     closed: CancellationToken,
+    takes: Mutex<Takes>,
+    asked: AtomicU64,
 }
 
 struct PerPartition {
@@ -82,7 +98,18 @@ impl FaultyLog {
             runtime: Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?,
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
+            takes: Mutex::default(),
+            asked: AtomicU64::new(0),
         })
+    }
+
+    pub fn take(&self, takes: Takes) {
+        *self.takes.lock().unwrap_or_else(PoisonError::into_inner) = takes;
+    }
+
+    /// How many appends were asked for, taken or not.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Keeps back what is appended from now on, and what waits already, until [`FaultyLog::release`]. A purge reports the records as
@@ -155,6 +182,17 @@ impl Log for FaultyLog {
     fn append(&self, to: &Partition, record: Record, reply: Reply) -> Result<(), Error> {
         if self.closed.is_cancelled() {
             return Err(Error::Refused("the log was closed".to_owned()));
+        }
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match *self.takes.lock().unwrap_or_else(PoisonError::into_inner) {
+            Takes::Nothing => return Err(Error::ReadOnly("it takes nothing (injected)".to_owned())),
+            Takes::UpTo(bytes) if record.size_bytes() > bytes => {
+                let result = Err(ReportError::Refused("it is too large (injected)".to_owned()));
+                // Whoever dropped the receiver does not want to know.
+                let _ = reply.to.send(Report { ticket: reply.ticket, generation: 0, result });
+                return Ok(());
+            }
+            Takes::All | Takes::UpTo(_) => {}
         }
         self.with(to, |per| per.lane.append(&self.faults, record, Answer::new(reply)))
     }

@@ -151,7 +151,7 @@ impl Log for LocalLog {
         let size_bytes = record.size_bytes();
         let limit = self.shared.settings.record_bytes;
         if size_bytes > limit {
-            return Err(to.error(format!("a record of {size_bytes} bytes is larger than the limit of {limit}")));
+            return Err(Error::Record(format!("{to}: {size_bytes} bytes are more than the limit of {limit}")));
         }
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or_else(|| Error::Refused("the log was closed".to_owned()))?;

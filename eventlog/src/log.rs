@@ -72,13 +72,30 @@ pub enum Appended {
     Somewhere,
 }
 
-/// Not acknowledged: the record may still be, or come to be, in the log.
+/// Not acknowledged: but for a refusal, the record may still be, or come to be, in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     #[error("purged before it was acknowledged")]
     Purged,
     #[error("{0}")]
     Failed(String),
+    /// It was not sent, for reasons that have nothing to do with it, and never will be in the log.
+    #[error("not sent: {0}")]
+    Unsent(String),
+    /// The log does not take this record, now or again: too large, invalid, not allowed. It is in the log only if it was sent before
+    /// and the answer was lost.
+    #[error("refused by the log: {0}")]
+    Refused(String),
+}
+
+impl From<Error> for ReportError {
+    /// Of an append that was not accepted.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Record(what) => Self::Refused(what),
+            error => Self::Unsent(error.to_string()),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +107,9 @@ pub enum Error {
     Unreachable(String),
     #[error("the log refused: {0}")]
     Refused(String),
+    /// Not taken because of what it is: [`ReportError::Refused`], found before it was sent.
+    #[error("the log does not take this record: {0}")]
+    Record(String),
     /// What is configured cannot be.
     #[error("{0}")]
     Setting(String),

@@ -20,7 +20,10 @@ mod up;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use service::process::{self, Exit, Exits};
+use service::{
+    process::{self, Exit, Exits},
+    telemetry,
+};
 
 use crate::{folder, postgres};
 
@@ -98,12 +101,15 @@ impl Cli {
             Command::Demo(args) => demo::run(args).await,
         };
         match ended {
-            Ok(End::Done) => ExitCode::SUCCESS,
+            Ok(End::Done) => {
+                telemetry::last_words(None);
+                ExitCode::SUCCESS
+            }
             Ok(End::Difference) => ExitCode::from(FAILED),
             // Whoever reads our output has enough of it (`| head`).
             Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("highwater: {}", process::chain(&error));
+                telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));
                 ExitCode::from(error.exit_code())
             }
         }

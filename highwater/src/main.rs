@@ -11,5 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Cli::parse().run().await
+    let cli = Cli::parse();
+    service::telemetry::log_panics();
+    cli.run().await
 }

@@ -161,7 +161,7 @@ async fn announce(ctx: &Context, banner: Banner) {
     let mut look = tokio::time::interval(LOOK_EVERY);
     while !ctx.shutdown.is_draining() {
         if ctx.health.report().await.ready() {
-            eprintln!("{banner}");
+            telemetry::say(&banner.to_string());
             return;
         }
         tokio::select! {

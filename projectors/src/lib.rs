@@ -37,7 +37,7 @@ pub use migrations::{migrate, schema_version_check};
 use runner::{Limits, PostgresStore, Progress, Runner, Share, Topics};
 use settings::ProjectorSettings;
 
-/// So many halted projections are named in one answer.
+/// So many projections are named in one answer.
 const SHOWN: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,9 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
         }
     });
     ctx.health.register("projectors.database", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
-    ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&progress)))));
+    let (halted, failing, after) = (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
+    ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&halted)))));
+    ctx.health.register("projectors.failing", Required::Degraded, Arc::new(move || Box::pin(ready(none_fails(&failing, after)))));
     info!(group, "projecting");
     Ok(Router::new())
 }
@@ -120,9 +122,19 @@ async fn reachable(pool: PgPool) -> Result<(), String> {
 
 fn none_halted(progress: &Progress) -> Result<(), String> {
     let halted = progress.all_halted();
-    let named: Vec<String> =
-        halted.iter().take(SHOWN).map(|(key, offset)| format!("{} on {} before offset {offset}", key.projection, key.place)).collect();
-    match halted.len() {
+    name(halted.iter().map(|(key, offset)| format!("{} on {} before offset {offset}", key.projection, key.place)))
+}
+
+/// Tried again and again, but for longer than any restart of a database takes.
+fn none_fails(progress: &Progress, after: Duration) -> Result<(), String> {
+    let failing = progress.failing(after);
+    name(failing.iter().map(|(key, error)| format!("{} on {}: {error}", key.projection, key.place)))
+}
+
+fn name(bad: impl ExactSizeIterator<Item = String>) -> Result<(), String> {
+    let count = bad.len();
+    let named: Vec<String> = bad.take(SHOWN).collect();
+    match count {
         0 => Ok(()),
         more if more > SHOWN => Err(format!("{} and {} more", named.join(", "), more - SHOWN)),
         _ => Err(named.join(", ")),

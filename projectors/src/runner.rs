@@ -11,6 +11,7 @@
 //! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
 //! | `hand_over`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
+//! | `due` | when there is something to do |
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`track`] | a partition being followed |
 //! | [`membership`] | which partitions this runner has |
@@ -23,6 +24,7 @@ pub mod changes;
 pub mod checkpoint;
 pub mod commands;
 mod conflict;
+mod due;
 pub mod failure;
 pub mod feed;
 mod hand_over;
@@ -46,12 +48,14 @@ use eventlog::{Log, follow};
 use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use metrics::{counter, gauge};
 use protocol::{position::Position, wire::Wire};
+use service::resilience::{Backoff, Once};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use batch::{Item, Place, Slice, Source, What};
-pub use failure::{Backoff, Failure, OnFailure};
+use due::Due;
+pub use failure::{Failure, OnFailure};
 use feed::Feed;
 pub use lag::Progress;
 pub use membership::{Change, Share, Topics};
@@ -85,7 +89,7 @@ impl Default for Limits {
         Self {
             batch_events: 5_000,
             batch_bytes: 16 << 20,
-            backoff: Backoff::default(),
+            backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
             leave_within: Duration::from_secs(5),
             hand_over: Duration::from_secs(5),
             take_up_at_once: 4,
@@ -139,6 +143,25 @@ pub struct Runner<S: Store> {
     retry_at: Option<Instant>,
     verify_at: Option<Instant>,
     note_at: Option<Instant>,
+    /// How often the log has stopped under a lane, one time soon after the other.
+    lost: BTreeMap<Lane, Lost>,
+    said: Said,
+}
+
+/// What lasts, and is said when it begins and when it ends.
+struct Said {
+    /// Transactions fail and are tried again.
+    failing: Once,
+    /// The checkpoints cannot be compared.
+    unverified: Once,
+    /// Some partitions cannot be begun.
+    not_begun: Once,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    times: u32,
+    at: Instant,
 }
 
 /// Who follows a partition together: all its projections, or one of them alone, because its transactions fail for now and the
@@ -176,6 +199,12 @@ impl<S: Store> Runner<S> {
             retry_at: None,
             verify_at: None,
             note_at: None,
+            lost: BTreeMap::new(),
+            said: Said {
+                failing: Once::new("projector-transaction"),
+                unverified: Once::new("projector-verification"),
+                not_begun: Once::new("projector-beginning"),
+            },
         }
     }
 
@@ -203,7 +232,7 @@ impl<S: Store> Runner<S> {
             self.heed(change);
         }
         let now = Instant::now();
-        if self.note_at.is_some_and(|at| at <= now) {
+        if self.is_due(Due::Note, now) {
             self.note();
         }
         self.end_hand_overs(now);
@@ -211,7 +240,7 @@ impl<S: Store> Runner<S> {
             return Step::Waiting;
         }
         self.retry_at = None;
-        if self.queue.is_empty() && self.verify_at.is_some_and(|at| at <= now) {
+        if self.is_due(Due::Verify, now) {
             return self.verify().await;
         }
         let due = self.to_take_up(now);
@@ -233,16 +262,7 @@ impl<S: Store> Runner<S> {
 
     /// Waits until [`Runner::step`] may have something to do. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
-        let due = self
-            .waiting
-            .values()
-            .filter_map(|attempts| attempts.not_before)
-            .chain(self.retry_at)
-            .chain(self.verify_at)
-            .chain(self.note_at)
-            .chain(self.leaving.values().copied())
-            .chain(self.others_first.filter(|_| self.retry_at.is_none() && !self.leaving.is_empty()))
-            .min();
+        let due = self.next_due(Instant::now());
         // What has arrived already is taken by the next step; while a retry is due the log may wait.
         let arrivals: FuturesUnordered<_> = match self.retry_at {
             None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),

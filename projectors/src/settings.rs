@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
+use service::resilience::Backoff;
 
-use crate::runner::{Backoff, Limits};
+use crate::runner::Limits;
 
 /// Section `projector`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -21,6 +22,8 @@ pub struct ProjectorSettings {
     /// The first and the longest wait before a transaction that failed is tried again.
     pub retry_first_ms: u64,
     pub retry_longest_ms: u64,
+    /// A projection that has failed for so long makes the process `degraded`.
+    pub degraded_after_ms: u64,
     /// How often the lag is measured.
     pub lag_interval_ms: u64,
     /// How long leaving the consumer group may take.
@@ -52,6 +55,7 @@ impl Default for ProjectorSettings {
             batch_bytes: 16 << 20,
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
+            degraded_after_ms: 30_000,
             lag_interval_ms: 5_000,
             leave_within_ms: 5_000,
             hand_over_ms: 5_000,

@@ -75,6 +75,8 @@ pub struct Writer<V: Vocabulary, D: Domain<V>> {
     lane: lane::Lane<V, D::Command>,
     /// The highest checkpoint of `snapshots` heard of.
     checkpoint: u64,
+    /// The log has refused a record of so many bytes: none of that size or larger is sent before that tick.
+    refusing: Option<(usize, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +116,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             load: None,
             lane: lane::Lane::new(),
             checkpoint: from.offset,
+            refusing: None,
             fold: Fold::resume(from),
         };
         (writer, vec![Effect::ReadToEnd])

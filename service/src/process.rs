@@ -152,6 +152,7 @@ pub async fn main<E: Exits>(
     insecure_key: &str,
     run: impl AsyncFnOnce(Option<&Path>, Vec<(String, String)>) -> Result<(), E>,
 ) -> ExitCode {
+    telemetry::log_panics();
     let default = Path::new(DEFAULT_FILE);
     let mut file = default.exists().then(|| default.to_owned());
     let mut flags = Vec::new();
@@ -159,16 +160,19 @@ pub async fn main<E: Exits>(
         match argument.to_str() {
             Some("--insecure") => flags.push((insecure_key.to_owned(), "true".to_owned())),
             Some(unknown) if unknown.starts_with('-') => {
-                eprintln!("{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]");
+                telemetry::last_words(Some(&format!("{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]")));
                 return Exit::Usage.into();
             }
             _ => file = Some(PathBuf::from(argument)),
         }
     }
     match run(file.as_deref(), flags).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            telemetry::last_words(None);
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("{name}: {}", chain(&error));
+            telemetry::last_words(Some(&format!("{name}: {}", chain(&error))));
             error.exit().into()
         }
     }

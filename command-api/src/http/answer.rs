@@ -211,6 +211,11 @@ fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> 
             unavailable(app, "snapshots-behind", "snapshots are too far behind the log to take this command")
         }
         Answer::Busy(Busy::SnapshotsUnreachable) => unavailable(app, "snapshots.unreachable", "snapshots cannot be read at the moment"),
+        Answer::Busy(Busy::Refused) => unavailable(
+            app,
+            "log.refused",
+            "the log does not take what this command would write; its operator must look at the limits of the topic",
+        ),
         Answer::Busy(Busy::Deadline) => unavailable(app, "command.undecided", UNDECIDED),
         Answer::Moved => unavailable(app, "partition.ownerless", OWNERLESS),
         Answer::Done { .. } => Problem::internal(),

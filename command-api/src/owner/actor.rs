@@ -2,6 +2,8 @@
 
 mod effects;
 mod inputs;
+mod pace;
+mod said;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,6 +16,7 @@ use protocol::{
 };
 use service::{
     clock::{Clock, Ids},
+    resilience::Backoff,
     seen::Seen,
 };
 use tokio::{
@@ -21,6 +24,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
+
+use pace::Pace;
+pub use said::Said;
 
 use super::{
     Delivery,
@@ -52,6 +58,8 @@ pub struct Shared<C: Category, S> {
     pub lane: lane::Source,
     pub clock_skew: Duration,
     pub drain: Duration,
+    /// The waits between the fences of one partition, when one follows soon after the other.
+    pub fences: Backoff,
 }
 
 /// Why an actor ended.
@@ -82,6 +90,8 @@ struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
     partition: &'a Partition,
     standing: &'a Standing,
+    said: &'a mut Said,
+    pace: Pace,
     writer: Writer<Wire, C>,
     /// Where it took the partition up. What lies below is only read for the witness.
     from: Position<Wire>,
@@ -114,6 +124,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
     standing: &Standing,
+    said: &mut Said,
     (from, seen): (Position<Wire>, Seen),
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
@@ -131,6 +142,8 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         shared,
         partition,
         standing,
+        said,
+        pace: Pace::default(),
         writer,
         from,
         proven,

@@ -13,6 +13,7 @@ use std::{
 use eventlog::{Delivery, Log, Partition, Reply, Report, Ticket, check_values};
 use protocol::record::{Record, Stored};
 use serde::{Deserialize, Serialize};
+use service::resilience::Once;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -216,11 +217,12 @@ impl Hints {
 
     /// Reads the topic for ever.
     pub async fn follow(self: Arc<Self>, mut reports: Reports) {
+        let (mut unread, mut unsaid) = (Once::new("owners-reader"), Once::new("owners-hint"));
         loop {
             let mut subscription = match self.log.read(&self.partition, 0) {
                 Ok(subscription) => subscription,
                 Err(error) => {
-                    tracing::warn!(%error, "the owners topic cannot be read");
+                    unread.warn("the owners topic cannot be read", &error);
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 }
@@ -228,16 +230,20 @@ impl Hints {
             loop {
                 tokio::select! {
                     Some(report) = reports.recv() => {
-                        if let Err(error) = report.result {
-                            tracing::warn!(%error, "a hint was not acknowledged");
+                        match report.result {
+                            Ok(_) => unsaid.over("hints are acknowledged again"),
+                            Err(error) => unsaid.warn("a hint was not acknowledged", &error),
                         }
                     }
                     delivery = subscription.deliveries.recv() => match delivery {
                         Some(Delivery::Records(records)) => records.into_iter().for_each(|stored| self.learn(stored)),
-                        Some(Delivery::CaughtUp(_)) => self.caught_up.store(true, Ordering::Relaxed),
-                        Some(Delivery::Trouble(what)) => tracing::warn!(what, "trouble reading the owners topic"),
+                        Some(Delivery::CaughtUp(_)) => {
+                            unread.over("the owners topic can be read again");
+                            self.caught_up.store(true, Ordering::Relaxed);
+                        }
+                        Some(Delivery::Trouble(what)) => unread.warn("trouble reading the owners topic", &what),
                         Some(Delivery::Failed(error)) => {
-                            tracing::warn!(%error, "the owners topic is read again");
+                            unread.warn("the owners topic cannot be read", &error);
                             break;
                         }
                         None => break,
@@ -273,9 +279,10 @@ impl Hints {
 
     fn append(&self, key: String, value: Vec<u8>) {
         let record = Record { key: Some(key.into_bytes()), value: Some(value), headers: Vec::new() };
-        let reply = Reply { ticket: Ticket { writer: self.instance, seq: None }, to: self.reports.clone() };
-        if let Err(error) = self.log.append(&self.partition, record, reply) {
-            tracing::warn!(%error, "a hint could not be appended");
+        let ticket = Ticket { writer: self.instance, seq: None };
+        if let Err(error) = self.log.append(&self.partition, record, Reply { ticket, to: self.reports.clone() }) {
+            // Heard as any other report: said once.
+            let _ = self.reports.send(Report { ticket, generation: 0, result: Err(error.into()) });
         }
     }
 }

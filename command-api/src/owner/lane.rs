@@ -21,6 +21,7 @@ use service::{
     identity::DeploymentKeys,
     json,
     problem::{FieldError, Problem},
+    resilience::Once,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -46,6 +47,7 @@ pub(super) struct Intake {
     buffer: VecDeque<Stored>,
     /// What others were told is drained, and when.
     hinted: Option<(u64, Instant)>,
+    trouble: Once,
 }
 
 enum State {
@@ -83,7 +85,7 @@ const HINT: Duration = Duration::from_secs(30);
 impl Intake {
     pub(super) fn new(source: &Source, category: &'static str, index: u32) -> Self {
         let partition = Partition { topic: source.topic.clone(), index };
-        Self { partition, category, state: State::Closed, buffer: VecDeque::new(), hinted: None }
+        Self { partition, category, state: State::Closed, buffer: VecDeque::new(), hinted: None, trouble: Once::new("lane-reader") }
     }
 
     /// After the first own fence: where may it begin?
@@ -125,10 +127,13 @@ impl Intake {
                 "commands are missing: the log says that everything below offset {from} has its outcome, the topic holds {begin} to {end}"
             )),
             Arrived::Range(Err(error)) | Arrived::Delivery(Some(Delivery::Failed(error))) => self.try_again(&error.to_string()),
-            Arrived::Delivery(Some(Delivery::Records(records))) => self.buffer.extend(records),
-            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => {}
+            Arrived::Delivery(Some(Delivery::Records(records))) => {
+                self.trouble.over("the lane can be read again");
+                self.buffer.extend(records);
+            }
+            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => self.trouble.over("the lane can be read again"),
             Arrived::Delivery(Some(Delivery::Trouble(what))) => {
-                tracing::warn!(partition = %self.partition, what, "trouble reading the lane")
+                self.trouble.warn(&format!("{}: trouble reading the lane", self.partition), &what);
             }
             Arrived::Delivery(None) => self.try_again("the reader ended"),
         }
@@ -162,13 +167,15 @@ impl Intake {
 
     /// Going on would pass over commands: nothing but a look at the log later can help.
     fn refuse(&mut self, why: &str) {
-        tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous commands are");
+        if self.trouble.met() {
+            tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous commands are");
+        }
         self.stop_until(Instant::now() + REFUSED);
     }
 
     /// The log has trouble; nothing says that anything is missing.
     fn try_again(&mut self, why: &str) {
-        tracing::warn!(partition = %self.partition, why, "the lane cannot be read, and is tried again");
+        self.trouble.warn(&format!("{}: the lane cannot be read", self.partition), &why);
         self.stop_until(Instant::now() + AGAIN);
     }
 

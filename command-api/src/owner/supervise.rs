@@ -10,13 +10,13 @@ use eventlog::Partition;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
 use protocol::{position::Position, wire::Wire, writer::StepDown};
-use service::{clock::Ids, process::chain, seen::Seen, shutdown::Shutdown};
+use service::{process::chain, seen::Seen, shutdown::Shutdown};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Delivery,
-    actor::{self, End, Shared},
+    actor::{self, End, Said, Shared},
     claim::{Claim, Right},
     snapshots::Snapshots,
     standing::{Standing, Standings},
@@ -37,9 +37,6 @@ pub struct Supervisors<C: Category, S> {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// The first and the longest wait before a partition is tried again.
-    pub first: Duration,
-    pub longest: Duration,
     /// The least wait after another writer's fence: whoever has lost the partition to it hears so from the group before.
     pub deposed: Duration,
     /// How long a partition that the group takes back is served on, if nobody fences.
@@ -235,7 +232,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
     async fn run(self) {
         let Self { shared, partition, table, terms, stop, claim, standing } = self;
         let (to_actor, mut from_requests) = mpsc::channel::<Delivery<C::Command>>(terms.intake);
-        let mut failures = 0_u32;
+        let (mut failures, mut said) = (0_u32, Said::default());
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
             standing.taking_over();
@@ -247,7 +244,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
             table.insert(partition.index, to_actor.clone());
             tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to begin");
             let end = match taken_up {
-                Ok((from, seen)) => actor::run(&shared, &partition, &standing, (from, seen), &mut from_requests, &stop).await,
+                Ok((from, seen)) => actor::run(&shared, &partition, &standing, &mut said, (from, seen), &mut from_requests, &stop).await,
                 Err(what) => End::Log(what),
             };
             let epoch = standing.epoch();
@@ -265,10 +262,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
                 tracing::info!(%partition, end = %end, "left to another owner");
                 break;
             }
-            failures = if began.elapsed() > terms.longest { 0 } else { failures.saturating_add(1) };
+            failures = if began.elapsed() > shared.fences.longest { 0 } else { failures.saturating_add(1) };
             let least = if matches!(end, End::SteppedDown(StepDown::Deposed { .. })) { terms.deposed } else { Duration::ZERO };
-            let wait = least + jittered(terms, failures, shared.ids.as_ref());
-            tracing::warn!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has no owner here for now");
+            let wait = least + shared.fences.jittered(failures, shared.ids.as_ref());
+            tracing::debug!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has no owner here for now");
+            said.ownerless.warn(&format!("{partition} has no owner here for now"), &end);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -290,13 +288,6 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
     let seen = async { shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error)) };
     let ((), seen) = tokio::try_join!(check, seen)?;
     Ok((from, seen))
-}
-
-/// Doubles with each failure; between half and the whole of it.
-fn jittered(terms: Terms, failures: u32, ids: &dyn Ids) -> Duration {
-    let full = terms.first.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(terms.longest);
-    let random = u32::from_le_bytes(ids.v4().as_bytes()[..4].try_into().unwrap_or_default());
-    full / 2 + full.mul_f64(f64::from(random) / f64::from(u32::MAX)) / 2
 }
 
 fn reason(end: &End) -> &'static str {

@@ -11,7 +11,7 @@ use command_api::{
     category::{Category, Commands},
     owner::{
         Delivery,
-        actor::{self, End, Shared},
+        actor::{self, End, Said, Shared},
         claim::Right,
         hints::Hints,
         lane::Source,
@@ -33,6 +33,7 @@ use service::{
     clock::{Ids, SystemClock, SystemIds},
     identity::DeploymentKeys,
     problem::FieldError,
+    resilience::Backoff,
     seen::Seen,
 };
 use tokio::{
@@ -211,6 +212,7 @@ pub fn shared(
         },
         clock_skew: Duration::from_secs(60),
         drain: Duration::from_secs(2),
+        fences: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) },
     };
     (shared, checkpoints)
 }
@@ -225,9 +227,15 @@ pub struct Owner {
 
 impl Owner {
     pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
+        let fences = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) };
+        Self::start_paced(world, log, snapshots, limits, fences)
+    }
+
+    pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {
         let (hints, _reports) =
             Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
-        let (shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+        let (mut shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+        shared.fences = fences;
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
         let stopped = stop.clone();
@@ -236,7 +244,7 @@ impl Owner {
             let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
             let (hints, clock) = (shared.hints.clone(), shared.clock.clone());
             let standing = Standing::new(hints, clock, Counters::NAME, 0, Right::Group, "assigned");
-            actor::run(&shared, &partition, &standing, (from, seen), &mut deliveries, &stopped).await
+            actor::run(&shared, &partition, &standing, &mut Said::default(), (from, seen), &mut deliveries, &stopped).await
         });
         Self { intake, stop, checkpoints, task }
     }

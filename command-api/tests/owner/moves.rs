@@ -71,7 +71,7 @@ impl Instance {
 
 fn terms(hand_over: Duration) -> Terms {
     let short = Duration::from_millis(20);
-    Terms { first: short, longest: short, deposed: short, hand_over, intake: 16 }
+    Terms { deposed: short, hand_over, intake: 16 }
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {

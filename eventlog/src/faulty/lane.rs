@@ -150,7 +150,7 @@ impl Outbound {
         let (to, from) = mpsc::unbounded_channel();
         match self.inner.append(&self.partition, record, Reply { ticket: answer.ticket(), to }) {
             Ok(()) => Source::Inner(from),
-            Err(error) => Source::Known(ReportError::Failed(error.to_string())),
+            Err(error) => Source::Known(error.into()),
         }
     }
 }

@@ -49,8 +49,8 @@ pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
         Instant::now()
     });
     if first {
-        tracing::warn!(client = role, %error, reason, "a Kafka client had a problem; the same is not said again for 10 s");
+        tracing::warn!(client = role, %error, reason, "a Kafka client had a problem; the same is not said again for a minute");
     }
 }
 
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+const SAY_AGAIN: Duration = Duration::from_secs(60);

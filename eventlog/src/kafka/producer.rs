@@ -35,6 +35,7 @@ struct Reports {
     somewhere: Counter,
     purged: Counter,
     failed: Counter,
+    refused: Counter,
 }
 
 impl Producers {
@@ -145,7 +146,8 @@ impl Reports {
     fn new(generation: u64) -> Self {
         // Made once: a look-up by labels for each record costs more than the rest of its report.
         let counter = |outcome| metrics::counter!("highwater_kafka_delivery_reports_total", "outcome" => outcome);
-        Self { generation, at: counter("at"), somewhere: counter("somewhere"), purged: counter("purged"), failed: counter("failed") }
+        let [at, somewhere, purged, failed, refused] = ["at", "somewhere", "purged", "failed", "refused"].map(counter);
+        Self { generation, at, somewhere, purged, failed, refused }
     }
 }
 
@@ -165,13 +167,15 @@ impl ProducerContext for Reports {
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
                 Err(ReportError::Purged)
             }
+            Err((KafkaError::MessageProduction(code), _)) if is_refusal(*code) => Err(ReportError::Refused(code.to_string())),
             Err((error, _)) => Err(ReportError::Failed(error.to_string())),
         };
         let reports = match &result {
             Ok(Appended::At(_)) => &self.at,
             Ok(Appended::Somewhere) => &self.somewhere,
             Err(ReportError::Purged) => &self.purged,
-            Err(ReportError::Failed(_)) => &self.failed,
+            Err(ReportError::Failed(_) | ReportError::Unsent(_)) => &self.failed,
+            Err(ReportError::Refused(_)) => &self.refused,
         };
         reports.increment(1);
         // Whoever dropped the receiver does not want to know.
@@ -182,8 +186,25 @@ impl ProducerContext for Reports {
 fn refused(to: &Partition, error: &KafkaError) -> Error {
     match error {
         KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => Error::Refused(format!("{to}: the producer's queue is full")),
+        KafkaError::MessageProduction(code) if is_refusal(*code) => Error::Record(format!("{to}: {code}")),
         error => to.error(error),
     }
+}
+
+/// The brokers look at the record, or at who sends it, and will say the same again.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::UnsupportedForMessageFormat
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::PolicyViolation
+    )
 }
 
 #[cfg(test)]
@@ -242,14 +263,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_record_fails_alone_and_keeps_the_producer() {
-        for error in [
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        for (error, refused) in [
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD, true),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, true),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, true),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, true),
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, false),
         ] {
             let mut world = world();
             world.answer(error);
-            assert!(matches!(world.append().await, (0, Err(ReportError::Failed(_)))));
+            let (generation, result) = world.append().await;
+            assert_eq!(generation, 0);
+            assert_eq!(matches!(result, Err(ReportError::Refused(_))), refused, "{error:?}: {result:?}");
+            assert!(refused || matches!(result, Err(ReportError::Failed(_))), "{error:?}: {result:?}");
             assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
         }
     }

@@ -90,7 +90,7 @@ fn commit(shared: &Shared, batch: Vec<Queued>) {
         return;
     }
     if let Some(trouble) = shared.trouble() {
-        return report_all(&batch, &ReportError::Failed(trouble));
+        return report_all(&batch, &ReportError::Unsent(trouble));
     }
     let (rows, offsets) = rows(shared, &batch);
     let started = Instant::now();

@@ -6,13 +6,20 @@ use std::{
     time::Duration,
 };
 
+use service::{
+    process::chain,
+    resilience::{Backoff, Once},
+};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::{Error, Stopped, blocking, cluster::Cluster};
 
 /// A look is one small file read. Postgres itself restarts what dies below its postmaster.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Starting one that does not start costs more than a look.
+const STARTS: Backoff = Backoff { first: LOOK_EVERY, longest: Duration::from_secs(30) };
 
 pub struct Keeper {
     cluster: Cluster,
@@ -29,25 +36,35 @@ impl Keeper {
     pub async fn run(self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut unseen = false;
+        let (mut down, mut failed, mut not_before) = (Once::new("private-postgres"), 0_u32, Instant::now());
+        let mut unseen = Once::new("private-postgres-unseen");
         loop {
             tokio::select! {
                 _ = look.tick() => {}
                 () = stop.cancelled() => return,
             }
+            if Instant::now() < not_before {
+                continue;
+            }
             let looked = self.look().await;
-            match &looked {
-                Ok(false) => {}
-                Ok(true) => info!(port = self.port, "the private Postgres had died and was started again"),
-                Err(Failure::Unseen(_)) if unseen => {}
-                Err(Failure::Unseen(error)) => {
-                    warn!(error = error as &dyn std::error::Error, "cannot look whether the private Postgres runs")
+            if !matches!(looked, Err(Failure::Unseen(_))) {
+                unseen.over("it can be seen again whether the private Postgres runs");
+            }
+            match looked {
+                Ok(started) => {
+                    failed = 0;
+                    down.over("the private Postgres runs again");
+                    if started {
+                        info!(port = self.port, "the private Postgres had died and was started again");
+                    }
                 }
+                Err(Failure::Unseen(error)) => unseen.warn("cannot look whether the private Postgres runs", &chain(&error)),
                 Err(Failure::Dead(error)) => {
-                    error!(error = error as &dyn std::error::Error, "the private Postgres died and does not start")
+                    failed = failed.saturating_add(1);
+                    not_before = Instant::now() + STARTS.after(failed);
+                    down.warn("the private Postgres died and does not start", &chain(&error));
                 }
             }
-            unseen = matches!(looked, Err(Failure::Unseen(_)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! One transaction: checkpoints and rows together, and what follows when it fails.
 
-use super::*;
+use super::{lag::Stage, *};
 
 impl<S: Store> Runner<S> {
     pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
@@ -30,10 +30,14 @@ impl<S: Store> Runner<S> {
             if let Some(track) = self.track_of(&job.key) {
                 track.moved(job.key.projection, job.to.clone());
             }
-            self.troubled.remove(&job.key);
+            if self.troubled.remove(&job.key).is_some() {
+                info!(category = %job.key.place.category, partition = job.key.place.partition, projection = job.key.projection, "goes on");
+            }
             self.progress.reached(job.key.clone(), job.to.offset);
+            self.progress.works(&job.key, Stage::Transaction);
             counter!("highwater_projection_events_total", &lag::labels(&job.key)).increment(job.weight() as u64);
         }
+        self.said.failing.over("transactions go through again");
         self.go_on_for_the_rest();
         self.note_at = self.note_at.or_else(|| Some(Instant::now() + self.limits.note_every));
         Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
@@ -41,13 +45,20 @@ impl<S: Store> Runner<S> {
 
     pub(super) fn after_failure(&mut self, group: Group, failure: &Failure) {
         let jobs = group.jobs.len();
-        if matches!(failure, Failure::Unreachable(_)) {
+        for job in &group.jobs {
+            self.progress.fails(&job.key, Stage::Transaction, failure);
+        }
+        if matches!(failure, Failure::ReadOnly(_)) {
+            self.store.distrust();
+        }
+        if matches!(failure, Failure::Unreachable(_) | Failure::ReadOnly(_)) {
             // Whatever happened to it, it may have forgotten something.
             self.verify_at = Some(Instant::now());
         }
         match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
             OnFailure::RetryAfter(wait) => {
-                warn!(error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(), "a transaction failed and is tried again");
+                debug!(error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(), "a transaction failed and is tried again");
+                self.said.failing.warn("a transaction failed", failure);
                 self.retry_at = Some(Instant::now() + wait);
                 self.queue.push_front(group);
             }
@@ -74,10 +85,12 @@ impl<S: Store> Runner<S> {
     fn go_alone(&mut self, key: Key, why: &Failure) {
         let failed = self.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
         let wait = self.limits.backoff.after(failed);
-        warn!(
-            category = %key.place.category, partition = key.place.partition, projection = key.projection, error = %why, attempt = failed,
-            wait_ms = wait.as_millis(), "a projection is left behind and tried again by itself"
-        );
+        if failed == 1 {
+            warn!(
+                category = %key.place.category, partition = key.place.partition, projection = key.projection, error = %why,
+                "a projection is left behind and tried again by itself, which is not said again"
+            );
+        }
         if let Some(track) = self.track_of(&key) {
             track.leave_out(key.projection);
         }

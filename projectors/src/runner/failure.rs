@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::domain::Unreadable;
+use service::resilience::Backoff;
 
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum Failure {
     /// The database cannot be reached: nothing works for now.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
+    /// This connection cannot write, maybe since before the server could: another one may.
+    #[error("the database cannot be written to: {0}")]
+    ReadOnly(String),
     /// This transaction may work later, or in smaller parts: a deadlock, a lock or a statement that took too long.
     #[error("the database could not do it now: {0}")]
     Transient(String),
@@ -22,6 +26,16 @@ pub enum Failure {
     /// Written by a newer release.
     #[error("{0}")]
     Newer(String),
+    /// The log cannot be read for now.
+    #[error("the log cannot be followed: {0}")]
+    Log(String),
+}
+
+impl Failure {
+    /// Whether the same may work later.
+    pub fn passes(&self) -> bool {
+        matches!(self, Failure::Unreachable(_) | Failure::ReadOnly(_) | Failure::Transient(_) | Failure::Log(_))
+    }
 }
 
 /// The policy, as a value.
@@ -39,19 +53,6 @@ pub enum OnFailure {
     Halt,
 }
 
-/// How often and how fast a transient failure is tried again.
-#[derive(Clone, Debug)]
-pub struct Backoff {
-    pub first: Duration,
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_millis(50), longest: Duration::from_secs(5) }
-    }
-}
-
 /// After so many transient failures in a row a transaction is split: it may be too large for its time-out, or one part of it waits
 /// for a lock.
 pub const ATTEMPTS_BEFORE_SPLIT: u32 = 3;
@@ -59,19 +60,13 @@ pub const ATTEMPTS_BEFORE_SPLIT: u32 = 3;
 /// What to do after the `attempt`-th failure (from 1) of a transaction that `can_split`.
 pub fn on_failure(failure: &Failure, attempt: u32, can_split: bool, backoff: &Backoff) -> OnFailure {
     match failure {
-        Failure::Unreachable(_) => OnFailure::RetryAfter(backoff.after(attempt)),
+        Failure::Unreachable(_) | Failure::ReadOnly(_) | Failure::Log(_) => OnFailure::RetryAfter(backoff.after(attempt)),
         Failure::Transient(_) if attempt < ATTEMPTS_BEFORE_SPLIT => OnFailure::RetryAfter(backoff.after(attempt)),
         Failure::Transient(_) if can_split => OnFailure::Split,
         Failure::Transient(_) => OnFailure::GoAlone,
         Failure::Conflict | Failure::Deterministic(_) | Failure::Newer(_) if can_split => OnFailure::Split,
         Failure::Conflict => OnFailure::Reload,
         Failure::Deterministic(_) | Failure::Newer(_) => OnFailure::Halt,
-    }
-}
-
-impl Backoff {
-    pub fn after(&self, attempt: u32) -> Duration {
-        self.first.saturating_mul(1_u32 << attempt.saturating_sub(1).min(16)).min(self.longest)
     }
 }
 
@@ -100,11 +95,17 @@ impl From<Unreadable> for Failure {
     }
 }
 
+/// read_only_sql_transaction: a server that was demoted, or `default_transaction_read_only`, which a session keeps.
+const READ_ONLY: &str = "25006";
+
 /// By SQLSTATE and its classes (PostgreSQL documentation, appendix A).
 fn by_sqlstate(code: Option<&str>) -> fn(String) -> Failure {
     let Some(code) = code else { return Failure::Transient };
     let is_of = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
-    // 08 connection, 25 transaction state (cut off after a pause; a server that was demoted), 28 and 3D who and where (an operator is
+    if code == READ_ONLY {
+        return Failure::ReadOnly;
+    }
+    // 08 connection, 25 transaction state (cut off after a pause), 28 and 3D who and where (an operator is
     // at it), 53 resources, 55000 takes no connections, 57P shutdown, 58 system.
     if is_of(&["08", "25", "28", "3D", "53", "55000", "57P", "58"]) {
         return Failure::Unreachable;
@@ -117,12 +118,11 @@ fn by_sqlstate(code: Option<&str>) -> fn(String) -> Failure {
 mod tests {
     use super::*;
 
+    const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
+
     #[test]
     fn a_transient_failure_waits_longer_each_time_and_then_splits() {
-        let (backoff, busy) = (Backoff::default(), Failure::Transient("busy".to_owned()));
-        let waits: Vec<_> = (1..=20).map(|attempt| backoff.after(attempt)).collect();
-        assert!(waits.is_sorted());
-        assert_eq!(waits.last(), Some(&backoff.longest));
+        let (backoff, busy) = (BACKOFF, Failure::Transient("busy".to_owned()));
         assert_eq!(on_failure(&busy, 1, true, &backoff), OnFailure::RetryAfter(backoff.first));
         assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, true, &backoff), OnFailure::Split);
         assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, false, &backoff), OnFailure::GoAlone);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn only_what_cannot_be_split_halts_or_reloads() {
-        let backoff = Backoff::default();
+        let backoff = BACKOFF;
         let poison = Failure::Deterministic("22P05".to_owned());
         assert_eq!(on_failure(&poison, 1, true, &backoff), OnFailure::Split);
         assert_eq!(on_failure(&poison, 1, false, &backoff), OnFailure::Halt);
@@ -143,9 +143,10 @@ mod tests {
 
     #[test]
     fn what_the_database_reports_is_told_apart() {
-        for code in ["57P01", "53300", "08006", "25006", "25P03", "28P01", "58030"] {
+        for code in ["57P01", "53300", "08006", "25P03", "28P01", "58030"] {
             assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)), "{code}");
         }
+        assert!(matches!(by_sqlstate(Some("25006"))(String::new()), Failure::ReadOnly(_)));
         for code in ["40P01", "40001", "57014", "55P03", "0A000"] {
             assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Transient(_)), "{code}");
         }

@@ -39,6 +39,7 @@ impl<S: Store> Runner<S> {
         self.tracks.retain(|lane, _| lane.place != *place);
         self.waiting.retain(|lane, _| lane.place != *place);
         self.troubled.retain(|key, _| key.place != *place);
+        self.lost.retain(|lane, _| lane.place != *place);
         self.drop_jobs(|job| job.key.place == *place);
     }
 

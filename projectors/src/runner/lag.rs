@@ -9,10 +9,11 @@ use std::{
 use eventlog::Log;
 use metrics::gauge;
 use service::clock::Clock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{batch::Place, membership::Topics, projection::Key};
+use super::{batch::Place, failure::Failure, membership::Topics, projection::Key};
 
 /// How far the runner is; shared with whoever shows it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,22 @@ struct State {
     reached: BTreeMap<Key, u64>,
     /// Stopped until a restart, before this offset.
     halted: BTreeMap<Key, u64>,
+    /// Tried again and again since then.
+    failing: BTreeMap<Key, Failing>,
+}
+
+/// Where a projection fails: what goes right elsewhere says nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Beginning,
+    Transaction,
+}
+
+#[derive(Clone, Debug)]
+struct Failing {
+    stage: Stage,
+    since: Instant,
+    error: String,
 }
 
 impl Progress {
@@ -35,7 +52,33 @@ impl Progress {
     }
 
     pub(super) fn halted(&self, key: Key, offset: u64) {
-        self.lock().halted.insert(key, offset);
+        let mut state = self.lock();
+        state.failing.remove(&key);
+        state.halted.insert(key, offset);
+    }
+
+    pub(super) fn fails(&self, key: &Key, stage: Stage, failure: &Failure) {
+        let (mut state, error) = (self.lock(), failure.to_string());
+        let failing = state.failing.entry(key.clone()).or_insert_with(|| Failing { stage, since: Instant::now(), error: String::new() });
+        failing.error = error;
+        // A transaction that fails is not mended by a beginning.
+        if stage == Stage::Transaction {
+            failing.stage = stage;
+        }
+    }
+
+    pub(super) fn works(&self, key: &Key, stage: Stage) {
+        let mut state = self.lock();
+        if state.failing.get(key).is_some_and(|failing| failing.stage == stage) {
+            state.failing.remove(key);
+        }
+    }
+
+    /// What has failed for so long, with the last error.
+    pub fn failing(&self, longer_than: Duration) -> BTreeMap<Key, String> {
+        let state = self.lock();
+        let long = state.failing.iter().filter(|(_, failing)| failing.since.elapsed() >= longer_than);
+        long.map(|(key, failing)| (key.clone(), failing.error.clone())).collect()
     }
 
     /// The partition is somebody else's now, and so are its lag and its trouble.
@@ -47,6 +90,7 @@ impl Progress {
         }
         state.reached.retain(|key, _| key.place != *place);
         state.halted.retain(|key, _| key.place != *place);
+        state.failing.retain(|key, _| key.place != *place);
     }
 
     pub fn offset(&self, key: &Key) -> Option<u64> {

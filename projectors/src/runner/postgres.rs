@@ -1,6 +1,12 @@
 //! The [`Store`] on Postgres: checkpoints compared and swapped in the transaction of the rows.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 use protocol::{position::Position, wire::Wire};
@@ -31,11 +37,22 @@ pub type PostgresTx = Transaction<'static, Postgres>;
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// A connection was found that cannot write.
+    distrusted: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, distrusted: Arc::default() }
+    }
+
+    /// Closes what is idle in the pool. What is in use shows by itself what it can.
+    async fn renew(&self) {
+        for _ in 0..self.pool.options().get_max_connections() {
+            let Some(connection) = self.pool.try_acquire() else { return };
+            // A connection that does not close well is gone as well.
+            let _ = connection.close().await;
+        }
     }
 }
 
@@ -44,9 +61,16 @@ impl Store for PostgresStore {
 
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>> {
         Box::pin(async {
+            if self.distrusted.swap(false, Ordering::AcqRel) {
+                self.renew().await;
+            }
             // Whatever keeps it from beginning has nothing to do with what is to be written.
             self.pool.begin_with(BEGIN).await.map_err(|error| Failure::Unreachable(error.to_string()))
         })
+    }
+
+    fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Release);
     }
 
     fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {

@@ -61,6 +61,9 @@ pub trait Store: Send + Sync + 'static {
 
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>>;
 
+    /// The connections that are open now cannot write: no transaction begins on one of them again.
+    fn distrust(&self) {}
+
     /// The checkpoints of `keys`, in their sequence; one that is not there yet is made, at the start.
     fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
 

@@ -1,10 +1,10 @@
 //! The beginning of a partition: its checkpoints, the proof that the log is still the same history, and the follower.
 
-use super::*;
+use super::{lag::Stage, *};
 
 enum Trouble {
     /// Tried again.
-    Passing(String),
+    Passing(Failure),
     /// The history is another one, or has a hole: nobody goes on here.
     Final(String),
 }
@@ -31,6 +31,9 @@ impl<S: Store> Runner<S> {
             join_all(lanes.into_iter().map(begin)).await
         };
         let failed = begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
+        if self.waiting.values().all(|attempts| attempts.failed == 0) {
+            self.said.not_begun.over("every partition has begun");
+        }
         if failed == 0 { Step::TookUp } else { Step::Failed }
     }
 
@@ -44,6 +47,7 @@ impl<S: Store> Runner<S> {
                 for (projection, at) in track.checkpoints() {
                     let key = Key { projection, place: lane.place.clone() };
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
+                    self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
                 }
                 self.tracks.insert(lane, track);
@@ -53,7 +57,14 @@ impl<S: Store> Runner<S> {
             Err(Trouble::Passing(why)) => {
                 let failed = self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
-                warn!(category = %lane.place.category, partition = lane.place.partition, error = why, wait_ms = wait.as_millis(), "could not begin, trying again");
+                debug!(category = %lane.place.category, partition = lane.place.partition, error = %why, wait_ms = wait.as_millis(), "could not begin");
+                self.said.not_begun.warn("partitions cannot be begun", &why);
+                if matches!(why, Failure::ReadOnly(_)) {
+                    self.store.distrust();
+                }
+                for reader in self.readers_of(&lane) {
+                    self.progress.fails(&Key { projection: reader.name(), place: lane.place.clone() }, Stage::Beginning, &why);
+                }
                 self.waiting.insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
                 Err(())
             }
@@ -88,12 +99,26 @@ impl<S: Store> Runner<S> {
         }
         match trouble(end) {
             Trouble::Passing(why) => {
-                warn!(category = %lane.place.category, partition = lane.place.partition, error = why, "the log stopped, following again");
-                let not_before = Some(Instant::now() + self.limits.backoff.first);
-                self.waiting.insert(lane, Attempts { failed: 1, not_before });
+                let wait = self.lost_again(&lane, &why);
+                self.waiting.insert(lane, Attempts { failed: 1, not_before: Some(Instant::now() + wait) });
             }
             Trouble::Final(why) => self.halt_lane(&lane, &why),
         }
+    }
+
+    /// How long to wait before the log is followed again: longer each time, until it was followed for long.
+    fn lost_again(&mut self, lane: &Lane, why: &Failure) -> Duration {
+        let now = Instant::now();
+        let before = self.lost.get(lane).filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
+        let times = before.map_or(1, |lost| lost.times.saturating_add(1));
+        if times == 1 {
+            warn!(
+                category = %lane.place.category, partition = lane.place.partition, error = %why,
+                "the log stopped: it is followed again, and the same is not said again soon"
+            );
+        }
+        self.lost.insert(lane.clone(), Lost { times, at: now });
+        self.limits.backoff.after(times)
     }
 
     fn halt_lane(&mut self, lane: &Lane, why: &str) {
@@ -110,7 +135,7 @@ impl<S: Store> Runner<S> {
 fn trouble(error: &follow::Error) -> Trouble {
     match error {
         follow::Error::Diverged(_) | follow::Error::Gap { .. } => Trouble::Final(error.to_string()),
-        follow::Error::Log(_) | follow::Error::Closed(_) => Trouble::Passing(error.to_string()),
+        follow::Error::Log(_) | follow::Error::Closed(_) => Trouble::Passing(Failure::Log(error.to_string())),
     }
 }
 
@@ -127,13 +152,13 @@ async fn begin<S: Store>(
     let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
     match checkpoints_of(store, readers, place).await {
         Ok(all) => checkpoints.extend(all),
-        Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+        Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
         // One by one, to see whose it is.
         Err(_) => {
             for reader in readers {
                 match checkpoints_of(store, std::slice::from_ref(reader), place).await {
                     Ok(one) => checkpoints.extend(one),
-                    Err(Failure::Unreachable(why) | Failure::Transient(why)) => return Err(Trouble::Passing(why)),
+                    Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
                     Err(failure) => halted.push((Key { projection: reader.name(), place: place.clone() }, failure)),
                 }
             }

@@ -6,7 +6,7 @@ use eventlog::follow;
 use futures_util::FutureExt;
 use metrics::counter;
 use protocol::{position::Position, wire::Wire};
-use tracing::warn;
+use service::resilience::Once;
 
 use super::{
     batch::{Item, Place, Room},
@@ -29,13 +29,25 @@ pub struct Track {
     caught_up: bool,
     /// The follower's end, until somebody asks for it.
     ended: Option<follow::Error>,
+    trouble: Once,
 }
 
 impl Track {
     /// `feed` begins at or below every one of `checkpoints`, or where what lies below is forgotten.
     pub fn new(place: Place, feed: Feed, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
         let read_to = feed.position().clone();
-        Self { place, feed, checkpoints, heard: Vec::new(), events: 0, bytes: 0, read_to, caught_up: false, ended: None }
+        Self {
+            place,
+            feed,
+            checkpoints,
+            heard: Vec::new(),
+            events: 0,
+            bytes: 0,
+            read_to,
+            caught_up: false,
+            ended: None,
+            trouble: Once::new("projector-reader"),
+        }
     }
 
     /// Takes what has arrived, without waiting, until `room` is about full. Returns the room that is left.
@@ -64,8 +76,9 @@ impl Track {
                 return;
             }
         };
-        if let Some(trouble) = heard.trouble {
-            warn!(category = %self.place.category, partition = self.place.partition, trouble, "the log's reader has trouble and goes on trying");
+        match heard.trouble {
+            Some(trouble) => self.trouble.warn(&format!("{}: the log's reader has trouble", self.place), &trouble),
+            None => self.trouble.over("the log's reader goes on"),
         }
         if heard.voids > 0 {
             let labels = [("category", self.place.category.to_string()), ("partition", self.place.partition.to_string())];

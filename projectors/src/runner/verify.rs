@@ -17,11 +17,15 @@ impl<S: Store> Runner<S> {
         let stored = match stored(&self.store, &keys).await {
             Ok(stored) => stored,
             Err(failure) => {
-                warn!(error = %failure, "the checkpoints cannot be verified");
+                self.said.unverified.warn("the checkpoints cannot be verified", &failure);
+                if matches!(failure, Failure::ReadOnly(_)) {
+                    self.store.distrust();
+                }
                 self.retry_at = Some(Instant::now() + self.limits.backoff.after(ATTEMPTS));
                 return Step::Failed;
             }
         };
+        self.said.unverified.over("the checkpoints are verified again");
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.

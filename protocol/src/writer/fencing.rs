@@ -20,13 +20,19 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         effects.push(Effect::Append(vec![Entry { epoch, writer, seq: None, drained: None, body: Body::Fence }]));
     }
 
-    /// Only a failed fence needs anything: a valid one is read.
+    /// Only a failed fence needs anything: a valid one is read. One that was never sent is none, and not kept: a log that takes nothing
+    /// would have it kept, and the next, and the next.
     pub(super) fn fence_reported(&mut self, writer: V::Writer, reported: Reported, effects: &mut Vec<Effect<V>>) {
         let Phase::FenceInFlight { attempts } = &mut self.phase else { return };
-        if reported == Reported::Failed && attempts.contains(&writer) {
-            self.phase = Phase::ReadingToEnd { attempts: std::mem::take(attempts) };
-            effects.push(Effect::ReadToEnd);
+        if matches!(reported, Reported::At(_) | Reported::Somewhere) || !attempts.contains(&writer) {
+            return;
         }
+        let mut attempts = std::mem::take(attempts);
+        if reported == Reported::Unsent {
+            attempts.remove(&writer);
+        }
+        self.phase = Phase::ReadingToEnd { attempts };
+        effects.push(Effect::ReadToEnd);
     }
 
     pub(super) fn fence_read(&mut self, offset: u64, epoch: u64, writer: V::Writer, effects: &mut Vec<Effect<V>>) {
@@ -50,6 +56,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         self.last_time = self.last_time.max(self.fold.head().last_time);
         self.memory.forget_ahead();
         self.decide_again();
+        self.answer_refused(effects);
         self.lane.again(self.fold.head().drained);
         self.phase = Phase::Serving;
         effects.push(Effect::Serving { epoch, writer, offset });

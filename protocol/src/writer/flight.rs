@@ -134,15 +134,32 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         let Some(seq) = seq else {
             return self.fence_reported(writer, reported, effects);
         };
-        if self.own.is_none_or(|(_, own)| own != writer) || !matches!(self.phase, Phase::Serving | Phase::Draining) {
+        if self.own.is_none_or(|(_, own)| own != writer) {
+            return;
+        }
+        if reported == Reported::Refused {
+            self.refused(seq);
+        }
+        if !matches!(self.phase, Phase::Serving | Phase::Draining) {
             return;
         }
         let Some(out) = self.flight.get_mut(seq) else { return };
         out.report = Some(reported);
-        if reported == Reported::Failed {
+        if matches!(reported, Reported::Failed | Reported::Unsent | Reported::Refused) {
             return self.outcome_unknown(effects);
         }
         self.settle(effects);
+    }
+
+    /// The command of record `seq` is not appended again: the next fence decides whether it is in the log after all, and its caller hears.
+    fn refused(&mut self, seq: u64) {
+        let records = self.flight.records.iter().skip_while(|out| out.seq < seq);
+        let Some(bytes) = records.clone().next().map(|out| out.bytes) else { return };
+        let command = records.filter_map(|out| out.completes).next();
+        self.refuses(bytes);
+        if let Some(pending) = command.and_then(|command| self.pending.get_mut(&command)) {
+            pending.refused = true;
+        }
     }
 
     /// Confirms from the front whatever its report proves; looks at the reading for the rest.
@@ -166,7 +183,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
                     }
                     return;
                 }
-                Some(Reported::Failed) | None => return,
+                Some(Reported::Failed | Reported::Unsent | Reported::Refused) | None => return,
             }
         }
     }

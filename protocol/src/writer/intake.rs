@@ -22,6 +22,8 @@ pub(super) struct Pending<V: Vocabulary, C: Value> {
     pub(super) checked: bool,
     /// In flight: the outcome once its last record is confirmed.
     pub(super) outcome: Option<Outcome<V>>,
+    /// The log refused a record of it.
+    pub(super) refused: bool,
     /// The same id again: decided when this one is.
     pub(super) followers: Vec<Submission<V, C>>,
 }
@@ -57,7 +59,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     fn take_in(&mut self, submission: Submission<V, D::Command>) {
         let command = submission.command;
         let checked = submission.fresh;
-        self.pending.insert(command, Pending { submission, checked, outcome: None, followers: Vec::new() });
+        self.pending.insert(command, Pending { submission, checked, outcome: None, refused: false, followers: Vec::new() });
         self.ready.push_back(command);
     }
 
@@ -178,6 +180,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
                 self.decided(command, answer, effects)
             };
         }
+        if self.is_refused(&bodies) {
+            return self.decided(command, Answer::Busy(Busy::Refused), effects);
+        }
         if !self.has_room(count, bytes) {
             return Attempt::NoRoom;
         }
@@ -208,6 +213,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             );
         }
         let body = Body::Outcome(OutcomeBody { origin: origin(&pending.submission), version, verdict, reason: reason.clone() });
+        if self.is_refused(std::slice::from_ref(&body)) {
+            return self.decided(command, Answer::Busy(Busy::Refused), effects);
+        }
         if !self.has_room(1, V::size_bytes(&body)) {
             return Attempt::NoRoom;
         }
@@ -297,6 +305,26 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         for pending in self.pending.values_mut() {
             pending.outcome = None;
         }
+    }
+
+    /// After [`Writer::decide_again`]: what the log refused, and does not hold, is not sent to it again.
+    pub(super) fn answer_refused(&mut self, effects: &mut Vec<Effect<V>>) {
+        for command in self.pending.keys_where(|_, pending| pending.refused) {
+            self.ready.retain(|ready| *ready != command);
+            self.answer(command, Answer::Busy(Busy::Refused), effects);
+        }
+    }
+
+    /// The log does not take a record of so many bytes. Of what it refuses at once the largest is the reason.
+    pub(super) fn refuses(&mut self, bytes: usize) {
+        let is_first = matches!(self.phase, Phase::Serving | Phase::Draining);
+        let before = self.refusing.filter(|_| !is_first).map_or(0, |(bytes, _)| bytes);
+        self.refusing = Some((bytes.max(before), self.now_ms.saturating_add(self.limits.refused_ms)));
+    }
+
+    fn is_refused(&self, bodies: &[Body<V>]) -> bool {
+        let Some((from, until_ms)) = self.refusing else { return false };
+        self.now_ms < until_ms && bodies.iter().any(|body| V::size_bytes(body) >= from)
     }
 
     /// Commands that nobody has decided, before anything of them is out.

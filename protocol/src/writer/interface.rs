@@ -56,7 +56,12 @@ pub enum Reported {
     At(u64),
     /// Acknowledged without an offset.
     Somewhere,
+    /// Nobody knows whether it is, or comes to be, in the log.
     Failed,
+    /// It was never handed to the log, for reasons that have nothing to do with it.
+    Unsent,
+    /// The log does not take this very record, and says so. What was appended before the answer was lost may lie there all the same.
+    Refused,
 }
 
 /// A command as it reaches its owner.
@@ -182,6 +187,8 @@ pub enum Busy {
     SnapshotsUnreachable,
     /// The deadline passed before it was decided.
     Deadline,
+    /// The log refuses records of its size.
+    Refused,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -249,6 +256,8 @@ pub struct Limits {
     /// Outcomes kept although `snapshots` has them.
     pub cached_outcomes: usize,
     pub read_back_deadline_ms: u64,
+    /// After the log has refused a record, none of its size or larger is tried again for so long.
+    pub refused_ms: u64,
     /// Commands of the lane that are taken up above the first undecided one.
     pub lane_window: usize,
     /// After this a barrier says how far the lane has come, if no other record has.
@@ -269,6 +278,7 @@ impl Default for Limits {
             cached_aggregates: 20_000,
             cached_outcomes: 20_000,
             read_back_deadline_ms: 30_000,
+            refused_ms: 10_000,
             lane_window: 1024,
             lane_silence_ms: 60_000,
         }

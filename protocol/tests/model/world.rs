@@ -104,8 +104,14 @@ pub enum Action {
     LandSomewhere(usize),
     /// It reaches the log, and the report says it failed.
     LandFailed(usize),
+    /// It reaches the log, the answer is lost, and when it is sent again the log refuses it.
+    LandRefused(usize),
     /// It never reaches the log.
     Lose(usize),
+    /// The log refuses it.
+    Refuse(usize),
+    /// It is not sent at all.
+    Keep(usize),
     /// A record of a crashed process reaches the log.
     ZombieLand,
     Report(usize),
@@ -191,6 +197,9 @@ impl World {
                 actions.push(Action::Land(i));
                 if self.faults < setup.faults {
                     actions.extend([Action::LandSomewhere(i), Action::LandFailed(i), Action::Lose(i)]);
+                    actions.extend([Action::LandRefused(i), Action::Refuse(i)]);
+                    // Any other record that is not sent is one that is lost.
+                    actions.extend(owner.queue.front().filter(|entry| entry.seq.is_none()).map(|_| Action::Keep(i)));
                 }
             }
             if !owner.reports.is_empty() {
@@ -235,7 +244,10 @@ impl World {
             Action::Land(i) => self.land(setup, i, Some(Reported::At(0))),
             Action::LandSomewhere(i) => self.fault(|world| world.land(setup, i, Some(Reported::Somewhere))),
             Action::LandFailed(i) => self.fault(|world| world.land(setup, i, Some(Reported::Failed))),
-            Action::Lose(i) => self.fault(|world| world.lose(i)),
+            Action::LandRefused(i) => self.fault(|world| world.land(setup, i, Some(Reported::Refused))),
+            Action::Lose(i) => self.fault(|world| world.lose(i, Reported::Failed)),
+            Action::Refuse(i) => self.fault(|world| world.lose(i, Reported::Refused)),
+            Action::Keep(i) => self.fault(|world| world.lose(i, Reported::Unsent)),
             Action::ZombieLand => self.log.extend(self.zombie.pop_front()),
             Action::Report(i) => self.report(setup, i),
             Action::Read(i) => self.read(setup, i),
@@ -256,7 +268,7 @@ impl World {
         self.starts += 1;
         let from = if setup.mutant == Some(Mutant::ForgetsOutcomes) { self.log.len() } else { self.checkpoint };
         let position: Position<Small> = self.fold_to(from, setup).0.position().clone();
-        let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, lane_silence_ms: 0, ..Limits::default() };
+        let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, lane_silence_ms: 0, refused_ms: 0, ..Limits::default() };
         let (writer, effects) = Writer::take_over(Counter, limits, position);
         let owner = Owner { writer, queue: VecDeque::new(), reports: VecDeque::new(), read_to_end: None, load: None, fence_at: 0 };
         self.owners[i] = Some(owner);
@@ -278,10 +290,10 @@ impl World {
         self.log.push(entry);
     }
 
-    fn lose(&mut self, i: usize) {
+    fn lose(&mut self, i: usize, reported: Reported) {
         let Some(owner) = &mut self.owners[i] else { return };
         if let Some(entry) = owner.queue.pop_front() {
-            owner.reports.push_back((entry.writer, entry.seq, Reported::Failed));
+            owner.reports.push_back((entry.writer, entry.seq, reported));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use service::resilience::Once;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::Cache;
 use crate::circuit::Circuit;
@@ -14,10 +14,11 @@ const CHANNEL: &str = "highwater_changes";
 const RECONNECT: Duration = Duration::from_secs(1);
 
 pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: CancellationToken) {
+    let mut deaf = Once::new("cache-listener");
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            ended = hear(&cache, &pool) => ended,
+            ended = hear(&cache, &pool, &mut deaf) => ended,
         };
         // Also when the process drains: nobody listens any more.
         cache.lost();
@@ -26,7 +27,7 @@ pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: C
         }
         if let Err(error) = ended {
             circuit.doubt();
-            warn!(%error, "nothing is heard of changes, so nothing is kept in memory; listening again");
+            deaf.warn("nothing is heard of changes, so nothing is kept in memory", &error);
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -36,12 +37,13 @@ pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: C
 }
 
 /// Ends when the connection is lost.
-async fn hear(cache: &Cache, pool: &PgPool) -> Result<(), sqlx::Error> {
+async fn hear(cache: &Cache, pool: &PgPool, deaf: &mut Once) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     // What is read from here on either has a change, or hears of it.
     cache.hears();
+    deaf.over("changes are heard again");
     while let Some(notification) = listener.try_recv().await? {
         cache.heard(notification.payload());
     }

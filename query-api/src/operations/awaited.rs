@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use service::resilience::Once;
 use service::shutdown::Shutdown;
 use sqlx::PgPool;
 use tokio::{
@@ -13,7 +14,6 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::OUTCOMES;
@@ -91,7 +91,7 @@ impl Shared {
 }
 
 async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool: PgPool, stop: CancellationToken) {
-    let mut looked_at = BTreeMap::new();
+    let (mut looked_at, mut unread) = (BTreeMap::new(), Once::new("outcomes-reader"));
     loop {
         // Draining: those who wait still are answered.
         if stop.is_cancelled() && awaited.0.lock().is_empty() {
@@ -110,12 +110,13 @@ async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool
         }
         match decided(&pool, &ids).await {
             Ok(found) => {
+                unread.over("outcomes can be looked up again");
                 looked_at = at;
                 if !found.is_empty() {
                     awaited.0.decided.send_replace(found);
                 }
             }
-            Err(error) => warn!(%error, "outcomes that are waited for cannot be looked up"),
+            Err(error) => unread.warn("outcomes that are waited for cannot be looked up", &error),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use service::resilience::Once;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::{Positions, Reached};
 use crate::{database::GENERATION, settings::PositionSettings};
@@ -16,13 +16,14 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Wakes the reader with every notification. Without it the reader still reads at its own pace.
 pub(super) async fn listen(positions: Positions, pool: PgPool, stop: CancellationToken) {
+    let mut deaf = Once::new("positions-listener");
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = hear(&positions, &pool) => ended,
+            ended = hear(&positions, &pool, &mut deaf) => ended,
         };
         if let Err(error) = ended {
-            warn!(%error, "notifications of the database are lost, listening again");
+            deaf.warn("notifications of the database are lost", &error);
         }
         // What was read may not hold any more: a database that recovers may have fallen back.
         positions.publish(Reached::new());
@@ -35,10 +36,11 @@ pub(super) async fn listen(positions: Positions, pool: PgPool, stop: Cancellatio
 }
 
 /// Ends when the connection is lost.
-async fn hear(positions: &Positions, pool: &PgPool) -> Result<(), sqlx::Error> {
+async fn hear(positions: &Positions, pool: &PgPool, deaf: &mut Once) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
+    deaf.over("notifications of the database are heard again");
     while listener.try_recv().await?.is_some() {
         if positions.is_wanted() {
             positions.0.wake.notify_one();
@@ -49,7 +51,7 @@ async fn hear(positions: &Positions, pool: &PgPool) -> Result<(), sqlx::Error> {
 
 /// Reads the checkpoints while somebody waits.
 pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionSettings, stop: CancellationToken) {
-    let mut last: Option<Instant> = None;
+    let (mut last, mut unread): (Option<Instant>, Once) = (None, Once::new("positions-reader"));
     loop {
         // Draining: those who wait still are answered.
         if stop.is_cancelled() && !positions.is_wanted() {
@@ -68,8 +70,11 @@ pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionS
             tokio::time::sleep_until(last + settings.interval).await;
         }
         match checkpoints(&pool).await {
-            Ok(reached) => positions.publish(reached),
-            Err(error) => warn!(%error, "the checkpoints cannot be read"),
+            Ok(reached) => {
+                unread.over("the checkpoints can be read again");
+                positions.publish(reached);
+            }
+            Err(error) => unread.warn("the checkpoints cannot be read", &error),
         }
         last = Some(Instant::now());
     }

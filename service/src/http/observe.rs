@@ -1,7 +1,7 @@
 //! Owns what is seen of a request from outside its handler: trace context, log line, metrics, and the last form of a problem.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::to_bytes;
@@ -23,6 +23,7 @@ const LONGEST_REJECTION: usize = 1_024;
 pub(super) struct Observer {
     ids: Arc<dyn Ids>,
     figures: Figures,
+    said: Said,
 }
 
 /// A request on its way.
@@ -37,7 +38,7 @@ pub(super) struct Seen {
 
 impl Observer {
     pub(super) fn new(ids: Arc<dyn Ids>) -> Self {
-        Self { ids, figures: Figures::default() }
+        Self { ids, figures: Figures::default(), said: Said::default() }
     }
 
     /// Gives the request its trace.
@@ -46,7 +47,8 @@ impl Observer {
         let trace = TraceContext::from_headers(request.headers(), &*self.ids);
         let route = request.extensions().get::<MatchedPath>().cloned();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let span = info_span!("request", trace_id = %trace.trace_id(), method = %method, route = %template(route.as_ref()));
+        let span =
+            info_span!("request", trace_id = %trace.trace_id(), method = %shorten(method.as_str()), route = %template(route.as_ref()));
         request.extensions_mut().insert(trace.clone());
         Seen { span, begun, trace, route, method, uri }
     }
@@ -60,8 +62,24 @@ impl Observer {
         let took = seen.begun.elapsed();
         self.figures.count(template(seen.route.as_ref()), known(&seen.method), response.status(), took);
         let _entered = seen.span.enter();
-        log(seen.uri.path(), &response, took, &seen.trace);
+        self.log(seen.uri.path(), &response, took, &seen.trace);
         response
+    }
+
+    /// Levels by what an operator wants by default: failures and refusals, not every success, and none as often as callers want.
+    fn log(&self, path: &str, response: &Response, took: Duration, trace: &TraceContext) {
+        let (status, took_us, trace_id) = (response.status(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX), trace.trace_id());
+        let status_code = status.as_u16();
+        let code = response.extensions().get::<Problem>().map_or("", Problem::code);
+        let path = &*shorten(path);
+        let more = if status.is_server_error() || status.is_client_error() { self.said.turn(status, code) } else { None };
+        match more {
+            Some(more) if status.is_server_error() => {
+                warn!(http.path = path, http.status = status_code, code, took_us, trace_id, more, "answered with a failure");
+            }
+            Some(more) => info!(http.path = path, http.status = status_code, code, took_us, trace_id, more, "refused"),
+            None => debug!(http.path = path, http.status = status_code, code, took_us, trace_id, "answered"),
+        }
     }
 }
 
@@ -112,17 +130,37 @@ impl Figure {
     }
 }
 
-fn log(path: &str, response: &Response, took: Duration, trace: &TraceContext) {
-    let (status, took_us, trace_id) = (response.status(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX), trace.trace_id());
-    let status_code = status.as_u16();
-    let code = response.extensions().get::<Problem>().map_or("", Problem::code);
-    // Levels by what an operator wants by default: failures and refusals, not every success.
-    if status.is_server_error() {
-        warn!(http.path = %shorten(path), http.status = status_code, code, took_us, trace_id, "answered with a failure");
-    } else if status.is_client_error() {
-        info!(http.path = %shorten(path), http.status = status_code, code, took_us, trace_id, "refused");
-    } else {
-        debug!(http.path = %shorten(path), http.status = status_code, took_us, trace_id, "answered");
+/// Which refusals and failures have had their line: one for each code in a while, with the number of those between.
+#[derive(Default)]
+struct Said(Mutex<BTreeMap<(u16, String), Turn>>);
+
+struct Turn {
+    said: Instant,
+    between: u64,
+}
+
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+const FAILURES_EVERY: Duration = Duration::from_secs(10);
+/// There are some hundred codes; what another instance relayed might have others.
+const CODES: usize = 512;
+
+impl Said {
+    /// `Some`: it has its line, and so many had none since the last one.
+    fn turn(&self, status: StatusCode, code: &str) -> Option<u64> {
+        let (now, every) = (Instant::now(), if status.is_server_error() { FAILURES_EVERY } else { REFUSALS_EVERY });
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (status.as_u16(), code.to_owned());
+        let key = if turns.len() < CODES || turns.contains_key(&key) { key } else { (status.as_u16(), String::new()) };
+        let Some(turn) = turns.get_mut(&key) else {
+            turns.insert(key, Turn { said: now, between: 0 });
+            return Some(0);
+        };
+        if now.saturating_duration_since(turn.said) < every {
+            turn.between += 1;
+            return None;
+        }
+        turn.said = now;
+        Some(std::mem::take(&mut turn.between))
     }
 }
 
@@ -198,4 +236,30 @@ fn from_status(status: StatusCode, text: &str) -> Problem {
     };
     let reason = status.canonical_reason().unwrap_or("the request was refused");
     Problem::new(status, code, if text.is_empty() { reason } else { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_code_has_one_line_in_a_while_however_often_callers_bring_it_about() {
+        let (said, mut refused, mut failed, mut more) = (Said::default(), 0, 0, 0);
+        for _ in 0..6_000 {
+            if let Some(between) = said.turn(StatusCode::NOT_FOUND, "route.unknown") {
+                (refused, more) = (refused + 1, more + between);
+            }
+            failed += u64::from(said.turn(StatusCode::SERVICE_UNAVAILABLE, "overloaded").is_some());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!((refused, failed), (10, 60));
+        assert_eq!(more, 5_400 - 9, "all but those since the last line, and the lines themselves");
+    }
+
+    #[test]
+    fn codes_that_nobody_knows_do_not_make_it_grow() {
+        let said = Said::default();
+        let lines = (0..10_000).filter(|n| said.turn(StatusCode::NOT_FOUND, &format!("code.{n}")).is_some()).count();
+        assert_eq!(lines, CODES + 1);
+    }
 }

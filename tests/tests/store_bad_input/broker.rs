@@ -26,6 +26,12 @@ impl Broker {
         self.run(&["tool"], &rest);
     }
 
+    /// Gives a topic the setting `name=value`.
+    pub fn set(&self, topic: &str, setting: &str) {
+        let rest = ["ConfigCommand", "--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", setting];
+        self.run(&["tool"], &rest);
+    }
+
     /// SIGKILL.
     pub fn kill(&self) {
         self.run(&["kill"], &["1"]);

@@ -95,6 +95,11 @@ impl Up {
         up
     }
 
+    /// How many lines it has written since it was ready, or since this was asked.
+    pub fn heard(&mut self) -> u32 {
+        self.said.try_iter().fold(0, |lines, _| lines + 1)
+    }
+
     /// SIGTERM; returns what it logged since it was ready.
     pub fn stop(mut self) -> Vec<String> {
         let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap();

@@ -1,5 +1,7 @@
 //! What the writer wants done: appends, look-ups, answers, hints, and the figures that others see.
 
+use std::time::Duration;
+
 use eventlog::{Reply, Report, Ticket};
 use metrics::{counter, gauge};
 use protocol::{
@@ -18,12 +20,15 @@ use crate::{
     },
 };
 
+/// The log has not refused anything for so long.
+const QUIET: Duration = Duration::from_secs(60);
+
 impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect<Wire>>) {
         for effect in effects {
             match effect {
                 Effect::Append(entries) => self.append(entries),
-                Effect::ReadToEnd => self.ask_for_end(),
+                Effect::ReadToEnd => self.ask_for_end_in_time(),
                 Effect::Load { aggregates, commands } => {
                     let (snapshots, partition) = (self.shared.snapshots.clone(), self.partition.index);
                     self.load = Some(Box::pin(async move { snapshots.load(partition, aggregates, commands).await }));
@@ -36,7 +41,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 }
                 Effect::Serving { epoch, writer, .. } => self.serving(epoch, writer),
                 Effect::OutcomeUnknown { records } => {
-                    tracing::warn!(partition = %self.partition, records, "outcome unknown: fencing under a new writer");
+                    if self.pace.is_calm() {
+                        tracing::warn!(partition = %self.partition, records, "outcome unknown: fencing under a new writer");
+                    }
                     self.standing.phase(Phase::Settling);
                     counter!("highwater_unknown_outcomes_total", "category" => C::NAME, "partition" => self.partition.index.to_string())
                         .increment(1);
@@ -57,19 +64,22 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             let record = encode(&entry, &self.shared.source, self.shared.ids.v7());
             let reply = Reply { ticket, to: self.reports_to.clone() };
             if let Err(error) = self.shared.log.append(self.partition, record, reply) {
-                tracing::warn!(partition = %self.partition, %error, "an append was refused");
-                // Reported by hand, in its turn: what follows it is void by its sequence.
-                let refused = eventlog::ReportError::Failed(error.to_string());
-                let _ = self.reports_to.send(Report { ticket, generation: 0, result: Err(refused) });
+                // Heard in its turn: what follows it is void by its sequence.
+                let _ = self.reports_to.send(Report { ticket, generation: 0, result: Err(error.into()) });
             }
         }
     }
 
-    fn ask_for_end(&mut self) {
+    /// The first time at once. After that each is a fence more, so they wait for longer and longer, until a fence has held for long.
+    fn ask_for_end_in_time(&mut self) {
         let (log, partition) = (self.shared.log.clone(), self.partition.clone());
         self.fence_is_out = false;
         self.read_to = None;
-        self.end_query = Some(Box::pin(async move { log.end(&partition).await }));
+        let wait = self.pace.next(self.shared.fences, self.shared.ids.as_ref());
+        self.end_query = Some(Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            log.end(&partition).await
+        }));
     }
 
     /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
@@ -81,7 +91,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             self.end = Some(End::ClockSkew { off_ms: off_us / 1000 });
             return;
         }
-        tracing::info!(partition = %self.partition, epoch, %writer, took_ms = self.started.elapsed().as_millis(), "serving");
+        if self.pace.is_calm() {
+            tracing::info!(partition = %self.partition, epoch, %writer, took_ms = self.started.elapsed().as_millis(), "serving");
+        }
+        self.said.ownerless.over("the partition has an owner here again");
+        self.said.sending.over("the log takes records again");
         gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => self.partition.index.to_string()).set(epoch_gauge(epoch));
         self.shared.hints.publish(C::NAME, self.partition.index, epoch);
         self.standing.serving(epoch, writer);
@@ -102,6 +116,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
         }
         self.measure();
+        self.said.refused.over_if_quiet(QUIET, "the log has refused no record for a while");
         let partition = self.partition.index.to_string();
         gauge!("highwater_owner_in_flight_records", "category" => C::NAME, "partition" => partition.clone())
             .set(count(self.writer.in_flight()));

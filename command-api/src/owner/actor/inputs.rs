@@ -1,6 +1,6 @@
 //! What happened, as the writer takes it: reports, records, loads, commands of both lanes.
 
-use eventlog::{Appended, Delivery as LogDelivery, Report, follow};
+use eventlog::{Appended, Delivery as LogDelivery, Report, ReportError, follow};
 use metrics::counter;
 use protocol::{
     record::Stored,
@@ -8,6 +8,7 @@ use protocol::{
     wire::{Wire, decode},
     writer::{Input, Reported, Submission},
 };
+use service::process::chain;
 
 use super::{Actor, End};
 use crate::{
@@ -53,11 +54,26 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
 
     pub(super) fn reported(&mut self, report: Report) {
         let reported = match report.result {
-            Ok(Appended::At(offset)) => Reported::At(offset),
-            Ok(Appended::Somewhere) => Reported::Somewhere,
+            Ok(appended) => {
+                self.said.sending.over("the log takes records again");
+                match appended {
+                    Appended::At(offset) => Reported::At(offset),
+                    Appended::Somewhere => Reported::Somewhere,
+                }
+            }
             Err(error) => {
                 tracing::debug!(partition = %self.partition, seq = ?report.ticket.seq, %error, "an append was not acknowledged");
-                Reported::Failed
+                match error {
+                    ReportError::Refused(_) => {
+                        self.said.refused.warn(&format!("{}: the log refused a record", self.partition), &error);
+                        Reported::Refused
+                    }
+                    ReportError::Unsent(_) => {
+                        self.said.sending.warn(&format!("{}: the log takes no records", self.partition), &error);
+                        Reported::Unsent
+                    }
+                    ReportError::Purged | ReportError::Failed(_) => Reported::Failed,
+                }
             }
         };
         self.step(Input::Report { writer: report.ticket.writer, seq: report.ticket.seq, reported });
@@ -66,6 +82,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn delivered(&mut self, delivery: LogDelivery) {
         match delivery {
             LogDelivery::Records(records) => {
+                self.said.reading.over("the log can be read again");
                 for stored in records {
                     if self.is_to_be_read(&stored) {
                         self.read(stored);
@@ -78,7 +95,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 self.ends_at(end);
             }
             LogDelivery::CaughtUp(_) => self.caught_up(),
-            LogDelivery::Trouble(what) => tracing::warn!(partition = %self.partition, what, "trouble reading"),
+            LogDelivery::Trouble(what) => self.said.reading.warn(&format!("{}: trouble reading", self.partition), &what),
             LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
         }
     }
@@ -164,9 +181,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
 
     pub(super) fn loaded(&mut self, loaded: Result<Loaded<C::State>, SnapshotsError>) {
         match loaded {
-            Ok(Loaded { checkpoint, aggregates, outcomes }) => self.step(Input::Loaded { checkpoint, aggregates, outcomes }),
+            Ok(Loaded { checkpoint, aggregates, outcomes }) => {
+                self.said.loading.over("snapshots can be read again");
+                self.step(Input::Loaded { checkpoint, aggregates, outcomes });
+            }
             Err(error) => {
-                tracing::warn!(partition = %self.partition, error = &error as &dyn std::error::Error, "snapshots cannot be read");
+                self.said.loading.warn(&format!("{}: snapshots cannot be read", self.partition), &chain(&error));
                 self.step(Input::LoadFailed);
             }
         }
