@@ -20,6 +20,7 @@ use service::{
     identity::{self, DeploymentKeys},
     postgres,
     process::{Exit, Exits},
+    start::{StartSettings, database_may_pass},
 };
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
@@ -96,12 +97,22 @@ impl Exits for Error {
             Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
             Self::Advertise { .. } | Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
-            Self::Log(eventlog::Error::Unreachable(_)) | Self::Hints(hints::Error::Log(eventlog::Error::Unreachable(_))) => {
-                Exit::Unreachable
-            }
             Self::Database(_) => Exit::Unreachable,
+            error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the same start may succeed later although nothing is changed.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) | Self::Hints(hints::Error::Log(error)) => error.may_pass(),
+            Self::Hints(hints::Error::Unread(_)) => true,
+            Self::Database(error) => database_may_pass(error),
+            _ => false,
         }
     }
 }
@@ -150,12 +161,16 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     checks::lane(&lane)?;
     checks::advertise(&peers)?;
     let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
-    let identity = checks::database(&pool).await?;
+    let patience = ctx.config.section::<StartSettings>("start")?.patience();
+    let identity = patience.until("the database", Error::may_pass, async || checks::database(&pool).await).await?;
     postgres::open(&pool).await;
     let topics = topics(&naming);
-    let followed = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
-    log.prepare(topics).await?;
-    log.warm(followed, Pace::Behind).await?;
+    let followed: Vec<_> = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
+    let prepared = async || {
+        log.prepare(topics.clone()).await?;
+        Ok(log.warm(followed.clone(), Pace::Behind).await?)
+    };
+    patience.until("the log", Error::may_pass, prepared).await?;
 
     let url = if peers.advertise.is_empty() {
         let http: HttpSettings = ctx.config.section("http")?;
@@ -167,8 +182,11 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let (hints, reports) = Hints::new(log.clone(), owners, keys.clone(), url, ctx.ids.v4());
     let hints = Arc::new(hints);
     let following = AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
-    hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
-    hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?;
+    let same = async || {
+        hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
+        Ok(hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?)
+    };
+    patience.until("the owners topic", Error::may_pass, same).await?;
 
     let forwarder = Arc::new(Forwarder::new(&peers, hints.deployment.clone(), ctx.clock.clone(), ctx.ids.clone())?);
     let mut registry = Registry {

@@ -138,7 +138,7 @@ async fn find_owner<C: Category>(
             continue;
         };
         if !caller.forwarded {
-            let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, &command));
+            let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
             if let Some(ending) = ask_others(app, caller, partition, outgoing, until).await {
                 return ending;
             }
