@@ -61,7 +61,7 @@ impl Row<'_> {
         let (kept, from) = match lines.iter().position(|row| row.starts_with(start)) {
             Some(at) => (at, at + 1),
             None => {
-                let last = lines.iter().rposition(|row| of_the_kind(row)).map_or(lines.len(), |at| at + 1);
+                let last = lines.iter().rposition(of_the_kind).map_or(lines.len(), |at| at + 1);
                 (last, last)
             }
         };
