@@ -70,6 +70,11 @@ pub fn settings() -> Vec<Start> {
             "HIGHWATER__OWNER__IN_FLIGHT_BYTES",
             "99000000",
         ),
+        set(
+            "an address with a path: `HIGHWATER__PEERS__ADVERTISE=http://127.0.0.1:8080/v1`",
+            "HIGHWATER__PEERS__ADVERTISE",
+            "http://127.0.0.1:8080/v1",
+        ),
         up("`--config` with a file that is not there", &["--config", "gone.toml"], |_, _| {}),
         file("`--config` with a file that is no TOML", "[log\npartitions = 8\n"),
         file("`--config` with an unknown key", "[http]\nport = 8080\n"),
