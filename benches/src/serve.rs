@@ -77,8 +77,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let pool = PgPoolOptions::new()
         .max_connections(if matches!(options.server, Server::EventStore | Server::EventStoreLists) { 32 } else { 8 })
         .connect_lazy(&options.database_url)?;
-    let router = router(options.server, &settings, &ctx, log.clone(), pool).await;
-    process.serve(router).await?;
+    process.serve(router(options.server, &settings, &ctx, log.clone(), pool)).await?;
     if let Some(log) = log {
         log.close(ctx.shutdown.drain_limit).await;
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `create` | `POST /v1/{collection}` |
 //! | `act` | `POST /v1/{collection}/{id}/{command}` |
+//! | `arrival` | who sends it: a client, or another instance, which proves it |
 //! | `request` | headers and body, checked in the sequence of docs/http.md |
 //! | `execute` | the way to the owner: here, or one hop away |
 //! | `figures` | counters of what came of commands |
@@ -11,12 +12,13 @@
 
 mod act;
 mod answer;
+mod arrival;
 mod create;
 mod execute;
 mod figures;
 mod request;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::post};
 pub use figures::Figures;
@@ -37,6 +39,8 @@ pub struct App<C: Category> {
     pub table: Arc<Table<C::Command>>,
     pub hints: Arc<Hints>,
     pub forwarder: Arc<Forwarder>,
+    /// How old, by the clocks of both, a command may be that another instance sent on.
+    pub hop_age: Duration,
     pub partitions: u32,
     pub settings: OwnerSettings,
     pub lane: Lane,

@@ -15,15 +15,21 @@
 //! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
 //! | `snapshots` | states and outcomes in Postgres |
 //! | `forward` | one hop to the instance that a hint names |
+//! | `hop` | what a hop is on the wire, and its proof |
+//! | `deployment` | what instances prove to each other with |
+//! | `address` | where an instance is reached |
 //!
 //! Nothing here decides a command: that is [`protocol::writer::Writer`].
 
 pub mod actor;
+pub mod address;
 pub mod admin;
 pub mod claim;
+pub mod deployment;
 pub mod early;
 pub mod forward;
 pub mod hints;
+pub mod hop;
 pub mod lane;
 pub mod members;
 pub mod origin;

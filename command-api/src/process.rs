@@ -29,7 +29,7 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Process(error) => error.exit(),
-            Self::Log(eventlog::Error::Unreachable(_)) => Exit::Unreachable,
+            Self::Log(error) if error.may_pass() => Exit::Unreachable,
             Self::Config(_) | Self::Database(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
             Self::Log(_) => Exit::Failed,
             Self::Start(error) => error.exit(),
@@ -45,11 +45,20 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let owner: OwnerSettings = ctx.config.section("owner")?;
     process.reached_as(&crate::advertised(&ctx.config)?);
     let log = settings.open_kafka("highwater-command-api")?;
-    let started = crate::start(&ctx, log.clone(), pool::pool(&owner.database)?).await.map_err(Error::from);
-    let served = process.serve(started).await;
-    log.close(ctx.shutdown.drain_limit).await;
+    let pool = pool::pool(&owner.database)?;
+    let mut started = false;
+    let starting = async {
+        let router = crate::start(&ctx, log.clone(), pool).await?;
+        started = true;
+        Ok::<_, Error>(router)
+    };
+    let served = process.serve(starting).await;
+    log.close(if started { ctx.shutdown.drain_limit } else { NOTHING_TO_CLOSE }).await;
     served
 }
+
+/// What was not started has sent nothing that would have to arrive.
+const NOTHING_TO_CLOSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {
     let HttpSettings { listen, insecure, .. } = config.section("http")?;

@@ -91,11 +91,14 @@ pub struct LaneSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeerSettings {
-    /// Where other instances reach this one, `http://host:port`; from the listening address when empty.
+    /// Where other instances reach this one, `http://host:port` and nothing else; from the listening address when empty.
     pub advertise: String,
     /// Hosts, with or without port, that a hint may name; others are not called.
     pub allowed: Vec<String>,
     pub connect_timeout_ms: u64,
+    /// How old, by the clocks of both, a command may be that another instance sent on: more than `owner.deadline_ms` and twice
+    /// `owner.clock_skew_ms`.
+    pub hop_age_ms: u64,
 }
 
 impl Default for OwnerSettings {
@@ -162,7 +165,7 @@ impl Default for DatabaseSettings {
 impl Default for PeerSettings {
     fn default() -> Self {
         let loopback = ["127.0.0.1", "localhost", "[::1]"];
-        Self { advertise: String::new(), allowed: loopback.map(str::to_owned).to_vec(), connect_timeout_ms: 500 }
+        Self { advertise: String::new(), allowed: loopback.map(str::to_owned).to_vec(), connect_timeout_ms: 500, hop_age_ms: 30_000 }
     }
 }
 

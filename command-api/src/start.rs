@@ -22,6 +22,7 @@ use service::{
     postgres,
     process::{Exit, Exits, chain},
     resilience::{Backoff, Once},
+    start::{StartSettings, database_may_pass},
 };
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
@@ -33,6 +34,7 @@ use crate::{
     lane::Lane,
     owner::{
         actor::Shared,
+        address::Unusable,
         admin::{self, Admin},
         early::{Early, EarlySettings},
         forward::Forwarder,
@@ -81,6 +83,8 @@ pub enum Error {
         "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
     )]
     Budget { partitions: u64, each: u64, lane: u64, room: u64 },
+    #[error("peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}")]
+    Advertise { advertise: String, why: Unusable },
     #[error("owner.admin_listen is {0:?}, and must be an address such as 127.0.0.1:9090, or nothing")]
     AdminListen(String),
     #[error("owner.admin_listen: {0}")]
@@ -93,14 +97,24 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
-            Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Advertise { .. } | Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
-            Self::Log(eventlog::Error::Unreachable(_)) | Self::Hints(hints::Error::Log(eventlog::Error::Unreachable(_))) => {
-                Exit::Unreachable
-            }
             Self::Database(_) => Exit::Unreachable,
+            error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the same start may succeed later although nothing is changed.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) | Self::Hints(hints::Error::Log(error)) => error.may_pass(),
+            Self::Hints(hints::Error::Unread(_)) => true,
+            Self::Database(error) => database_may_pass(error),
+            _ => false,
         }
     }
 }
@@ -127,6 +141,7 @@ pub struct Registry {
     keys: Arc<DeploymentKeys>,
     hints: Arc<Hints>,
     forwarder: Arc<Forwarder>,
+    hop_age: Duration,
     naming: LogSettings,
     owner: OwnerSettings,
     lane: LaneSettings,
@@ -156,30 +171,39 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let peers: PeerSettings = ctx.config.section("peers")?;
     checks::budget(&owner, &lane, &naming)?;
     checks::lane(&lane)?;
-    let keys = checks::load_keys(&ctx.config.section("identity")?)?;
-    let identity = checks::database(&pool).await?;
+    checks::advertise(&peers)?;
+    let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
+    let patience = ctx.config.section::<StartSettings>("start")?.patience();
+    let identity = patience.until("the database", Error::may_pass, async || checks::database(&pool).await).await?;
     postgres::open(&pool).await;
     let topics = topics(&naming);
-    let followed = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
-    log.prepare(topics).await?;
-    log.warm(followed, Pace::Behind).await?;
+    let followed: Vec<_> = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
+    let prepared = async || {
+        log.prepare(topics.clone()).await?;
+        Ok(log.warm(followed.clone(), Pace::Behind).await?)
+    };
+    patience.until("the log", Error::may_pass, prepared).await?;
 
     let url = advertised(&ctx.config)?;
     let owners = check_values::partition(&naming.prefix);
-    let (hints, reports) = Hints::new(log.clone(), owners, url, ctx.ids.v4());
+    let (hints, reports) = Hints::new(log.clone(), owners, keys.clone(), url, ctx.ids.v4());
     let hints = Arc::new(hints);
     let following = AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
-    hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
-    hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?;
+    let same = async || {
+        hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
+        Ok(hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?)
+    };
+    patience.until("the owners topic", Error::may_pass, same).await?;
 
-    let forwarder = Arc::new(Forwarder::new(peers.allowed.clone(), Duration::from_millis(peers.connect_timeout_ms))?);
+    let forwarder = Arc::new(Forwarder::new(&peers, hints.deployment.clone(), ctx.clock.clone(), ctx.ids.clone())?);
     let mut registry = Registry {
         ctx: ctx.clone(),
         log: log.clone(),
         pool,
-        keys: Arc::new(keys),
+        keys,
         hints,
         forwarder,
+        hop_age: Duration::from_millis(peers.hop_age_ms),
         naming: naming.clone(),
         owner: owner.clone(),
         lane_room: Arc::new(Semaphore::new(lane.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
@@ -296,6 +320,7 @@ impl Registry {
             table,
             hints: self.hints.clone(),
             forwarder: self.forwarder.clone(),
+            hop_age: self.hop_age,
             partitions: self.naming.partitions.get(),
             figures: Figures::new(C::NAME),
             settings: self.owner.clone(),

@@ -5,6 +5,7 @@ mod context;
 mod group;
 mod lookup;
 mod message;
+mod passing;
 mod prepare;
 mod producer;
 mod promises;

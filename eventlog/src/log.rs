@@ -227,6 +227,17 @@ pub trait Log: Send + Sync + 'static {
     fn close(&self, within: Duration) -> BoxFuture<'_, ()>;
 }
 
+impl Error {
+    /// Whether the same call may work later although nothing is changed: the brokers, a leader, or a topic of a moment ago are not there
+    /// yet. A promise that is not kept, and a setting, stay what they are.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Promise(_) | Self::ReadOnly(_) | Self::Refused(_) | Self::Record(_) | Self::Setting(_) | Self::Partition { .. } => false,
+        }
+    }
+}
+
 impl Partition {
     /// An error about this partition.
     pub fn error(&self, what: impl fmt::Display) -> Error {

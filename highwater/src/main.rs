@@ -9,9 +9,10 @@ use highwater::cli::Cli;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    service::telemetry::log_panics();
-    cli.run().await
+fn main() -> ExitCode {
+    service::process::block_on(async {
+        let cli = Cli::parse();
+        service::telemetry::log_panics();
+        cli.run().await
+    })
 }

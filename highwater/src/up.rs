@@ -83,7 +83,8 @@ impl Exits for Error {
         match self {
             Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
-            Self::Log(eventlog::Error::Unreachable(_)) | Self::Database(_) => Exit::Unreachable,
+            Self::Log(error) if error.may_pass() => Exit::Unreachable,
+            Self::Database(_) => Exit::Unreachable,
             Self::CommandApi(error) => error.exit(),
             Self::Projectors(error) => error.exit(),
             Self::QueryApi(error) => error.exit(),
@@ -135,8 +136,9 @@ async fn start(
     let folder = Folder::open(&options.data)?;
     DeploymentKeys::create_or_load(&folder.keys())?;
     let log = settings.log.open(&folder.log(), "highwater-up")?;
-    log.health().await?;
-    let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres()).await?;
+    let patience = settings.start.patience();
+    patience.until("the log", eventlog::Error::may_pass, async || log.health().await).await?;
+    let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres(), patience).await?;
     database.migrate().await?;
     // Again, with what is known now.
     let address = listener.local_addr().unwrap_or(settings.http.listen);

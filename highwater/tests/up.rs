@@ -176,9 +176,29 @@ fn a_database_or_a_kafka_that_is_away_is_said_with_exit_code_3() -> Outcome {
     for (flag, value, words) in
         [("--database-url", database.as_str(), "the database cannot be reached"), ("--kafka", &nobody, "the log cannot be reached")]
     {
-        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).output()?;
+        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).env("HIGHWATER__START__WAIT_MS", "500").output()?;
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_what_is_away_at_once() -> Outcome {
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let database = format!("postgres://{nobody}/none");
+    for (flag, value, what) in [("--kafka", nobody.as_str(), "the log"), ("--database-url", &database, "the database")] {
+        let scratch = Scratch::new("signal");
+        let mut child = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("stderr is piped")?).lines();
+        let waits = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for it") && line.contains(what)));
+        assert!(waits.is_some(), "it does not say that it waits for {what}");
+        let told = tokio::time::Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?.success());
+        let said: Vec<String> = lines.map_while(Result::ok).collect();
+        let ended = child.wait()?;
+        assert!(told.elapsed() < Duration::from_secs(5), "{flag}: {:?}", told.elapsed());
+        assert!(ended.code() == Some(1) && said.iter().any(|line| line.contains("stopped before everything was up")), "{ended:?} {said:?}");
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ use service::{
     health::Required,
     postgres,
     process::{Exit, Exits},
+    start::{StartSettings, database_may_pass},
 };
 use sqlx::PgPool;
 use tracing::info;
@@ -59,8 +60,20 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
-            Self::Log(eventlog::Error::Unreachable(_)) | Self::Schema(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Schema(migrations::Error::Database(_)) => Exit::Unreachable,
+            error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Schema(_) | Self::OtherDatabase { .. } => Exit::Failed,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the same start may succeed later although nothing is changed.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => error.may_pass(),
+            Self::Schema(migrations::Error::Database(error)) => database_may_pass(error),
+            Self::Config(_) | Self::Schema(_) | Self::OtherDatabase { .. } => false,
         }
     }
 }
@@ -69,14 +82,22 @@ impl Exits for Error {
 pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
-    schema_version_check(&pool).await?;
+    let patience = ctx.config.section::<StartSettings>("start")?.patience();
+    let tables = async || {
+        schema_version_check(&pool).await?;
+        Ok(migrations::database_identity(&pool).await?)
+    };
+    let identity = patience.until("the database", Error::may_pass, tables).await?;
     postgres::open(&pool).await;
-    let identity = migrations::database_identity(&pool).await?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
     let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);
-    log.prepare(wanted.collect()).await?;
-    log.warm(topics.topics(), Pace::Prompt).await?;
-    check_database(&*log, &naming.prefix, identity).await?;
+    let wanted: Vec<_> = wanted.collect();
+    let prepared = async || {
+        log.prepare(wanted.clone()).await?;
+        log.warm(topics.topics(), Pace::Prompt).await?;
+        check_database(&*log, &naming.prefix, identity).await
+    };
+    patience.until("the log", Error::may_pass, prepared).await?;
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);

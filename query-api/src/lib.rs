@@ -40,6 +40,7 @@ use service::{
     problem::Problem,
     process::{Exit, Exits},
     resilience,
+    start::{StartSettings, database_may_pass},
 };
 use sqlx::PgPool;
 use tokio::time::Instant;
@@ -94,7 +95,9 @@ struct Parts {
 pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
     let settings: QuerySettings = ctx.config.section("query")?;
     let naming: LogSettings = ctx.config.section("log")?;
-    database::check_tables(&pool).await?;
+    let patience = ctx.config.section::<StartSettings>("start")?.patience();
+    let may_pass = |error: &database::Error| matches!(error, database::Error::Database(cause) if database_may_pass(cause));
+    patience.until("the database", may_pass, async || database::check_tables(&pool).await).await?;
     postgres::open(&pool).await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);

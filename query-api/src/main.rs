@@ -6,7 +6,6 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    service::process::main("query-api", "query.insecure", query_api::process::run).await
+fn main() -> ExitCode {
+    service::process::block_on(service::process::main("query-api", "query.insecure", query_api::process::run))
 }

@@ -36,8 +36,8 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: QuerySettings = ctx.config.section("query")?;
-    let started = crate::start(&ctx, database::pool(&settings.database)?).await.map_err(Error::from);
-    process.serve(started).await
+    let pool = database::pool(&settings.database)?;
+    process.serve(async { Ok::<_, Error>(crate::start(&ctx, pool).await?) }).await
 }
 
 fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {

@@ -12,7 +12,10 @@ fn ended(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Output, Box<d
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_query-api"));
     command.env("HIGHWATER__QUERY__LISTEN", "127.0.0.1:0").env("HIGHWATER__QUERY__DATABASE__URL", format!("postgres://{nobody}/none"));
-    command.env("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS", "200").current_dir(std::env::temp_dir());
+    command
+        .env("HIGHWATER__START__WAIT_MS", "300")
+        .env("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS", "200")
+        .current_dir(std::env::temp_dir());
     Ok(command.envs(variables.iter().copied()).args(arguments).output()?)
 }
 

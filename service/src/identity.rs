@@ -1,7 +1,9 @@
-//! Owns the deployment keys and everything made from them: command ids, aggregate ids of creates, pseudonyms, fingerprints.
+//! Owns the deployment keys and everything made from them: command ids, aggregate ids of creates, pseudonyms,
+//! fingerprints, and the proofs of what instances say to each other.
 //! The same inputs give the same ids for the life of the log. Must never show a key: not in Debug, not in an error.
 
 mod file;
+mod proof;
 
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 pub use file::Error;
+pub use proof::Message;
 
 const KEY_BYTES: usize = 32;
 
@@ -122,12 +125,16 @@ fn mac(key: &Key, parts: &[&str]) -> [u8; 32] {
 }
 
 fn mac_bytes(key: &Key, message: &[u8]) -> [u8; 32] {
+    let mut mac = keyed(key);
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+fn keyed(key: &Key) -> Hmac<Sha256> {
     // The block of SHA-256: a shorter key is padded with zeros (RFC 2104), which is what HMAC does itself.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block[..KEY_BYTES].copy_from_slice(key.expose_secret());
-    let mut mac = <Hmac<Sha256> as KeyInit>::new(&block);
-    mac.update(message);
-    mac.finalize().into_bytes().into()
+    <Hmac<Sha256> as KeyInit>::new(&block)
 }
 
 #[cfg(test)]

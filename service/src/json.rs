@@ -95,7 +95,7 @@ pub(crate) fn pointer_token(token: &str) -> String {
 }
 
 /// At most [`MAX_ECHO`] characters of a caller's text, control characters replaced.
-pub(crate) fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_ECHO).is_some() {
         short.pop();

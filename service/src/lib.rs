@@ -5,6 +5,7 @@
 //! | [`config`] | layered settings: defaults, file, environment, flags |
 //! | [`clock`] | the only readers of the system's clock and randomness |
 //! | [`context`] | what is handed to every part of a process |
+//! | [`start`] | waiting for the log and the database at the start |
 //! | [`shutdown`] | soft and hard cancellation, tracked tasks |
 //! | [`telemetry`] | logs and metrics of the process |
 //! | [`process`] | the frame of a process of its own |
@@ -38,4 +39,5 @@ pub mod resilience;
 pub mod schema;
 pub mod seen;
 pub mod shutdown;
+pub mod start;
 pub mod telemetry;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Every section that any process reads: one file can serve them all.
-pub const SECTIONS: [&str; 10] = ["http", "identity", "lane", "log", "owner", "peers", "projector", "query", "telemetry", "up"];
+pub const SECTIONS: [&str; 11] = ["http", "identity", "lane", "log", "owner", "peers", "projector", "query", "start", "telemetry", "up"];
 
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";
@@ -92,12 +92,20 @@ impl Process {
         self.http.reached_as(url);
     }
 
-    /// Serves what was started, health and metrics until a signal; then, or if it did not start, drains.
-    pub async fn serve<E: From<Error>>(self, started: Result<Router, E>) -> Result<(), E> {
+    /// Starts, and serves that, health and metrics until a signal; then, or if it did not start, drains. A signal ends the start at once.
+    pub async fn serve<E: From<Error>>(self, starting: impl Future<Output = Result<Router, E>>) -> Result<(), E> {
         let shutdown = self.ctx.shutdown.clone();
+        let started = tokio::select! {
+            started = starting => Some(started),
+            () = shutdown.leaving.cancelled() => None,
+        };
         let served = match started {
-            Ok(router) => self.serve_router(router).await.map_err(E::from),
-            Err(error) => Err(error),
+            Some(Ok(router)) => self.serve_router(router).await.map_err(E::from),
+            Some(Err(error)) => Err(error),
+            None => {
+                info!("stopped before it had started");
+                Ok(())
+            }
         };
         shutdown.drain().await;
         served
@@ -143,6 +151,22 @@ impl Exits for Error {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// Runs a process to its end, and does not wait for calls that block: brokers that do not answer would hold it up for as long as a
+/// look-up may take.
+pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(main);
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("threads cannot be started: {error}");
+            Exit::Failed.into()
+        }
     }
 }
 

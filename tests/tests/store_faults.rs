@@ -11,6 +11,9 @@
 //! instance that was started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
+#[path = "../support/documented.rs"]
+mod documented;
+
 #[path = "store_faults/answers.rs"]
 mod answers;
 #[path = "store_faults/client.rs"]
@@ -42,6 +45,7 @@ use std::{process::Command, sync::Arc};
 
 use client::{Client, Sent};
 use deployment::{Deployment, Size};
+use documented::Row;
 use eventlog::{KafkaLog, RawReader, kafka::Settings};
 use faults::{Fault, Faults, ONE_OF_EACH};
 use load::Load;
@@ -57,6 +61,8 @@ const OFFERED: u32 = 310;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the take-overs, the return of the process included.
 const MOST_AFTER_KILL: f64 = 2.0;
 const MOST_AFTER_TERM: f64 = 1.0;
+/// How long a process may take to stop.
+const ENDED_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
 /// The tests of this file share one machine, and each needs all of it.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -166,6 +172,34 @@ async fn what_is_accepted_while_others_fail_is_done_once() {
     // The check must be able to fail.
     log.by_command.clear();
     assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
+}
+
+/// A broker dies, and what is started in that moment waits until its partitions have other leaders.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
+    let _alone = ALONE.lock().await;
+    let mut world = World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
+    let (deployment, http) = (&mut world.deployment, &world.http);
+    for broker in 0..if full() { 3 } else { 1 } {
+        deployment.projectors[1].terminate();
+        deployment.projectors[1].exited(ENDED_WITHIN).await;
+        deployment.kafka.kill(broker).await;
+        deployment.standby.start();
+        deployment.projectors[1].start();
+        // Fails when the process ends instead.
+        deployment.standby.ready(http).await;
+        deployment.projectors[1].ready(http).await;
+        deployment.standby.terminate();
+        deployment.standby.exited(ENDED_WITHIN).await;
+        deployment.kafka.restart(broker).await;
+    }
+    Row {
+        id: "S2",
+        situation: "a command-api and projectors started when one of three brokers has just died",
+        answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is unreachable after that ends them with 3",
+        test: ("tests/tests/store_faults.rs", "what_is_started_when_a_broker_has_died_waits_for_the_log"),
+    }
+    .check();
 }
 
 /// A deployment, and what a test needs to send to it and to look into it.

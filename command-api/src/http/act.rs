@@ -11,7 +11,7 @@ use service::problem::{FieldError, Problem};
 use uuid::Uuid;
 
 use super::{
-    App, execute,
+    App, arrival, execute,
     request::{self, Target},
 };
 use crate::category::Category;
@@ -21,10 +21,19 @@ pub(super) async fn handle<C: Category>(
     Path((id, command)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    if app.commands.find(&command, None).is_none_or(|spec| spec.creates) {
-        return unknown(&app, &command).into_response();
+    let (arrival, request) = match arrival::open(&app, request).await {
+        Ok(opened) => opened,
+        Err(refused) => return refused,
+    };
+    let response = act(&app, &id, &command, request).await;
+    arrival.seal(&app, response).await
+}
+
+async fn act<C: Category>(app: &App<C>, id: &str, command: &str, request: Request) -> Response {
+    if app.commands.find(command, None).is_none_or(|spec| spec.creates) {
+        return unknown(app, command).into_response();
     }
-    let (caller, body) = match request::read(&app, request).await {
+    let (caller, body) = match request::read(app, request).await {
         Ok(read) => read,
         Err(problem) => return problem.into_response(),
     };
@@ -32,8 +41,8 @@ pub(super) async fn handle<C: Category>(
         Ok(body) => body,
         Err(problem) => return caller.named(problem.into_response()),
     };
-    match hyphenated(&id) {
-        Some(id) => execute::run(&app, caller, &command, Target::Existing(id), Ok(body)).await,
+    match hyphenated(id) {
+        Some(id) => execute::run(app, caller, command, Target::Existing(id), Ok(body)).await,
         None => caller.named(malformed_id().into_response()),
     }
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     category::{self, Category},
     lane::Refused,
-    owner::forward::{MAY_WAIT, NOT_OWNER},
+    owner::hop::End,
 };
 
 /// What an answer must name.
@@ -54,12 +54,13 @@ pub(super) fn response<C: Category>(app: &App<C>, caller: &Caller, sent: &Sent, 
         Ending::Ownerless => operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response(),
         Ending::NotAccepted(refused) => operation_named(not_accepted(app, refused), sent).into_response(),
         Ending::NotOwner => {
-            let problem = unavailable(app, "partition.ownerless", OWNERLESS).header(NOT_OWNER, HeaderValue::from_static("1"));
-            operation_named(problem, sent).into_response()
+            let mut response = operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response();
+            response.extensions_mut().insert(End::NotThere);
+            return response;
         }
     };
     if may_wait {
-        response.headers_mut().insert(MAY_WAIT, HeaderValue::from_static("1"));
+        response.extensions_mut().insert(End::MayWait);
     }
     response
 }

@@ -2,20 +2,13 @@
 
 use std::time::Duration;
 
-use axum::{
-    http::HeaderValue,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use protocol::{
     partition::partition_of,
     wire::Wire,
     writer::{Answer, Busy, Submission},
 };
-use service::{
-    body::StrictJson,
-    headers::{IdempotencyKey, Prefer},
-    problem::Problem,
-};
+use service::{body::StrictJson, headers::Prefer, problem::Problem};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::Instant,
@@ -31,7 +24,7 @@ use crate::{
     lane::Refused,
     owner::{
         Delivery,
-        forward::{HOPS, Hop, KEY_MINTED},
+        forward::{self, Outcome},
     },
 };
 
@@ -87,11 +80,13 @@ async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: 
     let wait = match prefer.wait {
         Some(wait) => wait.min(longest),
         None if prefer.respond_async => Duration::ZERO,
-        None => return find_owner(app, caller, partition, command, began, longest).await,
+        None => {
+            return find_owner(app, caller, partition, &command, began, caller.within.map_or(longest, |within| within.min(longest))).await;
+        }
     };
     let waiting = request::accepted(app, &command);
     if !wait.is_zero() {
-        let ending = find_owner(app, caller, partition, command, began, wait).await;
+        let ending = find_owner(app, caller, partition, &command, began, wait).await;
         if !ending.may_wait() {
             return ending;
         }
@@ -117,15 +112,15 @@ async fn find_owner<C: Category>(
     app: &App<C>,
     caller: &Caller,
     partition: u32,
-    command: Command<C>,
+    command: &Command<C>,
     began: Instant,
     within: Duration,
 ) -> Ending {
     let until = began + within;
     let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
-    let Command { mut submission, body, .. } = command;
-    // Watched only when it is needed: nearly always the owner is here.
-    let mut changes = None;
+    // Watched, and written for another instance, only when it is needed: nearly always the owner is here.
+    let (mut changes, mut outgoing) = (None, None);
+    let mut submission = command.submission.clone();
     loop {
         match deliver(app, partition, &submission, until).await {
             Way::Ended(ending) => return ending,
@@ -142,13 +137,10 @@ async fn find_owner<C: Category>(
             changes = Some((app.table.watch(), app.hints.watch()));
             continue;
         };
-        if !caller.forwarded
-            && let Some(hint) = app.hints.other(C::NAME, partition).filter(|hint| app.forwarder.allows(hint))
-        {
-            match app.forwarder.send(&hint, caller.path(), forwarded_headers(caller), body.clone(), until).await {
-                Hop::Answered { response, may_wait } => return Ending::Relayed { response: *response, may_wait },
-                Hop::Unknown => return Ending::Undecided,
-                Hop::NotThere => {}
+        if !caller.forwarded {
+            let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
+            if let Some(ending) = ask_others(app, caller, partition, outgoing, until).await {
+                return ending;
             }
         }
         let changed = async {
@@ -165,6 +157,28 @@ async fn find_owner<C: Category>(
         owned.mark_unchanged();
         hinted.mark_unchanged();
     }
+}
+
+/// Sends the command to the instances that are said to own the partition, the likeliest first. `None`: nothing was decided there.
+async fn ask_others<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: &forward::Command,
+    until: Instant,
+) -> Option<Ending> {
+    let mut unknown = false;
+    for hint in app.hints.candidates(C::NAME, partition).into_iter().filter(|hint| app.forwarder.allows(hint)) {
+        match app.forwarder.send(&hint, command, until).await {
+            Outcome::Answered { response, may_wait } => {
+                return Some(Ending::Relayed { response: caller.told(*response).await, may_wait });
+            }
+            // Another instance may be asked all the same: a command that was decided is found by its id.
+            Outcome::Unknown => unknown = true,
+            Outcome::NotThere => {}
+        }
+    }
+    unknown.then_some(Ending::Undecided)
 }
 
 /// What came of handing a command to an owner here.
@@ -193,17 +207,3 @@ async fn deliver<C: Category>(app: &App<C>, partition: u32, submission: &Submiss
 
 /// An owner that was there and did not listen is tried again after this, though nothing changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-fn forwarded_headers(caller: &Caller) -> axum::http::HeaderMap {
-    let mut headers = caller.headers.clone();
-    headers.insert(IdempotencyKey::NAME, caller.key.to_header());
-    headers.remove(HOPS);
-    headers.remove(KEY_MINTED);
-    if !caller.caller_key {
-        headers.insert(KEY_MINTED, HeaderValue::from_static("1"));
-    }
-    if let Some(traceparent) = caller.trace.to_header() {
-        headers.insert("traceparent", traceparent);
-    }
-    headers
-}

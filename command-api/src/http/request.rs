@@ -1,9 +1,11 @@
 //! Headers and body of a command, checked in the sequence of docs/http.md: 415, 413, 400, 422, 428.
 
+use std::time::Duration;
+
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes, to_bytes},
     extract::Request,
-    http::{HeaderMap, StatusCode, Uri, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::Response,
 };
 use protocol::{
@@ -11,20 +13,20 @@ use protocol::{
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use service::{
     body::{MediaType, StrictJson},
     headers::{IdempotencyKey, IfMatch, Prefer},
     http::TraceContext,
     json,
-    problem::{FieldError, Problem},
+    problem::{FieldError, MEDIA_TYPE, Problem},
 };
 use uuid::Uuid;
 
 use super::App;
 use crate::{
     category::{Category, Spec},
-    owner::forward,
+    owner::{forward, hop::Hop},
 };
 
 /// Until there are tokens, everybody is this one.
@@ -33,12 +35,13 @@ const PRINCIPAL: &str = "anonymous";
 /// Who asks, and how.
 pub(super) struct Caller {
     uri: Uri,
-    pub(super) headers: HeaderMap,
     pub(super) key: IdempotencyKey,
     /// The caller chose the key.
     pub(super) caller_key: bool,
     /// Another instance sent the request on.
     pub(super) forwarded: bool,
+    /// How long that instance waits.
+    pub(super) within: Option<Duration>,
     pub(super) trace: TraceContext,
     pub(super) prefer: Prefer,
     if_match: Option<IfMatch>,
@@ -55,12 +58,14 @@ pub(super) enum Target {
 /// A command, checked as far as can be without its aggregate.
 pub(super) struct Command<C: Category> {
     pub(super) submission: Submission<Wire, C::Command>,
+    pub(super) target: Target,
     /// Name and version, for the lane.
     pub(super) name: String,
     pub(super) version: u32,
     pub(super) creates: bool,
     /// In canonical form (RFC 8785): what else a caller wrote, white space above all, goes neither into the log nor to the owner.
     pub(super) body: Bytes,
+    pub(super) media: MediaType,
 }
 
 /// Head and body. What is wrong with the body's size or type is said before what is wrong with a header.
@@ -78,23 +83,53 @@ impl Caller {
     fn of<C: Category>(app: &App<C>, head: Parts) -> Result<Self, Problem> {
         let Parts { uri, headers, extensions, .. } = head;
         let given = IdempotencyKey::from_headers(&headers)?;
-        let forwarded = headers.contains_key(forward::HOPS);
-        let minted = forwarded && headers.contains_key(forward::KEY_MINTED);
+        let hop = extensions.get::<Hop>();
+        let minted = hop.is_some_and(|hop| hop.minted);
         let if_match = IfMatch::of_command(&headers)?;
         Ok(Self {
             uri,
             caller_key: given.is_some() && !minted,
             key: given.unwrap_or_else(|| IdempotencyKey::minted(app.ctx.ids.v4())),
             prefer: Prefer::from_headers(&headers),
-            headers,
-            forwarded,
+            forwarded: hop.is_some(),
+            within: hop.map(|hop| Duration::from_millis(hop.within_ms)),
             trace: extensions.get::<TraceContext>().cloned().unwrap_or_else(|| TraceContext::fresh(&*app.ctx.ids)),
             if_match,
         })
     }
 
-    pub(super) fn path(&self) -> &str {
-        self.uri.path()
+    /// What an owner looks at, as it was understood here and in the form that every instance reads alike.
+    pub(super) fn understood(&self, media: &MediaType) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, media_type(media));
+        headers.insert(IdempotencyKey::NAME, self.key.to_header());
+        if let Some(if_match) = &self.if_match {
+            headers.insert(header::IF_MATCH, if_match.to_header());
+        }
+        if let Some(traceparent) = self.trace.to_header() {
+            headers.insert("traceparent", traceparent);
+        }
+        headers
+    }
+
+    /// What another instance answered, as a problem of this request if it is one.
+    pub(super) async fn told(&self, response: Response) -> Response {
+        let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes() == MEDIA_TYPE.as_bytes());
+        if !is_problem {
+            return response;
+        }
+        let (head, body) = response.into_parts();
+        // In memory, and bounded when it was read.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let body = match serde_json::from_slice::<Map<String, Value>>(&body) {
+            Ok(mut members) => {
+                members.insert("instance".to_owned(), json::shorten(self.uri.path()).into());
+                members.insert("trace_id".to_owned(), self.trace.trace_id().into());
+                Bytes::from(Value::Object(members).to_string())
+            }
+            Err(_) => body,
+        };
+        Response::from_parts(head, Body::from(body))
     }
 
     /// The answer, with the key that a retry must bring.
@@ -102,6 +137,16 @@ impl Caller {
         response.headers_mut().entry(IdempotencyKey::NAME).or_insert_with(|| self.key.to_header());
         response
     }
+}
+
+fn media_type(media: &MediaType) -> HeaderValue {
+    let text = match media {
+        MediaType::Plain => "application/json".to_owned(),
+        MediaType::Versioned { name, version } => format!("application/vnd.highwater.{name}.v{version}+json"),
+        MediaType::Other(essence) => essence.clone(),
+    };
+    // It was read out of a header.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("application/json"))
 }
 
 /// Checks the body against its schema and makes the submission.
@@ -141,7 +186,26 @@ pub(super) fn command<C: Category>(
         deadline_ms: 0,
         lane: None,
     };
-    Ok(Command { submission, name: full_name, version: spec.version, creates: spec.creates, body: canonical.into() })
+    Ok(Command {
+        submission,
+        target,
+        name: full_name,
+        version: spec.version,
+        creates: spec.creates,
+        body: canonical.into(),
+        media: body.media,
+    })
+}
+
+/// The command as another instance is sent it.
+pub(super) fn outgoing<C: Category>(caller: &Caller, command: &Command<C>) -> forward::Command {
+    let collection = C::COLLECTION;
+    let path = match command.target {
+        Target::New => format!("/v1/{collection}"),
+        Target::Existing(id) => format!("/v1/{collection}/{id}/{}", command.name.trim_start_matches(C::NAME).trim_start_matches('.')),
+    };
+    let headers = caller.understood(&command.media);
+    forward::Command { path, headers, body: command.body.clone(), minted: !caller.caller_key }
 }
 
 /// The command as it waits in the lane.

@@ -17,6 +17,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    address::Address,
     forward::Forwarder,
     hints::{Heard, Hints},
     supervise::Assignable,
@@ -226,9 +227,9 @@ fn rank(candidates: &BTreeSet<Uuid>, own: Uuid, category: &str, partition: u32) 
 }
 
 async fn connect(url: &str, within: Duration) -> Probed {
-    let Ok(url) = reqwest::Url::parse(url) else { return Probed::Silent };
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Probed::Silent };
-    match tokio::time::timeout(within, TcpStream::connect((host.trim_matches(['[', ']']), port))).await {
+    let Ok(address) = Address::parse(url) else { return Probed::Silent };
+    let Some(host_and_port) = address.host_and_port() else { return Probed::Silent };
+    match tokio::time::timeout(within, TcpStream::connect(host_and_port)).await {
         Ok(Ok(_)) => Probed::Listens,
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Probed::Refuses,
         Ok(Err(_)) | Err(_) => Probed::Silent,

@@ -1,23 +1,32 @@
 //! The `owners` topic: who owns which partition and at which URL, and the check values of deployment key and database.
-//! Hints only; a wrong one costs a hop.
+//! Hints only; a wrong one costs a hop. A record without the proof of this deployment is no hint at all, and where it takes the place
+//! of one, that is said again.
+
+mod known;
+mod said;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use eventlog::{Delivery, Log, Partition, Reply, Report, Ticket, check_values};
-use protocol::record::{Record, Stored};
+use metrics::counter;
+use protocol::record::Stored;
 use serde::{Deserialize, Serialize};
-use service::resilience::Once;
-use tokio::sync::{mpsc, watch};
+use service::{identity::DeploymentKeys, resilience::Once};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
 use uuid::Uuid;
 
-use super::standing::Tenure;
+use self::{known::Known, said::Said};
+use super::{address::Address, deployment::Deployment, standing::Tenure};
 
 /// Who owns a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +53,7 @@ pub struct Heard {
 }
 
 /// How far a lane has come.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Drained {
     drained: u64,
 }
@@ -66,7 +75,9 @@ pub struct Hints {
     partition: Partition,
     pub url: String,
     pub instance: Uuid,
+    pub deployment: Deployment,
     known: RwLock<BTreeMap<String, Known>>,
+    said: Mutex<Said>,
     /// How far the lane of a partition has come.
     drained: RwLock<BTreeMap<String, u64>>,
     changes: watch::Sender<u64>,
@@ -75,28 +86,27 @@ pub struct Hints {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-struct Known {
-    hint: Hint,
-    fresh: bool,
-}
-
 /// A hint that is not acknowledged is found out by its reader; the reports only end somewhere.
 pub type Reports = mpsc::UnboundedReceiver<Report>;
 
 /// How often, and how many times, a value that was appended is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 100;
+/// How often it is looked whether something must be said again.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
 
 impl Hints {
-    pub fn new(log: Arc<dyn Log>, partition: Partition, url: String, instance: Uuid) -> (Self, Reports) {
+    pub fn new(log: Arc<dyn Log>, partition: Partition, keys: Arc<DeploymentKeys>, url: String, instance: Uuid) -> (Self, Reports) {
         let (reports, received) = mpsc::unbounded_channel();
         (
             Self {
                 log,
+                deployment: Deployment::new(keys, &partition),
                 partition,
                 url,
                 instance,
                 known: RwLock::default(),
+                said: Mutex::default(),
                 drained: RwLock::default(),
                 changes: watch::Sender::new(0),
                 caught_up: AtomicBool::new(false),
@@ -124,7 +134,12 @@ impl Hints {
     fn say(&self, category: &str, partition: u32, epoch: u64, also: impl FnOnce(&mut Hint)) {
         let mut hint = Hint { url: self.url.clone(), epoch, instance: self.instance, leaving: false, released: false };
         also(&mut hint);
-        self.write(key(category, partition), &hint);
+        let key = key(category, partition);
+        // The fold says that this epoch is the last one: whoever said more was wrong.
+        self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|of, known| *of != key || known.is_plausible_after(epoch));
+        let value = self.write(key.clone(), &hint);
+        let mut said = self.said();
+        if hint.released { said.forget(&key) } else { said.keep_epoch(key, value, epoch) }
     }
 
     /// Keeps a tenure in the history of the partition, which holds the last [`TENURES`].
@@ -132,27 +147,35 @@ impl Hints {
         self.write(format!("{}{}", tenures_of(category, partition), tenure.epoch % TENURES), tenure);
     }
 
-    fn write(&self, key: String, value: &impl Serialize) {
-        match serde_json::to_vec(value) {
-            Ok(value) => self.append(key, value),
-            Err(error) => tracing::error!(%error, "a hint cannot be written"),
-        }
+    fn write(&self, key: String, value: &impl Serialize) -> Vec<u8> {
+        // Text, numbers and ids, which always can be written.
+        let value = serde_json::to_vec(value).unwrap_or_default();
+        self.append(key, value.clone());
+        value
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another instance that owns the partition, as far as is known.
     pub fn other(&self, category: &str, partition: u32) -> Option<Hint> {
+        self.candidates(category, partition).into_iter().next()
+    }
+
+    /// Other instances that may own the partition, the likeliest first: two at most.
+    pub fn candidates(&self, category: &str, partition: u32) -> Vec<Hint> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let hint = &known.get(&key(category, partition))?.hint;
-        (self.is_of_another(hint) && !hint.released).then(|| hint.clone())
+        let said = known.get(&key(category, partition)).map(Known::candidates).unwrap_or_default();
+        said.into_iter().filter(|hint| self.is_of_another(hint) && !hint.released).cloned().collect()
     }
 
     /// Everything that others have said, released or not.
     pub fn others(&self) -> Vec<Heard> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let heard = |(key, known): (&String, &Known)| {
-            let (category, partition) = key.rsplit_once('/')?;
-            let (category, partition) = (category.to_owned(), partition.parse().ok()?);
-            self.is_of_another(&known.hint).then(|| Heard { category, partition, hint: known.hint.clone(), fresh: known.fresh })
+            let (category, partition) = place(key)?;
+            self.is_of_another(&known.best).then(|| Heard { category, partition, hint: known.best.clone(), fresh: known.fresh })
         };
         known.iter().filter_map(heard).collect()
     }
@@ -170,13 +193,15 @@ impl Hints {
     /// A hint with this URL by another instance is of a process that was here before.
     pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let owned = |known: &Known| !known.hint.released && (known.hint.instance == self.instance || known.hint.url != self.url);
+        let owned = |known: &Known| !known.best.released && (known.best.instance == self.instance || known.best.url != self.url);
         (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
     }
 
     /// Says how far the lane of the partition has come.
     pub fn publish_drained(&self, category: &str, partition: u32, drained: u64) {
-        self.append(lane_key(category, partition), format!(r#"{{"drained":{drained}}}"#).into_bytes());
+        let key = lane_key(category, partition);
+        let value = self.write(key.clone(), &Drained { drained });
+        self.said().keep(key, value);
     }
 
     /// How far the lane of the partition has come, at least; 0 where nobody has said so.
@@ -191,13 +216,15 @@ impl Hints {
     /// Refuses to start with another deployment key or database than the log knows; the first to start says which.
     pub async fn check(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
         match check_values::find(&*self.log, &self.partition, what).await? {
-            Some(theirs) if theirs == ours => Ok(()),
-            Some(theirs) => Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice }),
+            Some(theirs) if theirs == ours => {}
+            Some(theirs) => return Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice }),
             None => {
                 self.append(what.to_owned(), ours.as_bytes().to_vec());
-                self.agree(what, ours, advice).await
+                self.agree(what, ours, advice).await?;
             }
         }
+        self.said().keep(what.to_owned(), ours.as_bytes().to_vec());
+        Ok(())
     }
 
     /// Another may have said something else at the same time. Compaction keeps the last value, so the second puts back the first.
@@ -218,6 +245,8 @@ impl Hints {
     /// Reads the topic for ever.
     pub async fn follow(self: Arc<Self>, mut reports: Reports) {
         let (mut unread, mut unsaid) = (Once::new("owners-reader"), Once::new("owners-hint"));
+        let mut repair = tokio::time::interval(REPAIR_EVERY);
+        repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut subscription = match self.log.read(&self.partition, 0) {
                 Ok(subscription) => subscription,
@@ -229,6 +258,7 @@ impl Hints {
             };
             loop {
                 tokio::select! {
+                    _ = repair.tick() => self.repair(),
                     Some(report) = reports.recv() => {
                         match report.result {
                             Ok(_) => unsaid.over("hints are acknowledged again"),
@@ -255,30 +285,56 @@ impl Hints {
     }
 
     fn learn(&self, stored: Stored) {
-        let (Some(key), Some(value)) = (stored.record.key, stored.record.value) else { return };
-        let Ok(key) = String::from_utf8(key) else { return };
-        if let Ok(Drained { drained }) = serde_json::from_slice(&value) {
-            let mut known = self.drained.write().unwrap_or_else(PoisonError::into_inner);
-            let before = known.entry(key).or_default();
-            *before = drained.max(*before);
-            return;
+        let key = stored.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+        let (Some(key), Some(value)) = (key, stored.record.value.as_deref()) else { return };
+        if !self.deployment.wrote(&stored.record) {
+            return self.disbelieve(key);
         }
-        if key.split('/').count() != 2 {
-            // History is for people.
-            return;
+        if let Some(of) = key.strip_suffix(LANE) {
+            if let Some(Drained { drained }) = place(of).and_then(|_| serde_json::from_slice(value).ok()) {
+                let mut known = self.drained.write().unwrap_or_else(PoisonError::into_inner);
+                let before = known.entry(key.to_owned()).or_default();
+                *before = drained.max(*before);
+            }
+        } else if place(key).is_some() {
+            let hint = serde_json::from_slice::<Hint>(value).ok().filter(|hint| Address::parse(&hint.url).is_ok());
+            match hint {
+                Some(hint) if hint.instance == self.instance || self.said().hears(key, hint.epoch) => self.believe(key, hint),
+                Some(_) | None => self.disbelieve(key),
+            }
         }
-        let Ok(hint) = serde_json::from_slice::<Hint>(&value) else { return };
+        // History is for people.
+    }
+
+    fn believe(&self, key: &str, hint: Hint) {
+        let fresh = self.caught_up.load(Ordering::Relaxed);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let news = known.get(&key).is_none_or(|before| before.hint.epoch < hint.epoch || hint.follows(&before.hint));
+        let news = match known.get_mut(key) {
+            Some(known) => known.hear(hint, fresh),
+            None => known.insert(key.to_owned(), Known { best: hint.clone(), fresh, last: hint }).is_none(),
+        };
+        drop(known);
         if news {
-            known.insert(key, Known { hint, fresh: self.caught_up.load(Ordering::Relaxed) });
-            drop(known);
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
+    fn disbelieve(&self, key: &str) {
+        counter!("highwater_owners_disbelieved_total").increment(1);
+        self.said().overwritten(key);
+    }
+
+    /// Says again what a record without proof, or with an epoch that cannot be, has taken the place of: compaction keeps the last.
+    fn repair(&self) {
+        let (disbelieved, again) = self.said().take_overwritten();
+        if disbelieved > 0 {
+            tracing::warn!(records = disbelieved, said_again = again.len(), "the owners topic has records that are not believed");
+        }
+        again.into_iter().for_each(|(key, value)| self.append(key, value));
+    }
+
     fn append(&self, key: String, value: Vec<u8>) {
-        let record = Record { key: Some(key.into_bytes()), value: Some(value), headers: Vec::new() };
+        let record = self.deployment.announcement(key, value);
         let ticket = Ticket { writer: self.instance, seq: None };
         if let Err(error) = self.log.append(&self.partition, record, Reply { ticket, to: self.reports.clone() }) {
             // Heard as any other report: said once.
@@ -309,7 +365,15 @@ pub fn tenures_of(category: &str, partition: u32) -> String {
 }
 
 fn lane_key(category: &str, partition: u32) -> String {
-    format!("{category}/{partition}/lane")
+    format!("{category}/{partition}{LANE}")
+}
+
+const LANE: &str = "/lane";
+
+/// Category and partition of a hint's key.
+fn place(key: &str) -> Option<(String, u32)> {
+    let (category, partition) = key.split_once('/')?;
+    Some((category.to_owned(), partition.parse().ok()?))
 }
 
 fn key(category: &str, partition: u32) -> String {

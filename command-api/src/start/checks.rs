@@ -8,7 +8,8 @@ use sqlx::PgPool;
 
 use super::{Error, IdentitySettings, SCHEMA_VERSION};
 use crate::{
-    settings::{LaneSettings, OwnerSettings},
+    owner::address::Address,
+    settings::{LaneSettings, OwnerSettings, PeerSettings},
     store,
 };
 
@@ -28,6 +29,15 @@ pub(super) fn lane(lane: &LaneSettings) -> Result<(), Error> {
     ];
     let broken = limits.into_iter().find(|(_, found, most)| !(1..=*most).contains(found));
     broken.map_or(Ok(()), |(setting, found, most)| Err(Error::Limit { setting, found, most }))
+}
+
+/// Others would not believe an announcement with more in it.
+pub(super) fn advertise(peers: &PeerSettings) -> Result<(), Error> {
+    let advertise = peers.advertise.clone();
+    if advertise.is_empty() {
+        return Ok(());
+    }
+    Address::parse(&advertise).map(drop).map_err(|why| Error::Advertise { advertise, why })
 }
 
 pub(super) fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, Error> {

@@ -13,11 +13,13 @@ use command_api::{
         Delivery,
         actor::{self, End, Said, Shared},
         claim::Right,
+        forward::Forwarder,
         hints::Hints,
         lane::Source,
         snapshots::{Error, Loaded, Snapshots},
         standing::Standing,
     },
+    settings::PeerSettings,
 };
 use eventlog::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
 use protocol::{
@@ -182,6 +184,19 @@ impl Drop for World {
 
 pub const KEYS: &str = "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
+pub fn keys() -> Arc<DeploymentKeys> {
+    Arc::new(DeploymentKeys::parse(KEYS).unwrap())
+}
+
+pub fn owners() -> Partition {
+    Partition { topic: "owners".into(), index: 0 }
+}
+
+/// No peer but on loopback.
+pub fn forwarder(hints: &Hints) -> Arc<Forwarder> {
+    Arc::new(Forwarder::new(&PeerSettings::default(), hints.deployment.clone(), Arc::new(SystemClock), Arc::new(SystemIds)).unwrap())
+}
+
 /// What an owner of `world` shares with others, and the way to tell it where `snapshots` stands.
 pub fn shared(
     world: &World,
@@ -207,7 +222,7 @@ pub fn shared(
             topic: world.commands.topic.clone(),
             partitions: world.partitions,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
-            keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
+            keys: keys(),
             hint_step: 1,
         },
         clock_skew: Duration::from_secs(60),
@@ -232,8 +247,7 @@ impl Owner {
     }
 
     pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {
-        let (hints, _reports) =
-            Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
+        let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
         let (mut shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
         shared.fences = fences;
         let (intake, mut deliveries) = mpsc::channel(4096);

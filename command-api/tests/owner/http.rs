@@ -6,7 +6,7 @@ use command_api::{
     category::Commands,
     http::{App, Figures, routes},
     lane::Lane,
-    owner::{forward::Forwarder, hints::Hints, table::Table},
+    owner::{hints::Hints, table::Table},
     settings::{LaneSettings, OwnerSettings},
 };
 use protocol::writer::Limits;
@@ -16,13 +16,12 @@ use service::{
     clock::{Ids, SystemClock, SystemIds},
     context::Context,
     http::{HttpSettings, layers},
-    identity::DeploymentKeys,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::documented::Row;
-use crate::harness::{Add, Counters, KEYS, Owner, TestSnapshots, World, history, soon, world};
+use crate::harness::{Add, Counters, Owner, TestSnapshots, World, forwarder, history, keys, owners, soon, world};
 
 struct Instance {
     url: String,
@@ -40,20 +39,16 @@ impl Drop for Instance {
 impl Instance {
     async fn start(world: &World, lane: LaneSettings) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
-        let (hints, _reports) = Hints::new(
-            world.log.clone(),
-            eventlog::Partition { topic: "owners".into(), index: 0 },
-            "http://127.0.0.1:1".into(),
-            SystemIds.v4(),
-        );
+        let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
         let app = App::<Counters> {
             ctx: ctx.clone(),
-            keys: Arc::new(DeploymentKeys::parse(KEYS).unwrap()),
+            keys: keys(),
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
             table: table.clone(),
             hints: hints.clone(),
-            forwarder: Arc::new(Forwarder::new(Vec::new(), Duration::from_millis(100)).unwrap()),
+            forwarder: forwarder(&hints),
+            hop_age: Duration::from_secs(30),
             partitions: 1,
             figures: Figures::new("counter"),
             settings: OwnerSettings { ownerless_wait_ms: 50, deadline_ms: 300, ..OwnerSettings::default() },
@@ -195,16 +190,6 @@ async fn a_lane_that_is_full_says_so_and_keeps_the_key() {
     assert_eq!((full.status(), header(&full, "idempotency-key")), (StatusCode::SERVICE_UNAVAILABLE, "\"two\"".to_owned()));
     assert!(!header(&full, "retry-after").is_empty() && !header(&full, "location").is_empty());
     assert_eq!(full.json::<Value>().await.unwrap()["code"], "lane.full");
-}
-
-#[tokio::test]
-async fn an_instance_that_a_command_was_sent_on_to_leaves_the_lane_to_the_sender() {
-    let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
-    let request = instance.create("one", "{}").header("Prefer", "respond-async").header("Highwater-Hops", "1");
-    let response = soon(request.send()).await.unwrap();
-    assert_eq!((response.status(), in_lane(&world).await), (StatusCode::SERVICE_UNAVAILABLE, 0));
-    assert_eq!((header(&response, "highwater-not-owner"), header(&response, "highwater-may-wait")), ("1".to_owned(), "1".to_owned()));
 }
 
 #[tokio::test]

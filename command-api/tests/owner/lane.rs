@@ -29,7 +29,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::harness::{History, Owner, SOON, TestSnapshots, World, accepted, add, history, soon, world};
+use crate::harness::{History, Owner, SOON, TestSnapshots, World, accepted, add, history, keys, owners, soon, world};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -318,8 +318,7 @@ async fn a_lane_that_lacks_commands_is_not_served_and_callers_are() {
 #[tokio::test]
 async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on() {
     let world = world().await;
-    let (hints, reports) =
-        Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
+    let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
     let hints = Arc::new(hints);
     let following = tokio::spawn(hints.clone().follow(reports));
     let lane = Lane {

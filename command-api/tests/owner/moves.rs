@@ -6,13 +6,12 @@ use command_api::owner::{
     admin::{self, Admin},
     claim::Right,
     early::{Early, EarlySettings},
-    forward::Forwarder,
     hints::{Hint, Hints},
     standing::{Phase, Standings, Tenure},
     supervise::{Assignable, Supervisors, Terms},
     table::Table,
 };
-use eventlog::{FaultyLog, Partition, faulty::Faults};
+use eventlog::{FaultyLog, faulty::Faults};
 use serde_json::Value;
 use service::{
     clock::{Ids, SystemIds},
@@ -21,9 +20,7 @@ use service::{
 };
 use tokio::net::TcpListener;
 
-use crate::harness::{Add, Counters, SOON, TestSnapshots, World, shared, soon, world};
-
-const OWNERS: &str = "owners";
+use crate::harness::{Add, Counters, SOON, TestSnapshots, World, forwarder, keys, owners, shared, soon, world};
 
 /// An instance whose port listens as long as it lives.
 struct Instance {
@@ -38,8 +35,7 @@ impl Instance {
     async fn start(world: &World, hand_over: Duration, again: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let owners = Partition { topic: OWNERS.into(), index: 0 };
-        let (hints, reports) = Hints::new(world.log.clone(), owners, url, SystemIds.v4());
+        let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url, SystemIds.v4());
         let hints = Arc::new(hints);
         tokio::spawn(hints.clone().follow(reports));
         let (shutdown, standings) = (Shutdown::new(), Arc::new(Standings::default()));
@@ -47,7 +43,7 @@ impl Instance {
         let shared = shared(world, world.log.clone(), TestSnapshots::default(), Default::default(), hints.clone()).0;
         let topic = world.partition.topic.clone();
         let supervisors = Arc::new(Supervisors::new(topic, Arc::new(shared), table, standings.clone(), shutdown.clone(), terms));
-        let forwarder = Arc::new(Forwarder::new(vec!["127.0.0.1".into()], Duration::from_millis(500)).unwrap());
+        let forwarder = forwarder(&hints);
         let settings = EarlySettings { probe: Duration::from_millis(10), connect_timeout: Duration::from_millis(500), again };
         let assignable: Vec<Arc<dyn Assignable>> = vec![supervisors.clone()];
         let early = Early::new(hints.clone(), forwarder, &assignable, settings, Arc::new(SystemIds), shutdown.clone());
@@ -96,8 +92,7 @@ async fn tenures(world: &World, all: usize, ended: usize) -> BTreeMap<u64, Tenur
 }
 
 async fn tenures_now(world: &World) -> BTreeMap<u64, Tenure> {
-    let owners = Partition { topic: OWNERS.into(), index: 0 };
-    let records = world.log.fetch(&owners, 0, 1_000).await.unwrap();
+    let records = world.log.fetch(&owners(), 0, 1_000).await.unwrap();
     let values = records.into_iter().filter(|stored| stored.record.key.as_deref().is_some_and(|key| key.starts_with(b"counter/0/tenure/")));
     let read = |value: Vec<u8>| serde_json::from_slice::<Tenure>(&value).unwrap();
     values.map(|stored| read(stored.record.value.unwrap())).map(|tenure| (tenure.epoch, tenure)).collect()
@@ -240,9 +235,8 @@ async fn what_others_said_before_the_start_is_no_reason_to_take_anything() {
     until("the first serves", || first.serves()).await;
     first.shutdown.soft.cancel();
     soon(first.supervisors.release(0)).await;
-    let owners = Partition { topic: OWNERS.into(), index: 0 };
     let released = async || {
-        let records = world.log.fetch(&owners, 0, 1_000).await.unwrap();
+        let records = world.log.fetch(&owners(), 0, 1_000).await.unwrap();
         records.iter().filter_map(|stored| serde_json::from_slice::<Hint>(stored.record.value.as_deref()?).ok()).any(|hint| hint.released)
     };
     while !released().await {

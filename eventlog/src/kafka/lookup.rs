@@ -13,12 +13,12 @@ use protocol::record::Stored;
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
     topic_partition_list::Offset,
 };
 use tokio::time::Instant;
 
-use super::{Settings, context::Context, message, unreachable};
+use super::{Settings, context::Context, message, passing::passes, unreachable};
 use crate::{
     log::{Error, Pace, Partition, Topic},
     raw::RawTopic,
@@ -255,32 +255,14 @@ pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration)
                 let _ = consumer.fetch_metadata(Some(&of.topic), left.min(ATTEMPT));
                 std::thread::sleep(RETRY);
             }
+            Err(error) if error.rdkafka_error_code().is_some_and(passes) => return Err(Error::Unreachable(format!("{of}: {error}"))),
             Err(error) => return Err(of.error(error)),
         }
     };
     match (u64::try_from(low), u64::try_from(high)) {
         (Ok(low), Ok(high)) => Ok(Range { low, high }),
-        _ => Err(of.error("its ends are not known yet")),
+        _ => Err(Error::Unreachable(format!("{of}: its ends are not known yet"))),
     }
-}
-
-/// What a broker answers about a partition that was made a moment ago, or whose leader moves: the next one to be asked knows better.
-fn passes(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::UnknownTopicOrPartition
-            | Code::UnknownPartition
-            | Code::LeaderNotAvailable
-            | Code::NotLeaderForPartition
-            | Code::OffsetNotAvailable
-            | Code::FencedLeaderEpoch
-            | Code::UnknownLeaderEpoch
-            | Code::BrokerTransportFailure
-            | Code::OperationTimedOut
-            | Code::DestroyBroker
-            | Code::NetworkException
-    )
 }
 
 /// One partition and where to begin.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Settings,
+    passing::refused,
     promises::{self, Found, broken, created},
     unreachable,
 };
@@ -95,12 +96,18 @@ async fn create(admin: &AdminClient<DefaultClientContext>, settings: &Settings, 
             Ok(topic) => tracing::info!(topic, replication, "created a topic"),
             // Another instance was first: what it made is read back like any other.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            // More brokers are named than have come up.
+            Err((topic, RDKafkaErrorCode::InvalidReplicationFactor)) if brokers < settings.bootstrap.split(',').count() => {
+                return Err(Error::Unreachable(format!(
+                    "topic {topic}: only {brokers} of the brokers are there, and it needs {replication}"
+                )));
+            }
             Err((topic, code @ RDKafkaErrorCode::InvalidReplicationFactor)) => {
                 return Err(Error::Promise(format!(
                     "topic {topic}: replication factor is at most {brokers} (the brokers that are there), must be {replication}: {code}"
                 )));
             }
-            Err((topic, code)) => return Err(Error::Refused(format!("topic {topic} cannot be created: {code}"))),
+            Err((topic, code)) => return Err(refused(code, &format!("topic {topic} cannot be created"))),
         }
     }
     Ok(())
@@ -130,8 +137,8 @@ async fn describe(admin: &AdminClient<DefaultClientContext>, settings: &Settings
         match described {
             Ok(configs) if configs.iter().all(|config| !config.entries.is_empty()) => return Ok(configs),
             Ok(_) | Err(RDKafkaErrorCode::UnknownTopicOrPartition) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
-            Ok(_) => return Err(Error::Refused("the brokers do not say the settings of the topics".to_owned())),
-            Err(code) => return Err(Error::Refused(format!("the settings of the topics cannot be read: {code}"))),
+            Ok(_) => return Err(Error::Unreachable("the brokers do not say the settings of the topics yet".to_owned())),
+            Err(code) => return Err(refused(code, "the settings of the topics cannot be read")),
         }
     }
 }

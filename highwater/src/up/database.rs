@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service::start::{Patience, database_may_pass};
 use sqlx::{Connection, PgConnection, postgres::PgPoolOptions};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -22,9 +23,9 @@ pub(super) struct Database {
 
 impl Database {
     /// Starts the private server, unless `url` names one.
-    pub(super) async fn open(url: Option<&str>, folder: &Folder, settings: postgres::Settings) -> Result<Self, Error> {
+    pub(super) async fn open(url: Option<&str>, folder: &Folder, settings: postgres::Settings, patience: Patience) -> Result<Self, Error> {
         if let Some(url) = url {
-            reach(url).await?;
+            patience.until("the database", database_may_pass, async || reach(url).await).await?;
             return Ok(Self { url: url.to_owned(), private: None });
         }
         let private = PrivatePostgres::start(&folder.postgres(), settings).await?;

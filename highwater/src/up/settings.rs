@@ -12,6 +12,7 @@ use service::{
     config::{Config, Error},
     http::HttpSettings,
     process,
+    start::StartSettings,
     telemetry::{Format, TelemetrySettings},
 };
 
@@ -26,6 +27,7 @@ pub(super) struct Settings {
     pub(super) http: HttpSettings,
     pub(super) telemetry: TelemetrySettings,
     pub(super) log: LogSettings,
+    pub(super) start: StartSettings,
     pub(super) up: UpSettings,
 }
 
@@ -71,7 +73,14 @@ impl Settings {
         if !given.contains_key("telemetry.filter") {
             telemetry.filter = QUIET_FILTER.to_owned();
         }
-        Ok(Self { http: config.section("http")?, log: config.section("log")?, up: config.section("up")?, telemetry, config })
+        Ok(Self {
+            http: config.section("http")?,
+            log: config.section("log")?,
+            start: config.section("start")?,
+            up: config.section("up")?,
+            telemetry,
+            config,
+        })
     }
 }
 

@@ -65,6 +65,16 @@ impl IfMatch {
         }
     }
 
+    /// In the form that every release reads: `*`, or each version as a tag.
+    pub fn to_header(&self) -> HeaderValue {
+        let text = match self {
+            Self::Any => "*".to_owned(),
+            Self::Versions(versions) => versions.iter().map(|version| format!("\"v{version}\"")).collect::<Vec<_>>().join(", "),
+        };
+        // Tag characters by construction, so the fallback, which matches nothing, is never used.
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    }
+
     /// For the command's record: `None` for [`IfMatch::Any`].
     pub fn versions(&self) -> Option<&[u64]> {
         match self {

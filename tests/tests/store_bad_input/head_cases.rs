@@ -192,6 +192,7 @@ pub fn preferences_and_positions() -> Vec<Case> {
             200,
             "highwater-stale",
         ),
+        bad("`Highwater-Hop`, which is for instances", place_order().header("Highwater-Hop", "to=you"), 403, "hop.unauthenticated"),
         bad("`If-None-Match: v1`: not quoted", get("If-None-Match", "v1"), 400, "header.invalid"),
         bad("`If-Match: v1` of a query: not quoted", get("If-Match", "v1"), 400, "header.invalid"),
         bad("`If-Match: \"g1-v7\"` of a query when the version is 1", get("If-Match", "\"g1-v7\""), 412, "etag.mismatch"),

@@ -28,7 +28,7 @@ fn up(what: &'static str, arguments: &[&str], prepare: impl FnOnce(&Scratch, &mu
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
-    command.args(arguments);
+    command.args(arguments).env("HIGHWATER__START__WAIT_MS", "1000");
     prepare(&scratch, &mut command);
     let refusal = refused(&mut command, scratch.path());
     assert_eq!(scratch.postmaster(), None, "{what}: the private Postgres runs on");
@@ -69,6 +69,11 @@ pub fn settings() -> Vec<Start> {
             "budgets above the producers' queues: `HIGHWATER__OWNER__IN_FLIGHT_BYTES=99000000`",
             "HIGHWATER__OWNER__IN_FLIGHT_BYTES",
             "99000000",
+        ),
+        set(
+            "an address with a path: `HIGHWATER__PEERS__ADVERTISE=http://127.0.0.1:8080/v1`",
+            "HIGHWATER__PEERS__ADVERTISE",
+            "http://127.0.0.1:8080/v1",
         ),
         up("`--config` with a file that is not there", &["--config", "gone.toml"], |_, _| {}),
         file("`--config` with a file that is no TOML", "[log\npartitions = 8\n"),
@@ -146,6 +151,7 @@ fn in_use() -> Start {
 /// A process of its own, that is to listen there.
 fn service(name: &str, scratch: &Scratch, log: &str, database: &str, listen: &str) -> Command {
     let mut command = bare(&program(name));
+    command.env("HIGHWATER__START__WAIT_MS", "1000");
     command.current_dir(scratch.path()).env("HIGHWATER__LOG__KAFKA", log).env("HIGHWATER__IDENTITY__KEYS", keys_in(scratch.path()));
     for (section, listens) in [("OWNER", "HTTP"), ("PROJECTOR", "PROJECTOR"), ("QUERY", "QUERY")] {
         command.env(format!("HIGHWATER__{section}__DATABASE__URL"), database).env(format!("HIGHWATER__{listens}__LISTEN"), listen);

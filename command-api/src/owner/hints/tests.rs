@@ -20,8 +20,13 @@ async fn log(name: &str) -> Result<(Arc<LocalLog>, Scratch), eventlog::Error> {
     Ok((log, scratch))
 }
 
+fn keys(digit: char) -> Arc<DeploymentKeys> {
+    let keys = DeploymentKeys::parse(&format!("1:{}", digit.to_string().repeat(64)));
+    Arc::new(keys.unwrap_or_else(|error| unreachable!("{error}")))
+}
+
 fn hints(log: &Arc<LocalLog>, instance: u128) -> (Hints, Reports) {
-    Hints::new(log.clone(), check_values::partition("test"), format!("http://{instance}"), Uuid::from_u128(instance))
+    Hints::new(log.clone(), check_values::partition("test"), keys('a'), format!("http://h:{instance}"), Uuid::from_u128(instance))
 }
 
 #[tokio::test]

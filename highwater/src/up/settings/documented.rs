@@ -7,7 +7,7 @@ use eventlog::LogSettings;
 use projectors::settings::ProjectorSettings;
 use query_api::settings::QuerySettings;
 use serde::de::DeserializeOwned;
-use service::{config::Config, http::HttpSettings, telemetry::TelemetrySettings};
+use service::{config::Config, http::HttpSettings, start::StartSettings, telemetry::TelemetrySettings};
 
 use super::UpSettings;
 
@@ -70,6 +70,7 @@ fn every_setting_is_documented_with_its_default() -> Result<(), Box<dyn Error>> 
     check::<PeerSettings>("peers", &mut known)?;
     check::<ProjectorSettings>("projector", &mut known)?;
     check::<QuerySettings>("query", &mut known)?;
+    check::<StartSettings>("start", &mut known)?;
     check::<TelemetrySettings>("telemetry", &mut known)?;
     check::<UpSettings>("up", &mut known)?;
     known.sort();

@@ -1,0 +1,237 @@
+//! What has the address of an instance and is none: another deployment, a listener that answers everything, a client that plays an
+//! instance.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use command_api::owner::{
+    forward::{Command, Outcome},
+    hints::Hint,
+    hop::{HOP, Hop, Sent},
+};
+use eventlog::{Partition, Reply, Ticket};
+use service::clock::{Ids, SystemIds};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::{
+    documented::Row,
+    instance::{Instance, KEYS, Place, SOON, owners},
+    raw,
+};
+
+const FILE: &str = "command-api/tests/store_hops/strangers.rs";
+const ORDER: &str = r#"{"customer_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","currency":"EUR","lines":[{"product_id":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","department":"GROCERY","quantity":2,"unit_price_minor":199}]}"#;
+const OTHER_KEYS: &str = "1:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
+
+async fn place_order(at: &Instance, more: &str) -> raw::Answer {
+    let head = format!("POST /v1/orders HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{more}", ORDER.len());
+    raw::ask(at.address, head.as_bytes(), ORDER.as_bytes()).await
+}
+
+async fn orders_in(place: &Place) -> u64 {
+    place.log.end(&Partition { topic: "test.order.events".into(), index: 0 }).await.unwrap()
+}
+
+/// Says, with the proof of the deployment, that an instance with the address of `stranger` owns the orders.
+async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) -> Hint {
+    let hint = Hint { url: format!("http://{stranger}"), epoch: 7, instance: SystemIds.v4(), leaving: false, released: false };
+    let record = by.hints.deployment.announcement("order/0".to_owned(), serde_json::to_vec(&hint).unwrap());
+    let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    place.log.append(&owners(), record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to }).unwrap();
+    assert!(reports.recv().await.unwrap().result.is_ok());
+    let mut changes = by.hints.watch();
+    while by.hints.other("order", 0).as_ref() != Some(&hint) {
+        tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
+    }
+    hint
+}
+
+/// Answers everything with `status`, and keeps the heads of what it was sent.
+async fn listener(status: StatusCode) -> (std::net::SocketAddr, Arc<Mutex<Vec<HeaderMap>>>) {
+    let heard: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
+    let kept = heard.clone();
+    let answer = move |request: Request| async move {
+        kept.lock().unwrap().push(request.headers().clone());
+        let hop = request.headers()[HOP].clone();
+        (status, [(HOP, hop), (header::LOCATION, HeaderValue::from_static("/v1/orders/rogue"))], "{}").into_response()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    (address, heard)
+}
+
+#[tokio::test]
+async fn an_address_that_belongs_to_another_deployment_by_now_stores_nothing_there() {
+    let (place, elsewhere) = (Place::new(&crate::CATEGORIES).await, Place::new(&crate::CATEGORIES).await);
+    let (mut ours, mut theirs) = (crate::instance(&place, KEYS).await, crate::instance(&elsewhere, OTHER_KEYS).await);
+    ours.serve();
+    theirs.serve();
+    theirs.own();
+    let theirs_before = loop {
+        // Their fence is there.
+        match orders_in(&elsewhere).await {
+            0 => tokio::task::yield_now().await,
+            end => break end,
+        }
+    };
+    announce(&place, &ours, theirs.address).await;
+    for key in 0..3 {
+        let answer = place_order(&ours, &format!("Idempotency-Key: k{key}\r\n")).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains("command.undecided") && answer.header("idempotency-key").is_some(), "{answer:?}");
+    }
+    assert_eq!(orders_in(&elsewhere).await, theirs_before, "nothing was stored there");
+    Row {
+        id: "A1",
+        situation: "an announcement names an address that another deployment's command-api has by now",
+        answer: "nothing is stored there (it answers 403 `hop.unauthenticated`), and the caller gets 503 `command.undecided`",
+        test: (FILE, "an_address_that_belongs_to_another_deployment_by_now_stores_nothing_there"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let mut ours = crate::instance(&place, KEYS).await;
+    ours.serve();
+    let (stranger, heard) = listener(StatusCode::CREATED).await;
+    announce(&place, &ours, stranger).await;
+    let secrets = "Authorization: Bearer secret\r\nCookie: session=secret\r\nX-Api-Key: secret\r\nProxy-Authorization: secret\r\n";
+    let answer = place_order(&ours, secrets).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("command.undecided") && !answer.body.contains("rogue"), "{answer:?}");
+    let heard = heard.lock().unwrap();
+    let [sent] = heard.as_slice() else { panic!("it was asked {} times", heard.len()) };
+    let mut names: Vec<_> = sent.keys().map(|name| name.as_str().to_owned()).collect();
+    names.sort();
+    let hops = ["accept", "content-length", "content-type", "highwater-hop", "host", "idempotency-key", "traceparent"];
+    assert_eq!(names, hops, "no header that the owner does not look at");
+    drop(heard);
+    let again = place_order(&ours, "").await;
+    assert_eq!(again.status, 503, "{again:?}");
+    Row {
+        id: "A1b",
+        situation: "a listener that answers everything with 201 has the address of an announced instance",
+        answer: "its answer is not relayed (503 `command.undecided`), it gets neither `Authorization` nor `Cookie`, and no second command within a \
+                 second",
+        test: (FILE, "an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    for (status, times) in [(StatusCode::OK, 1), (StatusCode::SERVICE_UNAVAILABLE, 3)] {
+        let (stranger, heard) = listener(status).await;
+        let hint = announce_only(stranger);
+        for _ in 0..3 {
+            let until = tokio::time::Instant::now() + SOON;
+            assert!(matches!(ours.forwarder.send(&hint, &command(), until).await, Outcome::Unknown));
+        }
+        assert_eq!(heard.lock().unwrap().len(), times, "{status}");
+    }
+}
+
+fn announce_only(stranger: std::net::SocketAddr) -> Hint {
+    Hint { url: format!("http://{stranger}"), epoch: 1, instance: SystemIds.v4(), leaving: false, released: false }
+}
+
+fn command() -> Command {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("idempotency-key", HeaderValue::from_static("\"k\""));
+    Command { path: "/v1/orders".to_owned(), headers, body: Bytes::from_static(ORDER.as_bytes()), minted: false }
+}
+
+/// A hop by a holder of the keys, as it would lie on the wire.
+async fn hop(at: &Instance, by: &Instance, to: Uuid, sent_ms: i64, more: &str) -> (raw::Answer, Vec<u8>) {
+    let Command { path, headers, body, minted } = command();
+    let hop = Hop { to, nonce: SystemIds.v4(), sent_ms, within_ms: 5_000, minted };
+    let seal = hop.seal(&by.hints.deployment, Sent { path: &path, headers: &headers, body: &body });
+    let mut head = format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n{more}Highwater-Hop: {}\r\n", body.len(), seal.to_str().unwrap());
+    headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap())));
+    (raw::ask(at.address, head.as_bytes(), &body).await, head.into_bytes())
+}
+
+fn now_ms() -> i64 {
+    use service::clock::{Clock, SystemClock};
+    SystemClock.now() / 1_000
+}
+
+#[tokio::test]
+async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (mut owner, sender) = (crate::instance(&place, KEYS).await, crate::instance(&place, KEYS).await);
+    let foreign = crate::instance(&place, OTHER_KEYS).await;
+    owner.serve();
+    owner.own();
+    sender.knows(&crate::CATEGORIES, &owner).await;
+    let to = owner.hints.instance;
+    let before = orders_in(&place).await;
+    let end = |answer: &raw::Answer| answer.header("highwater-hop").and_then(|said| said.split(',').next()).unwrap_or("none").to_owned();
+    for (what, by, to, sent_ms, status, said) in [
+        ("by another deployment", &foreign, to, now_ms(), 403, "none"),
+        ("for another instance", &sender, sender.hints.instance, now_ms(), 421, "not-there"),
+        ("sent an hour ago", &sender, to, now_ms() - 3_600_000, 421, "stale"),
+        ("sent in an hour", &sender, to, now_ms() + 3_600_000, 421, "stale"),
+        ("sent at the end of time", &sender, to, i64::MAX, 421, "stale"),
+    ] {
+        let (answer, _) = hop(&owner, by, to, sent_ms, "").await;
+        assert_eq!((answer.status, end(&answer).as_str()), (status, said), "{what}: {answer:?}");
+    }
+    assert_eq!(orders_in(&place).await, before, "nothing was decided");
+    let (answer, head) = hop(&owner, &sender, to, now_ms(), "Prefer: respond-async\r\n").await;
+    assert_eq!((answer.status, end(&answer).as_str()), (201, "answered"), "{answer:?}");
+    let once = orders_in(&place).await;
+    let again = raw::ask(owner.address, &head, ORDER.as_bytes()).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")), "sent again by an eavesdropper: {again:?}");
+    let changed = String::from_utf8(head).unwrap().replacen("\"k\"", "\"l\"", 1);
+    let changed = raw::ask(owner.address, changed.as_bytes(), ORDER.as_bytes()).await;
+    assert_eq!((changed.status, orders_in(&place).await), (403, once), "{changed:?}");
+    Row {
+        id: "A1c",
+        situation: "a client or an eavesdropper plays an instance: a hop made up, by another deployment, changed, for another instance, too old, or \
+                    sent again",
+        answer: "403 `hop.unauthenticated`, or 421 and nothing is decided; sent again in time: the recorded answer",
+        test: (FILE, "a_hop_is_taken_once_meant_in_time_and_unchanged"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_own_leaves_the_lane_to_the_sender() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (mut idle, sender) = (crate::instance(&place, KEYS).await, crate::instance(&place, KEYS).await);
+    idle.serve();
+    let (answer, _) = hop(&idle, &sender, idle.hints.instance, now_ms(), "Prefer: respond-async\r\n").await;
+    assert!(answer.status == 503 && answer.header("highwater-hop").unwrap().starts_with("not-there,"), "{answer:?}");
+    assert_eq!(place.log.end(&Partition { topic: "test.order.commands".into(), index: 0 }).await.unwrap(), 0);
+}
+
+/// Whatever is sent more than an answer of ours can be is not kept.
+#[tokio::test]
+async fn an_endless_answer_is_cut() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    let endless = || async {
+        let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 16])));
+        Response::new(axum::body::Body::from_stream(chunks))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(endless)).await });
+    let until = tokio::time::Instant::now() + 10 * SOON;
+    let sent = tokio::time::timeout(SOON, async { ours.forwarder.send(&announce_only(address), &command(), until).await });
+    assert!(matches!(sent.await, Ok(Outcome::Unknown)));
+}
