@@ -39,3 +39,7 @@ pub mod schema;
 pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
