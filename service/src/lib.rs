@@ -41,3 +41,7 @@ pub mod seen;
 pub mod shutdown;
 pub mod start;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;

@@ -21,10 +21,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::body::StrictJson;
 use crate::context::Context as AppContext;
+use crate::documented::Row;
 use crate::http::{BulkheadSettings, HttpSettings, layers};
-
-#[path = "../../../../tests/support/documented.rs"]
-mod documented;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -105,7 +103,7 @@ async fn requests_without_their_bodies_keep_no_one_out_and_are_ended_in_time() -
     }
     assert!(begun.elapsed() <= Duration::from_millis(3_250), "{:?}", begun.elapsed());
     drop(frames);
-    let row = documented::Row {
+    let row = Row {
         id: "C1",
         situation: "6 HTTP/2 connections with 200 streams each: POST, headers, no body",
         answer: "other requests are answered meanwhile; these hold no permit, and are 408 `body.timeout` after 3.25 s",

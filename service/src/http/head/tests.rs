@@ -9,11 +9,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::context::Context;
+use crate::documented::Row;
 use crate::http::{bind, layers, serve_with};
-
-#[path = "../../../../tests/support/documented.rs"]
-mod documented;
-use documented::Row;
 
 /// Status and code of what a listener on `listen` answers to a head.
 fn judged(settings: &HttpSettings, version: Version, uri: &str, headers: &[(&'static str, &[u8])]) -> (u16, String) {
