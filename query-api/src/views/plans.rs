@@ -11,10 +11,11 @@ use std::path::Path;
 
 use axum::http::Uri;
 use documented::Row;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, QueryBuilder, Row as _, migrate::Migrator};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres, QueryBuilder, Row as _, migrate::Migrator};
 
 use super::{orders::Orders, products::Products, sales::Sales, stocks::Stocks};
 use crate::list::{List, Page, Parameters, check_served};
+use crate::{database, settings::DatabaseSettings};
 
 const ROWS: i64 = 100_000;
 
@@ -37,8 +38,10 @@ const FILL: [&str; 5] = [
     "ANALYZE",
 ];
 
-async fn filled() -> PgPool {
-    let pool = PgPool::connect_with(postgres::database("plans").await).await.expect("a connection");
+/// Connections that may do everything, and those that lists have.
+async fn filled() -> (PgPool, PgPool) {
+    let options = postgres::database("plans").await;
+    let pool = PgPool::connect_with(options.clone()).await.expect("a connection");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projectors/migrations");
     for folder in [folder.clone(), folder.join("store")] {
         let mut migrations = Migrator::new(folder).await.expect("migrations");
@@ -49,7 +52,8 @@ async fn filled() -> PgPool {
         let query = if sql.contains("$1") { query.bind(ROWS) } else { query };
         query.execute(&pool).await.expect(sql);
     }
-    pool
+    let settings = DatabaseSettings { url: options.to_url_lossy().to_string(), ..DatabaseSettings::default() };
+    (pool, database::pool(&settings).expect("a pool"))
 }
 
 /// One list, and values of its filters: what is rare, what is frequent, what is not there.
@@ -189,7 +193,7 @@ async fn orders(connection: &mut PgConnection) -> Tried {
 
 #[tokio::test]
 async fn w2_no_list_reads_much_more_than_it_shows() {
-    let pool = filled().await;
+    let (_owner, pool) = filled().await;
     let mut connection = pool.acquire().await.expect("a connection");
     let tried = orders(&mut connection).await;
     let orders = try_all::<Orders>(&mut connection, &tried).await;
@@ -229,11 +233,11 @@ async fn w2_no_list_reads_much_more_than_it_shows() {
 /// The check above can fail.
 #[tokio::test]
 async fn a_missing_index_is_found() {
-    let pool = filled().await;
-    let mut connection = pool.acquire().await.expect("a connection");
+    let (owner, pool) = filled().await;
     for index in ["DROP INDEX orders_by_placed_at", "DROP INDEX orders_by_status"] {
-        sqlx::query(index).execute(&mut *connection).await.expect("dropped");
+        sqlx::query(index).execute(&owner).await.expect("dropped");
     }
+    let mut connection = pool.acquire().await.expect("a connection");
     let checked = tokio::spawn(async move {
         let tried = Tried { values: vec![], ..orders(&mut connection).await };
         let list = served::<Orders>("status=returned", "placed_at", 50, &mut connection).await.expect("served");
