@@ -101,7 +101,7 @@ impl Lane {
         let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refused::NoRoom)?;
         let (reports, mut reported) = mpsc::unbounded_channel();
         self.log.append(to, record, Reply { ticket, to: reports }).map_err(|error| {
-            tracing::warn!(partition = %to, %error, "a command could not be put into the lane");
+            tracing::debug!(partition = %to, %error, "a command could not be put into the lane");
             Refused::Unknown
         })?;
         let (answer, answered) = oneshot::channel();
@@ -113,7 +113,7 @@ impl Lane {
                 // Such a record can be lost.
                 Some(Ok(Appended::Somewhere)) | None => None,
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "a command was not acknowledged by the lane");
+                    tracing::debug!(%error, "a command was not acknowledged by the lane");
                     None
                 }
             };
