@@ -19,10 +19,9 @@ use service::{
     health::{Check, Required},
     http::{self as server, HttpSettings},
     identity::{self, DeploymentKeys},
-    postgres,
+    postgres::Connections,
     process::{Exit, Exits},
 };
-use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -40,8 +39,8 @@ use crate::{
         members::Members,
         origin::Origins,
         snapshots::{self, PostgresSnapshots, Thawing},
-        standing::Standings,
-        supervise::{Assignable, Supervisors, Terms},
+        standing::{Live, Standings},
+        supervise::{Assignable, Supervisors, TIMES_AHEAD, Terms},
         table::Table,
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
@@ -122,7 +121,7 @@ struct IdentitySettings {
 pub struct Registry {
     ctx: Context,
     log: Arc<dyn Log>,
-    pool: PgPool,
+    pool: Connections,
     keys: Arc<DeploymentKeys>,
     hints: Arc<Hints>,
     forwarder: Arc<Forwarder>,
@@ -148,7 +147,8 @@ pub fn advertised(config: &Config) -> Result<String, service::config::Error> {
 }
 
 /// Serves commands until `ctx.shutdown`.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let naming: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
     let lane: LaneSettings = ctx.config.section("lane")?;
@@ -157,7 +157,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     checks::lane(&lane)?;
     let keys = checks::load_keys(&ctx.config.section("identity")?)?;
     let identity = checks::database(&pool).await?;
-    postgres::open(&pool).await;
+    pool.open().await;
     let topics = topics(&naming);
     let followed = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
     log.prepare(topics).await?;
@@ -172,6 +172,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?;
 
     let forwarder = Arc::new(Forwarder::new(peers.allowed.clone(), Duration::from_millis(peers.connect_timeout_ms))?);
+    let tables = pool.clone();
     let mut registry = Registry {
         ctx: ctx.clone(),
         log: log.clone(),
@@ -192,6 +193,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     registry.serve_operator().await?;
     registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
+    ctx.health.register("owner.times", Required::Degraded, times_check(registry.standings.clone()));
+    ctx.health.register("owner.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
     ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
     Ok(registry.router)
 }
@@ -272,6 +275,7 @@ impl Registry {
                 hint_step: (self.lane.max_backlog / 16).max(1),
             },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
+            accept_ahead: Duration::from_millis(self.owner.accept_ahead_ms),
             drain: Duration::from_millis(self.owner.drain_ms),
         };
         let table = Arc::new(Table::new());
@@ -360,6 +364,20 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
 }
 
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
+/// Names partitions that are not served because their last event is of the future.
+fn times_check(standings: Arc<Standings>) -> Check {
+    Arc::new(move || {
+        let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
+        let named: Vec<String> =
+            standings.all().iter().filter(|live| ahead(live)).map(|live| format!("{}/{}", live.category, live.partition)).collect();
+        let said = format!(
+            "last events are dated ahead of this machine's clock, so these are not served (the log says more): {}",
+            named.join(", ")
+        );
+        Box::pin(std::future::ready(if named.is_empty() { Ok(()) } else { Err(said) }))
+    })
+}
+
 fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {

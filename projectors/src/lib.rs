@@ -26,10 +26,10 @@ use futures_util::future::ready;
 use service::{
     context::Context,
     health::Required,
-    postgres,
+    postgres::Connections,
     process::{Exit, Exits},
 };
-use sqlx::PgPool;
+use sqlx::Connection;
 use tracing::info;
 use uuid::Uuid;
 
@@ -66,12 +66,15 @@ impl Exits for Error {
 }
 
 /// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is for operators of this process.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
-    schema_version_check(&pool).await?;
-    postgres::open(&pool).await;
-    let identity = migrations::database_identity(&pool).await?;
+    let mut connection = pool.connect().await.map_err(migrations::Error::from)?;
+    schema_version_check(&mut connection).await?;
+    pool.open().await;
+    let identity = migrations::database_identity(&mut connection).await?;
+    connection.close().await.map_err(migrations::Error::from)?;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
     let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);
     log.prepare(wanted.collect()).await?;
@@ -97,6 +100,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
             () = hard.cancelled() => {}
         }
     });
+    let tables = pool.clone();
+    ctx.health.register("projectors.connections", Required::Degraded, Arc::new(move || Box::pin(ready(tables.complete()))));
     ctx.health.register("projectors.database", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
     ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&progress)))));
     info!(group, "projecting");
@@ -111,9 +116,11 @@ async fn check_database(log: &dyn Log, prefix: &str, ours: Uuid) -> Result<(), E
     }
 }
 
-async fn reachable(pool: PgPool) -> Result<(), String> {
-    match sqlx::query("SELECT 1").execute(&pool).await {
+async fn reachable(tables: Connections) -> Result<(), String> {
+    let asked = async { sqlx::query("SELECT 1").execute(&mut *tables.acquire().await?).await };
+    match asked.await {
         Ok(_) => Ok(()),
+        Err(sqlx::Error::PoolTimedOut) => Err(tables.why().await.to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -36,12 +36,11 @@ use service::{
     health::Required,
     http::{Admission, Bulkhead, HttpSettings},
     identity::DeploymentKeys,
-    postgres,
+    postgres::Connections,
     problem::Problem,
     process::{Exit, Exits},
     resilience,
 };
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -75,7 +74,7 @@ impl Exits for Error {
 pub struct App(Arc<Parts>);
 
 struct Parts {
-    pool: PgPool,
+    pool: Connections,
     positions: Positions,
     cache: Cache,
     circuit: Circuit,
@@ -91,11 +90,12 @@ struct Parts {
 }
 
 /// Checks the tables and begins to watch the positions; the router has the routes of all views, without the layers around them.
-pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let settings: QuerySettings = ctx.config.section("query")?;
     let naming: LogSettings = ctx.config.section("log")?;
     database::check_tables(&pool).await?;
-    postgres::open(&pool).await;
+    pool.open().await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
     let checked = (pool.clone(), circuit.clone());
@@ -104,6 +104,8 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         Box::pin(async move { circuit.check(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
+    let tables = pool.clone();
+    ctx.health.register("query.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);

@@ -11,8 +11,8 @@ use std::{
     },
 };
 
+use service::postgres::Connections;
 use service::{headers::PartitionPosition, shutdown::Shutdown};
-use sqlx::PgPool;
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, watch},
     time::Instant,
@@ -41,7 +41,7 @@ struct Shared {
 
 impl Positions {
     /// Begins to listen; ends with `shutdown`.
-    pub fn watch(pool: &PgPool, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
+    pub fn watch(pool: &Connections, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
         let positions = Self(Arc::new(Shared {
             reached: watch::Sender::new(Arc::new(Reached::new())),
             room: Semaphore::new(settings.waiting.min(Semaphore::MAX_PERMITS)),

@@ -299,6 +299,9 @@ fn jittered(terms: Terms, failures: u32, ids: &dyn Ids) -> Duration {
     full / 2 + full.mul_f64(f64::from(random) / f64::from(u32::MAX)) / 2
 }
 
+/// For the operator, and for health.
+pub const TIMES_AHEAD: &str = "times-ahead";
+
 fn reason(end: &End) -> &'static str {
     match end {
         End::SteppedDown(StepDown::Deposed { .. }) => "deposed",
@@ -309,6 +312,7 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
         End::Log(_) | End::Diverged(_) => "log",
         End::ClockSkew { .. } => "clock-skew",
+        End::TimesAhead { .. } => TIMES_AHEAD,
         End::DrainedLate => "drained-late",
     }
 }

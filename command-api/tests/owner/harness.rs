@@ -210,6 +210,7 @@ pub fn shared(
             hint_step: 1,
         },
         clock_skew: Duration::from_secs(60),
+        accept_ahead: Duration::ZERO,
         drain: Duration::from_secs(2),
     };
     (shared, checkpoints)
@@ -225,9 +226,15 @@ pub struct Owner {
 
 impl Owner {
     pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
+        Self::accepting(world, log, snapshots, limits, Duration::ZERO)
+    }
+
+    /// Although the partition's last time lies so far ahead.
+    pub fn accepting(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, ahead: Duration) -> Self {
         let (hints, _reports) =
             Hints::new(world.log.clone(), Partition { topic: "owners".into(), index: 0 }, "http://127.0.0.1:1".into(), SystemIds.v4());
-        let (shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+        let (mut shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+        shared.accept_ahead = ahead;
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
         let stopped = stop.clone();

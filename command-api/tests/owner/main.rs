@@ -11,4 +11,5 @@ mod lane_vectors;
 mod memory;
 mod moves;
 mod place;
+mod times;
 mod zombie;

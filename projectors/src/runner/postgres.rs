@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use futures_util::future::BoxFuture;
 use protocol::{position::Position, wire::Wire};
-use sqlx::{PgPool, Postgres, Transaction};
+use service::postgres::Connections;
+use sqlx::{Postgres, Transaction};
 
 use super::{
     checkpoint::Row,
@@ -30,12 +31,12 @@ pub type PostgresTx = Transaction<'static, Postgres>;
 
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    pool: Connections,
 }
 
 impl PostgresStore {
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: impl Into<Connections>) -> Self {
+        Self { pool: pool.into() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, postgres::PgListener};
+use service::postgres::Connections;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -15,11 +15,12 @@ const CHANNEL: &str = "highwater_checkpoints";
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Wakes the reader with every notification. Without it the reader still reads at its own pace.
-pub(super) async fn listen(positions: Positions, pool: PgPool, stop: CancellationToken) {
+pub(super) async fn listen(positions: Positions, pool: Connections, stop: CancellationToken) {
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
             ended = hear(&positions, &pool) => ended,
+            () = pool.scarce() => Ok(()),
         };
         if let Err(error) = ended {
             warn!(%error, "notifications of the database are lost, listening again");
@@ -35,9 +36,8 @@ pub(super) async fn listen(positions: Positions, pool: PgPool, stop: Cancellatio
 }
 
 /// Ends when the connection is lost.
-async fn hear(positions: &Positions, pool: &PgPool) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.eager_reconnect(false);
+async fn hear(positions: &Positions, pool: &Connections) -> Result<(), sqlx::Error> {
+    let mut listener = pool.listener().await?;
     listener.listen(CHANNEL).await?;
     while listener.try_recv().await?.is_some() {
         if positions.is_wanted() {
@@ -48,7 +48,7 @@ async fn hear(positions: &Positions, pool: &PgPool) -> Result<(), sqlx::Error> {
 }
 
 /// Reads the checkpoints while somebody waits.
-pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionSettings, stop: CancellationToken) {
+pub(super) async fn read(positions: Positions, pool: Connections, settings: PositionSettings, stop: CancellationToken) {
     let mut last: Option<Instant> = None;
     loop {
         // Draining: those who wait still are answered.
@@ -75,9 +75,9 @@ pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionS
     }
 }
 
-async fn checkpoints(pool: &PgPool) -> Result<Reached, sqlx::Error> {
+async fn checkpoints(pool: &Connections) -> Result<Reached, sqlx::Error> {
     let rows = sqlx::query!("SELECT projection, category, partition, next_offset FROM checkpoints WHERE generation = $1", GENERATION)
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.acquire().await?)
         .await?;
     let entry = |projection, category, partition: i32, offset: i64| {
         Some(((projection, category, u32::try_from(partition).ok()?), u64::try_from(offset).ok()?))
