@@ -15,8 +15,9 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOM: u32 = 14;
-/// For a hundred lists on two connections, on any machine.
-const PATIENT: (&str, &str) = ("DATABASE__ACQUIRE_TIMEOUT_MS", "30000");
+/// For a hundred lists on two connections, on any machine; the other lists wait for their turn meanwhile.
+const PATIENT: [(&str, &str); 3] =
+    [("DATABASE__ACQUIRE_TIMEOUT_MS", "30000"), ("LISTS__WAITING", "128"), ("LISTS__WAITING_MS", "30000")];
 
 /// Takes connections until `left` are left, as another application would.
 async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
@@ -70,7 +71,7 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
     // One is the owner's.
     let served_by = server.options();
     let others = taken(&served_by, 5).await;
-    let served = Served::on(served_by, &[PATIENT, ("DATABASE__CONNECTIONS", "16")]).await;
+    let served = Served::on(served_by, &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "16")]].concat()).await;
     back(&served).await;
     all_answered(&served, 100).await;
     let said = degraded(&served, true).await;
@@ -93,7 +94,7 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
 #[tokio::test]
 async fn after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later_all() {
     let mut server = Server::with_room("full_restart", ROOM);
-    let served = Served::on(server.options(), &[PATIENT, ("DATABASE__CONNECTIONS", "8")]).await;
+    let served = Served::on(server.options(), &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "8")]].concat()).await;
     all_answered(&served, 20).await;
     degraded(&served, false).await;
     served.owner.close().await;
