@@ -40,7 +40,7 @@ async fn who_writes_connects_to_a_server_that_takes_writes_and_to_no_other() {
         sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *pool.acquire().await.expect("a connection")).await.expect("a number");
     run(&options, "ALTER DATABASE $database SET default_transaction_read_only = on").await;
     // As the runner does when the server has refused a write.
-    pool.renew();
+    pool.renew().await;
     let refused = pool.acquire().await.expect_err("the connections of before are not used");
     assert!(matches!(refused, sqlx::Error::PoolTimedOut), "{refused}");
     let why = pool.why().await.to_string();

@@ -174,8 +174,14 @@ impl Connections {
     }
 
     /// Those that are open now are closed instead of used again: the server behind them is no longer the right one.
-    pub fn renew(&self) {
+    pub async fn renew(&self) {
+        // What is in use comes back later, and is closed when it is wanted next.
         *self.0.renewed.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        for _ in 0..self.wanted() {
+            let Some(connection) = self.0.pool.try_acquire() else { return };
+            // One that does not close well is gone as well.
+            let _ = connection.close().await;
+        }
     }
 
     /// For health: what is wrong where the server has no room for as many as are wanted.
