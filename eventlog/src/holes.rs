@@ -118,8 +118,8 @@ async fn looked_up<'a>(
     Ok(records)
 }
 
-/// As `read` reads, from `offset` on.
-fn subscription(holes: BTreeSet<u64>, offset: u64, inner: Subscription) -> Subscription {
+/// As `read` reads, from `offset` on. The reader of `log` stops before a hole that is the last there is.
+fn subscription(log: Arc<dyn Log>, of: Partition, holes: BTreeSet<u64>, offset: u64, inner: Subscription) -> Subscription {
     let Subscription { mut deliveries, guard } = inner;
     let (to, filled) = mpsc::channel(DELIVERIES);
     tokio::spawn(async move {
@@ -127,12 +127,14 @@ fn subscription(holes: BTreeSet<u64>, offset: u64, inner: Subscription) -> Subsc
         while let Some(delivery) = deliveries.recv().await {
             let delivery = match delivery {
                 Delivery::Records(records) => Delivery::Records(fill(&holes, &mut next, records)),
-                Delivery::CaughtUp(end) => {
+                Delivery::CaughtUp(_) if holes.contains(&next) => {
+                    // Without an answer it is as if there were no hole: the next record shows it.
+                    let end = log.end(&of).await.unwrap_or(next);
                     let records = leading(&holes, &mut next, end, usize::MAX);
                     if !records.is_empty() && to.send(Delivery::Records(records)).await.is_err() {
                         return;
                     }
-                    Delivery::CaughtUp(end)
+                    Delivery::CaughtUp(next)
                 }
                 other => other,
             };
@@ -147,7 +149,7 @@ fn subscription(holes: BTreeSet<u64>, offset: u64, inner: Subscription) -> Subsc
 impl WithHoles<dyn Log> {
     fn subscribe(&self, of: &Partition, offset: u64, inner: Subscription) -> Subscription {
         match self.holes.of(of) {
-            Some(holes) => subscription(holes, offset, inner),
+            Some(holes) => subscription(Arc::clone(&self.log), of.clone(), holes, offset, inner),
             None => inner,
         }
     }
