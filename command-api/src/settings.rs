@@ -37,6 +37,8 @@ pub struct OwnerSettings {
     pub checkpoint_interval_ms: u64,
     /// The most by which this machine's clock may differ from the log's.
     pub clock_skew_ms: u64,
+    /// How far, beyond `clock_skew_ms`, the last time in a partition may lie ahead of this machine's clock. With more it is not served.
+    pub accept_ahead_ms: u64,
     /// The first and the longest wait before a partition that was lost, or could not be taken over, is tried again.
     pub retry_first_ms: u64,
     pub retry_longest_ms: u64,
@@ -120,6 +122,7 @@ impl Default for OwnerSettings {
             drain_ms: 2_000,
             checkpoint_interval_ms: 1_000,
             clock_skew_ms: 5_000,
+            accept_ahead_ms: 0,
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
             deposed_wait_ms: 1_000,

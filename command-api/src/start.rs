@@ -19,12 +19,11 @@ use service::{
     health::{Check, Required},
     http::{self as server, HttpSettings},
     identity::{self, DeploymentKeys},
-    postgres,
+    postgres::Connections,
     process::{Exit, Exits, chain},
     resilience::{Backoff, Once},
     start::{StartSettings, database_may_pass},
 };
-use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,8 +42,8 @@ use crate::{
         members::Members,
         origin::Origins,
         snapshots::{self, PostgresSnapshots, Thawing},
-        standing::Standings,
-        supervise::{Assignable, Supervisors, Terms},
+        standing::{Live, Standings},
+        supervise::{Assignable, Supervisors, TIMES_AHEAD, Terms},
         table::Table,
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
@@ -137,7 +136,7 @@ struct IdentitySettings {
 pub struct Registry {
     ctx: Context,
     log: Arc<dyn Log>,
-    pool: PgPool,
+    pool: Connections,
     keys: Arc<DeploymentKeys>,
     hints: Arc<Hints>,
     forwarder: Arc<Forwarder>,
@@ -164,7 +163,8 @@ pub fn advertised(config: &Config) -> Result<String, service::config::Error> {
 }
 
 /// Serves commands until `ctx.shutdown`.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let naming: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
     let lane: LaneSettings = ctx.config.section("lane")?;
@@ -175,7 +175,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let identity = patience.until("the database", Error::may_pass, async || checks::database(&pool).await).await?;
-    postgres::open(&pool).await;
+    pool.open().await;
     let topics = topics(&naming);
     let followed: Vec<_> = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
     let prepared = async || {
@@ -196,6 +196,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     patience.until("the owners topic", Error::may_pass, same).await?;
 
     let forwarder = Arc::new(Forwarder::new(&peers, hints.deployment.clone(), ctx.clock.clone(), ctx.ids.clone())?);
+    let tables = pool.clone();
     let mut registry = Registry {
         ctx: ctx.clone(),
         log: log.clone(),
@@ -217,6 +218,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
     registry.serve_operator().await?;
     registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
+    ctx.health.register("owner.times", Required::Degraded, times_check(registry.standings.clone()));
+    ctx.health.register("owner.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
     ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
     Ok(registry.router)
 }
@@ -297,6 +300,7 @@ impl Registry {
                 hint_step: (self.lane.max_backlog / 16).max(1),
             },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
+            accept_ahead: Duration::from_millis(self.owner.accept_ahead_ms),
             drain: Duration::from_millis(self.owner.drain_ms),
             fences: Backoff {
                 first: Duration::from_millis(self.owner.retry_first_ms.max(1)),
@@ -390,6 +394,20 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
 }
 
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
+/// Names partitions that are not served because their last event is of the future.
+fn times_check(standings: Arc<Standings>) -> Check {
+    Arc::new(move || {
+        let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
+        let named: Vec<String> =
+            standings.all().iter().filter(|live| ahead(live)).map(|live| format!("{}/{}", live.category, live.partition)).collect();
+        let said = format!(
+            "last events are dated ahead of this machine's clock, so these are not served (the log says more): {}",
+            named.join(", ")
+        );
+        Box::pin(std::future::ready(if named.is_empty() { Ok(()) } else { Err(said) }))
+    })
+}
+
 fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {

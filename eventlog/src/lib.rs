@@ -8,6 +8,7 @@
 //! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |
 //! | [`raw`] | the read side alone, for audits |
 //! | [`follow`] | a partition read through the fold from a stored position, with the identity checks |
+//! | [`holes`] | offsets at which nothing lies, as an operator has found out |
 //! | [`settings`] | section `log` of the configuration |
 //! | [`check_values`] | what the `owners` topic says of the deployment |
 //! | [`replay`] | every visible event of a category, once, from any position |
@@ -15,6 +16,7 @@
 pub mod check_values;
 pub mod faulty;
 pub mod follow;
+pub mod holes;
 pub mod kafka;
 pub mod local;
 pub mod log;
@@ -24,6 +26,7 @@ pub mod settings;
 
 pub use faulty::FaultyLog;
 pub use follow::{Divergence, Follow, Seen, Step};
+pub use holes::{Holes, WithHoles};
 pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
 pub use log::{

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use crate::{Error, KafkaLog, KafkaReader, LocalLog, Log, kafka, local};
+use crate::{Error, Holes, KafkaLog, KafkaReader, LocalLog, Log, RawReader, WithHoles, kafka, local};
 use serde::Deserialize;
 
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
@@ -38,6 +38,8 @@ pub struct LogSettings {
     pub fetch_bytes: usize,
     /// `security.*`, `sasl.*` and `ssl.*` of librdkafka.
     pub security: BTreeMap<String, String>,
+    /// Offsets at which nothing lies, as `topic/partition@offset` or `topic/partition@first-last`: see [`crate::holes`].
+    pub known_holes: Vec<String>,
     pub local: LocalSettings,
 }
 
@@ -68,7 +70,13 @@ impl LogSettings {
 
     /// The log itself: Kafka, or the embedded store in `folder`. `client` is shown to operators of Kafka.
     pub fn open(&self, folder: &Path, client: &str) -> Result<Arc<dyn Log>, Error> {
-        if self.is_local() { Ok(Arc::new(LocalLog::open(folder, self.local.settings(self.fetch_bytes))?)) } else { self.open_kafka(client) }
+        if !self.is_local() {
+            return self.open_kafka(client);
+        }
+        if !self.known_holes.is_empty() {
+            return Err(Error::Setting("log.known_holes is for a log on Kafka: the local log has none".to_owned()));
+        }
+        Ok(Arc::new(LocalLog::open(folder, self.local.settings(self.fetch_bytes))?))
     }
 
     /// The log on Kafka: what a process of its own works on.
@@ -76,12 +84,16 @@ impl LogSettings {
         if self.is_local() {
             return Err(Error::Setting("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
         }
-        Ok(Arc::new(KafkaLog::new(self.kafka_settings(client))?))
+        let holes = Holes::parse(&self.known_holes)?;
+        let log: Arc<dyn Log> = Arc::new(KafkaLog::new(self.kafka_settings(client))?);
+        Ok(if holes.is_empty() { log } else { Arc::new(WithHoles::new(log, holes)) })
     }
 
     /// Only the read side of the log on Kafka: no producer is started.
-    pub fn open_kafka_reader(&self, client: &str) -> Result<KafkaReader, Error> {
-        KafkaReader::new(&kafka::Settings { lookups: 1, ..self.kafka_settings(client) })
+    pub fn open_kafka_reader(&self, client: &str) -> Result<Arc<dyn RawReader>, Error> {
+        let holes = Holes::parse(&self.known_holes)?;
+        let log: Arc<dyn RawReader> = Arc::new(KafkaReader::new(&kafka::Settings { lookups: 1, ..self.kafka_settings(client) })?);
+        Ok(if holes.is_empty() { log } else { Arc::new(WithHoles::new(log, holes)) })
     }
 
     /// What all producers of this process may hold that is not acknowledged yet.
@@ -145,6 +157,7 @@ impl Default for LogSettings {
             lookups: kafka.lookups,
             fetch_bytes: kafka.fetch_bytes,
             security: kafka.security,
+            known_holes: Vec::new(),
             local: LocalSettings::default(),
         }
     }

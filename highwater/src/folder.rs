@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use crate::postgres::own_uid;
 
 /// The layout that this release reads and writes.
 const LAYOUT: u32 = 1;
@@ -18,6 +20,8 @@ pub enum Error {
     InUse { dir: PathBuf, by: String },
     #[error("the data folder {dir} was written by a newer release (layout {found}, this release knows {LAYOUT}): upgrade this program")]
     Newer { dir: PathBuf, found: u32 },
+    #[error("the data folder {dir} belongs to user {found}, and this process runs as user {ours}: run it as {found}; nothing was changed")]
+    OtherOwner { dir: PathBuf, found: u32, ours: u32 },
     #[error("{dir} is not a data folder of Highwater: it has other files in it and no readable file `version`")]
     Foreign { dir: PathBuf },
 }
@@ -39,6 +43,10 @@ impl Folder {
         fs::DirBuilder::new().recursive(true).mode(0o711).create(dir).map_err(fail(dir))?;
         let dir = fs::canonicalize(dir).map_err(fail(dir))?;
         check_layout(&dir)?;
+        // Where that cannot be found out, the usual permissions decide.
+        if let Ok(ours) = own_uid() {
+            check_owner(&dir, ours)?;
+        }
         let path = dir.join("lock");
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail(&path))?;
         match lock.try_lock() {
@@ -102,6 +110,13 @@ fn check_layout(dir: &Path) -> Result<(), Error> {
     }
 }
 
+/// Who may do everything could open a folder of another user, and would leave files in it that this one cannot use any more.
+fn check_owner(dir: &Path, ours: u32) -> Result<(), Error> {
+    let Ok(version) = fs::metadata(dir.join("version")) else { return Ok(()) };
+    let found = version.uid();
+    if found == ours { Ok(()) } else { Err(Error::OtherOwner { dir: dir.to_owned(), found, ours }) }
+}
+
 /// The data in it belong to this process's user; the server's user passes through the folder above.
 fn private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -119,8 +134,12 @@ fn holder(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
+#[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{documented::Row, *};
 
     struct Scratch(PathBuf);
 
@@ -153,6 +172,51 @@ mod tests {
         drop(Folder::open(&scratch.0)?);
         fs::write(scratch.0.join("version"), "2\n")?;
         assert!(matches!(Folder::open(&scratch.0), Err(Error::Newer { found: 2, .. })));
+        Ok(())
+    }
+
+    /// Everything that is in it, with owners and permissions.
+    fn everything(dir: &Path, found: &mut Vec<String>) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata()))?;
+            let metadata = metadata?;
+            found.push(format!("{} {} {:o}", path.display(), metadata.uid(), metadata.permissions().mode()));
+            if metadata.is_dir() {
+                everything(&path, found)?;
+            }
+        }
+        found.sort();
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_left_as_it_is() -> Result<(), Box<dyn std::error::Error>> {
+        let scratch = Scratch::new("other");
+        drop(Folder::open(&scratch.0)?);
+        let ours = own_uid()?;
+        let refused = if ours == 0 {
+            for path in [scratch.0.clone(), scratch.0.join("version"), scratch.0.join("lock"), scratch.0.join("log")] {
+                std::os::unix::fs::chown(path, Some(65_534), Some(65_534))?;
+            }
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            everything(&scratch.0, &mut before)?;
+            let refused = Folder::open(&scratch.0).map(|_| ());
+            everything(&scratch.0, &mut after)?;
+            assert_eq!(before, after);
+            refused
+        } else {
+            // As root would find it.
+            check_owner(&scratch.0, 0)
+        };
+        let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains("belongs to user") && said.contains("nothing was changed"), "{said}");
+        Row {
+            id: "P8",
+            situation: "root opens the data folder of another user (`sudo up`)",
+            answer: "refused, naming both users; nothing in the folder is changed, and its owner goes on using it",
+            test: (file!(), "a_folder_of_another_user_is_left_as_it_is"),
+        }
+        .check();
         Ok(())
     }
 

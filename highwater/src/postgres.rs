@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `account` | as whom the server runs |
 //! | `binaries` | where initdb, pg_ctl and postgres are |
-//! | `cluster` | the data folder: creation, start, stop, what is left of a dead server |
+//! | `cluster` | the data: creation, start, stop, what is left of a dead server |
+//! | `place` | where the data lies, and whose it is |
+//! | `process` | which process is the server of a data folder |
 //! | `keeper` | starts the server again when it dies under us |
 //! | `watchdog` | stops and removes a throw-away server, also when its creator was killed |
 
@@ -16,6 +18,8 @@ mod account;
 mod binaries;
 mod cluster;
 mod keeper;
+mod place;
+mod process;
 mod watchdog;
 
 use std::{
@@ -30,6 +34,7 @@ use std::{
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
+pub(crate) use self::account::own_uid;
 pub use self::keeper::Keeper;
 use self::{account::Account, binaries::Binaries, cluster::Cluster, watchdog::Watchdog};
 
@@ -83,6 +88,15 @@ pub enum Error {
     OtherVersion { dir: PathBuf, found: String, installed: String },
     #[error("{dir} says that the data is in {target}, and there is none: restore it, or remove {dir} to start with an empty database")]
     DataGone { dir: PathBuf, target: PathBuf },
+    #[error(
+        "the database of {dir} lies in {target}, and is that of {original}, of which {dir} is a copy: copy {target} too, while nothing \
+         runs, and write the path of that copy into {dir}/location; or remove {dir}/location, to have all tables made anew from the log"
+    )]
+    Copy { dir: PathBuf, target: PathBuf, original: PathBuf },
+    #[error(
+        "{dir} belongs to user {found}, and would be used as user {wanted}: run this as the user that it belongs to; nothing was changed"
+    )]
+    OtherOwner { dir: PathBuf, found: u32, wanted: u32 },
     #[error("{program} failed: {output}")]
     Failed { program: &'static str, output: String },
     #[error("could not start {program}: {source}")]

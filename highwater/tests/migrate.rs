@@ -1,6 +1,11 @@
 //! `highwater migrate` as a process, on a throw-away server.
 
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
 use std::process::{Command, Output};
+
+use documented::Row;
 
 use highwater::postgres::PrivatePostgres;
 use sqlx::{Connection, PgConnection};
@@ -11,7 +16,11 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const LOST: Uuid = Uuid::from_u128(0x1057);
 
 fn migrate(server: &PrivatePostgres, more: &[&str]) -> std::io::Result<Output> {
-    Command::new(env!("CARGO_BIN_EXE_highwater")).args(["migrate", "--database-url", &server.url()]).args(more).output()
+    migrate_at(&server.url(), more)
+}
+
+fn migrate_at(url: &str, more: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_highwater")).args(["migrate", "--database-url", url]).args(more).output()
 }
 
 async fn identity(connection: &mut PgConnection) -> Result<Uuid, sqlx::Error> {
@@ -50,5 +59,73 @@ async fn a_database_that_is_away_has_exit_code_3_and_its_password_stays_out_of_t
     let said = String::from_utf8(output.stderr)?;
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("the database cannot be reached") && !said.contains("hunter2"), "{said}");
+    Ok(())
+}
+
+/// Of what every service asks before it serves.
+async fn refusals(url: &str) -> Vec<String> {
+    let of = |url: &str| url.to_owned();
+    let owner = command_api::settings::DatabaseSettings { url: of(url), ..Default::default() };
+    let projector = projectors::settings::DatabaseSettings { url: of(url), ..Default::default() };
+    let query = query_api::settings::DatabaseSettings { url: of(url), ..Default::default() };
+    let pools = [command_api::pool::pool(&owner), projectors::pool::pool(&projector), query_api::database::pool(&query)];
+    let mut refusals = Vec::new();
+    for pool in pools {
+        let checked = match pool {
+            Ok(pool) => query_api::database::check_tables(&pool).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        refusals.extend(checked.err());
+    }
+    refusals
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    sqlx::query("CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0").execute(&mut connection).await?;
+    let url = server.url().replace("/highwater?", "/western?");
+    let output = migrate_at(&url, &[])?;
+    let said = String::from_utf8(output.stderr)?;
+    assert_ne!(output.status.code(), Some(0));
+    let mut refusals = refusals(&url).await;
+    assert_eq!(refusals.len(), 3, "{refusals:?}");
+    refusals.push(said);
+    for said in refusals {
+        assert!(said.contains("`western` has the encoding LATIN1") && said.contains("ENCODING 'UTF8' TEMPLATE template0"), "{said}");
+    }
+    Row {
+        id: "P3",
+        situation: "a database with ENCODING LATIN1",
+        answer: "`migrate` and every service refuse it, naming the encoding and the statement that makes another database",
+        test: (file!(), "a_database_that_cannot_hold_every_text_is_refused_with_what_to_do"),
+    }
+    .check();
+    Ok(())
+}
+
+#[tokio::test]
+async fn tables_are_in_one_schema_wherever_a_search_path_leads() -> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    let astray = "CREATE SCHEMA analyst; CREATE TABLE analyst.schema_version (component text, version int);
+                  ALTER DATABASE highwater SET search_path = 'analyst'";
+    sqlx::raw_sql(astray).execute(&mut connection).await?;
+    let migrated = migrate(&server, &[])?;
+    assert_eq!(migrated.status.code(), Some(0), "{}", String::from_utf8_lossy(&migrated.stderr));
+    assert_eq!(refusals(&server.url()).await, Vec::<String>::new());
+    let schemas: Vec<String> =
+        sqlx::query_scalar("SELECT schemaname::text FROM pg_tables WHERE tablename IN ('checkpoints', '_sqlx_migrations')")
+            .fetch_all(&mut connection)
+            .await?;
+    assert_eq!(schemas, ["public", "public"]);
+    Row {
+        id: "P4",
+        situation: "`ALTER DATABASE d SET search_path = 'analyst'`, with a table of a name of ours in that schema",
+        answer: "`migrate` and every service work on the tables in schema `public`",
+        test: (file!(), "tables_are_in_one_schema_wherever_a_search_path_leads"),
+    }
+    .check();
     Ok(())
 }

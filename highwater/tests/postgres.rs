@@ -1,5 +1,8 @@
 //! The private Postgres: first start, a restart on the same data, an orphan of a killed process, throw-away servers.
 
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,6 +15,8 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use documented::Row;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -206,6 +211,92 @@ async fn a_folder_that_the_server_may_not_enter_is_replaced_by_one_that_it_may()
         assert_eq!(one(&server, "SELECT 'up'").await?, "up");
         server.stop().await?;
     }
+    Ok(())
+}
+
+/// As the operator does it.
+fn copy(from: &Path, to: &Path) -> Outcome {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status()?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_of_a_data_folder_does_not_get_the_database_of_the_original() -> Outcome {
+    let (data, copied, renamed) = (Scratch::new("original"), Scratch::new("copy"), Scratch::new("renamed"));
+    let (fallback, second) = (Scratch::new("original-fallback"), Scratch::new("second-database"));
+    fs::create_dir_all(&data.0)?;
+    fs::set_permissions(&data.0, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let settings = || Settings { fallback: fallback.0.clone(), ..settings() };
+    let server = PrivatePostgres::start(&data.0.join("postgres"), settings()).await?;
+    run(&server, "CREATE TABLE whose AS SELECT 'the original' AS word").await?;
+    let (elsewhere, home) = (server.dir().starts_with(&fallback.0), server.dir().to_owned());
+    server.stop().await?;
+
+    copy(&data.0, &copied.0)?;
+    if elsewhere {
+        let refused = PrivatePostgres::start(&copied.0.join("postgres"), settings()).await.err();
+        let said = refused.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(matches!(refused, Some(Error::Copy { .. })) && said.contains("copy") && said.contains("location"), "{said}");
+        // What the message asks for.
+        copy(&home, &second.0)?;
+        fs::write(copied.0.join("postgres/location"), second.0.as_os_str().as_encoded_bytes())?;
+    }
+    let server = PrivatePostgres::start(&copied.0.join("postgres"), settings()).await?;
+    run(&server, "UPDATE whose SET word = 'the copy'").await?;
+    server.stop().await?;
+
+    // A renamed folder keeps its database.
+    fs::rename(&data.0, &renamed.0)?;
+    for _ in 0..2 {
+        let server = PrivatePostgres::start(&renamed.0.join("postgres"), settings()).await?;
+        assert_eq!(one(&server, "SELECT word FROM whose").await?, "the original");
+        server.stop().await?;
+    }
+    Row {
+        id: "P6",
+        situation: "root; the private Postgres lies elsewhere, because its user cannot enter the data folder; `cp -a data copy`, `up --data copy`",
+        answer: "refused, naming both folders and what to copy besides; the copy with a copied database changes nothing in the original, \
+                 and a folder that is renamed keeps its database",
+        test: (file!(), "a_copy_of_a_data_folder_does_not_get_the_database_of_the_original"),
+    }
+    .check();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_server_of_a_folder_whose_path_ends_alike_is_not_adopted() -> Outcome {
+    let (ours, outer) = (Scratch::new("alike"), Scratch::new("staging"));
+    let theirs = outer.0.join(ours.0.strip_prefix("/")?);
+    let other = PrivatePostgres::start(&theirs, settings()).await?;
+    let pid = postmaster(&other)?;
+    // With the note of the server that runs there.
+    copy(&theirs, &ours.0)?;
+    let server = PrivatePostgres::start(&ours.0, settings()).await?;
+    assert!(!server.adopted());
+    assert_ne!(server.port(), other.port());
+    run(&server, "CREATE TABLE ours AS SELECT 1").await?;
+    assert_eq!(one(&other, "SELECT coalesce(to_regclass('ours')::text, 'none')").await?, "none");
+    assert_eq!(postmaster(&other)?, pid);
+    Row {
+        id: "P7",
+        situation: "a store runs at `/staging/srv/x/data`, and `/srv/x/data` is a copy of it with its `postmaster.pid`",
+        answer: "`up` recognises a server by the folder that it works in: the copy gets a server of its own, and the other one goes on",
+        test: (file!(), "the_server_of_a_folder_whose_path_ends_alike_is_not_adopted"),
+    }
+    .check();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_orphan_of_a_folder_that_was_renamed_is_adopted() -> Outcome {
+    let (before, after) = (Scratch::new("before"), Scratch::new("after"));
+    let first = PrivatePostgres::start(&before.0, settings()).await?;
+    let port = first.port();
+    std::mem::forget(first);
+    fs::rename(&before.0, &after.0)?;
+    let second = PrivatePostgres::start(&after.0, settings()).await?;
+    assert!(second.adopted());
+    assert_eq!(second.port(), port);
     Ok(())
 }
 

@@ -26,11 +26,11 @@ use futures_util::future::ready;
 use service::{
     context::Context,
     health::Required,
-    postgres,
+    postgres::Connections,
     process::{Exit, Exits},
     start::{StartSettings, database_may_pass},
 };
-use sqlx::PgPool;
+use sqlx::Connection;
 use tracing::info;
 use uuid::Uuid;
 
@@ -79,16 +79,20 @@ impl Error {
 }
 
 /// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is for operators of this process.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let tables = async || {
-        schema_version_check(&pool).await?;
-        Ok(migrations::database_identity(&pool).await?)
+        let mut connection = pool.connect().await.map_err(migrations::Error::from)?;
+        schema_version_check(&mut connection).await?;
+        let identity = migrations::database_identity(&mut connection).await?;
+        connection.close().await.map_err(migrations::Error::from)?;
+        Ok(identity)
     };
     let identity = patience.until("the database", Error::may_pass, tables).await?;
-    postgres::open(&pool).await;
+    pool.open().await;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
     let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);
     let wanted: Vec<_> = wanted.collect();
@@ -118,6 +122,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: PgPool) -> Result<Rou
             () = hard.cancelled() => {}
         }
     });
+    let tables = pool.clone();
+    ctx.health.register("projectors.connections", Required::Degraded, Arc::new(move || Box::pin(ready(tables.complete()))));
     ctx.health.register("projectors.database", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
     let (halted, failing, after) = (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
     ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&halted)))));
@@ -134,9 +140,11 @@ async fn check_database(log: &dyn Log, prefix: &str, ours: Uuid) -> Result<(), E
     }
 }
 
-async fn reachable(pool: PgPool) -> Result<(), String> {
-    match sqlx::query("SELECT 1").execute(&pool).await {
+async fn reachable(tables: Connections) -> Result<(), String> {
+    let asked = async { sqlx::query("SELECT 1").execute(&mut *tables.acquire().await?).await };
+    match asked.await {
         Ok(_) => Ok(()),
+        Err(sqlx::Error::PoolTimedOut) => Err(tables.why().await.to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -3,10 +3,12 @@
 //! Two sets of migrations share one history: `migrations/` (what every store needs) and `migrations/store/` (the store's own,
 //! numbered from 1001). Each set writes its version into `schema_version`; a service reads that table before it serves.
 
+use std::ops::Deref;
+
 use service::postgres;
 use sqlx::{
-    PgPool,
-    migrate::{MigrateError, Migrator},
+    Acquire, PgExecutor,
+    migrate::{Migrate, MigrateError, Migrator},
 };
 use uuid::Uuid;
 
@@ -31,9 +33,13 @@ pub enum Error {
 }
 
 /// Brings the database to this release. Safe to run from several places at once, and again.
-pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+pub async fn migrate<'a, A>(connection: A) -> Result<(), Error>
+where
+    A: Acquire<'a>,
+    <A::Connection as Deref>::Target: Migrate,
+{
     let all = Migrator::with_migrations(SYSTEM.iter().chain(STORE.iter()).cloned().collect());
-    all.run(pool).await.map_err(|error| match error {
+    all.run(connection).await.map_err(|error| match error {
         // Applied, but unknown here.
         MigrateError::VersionMissing(version) => newer(version),
         other => Error::Migrate(other),
@@ -41,13 +47,10 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
 }
 
 /// Whether the tables are those that this release works on.
-pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
-    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(pool).await {
+pub async fn schema_version_check(connection: impl PgExecutor<'_>) -> Result<(), Error> {
+    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(connection).await {
         Ok(rows) => rows,
-        // 42P01: no such table.
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => return Err(Error::Empty),
-        // The pool knows only that it waited in vain.
-        Err(sqlx::Error::PoolTimedOut) => return Err(postgres::why(pool).await.into()),
+        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in EXPECTED {
@@ -62,8 +65,8 @@ pub async fn schema_version_check(pool: &PgPool) -> Result<(), Error> {
 }
 
 /// The identity that the first migration wrote: names the consumer group, so that two databases never share one.
-pub async fn database_identity(pool: &PgPool) -> Result<Uuid, Error> {
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
+pub async fn database_identity(connection: impl PgExecutor<'_>) -> Result<Uuid, Error> {
+    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(connection).await?)
 }
 
 fn newer(version: i64) -> Error {

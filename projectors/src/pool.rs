@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use service::postgres::Pool;
-use sqlx::PgPool;
+use service::postgres::{Connections, Pool};
 
 use crate::settings::DatabaseSettings;
 
 /// Opens no connection yet.
-pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
+pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {
     let session = vec![
         ("statement_timeout", settings.statement_timeout_ms.to_string()),
         ("lock_timeout", settings.lock_timeout_ms.to_string()),
@@ -19,6 +18,7 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         url: &settings.url,
         application: "highwater-projectors",
         session,
+        writes: true,
         connections: settings.connections,
         acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
     };

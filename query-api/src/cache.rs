@@ -14,8 +14,8 @@ use std::{
 };
 
 use axum::{body::Bytes, http::HeaderValue};
+use service::postgres::Connections;
 use service::shutdown::Shutdown;
-use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -94,7 +94,7 @@ impl Cache {
     }
 
     /// Begins to hear of changes, on a connection of its own; ends with `shutdown`.
-    pub fn listen(&self, pool: &PgPool, circuit: &Circuit, shutdown: &Shutdown) {
+    pub fn listen(&self, pool: &Connections, circuit: &Circuit, shutdown: &Shutdown) {
         shutdown.tasks.spawn(listener::listen(self.clone(), pool.clone(), circuit.clone(), shutdown.soft.clone()));
     }
 

@@ -3,8 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service::{postgres, shutdown::Shutdown};
-use sqlx::{Connection, PgConnection, PgPool};
+use service::{
+    postgres::{Connections, is_full},
+    shutdown::Shutdown,
+};
+use sqlx::Connection;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -44,7 +47,7 @@ pub enum Error {
 
 impl Circuit {
     /// Begins to watch over the database of `pool`; ends with `shutdown`.
-    pub fn watch(pool: &PgPool, limits: Limits, shutdown: &Shutdown) -> Self {
+    pub fn watch(pool: &Connections, limits: Limits, shutdown: &Shutdown) -> Self {
         let shared = Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
         let circuit = Self(Arc::new(shared));
         let (watched, pool, stop) = (circuit.clone(), pool.clone(), shutdown.soft.clone());
@@ -87,15 +90,16 @@ impl Circuit {
     }
 
     /// For readiness: whether a query would be answered.
-    pub async fn check(&self, pool: &PgPool) -> Result<(), String> {
-        match self.run(sqlx::query("SELECT 1").execute(pool)).await {
+    pub async fn check(&self, pool: &Connections) -> Result<(), String> {
+        let asked = async { sqlx::query("SELECT 1").execute(&mut *pool.acquire().await?).await };
+        match self.run(asked).await {
             Ok(_) => Ok(()),
             Err(Error::Failed(cause) | Error::Query(cause)) => Err(cause.to_string()),
             Err(away) => Err(away.to_string()),
         }
     }
 
-    async fn probe(&self, pool: &PgPool, limits: Limits) {
+    async fn probe(&self, pool: &Connections, limits: Limits) {
         loop {
             self.0.doubt.notified().await;
             while !answers(pool, limits.probe_within).await {
@@ -106,7 +110,7 @@ impl Circuit {
             }
             if self.is_away() {
                 // Nobody uses them now, and all come at once afterwards. Those that are not there in time are made when they are needed.
-                let _ = tokio::time::timeout(limits.probe_within, postgres::open(pool)).await;
+                let _ = tokio::time::timeout(limits.probe_within, pool.open()).await;
             }
             if self.0.away.send_replace(false) {
                 info!("the database answers again");
@@ -115,13 +119,21 @@ impl Circuit {
     }
 }
 
-/// On a connection of its own: those of the pool may all be busy, or dead.
-async fn answers(pool: &PgPool, within: Duration) -> bool {
-    let options = pool.connect_options();
+/// On a connection that nobody uses at the moment; else on one of its own, as those of the pool may all be busy, or dead. A server
+/// that has no room for that one answers those that it has.
+async fn answers(pool: &Connections, within: Duration) -> bool {
     let asked = async {
-        let mut connection = PgConnection::connect_with(&options).await?;
-        sqlx::query("SELECT 1").execute(&mut connection).await?;
-        connection.close().await
+        if pool.idle() > 0
+            && let Ok(mut connection) = pool.acquire().await
+            && sqlx::query("SELECT 1").execute(&mut *connection).await.is_ok()
+        {
+            return true;
+        }
+        match pool.connect().await {
+            Ok(mut connection) => sqlx::query("SELECT 1").execute(&mut connection).await.is_ok() && connection.close().await.is_ok(),
+            Err(full) if is_full(&full) => pool.size() > 0,
+            Err(_) => false,
+        }
     };
-    tokio::time::timeout(within, asked).await.is_ok_and(|answered| answered.is_ok())
+    tokio::time::timeout(within, asked).await.unwrap_or(false)
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use service::postgres::{self, Pool};
-use sqlx::PgPool;
+use service::postgres::{self, Connections, Pool};
 
 use crate::{settings::DatabaseSettings, views};
 
@@ -29,7 +28,7 @@ pub enum Error {
 }
 
 /// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user of `url` may do.
-pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
+pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {
     let session = vec![
         ("role", "highwater_reader".to_owned()),
         ("default_transaction_read_only", "on".to_owned()),
@@ -43,6 +42,7 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
         url: &settings.url,
         application: "highwater-query-api",
         session,
+        writes: false,
         connections: settings.connections.max(LEAST_CONNECTIONS),
         acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
     };
@@ -50,12 +50,16 @@ pub fn pool(settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
 }
 
 /// Refuses tables of another release.
-pub async fn check_tables(pool: &PgPool) -> Result<(), Error> {
-    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(pool).await {
+pub async fn check_tables(pool: &Connections) -> Result<(), Error> {
+    // A connection of its own says why there is none.
+    let mut connection = match pool.connect().await {
+        Ok(connection) => connection,
+        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
+        Err(error) => return Err(error.into()),
+    };
+    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(&mut connection).await {
         Ok(rows) => rows,
         Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
-        // The pool knows only that it waited in vain.
-        Err(sqlx::Error::PoolTimedOut) => return Err(postgres::why(pool).await.into()),
         Err(error) => return Err(error.into()),
     };
     for (component, expected) in [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)] {

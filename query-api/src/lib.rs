@@ -36,13 +36,12 @@ use service::{
     health::Required,
     http::{Admission, Bulkhead, HttpSettings},
     identity::DeploymentKeys,
-    postgres,
+    postgres::Connections,
     problem::Problem,
     process::{Exit, Exits},
     resilience,
     start::{StartSettings, database_may_pass},
 };
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -76,7 +75,7 @@ impl Exits for Error {
 pub struct App(Arc<Parts>);
 
 struct Parts {
-    pool: PgPool,
+    pool: Connections,
     positions: Positions,
     cache: Cache,
     circuit: Circuit,
@@ -92,13 +91,14 @@ struct Parts {
 }
 
 /// Checks the tables and begins to watch the positions; the router has the routes of all views, without the layers around them.
-pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
+pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router, Error> {
+    let pool = pool.into();
     let settings: QuerySettings = ctx.config.section("query")?;
     let naming: LogSettings = ctx.config.section("log")?;
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let may_pass = |error: &database::Error| matches!(error, database::Error::Database(cause) if database_may_pass(cause));
     patience.until("the database", may_pass, async || database::check_tables(&pool).await).await?;
-    postgres::open(&pool).await;
+    pool.open().await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
     let checked = (pool.clone(), circuit.clone());
@@ -107,6 +107,8 @@ pub async fn start(ctx: &Context, pool: PgPool) -> Result<Router, Error> {
         Box::pin(async move { circuit.check(&pool).await })
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
+    let tables = pool.clone();
+    ctx.health.register("query.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);

@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use service::postgres::Connections;
 use service::{headers::PartitionPosition, shutdown::Shutdown};
-use sqlx::PgPool;
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::Instant,
@@ -42,7 +42,7 @@ struct Shared {
 
 impl Positions {
     /// Begins to listen; ends with `shutdown`.
-    pub fn watch(pool: &PgPool, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
+    pub fn watch(pool: &Connections, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
         let positions = Self(Arc::new(Shared {
             reached: watch::Sender::new(Arc::new(Reached::new())),
             room: Mutex::new(Room::new(settings.waiting)),

@@ -11,12 +11,12 @@ use futures_util::future::BoxFuture;
 use protocol::partition::partition_of;
 use serde::Serialize;
 use serde_json::json;
+use service::postgres::Connections;
 use service::{
     headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition, Prefer},
     http::Admission,
     problem::Problem,
 };
-use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ pub trait View: Send + Sync + 'static {
     const FIELDS: &'static [&'static str];
 
     /// Row and checkpoint in one statement.
-    fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
+    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
 }
 
 /// What a view knows of one aggregate.

@@ -9,12 +9,16 @@ mod cache;
 mod degraded;
 #[path = "../../tests/support/documented.rs"]
 mod documented;
+#[path = "store_views/full.rs"]
+mod full;
 #[path = "store_views/lists.rs"]
 mod lists;
 #[path = "store_views/operations.rs"]
 mod operations;
 #[path = "store_support/own_server.rs"]
 mod own_server;
+#[path = "store_views/pooled.rs"]
+mod pooled;
 #[path = "../../projectors/tests/support/postgres.rs"]
 mod postgres;
 #[path = "store_support/served.rs"]
@@ -312,7 +316,10 @@ async fn without_the_database_the_answer_is_503() {
 #[tokio::test]
 async fn the_connections_cannot_write() {
     let served = Served::new("reader", &[]).await;
-    let role = sqlx::query("SELECT current_user::text").fetch_one(&served.reader).await.expect("a row");
+    let role = sqlx::query("SELECT current_user::text")
+        .fetch_one(&mut *served.reader.acquire().await.expect("a connection"))
+        .await
+        .expect("a row");
     assert_eq!(role.get::<String, _>(0), "highwater_reader");
     for sql in
         ["UPDATE orders SET version = 9", "DELETE FROM checkpoints", "CREATE TABLE mine (id int)", "UPDATE schema_version SET version = 9"]

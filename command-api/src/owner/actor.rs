@@ -57,6 +57,8 @@ pub struct Shared<C: Category, S> {
     /// The asynchronous lane of the category.
     pub lane: lane::Source,
     pub clock_skew: Duration,
+    /// How far, beyond `clock_skew`, the last time in a partition may lie ahead of this machine's clock.
+    pub accept_ahead: Duration,
     pub drain: Duration,
     /// The waits between the fences of one partition, when one follows soon after the other.
     pub fences: Backoff,
@@ -73,6 +75,12 @@ pub enum End {
     Diverged(Divergence),
     #[error("this machine's clock is {off_ms} ms off the log's")]
     ClockSkew { off_ms: i64 },
+    #[error(
+        "the last event of the partition is dated {last}, {ahead_ms} ms ahead of this machine's clock, and times in a partition never \
+         run backwards: set the clock right; if it is right, owner.accept_ahead_ms = {ahead_ms} serves it, and dates all events {last} \
+         until then"
+    )]
+    TimesAhead { last: String, ahead_ms: i64 },
     #[error("confirmations were still missing at the end of the drain")]
     DrainedLate,
 }

@@ -12,8 +12,8 @@ use protocol::{
     writer::{Outcome, Recorded, Snapshot},
 };
 use serde_json::Value;
+use service::postgres::Connections;
 use service::seen::Seen;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 /// What one load found.
@@ -46,12 +46,12 @@ pub trait Snapshots<S>: Send + Sync + 'static {
 /// The tables that projectors write, of one category.
 #[derive(Clone)]
 pub struct PostgresSnapshots {
-    pool: PgPool,
+    pool: Connections,
     category: &'static str,
 }
 
 impl PostgresSnapshots {
-    pub fn new(pool: PgPool, category: &'static str) -> Self {
+    pub fn new(pool: Connections, category: &'static str) -> Self {
         Self { pool, category }
     }
 }
@@ -144,7 +144,7 @@ async fn rows(tables: &PostgresSnapshots, partition: u32, aggregates: &[Uuid], c
         aggregates,
         commands,
     );
-    Ok(rows.fetch_all(&tables.pool).await?)
+    Ok(rows.fetch_all(&mut *tables.pool.acquire().await?).await?)
 }
 
 async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position<Wire>, Error> {
@@ -155,7 +155,7 @@ async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position
         tables.category,
         i32::try_from(partition).unwrap_or(i32::MAX),
     );
-    let Some(row) = row.fetch_optional(&tables.pool).await? else { return Ok(Position::start()) };
+    let Some(row) = row.fetch_optional(&mut *tables.pool.acquire().await?).await? else { return Ok(Position::start()) };
     let witness = match (row.witness_offset, row.witness_epoch, row.witness_writer) {
         (Some(offset), Some(epoch), Some(writer)) => Some(Witness {
             offset: unsigned(Some(offset))?,
@@ -217,6 +217,6 @@ pub async fn checkpoints(tables: &PostgresSnapshots) -> Result<BTreeMap<u32, u64
         "SELECT partition, next_offset FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1",
         tables.category,
     );
-    let rows = rows.fetch_all(&tables.pool).await?;
+    let rows = rows.fetch_all(&mut *tables.pool.acquire().await?).await?;
     rows.into_iter().map(|row| Ok((u32::try_from(row.partition).unwrap_or(u32::MAX), unsigned(Some(row.next_offset))?))).collect()
 }

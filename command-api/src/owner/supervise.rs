@@ -290,6 +290,9 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
     Ok((from, seen))
 }
 
+/// For the operator, and for health.
+pub const TIMES_AHEAD: &str = "times-ahead";
+
 fn reason(end: &End) -> &'static str {
     match end {
         End::SteppedDown(StepDown::Deposed { .. }) => "deposed",
@@ -300,6 +303,7 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
         End::Log(_) | End::Diverged(_) => "log",
         End::ClockSkew { .. } => "clock-skew",
+        End::TimesAhead { .. } => TIMES_AHEAD,
         End::DrainedLate => "drained-late",
     }
 }

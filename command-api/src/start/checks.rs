@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use eventlog::LogSettings;
-use service::{identity::DeploymentKeys, postgres};
-use sqlx::PgPool;
+use service::{
+    identity::DeploymentKeys,
+    postgres::{self, Connections},
+};
 
 use super::{Error, IdentitySettings, SCHEMA_VERSION};
 use crate::{
@@ -48,15 +50,10 @@ pub(super) fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, E
 }
 
 /// The database's identity, if its tables are those of this release.
-pub(super) async fn database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
-    let found = sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(pool).await;
-    let found = match found {
-        Ok(found) => found.unwrap_or(0),
+pub(super) async fn database(tables: &Connections) -> Result<uuid::Uuid, Error> {
+    let found = match version(tables).await {
+        Ok(found) => found,
         Err(error) if postgres::is_unmigrated(&error) => 0,
-        Err(sqlx::Error::PoolTimedOut) => match postgres::why(pool).await {
-            error if postgres::is_unmigrated(&error) => 0,
-            error => return Err(error.into()),
-        },
         Err(error) => return Err(error.into()),
     };
     if found < SCHEMA_VERSION {
@@ -65,7 +62,15 @@ pub(super) async fn database(pool: &PgPool) -> Result<uuid::Uuid, Error> {
     if found > SCHEMA_VERSION {
         return Err(Error::NewerSchema { found });
     }
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(&mut tables.connect().await?).await?)
+}
+
+/// On a connection of its own, which says why there is none.
+async fn version(tables: &Connections) -> Result<i32, sqlx::Error> {
+    let mut connection = tables.connect().await?;
+    let found =
+        sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(&mut connection).await?;
+    Ok(found.unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -226,6 +226,7 @@ pub fn shared(
             hint_step: 1,
         },
         clock_skew: Duration::from_secs(60),
+        accept_ahead: Duration::ZERO,
         drain: Duration::from_secs(2),
         fences: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) },
     };
@@ -243,13 +244,28 @@ pub struct Owner {
 impl Owner {
     pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
         let fences = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) };
-        Self::start_paced(world, log, snapshots, limits, fences)
+        Self::start_with(world, log, snapshots, limits, |shared| shared.fences = fences)
+    }
+
+    /// Although the partition's last time lies so far ahead.
+    pub fn accepting(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, ahead: Duration) -> Self {
+        Self::start_with(world, log, snapshots, limits, |shared| shared.accept_ahead = ahead)
     }
 
     pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {
+        Self::start_with(world, log, snapshots, limits, |shared| shared.fences = fences)
+    }
+
+    fn start_with(
+        world: &World,
+        log: Arc<dyn Log>,
+        snapshots: TestSnapshots,
+        limits: Limits,
+        set: impl FnOnce(&mut Shared<Counters, TestSnapshots>),
+    ) -> Self {
         let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
         let (mut shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
-        shared.fences = fences;
+        set(&mut shared);
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
         let stopped = stop.clone();

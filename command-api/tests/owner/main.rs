@@ -12,4 +12,5 @@ mod memory;
 mod moves;
 mod place;
 mod refusals;
+mod times;
 mod zombie;

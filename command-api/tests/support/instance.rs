@@ -135,6 +135,7 @@ impl Instance {
             source: format!("/test/{}", C::NAME),
             lane: Source { topic: topic("commands"), partitions: 1, commands: commands.clone(), keys: self.keys.clone(), hint_step: 1 },
             clock_skew: Duration::from_secs(60),
+            accept_ahead: Duration::ZERO,
             drain: Duration::from_secs(2),
             fences: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) },
         };

@@ -110,7 +110,7 @@ impl Remote {
         for _ in 0..tries {
             let answered = match next.take() {
                 Some(open) => exchange(open, &request).await,
-                None => match UnixStream::connect(self.folder.join(serve::SOCKET)).await {
+                None => match connect(&self.folder).await {
                     Ok(open) => exchange(open, &request).await,
                     Err(error) => Err(error),
                 },
@@ -126,6 +126,11 @@ impl Remote {
         let why = failed.map_or_else(String::new, |error| error.to_string());
         Err(Error::Unreachable(format!("{} is held by another process, whose socket does not answer: {why}", self.folder.display())))
     }
+}
+
+async fn connect(folder: &Path) -> io::Result<UnixStream> {
+    let at = serve::Address::of(folder)?;
+    UnixStream::connect(at.path()).await
 }
 
 async fn exchange(mut stream: UnixStream, request: &[u8]) -> io::Result<(UnixStream, Vec<u8>)> {

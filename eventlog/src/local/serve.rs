@@ -1,7 +1,13 @@
 //! The socket by which other processes read while this one holds the store: `log.sock` in the data folder, for its owner only.
 //! Read only. A frame is `u32 length, bytes`; a request is JSON; an answer is a byte (0 done, 1 refused) and the content.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use protocol::record::Stored;
 use serde::{Deserialize, Serialize};
@@ -31,11 +37,45 @@ pub enum Request {
 pub const DONE: u8 = 0;
 pub const REFUSED: u8 = 1;
 
-/// Starts to serve; a folder whose name is too long for a socket is served without, with a warning.
+/// What a socket's address has room for (`sun_path`) on Linux and macOS, the zero at its end counted.
+const ADDRESS_BYTES: usize = if cfg!(target_os = "linux") { 108 } else { 104 };
+
+/// The way to the socket in a folder, also where the folder's own path is too long for the address of a socket.
+pub struct Address {
+    path: PathBuf,
+    _folder: Option<fs::File>,
+}
+
+impl Address {
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(SOCKET);
+        let bytes = path.as_os_str().len();
+        if bytes < ADDRESS_BYTES {
+            return Ok(Self { path, _folder: None });
+        }
+        let open = fs::File::open(folder)?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        if !short.is_dir() {
+            let most = ADDRESS_BYTES - 1;
+            let said =
+                format!("{} has {bytes} bytes, and a socket's path at most {most}: use a data folder with a shorter path", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
+        }
+        Ok(Self { path: short.join(SOCKET), _folder: Some(open) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Starts to serve; where there can be no socket, it is served without, with a warning.
 pub fn start(shared: &Arc<Shared>) -> Result<(), Error> {
     let path = shared.folder.join(SOCKET);
+    // Open as long as the path that may lead through it is used.
+    let at = Address::of(&shared.folder).map_err(|error| Error::Refused(error.to_string()))?;
     let _context = tokio::runtime::Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?;
-    match bind(&path) {
+    match bind(at.path()) {
         Ok(listener) => {
             tokio::spawn(accept(listener, Arc::clone(shared)));
         }

@@ -15,11 +15,15 @@ use std::{
 use protocol::record::Record;
 use tokio::io::AsyncWriteExt;
 
+use self::documented::Row;
 use super::{LocalLog, LocalReader, Settings, serve, store};
 use crate::{
     log::{Appended, Delivery, Error, Log, Partition, Reply, ReportError, Ticket, Topic, TopicKind},
     raw::RawReader,
 };
+
+#[path = "../../../tests/support/documented.rs"]
+mod documented;
 
 /// Faults that a test switches on.
 #[derive(Default)]
@@ -184,6 +188,27 @@ async fn the_socket_is_for_its_owner_only_and_answers_what_the_log_would() {
     opened.log.close(Duration::from_secs(20)).await;
     let reader = LocalReader::open(&opened.folder).await.unwrap();
     assert_eq!(reader.fetch(&partition(), 4, 3).await.unwrap(), direct, "directly, once nobody holds the store");
+}
+
+#[tokio::test]
+async fn a_folder_with_a_path_longer_than_a_sockets_is_read_while_it_is_open() {
+    let opened = open().await;
+    let deep = (0..6).fold(opened.folder.join("deep"), |path, _| path.join("a-folder-with-a-long-name-0123456789"));
+    assert!(deep.as_os_str().len() > 200);
+    std::fs::create_dir_all(deep.parent().unwrap()).unwrap();
+    let log = LocalLog::open(&deep, Settings::default()).unwrap();
+    log.prepare(vec![topic()]).await.unwrap();
+    let reader = LocalReader::open(&deep).await.unwrap();
+    assert_eq!(reader.topics().await.unwrap(), RawReader::topics(&log).await.unwrap());
+    log.close(Duration::from_secs(20)).await;
+    Row {
+        id: "P9",
+        situation: "a data folder whose path is longer than a socket's may be (107 bytes on Linux)",
+        answer: "`audit`, `lag` and `replay` read it while `up` runs, through the folder itself; where there is no /proc, a message asks \
+                 for a shorter path",
+        test: (file!(), "a_folder_with_a_path_longer_than_a_sockets_is_read_while_it_is_open"),
+    }
+    .check();
 }
 
 #[tokio::test]

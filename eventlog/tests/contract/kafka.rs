@@ -11,8 +11,8 @@ use std::{
 };
 
 use eventlog::{
-    Delivery, Error, Follow, Group, KafkaLog, KafkaReader, Log, Membership, MembershipEvent, Partition, RawReader, Topic, TopicKind,
-    kafka::Settings,
+    Delivery, Error, Follow, Group, Holes, KafkaLog, KafkaReader, Log, Membership, MembershipEvent, Partition, RawReader, Step, Topic,
+    TopicKind, WithHoles, kafka::Settings,
 };
 use protocol::position::Position;
 use rdkafka::{
@@ -22,6 +22,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
+use crate::documented::Row;
 use crate::fixture::{Fixture, Folder, soon, unique};
 
 /// Bootstrap servers; and the process that takes the broker away when its standard input ends.
@@ -183,16 +184,8 @@ async fn a_transaction_is_a_gap_that_halts_readers() {
     let fixture = one_producer().await;
     let (partition, topic) = (fixture.partition(0), Arc::clone(&fixture.topic.name));
     fixture.fill(&partition, 1).await;
-    let transact = tokio::task::spawn_blocking(move || {
-        let mut config = ClientConfig::new();
-        let config = config.set("bootstrap.servers", &settings.bootstrap).set("transactional.id", unique("foreign"));
-        let foreign: BaseProducer = config.create().unwrap();
-        foreign.init_transactions(std::time::Duration::from_secs(60)).unwrap();
-        foreign.begin_transaction().unwrap();
-        foreign.send(BaseRecord::<(), str>::to(&topic).partition(0).payload("foreign")).map_err(|(error, _)| error).unwrap();
-        foreign.commit_transaction(std::time::Duration::from_secs(60)).unwrap();
-    });
-    transact.await.unwrap();
+    let (first, bootstrap) = ((settings.bootstrap.clone(), Arc::clone(&topic)), settings.bootstrap.clone());
+    tokio::task::spawn_blocking(move || transaction(&first.0, &first.1)).await.unwrap();
     // Offset 2 is the marker, which is written a little later: nobody can read there, and that is said.
     soon(async { while fixture.log.end(&partition).await.unwrap() < 3 {} }).await;
     let unreadable = soon(fixture.log.fetch(&partition, 2, 1)).await.unwrap_err().to_string();
@@ -207,6 +200,42 @@ async fn a_transaction_is_a_gap_that_halts_readers() {
     };
     let said = format!("{partition}: the log continues at offset 3 where 2 was expected");
     assert!(halted.to_string().starts_with(&said), "{halted}");
+
+    // The way back, when an operator has seen that it is a marker. A second one is the last that there is.
+    soon(tokio::task::spawn_blocking(move || transaction(&bootstrap, &topic))).await.unwrap();
+    soon(async { while fixture.log.end(&partition).await.unwrap() < 6 {} }).await;
+    let holes = Holes::parse(&[format!("{partition}@2"), format!("{partition}@5-5")]).unwrap();
+    let log: Arc<dyn Log> = Arc::new(WithHoles::new(Arc::clone(&fixture.log), holes.clone()));
+    let mut follow = Follow::resume(&*log, &partition, Position::start()).await.unwrap();
+    while !matches!(soon(follow.next()).await.unwrap(), Step { end: 6, caught_up: true, .. }) {}
+    let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(move || KafkaReader::new(&settings)).await.unwrap().unwrap());
+    let reader = WithHoles::new(reader, holes);
+    let mut offsets = Vec::new();
+    while offsets.len() < 6 {
+        let from = offsets.len() as u64;
+        let (looked_up, raw) =
+            (soon(log.fetch(&partition, from, 4)).await.unwrap(), soon(reader.fetch(&partition, from, 4)).await.unwrap());
+        assert!(!raw.is_empty() && looked_up.iter().zip(&raw).all(|(one, other)| one.offset == other.offset));
+        offsets.extend(raw.iter().map(|stored| stored.offset));
+    }
+    assert_eq!(offsets, [0, 1, 2, 3, 4, 5]);
+    Row {
+        id: "P11",
+        situation: "a stray transactional producer writes to `events`: its marker uses up an offset that no reader sees",
+        answer: "readers halt, naming the offsets; with them in `log.known_holes`, which every process and tool reads, all go on over them",
+        test: (file!(), "a_transaction_is_a_gap_that_halts_readers"),
+    }
+    .check();
+}
+
+/// One record of somebody else, and the marker after it.
+fn transaction(bootstrap: &str, topic: &str) {
+    let mut config = ClientConfig::new();
+    let foreign: BaseProducer = config.set("bootstrap.servers", bootstrap).set("transactional.id", unique("foreign")).create().unwrap();
+    foreign.init_transactions(std::time::Duration::from_secs(60)).unwrap();
+    foreign.begin_transaction().unwrap();
+    foreign.send(BaseRecord::<(), str>::to(topic).partition(0).payload("foreign")).map_err(|(error, _)| error).unwrap();
+    foreign.commit_transaction(std::time::Duration::from_secs(60)).unwrap();
 }
 
 /// A topic that somebody else made: each setting is named, with what it is and must be.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use super::{
     Error,
@@ -62,11 +62,9 @@ impl Tables {
 
 /// A connection to tables of this release.
 pub(super) async fn connect(url: &str) -> Result<PgConnection, Error> {
-    up::reach(url).await?;
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(url).await?;
-    projectors::schema_version_check(&pool).await?;
-    pool.close().await;
-    Ok(PgConnection::connect(url).await?)
+    let mut connection = up::reach(url).await?;
+    projectors::schema_version_check(&mut connection).await?;
+    Ok(connection)
 }
 
 /// The server of the data folder: the one that runs, or, if nobody uses the folder, one started now.

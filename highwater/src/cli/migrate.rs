@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{End, Error};
@@ -43,21 +43,20 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
 }
 
 async fn migrate(url: &str, replace: Option<Uuid>) -> Result<(), Error> {
-    up::reach(url).await?;
-    let pool = PgPoolOptions::new().max_connections(2).connect(url).await?;
-    let migrated = migrate_in(&pool, replace).await;
-    pool.close().await;
+    let mut connection = up::reach(url).await?;
+    let migrated = migrate_in(&mut connection, replace).await;
+    connection.close().await?;
     migrated?;
     eprintln!("the tables are those of this release");
     Ok(())
 }
 
-async fn migrate_in(pool: &PgPool, replace: Option<Uuid>) -> Result<(), Error> {
-    projectors::migrations::migrate(pool).await?;
+async fn migrate_in(connection: &mut PgConnection, replace: Option<Uuid>) -> Result<(), Error> {
+    projectors::migrations::migrate(&mut *connection).await?;
     let Some(identity) = replace else { return Ok(()) };
     // With nothing projected yet, every table will be made from the log that the lost database belonged to.
     let replaced = sqlx::query("UPDATE database_identity SET id = $1 WHERE NOT EXISTS (SELECT FROM checkpoints)");
-    match replaced.bind(identity).execute(pool).await?.rows_affected() {
+    match replaced.bind(identity).execute(connection).await?.rows_affected() {
         0 => Err(Error::NotEmpty),
         _ => Ok(()),
     }

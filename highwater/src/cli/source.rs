@@ -66,7 +66,7 @@ impl Source {
 
     async fn open_all(&self, settings: &LogSettings) -> Result<Arc<dyn RawReader>, Error> {
         if self.kafka.is_some() {
-            return Ok(Arc::new(settings.open_kafka_reader("highwater")?));
+            return Ok(settings.open_kafka_reader("highwater")?);
         }
         let folder = folder::log_in(self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)));
         if !folder.is_dir() {

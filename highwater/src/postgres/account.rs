@@ -34,7 +34,7 @@ pub(super) enum Switch {
 
 impl Account {
     pub(super) fn current() -> Result<Self, Error> {
-        if id(&["-u"])? != 0 {
+        if own_uid()? != 0 {
             return Ok(Self::Own);
         }
         let no_account = |why: String| Error::NoAccount { user: SERVER_USER, why };
@@ -52,6 +52,14 @@ impl Account {
         match self {
             Self::Own => None,
             Self::Other { uid, gid, .. } => Some((*uid, *gid)),
+        }
+    }
+
+    /// Whose files the server can use.
+    pub(super) fn uid(&self) -> Result<u32, Error> {
+        match self {
+            Self::Own => own_uid(),
+            Self::Other { uid, .. } => Ok(*uid),
         }
     }
 
@@ -92,6 +100,12 @@ impl Account {
         spawned.map_err(|source| Error::Spawn { program: words[0].to_string_lossy().into_owned(), source })
     }
 
+    /// Whether this account can pass through `dir` and every folder above.
+    pub(super) fn can_pass(&self, dir: &Path) -> Result<bool, Error> {
+        let args: [&OsStr; 4] = ["-c".as_ref(), r#"cd "$1""#.as_ref(), "sh".as_ref(), dir.as_os_str()];
+        Ok(self.run(Path::new("/bin/sh"), &args)?.status.success())
+    }
+
     /// Whether this account can work in `dir`: every folder above must let it pass.
     pub(super) fn can_use(&self, dir: &Path) -> Result<bool, Error> {
         let script = r#"cd "$1" && test -w ."#;
@@ -108,6 +122,11 @@ pub(super) fn command(words: &[OsString]) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// As whom this process runs.
+pub(crate) fn own_uid() -> Result<u32, Error> {
+    id(&["-u"])
 }
 
 fn id(args: &[&str]) -> Result<u32, Error> {

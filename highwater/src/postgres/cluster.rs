@@ -4,16 +4,23 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::Write,
+    io::{self, Write},
     net::TcpListener,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     thread,
     time::Duration,
 };
 
-use super::{Error, ROLE, Settings, account::Account, binaries::Binaries, random_hex};
+use super::{
+    Error, ROLE, Settings,
+    account::Account,
+    binaries::Binaries,
+    place::{give, moved_to, place},
+    process::is_postmaster,
+    random_hex,
+};
 
 /// Another process may take the free port between our look and the server's bind; shared memory of a killed server goes a moment late.
 const START_ATTEMPTS: u32 = 10;
@@ -71,10 +78,17 @@ impl Cluster {
     /// The port of the server that runs on this folder; forgets what a dead one left behind.
     pub(super) fn running_port(&self) -> Result<Option<u16>, Error> {
         let path = self.data().join("postmaster.pid");
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Not to be able to look says nothing.
+            Err(source) => return Err(Error::Io { path, source }),
+        };
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let pid = lines.first().and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| self.is_postmaster(pid)) {
+        let look =
+            |pid| is_postmaster(pid, &self.data()).map_err(|source| Error::Io { path: PathBuf::from(format!("/proc/{pid}")), source });
+        if pid.map_or(Ok(false), look)? {
             // Not written yet: it is starting, port 0 answers nobody, and the caller restarts it.
             return Ok(Some(lines.get(3).and_then(|port| port.parse().ok()).unwrap_or(0)));
         }
@@ -172,68 +186,11 @@ impl Cluster {
         }
         self.account.run(&self.binaries.pg_ctl, &args)
     }
-
-    fn is_postmaster(&self, pid: u32) -> bool {
-        let data = self.data();
-        command_line(pid).is_some_and(|line| line.contains("postgres") && line.contains(&*data.to_string_lossy()))
-    }
-}
-
-/// Where the data of `dir` lies: there, or, when the server's account cannot enter it, below `fallback`, as `dir/location` says.
-fn place(dir: &Path, account: &Account, fallback: &Path) -> Result<PathBuf, Error> {
-    if let Some(target) = moved_to(dir) {
-        return if target.is_dir() { Ok(target) } else { Err(Error::DataGone { dir: dir.to_owned(), target }) };
-    }
-    let home = make(dir, account)?;
-    if account.can_use(&home)? {
-        return Ok(home);
-    }
-    let no_place = || Error::NoPlace { user: account.name(), wanted: dir.to_owned(), fallback: fallback.to_owned() };
-    let target = make(&fallback.join(format!("postgres-{}", random_hex(8)?)), account).map_err(|_| no_place())?;
-    if !account.can_use(&target)? {
-        let _ = fs::remove_dir(&target);
-        return Err(no_place());
-    }
-    let note = dir.join("location");
-    fs::write(&note, target.as_os_str().as_encoded_bytes()).map_err(|source| Error::Io { path: note, source })?;
-    tracing::warn!(
-        "user `{}` cannot enter {}, so the private Postgres keeps its data in {}",
-        account.name(),
-        home.display(),
-        target.display()
-    );
-    Ok(target)
-}
-
-fn moved_to(dir: &Path) -> Option<PathBuf> {
-    fs::read_to_string(dir.join("location")).ok().map(|text| PathBuf::from(text.trim()))
-}
-
-fn make(dir: &Path, account: &Account) -> Result<PathBuf, Error> {
-    let fail = |source| Error::Io { path: dir.to_owned(), source };
-    fs::create_dir_all(dir).map_err(fail)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(fail)?;
-    give(dir, account)?;
-    fs::canonicalize(dir).map_err(fail)
-}
-
-fn give(path: &Path, account: &Account) -> Result<(), Error> {
-    let Some((uid, gid)) = account.owner() else { return Ok(()) };
-    chown(path, Some(uid), Some(gid)).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 fn free_port() -> Result<u16, Error> {
     let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     bound.map(|address| address.port()).map_err(|source| Error::Io { path: PathBuf::from("127.0.0.1"), source })
-}
-
-fn command_line(pid: u32) -> Option<String> {
-    if Path::new("/proc/self").exists() {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        return Some(String::from_utf8_lossy(&line).replace('\0', " "));
-    }
-    let output = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn said(output: &Output) -> String {

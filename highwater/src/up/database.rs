@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service::start::{Patience, database_may_pass};
-use sqlx::{Connection, PgConnection, postgres::PgPoolOptions};
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Error;
@@ -25,7 +25,7 @@ impl Database {
     /// Starts the private server, unless `url` names one.
     pub(super) async fn open(url: Option<&str>, folder: &Folder, settings: postgres::Settings, patience: Patience) -> Result<Self, Error> {
         if let Some(url) = url {
-            patience.until("the database", database_may_pass, async || reach(url).await).await?;
+            patience.until("the database", database_may_pass, async || reach(url).await?.close().await).await?;
             return Ok(Self { url: url.to_owned(), private: None });
         }
         let private = PrivatePostgres::start(&folder.postgres(), settings).await?;
@@ -45,9 +45,9 @@ impl Database {
 
     /// Creates or upgrades the tables.
     pub(super) async fn migrate(&self) -> Result<(), Error> {
-        let pool = PgPoolOptions::new().max_connections(1).connect(&self.url).await?;
-        let migrated = projectors::migrations::migrate(&pool).await;
-        pool.close().await;
+        let mut connection = reach(&self.url).await?;
+        let migrated = projectors::migrations::migrate(&mut connection).await;
+        connection.close().await?;
         Ok(migrated?)
     }
 
@@ -59,8 +59,7 @@ impl Database {
     }
 }
 
-/// A pool would only say that it waited in vain; a connection says why.
-pub(crate) async fn reach(url: &str) -> Result<(), sqlx::Error> {
-    let connected = tokio::time::timeout(REACH_LIMIT, PgConnection::connect(url)).await;
-    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?.close().await
+/// A pool would only say that it waited in vain; a connection says why. Set up as those of the services.
+pub(crate) async fn reach(url: &str) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(REACH_LIMIT, service::postgres::connect(url)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use protocol::{position::Position, wire::Wire};
-use sqlx::{PgPool, Postgres, Transaction};
+use service::postgres::Connections;
+use sqlx::{Postgres, Transaction};
 
 use super::{
     checkpoint::Row,
@@ -36,23 +37,14 @@ pub type PostgresTx = Transaction<'static, Postgres>;
 
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    pool: Connections,
     /// A connection was found that cannot write.
     distrusted: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, distrusted: Arc::default() }
-    }
-
-    /// Closes what is idle in the pool. What is in use shows by itself what it can.
-    async fn renew(&self) {
-        for _ in 0..self.pool.options().get_max_connections() {
-            let Some(connection) = self.pool.try_acquire() else { return };
-            // A connection that does not close well is gone as well.
-            let _ = connection.close().await;
-        }
+    pub fn new(pool: impl Into<Connections>) -> Self {
+        Self { pool: pool.into(), distrusted: Arc::default() }
     }
 }
 
@@ -62,7 +54,7 @@ impl Store for PostgresStore {
     fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>> {
         Box::pin(async {
             if self.distrusted.swap(false, Ordering::AcqRel) {
-                self.renew().await;
+                self.pool.renew().await;
             }
             // Whatever keeps it from beginning has nothing to do with what is to be written.
             self.pool.begin_with(BEGIN).await.map_err(|error| Failure::Unreachable(error.to_string()))

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use service::resilience::Once;
-use sqlx::{PgPool, postgres::PgListener};
+use service::{postgres::Connections, resilience::Once};
 use tokio_util::sync::CancellationToken;
 
 use super::Cache;
@@ -13,12 +12,13 @@ use crate::circuit::Circuit;
 const CHANNEL: &str = "highwater_changes";
 const RECONNECT: Duration = Duration::from_secs(1);
 
-pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: CancellationToken) {
+pub(super) async fn listen(cache: Cache, pool: Connections, circuit: Circuit, stop: CancellationToken) {
     let mut deaf = Once::new("cache-listener");
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             ended = hear(&cache, &pool, &mut deaf) => ended,
+            () = pool.scarce() => Ok(()),
         };
         // Also when the process drains: nobody listens any more.
         cache.lost();
@@ -37,9 +37,8 @@ pub(super) async fn listen(cache: Cache, pool: PgPool, circuit: Circuit, stop: C
 }
 
 /// Ends when the connection is lost.
-async fn hear(cache: &Cache, pool: &PgPool, deaf: &mut Once) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.eager_reconnect(false);
+async fn hear(cache: &Cache, pool: &Connections, deaf: &mut Once) -> Result<(), sqlx::Error> {
+    let mut listener = pool.listener().await?;
     listener.listen(CHANNEL).await?;
     // What is read from here on either has a change, or hears of it.
     cache.hears();

@@ -6,9 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use service::resilience::Once;
 use service::shutdown::Shutdown;
-use sqlx::PgPool;
+use service::{postgres::Connections, resilience::Once};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -41,7 +40,7 @@ pub(crate) struct Waiter<'a> {
 
 impl Awaited {
     /// Begins to look; ends with `shutdown` and the last one who waits.
-    pub fn watch(pool: &PgPool, positions: &Positions, shutdown: &Shutdown) -> Self {
+    pub fn watch(pool: &Connections, positions: &Positions, shutdown: &Shutdown) -> Self {
         let awaited = Self(Arc::new(Shared {
             ids: Mutex::default(),
             decided: watch::Sender::new(BTreeSet::new()),
@@ -90,7 +89,7 @@ impl Shared {
     }
 }
 
-async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool: PgPool, stop: CancellationToken) {
+async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool: Connections, stop: CancellationToken) {
     let (mut looked_at, mut unread) = (BTreeMap::new(), Once::new("outcomes-reader"));
     loop {
         // Draining: those who wait still are answered.
@@ -126,7 +125,9 @@ fn of_outcomes(reached: &Reached) -> BTreeMap<(String, u32), u64> {
     own.map(|((_, category, partition), offset)| ((category.clone(), *partition), *offset)).collect()
 }
 
-async fn decided(pool: &PgPool, ids: &[Uuid]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
-    let found = sqlx::query_scalar!("SELECT command_id FROM outcomes WHERE command_id = ANY($1)", ids).fetch_all(pool).await?;
+async fn decided(pool: &Connections, ids: &[Uuid]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT command_id FROM outcomes WHERE command_id = ANY($1)", ids)
+        .fetch_all(&mut *pool.acquire().await?)
+        .await?;
     Ok(found.into_iter().collect())
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use service::headers::PartitionPosition;
-use sqlx::{PgPool, types::Json};
+use service::postgres::Connections;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{ACCEPTED, OUTCOMES};
@@ -79,7 +80,7 @@ type Checkpoint = (String, String, u32, u64);
 
 impl Found {
     /// One statement: what it does not find is not there up to the checkpoints that it returns.
-    pub(super) async fn load(pool: &PgPool, id: Uuid) -> Result<Self, sqlx::Error> {
+    pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
         let row = sqlx::query!(
             r#"SELECT a.category AS "lane_category?", a.partition AS "lane_partition?", a.next_offset AS "lane_offset?",
                       a.actor AS "lane_actor?", a.accepted_at AS "accepted_at?", a.deadline,
@@ -97,7 +98,7 @@ impl Found {
             ACCEPTED,
             OUTCOMES,
         )
-        .fetch_one(pool)
+        .fetch_one(&mut *pool.acquire().await?)
         .await?;
         let accepted = || {
             let accepted = position(row.lane_category?, row.lane_partition?, row.lane_offset?)?;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use service::resilience::Once;
-use sqlx::{PgPool, postgres::PgListener};
+use service::{postgres::Connections, resilience::Once};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,12 +14,13 @@ const CHANNEL: &str = "highwater_checkpoints";
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Wakes the reader with every notification. Without it the reader still reads at its own pace.
-pub(super) async fn listen(positions: Positions, pool: PgPool, stop: CancellationToken) {
+pub(super) async fn listen(positions: Positions, pool: Connections, stop: CancellationToken) {
     let mut deaf = Once::new("positions-listener");
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
             ended = hear(&positions, &pool, &mut deaf) => ended,
+            () = pool.scarce() => Ok(()),
         };
         if let Err(error) = ended {
             deaf.warn("notifications of the database are lost", &error);
@@ -36,9 +36,8 @@ pub(super) async fn listen(positions: Positions, pool: PgPool, stop: Cancellatio
 }
 
 /// Ends when the connection is lost.
-async fn hear(positions: &Positions, pool: &PgPool, deaf: &mut Once) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.eager_reconnect(false);
+async fn hear(positions: &Positions, pool: &Connections, deaf: &mut Once) -> Result<(), sqlx::Error> {
+    let mut listener = pool.listener().await?;
     listener.listen(CHANNEL).await?;
     deaf.over("notifications of the database are heard again");
     while listener.try_recv().await?.is_some() {
@@ -50,7 +49,7 @@ async fn hear(positions: &Positions, pool: &PgPool, deaf: &mut Once) -> Result<(
 }
 
 /// Reads the checkpoints while somebody waits.
-pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionSettings, stop: CancellationToken) {
+pub(super) async fn read(positions: Positions, pool: Connections, settings: PositionSettings, stop: CancellationToken) {
     let (mut last, mut unread): (Option<Instant>, Once) = (None, Once::new("positions-reader"));
     loop {
         // Draining: those who wait still are answered.
@@ -80,9 +79,9 @@ pub(super) async fn read(positions: Positions, pool: PgPool, settings: PositionS
     }
 }
 
-async fn checkpoints(pool: &PgPool) -> Result<Reached, sqlx::Error> {
+async fn checkpoints(pool: &Connections) -> Result<Reached, sqlx::Error> {
     let rows = sqlx::query!("SELECT projection, category, partition, next_offset FROM checkpoints WHERE generation = $1", GENERATION)
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.acquire().await?)
         .await?;
     let entry = |projection, category, partition: i32, offset: i64| {
         Some(((projection, category, u32::try_from(partition).ok()?), u64::try_from(offset).ok()?))

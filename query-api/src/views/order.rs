@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use protocol::time::Micros;
 use serde::Serialize;
-use sqlx::PgPool;
+use service::postgres::Connections;
 use uuid::Uuid;
 
 use crate::{
@@ -39,12 +39,12 @@ impl View for Orders {
     const FIELDS: &'static [&'static str] =
         &["id", "version", "status", "customer_id", "currency", "placed_at", "units", "total_minor", "lines", "reason", "carrier"];
 
-    fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }
 
-async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
+async fn load(pool: &Connections, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
     let found = sqlx::query!(
         r#"SELECT coalesce(c.next_offset, 0) AS "next_offset!", o.version AS "version?", o.status AS "status?",
                   o.customer_id AS "customer_id?", o.currency AS "currency?", o.placed_at AS "placed_at?", o.units AS "units?",
@@ -58,7 +58,7 @@ async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sq
         Orders::CATEGORY,
         partition,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     let body = || {
         Some(Body {

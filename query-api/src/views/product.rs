@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use sqlx::PgPool;
+use service::postgres::Connections;
 use uuid::Uuid;
 
 use crate::{
@@ -40,12 +40,12 @@ impl View for Products {
     const PUBLIC: Option<&'static str> = Some("max-age=5, stale-while-revalidate=30, stale-if-error=300");
     const FIELDS: &'static [&'static str] = <super::products::Products as List>::FIELDS;
 
-    fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }
 
-async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
+async fn load(pool: &Connections, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
     let found = sqlx::query!(
         r#"SELECT coalesce(c.next_offset, 0) AS "next_offset!", p.version AS "version?", p.status AS "status?", p.name AS "name?",
                   p.department AS "department?", p.unit_price_minor AS "unit_price_minor?", p.currency AS "currency?",
@@ -59,7 +59,7 @@ async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sq
         Products::CATEGORY,
         partition,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     let body = || {
         Some(Body {

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use sqlx::PgPool;
+use service::postgres::Connections;
 use uuid::Uuid;
 
 use crate::{
@@ -31,12 +31,12 @@ impl View for Stock {
     const PUBLIC: Option<&'static str> = None;
     const FIELDS: &'static [&'static str] = <super::stocks::Stocks as List>::FIELDS;
 
-    fn load(pool: &PgPool, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }
 
-async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
+async fn load(pool: &Connections, id: Uuid, partition: i32) -> Result<Found<Body>, sqlx::Error> {
     let found = sqlx::query!(
         r#"SELECT coalesce(c.next_offset, 0) AS "next_offset!", s.version AS "version?", s.on_hand AS "on_hand?",
                   s.reserved AS "reserved?", s.available AS "available?"
@@ -49,7 +49,7 @@ async fn load(pool: &PgPool, id: Uuid, partition: i32) -> Result<Found<Body>, sq
         Stock::CATEGORY,
         partition,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     let body =
         || Some(Body { id, version: found.version?, on_hand: found.on_hand?, reserved: found.reserved?, available: found.available? });

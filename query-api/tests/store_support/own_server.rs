@@ -13,11 +13,11 @@ use crate::postgres;
 /// Obeys `start` and `stop` line by line, and answers each; stops and removes everything when its input ends. As user `postgres` where
 /// Postgres refuses to be started by root.
 const OBEY: &str = r#"
-dir=$1 bin=$2 as=""
+dir=$1 bin=$2 room=$3 as=""
 if [ "$(id -u)" = 0 ]; then chown postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"; fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/db" -U highwater -A trust --no-sync -E UTF8 --locale=C >"$dir/initdb.log" 2>&1
-start() { $as "$bin/pg_ctl" -D "$dir/db" -l "$dir/log" -w -o "-c listen_addresses= -c unix_socket_directories=$dir -c fsync=off -p 5432" start; }
+start() { $as "$bin/pg_ctl" -D "$dir/db" -l "$dir/log" -w -o "-c listen_addresses= -c unix_socket_directories=$dir -c fsync=off -c max_connections=$room -c superuser_reserved_connections=0 -p 5432" start; }
 stop() { $as "$bin/pg_ctl" -D "$dir/db" -m fast -w stop; }
 while IFS= read -r line; do $line >/dev/null 2>&1 </dev/null; echo "$line $?"; done
 stop >/dev/null 2>&1
@@ -35,10 +35,15 @@ pub struct Server {
 impl Server {
     /// Running.
     pub fn start(test: &str) -> Self {
+        Self::with_room(test, 100)
+    }
+
+    /// With room for so many connections, and none beyond for a superuser.
+    pub fn with_room(test: &str, connections: u32) -> Self {
         let folder = std::env::temp_dir().join(format!("highwater-own-postgres-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the server");
         let mut shell = Command::new("sh");
-        shell.args(["-c", OBEY, "own-postgres"]).arg(&folder).arg(postgres::binaries());
+        shell.args(["-c", OBEY, "own-postgres"]).arg(&folder).arg(postgres::binaries()).arg(connections.to_string());
         let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell");
         let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut server = Self { orders: child.stdin.take(), answers, folder, child };

@@ -15,6 +15,7 @@ use service::{
     context::Context,
     health::Health,
     http::{HttpSettings, layers},
+    postgres::Connections,
 };
 use sqlx::{ConnectOptions, PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tower::ServiceExt;
@@ -30,7 +31,7 @@ pub struct Served {
     /// May do everything.
     pub owner: PgPool,
     /// As the service has it.
-    pub reader: PgPool,
+    pub reader: Connections,
     pub health: Health,
     database: String,
 }
@@ -75,25 +76,10 @@ impl Served {
         let ctx = Context { config, ..Context::for_tests() };
         let query: QuerySettings = ctx.config.section("query").expect("settings");
         let reader = database::pool(&query.database).expect("a pool");
+        fill(&owner).await;
         let router = query_api::start(&ctx, reader.clone()).await.expect("it starts");
         let http: HttpSettings = ctx.config.section("http").expect("settings");
-        let served = Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database };
-        served.fill().await;
-        served
-    }
-
-    async fn fill(&self) {
-        let lines = json!([{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}]);
-        let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason)
-                     VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
-        sqlx::query(order).bind(ORDER).bind(lines).execute(&self.owner).await.expect("an order");
-        let product = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand)
-                       VALUES ($1::uuid, 0, 1, 'active', 'Milk', 'GROCERY', 150, 'USD', 'Farm')";
-        sqlx::query(product).bind(PRODUCT).execute(&self.owner).await.expect("a product");
-        let checkpoints =
-            "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
-                           SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, 7) p";
-        sqlx::query(checkpoints).execute(&self.owner).await.expect("checkpoints");
+        Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database }
     }
 
     /// What a projector does: rows and checkpoints together.
@@ -144,6 +130,21 @@ impl Served {
         let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") };
         Answer { status: parts.status, headers: parts.headers, body }
     }
+}
+
+async fn fill(owner: &PgPool) {
+    // One connection: a server that is full has no other.
+    let mut owner = owner.acquire().await.expect("a connection");
+    let lines = json!([{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}]);
+    let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason)
+                 VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
+    sqlx::query(order).bind(ORDER).bind(lines).execute(&mut *owner).await.expect("an order");
+    let product = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand)
+                   VALUES ($1::uuid, 0, 1, 'active', 'Milk', 'GROCERY', 150, 'USD', 'Farm')";
+    sqlx::query(product).bind(PRODUCT).execute(&mut *owner).await.expect("a product");
+    let checkpoints = "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
+                       SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, 7) p";
+    sqlx::query(checkpoints).execute(&mut *owner).await.expect("checkpoints");
 }
 
 impl Answer {

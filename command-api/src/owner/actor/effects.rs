@@ -82,6 +82,18 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }));
     }
 
+    /// Whoever dated the last event had another clock than this one: what is decided here would be dated like it, in silence. Before the
+    /// fence, so that an owner whose clock is behind leaves the partition to others.
+    pub(super) fn times_ahead(&self) -> Option<End> {
+        let last = self.writer.fold().head().last_time?;
+        let ahead_us = last.0.saturating_sub(self.shared.clock.now());
+        let allowed = self.shared.clock_skew.saturating_add(self.shared.accept_ahead);
+        if i128::from(ahead_us) <= i128::try_from(allowed.as_micros()).unwrap_or(i128::MAX) {
+            return None;
+        }
+        Some(End::TimesAhead { last: last.to_text(), ahead_ms: ahead_us.saturating_add(999) / 1000 })
+    }
+
     /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
     fn serving(&mut self, epoch: u64, writer: Uuid) {
         self.fence_is_out = false;

@@ -47,6 +47,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         if self.proven && self.read_to.is_some_and(|end| self.writer.fold().next_offset() >= end) {
             self.read_to = None;
             self.reads_to_its_end = false;
+            if let Some(ahead) = self.times_ahead() {
+                self.end = Some(ahead);
+                return;
+            }
             let writer = self.shared.ids.v4();
             self.step(Input::CaughtUp { writer });
         }

@@ -33,7 +33,7 @@ pub(super) async fn load(tables: &PostgresSnapshots, partition: u32, from: u64, 
         MOST_SINCE,
     );
     let (mut checkpoint, mut size, mut segments, mut since) = (0, 0, Vec::new(), Vec::new());
-    for row in rows.fetch_all(&tables.pool).await? {
+    for row in rows.fetch_all(&mut *tables.pool.acquire().await?).await? {
         match row.kind {
             0 => checkpoint = unsigned(row.n)?,
             1 => size = row.n.unwrap_or(0),
