@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod answer;
 #[path = "store_bad_input/broker.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod broker;
 #[path = "store_support/build.rs"]
 mod build;
@@ -15,8 +17,10 @@ mod documented;
 #[path = "store_refusals/orders.rs"]
 mod orders;
 #[path = "store_support/request.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod request;
 #[path = "store_support/up.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod up;
 #[path = "store_refusals/watch.rs"]
 mod watch;
