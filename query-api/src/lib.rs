@@ -25,6 +25,10 @@ pub mod resource;
 pub mod settings;
 pub mod views;
 
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;

@@ -157,18 +157,13 @@ impl Drop for Waiting {
 }
 
 #[cfg(test)]
-#[path = "../../tests/support/documented.rs"]
-mod documented;
-
-#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use sqlx::postgres::PgPoolOptions;
 
-    use super::documented::Row;
     use super::*;
-    use crate::{operations::Awaited, settings::QuerySettings};
+    use crate::{documented::Row, operations::Awaited, settings::QuerySettings};
 
     #[tokio::test]
     async fn a_drain_ends_every_wait_at_once() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,11 +1,7 @@
 //! A log that takes nothing, and one that refuses single records: how often an owner asks it, by a paused clock, and what callers hear.
 
-#[path = "../../../tests/support/documented.rs"]
-mod documented;
-
 use std::{sync::Arc, time::Duration};
 
-use documented::Row;
 use eventlog::{
     FaultyLog,
     faulty::{Faults, Takes},
@@ -14,7 +10,10 @@ use protocol::writer::{Answer, Busy, Limits};
 use service::resilience::Backoff;
 use tokio::time::Instant;
 
-use crate::harness::{Owner, TestSnapshots, accepted, add, history, world};
+use crate::{
+    documented::Row,
+    harness::{Owner, TestSnapshots, accepted, add, history, world},
+};
 
 const FENCES: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 

@@ -1,19 +1,16 @@
 //! The plan of every statement that a list can make, on tables of 100,000 rows in which what is rare lies where a plan that goes along
 //! another index finds it last: a page reads about as many rows as it shows, or is refused.
 
-#[path = "../../../tests/support/documented.rs"]
-mod documented;
-
 #[path = "../../../projectors/tests/support/postgres.rs"]
 mod postgres;
 
 use std::path::Path;
 
 use axum::http::Uri;
-use documented::Row;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres, QueryBuilder, Row as _, migrate::Migrator};
 
 use super::{orders::Orders, products::Products, sales::Sales, stocks::Stocks};
+use crate::documented::Row;
 use crate::list::{List, Page, Parameters, check_served};
 use crate::{database, settings::DatabaseSettings};
 
