@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_ends_every_wait_at_once() -> Result<(), Box<dyn std::error::Error>> {
         let shutdown = Shutdown::new();
-        let pool = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?;
+        let pool = Connections::from(PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?);
         let positions = Positions::watch(&pool, &QuerySettings::default().positions(), &shutdown);
         let awaited = Awaited::watch(&pool, &positions, &shutdown);
         let far = [PartitionPosition { category: "order".to_owned(), partition: 0, offset: u64::MAX }];

@@ -13,6 +13,7 @@ use super::{orders::Orders, products::Products, sales::Sales, stocks::Stocks};
 use crate::documented::Row;
 use crate::list::{List, Page, Parameters, check_served};
 use crate::{database, settings::DatabaseSettings};
+use service::postgres::Connections;
 
 const ROWS: i64 = 100_000;
 
@@ -36,7 +37,7 @@ const FILL: [&str; 5] = [
 ];
 
 /// Connections that may do everything, and those that lists have.
-async fn filled() -> (PgPool, PgPool) {
+async fn filled() -> (PgPool, Connections) {
     let options = postgres::database("plans").await;
     let pool = PgPool::connect_with(options.clone()).await.expect("a connection");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projectors/migrations");
