@@ -52,8 +52,9 @@ fn writes_first(address: SocketAddr, head: &str, bytes: usize) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     for _ in 0..bytes / 50_000 {
-        if stream.write_all(&[b' '; 50_000]).is_err() {
-            break;
+        // Libraries give up here, and never look whether there is an answer.
+        if let Err(error) = stream.write_all(&[b' '; 50_000]) {
+            return format!("the body could not be written: {error}");
         }
     }
     let mut answer = Vec::new();

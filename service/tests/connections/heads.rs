@@ -102,7 +102,7 @@ async fn what_is_no_http_is_refused_and_the_refusal_can_be_read() {
         let mut client = Http1::connect(server.address).await;
         client.0.write_all(bytes).await.unwrap();
         // Still under way when the answer is.
-        client.0.write_all(&[b'x'; 100_000]).await.unwrap();
+        client.0.write_all(&vec![b'x'; 5_000_000]).await.unwrap();
         let answer = client.rest().await;
         assert!(answer.starts_with(status), "{bytes:?}: {answer}");
     }
