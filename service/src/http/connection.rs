@@ -49,7 +49,7 @@ use crate::json::shorten;
 use crate::problem::Problem;
 use crate::resilience;
 
-pub(super) use self::link::{Link, Order};
+pub(super) use self::link::{Link, Demand};
 
 /// How long a connection on which nothing is open may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_millis(250);
@@ -114,7 +114,7 @@ enum Ended {
     Closed,
     /// What came is not the protocol, which was answered as far as it can be; or the client is gone.
     Failed,
-    /// By a limit, or an order.
+    /// By a limit, or on demand.
     Cut(&'static str),
 }
 
@@ -132,7 +132,7 @@ type Parser<'a, S> = auto::Connection<'a, TokioIo<Transport>, S, TokioExecutor>;
 
 enum Event {
     Ended(Ended),
-    Ordered(Order),
+    Demanded(Demand),
     Look,
 }
 
@@ -146,11 +146,11 @@ where
     loop {
         let event = poll_fn(|cx| {
             link.task.register(cx.waker());
-            if link.is_ordered(Order::End) {
-                return Poll::Ready(Event::Ordered(Order::End));
+            if link.is_demanded(Demand::End) {
+                return Poll::Ready(Event::Demanded(Demand::End));
             }
-            if !leaving && link.is_ordered(Order::Leave) {
-                return Poll::Ready(Event::Ordered(Order::Leave));
+            if !leaving && link.is_demanded(Demand::Leave) {
+                return Poll::Ready(Event::Demanded(Demand::Leave));
             }
             if look.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Look);
@@ -164,8 +164,8 @@ where
         });
         let due = match event.await {
             Event::Ended(ended) => return ended,
-            Event::Ordered(Order::End) => return Ended::Cut("ordered"),
-            Event::Ordered(_) => Due::Leave("ordered"),
+            Event::Demanded(Demand::End) => return Ended::Cut("demanded"),
+            Event::Demanded(_) => Due::Leave("demanded"),
             Event::Look if leaving && link.is_quiet() => return Ended::Closed,
             Event::Look => link.due(Instant::now(), settings),
         };
@@ -216,7 +216,7 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
         }
         drop(link.take_left());
     } else if link.health_only {
-        link.order(Order::Leave);
+        link.demand(Demand::Leave);
     }
     Ok(answer.map(|body| Answer::new(body, ticket)))
 }

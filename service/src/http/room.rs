@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{Link, Order};
+use super::connection::{Link, Demand};
 use super::peer::Peer;
 
 /// How many connections that could give way one look finds.
@@ -95,8 +95,8 @@ impl Room {
         self.lock().links.len()
     }
 
-    pub(super) fn order_all(&self, order: Order) {
-        self.lock().links.values().for_each(|(link, _)| link.order(order));
+    pub(super) fn demand_all(&self, demand: Demand) {
+        self.lock().links.values().for_each(|(link, _)| link.demand(demand));
     }
 
     /// Where descriptors are gone: the quietest leaves, if there is any.
@@ -123,7 +123,7 @@ impl Room {
                 break;
             }
             freed += link.held_bytes();
-            link.order(Order::End);
+            link.demand(Demand::End);
         }
         freed >= bytes
     }
@@ -150,7 +150,7 @@ impl Seats {
                 continue;
             }
             *kind = Kind::Leaving;
-            link.order(Order::Leave);
+            link.demand(Demand::Leave);
             let peer = Peer::from(link.peer.ip());
             self.ordinary -= 1;
             self.forget(peer);
@@ -178,7 +178,7 @@ impl Seats {
         let longest = quiet.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
         let Some((link, kind)) = longest.and_then(|(_, id)| self.links.get_mut(&id)) else { return false };
         *kind = Kind::Leaving;
-        link.order(Order::Leave);
+        link.demand(Demand::Leave);
         self.health -= 1;
         true
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn leaves(seat: &Seat) -> bool {
-        seat.link().is_ordered(Order::Leave)
+        seat.link().is_demanded(Demand::Leave)
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::Error;
-use super::connection::{self, Link, Order, Protocols};
+use super::connection::{self, Link, Demand, Protocols};
 use super::descriptors;
 use super::room::Room;
 use super::settings::HttpSettings;
@@ -63,11 +63,11 @@ pub async fn serve_with(listener: TcpListener, router: Router, shutdown: Shutdow
         () = accept(&listener, &server, &connections) => {}
     }
     drop(listener);
-    server.room.order_all(Order::Leave);
+    server.room.demand_all(Demand::Leave);
     connections.close();
     tokio::select! {
         () = connections.wait() => {}
-        () = shutdown.hard.cancelled() => server.room.order_all(Order::End),
+        () = shutdown.hard.cancelled() => server.room.demand_all(Demand::End),
     }
     server.measure();
     Ok(())

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::settings::HttpSettings;
-use super::link::{Link, Order};
+use super::link::{Link, Demand};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -25,13 +25,13 @@ pub(super) async fn read_on(mut stream: TcpStream, link: &Link, settings: &HttpS
         }
         std::io::Result::Ok(())
     };
-    let ordered = poll_fn(|cx| {
+    let demanded = poll_fn(|cx| {
         link.task.register(cx.waker());
-        if link.is_ordered(Order::Leave) { Poll::Ready(()) } else { Poll::Pending }
+        if link.is_demanded(Demand::Leave) { Poll::Ready(()) } else { Poll::Pending }
     });
     tokio::select! {
         // However it ends, the connection closes now.
         _ = tokio::time::timeout(settings.linger(), reading) => {}
-        () = ordered => {}
+        () = demanded => {}
     }
 }

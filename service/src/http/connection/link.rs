@@ -17,7 +17,7 @@ use super::heads::Seen;
 /// What somebody else wants of a connection; the higher wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(in super::super) enum Order {
+pub(in super::super) enum Demand {
     Serve,
     /// Answer what is open, take nothing new.
     Leave,
@@ -40,7 +40,7 @@ pub(in super::super) struct Link {
     pub(in super::super) health_only: bool,
     /// Of the whole process.
     unsent: Arc<AtomicUsize>,
-    order: AtomicU8,
+    demand: AtomicU8,
     /// The deadlines that the task looks at next have changed.
     pub(super) look_soon: AtomicBool,
     pub(super) task: AtomicWaker,
@@ -100,7 +100,7 @@ impl Link {
             peer,
             health_only,
             unsent,
-            order: AtomicU8::new(Order::Serve as u8),
+            demand: AtomicU8::new(Demand::Serve as u8),
             look_soon: AtomicBool::new(false),
             task: AtomicWaker::new(),
             state: Mutex::new(state),
@@ -111,13 +111,13 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in super::super) fn order(&self, order: Order) {
-        self.order.fetch_max(order as u8, Ordering::AcqRel);
+    pub(in super::super) fn demand(&self, demand: Demand) {
+        self.demand.fetch_max(demand as u8, Ordering::AcqRel);
         self.task.wake();
     }
 
-    pub(in super::super) fn is_ordered(&self, order: Order) -> bool {
-        self.order.load(Ordering::Acquire) >= order as u8
+    pub(in super::super) fn is_demanded(&self, demand: Demand) -> bool {
+        self.demand.load(Ordering::Acquire) >= demand as u8
     }
 
     #[cfg(test)]
