@@ -43,7 +43,7 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
-    process.reached_as(&crate::advertised(&ctx.config)?);
+    process.reached_as(&crate::advertised(&ctx.config).map_err(|error| *error)?);
     let log = settings.open_kafka("highwater-command-api")?;
     let pool = pool::pool(&owner.database)?;
     let mut started = false;

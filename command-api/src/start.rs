@@ -153,7 +153,7 @@ pub struct Registry {
 }
 
 /// Where other instances reach this one.
-pub fn advertised(config: &Config) -> Result<String, service::config::Error> {
+pub fn advertised(config: &Config) -> Result<String, Box<service::config::Error>> {
     let peers: PeerSettings = config.section("peers")?;
     if !peers.advertise.is_empty() {
         return Ok(peers.advertise);
@@ -184,7 +184,7 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     };
     patience.until("the log", Error::may_pass, prepared).await?;
 
-    let url = advertised(&ctx.config)?;
+    let url = advertised(&ctx.config).map_err(Error::Config)?;
     let owners = check_values::partition(&naming.prefix);
     let (hints, reports) = Hints::new(log.clone(), owners, keys.clone(), url, ctx.ids.v4());
     let hints = Arc::new(hints);

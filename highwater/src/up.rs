@@ -118,7 +118,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     };
     let Running { ctx, router, log, database, banner, _folder } = running;
     let mut listening = settings.http.clone();
-    listening.reached_as(&command_api::advertised(&ctx.config).map_err(Box::new)?);
+    listening.reached_as(&command_api::advertised(&ctx.config)?);
     let router = http::layers(router.merge(ctx.health.router()), &listening, &ctx);
     let served = http::serve_with(listener, router, shutdown.clone(), &listening);
     let (served, ()) = tokio::join!(served, announce(&ctx, banner));

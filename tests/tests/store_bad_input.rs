@@ -133,6 +133,7 @@ fn row(table: &mut Table, case: &Case, answer: &Answer) {
 fn groups() -> Vec<(&'static str, Vec<Case>)> {
     vec![
         ("Routes and ids", head_cases::routes()),
+        ("For whom, from whom, and how it is coded", head_cases::senders()),
         ("Lists and query parameters", head_cases::parameters()),
         ("Media types", head_cases::media_types()),
         ("Size", bodies_cases::size()),

@@ -29,6 +29,7 @@ pub fn json() -> Vec<Case> {
         post("a name twice, nested", place_line("\"quantity\":2", "\"quantity\":2,\"quantity\":3"), 400, "json.duplicate-name"),
         post("70 arrays in each other", nested(70), 400, "json.too-deep"),
         post("50,000 arrays in each other", nested(50_000), 400, "json.too-deep"),
+        post("as many empty lines as 260 kB hold", place_with(&vec!["{}"; 80_000].join(","), ""), 400, "json.too-many-values"),
         post("bytes that are not UTF-8", b"{\"currency\":\"\xff\xfe\"}".as_slice(), 400, "json.not-utf8"),
         post("a lone surrogate: `\"\\ud800\"`", place(r#","placed_at":"\ud800""#), 400, "json.malformed"),
         post("a control character in a string, not escaped", b"{\"currency\":\"E\x01R\"}".as_slice(), 400, "json.malformed"),

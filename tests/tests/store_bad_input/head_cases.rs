@@ -53,6 +53,26 @@ pub fn routes() -> Vec<Case> {
     ]
 }
 
+/// For whom a request is, who sends it, how its body is coded.
+pub fn senders() -> Vec<Case> {
+    let from = |what, name, value: &'static str| bad(what, Request::get("/v1/orders").header(name, value), 403, "origin.refused");
+    let coded = |name, value: &'static str| place_order().header(name, value);
+    vec![
+        bad("`Host` twice", Request::get("/v1/orders").and_header("Host", "localhost"), 400, "header.invalid"),
+        bad(
+            "a host that this listener is not: `http://evil.example/v1/orders`",
+            Request::get("http://evil.example/v1/orders"),
+            421,
+            "host.refused",
+        ),
+        from("`Origin: http://evil.example`, of a `GET` too", "Origin", "http://evil.example"),
+        from("`Origin: null`", "Origin", "null"),
+        from("`Sec-Fetch-Site: cross-site`", "Sec-Fetch-Site", "cross-site"),
+        bad("`Content-Encoding: gzip`", coded("Content-Encoding", "gzip"), 415, "content-coding.unsupported"),
+        fine("`Content-Encoding: identity`", coded("Content-Encoding", "identity"), 201, "etag"),
+    ]
+}
+
 pub fn parameters() -> Vec<Case> {
     let refused = |what, path: &str| bad(what, Request::get(path), 400, "parameter.invalid");
     vec![
@@ -62,6 +82,9 @@ pub fn parameters() -> Vec<Case> {
         refused("an offset", "/v1/orders?offset=100"),
         refused("a sort that the list does not have", "/v1/orders?sort=units"),
         refused("a sort where there is none", "/v1/stock?sort=id"),
+        refused("a filter that no index serves with this sort", "/v1/orders?placed_to=2016-01-01T00:00:00Z&sort=-total_minor"),
+        refused("two filters that no index serves together", "/v1/products?department=A&status=active"),
+        refused("departments without days", "/v1/sales?group=department"),
         refused("a status that nothing has", "/v1/orders?status=lost"),
         refused("a filter twice", "/v1/orders?status=placed&status=shipped"),
         refused("a filter without a value", "/v1/products?department="),
@@ -93,6 +116,8 @@ pub fn media_types() -> Vec<Case> {
             "application/vnd.highwater.order.place.v9+json",
         ),
         typed("the type of another command", "application/vnd.highwater.order.cancel.v1+json"),
+        fine("a parameter that is empty: `application/json;`", place_order().header("Content-Type", "application/json;"), 201, "etag"),
+        typed("two media types in one", "application/json, application/json"),
         bad("Content-Type twice", place_order().and_header("Content-Type", "application/json"), 400, "header.invalid"),
         fine("the version that is served", cancel_of_nothing_wrong(), 200, "etag"),
     ]
