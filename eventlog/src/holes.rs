@@ -232,7 +232,6 @@ impl RawReader for WithHoles<dyn RawReader> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 mod tests {
     use super::*;
 
