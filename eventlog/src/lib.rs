@@ -14,6 +14,9 @@
 //! | [`replay`] | every visible event of a category, once, from any position |
 
 pub mod check_values;
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
 pub mod faulty;
 pub mod follow;
 pub mod holes;

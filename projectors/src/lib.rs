@@ -10,6 +10,9 @@
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
 pub mod builtin;
+#[cfg(test)]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
 pub mod migrations;
 pub mod pool;
 pub mod process;

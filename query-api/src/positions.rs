@@ -171,9 +171,9 @@ mod tests {
         let pool = Connections::from(PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?);
         let positions = Positions::watch(&pool, &QuerySettings::default().positions(), &shutdown);
         let awaited = Awaited::watch(&pool, &positions, &shutdown);
-        let far = [PartitionPosition { category: "order".to_owned(), partition: 0, offset: u64::MAX }];
+        let far = [PartitionPosition { category: "note".to_owned(), partition: 0, offset: u64::MAX }];
         let deadline = Instant::now() + Duration::from_secs(3_600);
-        let (position, outcome) = (positions.wait("orders", &far, deadline), awaited.register(uuid::Uuid::nil()).decided(deadline));
+        let (position, outcome) = (positions.wait("notes", &far, deadline), awaited.register(uuid::Uuid::nil()).decided(deadline));
         let drain = async {
             while !positions.is_wanted() {
                 tokio::task::yield_now().await;

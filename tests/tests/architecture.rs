@@ -11,6 +11,25 @@ fn every_test_that_the_page_names_exists() {
     assert!(lost.is_empty(), "named and not there: {lost:#?}");
 }
 
+/// The kinds of docs/security.md, and how many numbers each has.
+const ATTACKS: [(char, usize); 6] = [('C', 11), ('W', 5), ('L', 4), ('P', 11), ('A', 2), ('S', 4)];
+
+#[test]
+fn every_attack_has_a_row_whose_test_exists() {
+    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    for (kind, count) in ATTACKS {
+        for number in 1..=count {
+            let start = format!("| {kind}{number} |");
+            let row = page.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("docs/security.md has no row {start}"));
+            let tests = named(row);
+            assert!(tests.iter().any(|named| !named.missing && exists(named)), "{kind}{number} names no test that exists: {tests:?}");
+        }
+    }
+    let all = named(&page);
+    let lost: Vec<_> = all.iter().filter(|named| !exists(named)).collect();
+    assert!(lost.is_empty(), "named and not there: {lost:#?}");
+}
+
 #[test]
 fn a_name_without_a_test_is_found() {
     let page = "| `tests/tests/architecture.rs#no_such_test`; `no/such/file.rs#test` (missing); `tests/tests/architecture.rs#exists` |";

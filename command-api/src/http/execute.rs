@@ -120,14 +120,14 @@ async fn find_owner<C: Category>(
     let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
     // Watched, and written for another instance, only when it is needed: nearly always the owner is here.
     let (mut changes, mut outgoing) = (None, None);
-    let mut submission = command.submission.clone();
+    // As it was, until an owner ended with it.
+    let mut again: Option<Submission<Wire, C::Command>> = None;
     loop {
-        match deliver(app, partition, &submission, until).await {
+        match deliver(app, partition, again.as_ref().unwrap_or(&command.submission), until).await {
             Way::Ended(ending) => return ending,
             Way::Closed => {
                 // It may have been appended before the owner ended.
-                submission.fresh = false;
-                submission.new_aggregate = false;
+                again = Some(Submission { fresh: false, new_aggregate: false, ..command.submission.clone() });
             }
             Way::Elsewhere if caller.forwarded => return Ending::NotOwner,
             Way::Elsewhere => {}

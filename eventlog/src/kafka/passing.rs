@@ -44,6 +44,7 @@ pub fn refused(code: Code, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented::Row;
 
     #[test]
     fn what_passes_is_waited_for_and_what_stays_is_not() {
@@ -67,6 +68,13 @@ mod tests {
         ] {
             assert_eq!(refused(code, "what").may_pass(), may_pass, "{code:?}");
         }
+        Row {
+            id: "S3",
+            situation: "a first start on slow brokers: topics that one process has just made are unknown to a broker (UnknownTopicOrPartition), without a leader, or not described in time",
+            answer: "each process waits for them within `start.wait_ms`; a setting or promise that is wrong ends it at once",
+            test: (file!(), "what_passes_is_waited_for_and_what_stays_is_not"),
+        }
+        .check();
     }
 
     #[test]

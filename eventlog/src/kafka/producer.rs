@@ -276,8 +276,23 @@ mod tests {
             assert_eq!(generation, 0);
             assert_eq!(matches!(result, Err(ReportError::Refused(_))), refused, "{error:?}: {result:?}");
             assert!(refused || matches!(result, Err(ReportError::Failed(_))), "{error:?}: {result:?}");
-            assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
+            if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED {
+                assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
+            }
         }
+    }
+
+    /// librdkafka notes it of the topic, and refuses by itself until the next metadata say otherwise.
+    #[tokio::test]
+    async fn a_topic_that_may_not_be_written_is_refused_before_anything_is_sent() {
+        let mut world = world();
+        world.answer(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        assert!(matches!(world.append().await, (0, Err(ReportError::Refused(_)))));
+        let to = Partition { topic: TOPIC.into(), index: 1 };
+        let record = Record { value: Some(vec![1]), ..Record::default() };
+        let reply = Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: Some(8) }, to: world.to.clone() };
+        let refused = world.producers.append(&to, &record, reply);
+        assert!(matches!(&refused, Err(Error::Record(said)) if said.contains(TOPIC)), "{refused:?}");
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ const REQUEST_BYTES: usize = 64 << 10;
 /// Above what a look-up returns with one largest record.
 pub const ANSWER_BYTES: usize = 64 << 20;
 const IDLE: Duration = Duration::from_secs(60);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -104,7 +105,16 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
             () = shared.closed.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (Ok((stream, _)), Ok(permit)) = (accepted, Arc::clone(&connections).acquire_owned().await) else { continue };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a reader of the local log cannot be accepted");
+                // Out of descriptors, for example: the next try would fail at once as well.
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let closed = shared.closed.clone();

@@ -15,15 +15,12 @@ use std::{
 use protocol::record::Record;
 use tokio::io::AsyncWriteExt;
 
-use self::documented::Row;
 use super::{LocalLog, LocalReader, Settings, serve, store};
+use crate::documented::Row;
 use crate::{
     log::{Appended, Delivery, Error, Log, Partition, Reply, ReportError, Ticket, Topic, TopicKind},
     raw::RawReader,
 };
-
-#[path = "../../../tests/support/documented.rs"]
-mod documented;
 
 /// Faults that a test switches on.
 #[derive(Default)]

@@ -68,6 +68,13 @@ async fn media_types_are_understood_or_refused() {
         let status = extract(Some(given), "{}").await.err().map(|problem| problem.status().as_u16());
         assert_eq!(status, Some(415), "{given}");
     }
+    crate::documented::Row {
+        id: "C8",
+        situation: "`Content-Type: application/json;`, quoted values, parameters that are not known",
+        answer: "taken, as RFC 9110 5.6.6 says; another charset than UTF-8, or what is no media type, is 415",
+        test: (file!(), "media_types_are_understood_or_refused"),
+    }
+    .check();
 }
 
 #[tokio::test]

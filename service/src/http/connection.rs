@@ -49,7 +49,7 @@ use crate::json::shorten;
 use crate::problem::Problem;
 use crate::resilience;
 
-pub(super) use self::link::{Link, Demand};
+pub(super) use self::link::{Demand, Link};
 
 /// How long a connection on which nothing is open may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_millis(250);

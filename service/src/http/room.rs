@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{Link, Demand};
+use super::connection::{Demand, Link};
 use super::peer::Peer;
 
 /// How many connections that could give way one look finds.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::Error;
-use super::connection::{self, Link, Demand, Protocols};
+use super::connection::{self, Demand, Link, Protocols};
 use super::descriptors;
 use super::room::Room;
 use super::settings::HttpSettings;

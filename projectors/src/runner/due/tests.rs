@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::documented::Row;
 
 /// A database that is away, and how often it was tried.
 #[derive(Clone, Default)]
@@ -181,4 +182,11 @@ fn no_wait_is_for_something_that_the_next_step_does_not_do() {
     });
     drop(runner);
     let _ = std::fs::remove_dir_all(&folder);
+    Row {
+        id: "L2",
+        situation: "a database that answers and refuses, with every combination of what a runner has due: again after a failure, a check, the lag, a partition of others, or nothing",
+        answer: "no wait ends for something that the next step does not do; at most three turns and three tries a wait, and at most 400 tries a minute",
+        test: (file!(), "no_wait_is_for_something_that_the_next_step_does_not_do"),
+    }
+    .check();
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::settings::HttpSettings;
-use super::link::{Link, Demand};
+use super::link::{Demand, Link};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 

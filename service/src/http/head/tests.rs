@@ -115,7 +115,7 @@ fn a_page_of_another_origin_may_send_nothing() {
     let judge = |settings: &HttpSettings, headers: &[(&'static str, &'static str)]| {
         let mut all = vec![("host", b"localhost:8080".as_slice())];
         all.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
-        judged(settings, Version::HTTP_11, "/v1/orders", &all)
+        judged(settings, Version::HTTP_11, "/v1/notes", &all)
     };
     for own in ["http://localhost:8080", "https://LOCALHOST:8080"] {
         assert_eq!(judge(&on_loopback(), &[("origin", own), ("sec-fetch-site", "same-origin")]).0, 200, "{own}");
