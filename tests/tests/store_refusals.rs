@@ -49,6 +49,12 @@ fn server(scratch: &Scratch, arguments: &[&str]) -> std::process::Command {
     server
 }
 
+/// Of the topic that the orders go to.
+fn set(broker: &Broker, setting: &str) {
+    let topic = ["--entity-type", "topics", "--entity-name", "highwater.order.events", "--add-config", setting];
+    broker.run(&["tool"], &[&["kafka.admin.ConfigCommand", "--alter"][..], &topic[..]].concat());
+}
+
 #[test]
 fn a_full_disk_costs_next_to_nothing() {
     let runtime = Runtime::new().unwrap();
@@ -138,10 +144,10 @@ fn a_broker_that_refuses_records_costs_next_to_nothing() {
     until_status(&up, &order("before"), 201);
     let idle = Watched::idle(&mut up);
     // Below every record, fences too.
-    broker.set("highwater.order.events", "max.message.bytes=80");
+    set(&broker, "max.message.bytes=80");
     assert_eq!(order("meanwhile").send(&up.address).status(), 503);
     idle.refusing(&mut up, "the broker refuses records");
-    broker.set("highwater.order.events", "max.message.bytes=1048588");
+    set(&broker, "max.message.bytes=1048588");
     until_status(&up, &order("after"), 201);
     up.stop();
 }

@@ -114,7 +114,14 @@ async fn call(address: Arc<str>, first: Instant, step: Duration, until: Instant)
         let begun = timeout(PATIENCE, both(&address, connection.take(), due, &mut latencies)).await;
         match begun {
             Ok(Ok(kept)) => connection = Some(kept),
-            Ok(Err(_)) | Err(_) => failed += 1,
+            Ok(Err(error)) => {
+                eprintln!("failed: {error}");
+                failed += 1;
+            }
+            Err(_) => {
+                eprintln!("failed: not answered within {PATIENCE:?}");
+                failed += 1;
+            }
         }
         due += step;
     }

@@ -43,12 +43,14 @@ pub enum Form {
     Lists,
     /// Waits for what will not come.
     WaitsForEver,
+    /// The same, of lists.
+    ListsThatWait,
     /// Accepted commands that are mostly white space.
     WhiteSpace,
 }
 
 impl Form {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::StreamsWithoutBody,
         Self::UnfinishedHeads,
         Self::AnswersNotTaken,
@@ -57,6 +59,7 @@ impl Form {
         Self::BodiesOfMistakes,
         Self::Lists,
         Self::WaitsForEver,
+        Self::ListsThatWait,
         Self::WhiteSpace,
     ];
 
@@ -70,6 +73,7 @@ impl Form {
             Self::BodiesOfMistakes => "W1",
             Self::Lists => "W2",
             Self::WaitsForEver => "W3",
+            Self::ListsThatWait => "W3b",
             Self::WhiteSpace => "W4",
         }
     }
@@ -136,6 +140,7 @@ impl Means {
         match form {
             Form::StreamsWithoutBody => self.streams(DEFAULT_WINDOW, Method::POST, |_| "/v1/orders".to_owned(), false).await,
             Form::AnswersNotTaken => self.streams(0, Method::GET, |n| format!("/v1/orders?limit={}", 200 - n % 8), true).await,
+            Form::ListsThatWait => self.streams(DEFAULT_WINDOW, Method::GET, |_| "/v1/orders?limit=200".to_owned(), true).await,
             Form::WaitsForEver => {
                 self.streams(DEFAULT_WINDOW, Method::GET, |n| format!("/v1/orders/{}", Uuid::from_u128(n as u128)), true).await
             }
@@ -201,8 +206,11 @@ impl Means {
                     }
                 };
                 let head = Request::builder().method(method.clone()).uri(format!("http://localhost{}", path(sent)));
-                let head = head.header("content-type", "application/json").header("highwater-min-position", "order/1@99999999999");
-                let head = head.header("prefer", "wait=29").body(()).map_err(io::Error::other)?;
+                let mut head = head.header("content-type", "application/json");
+                if window > 0 && method == Method::GET {
+                    head = head.header("highwater-min-position", "order/1@99999999999").header("prefer", "wait=29");
+                }
+                let head = head.body(()).map_err(io::Error::other)?;
                 let (answer, body) = send.send_request(head, ended).map_err(io::Error::other)?;
                 sent += 1;
                 open.push(async move {

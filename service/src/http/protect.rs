@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -28,6 +28,7 @@ use crate::resilience;
 pub(super) struct Protection {
     commands: Bulkhead,
     reads: Bulkhead,
+    collections: Bulkhead,
     budget: Budget,
     pace: Pace,
     timeout: Duration,
@@ -53,6 +54,7 @@ impl Protection {
         Self {
             commands: bulkhead("commands", &settings.commands),
             reads: bulkhead("reads", &settings.reads),
+            collections: bulkhead("collections", &settings.collections),
             budget: Budget::new(settings.receiving_limit_bytes, settings.peer_share_percent, settings.retry_after(), Arc::clone(&ids)),
             pace: settings.pace(),
             timeout: settings.request_timeout(),
@@ -65,7 +67,8 @@ impl Protection {
     }
 
     /// Lets the request come as far as its handler, or says why not. By its method: what may change something is a command, and the
-    /// rest are reads, so that no route is without a limit.
+    /// rest are reads, so that no route is without a limit. What has no parameter in its path is of many: lists that are slow, or
+    /// not taken, leave single reads alone.
     pub(super) fn admit(&self, request: &mut Request) -> Result<Admitted, Problem> {
         self.check_headers(request.headers())?;
         if health::PATHS.contains(&request.uri().path()) {
@@ -73,7 +76,9 @@ impl Protection {
         }
         let peer = Peer::of(request);
         if request.method().is_safe() {
-            let admission = Admission::new(self.reads.clone(), peer);
+            let of_many = request.extensions().get::<MatchedPath>().is_some_and(|route| !route.as_str().contains('{'));
+            let bulkhead = if of_many { &self.collections } else { &self.reads };
+            let admission = Admission::new(bulkhead.clone(), peer);
             request.extensions_mut().insert(admission.clone());
             return Ok(Admitted::Read(admission));
         }

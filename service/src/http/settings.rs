@@ -39,6 +39,8 @@ pub struct HttpSettings {
     pub commands: BulkheadSettings,
     /// GET and HEAD.
     pub reads: BulkheadSettings,
+    /// GET of a path without parameters: of many, which cost more and are larger.
+    pub collections: BulkheadSettings,
     /// The longest that a request may take; longer waits asked for by callers are bounded below it.
     pub request_timeout_ms: u64,
     /// Open connections. Beyond it the quietest gives way to a new one; see `health_connections` for when all are busy.
@@ -77,7 +79,7 @@ pub struct HttpSettings {
     pub retry_after_ms: u64,
 }
 
-/// `http.commands`, `http.reads`: requests of a kind.
+/// `http.commands`, `http.reads`, `http.collections`: requests of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BulkheadSettings {
@@ -100,6 +102,13 @@ impl Default for BulkheadSettings {
     }
 }
 
+impl BulkheadSettings {
+    fn of_collections() -> Self {
+        let of = |limit: usize| NonZeroUsize::MIN.saturating_add(limit - 1);
+        Self { limit: of(256), floor: of(16), waiting: 256, ..Self::default() }
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
@@ -116,6 +125,7 @@ impl Default for HttpSettings {
             peer_share_percent: Share::MOST,
             commands: BulkheadSettings::default(),
             reads: BulkheadSettings::default(),
+            collections: BulkheadSettings::of_collections(),
             request_timeout_ms: 30_000,
             connection_limit: 4_096,
             connections_per_peer: 2_048,

@@ -172,14 +172,16 @@ async fn a_request_that_takes_too_long_is_answered_503() -> Result<(), Failure> 
 #[tokio::test]
 async fn beyond_the_limit_in_flight_requests_are_shed_but_health_is_not() -> Result<(), Failure> {
     let one = BulkheadSettings { limit: std::num::NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
-    let settings = HttpSettings { reads: one, ..HttpSettings::default() };
+    let settings = HttpSettings { collections: one, ..HttpSettings::default() };
     let (entered, ctx) = (Arc::new(Notify::new()), Context::for_tests());
     let told = Arc::clone(&entered);
     let held = move || async move {
         told.notify_one();
         std::future::pending::<()>().await
     };
-    let router = Router::new().route("/hold", get(held)).route("/quick", get(|| async { "done" })).merge(ctx.health.router());
+    let quick = || get(|| async { "done" });
+    let router = Router::new().route("/hold", get(held)).route("/quick", quick()).route("/quick/{id}", quick());
+    let router = router.merge(ctx.health.router());
     let router = layers(router, &settings, &ctx);
     let holding = tokio::spawn(router.clone().oneshot(request(Method::GET, "/hold").body(Body::empty())?));
     entered.notified().await;
@@ -187,7 +189,10 @@ async fn beyond_the_limit_in_flight_requests_are_shed_but_health_is_not() -> Res
     let seconds: u64 = shed.headers()[header::RETRY_AFTER].to_str()?.parse()?;
     assert!((1..=2).contains(&seconds));
     problem(shed, 503, "overloaded", "/quick").await?;
-    assert_eq!(send(router.clone(), request(Method::GET, "/livez").body(Body::empty())?).await?.status(), StatusCode::OK);
+    for others in ["/livez", "/quick/one"] {
+        let answer = send(router.clone(), request(Method::GET, others).body(Body::empty())?).await?;
+        assert_eq!(answer.status(), StatusCode::OK, "{others}");
+    }
     // A caller that goes away gives its place back.
     holding.abort();
     let _ = holding.await;

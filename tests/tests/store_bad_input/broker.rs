@@ -26,12 +26,6 @@ impl Broker {
         self.run(&["tool"], &rest);
     }
 
-    /// Gives a topic the setting `name=value`.
-    pub fn set(&self, topic: &str, setting: &str) {
-        let rest = ["ConfigCommand", "--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", setting];
-        self.run(&["tool"], &rest);
-    }
-
     /// SIGKILL.
     pub fn kill(&self) {
         self.run(&["kill"], &["1"]);
@@ -42,7 +36,7 @@ impl Broker {
         self.run(&["restart"], &["1"]);
     }
 
-    fn run(&self, verb: &[&str], rest: &[&str]) -> String {
+    pub fn run(&self, verb: &[&str], rest: &[&str]) -> String {
         let mut command = Command::new(KAFKA);
         command.args(verb).arg(&self.folder).args(rest).env("KAFKA_HEAP", "384m").stdin(Stdio::null());
         let output = command.stderr(Stdio::piped()).output().unwrap();

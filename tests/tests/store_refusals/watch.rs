@@ -40,11 +40,12 @@ impl Watched {
 
 /// The share of a core, and lines a minute. Time is what is measured here, so it has to pass.
 fn measure(up: &mut Up, within: Duration) -> (f64, f64) {
-    up.heard();
+    up.said.try_iter().for_each(drop);
     let (began, before) = (Instant::now(), cpu(up.pid));
     thread::sleep(within);
     let (took, used) = (began.elapsed().as_secs_f64(), cpu(up.pid) - before);
-    (used / took, f64::from(up.heard()) * 60.0 / took)
+    let lines = up.said.try_iter().fold(0_u32, |lines, _| lines + 1);
+    (used / took, f64::from(lines) * 60.0 / took)
 }
 
 /// Seconds of CPU that the process has used, its own and the system's for it.

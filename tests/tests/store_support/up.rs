@@ -70,7 +70,8 @@ pub struct Up {
     pub pid: u32,
     /// `127.0.0.1:port`
     pub address: String,
-    said: Receiver<String>,
+    /// What it has written since it was ready, a line each.
+    pub said: Receiver<String>,
 }
 
 impl Up {
@@ -93,11 +94,6 @@ impl Up {
         let url = heard.split("http://").nth(1).and_then(|rest| rest.split('/').next());
         up.address = url.unwrap().to_owned();
         up
-    }
-
-    /// How many lines it has written since it was ready, or since this was asked.
-    pub fn heard(&mut self) -> u32 {
-        self.said.try_iter().fold(0, |lines, _| lines + 1)
     }
 
     /// SIGTERM; returns what it logged since it was ready.

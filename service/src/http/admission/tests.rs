@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error>;
 fn settings(limit: usize) -> HttpSettings {
     let limit = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
     let bulkhead = BulkheadSettings { limit, waiting: 0, ..BulkheadSettings::default() };
-    HttpSettings { commands: bulkhead.clone(), reads: bulkhead, ..HttpSettings::default() }
+    HttpSettings { commands: bulkhead.clone(), reads: bulkhead.clone(), collections: bulkhead, ..HttpSettings::default() }
 }
 
 fn app(settings: &HttpSettings) -> Router {
@@ -226,7 +226,7 @@ async fn a_handler_that_takes_its_body_by_other_means_or_not_at_all_is_bounded_t
 #[tokio::test]
 async fn a_flood_of_commands_leaves_reads_alone_and_the_other_way_round() -> Result<(), Failure> {
     let router = app(&settings(1));
-    let held = [(Method::GET, "/held", "reads"), (Method::POST, "/unread", "commands")];
+    let held = [(Method::GET, "/held", "collections"), (Method::POST, "/unread", "commands")];
     for (method, path, class) in held {
         let holds = spawn(&router, request(method.clone(), path, Body::empty()));
         settle().await;
@@ -320,7 +320,7 @@ async fn one_address_cannot_take_all_permits() -> Result<(), Failure> {
     let held: Vec<_> = (0..3).map(|_| spawn(&router, from(1))).collect();
     settle().await;
     let (status, body) = read(router.clone().oneshot(from(1)).await?).await?;
-    assert!(is_overload(status, &body, "reads"), "{status} {body}");
+    assert!(is_overload(status, &body, "collections"), "{status} {body}");
     let other = spawn(&router, from(2));
     settle().await;
     assert!(!other.is_finished());
@@ -344,7 +344,7 @@ async fn a_permit_is_held_until_the_answer_is_sent() -> Result<(), Failure> {
 async fn a_request_in_the_queue_is_not_handled_before_its_turn() -> Result<(), Failure> {
     let mut settings = settings(1);
     // One peer, and all of this is one, has three of the four places.
-    (settings.reads.waiting, settings.commands.waiting) = (3, 3);
+    (settings.collections.waiting, settings.commands.waiting) = (3, 3);
     let router = app(&settings);
     for (method, path) in [(Method::GET, "/held"), (Method::POST, "/unread")] {
         let holds = spawn(&router, request(method.clone(), path, Body::empty()));
