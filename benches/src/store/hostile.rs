@@ -182,7 +182,7 @@ impl Means {
             .await
             .map_err(io::Error::other)?;
         let mut pings = connection.ping_pong();
-        let driven = tokio::spawn(async move { connection.await });
+        let driven = tokio::spawn(connection);
         let (mut open, mut kept, mut sent) = (FuturesUnordered::new(), Vec::new(), 0);
         let asked = async {
             loop {

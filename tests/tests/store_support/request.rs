@@ -62,8 +62,11 @@ impl Request {
         self
     }
 
+    /// Also of a target in absolute form.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        let from = self.target.find("://").map_or(0, |at| at + 3);
+        let from = from + self.target[from..].find('/').unwrap_or(0);
+        self.target[from..].split('?').next().unwrap_or_default()
     }
 
     /// The idempotency key that it brings.
