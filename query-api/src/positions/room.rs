@@ -73,11 +73,12 @@ impl<W> Room<W> {
             let Some((rank, place)) = self.by_rank.pop_last() else { return false };
             let is_now = beyond_near(distance(&place.wanted));
             let gives_way = is_now > far || (is_now == 0 && far == 0 && now.duration_since(place.since) >= LEAST);
-            if is_now < rank.0 {
-                self.insert((is_now, rank.1), place);
-            } else if gives_way {
+            if gives_way {
                 self.far.remove(&rank.1.0);
                 return true;
+            } else if is_now < rank.0 {
+                // Nearer than when it was last looked at, as all are while projectors go on: another may be farther.
+                self.insert((is_now, rank.1), place);
             } else {
                 self.insert(rank, place);
                 return false;
@@ -155,6 +156,17 @@ mod tests {
         assert_eq!(gone(&mut entered), [0]);
         assert!(waiters.enter(10_001).is_err(), "the others have waited for less");
         assert!(waiters.enter(60_000).is_err(), "and never for what is far");
+    }
+
+    #[test]
+    fn far_ones_give_way_also_while_all_of_them_come_nearer() {
+        let mut waiters = Waiters::new(LOOKS * 4);
+        let mut entered = waiters.all(&[90_000_000; LOOKS * 4]);
+        for stands_at in 10_001..10_001 + 8 {
+            waiters.stands_at = stands_at;
+            entered.push(waiters.enter(stands_at + 1).unwrap());
+        }
+        assert_eq!(gone(&mut entered).len(), 8);
     }
 
     #[test]

@@ -94,6 +94,31 @@ async fn what_a_refused_client_still_sends_is_read_for_a_while_only() {
     assert!(silent.send(&head).await.rest().await.starts_with("HTTP/1.1 413"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_whose_client_ends_with_it_is_answered_and_one_cut_short_is_refused() {
+    let server = Server::start(HttpSettings::default()).await;
+    let address = server.address;
+    let asked = |length: usize, body: &'static [u8]| {
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let head =
+                format!("POST /json HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        })
+    };
+    // The end may come with the head, with the body, or behind them.
+    for _ in 0..50 {
+        let answer = asked(9, br#"{"a": 10}"#).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
+    let answer = asked(9, br#"{"a": 1"#).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_half_closed_client_gets_its_answer_and_one_that_is_gone_is_noticed() {
     let server = Server::start(HttpSettings::default()).await;

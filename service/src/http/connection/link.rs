@@ -68,6 +68,9 @@ struct State {
     stream: Option<TcpStream>,
 }
 
+/// How long a body that has come may take to be read, before the end of what its client sends counts as the body's.
+const REST_OF_BODY: Duration = Duration::from_millis(250);
+
 /// A request and its answer, until the answer's last byte is sent.
 struct Exchange {
     references: u32,
@@ -154,6 +157,10 @@ impl Link {
         // Whatever begins after now is due no sooner than the shortest of the limits.
         let shortest = settings.head_timeout().min(settings.write_timeout()).min(settings.idle_timeout());
         let mut next = now + shortest.max(Duration::from_millis(1));
+        if let Some(since) = state.half_closed_since.filter(|_| state.is_receiving()) {
+            let told = since + REST_OF_BODY;
+            next = if told > now { next.min(told) } else { next };
+        }
         for (since, limit, reason) in ends {
             let Some(at) = since.map(|since| since + limit) else { continue };
             if at <= now {
@@ -198,18 +205,20 @@ impl Link {
                 }
             }
             Seen::Bytes if state.open == 0 => drop(state.head_since.get_or_insert_with(Instant::now)),
-            Seen::Bytes => state.read_ahead = !state.exchanges.iter().flatten().any(|exchange| exchange.receiving),
+            Seen::Bytes => state.read_ahead = !state.is_receiving(),
         }
     }
 
     /// The client sends no more. Says whether that is to be kept from the parser, because answers are awaited all the same.
     pub(super) fn half_closed(&self) -> bool {
         let mut state = self.lock();
-        if state.half_closed_since.is_none() {
-            state.half_closed_since = Some(Instant::now());
+        let now = Instant::now();
+        let since = *state.half_closed_since.get_or_insert(now);
+        if since == now {
             self.look_soon.store(true, Ordering::Release);
         }
-        state.open > 0 && !state.exchanges.iter().flatten().any(|exchange| exchange.receiving)
+        // What a handler has not read of a body may lie in the parser: only then it is short when nothing follows.
+        state.open > 0 && (!state.is_receiving() || now < since + REST_OF_BODY)
     }
 
     pub(super) fn blocked(&self, blocked: bool) {
@@ -234,6 +243,10 @@ impl Link {
 }
 
 impl State {
+    fn is_receiving(&self) -> bool {
+        self.exchanges.iter().flatten().any(|exchange| exchange.receiving)
+    }
+
     fn stalled_since(&self) -> Option<Instant> {
         self.exchanges.iter().flatten().filter(|exchange| exchange.pieces > 0).map(|exchange| exchange.progressed).min()
     }
