@@ -58,7 +58,7 @@ async fn last_is(place: &Place, key: &str, holds: impl Fn(&Record) -> bool) {
             match reading.deliveries.recv().await.unwrap() {
                 Delivery::Records(records) => {
                     let of_key = |record: &Record| record.key.as_deref() == Some(key.as_bytes());
-                    last = records.into_iter().map(|stored| stored.record).filter(of_key).next_back().or(last.take());
+                    last = records.into_iter().map(|stored| stored.record).rfind(of_key).or(last.take());
                 }
                 Delivery::CaughtUp(_) => caught_up = true,
                 Delivery::Trouble(_) | Delivery::Failed(_) => panic!("the topic cannot be read"),
