@@ -94,7 +94,7 @@ pub(crate) fn pointer_token(token: &str) -> String {
     shorten(token).replace('~', "~0").replace('/', "~1")
 }
 
-/// At most [`MAX_ECHO`] characters of a caller's text, control characters replaced.
+/// At most `MAX_ECHO` characters of a caller's text, control characters replaced.
 pub fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_ECHO).is_some() {
