@@ -67,7 +67,9 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
             contenders.push(stage.ours(&ours, durability, &format!("ours{n}"), &setup).await?);
         }
         if let Some(before) = options.before.as_ref().filter(|_| options.wants(&ours)) {
-            let setup = Setup { program: Some(before.clone()), ..setup.clone() };
+            // Two deployments on one broker.
+            let settings = setup.settings.iter().cloned().chain(["log.prefix=before".to_owned()]).collect();
+            let setup = Setup { program: Some(before.clone()), settings, ..setup.clone() };
             contenders.push(stage.ours(&format!("before: {ours}"), durability, &format!("before{n}"), &setup).await?);
         }
         if options.wants(&produce_only) {
