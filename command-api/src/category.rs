@@ -1,6 +1,6 @@
 //! What a category plugs into the machinery: its domain, its commands and their schemas.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::{domain::Durable, time::Micros, wire::Wire};
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub trait Category: Durable + protocol::domain::Domain<Wire> {
 }
 
 /// The commands of a category, compiled.
-pub struct Commands(BTreeMap<String, BTreeMap<u32, Spec>>);
+pub struct Commands(BTreeMap<String, BTreeMap<u32, Arc<Spec>>>);
 
 /// One version of one command.
 pub struct Spec {
@@ -42,10 +42,10 @@ pub enum Error {
 
 impl Commands {
     pub fn of<C: Category>() -> Result<Self, Error> {
-        let mut commands: BTreeMap<String, BTreeMap<u32, Spec>> = BTreeMap::new();
+        let mut commands: BTreeMap<String, BTreeMap<u32, Arc<Spec>>> = BTreeMap::new();
         for (stem, text) in C::schemas() {
             let (name, version) = name_and_version(C::NAME, stem).ok_or_else(|| wrong(stem, "is not <category>.<command>.v<version>"))?;
-            commands.entry(name.to_owned()).or_default().insert(version, Spec::read(stem, version, text)?);
+            commands.entry(name.to_owned()).or_default().insert(version, Arc::new(Spec::read(stem, version, text)?));
         }
         Ok(Self(commands))
     }
@@ -55,7 +55,7 @@ impl Commands {
     }
 
     /// The asked version, or the oldest served.
-    pub fn find(&self, name: &str, version: Option<u32>) -> Option<&Spec> {
+    pub fn find(&self, name: &str, version: Option<u32>) -> Option<&Arc<Spec>> {
         let versions = self.0.get(name)?;
         version.map_or_else(|| versions.values().next(), |version| versions.get(&version))
     }

@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, routing::post};
 pub use figures::Figures;
 use service::{context::Context, identity::DeploymentKeys};
+use tokio::sync::Semaphore;
 
 use crate::{
     category::{Category, Commands},
@@ -43,6 +44,8 @@ pub struct App<C: Category> {
     pub hop_age: Duration,
     pub partitions: u32,
     pub settings: OwnerSettings,
+    /// `owner.waiting_limit`.
+    pub waiting: Semaphore,
     pub lane: Lane,
     pub figures: Figures,
 }

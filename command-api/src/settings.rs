@@ -11,6 +11,8 @@ pub struct OwnerSettings {
     pub deadline_ms: u64,
     /// How long a request waits for its partition to have an owner at all.
     pub ownerless_wait_ms: u64,
+    /// Requests of a category that wait for an owner, or for another instance, without a permit of `http.commands`; more keep theirs.
+    pub waiting_limit: usize,
     /// Unconfirmed records of a partition.
     pub in_flight_records: usize,
     /// Unconfirmed bytes of a partition, headers counted. All partitions of a producer must fit in 80 % of its queue.
@@ -109,6 +111,7 @@ impl Default for OwnerSettings {
         Self {
             deadline_ms: 5_000,
             ownerless_wait_ms: 1_000,
+            waiting_limit: 1_024,
             in_flight_records: limits.in_flight_records,
             in_flight_bytes: 2 << 20,
             aggregate_queue: limits.aggregate_queue,

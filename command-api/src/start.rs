@@ -42,8 +42,8 @@ use crate::{
         members::Members,
         origin::Origins,
         snapshots::{self, PostgresSnapshots, Thawing},
-        standing::{Live, Standings},
-        supervise::{Assignable, Supervisors, TIMES_AHEAD, Terms},
+        standing::Standings,
+        supervise::{Assignable, Supervisors, Terms},
         table::Table,
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
@@ -218,7 +218,8 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     registry.serve_operator().await?;
     registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
-    ctx.health.register("owner.times", Required::Degraded, times_check(registry.standings.clone()));
+    let standings = registry.standings.clone();
+    ctx.health.register("owner.times", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(standings.times()))));
     ctx.health.register("owner.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
     ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
     Ok(registry.router)
@@ -327,6 +328,7 @@ impl Registry {
             hop_age: self.hop_age,
             partitions: self.naming.partitions.get(),
             figures: Figures::new(C::NAME),
+            waiting: Semaphore::new(self.owner.waiting_limit.min(Semaphore::MAX_PERMITS)),
             settings: self.owner.clone(),
             lane: Lane {
                 log: self.log.clone(),
@@ -394,20 +396,6 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
 }
 
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
-/// Names partitions that are not served because their last event is of the future.
-fn times_check(standings: Arc<Standings>) -> Check {
-    Arc::new(move || {
-        let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
-        let named: Vec<String> =
-            standings.all().iter().filter(|live| ahead(live)).map(|live| format!("{}/{}", live.category, live.partition)).collect();
-        let said = format!(
-            "last events are dated ahead of this machine's clock, so these are not served (the log says more): {}",
-            named.join(", ")
-        );
-        Box::pin(std::future::ready(if named.is_empty() { Ok(()) } else { Err(said) }))
-    })
-}
-
 fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use mediatype::ReadParams;
 use serde_json::{Map, Value};
 
+use crate::heavy;
 use crate::json;
 use crate::problem::Problem;
 
@@ -63,7 +64,13 @@ impl StrictJson {
         let Some(media) = media else {
             return Err(Problem::unsupported_media_type("a body needs Content-Type: application/json"));
         };
-        Ok(Self { value: json::parse(&bytes)?, bytes, media })
+        let value = if heavy::is_large(bytes.len()) {
+            let bytes = bytes.clone();
+            heavy::done(move || json::parse(&bytes)).await
+        } else {
+            json::parse(&bytes)
+        };
+        Ok(Self { value: value?, bytes, media })
     }
 }
 

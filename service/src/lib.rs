@@ -13,6 +13,7 @@
 //! | [`http`] | the server and the layers around every route |
 //! | [`health`] | liveness, readiness, metrics |
 //! | [`json`], [`body`], [`schema`] | strict JSON, from bytes to checked value |
+//! | [`heavy`] | what takes a processor for milliseconds, beside the threads that answer everybody |
 //! | [`headers`] | parsers of the request headers that we give a meaning |
 //! | [`seen`] | which ids have been seen: filters |
 //! | [`identity`] | deployment keys: ids and fingerprints made from them |
@@ -29,6 +30,7 @@ pub mod context;
 pub mod cursor;
 pub mod headers;
 pub mod health;
+pub mod heavy;
 pub mod http;
 pub mod identity;
 pub mod json;

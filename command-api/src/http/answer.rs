@@ -52,6 +52,7 @@ pub(super) fn response<C: Category>(app: &App<C>, caller: &Caller, sent: &Sent, 
         Ending::Decided(answer) => operation_named(problem::<C>(app, sent.aggregate, answer), sent).into_response(),
         Ending::Undecided => operation_named(unavailable(app, "command.undecided", UNDECIDED), sent).into_response(),
         Ending::Ownerless => operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response(),
+        Ending::Refused(problem) => operation_named(problem, sent).into_response(),
         Ending::NotAccepted(refused) => operation_named(not_accepted(app, refused), sent).into_response(),
         Ending::NotOwner => {
             let mut response = operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response();
@@ -113,6 +114,7 @@ pub(super) fn outcome(ending: &Ending) -> &'static str {
         Ending::Relayed { .. } => "relayed",
         Ending::Accepted(_) => "deferred",
         Ending::NotAccepted(_) => "not-accepted",
+        Ending::Refused(_) => "overloaded",
         Ending::Undecided => "undecided",
         Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => "ownerless",
         Ending::Decided(Answer::Done { replayed: true, .. }) => "replayed",

@@ -46,6 +46,8 @@ pub(super) enum Ending {
     Accepted(u64),
     /// It should have waited in the lane.
     NotAccepted(Refused),
+    /// It waited for its owner, and there was no permit left for it afterwards.
+    Refused(Problem),
 }
 
 pub(super) async fn run<C: Category>(
@@ -55,7 +57,11 @@ pub(super) async fn run<C: Category>(
     target: Target,
     body: Result<StrictJson, Problem>,
 ) -> Response {
-    let command = match body.and_then(|body| request::command::<C>(app, &caller, name, target, body)) {
+    let command = match body {
+        Ok(body) => request::command::<C>(app, &caller, name, target, body).await,
+        Err(problem) => Err(problem),
+    };
+    let command = match command {
         Ok(command) => command,
         Err(problem) => return caller.named(problem.into_response()),
     };
@@ -103,7 +109,7 @@ impl Ending {
             Ending::Relayed { may_wait, .. } => *may_wait,
             // A hot aggregate would fill the lane, and the lane cannot read what the owner cannot.
             Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
-            Ending::Decided(_) | Ending::Accepted(_) | Ending::NotAccepted(_) => false,
+            Ending::Decided(_) | Ending::Accepted(_) | Ending::NotAccepted(_) | Ending::Refused(_) => false,
         }
     }
 }
@@ -139,8 +145,11 @@ async fn find_owner<C: Category>(
         };
         if !caller.forwarded {
             let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
-            if let Some(ending) = ask_others(app, caller, partition, outgoing, until).await {
-                return ending;
+            let asked = ask_others(app, caller, partition, outgoing, until);
+            match aside(app, caller, asked, Option::is_some).await {
+                Ok(Some(ending)) => return ending,
+                Ok(None) => {}
+                Err(problem) => return Ending::Refused(problem),
             }
         }
         let changed = async {
@@ -150,12 +159,28 @@ async fn find_owner<C: Category>(
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         };
-        if tokio::time::timeout_at(ownerless_until, changed).await.is_err() {
-            return Ending::Ownerless;
+        match aside(app, caller, tokio::time::timeout_at(ownerless_until, changed), Result::is_err).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ending::Ownerless,
+            Err(problem) => return Ending::Refused(problem),
         }
         // Seen before the next look-up.
         owned.mark_unchanged();
         hinted.mark_unchanged();
+    }
+}
+
+/// Waits for what is no work of this process without the permit of the request: commands whose owner is here are not kept out by those
+/// whose owner is slow or gone, and how long these take says nothing about how busy this instance is.
+async fn aside<C: Category, T>(
+    app: &App<C>,
+    caller: &Caller,
+    wait: impl Future<Output = T>,
+    is_answer: impl FnOnce(&T) -> bool,
+) -> Result<T, Problem> {
+    match (&caller.admission, app.waiting.try_acquire()) {
+        (Some(admission), Ok(_place)) => admission.while_waiting_unless(wait, is_answer).await,
+        _ => Ok(wait.await),
     }
 }
 

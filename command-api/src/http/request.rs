@@ -1,6 +1,6 @@
 //! Headers and body of a command, checked in the sequence of docs/http.md: 415, 413, 400, 422, 428.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -10,6 +10,7 @@ use axum::{
 };
 use protocol::{
     lane::Accepted,
+    time::Micros,
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
 };
@@ -17,7 +18,8 @@ use serde_json::{Map, Value};
 use service::{
     body::{MediaType, StrictJson},
     headers::{IdempotencyKey, IfMatch, Prefer},
-    http::TraceContext,
+    heavy,
+    http::{Admission, TraceContext},
     json,
     problem::{FieldError, MEDIA_TYPE, Problem},
 };
@@ -44,6 +46,8 @@ pub(super) struct Caller {
     pub(super) within: Option<Duration>,
     pub(super) trace: TraceContext,
     pub(super) prefer: Prefer,
+    /// `None`: no layer admitted the request.
+    pub(super) admission: Option<Admission>,
     if_match: Option<IfMatch>,
 }
 
@@ -91,6 +95,7 @@ impl Caller {
             caller_key: given.is_some() && !minted,
             key: given.unwrap_or_else(|| IdempotencyKey::minted(app.ctx.ids.v4())),
             prefer: Prefer::from_headers(&headers),
+            admission: extensions.get::<Admission>().cloned(),
             forwarded: hop.is_some(),
             within: hop.map(|hop| Duration::from_millis(hop.within_ms)),
             trace: extensions.get::<TraceContext>().cloned().unwrap_or_else(|| TraceContext::fresh(&*app.ctx.ids)),
@@ -150,7 +155,7 @@ fn media_type(media: &MediaType) -> HeaderValue {
 }
 
 /// Checks the body against its schema and makes the submission.
-pub(super) fn command<C: Category>(
+pub(super) async fn command<C: Category>(
     app: &App<C>,
     caller: &Caller,
     name: &str,
@@ -158,14 +163,14 @@ pub(super) fn command<C: Category>(
     body: StrictJson,
 ) -> Result<Command<C>, Problem> {
     let spec = served::<C>(app, name, &body.media)?;
-    let payload = spec.command::<C>(name, &body.value, protocol::time::Micros(app.ctx.clock.now())).map_err(Problem::invalid_body)?;
+    let (body, checked) = check::<C>(app, spec, name, body).await;
+    let Checked { payload, canonical } = checked.map_err(Problem::invalid_body)?;
     if spec.expected_required && caller.if_match.is_none() {
         return Err(Problem::precondition_required());
     }
     let (aggregate, derived) = aggregate::<C>(app, caller, target, &body.value)?;
     let command = app.keys.command_id(PRINCIPAL, C::NAME, aggregate, caller.key.as_str());
     let full_name = format!("{}.{name}", C::NAME);
-    let canonical = json::canonical(&body.value);
     let mut fingerprints = app.keys.fingerprints(&full_name, &canonical).into_iter();
     let fingerprint = fingerprints.next().map(fingerprint).ok_or_else(Problem::internal)?;
     // Only a key that was made here a moment ago cannot have been seen before.
@@ -182,7 +187,7 @@ pub(super) fn command<C: Category>(
         fresh,
         new_aggregate: fresh && derived,
         meta: meta(app, caller, command),
-        at: protocol::time::Micros(app.ctx.clock.now()),
+        at: Micros(app.ctx.clock.now()),
         deadline_ms: 0,
         lane: None,
     };
@@ -195,6 +200,38 @@ pub(super) fn command<C: Category>(
         body: canonical.into(),
         media: body.media,
     })
+}
+
+struct Checked<C: Category> {
+    payload: C::Command,
+    /// Of the body (RFC 8785).
+    canonical: Vec<u8>,
+}
+
+/// Holds the body against its schema.
+async fn check<C: Category>(
+    app: &App<C>,
+    spec: &Arc<Spec>,
+    name: &str,
+    body: StrictJson,
+) -> (StrictJson, Result<Checked<C>, Vec<FieldError>>) {
+    let now = Micros(app.ctx.clock.now());
+    if !heavy::is_large(body.bytes.len()) {
+        let checked = Checked::of(spec, name, &body.value, now);
+        return (body, checked);
+    }
+    let (spec, name) = (spec.clone(), name.to_owned());
+    heavy::done(move || {
+        let checked = Checked::of(&spec, &name, &body.value, now);
+        (body, checked)
+    })
+    .await
+}
+
+impl<C: Category> Checked<C> {
+    fn of(spec: &Spec, name: &str, body: &Value, now: Micros) -> Result<Self, Vec<FieldError>> {
+        Ok(Self { payload: spec.command::<C>(name, body, now)?, canonical: json::canonical(body) })
+    }
 }
 
 /// The command as another instance is sent it.
@@ -222,14 +259,14 @@ pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accep
         expected: submission.expected.clone(),
         actor: submission.meta.actor,
         scopes: Vec::new(),
-        deadline: protocol::time::Micros(app.ctx.clock.now().saturating_add(left_us)),
+        deadline: Micros(app.ctx.clock.now().saturating_add(left_us)),
         correlation: submission.meta.correlation,
         traceparent: submission.meta.traceparent.clone(),
         body: command.body.to_vec(),
     }
 }
 
-fn served<'a, C: Category>(app: &'a App<C>, name: &str, media: &MediaType) -> Result<&'a Spec, Problem> {
+fn served<'a, C: Category>(app: &'a App<C>, name: &str, media: &MediaType) -> Result<&'a Arc<Spec>, Problem> {
     let version = match media {
         MediaType::Plain => None,
         MediaType::Versioned { name: given, version } if *given == format!("{}.{name}", C::NAME) => Some(*version),

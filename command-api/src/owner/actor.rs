@@ -1,6 +1,7 @@
 //! Drives one writer: carries out its effects, feeds it what happened. Decides nothing, and ends when the writer steps down.
 
 mod effects;
+mod gauges;
 mod inputs;
 mod pace;
 mod said;
@@ -25,6 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use gauges::Gauges;
 use pace::Pace;
 pub use said::Said;
 
@@ -75,6 +77,8 @@ pub enum End {
     Diverged(Divergence),
     #[error("this machine's clock is {off_ms} ms off the log's")]
     ClockSkew { off_ms: i64 },
+    #[error("this machine's clock went {by_ms} ms ahead at once: what is dated by it must be held against the log again")]
+    ClockStepped { by_ms: i64 },
     #[error(
         "the last event of the partition is dated {last}, {ahead_ms} ms ahead of this machine's clock, and times in a partition never \
          run backwards: set the clock right; if it is right, owner.accept_ahead_ms = {ahead_ms} serves it, and dates all events {last} \
@@ -98,6 +102,7 @@ struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
     partition: &'a Partition,
     standing: &'a Standing,
+    gauges: Gauges,
     said: &'a mut Said,
     pace: Pace,
     writer: Writer<Wire, C>,
@@ -108,6 +113,8 @@ struct Actor<'a, C: Category, S> {
     /// The reading began after the end was asked for: where it first finds no more will do as well.
     reads_to_its_end: bool,
     started: Instant,
+    /// When this machine's clock was last looked at, and what it said.
+    clock_seen: (Instant, i64),
     reports_to: mpsc::UnboundedSender<Report>,
     tokens: BTreeMap<Token, oneshot::Sender<Answer<Wire>>>,
     next_token: Token,
@@ -150,6 +157,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         shared,
         partition,
         standing,
+        gauges: Gauges::new(C::NAME, partition.index),
         said,
         pace: Pace::default(),
         writer,
@@ -157,6 +165,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         proven,
         reads_to_its_end: true,
         started: Instant::now(),
+        clock_seen: (Instant::now(), shared.clock.now()),
         reports_to,
         tokens: BTreeMap::new(),
         next_token: 0,
@@ -221,6 +230,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                     Some(delivery) => {
                         for _ in 0..GATHERING_TURNS {
                             tokio::task::yield_now().await;
+                        }
+                        // Commands are dated when they arrive, so what is submitted now was dated before this look.
+                        self.look_at_clock();
+                        if self.end.is_some() {
+                            continue;
                         }
                         self.submit(delivery);
                         for _ in 0..INTAKE_BURST {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use uuid::Uuid;
 
-use super::{claim::Right, hints::Hints};
+use super::{claim::Right, hints::Hints, supervise::TIMES_AHEAD};
 
 /// One writer's time on a partition, as the `owners` topic keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +196,17 @@ impl Standings {
         if all.get(&(category, partition)).is_some_and(|present| Arc::ptr_eq(present, standing)) {
             all.remove(&(category, partition));
         }
+    }
+
+    /// Names partitions that are not served because their last event is of the future. For health.
+    pub fn times(&self) -> Result<(), String> {
+        let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
+        let named = self.all().into_iter().filter(ahead).map(|live| format!("{}/{}", live.category, live.partition));
+        let named = named.collect::<Vec<_>>().join(", ");
+        if named.is_empty() {
+            return Ok(());
+        }
+        Err(format!("last events are dated ahead of this machine's clock, so these are not served (the log says more): {named}"))
     }
 
     pub fn all(&self) -> Vec<Live> {

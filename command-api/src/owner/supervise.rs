@@ -290,7 +290,6 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
     Ok((from, seen))
 }
 
-/// For the operator, and for health.
 pub const TIMES_AHEAD: &str = "times-ahead";
 
 fn reason(end: &End) -> &'static str {
@@ -303,6 +302,7 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
         End::Log(_) | End::Diverged(_) => "log",
         End::ClockSkew { .. } => "clock-skew",
+        End::ClockStepped { .. } => "clock-stepped",
         End::TimesAhead { .. } => TIMES_AHEAD,
         End::DrainedLate => "drained-late",
     }

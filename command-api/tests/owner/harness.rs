@@ -32,7 +32,7 @@ use protocol::{
 };
 use serde_json::Value;
 use service::{
-    clock::{Ids, SystemClock, SystemIds},
+    clock::{Clock, Ids, SystemClock, SystemIds},
     identity::DeploymentKeys,
     problem::FieldError,
     resilience::Backoff,
@@ -250,6 +250,11 @@ impl Owner {
     /// Although the partition's last time lies so far ahead.
     pub fn accepting(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, ahead: Duration) -> Self {
         Self::start_with(world, log, snapshots, limits, |shared| shared.accept_ahead = ahead)
+    }
+
+    /// Dated by this clock.
+    pub fn by_clock(world: &World, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(world, world.log.clone(), TestSnapshots::default(), Limits::default(), |shared| shared.clock = clock)
     }
 
     pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {

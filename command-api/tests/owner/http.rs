@@ -1,6 +1,6 @@
 //! The asynchronous lane as a caller sees it: an instance with routes, and an owner only where a test starts one.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use command_api::{
     category::Commands,
@@ -15,7 +15,7 @@ use serde_json::Value;
 use service::{
     clock::{Ids, SystemClock, SystemIds},
     context::Context,
-    http::{HttpSettings, layers},
+    http::{BulkheadSettings, HttpSettings, layers},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 use uuid::Uuid;
@@ -38,6 +38,10 @@ impl Drop for Instance {
 
 impl Instance {
     async fn start(world: &World, lane: LaneSettings) -> Self {
+        Self::limited(world, lane, HttpSettings::default(), Duration::from_millis(50)).await
+    }
+
+    async fn limited(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
         let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
@@ -51,7 +55,12 @@ impl Instance {
             hop_age: Duration::from_secs(30),
             partitions: 1,
             figures: Figures::new("counter"),
-            settings: OwnerSettings { ownerless_wait_ms: 50, deadline_ms: 300, ..OwnerSettings::default() },
+            waiting: Semaphore::new(2),
+            settings: OwnerSettings {
+                ownerless_wait_ms: u64::try_from(ownerless_wait.as_millis()).unwrap(),
+                deadline_ms: u64::try_from(ownerless_wait.as_millis()).unwrap() + 250,
+                ..OwnerSettings::default()
+            },
             lane: Lane {
                 log: world.log.clone(),
                 hints,
@@ -63,7 +72,7 @@ impl Instance {
                 ends: std::sync::Mutex::default(),
             },
         };
-        let router = layers(routes(Arc::new(app)), &HttpSettings::default(), &ctx);
+        let router = layers(routes(Arc::new(app)), &http, &ctx);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/counters", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -142,6 +151,43 @@ async fn who_does_not_allow_the_lane_gets_503_with_the_operation() {
         let location = header(&response, "location");
         assert_eq!(operation(&location).0, refused, "the same operation");
     }
+}
+
+#[tokio::test]
+async fn commands_that_wait_for_an_owner_keep_no_other_out() {
+    let world = world().await;
+    // One permit, and two may wait without one.
+    let commands = BulkheadSettings { limit: NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
+    let http = HttpSettings { commands, ..HttpSettings::default() };
+    let instance = Instance::limited(&world, LaneSettings::default(), http, Duration::from_secs(2)).await;
+    let other = async || {
+        let response = soon(instance.create("other", r#"{"unknown":1}"#).send()).await.unwrap();
+        (response.status(), soon(response.json::<Value>()).await.unwrap()["code"].clone())
+    };
+    let ownerless = |key: &str| {
+        let waiting = instance.create(key, "{}").send();
+        tokio::spawn(async move { waiting.await.unwrap().status() })
+    };
+    let (first, second) = (ownerless("first"), ownerless("second"));
+    // Long enough for both to have come as far as they come.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    // The third keeps its permit.
+    let third = ownerless("third");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(other().await, (StatusCode::SERVICE_UNAVAILABLE, "overloaded".into()));
+    for waiting in [first, second, third] {
+        assert_eq!(soon(waiting).await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    Row {
+        id: "W5b",
+        situation: "more commands than `http.commands` has permits, for partitions without an owner or whose owner is another instance",
+        answer: "`owner.waiting_limit` of them wait without a permit, so that commands for other partitions are decided meanwhile; more \
+                 keep theirs",
+        test: (file!(), "commands_that_wait_for_an_owner_keep_no_other_out"),
+    }
+    .check();
 }
 
 #[tokio::test]

@@ -23,16 +23,16 @@ use tokio::net::TcpListener;
 use crate::harness::{Add, Counters, SOON, TestSnapshots, World, forwarder, keys, owners, shared, soon, world};
 
 /// An instance whose port listens as long as it lives.
-struct Instance {
+pub struct Instance {
     hints: Arc<Hints>,
-    supervisors: Arc<Supervisors<Counters, TestSnapshots>>,
-    standings: Arc<Standings>,
+    pub supervisors: Arc<Supervisors<Counters, TestSnapshots>>,
+    pub standings: Arc<Standings>,
     shutdown: Shutdown,
     listener: Option<TcpListener>,
 }
 
 impl Instance {
-    async fn start(world: &World, hand_over: Duration, again: Duration) -> Self {
+    pub async fn start(world: &World, hand_over: Duration, again: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url, SystemIds.v4());
@@ -70,7 +70,7 @@ fn terms(hand_over: Duration) -> Terms {
     Terms { deposed: short, hand_over, intake: 16 }
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + SOON;
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "not soon: {what}");

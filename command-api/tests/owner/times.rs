@@ -1,14 +1,19 @@
 //! A partition whose last event was dated by a clock that was far ahead.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use command_api::owner::actor::End;
-use protocol::{time::Micros, writer::Limits};
-use service::clock::{Clock, SystemClock};
+use command_api::owner::{Delivery, actor::End, supervise::Assignable};
+use protocol::{
+    time::Micros,
+    writer::{Limits, Submission},
+};
+use service::clock::{Clock, ManualClock, SystemClock};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     documented::Row,
-    harness::{Owner, TestSnapshots, accepted, add, history, world},
+    harness::{Owner, SOON, TestSnapshots, accepted, add, history, soon, world},
+    moves::{Instance, until},
 };
 
 const TWENTY_YEARS: Duration = Duration::from_secs(20 * 365 * 86_400);
@@ -31,6 +36,13 @@ async fn a_partition_whose_last_event_is_of_the_future_is_served_only_when_that_
     assert!(said.contains(&format!("owner.accept_ahead_ms = {ahead_ms}")) && said.contains("set the clock right"), "{said}");
     assert_eq!(history(&world).await.fences, fences, "whoever has the right clock finds no fence of this one");
 
+    let instance = Instance::start(&world, Duration::ZERO, Duration::ZERO).await;
+    assert_eq!(instance.standings.times(), Ok(()));
+    instance.supervisors.assign(0);
+    until("health names the partition", || instance.standings.times().is_err_and(|said| said.ends_with(": counter/0"))).await;
+    instance.supervisors.release(0).await;
+    assert_eq!(instance.standings.times(), Ok(()));
+
     let accept = Duration::from_millis(u64::try_from(*ahead_ms).unwrap());
     let owner = Owner::accepting(&world, world.log.clone(), TestSnapshots::default(), Limits::default(), accept);
     assert_eq!(accepted(&owner.ask(add(2, 7, 1)).await).map(|(version, _)| version), Some(2));
@@ -40,6 +52,37 @@ async fn a_partition_whose_last_event_is_of_the_future_is_served_only_when_that_
         answer: "no fence is sent and the partition is not served: an error names the date, `/readyz` is `degraded` with `owner.times`; \
                  `owner.accept_ahead_ms` serves it with that date until the clock has come so far",
         test: (file!(), "a_partition_whose_last_event_is_of_the_future_is_served_only_when_that_is_accepted"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_ahead_dates_no_event_before_another_fence() {
+    let world = world().await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let owner = Owner::by_clock(&world, clock.clone());
+    let dated = |command: u128| Submission { at: Micros(clock.now()), ..add(command, 7, 1) };
+    assert!(accepted(&owner.ask(dated(1)).await).is_some());
+    // Within what is allowed (a minute, in this owner), however often.
+    for command in 2..5 {
+        clock.advance(Duration::from_secs(50));
+        assert!(accepted(&owner.ask(dated(command)).await).is_some());
+    }
+    clock.advance(TWENTY_YEARS);
+    let commits = history(&world).await.commits;
+    // It may have noticed at a tick, and ended.
+    let (reply, answer) = oneshot::channel();
+    let unanswered = owner.intake.send(Delivery { submission: dated(5), reply, deadline: Instant::now() + SOON }).await;
+    assert!(unanswered.is_err() || soon(answer).await.is_err());
+    let stepped = owner.ended().await;
+    assert!(matches!(stepped, End::ClockStepped { .. }), "{stepped}");
+    assert_eq!(history(&world).await.commits, commits, "an event of the future");
+    Row {
+        id: "P10b",
+        situation: "the clock goes ahead by 20 years at once while a partition is served (also: a machine that was suspended)",
+        answer: "beyond `owner.clock_skew_ms` its owner decides nothing more before another fence, which on Kafka is held against the \
+                 log's clock: no event is dated by it. A local log has no other clock, so there the warning is all",
+        test: (file!(), "a_clock_that_steps_ahead_dates_no_event_before_another_fence"),
     }
     .check();
 }

@@ -28,7 +28,11 @@ use service::{
     resilience::Backoff,
     seen::Seen,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 /// No test waits longer for anything.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -153,6 +157,7 @@ impl Instance {
             hop_age: Duration::from_secs(30),
             partitions: 1,
             figures: Figures::new(C::NAME),
+            waiting: Semaphore::new(2),
             settings: OwnerSettings { ownerless_wait_ms: 400, ..OwnerSettings::default() },
             lane: Lane {
                 log: self.log.clone(),

@@ -65,9 +65,16 @@ impl Admission {
     /// Waits without the permit of this request, and takes one again afterwards. For a wait that others bound: for a position, for an
     /// event, for another process.
     pub async fn while_waiting<T>(&self, wait: impl Future<Output = T>) -> Result<T, Problem> {
+        self.while_waiting_unless(wait, |_| false).await
+    }
+
+    /// The same, but none is taken again after what is the answer already: it would be refused for want of a permit, though it is there.
+    pub async fn while_waiting_unless<T>(&self, wait: impl Future<Output = T>, is_answer: impl FnOnce(&T) -> bool) -> Result<T, Problem> {
         let Some(leave) = Leave::begin(self) else { return Ok(wait.await) };
         let waited = wait.await;
-        leave.end().await?;
+        if !is_answer(&waited) {
+            leave.end().await?;
+        }
         Ok(waited)
     }
 

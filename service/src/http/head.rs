@@ -52,6 +52,8 @@ fn target(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<Aut
         Some(target) if authority(target.as_str()).is_none() => Err(bad_host(FORM)),
         // Also of a request target in absolute form, beside which Host has to be there all the same.
         Some(_) if host.is_none() && version == Version::HTTP_11 => Err(bad_host(MISSING)),
+        // RFC 9113, 8.3.1: two hosts in one request are two requests to whoever stands in front.
+        Some(target) if version >= Version::HTTP_2 && host.as_ref().is_some_and(|host| !is_same(host, target)) => Err(bad_host(OTHER)),
         Some(target) => Ok(Some(target.clone())),
         None if host.is_none() && version >= Version::HTTP_11 => Err(bad_host(MISSING)),
         None => Ok(host),
@@ -59,6 +61,7 @@ fn target(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<Aut
 }
 
 const FORM: &str = "must be host or host:port, without a user";
+const OTHER: &str = "must not be another than :authority";
 const MISSING: &str = "a request must say which host it is for";
 
 fn bad_host(detail: &str) -> Problem {
@@ -74,6 +77,10 @@ fn authority(text: &str) -> Option<Authority> {
     let is_port = port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
     let is_host = !host.is_empty() && (!host.starts_with('[') || address(host).is_some());
     (is_port && is_host).then_some(authority)
+}
+
+fn is_same(one: &Authority, other: &Authority) -> bool {
+    one.as_str().eq_ignore_ascii_case(other.as_str())
 }
 
 /// Also in brackets.

@@ -10,6 +10,8 @@ use super::up::Up;
 const MOST_CPU: f64 = 0.05;
 const MOST_LINES_A_MINUTE: f64 = 100.0;
 const SHORT: Duration = Duration::from_secs(20);
+/// They share the minutes.
+const SITUATIONS: u32 = 4;
 /// A state that begins has its lines.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Of `/proc/PID/stat`; USER_HZ is 100 on every Linux.
@@ -29,8 +31,8 @@ impl Watched {
 
     pub fn refusing(&self, up: &mut Up, what: &str) {
         measure(up, SETTLED);
-        let minutes = std::env::var("HIGHWATER_LONG_MINUTES").ok().and_then(|minutes| minutes.parse::<u64>().ok());
-        let (cpu, lines) = measure(up, minutes.map_or(SHORT, |minutes| Duration::from_secs(60 * minutes)));
+        let minutes = std::env::var("HIGHWATER_LONG_MINUTES").ok().map(|minutes| minutes.parse::<u32>().expect("minutes, as a number"));
+        let (cpu, lines) = measure(up, minutes.map_or(SHORT, |minutes| Duration::from_secs(60) * minutes / SITUATIONS));
         println!("{what}: {:.1} % of a core ({:.1} % when all is well), {lines:.0} lines a minute", cpu * 100.0, self.idle_cpu * 100.0);
         let most = if cfg!(debug_assertions) { MOST_CPU + self.idle_cpu } else { MOST_CPU };
         assert!(cpu < most, "{what}: {:.1} % of a core, {:.1} % are the most", cpu * 100.0, most * 100.0);

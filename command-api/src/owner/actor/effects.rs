@@ -9,6 +9,7 @@ use protocol::{
     wire::{Wire, encode},
     writer::{Effect, Input},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Actor, End};
@@ -94,6 +95,19 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         Some(End::TimesAhead { last: last.to_text(), ahead_ms: ahead_us.saturating_add(999) / 1000 })
     }
 
+    /// A clock that steps back is harmless: times in a partition do not run backwards. One that steps ahead dates events of the future,
+    /// for ever, until the next fence is held against the log's clock; so there has to be one.
+    pub(super) fn look_at_clock(&mut self) {
+        let seen = (Instant::now(), self.shared.clock.now());
+        let (then, said) = std::mem::replace(&mut self.clock_seen, seen);
+        let went_us = i128::from(seen.1.saturating_sub(said));
+        let allowed = seen.0.saturating_duration_since(then) + self.shared.clock_skew;
+        let by_us = went_us - i128::try_from(allowed.as_micros()).unwrap_or(i128::MAX);
+        if by_us > 0 {
+            self.end = Some(End::ClockStepped { by_ms: i64::try_from(by_us / 1000).unwrap_or(i64::MAX) });
+        }
+    }
+
     /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
     fn serving(&mut self, epoch: u64, writer: Uuid) {
         self.fence_is_out = false;
@@ -122,6 +136,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     }
 
     pub(super) fn tick(&mut self) {
+        self.look_at_clock();
         let now_ms = self.now_ms();
         self.step(Input::Tick { now_ms });
         if let Some(drained) = self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step) {
@@ -129,17 +144,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
         self.measure();
         self.said.refused.over_if_quiet(QUIET, "the log has refused no record for a while");
-        let partition = self.partition.index.to_string();
-        gauge!("highwater_owner_in_flight_records", "category" => C::NAME, "partition" => partition.clone())
-            .set(count(self.writer.in_flight()));
-        gauge!("highwater_lane_open_commands", "category" => C::NAME, "partition" => partition.clone()).set(count(self.writer.lane_open()));
-        gauge!("highwater_owner_filter_bytes", "category" => C::NAME, "partition" => partition.clone()).set(count(self.seen.size_bytes()));
-        gauge!("highwater_owner_unanswered_commands", "category" => C::NAME, "partition" => partition).set(count(self.writer.unanswered()));
     }
 
     /// For the operator.
     fn measure(&self) {
-        self.standing.measure(Figures {
+        let figures = Figures {
             offset: self.writer.fold().next_offset(),
             tail: self.writer.tail(),
             in_flight: self.writer.in_flight(),
@@ -147,15 +156,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             aggregates: self.writer.aggregates(),
             filter_bytes: self.seen.size_bytes(),
             lane: standing::Lane { drained: self.writer.lane_drained(), open: self.writer.lane_open(), served: self.lane.is_served() },
-        });
+        };
+        self.gauges.set(&figures);
+        self.standing.measure(figures);
     }
 }
 
 /// Gauges are floating point: exact up to 2^53, and epochs count take-overs.
 fn epoch_gauge(epoch: u64) -> f64 {
     f64::from(u32::try_from(epoch).unwrap_or(u32::MAX))
-}
-
-fn count(n: usize) -> f64 {
-    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }

@@ -147,6 +147,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn feed_lane(&mut self) {
         for _ in 0..LANE_BURST {
             let Some(offset) = self.writer.lane_next().filter(|_| self.lane.is_buffered() && self.writer.lane_has_room()) else { return };
+            self.look_at_clock();
+            if self.end.is_some() {
+                return;
+            }
             let Some(record) = self.lane.take(offset) else { return };
             let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
             let deadline_ms = |deadline| tick_of(deadline, Micros(now), now_ms);

@@ -71,6 +71,9 @@ fn the_target_of_a_request_wins_over_its_host() {
     assert_eq!(judge(Version::HTTP_2, "http://localhost/", &[]), 200);
     assert_eq!(judge(Version::HTTP_2, "http://evil.example/", &[]), 421);
     assert_eq!(judge(Version::HTTP_2, "/", &["localhost"]), 200);
+    assert_eq!(judge(Version::HTTP_2, "http://localhost:8080/", &["LOCALHOST:8080"]), 200);
+    assert_eq!(judge(Version::HTTP_2, "http://localhost/", &["127.0.0.1"]), 400, "two hosts in one request");
+    assert_eq!(judge(Version::HTTP_11, "http://localhost/", &["127.0.0.1"]), 200, "RFC 9112, 3.2.2: the target wins");
     assert_eq!(judge(Version::HTTP_2, "/", &[]), 400);
     assert_eq!(judge(Version::HTTP_10, "/", &[]), 200);
     assert_eq!(judge(Version::HTTP_10, "/", &["a b"]), 400);
@@ -253,6 +256,18 @@ async fn c7_a_body_in_a_coding_is_not_read_as_if_it_had_none() {
     assert!(answer.contains("transfer-coding.unsupported"), "{answer}");
     let (twice, _) = served.ask(&post("Transfer-Encoding: chunked\nTransfer-Encoding: chunked", "2\n{}\n0\n\n")).await;
     assert_eq!(twice, transfer);
+    // No request at all to the HTTP library: how long it is cannot be known.
+    for (version, headers) in [
+        ("1.1", "Transfer-Encoding: gzip"),
+        ("1.1", "Transfer-Encoding: chunked, gzip"),
+        ("1.1", "Transfer-Encoding: identity"),
+        ("1.0", "Transfer-Encoding: chunked"),
+        ("1.1", "Content-Length: 2\nContent-Length: 3"),
+        ("1.1", "Content-Length: +2"),
+    ] {
+        let (status, answer) = served.ask(&format!("POST /v1/things HTTP/{version}\nHost: @\n{headers}\n\n2\n{{}}\n0\n\n")).await;
+        assert!(status == 400 && answer.ends_with("\r\n\r\n"), "HTTP/{version}, {headers}: {answer}");
+    }
     let (plain, answer) = served.ask(&post("Transfer-Encoding: chunked\nContent-Encoding: identity", "2\n{}\n0\n\n")).await;
     assert!(plain == 200 && answer.ends_with("{}"), "{answer}");
     Row {
