@@ -35,3 +35,20 @@ pub async fn done<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_answers_everybody_goes_on_meanwhile() {
+        let (told, heard) = mpsc::channel();
+        // On the one thread of this runtime nobody could tell it anything.
+        let work = tokio::spawn(done(move || heard.recv_timeout(Duration::from_secs(10))));
+        tokio::task::yield_now().await;
+        assert_eq!((told.send(()), work.await.ok()), (Ok(()), Some(Ok(()))));
+    }
+}
