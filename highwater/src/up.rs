@@ -143,6 +143,7 @@ async fn start(
     // Again, with what is known now.
     let address = listener.local_addr().unwrap_or(settings.http.listen);
     let mut found = database.flags();
+    found.extend(settings.lists_at_once().filter(|_| database.private().is_some()));
     found.push(("http.listen".to_owned(), address.to_string()));
     found.push(("identity.keys".to_owned(), folder.keys().display().to_string()));
     let settings = Settings::load(options, found)?;

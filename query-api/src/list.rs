@@ -100,7 +100,7 @@ pub async fn get<L: List>(
 ) -> Result<Response, Problem> {
     let asked = Asked::<L>::of(&app, &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
-    let mut found = load(&app, &asked, &admission).await?;
+    let mut found = load(&app, &asked, &admission, asked.at_least.as_ref()).await?;
     let mut stale = false;
     if let Some(wanted) = &asked.at_least
         && !is_included(&found.offsets, wanted)
@@ -109,7 +109,7 @@ pub async fn get<L: List>(
         if stale && !asked.prefer.stale {
             return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
         }
-        found = load(&app, &asked, &admission).await?;
+        found = load(&app, &asked, &admission, None).await?;
     }
     answer(&app, &asked, found, stale)
 }
@@ -158,8 +158,14 @@ fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Pro
     })
 }
 
-/// The checkpoints first, on the same connection: the rows are at least as new.
-async fn load<L: List>(app: &App, asked: &Asked<L>, admission: &Admission) -> Result<Found<L::Row>, Problem> {
+/// The checkpoints first, on the same connection: the rows are at least as new. Without rows, which are what costs, where they do not
+/// include `at_least`.
+async fn load<L: List>(
+    app: &App,
+    asked: &Asked<L>,
+    admission: &Admission,
+    at_least: Option<&MinPosition>,
+) -> Result<Found<L::Row>, Problem> {
     if app.0.circuit.is_away() {
         return Err(app.database_problem(&circuit::Error::Away));
     }
@@ -167,6 +173,9 @@ async fn load<L: List>(app: &App, asked: &Asked<L>, admission: &Admission) -> Re
     let query = async {
         let mut connection = app.0.pool.acquire().await?;
         let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        if at_least.is_some_and(|wanted| !is_included(&offsets, wanted)) {
+            return Ok(Ok(Found { offsets, rows: Vec::new() }));
+        }
         let mut count = QueryBuilder::new("");
         if let Some((parameter, most)) = asked.list.crowd(&mut count)
             && count.build_query_scalar::<i64>().fetch_one(&mut *connection).await? > most

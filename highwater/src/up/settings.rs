@@ -2,11 +2,13 @@
 
 use std::{
     io::{self, IsTerminal},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use eventlog::LogSettings;
+use query_api::settings::ListSettings;
 use serde::Deserialize;
 use service::{
     config::{Config, Error},
@@ -81,6 +83,19 @@ impl Settings {
             telemetry,
             config,
         })
+    }
+}
+
+impl Settings {
+    /// For a database on the processors of this process, unless it is given: with as many lists at once as there are processors, what
+    /// else happens waits for no more than them.
+    pub(super) fn lists_at_once(&self) -> Option<(String, String)> {
+        const KEY: &str = "query.lists.limit";
+        if self.config.redacted().contains_key(KEY) {
+            return None;
+        }
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Some((KEY.to_owned(), processors.min(usize::try_from(ListSettings::default().limit).unwrap_or(1)).to_string()))
     }
 }
 

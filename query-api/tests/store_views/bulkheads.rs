@@ -71,3 +71,24 @@ async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
     }
     assert_eq!(operation.problem(), (404, "operation.unknown"));
 }
+
+#[tokio::test]
+async fn a_list_that_waits_reads_its_rows_when_they_are_there() {
+    let served = Served::new("lists_that_wait", &[("DATABASE__STATEMENT_TIMEOUT_MS", "60000")]).await;
+    let later = served.position("order", ORDER, 43);
+    let mut locked = served.owner.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.expect("a lock");
+    let headers = [("highwater-min-position", later.as_str()), ("prefer", "wait=0")];
+    let list = served.get("/v1/orders", &headers);
+    let list = tokio::time::timeout(PATIENCE, list).await.expect("without the rows");
+    assert_eq!(list.problem(), (504, "position.not-reached"));
+    assert!(list.header("highwater-position").contains("42"), "{}", list.header("highwater-position"));
+    locked.rollback().await.expect("unlocked");
+    let row = Row {
+        id: "W3b",
+        situation: "lists, as many as come, for a position far in the future",
+        answer: "each costs a look at the checkpoints; the rows are read when the position is reached, or for `Prefer: stale`",
+        test: (file!(), "a_list_that_waits_reads_its_rows_when_they_are_there"),
+    };
+    row.check();
+}

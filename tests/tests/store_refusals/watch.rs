@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use tokio::time::Instant;
 
-use super::up::Up;
+use super::{orders::until_status, request::Request, up::Up};
 
 /// Of a core. A build without the optimiser may take what it takes when all is well on top of it.
 const MOST_CPU: f64 = 0.05;
@@ -24,6 +24,8 @@ pub struct Watched {
 impl Watched {
     /// While all is well.
     pub fn idle(up: &mut Up) -> Self {
+        until_status(up, &Request::get("/readyz"), 200);
+        measure(up, SETTLED);
         let (idle_cpu, lines) = measure(up, SETTLED);
         assert!(lines < MOST_LINES_A_MINUTE, "{lines:.0} lines a minute, and all is well");
         Self { idle_cpu }
