@@ -1,6 +1,7 @@
 //! Puts the parts together: topics, check values, owners of every category, routes, health.
 
 mod checks;
+mod error;
 
 use std::{
     sync::{
@@ -17,27 +18,28 @@ use service::{
     config::Config,
     context::Context,
     health::{Check, Required},
-    http::{self as server, HttpSettings},
-    identity::{self, DeploymentKeys},
+    http::HttpSettings,
+    identity::DeploymentKeys,
     postgres::Connections,
-    process::{Exit, Exits, chain},
+    process::chain,
     resilience::{Backoff, Once},
-    start::{StartSettings, database_may_pass},
+    start::StartSettings,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use error::Error;
+
 use crate::{
-    category::{self, Category, Commands},
+    category::{Category, Commands},
     http::{self, App, Figures},
     lane::Lane,
     owner::{
         actor::Shared,
-        address::Unusable,
         admin::{self, Admin},
         early::{Early, EarlySettings},
         forward::Forwarder,
-        hints::{self, Hints},
+        hints::Hints,
         lane::Source,
         members::Members,
         origin::Origins,
@@ -55,74 +57,6 @@ const SCHEMA_VERSION: i32 = 3;
 
 const OTHER_DATABASE: &str =
     "name the database of the deployment; if that one is lost, an empty one takes its place with `highwater migrate --replace`";
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Config(Box<service::config::Error>),
-    #[error(transparent)]
-    Log(#[from] eventlog::Error),
-    #[error(transparent)]
-    Hints(#[from] hints::Error),
-    #[error("the database cannot be read: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error("the database has no tables of Highwater, or older ones ({found}, wanted {SCHEMA_VERSION}): run `highwater migrate`")]
-    OlderSchema { found: i32 },
-    #[error("the database has newer tables ({found}, this release knows {SCHEMA_VERSION}): upgrade this service")]
-    NewerSchema { found: i32 },
-    #[error("identity.keys names no file of deployment keys: set it, or HIGHWATER__IDENTITY__KEYS")]
-    NoKeys,
-    #[error(transparent)]
-    Keys(#[from] identity::Error),
-    #[error(transparent)]
-    Category(#[from] category::Error),
-    #[error("the peer client cannot be made: {0}")]
-    Peers(#[from] reqwest::Error),
-    #[error(
-        "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
-    )]
-    Budget { partitions: u64, each: u64, lane: u64, room: u64 },
-    #[error("peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}")]
-    Advertise { advertise: String, why: Unusable },
-    #[error("owner.admin_listen is {0:?}, and must be an address such as 127.0.0.1:9090, or nothing")]
-    AdminListen(String),
-    #[error("owner.admin_listen: {0}")]
-    Admin(#[from] server::Error),
-    #[error("{setting} is {found}, and may be 1 to {most}")]
-    Limit { setting: &'static str, found: u64, most: u64 },
-}
-
-impl Exits for Error {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
-            Self::Advertise { .. } | Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
-            Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
-            Self::Database(_) => Exit::Unreachable,
-            error if error.may_pass() => Exit::Unreachable,
-            Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
-            Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
-        }
-    }
-}
-
-impl Error {
-    /// Whether the same start may succeed later although nothing is changed.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Log(error) | Self::Hints(hints::Error::Log(error)) => error.may_pass(),
-            Self::Hints(hints::Error::Unread(_)) => true,
-            Self::Database(error) => database_may_pass(error),
-            _ => false,
-        }
-    }
-}
-
-impl From<service::config::Error> for Error {
-    fn from(error: service::config::Error) -> Self {
-        Self::Config(Box::new(error))
-    }
-}
 
 /// Section `identity`.
 #[derive(Debug, Default, Deserialize)]
