@@ -204,3 +204,18 @@ fn what_was_refused_and_lies_in_the_log_is_done() {
     driven.land();
     assert!(matches!(driven.answers[..], [(1, Answer::Done { replayed: false, .. })]), "{:?}", driven.answers);
 }
+
+#[test]
+fn a_refusal_that_comes_after_its_record_was_read_is_not_put_down_to_the_next() {
+    let mut driven = Driven::serving(Limits::default());
+    driven.submit(1, &[500]);
+    driven.submit(2, &[5]);
+    let (writer, seq) = (driven.out[0].writer, driven.out[0].seq);
+    driven.land();
+    driven.step(Input::Report { writer, seq, reported: Reported::Refused });
+    driven.land();
+    assert_eq!(driven.answers.len(), 2);
+    assert!(driven.answers.iter().all(|(_, answer)| matches!(answer, Answer::Done { .. })), "{:?}", driven.answers);
+    driven.submit(3, &[5]);
+    assert_eq!(driven.out(), [5], "nothing was refused");
+}

@@ -154,7 +154,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     /// The command of record `seq` is not appended again: the next fence decides whether it is in the log after all, and its caller hears.
     fn refused(&mut self, seq: u64) {
         let records = self.flight.records.iter().skip_while(|out| out.seq < seq);
-        let Some(bytes) = records.clone().next().map(|out| out.bytes) else { return };
+        // What was read meanwhile is in the log, and not out any more.
+        let Some(bytes) = records.clone().next().filter(|out| out.seq == seq).map(|out| out.bytes) else { return };
         let command = records.filter_map(|out| out.completes).next();
         self.refuses(bytes);
         if let Some(pending) = command.and_then(|command| self.pending.get_mut(&command)) {
