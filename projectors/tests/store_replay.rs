@@ -252,6 +252,8 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
         let failed = world.to_the_end(&mut runner).await;
         assert!(failed > 0);
         assert!(halted(&runner).is_empty());
+        let failing = runner.progress().failing(std::time::Duration::ZERO);
+        assert!(failing.is_empty(), "what was done after all: {failing:?}");
         pretty_eq(&dump(&pool).await, &dump(&reference).await);
     }
 }

@@ -1,7 +1,7 @@
 //! Checkpoints that are not where this runner left them: the partition was handed over, another runner still moves it, or the database
 //! fell back. Whoever lost goes on from what is stored, without reading the log again where that is possible.
 
-use super::{attempt::write, verify::stored, *};
+use super::{attempt::write, lag::Stage, verify::stored, *};
 
 /// What becomes of a job whose checkpoint stands elsewhere.
 enum Rebased {
@@ -72,7 +72,11 @@ impl<S: Store> Runner<S> {
                 return self.reload(key.place);
             }
             Rebased::Job(job) => group.jobs.push(*job),
-            Rebased::Done => {}
+            Rebased::Done => {
+                // Its own commit whose answer was lost, or another's: what failed was done.
+                self.troubled.remove(&key);
+                self.progress.works(&key, Stage::Transaction);
+            }
         }
         self.adopt(&key, at);
     }
