@@ -99,23 +99,37 @@ fn leading(holes: &BTreeSet<u64>, next: &mut u64, end: u64, limit: usize) -> Vec
     filled
 }
 
-/// As `fetch` answers, from `offset` on. It cannot read at an offset where there is nothing.
+/// As `fetch` answers, from `offset` on. Where nothing can be read before the end, what is named there is what lies there.
 async fn looked_up<'a>(
     holes: BTreeSet<u64>,
     offset: u64,
     limit: usize,
     end: impl FnOnce() -> BoxFuture<'a, Result<u64, Error>>,
-    fetch: impl FnOnce(u64, usize) -> BoxFuture<'a, Result<Vec<Stored>, Error>>,
+    fetched: Result<Vec<Stored>, Error>,
 ) -> Result<Vec<Stored>, Error> {
     let mut next = offset;
-    let end = if holes.contains(&next) { end().await? } else { next };
-    let mut records = leading(&holes, &mut next, end, limit);
-    if records.is_empty() || (records.len() < limit && next < end) {
-        let more = fetch(next, limit - records.len()).await?;
-        records.extend(fill(&holes, &mut next, more));
-    }
+    let mut records = match fetched {
+        Err(error) if !holes.contains(&offset) || matches!(error, Error::Unreachable(_)) => return Err(error),
+        Ok(records) if !records.is_empty() => fill(&holes, &mut next, records),
+        Ok(_) | Err(_) => leading(&holes, &mut next, end().await?, limit),
+    };
     records.truncate(limit);
     Ok(records)
+}
+
+/// What is named at the end of the log, from `next` on, and can be said to be nothing: a record there would have been read.
+async fn trailing(log: &dyn Log, of: &Partition, holes: &BTreeSet<u64>, next: &mut u64) -> Vec<Stored> {
+    // Without an answer it is as if there were no hole: the next record shows it.
+    let Ok(end) = log.end(of).await else { return Vec::new() };
+    if end <= *next {
+        return Vec::new();
+    }
+    match log.fetch(of, *next, 1).await {
+        // It comes to the reader as well.
+        Ok(records) if !records.is_empty() => Vec::new(),
+        Err(Error::Unreachable(_)) => Vec::new(),
+        Ok(_) | Err(_) => leading(holes, next, end, usize::MAX),
+    }
 }
 
 /// As `read` reads, from `offset` on. The reader of `log` stops before a hole that is the last there is.
@@ -128,9 +142,7 @@ fn subscription(log: Arc<dyn Log>, of: Partition, holes: BTreeSet<u64>, offset: 
             let delivery = match delivery {
                 Delivery::Records(records) => Delivery::Records(fill(&holes, &mut next, records)),
                 Delivery::CaughtUp(_) if holes.contains(&next) => {
-                    // Without an answer it is as if there were no hole: the next record shows it.
-                    let end = log.end(&of).await.unwrap_or(next);
-                    let records = leading(&holes, &mut next, end, usize::MAX);
+                    let records = trailing(&*log, &of, &holes, &mut next).await;
                     if !records.is_empty() && to.send(Delivery::Records(records)).await.is_err() {
                         return;
                     }
@@ -187,7 +199,10 @@ impl Log for WithHoles<dyn Log> {
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
-        Box::pin(async move { looked_up(holes, offset, limit, || self.log.end(&of), |next, limit| self.log.fetch(&of, next, limit)).await })
+        Box::pin(async move {
+            let fetched = self.log.fetch(&of, offset, limit).await;
+            looked_up(holes, offset, limit, || self.log.end(&of), fetched).await
+        })
     }
 
     fn join(&self, group: Group) -> Result<Membership, Error> {
@@ -227,7 +242,10 @@ impl RawReader for WithHoles<dyn RawReader> {
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
-        Box::pin(async move { looked_up(holes, offset, limit, || self.log.end(&of), |next, limit| self.log.fetch(&of, next, limit)).await })
+        Box::pin(async move {
+            let fetched = self.log.fetch(&of, offset, limit).await;
+            looked_up(holes, offset, limit, || self.log.end(&of), fetched).await
+        })
     }
 }
 
@@ -260,5 +278,22 @@ mod tests {
         let mut next = 5;
         assert_eq!(offsets(leading(&holes, &mut next, 6, 10)), [5]);
         assert_eq!(next, 6);
+    }
+
+    #[tokio::test]
+    async fn a_record_at_a_named_offset_is_read_as_ever() {
+        let looked_up = async |offset, limit, fetched: Result<Vec<u64>, Error>| {
+            let holes = BTreeSet::from([1, 2, 3, 7, 8]);
+            let fetched = fetched.map(|offsets| offsets.into_iter().map(|offset| nothing(offset, 7)).collect());
+            let found = looked_up(holes, offset, limit, || Box::pin(async { Ok(9) }), fetched).await;
+            found.map(|found| found.into_iter().map(|stored| (stored.offset, stored.appended_at_ms)).collect::<Vec<_>>())
+        };
+        let nothing_there = || Err(Error::Setting("nothing can be read".to_owned()));
+        assert_eq!(looked_up(1, 10, Ok(vec![2, 4])).await.unwrap(), [(1, 7), (2, 7), (3, 7), (4, 7)]);
+        assert_eq!(looked_up(2, 2, Ok(vec![2, 3, 4])).await.unwrap(), [(2, 7), (3, 7)]);
+        assert_eq!(looked_up(7, 10, nothing_there()).await.unwrap(), [(7, 0), (8, 0)], "the last there are");
+        assert!(looked_up(6, 10, nothing_there()).await.is_err(), "not named");
+        assert!(looked_up(7, 10, Err(Error::Unreachable("away".to_owned()))).await.is_err());
+        assert_eq!(looked_up(9, 10, Ok(Vec::new())).await.unwrap(), [], "the end");
     }
 }
