@@ -36,7 +36,7 @@ use service::{
     clock::Ids,
     context::Context,
     cursor::CursorKey,
-    headers::MinPosition,
+    headers::{MinPosition, Prefer},
     health::Required,
     http::{Admission, Bulkhead, HttpSettings},
     identity::DeploymentKeys,
@@ -146,11 +146,23 @@ fn cursor_key(settings: &QuerySettings, keys: &Result<DeploymentKeys, String>, i
     }
 }
 
+/// How long a request waits, and for what rather than for nothing.
+struct Wait<'a> {
+    admission: &'a Admission,
+    prefer: Prefer,
+    deadline: Instant,
+}
+
 impl App {
     /// Waits until `projection` has reached all of `wanted`, or until `deadline`, without the permit of the request. Says whether it has.
-    async fn reached(&self, admission: &Admission, projection: &str, wanted: &MinPosition, deadline: Instant) -> Result<bool, Problem> {
-        let reached = admission.while_waiting(self.0.positions.wait(projection, &wanted.0, deadline)).await?;
-        reached.map_err(|full| self.crowded(full))
+    /// Whoever would take an older answer does without where nobody more may wait.
+    async fn reached(&self, wait: Wait<'_>, projection: &str, wanted: &MinPosition) -> Result<bool, Problem> {
+        let Wait { admission, prefer, deadline } = wait;
+        match admission.while_waiting(self.0.positions.wait(projection, &wanted.0, deadline)).await? {
+            Ok(reached) => Ok(reached),
+            Err(Full) if prefer.stale => Ok(false),
+            Err(full) => Err(self.crowded(full)),
+        }
     }
 
     fn crowded(&self, _: Full) -> Problem {

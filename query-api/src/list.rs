@@ -27,7 +27,7 @@ pub use parameters::Parameters;
 pub use served::{Served, check as check_served};
 
 use crate::{
-    App, circuit,
+    App, Wait, circuit,
     resource::{self, STALE},
 };
 
@@ -105,11 +105,15 @@ pub async fn get<L: List>(
     if let Some(wanted) = &asked.at_least
         && !is_included(&found.offsets, wanted)
     {
-        stale = !app.reached(&admission, L::PROJECTION, wanted, deadline).await?;
+        stale = !app.reached(Wait { admission: &admission, prefer: asked.prefer, deadline }, L::PROJECTION, wanted).await?;
         if stale && !asked.prefer.stale {
             return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
         }
-        found = load(&app, &asked, &admission, None).await?;
+        found = load(&app, &asked, &admission, Some(wanted).filter(|_| !stale)).await?;
+        if !stale && !is_included(&found.offsets, wanted) {
+            // The database has fallen back since.
+            return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
+        }
     }
     answer(&app, &asked, found, stale)
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    App,
+    App, Wait,
     cache::{Kept, Key, Status},
     circuit,
     database::GENERATION,
@@ -95,7 +95,7 @@ pub async fn get<V: View>(
     if let Some(wanted) = &asked.at_least
         && !is_included(&found, asked.partition, wanted)
     {
-        stale = !app.reached(&admission, V::PROJECTION, wanted, deadline).await?;
+        stale = !app.reached(Wait { admission: &admission, prefer: asked.prefer, deadline }, V::PROJECTION, wanted).await?;
         if stale && !asked.prefer.stale {
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }
@@ -103,6 +103,11 @@ pub async fn get<V: View>(
             Ok(read) => read,
             Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
         };
+        let own = |position: &PartitionPosition| position.partition == asked.partition && position.offset > found.offset;
+        if !stale && wanted.0.iter().any(own) {
+            // The database has fallen back since.
+            return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
+        }
     }
     let mut response = answer::<V>(&asked, found, stale)?;
     response.headers_mut().insert(CACHE_STATUS, status.to_header());
