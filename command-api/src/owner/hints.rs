@@ -86,7 +86,7 @@ pub struct Hints {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-/// A hint that is not acknowledged is found out by its reader; the reports only end somewhere.
+/// After one that says that a record is not in the log, everything that this instance stands by is said again.
 pub type Reports = mpsc::UnboundedReceiver<Report>;
 
 /// How often, and how many times, a value that was appended is looked for.
@@ -262,7 +262,10 @@ impl Hints {
                     Some(report) = reports.recv() => {
                         match report.result {
                             Ok(_) => unsaid.over("hints are acknowledged again"),
-                            Err(error) => unsaid.warn("a hint was not acknowledged", &error),
+                            Err(error) => {
+                                unsaid.warn("a hint was not acknowledged", &error);
+                                self.said().unsaid();
+                            }
                         }
                     }
                     delivery = subscription.deliveries.recv() => match delivery {
@@ -286,7 +289,9 @@ impl Hints {
 
     fn learn(&self, stored: Stored) {
         let key = stored.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        let (Some(key), Some(value)) = (key, stored.record.value.as_deref()) else { return };
+        let Some(key) = key else { return };
+        // No instance erases anything.
+        let Some(value) = stored.record.value.as_deref() else { return self.disbelieve(key) };
         if !self.deployment.wrote(&stored.record) {
             return self.disbelieve(key);
         }

@@ -36,8 +36,16 @@ impl Said {
         }
         if epoch > own {
             self.forget(key);
+        } else if epoch < own {
+            // True once, and the last word of the topic now.
+            self.overwritten.insert(key.to_owned());
         }
         true
+    }
+
+    /// Some of what was said may not be in the log.
+    pub(super) fn unsaid(&mut self) {
+        self.overwritten.extend(self.stands.keys().cloned());
     }
 
     /// A record that is not believed lies there now.

@@ -64,3 +64,20 @@ async fn who_comes_second_in_a_race_puts_the_first_value_back_on_top() -> Result
     assert_eq!(values, [b"a", b"b", b"a"]);
     Ok(())
 }
+
+#[test]
+fn what_stands_is_said_again_when_it_is_not_the_last_word() {
+    let mut said = Said::default();
+    said.keep_epoch("a/0".to_owned(), b"zero".to_vec(), 6);
+    said.keep_epoch("a/1".to_owned(), b"one".to_vec(), 2);
+    said.keep("database".to_owned(), b"which".to_vec());
+    // True once, and late: who reads the topic from its beginning hears nothing else.
+    assert!(said.hears("a/0", 5));
+    let keys = |again: Vec<(String, Vec<u8>)>| again.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    let (disbelieved, again) = said.take_overwritten();
+    assert_eq!((disbelieved, keys(again)), (0, vec!["a/0".to_owned()]));
+    assert!(said.hears("a/0", 6) && said.hears("a/1", 3) && said.hears("b/0", 1));
+    assert_eq!(said.take_overwritten(), (0, Vec::new()));
+    said.unsaid();
+    assert_eq!(keys(said.take_overwritten().1), ["a/0", "database"], "not what another owns by now");
+}
