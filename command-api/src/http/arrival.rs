@@ -14,7 +14,7 @@ use service::{
 use super::App;
 use crate::{
     category::Category,
-    owner::hop::{Answered, End, HOP, Hop, Sent},
+    owner::hop::{Answered, End, HOP, Hop, OF_COMMANDS, Sent},
 };
 
 /// What [`Arrival::seal`] makes of an answer.
@@ -42,7 +42,8 @@ pub(super) async fn open<C: Category>(app: &App<C>, request: Request) -> Result<
     if apart_ms > app.hop_age.as_millis().try_into().unwrap_or(u64::MAX) {
         return Err(arrival.refused(app, End::Stale).await);
     }
-    head.headers.remove(HOP);
+    // What is not proven is not looked at.
+    head.headers = OF_COMMANDS.iter().filter_map(|name| head.headers.remove(name).map(|value| (name.clone(), value))).collect();
     head.extensions.insert(hop);
     Ok((arrival, Request::from_parts(head, Body::from(body))))
 }

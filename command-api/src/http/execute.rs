@@ -133,8 +133,9 @@ async fn find_owner<C: Category>(
             Way::Ended(ending) => return ending,
             Way::Closed => {
                 // It may have been appended before the owner ended.
-                again = Some(Submission { fresh: false, new_aggregate: false, ..command.submission.clone() });
+                again = Some(maybe_seen(command));
             }
+            Way::Elsewhere if caller.forwarded && again.is_some() => return Ending::Undecided,
             Way::Elsewhere if caller.forwarded => return Ending::NotOwner,
             Way::Elsewhere => {}
         }
@@ -146,9 +147,11 @@ async fn find_owner<C: Category>(
         if !caller.forwarded {
             let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
             let asked = ask_others(app, caller, partition, outgoing, until);
-            match aside(app, caller, asked, Option::is_some).await {
-                Ok(Some(ending)) => return ending,
-                Ok(None) => {}
+            let is_answer = |asked: &Asked| matches!(asked, Asked::Ended(ending) if !(caller.defers() && ending.may_wait()));
+            match aside(app, caller, asked, is_answer).await {
+                Ok(Asked::Ended(ending)) => return ending,
+                Ok(Asked::NotThere) => again = Some(maybe_seen(command)),
+                Ok(Asked::Nobody) => {}
                 Err(problem) => return Ending::Refused(problem),
             }
         }
@@ -159,7 +162,8 @@ async fn find_owner<C: Category>(
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         };
-        match aside(app, caller, tokio::time::timeout_at(ownerless_until, changed), Result::is_err).await {
+        let is_answer = |changed: &Result<(), _>| changed.is_err() && !caller.defers();
+        match aside(app, caller, tokio::time::timeout_at(ownerless_until, changed), is_answer).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ending::Ownerless,
             Err(problem) => return Ending::Refused(problem),
@@ -184,26 +188,39 @@ async fn aside<C: Category, T>(
     }
 }
 
-/// Sends the command to the instances that are said to own the partition, the likeliest first. `None`: nothing was decided there.
-async fn ask_others<C: Category>(
-    app: &App<C>,
-    caller: &Caller,
-    partition: u32,
-    command: &forward::Command,
-    until: Instant,
-) -> Option<Ending> {
-    let mut unknown = false;
+/// The command as one that the log may have already: its ids are looked up wherever it is decided.
+fn maybe_seen<C: Category>(command: &Command<C>) -> Submission<Wire, C::Command> {
+    Submission { fresh: false, new_aggregate: false, ..command.submission.clone() }
+}
+
+/// What came of asking the instances that are said to own the partition.
+enum Asked {
+    Ended(Ending),
+    /// They say that nothing was decided there.
+    NotThere,
+    /// There was none to ask.
+    Nobody,
+}
+
+/// Sends the command to the instances that are said to own the partition, the likeliest first.
+async fn ask_others<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: &forward::Command, until: Instant) -> Asked {
+    let (mut asked, mut unknown) = (false, false);
     for hint in app.hints.candidates(C::NAME, partition).into_iter().filter(|hint| app.forwarder.allows(hint)) {
+        asked = true;
         match app.forwarder.send(&hint, command, until).await {
             Outcome::Answered { response, may_wait } => {
-                return Some(Ending::Relayed { response: caller.told(*response).await, may_wait });
+                return Asked::Ended(Ending::Relayed { response: caller.told(*response).await, may_wait });
             }
             // Another instance may be asked all the same: a command that was decided is found by its id.
             Outcome::Unknown => unknown = true,
             Outcome::NotThere => {}
         }
     }
-    unknown.then_some(Ending::Undecided)
+    match (unknown, asked) {
+        (true, _) => Asked::Ended(Ending::Undecided),
+        (false, true) => Asked::NotThere,
+        (false, false) => Asked::Nobody,
+    }
 }
 
 /// What came of handing a command to an owner here.

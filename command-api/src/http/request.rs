@@ -103,6 +103,11 @@ impl Caller {
         })
     }
 
+    /// Rather than hear that it is not decided yet, it lets the command wait in the lane.
+    pub(super) fn defers(&self) -> bool {
+        !self.forwarded && (self.prefer.respond_async || self.prefer.wait.is_some())
+    }
+
     /// What an owner looks at, as it was understood here and in the form that every instance reads alike.
     pub(super) fn understood(&self, media: &MediaType) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -13,7 +13,10 @@ use axum::{
     response::Response,
 };
 use metrics::counter;
-use service::clock::{Clock, Ids};
+use service::{
+    clock::{Clock, Ids},
+    resilience::Once,
+};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
@@ -30,6 +33,9 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// After an answer that proved nothing the instance is not called for so long: what others send there goes to a stranger.
 const SHUNNED: Duration = Duration::from_secs(1);
 
+/// No clock was too far off for so long.
+const QUIET: Duration = Duration::from_secs(60);
+
 pub struct Forwarder {
     client: reqwest::Client,
     deployment: Deployment,
@@ -37,6 +43,7 @@ pub struct Forwarder {
     ids: Arc<dyn Ids>,
     allowed: Vec<String>,
     shunned: Mutex<BTreeMap<Uuid, Instant>>,
+    apart: Mutex<Once>,
     /// Told when a peer could not be connected to.
     pub unreached: Notify,
 }
@@ -69,8 +76,8 @@ impl Forwarder {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let (allowed, shunned) = (peers.allowed.clone(), Mutex::default());
-        Ok(Self { client, deployment, clock, ids, allowed, shunned, unreached: Notify::new() })
+        let (allowed, shunned, apart) = (peers.allowed.clone(), Mutex::default(), Mutex::new(Once::new("hop-clocks")));
+        Ok(Self { client, deployment, clock, ids, allowed, shunned, apart, unreached: Notify::new() })
     }
 
     /// Whether an announcement may be followed at all.
@@ -113,11 +120,15 @@ impl Forwarder {
         let (status, headers) = (response.status(), response.headers().clone());
         let Some(body) = body(response).await else { return Outcome::Unknown };
         match hop.open_answer(&self.deployment, Answered { status, headers: &headers, body: &body }) {
-            Some(End::Answered) => Outcome::Answered { response: Box::new(relayed(status, &headers, body)), may_wait: false },
+            Some(End::Answered) => {
+                self.apart.lock().unwrap_or_else(PoisonError::into_inner).over_if_quiet(QUIET, "the clocks of instances agree");
+                Outcome::Answered { response: Box::new(relayed(status, &headers, body)), may_wait: false }
+            }
             Some(End::MayWait) => Outcome::Answered { response: Box::new(relayed(status, &headers, body)), may_wait: true },
             Some(End::NotThere) => Outcome::NotThere,
             Some(End::Stale) => {
-                tracing::warn!(url = hint.url, "the clocks of two instances are too far apart: a forwarded command was refused");
+                let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+                apart.warn("a forwarded command was refused, because the clocks of two instances are too far apart", &hint.url);
                 Outcome::NotThere
             }
             None => {

@@ -252,9 +252,11 @@ impl Owner {
         Self::start_with(world, log, snapshots, limits, |shared| shared.accept_ahead = ahead)
     }
 
-    /// Dated by this clock.
-    pub fn by_clock(world: &World, clock: Arc<dyn Clock>) -> Self {
-        Self::start_with(world, world.log.clone(), TestSnapshots::default(), Limits::default(), |shared| shared.clock = clock)
+    /// By this clock, which may be so far off.
+    pub fn by_clock(world: &World, clock: Arc<dyn Clock>, skew: Duration) -> Self {
+        Self::start_with(world, world.log.clone(), TestSnapshots::default(), Limits::default(), |shared| {
+            (shared.clock, shared.clock_skew) = (clock, skew);
+        })
     }
 
     pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {
@@ -355,6 +357,7 @@ pub struct History {
     pub fences: usize,
     pub voids: usize,
     pub barriers: usize,
+    pub last_time: Option<Micros>,
 }
 
 /// Folds everything; fails on a command that is there twice and on a version that is not the next.
@@ -363,7 +366,7 @@ pub async fn history(world: &World) -> History {
     loop {
         let records = world.log.fetch(&world.partition, fold.next_offset(), 1_000).await.unwrap();
         if records.is_empty() {
-            history.drained = fold.head().drained;
+            (history.drained, history.last_time) = (fold.head().drained, fold.head().last_time);
             return history;
         }
         for stored in records {

@@ -2,22 +2,31 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use axum::http::{HeaderMap, HeaderValue};
 use command_api::{
     category::Commands,
     http::{App, Figures, routes},
     lane::Lane,
-    owner::{hints::Hints, table::Table},
+    owner::{
+        Delivery,
+        hints::Hints,
+        hop::{HOP, Hop, Sent},
+        table::Table,
+    },
     settings::{LaneSettings, OwnerSettings},
 };
 use protocol::writer::Limits;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use service::{
-    clock::{Ids, SystemClock, SystemIds},
+    clock::{Clock, Ids, SystemClock, SystemIds},
     context::Context,
     http::{BulkheadSettings, HttpSettings, layers},
 };
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 use crate::documented::Row;
@@ -25,14 +34,17 @@ use crate::harness::{Add, Counters, Owner, TestSnapshots, World, forwarder, hist
 
 struct Instance {
     url: String,
+    hints: Arc<Hints>,
+    /// Requests that it has answered.
+    answered: watch::Receiver<usize>,
     table: Arc<Table<Add>>,
     client: reqwest::Client,
-    serving: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -43,8 +55,11 @@ impl Instance {
 
     async fn limited(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
-        let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url.clone(), SystemIds.v4());
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
+        let following = tokio::spawn(hints.clone().follow(reports));
         let app = App::<Counters> {
             ctx: ctx.clone(),
             keys: keys(),
@@ -63,7 +78,7 @@ impl Instance {
             },
             lane: Lane {
                 log: world.log.clone(),
-                hints,
+                hints: hints.clone(),
                 category: "counter",
                 topic: world.commands.topic.clone(),
                 settings: lane,
@@ -72,11 +87,19 @@ impl Instance {
                 ends: std::sync::Mutex::default(),
             },
         };
-        let router = layers(routes(Arc::new(app)), &http, &ctx);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1/counters", listener.local_addr().unwrap());
+        let (answers, answered) = watch::channel(0);
+        let counted = axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
+            let answers = answers.clone();
+            async move {
+                let response = next.run(request).await;
+                answers.send_modify(|count| *count += 1);
+                response
+            }
+        });
+        let router = layers(routes(Arc::new(app)), &http, &ctx).layer(counted);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, table, client: reqwest::Client::builder().no_proxy().build().unwrap(), serving }
+        let (url, tasks) = (format!("{url}/v1/counters"), [serving, following]);
+        Self { url, hints, answered, table, client: reqwest::Client::builder().no_proxy().build().unwrap(), tasks }
     }
 
     /// A create with this key.
@@ -164,21 +187,26 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         let response = soon(instance.create("other", r#"{"unknown":1}"#).send()).await.unwrap();
         (response.status(), soon(response.json::<Value>()).await.unwrap()["code"].clone())
     };
-    let ownerless = |key: &str| {
-        let waiting = instance.create(key, "{}").send();
-        tokio::spawn(async move { waiting.await.unwrap().status() })
+    let ownerless = |key: &str, prefer: &'static str| {
+        let waiting = instance.create(key, "{}").header("Prefer", prefer).send();
+        tokio::spawn(async move { waiting.await.unwrap() })
     };
-    let (first, second) = (ownerless("first"), ownerless("second"));
+    // The first would rather wait in the lane than hear no after a second.
+    let (first, second) = (ownerless("first", "wait=1"), ownerless("second", ""));
     // Long enough for both to have come as far as they come.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
     // The third keeps its permit.
-    let third = ownerless("third");
+    let third = ownerless("third", "");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(other().await, (StatusCode::SERVICE_UNAVAILABLE, "overloaded".into()));
     for waiting in [first, second, third] {
-        assert_eq!(soon(waiting).await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+        // Whatever became of its permit, it hears how to ask again and where.
+        let response = soon(waiting).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(header(&response, "location").starts_with("/v1/operations/") && !header(&response, "idempotency-key").is_empty());
     }
+    assert_eq!(in_lane(&world).await, 0, "a command waits in the lane, and its caller was told otherwise");
     assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
     Row {
         id: "W5b",
@@ -188,6 +216,63 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         test: (file!(), "commands_that_wait_for_an_owner_keep_no_other_out"),
     }
     .check();
+}
+
+/// An owner that takes one command and is told what came of it.
+fn takes_one(instance: &Instance) -> (mpsc::Sender<Delivery<Add>>, mpsc::Receiver<Delivery<Add>>) {
+    let (intake, deliveries) = mpsc::channel(1);
+    instance.table.insert(0, intake.clone());
+    (intake, deliveries)
+}
+
+#[tokio::test]
+async fn after_a_hop_a_command_may_have_been_seen() {
+    let world = world().await;
+    let wait = Duration::from_secs(10);
+    let peer = Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), wait).await;
+    let asked = Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), wait).await;
+    peer.hints.publish("counter", 0, 1);
+    let mut heard = asked.hints.watch();
+    while asked.hints.other("counter", 0).is_none() {
+        soon(heard.changed()).await.unwrap();
+    }
+    // Nobody chose its key: nobody can have sent it before.
+    let create = asked.client.post(&asked.url).header("Content-Type", "application/json").body("{}").send();
+    let create = tokio::spawn(async move { create.await.unwrap() });
+    let mut answered = peer.answered.clone();
+    soon(answered.wait_for(|answered| *answered > 0)).await.unwrap();
+    let (_intake, mut owner) = takes_one(&asked);
+    let delivery = soon(owner.recv()).await.unwrap();
+    assert!(!delivery.submission.fresh && !delivery.submission.new_aggregate, "its ids are looked up");
+    drop((delivery, owner, create));
+}
+
+#[tokio::test]
+async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_was_decided() {
+    let world = world().await;
+    let instance = Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), Duration::from_secs(10)).await;
+    let (intake, mut owner) = takes_one(&instance);
+    let hop = Hop {
+        to: instance.hints.instance,
+        nonce: SystemIds.v4(),
+        sent_ms: SystemClock.now().div_euclid(1_000),
+        within_ms: 5_000,
+        minted: true,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("idempotency-key", HeaderValue::from_static("\"minted\""));
+    let seal = hop.seal(&instance.hints.deployment, Sent { path: "/v1/counters", headers: &headers, body: b"{}" });
+    let sent = instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send();
+    let sent = tokio::spawn(async move { sent.await.unwrap() });
+    let delivery = soon(owner.recv()).await.unwrap();
+    // It has appended the command, ends, and may not have the partition back.
+    instance.table.remove(0, &intake);
+    drop((delivery, owner));
+    let response = soon(sent).await.unwrap();
+    let end = header(&response, "highwater-hop");
+    assert!(end.starts_with("may-wait"), "{}: {end}", response.status());
+    assert_eq!(soon(response.json::<Value>()).await.unwrap()["code"], "command.undecided");
 }
 
 #[tokio::test]

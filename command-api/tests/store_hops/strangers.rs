@@ -190,7 +190,7 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
         assert_eq!((answer.status, end(&answer).as_str()), (status, said), "{what}: {answer:?}");
     }
     assert_eq!(orders_in(&place).await, before, "nothing was decided");
-    let (answer, head) = hop(&owner, &sender, to, now_ms(), "Prefer: respond-async\r\n").await;
+    let (answer, head) = hop(&owner, &sender, to, now_ms(), "Prefer: respond-async\r\nIf-None-Match: nonsense\r\n").await;
     assert_eq!((answer.status, end(&answer).as_str()), (201, "answered"), "{answer:?}");
     let once = orders_in(&place).await;
     let again = raw::ask(owner.address, &head, ORDER.as_bytes()).await;

@@ -181,7 +181,12 @@ impl<'a> Leave<'a> {
             Asked::Inside(permit) => Standing::Inside(permit, None),
             Asked::Queued(turn) => Standing::Queued(turn, true),
         };
-        std::future::poll_fn(|cx| self.0.poll_enter(cx)).await
+        let entered = std::future::poll_fn(|cx| self.0.poll_enter(cx)).await;
+        if entered.is_err() {
+            // Its handler hears of it, and knows more to say than that: what became of the request before.
+            self.0.lock().0 = Standing::Outside;
+        }
+        entered
     }
 }
 
