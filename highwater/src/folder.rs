@@ -175,12 +175,13 @@ mod tests {
         Ok(())
     }
 
-    /// Everything that is in it, with owners and permissions.
+    /// Everything that is in it, with owners, permissions and content.
     fn everything(dir: &Path, found: &mut Vec<String>) -> io::Result<()> {
         for entry in fs::read_dir(dir)? {
             let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata()))?;
             let metadata = metadata?;
-            found.push(format!("{} {} {:o}", path.display(), metadata.uid(), metadata.permissions().mode()));
+            let content = if metadata.is_dir() { String::new() } else { fs::read_to_string(&path)? };
+            found.push(format!("{} {} {:o} {content}", path.display(), metadata.uid(), metadata.permissions().mode()));
             if metadata.is_dir() {
                 everything(&path, found)?;
             }
@@ -193,6 +194,7 @@ mod tests {
     fn a_folder_of_another_user_is_left_as_it_is() -> Result<(), Box<dyn std::error::Error>> {
         let scratch = Scratch::new("other");
         drop(Folder::open(&scratch.0)?);
+        fs::write(scratch.0.join("lock"), "1\n")?;
         let ours = own_uid()?;
         let refused = if ours == 0 {
             for path in [scratch.0.clone(), scratch.0.join("version"), scratch.0.join("lock"), scratch.0.join("log")] {
