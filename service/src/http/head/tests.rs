@@ -235,6 +235,9 @@ async fn c6_who_a_request_is_for_is_said_once_and_well() {
     refused.dedup();
     assert_eq!(served.ask("GET /v1/things HTTP/1.0\n\n").await.0, 200, "HTTP/1.0 may leave it out");
     assert_eq!(served.ask("GET /v1/things HTTP/1.1\nHost: @\nConnection: close\n\n").await.0, 200);
+    let absolute =
+        async |target, host| served.ask(&format!("GET http://{target}/v1/things HTTP/1.1\nHost: {host}\nConnection: close\n\n")).await.0;
+    assert_eq!((absolute("@", "evil.example").await, absolute("evil.example", "@").await), (200, 421), "an absolute target wins");
     Row {
         id: "C6",
         situation: "HTTP/1.1 without `Host`, with two, or with one that is no `host[:port]` (`a b`, `user@host`)",
