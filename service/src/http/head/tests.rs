@@ -187,10 +187,15 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::naming(&[]).await
+    }
+
+    async fn naming(allowed_hosts: &[&str]) -> Self {
         let ctx = Context::for_tests();
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = HttpSettings { listen: address, ..HttpSettings::default() };
+        let allowed_hosts = allowed_hosts.iter().map(|host| (*host).to_owned()).collect();
+        let settings = HttpSettings { listen: address, allowed_hosts, ..HttpSettings::default() };
         let router = Router::new()
             .route("/v1/things", get(|| async { "things" }).post(|body: Bytes| async move { body }))
             .route("/raw", post(|_: Body| async { "read" }))
@@ -286,10 +291,11 @@ async fn c7_a_body_in_a_coding_is_not_read_as_if_it_had_none() {
 
 #[tokio::test]
 async fn c10_where_loopback_is_the_protection_no_page_reaches_it() {
-    let served = Served::start().await;
-    let ask = async |method: &str, path: &str, headers: &str| {
+    let (served, naming) = (Served::start().await, Served::naming(&["shop.example"]).await);
+    let ask_of = async |served: &Served, method: &str, path: &str, headers: &str| {
         served.ask(&format!("{method} {path} HTTP/1.1\nConnection: close\nContent-Length: 0\n{headers}\n\n")).await
     };
+    let ask = async |method: &str, path: &str, headers: &str| ask_of(&served, method, path, headers).await;
     let mut rebound = Vec::new();
     for path in ["/v1/things", "/readyz", "/metrics"] {
         let (status, answer) = ask("GET", path, "Host: rebound.evil.example").await;
@@ -308,6 +314,11 @@ async fn c10_where_loopback_is_the_protection_no_page_reaches_it() {
     foreign.dedup();
     assert_eq!(ask("POST", "/v1/things", "Host: @\nOrigin: http://@\nSec-Fetch-Site: same-origin").await.0, 200);
     assert_eq!(ask("GET", "/livez", "Host: localhost").await.0, 200);
+    for (headers, status) in
+        [("Host: shop.example", 200), ("Host: @\nOrigin: http://shop.example", 200), ("Host: rebound.evil.example", 421)]
+    {
+        assert_eq!(ask_of(&naming, "POST", "/v1/things", headers).await.0, status, "{headers}");
+    }
     Row {
         id: "C10",
         situation: "no authentication, on loopback: `Host: rebound.evil.example`; `Origin: http://evil.example`; `Sec-Fetch-Site: cross-site`",
