@@ -217,6 +217,22 @@ async fn what_is_not_known_is_refused_with_what_is() {
 }
 
 #[tokio::test]
+async fn a_search_that_finds_too_many_is_refused() {
+    let served = filled("lists_crowd", &[]).await;
+    let pears = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency)
+                 SELECT md5('pear' || n)::uuid, 0, 1, 'active', 'Pear ' || n, 'PRODUCE', 100, 'USD' FROM generate_series($1, $2) n";
+    for (first, last, refused) in [(1, 5_000, false), (5_001, 5_001, true)] {
+        sqlx::query(pears).bind(first).bind(last).execute(&served.owner).await.expect("pears");
+        let found = served.get("/v1/products?q=pear&limit=1", &[]).await;
+        if refused {
+            assert_eq!((found.problem(), &found.body["errors"][0]["parameter"]), ((400, "parameter.invalid"), &json!("q")));
+        } else {
+            assert_eq!(items(&found).len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_belongs_to_its_list_its_filters_and_its_sort() {
     let served = filled("lists_cursor", &[]).await;
     let first = served.get("/v1/orders?status=placed&sort=placed_at&limit=2", &[]).await;
