@@ -36,11 +36,19 @@ async fn shown(connection: &mut PgConnection, setting: &str) -> String {
 async fn who_writes_connects_to_a_server_that_takes_writes_and_to_no_other() {
     let options = postgres::database("read_only").await;
     let pool = connections(&options);
-    let before: i32 =
-        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *pool.acquire().await.expect("a connection")).await.expect("a number");
+    let (idle, mut in_use) = (pool.acquire().await.expect("a connection"), pool.acquire().await.expect("a connection"));
+    let before: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *in_use).await.expect("a number");
+    drop(idle);
     run(&options, "ALTER DATABASE $database SET default_transaction_read_only = on").await;
     // As the runner does when the server has refused a write.
     pool.renew().await;
+    // It comes back a moment later.
+    drop(in_use);
+    let deadline = Instant::now() + PATIENCE;
+    while pool.idle() == 0 {
+        assert!(Instant::now() < deadline, "what was in use does not come back");
+        tokio::task::yield_now().await;
+    }
     let refused = pool.acquire().await.expect_err("the connections of before are not used");
     assert!(matches!(refused, sqlx::Error::PoolTimedOut), "{refused}");
     let why = pool.why().await.to_string();
