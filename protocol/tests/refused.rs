@@ -169,7 +169,8 @@ fn what_the_log_refuses_is_answered_after_the_fence_and_not_sent_again_for_a_whi
     driven.answers.clear();
     driven.submit(2, &[5, 500, 5]);
     driven.submit(4, &[499]);
-    assert_eq!(driven.answers, [(2, Answer::Busy(Busy::Refused))], "without an append");
+    driven.submit(5, &[501]);
+    assert_eq!(driven.answers, [2, 5].map(|token| (token, Answer::Busy(Busy::Refused))), "without an append, larger ones too");
     assert_eq!(driven.out(), [499]);
     driven.land();
     driven.step(Input::Tick { now_ms: 1_000 });
