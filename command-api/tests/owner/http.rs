@@ -15,6 +15,10 @@ use command_api::{
     },
     settings::{LaneSettings, OwnerSettings},
 };
+use eventlog::{
+    FaultyLog,
+    faulty::{Faults, Takes},
+};
 use protocol::writer::Limits;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -279,7 +283,7 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
 async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
     let world = world().await;
     let instance = Instance::start(&world, LaneSettings::default()).await;
-    let slow = Arc::new(eventlog::FaultyLog::new(world.log.clone(), 1, eventlog::faulty::Faults::default()).unwrap());
+    let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
     assert_eq!(instance.send("before", "wait=1").await.status(), StatusCode::CREATED, "in time");
@@ -321,6 +325,31 @@ async fn a_lane_that_is_full_says_so_and_keeps_the_key() {
     assert_eq!((full.status(), header(&full, "idempotency-key")), (StatusCode::SERVICE_UNAVAILABLE, "\"two\"".to_owned()));
     assert!(!header(&full, "retry-after").is_empty() && !header(&full, "location").is_empty());
     assert_eq!(full.json::<Value>().await.unwrap()["code"], "lane.full");
+}
+
+#[tokio::test]
+async fn a_record_that_the_log_refuses_is_said_with_when_to_come_again() {
+    let world = world().await;
+    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+    let owner = Owner::start(&world, log.clone(), TestSnapshots::default(), Limits::default());
+    instance.owned_by(&owner);
+    assert_eq!(instance.send("before", "wait=1").await.status(), StatusCode::CREATED);
+    // The fence.
+    let smallest = world.log.fetch(&world.partition, 0, 1).await.unwrap()[0].record.size_bytes();
+    log.take(Takes::UpTo(smallest));
+    let refused = async {
+        loop {
+            let response = instance.send("one", "").await;
+            let (status, after) = (response.status(), header(&response, "retry-after"));
+            // Until the owner has found out why.
+            if response.json::<Value>().await.unwrap()["code"] == "log.refused" {
+                return (status, after);
+            }
+        }
+    };
+    let (status, after) = soon(refused).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && after.parse::<u64>().is_ok_and(|seconds| seconds > 0), "{status} {after}");
 }
 
 #[tokio::test]
