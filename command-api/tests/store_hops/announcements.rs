@@ -8,7 +8,12 @@ use command_api::owner::{
 };
 use eventlog::{Delivery, Reply, Ticket};
 use protocol::record::Record;
-use service::clock::{Ids, SystemIds};
+use service::{
+    clock::{Ids, SystemIds},
+    config::Config,
+    context::Context,
+};
+use sqlx::postgres::PgPoolOptions;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -147,6 +152,14 @@ async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
     .check();
 }
 
+/// Why an instance that advertises `url` does not start, if it does not.
+async fn refused_at_the_start(place: &Place, url: &str) -> Option<command_api::Error> {
+    let environment = vec![("HIGHWATER__PEERS__ADVERTISE".to_owned(), url.to_owned())];
+    let ctx = Context { config: Config::load_with(None, Some(environment), Vec::new()).unwrap(), ..Context::for_tests() };
+    let nobody = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers").unwrap();
+    command_api::start(&ctx, place.log.clone(), nobody).await.err()
+}
+
 #[tokio::test]
 async fn an_announcement_names_an_origin_and_nothing_else() {
     let place = Place::new(&crate::CATEGORIES).await;
@@ -157,6 +170,11 @@ async fn an_announcement_names_an_origin_and_nothing_else() {
         settled(&place, &other, &owner).await;
         let known = other.hints.other("order", 0).unwrap();
         assert_eq!(known.instance, owner.hints.instance, "{url}");
+        // Nor is it said by an instance of ours. Without any, its own address is.
+        if !url.is_empty() {
+            let refused = refused_at_the_start(&place, url).await;
+            assert!(matches!(refused, Some(command_api::Error::Advertise { .. })), "{url}: {refused:?}");
+        }
     }
     Row {
         id: "A1d",
