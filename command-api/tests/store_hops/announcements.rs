@@ -12,6 +12,7 @@ use service::{
     clock::{Ids, SystemIds},
     config::Config,
     context::Context,
+    telemetry::{self, TelemetrySettings},
 };
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::timeout;
@@ -78,6 +79,12 @@ fn hint_of(record: &Record) -> Option<Hint> {
     serde_json::from_slice(record.value.as_deref()?).ok()
 }
 
+/// As it is counted by all instances of this process.
+fn disbelieved(metrics: &str) -> u64 {
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("highwater_owners_disbelieved_total ")?.parse().ok());
+    counted.unwrap_or(0)
+}
+
 async fn owner_and_other(place: &Place) -> (Instance, Instance) {
     let (mut owner, other) = (crate::instance(place, KEYS).await, crate::instance(place, KEYS).await);
     owner.serve();
@@ -94,6 +101,9 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
     let elsewhere = Deployment::new(keys(KEYS), &eventlog::Partition { topic: "other.owners".into(), index: 0 });
     let value = |hint: &Hint| serde_json::to_vec(hint).unwrap();
     let highest = forged(u64::MAX, false);
+    let telemetry = telemetry::init(&TelemetrySettings { filter: "off".to_owned(), ..TelemetrySettings::default() }).unwrap();
+    let disbelieved = || disbelieved(&telemetry.metrics.render());
+    let before = disbelieved();
     let mut moved = owner.hints.deployment.announcement("stock/0".to_owned(), value(&forged(u64::MAX, true)));
     moved.key = Some(b"order/0".to_vec());
     for record in [
@@ -109,6 +119,7 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
         append(&place, record).await;
     }
     settled(&place, &other, &owner).await;
+    assert!(disbelieved() >= before + 8, "{} are counted", disbelieved() - before);
     let known = other.hints.other("order", 0).unwrap();
     assert_eq!((known.instance, known.epoch), (owner.hints.instance, 1));
     assert_eq!(other.hints.drained("order", 0), 0);
