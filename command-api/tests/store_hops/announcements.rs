@@ -154,6 +154,17 @@ async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
     assert_eq!(asked, [lie.instance, owner.hints.instance], "the owner is asked, too");
     settled(&place, &owner, &owner).await;
     assert_eq!(owner.hints.other("order", 0), None, "the owner does not believe it at all");
+    // Nor does whoever owns the partition next, though it did.
+    drop(owner);
+    let mut changes = other.hints.watch();
+    other.own();
+    timeout(SOON, async {
+        while other.hints.candidates("order", 0).iter().any(|hint| hint.instance == lie.instance) {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await
+    .expect("it is believed on");
     Row {
         id: "A2b",
         situation: "an announcement with a valid proof and the epoch 2^64-1 (of a history that was made anew)",
