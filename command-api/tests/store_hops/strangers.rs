@@ -1,7 +1,10 @@
 //! What has the address of an instance and is none: another deployment, a listener that answers everything, a client that plays an
 //! instance.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -105,6 +108,7 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
     ours.serve();
     let (stranger, heard) = listener(StatusCode::CREATED).await;
     announce(&place, &ours, stranger).await;
+    let began = Instant::now();
     let secrets = "Authorization: Bearer secret\r\nCookie: session=secret\r\nX-Api-Key: secret\r\nProxy-Authorization: secret\r\n";
     let answer = place_order(&ours, secrets).await;
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -117,6 +121,8 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
     assert_eq!(names, hops, "no header that the owner does not look at");
     let again = place_order(&ours, "").await;
     assert_eq!(again.status, 503, "{again:?}");
+    let times = heard.lock().unwrap().len();
+    assert!(times == 1 || began.elapsed() > Duration::from_secs(1), "it was asked {times} times within a second");
     Row {
         id: "A1b",
         situation: "a listener that answers everything with 201 has the address of an announced instance",
