@@ -201,9 +201,13 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
     let once = orders_in(&place).await;
     let again = raw::ask(owner.address, &head, ORDER.as_bytes()).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")), "sent again by an eavesdropper: {again:?}");
-    let changed = String::from_utf8(head).unwrap().replacen("\"k\"", "\"l\"", 1);
-    let changed = raw::ask(owner.address, changed.as_bytes(), ORDER.as_bytes()).await;
-    assert_eq!((changed.status, orders_in(&place).await), (403, once), "{changed:?}");
+    let head = String::from_utf8(head).unwrap();
+    let other_key = head.replacen("\"k\"", "\"l\"", 1);
+    let other_order = ORDER.replacen("199", "198", 1);
+    for (what, head, body) in [("key", &other_key, ORDER), ("body", &head, &other_order)] {
+        let changed = raw::ask(owner.address, head.as_bytes(), body.as_bytes()).await;
+        assert_eq!((changed.status, orders_in(&place).await), (403, once), "another {what}: {changed:?}");
+    }
     Row {
         id: "A1c",
         situation: "a client or an eavesdropper plays an instance: a hop made up, by another deployment, changed, for another instance, too old, or \
