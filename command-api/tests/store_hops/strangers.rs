@@ -10,13 +10,13 @@ use axum::{
     Router,
     body::Bytes,
     extract::Request,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use command_api::owner::{
     forward::{Command, Outcome},
     hints::Hint,
-    hop::{HOP, Hop, Sent},
+    hop::{Answered, End, HOP, Hop, Sent},
 };
 use eventlog::{Partition, Reply, Ticket};
 use service::clock::{Ids, SystemIds};
@@ -146,6 +146,44 @@ async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
         }
         assert_eq!(heard.lock().unwrap().len(), times, "{status}");
     }
+}
+
+/// Plays the owner: of what it says the sender relays all that is for the caller, and nothing else.
+#[tokio::test]
+async fn what_an_owner_answers_is_relayed_with_every_header_for_the_caller() {
+    const FOR_THE_CALLER: [&str; 8] = [
+        "cache-control",
+        "content-type",
+        "etag",
+        "highwater-position",
+        "idempotency-key",
+        "idempotency-replayed",
+        "location",
+        "retry-after",
+    ];
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    let deployment = ours.hints.deployment.clone();
+    let answer = move |request: Request| async move {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let hop = Hop::open(&deployment, Sent { path: head.uri.path(), headers: &head.headers, body: &body }).unwrap();
+        let names = FOR_THE_CALLER.into_iter().chain(["set-cookie", "server"]);
+        let mut headers: HeaderMap = names.map(|name| (HeaderName::from_static(name), HeaderValue::from_static(name))).collect();
+        let answered = Answered { status: StatusCode::SERVICE_UNAVAILABLE, headers: &headers, body: b"{}" };
+        headers.insert(HOP, hop.seal_answer(&deployment, End::Answered, answered));
+        (StatusCode::SERVICE_UNAVAILABLE, headers, "{}")
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hint = announce_only(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let until = tokio::time::Instant::now() + SOON;
+    let Outcome::Answered { response, may_wait: false } = ours.forwarder.send(&hint, &command(), until).await else {
+        panic!("it is not taken for an answer")
+    };
+    let mut relayed: Vec<_> = response.headers().keys().map(|name| name.as_str().to_owned()).collect();
+    relayed.sort();
+    assert_eq!((response.status(), relayed), (StatusCode::SERVICE_UNAVAILABLE, FOR_THE_CALLER.map(str::to_owned).to_vec()));
 }
 
 fn announce_only(stranger: std::net::SocketAddr) -> Hint {
