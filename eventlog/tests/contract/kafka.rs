@@ -11,8 +11,8 @@ use std::{
 };
 
 use eventlog::{
-    Delivery, Error, Follow, Group, Holes, KafkaLog, KafkaReader, Log, Membership, MembershipEvent, Partition, RawReader, Step, Topic,
-    TopicKind, WithHoles, kafka::Settings,
+    Delivery, Error, Follow, Group, KafkaLog, KafkaReader, Log, LogSettings, Membership, MembershipEvent, Partition, RawReader, Step,
+    Topic, TopicKind, kafka::Settings,
 };
 use protocol::position::Position;
 use rdkafka::{
@@ -204,12 +204,12 @@ async fn a_transaction_is_a_gap_that_halts_readers() {
     // The way back, when an operator has seen that it is a marker. A second one is the last that there is.
     soon(tokio::task::spawn_blocking(move || transaction(&bootstrap, &topic))).await.unwrap();
     soon(async { while fixture.log.end(&partition).await.unwrap() < 6 {} }).await;
-    let holes = Holes::parse(&[format!("{partition}@2"), format!("{partition}@5-5")]).unwrap();
-    let log: Arc<dyn Log> = Arc::new(WithHoles::new(Arc::clone(&fixture.log), holes.clone()));
+    let known_holes = vec![format!("{partition}@2"), format!("{partition}@5-5")];
+    let named = LogSettings { kafka: settings.bootstrap, development: true, known_holes, ..LogSettings::default() };
+    let opened = tokio::task::spawn_blocking(move || (named.open_kafka("test"), named.open_kafka_reader("test"))).await.unwrap();
+    let (log, reader) = (opened.0.unwrap(), opened.1.unwrap());
     let mut follow = Follow::resume(&*log, &partition, Position::start()).await.unwrap();
     while !matches!(soon(follow.next()).await.unwrap(), Step { end: 6, caught_up: true, .. }) {}
-    let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(move || KafkaReader::new(&settings)).await.unwrap().unwrap());
-    let reader = WithHoles::new(reader, holes);
     let mut offsets = Vec::new();
     while offsets.len() < 6 {
         let from = offsets.len() as u64;
