@@ -150,11 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_between_characters() {
-        let text = "ä".repeat(100);
-        let line = cut(text.as_bytes(), 100);
-        assert!(line.len() <= 100 && line.ends_with(CUT), "{} bytes", line.len());
-        assert!(std::str::from_utf8(&line).is_ok());
-        assert_eq!(cut(b"short\n", 100), b"short\n");
+    fn a_long_line_is_cut_between_characters() -> io::Result<()> {
+        let (mut reader, lines) = piped(BOUNDS)?;
+        lines.put("ä".repeat(100).as_bytes());
+        lines.put(b"short\n");
+        lines.flush(Duration::from_secs(20));
+        drop(lines);
+        // Which also says that it is text.
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        let (long, rest) = text.split_at(text.find('\n').map_or(0, |end| end + 1));
+        assert!(long.len() <= BOUNDS.line_bytes && long.as_bytes().ends_with(CUT), "{} bytes", long.len());
+        assert_eq!(rest, "short\n");
+        Ok(())
     }
 }
