@@ -25,6 +25,7 @@ use std::{
 use documented::Row;
 use request::Request;
 use reqwest::{Client, StatusCode};
+use service::http::BulkheadSettings;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use up::{Scratch, Up};
@@ -112,6 +113,8 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
         reading.spawn(read(asking.clone(), url(path), Arc::clone(&counts), stop.clone()));
     }
     tokio::time::sleep(FLOODED_FOR).await;
+    let metrics = asking.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let limit = metrics.lines().find_map(|line| line.strip_prefix("highwater_http_limit{class=\"commands\"} ")?.parse::<usize>().ok());
     stop.cancel();
     while let Some(read) = reading.join_next().await {
         read.unwrap();
@@ -126,6 +129,7 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
     assert!(read > 20 && not_read * 100 <= read, "{told}");
     assert!(longest < PATIENCE / 2, "{told}");
+    assert!(limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()), "{limit:?} commands are let in at once: {told}");
     let row = Row {
         id: "W5",
         situation: "one process with everything; 1,800 commands at once, each sent again when it is refused",
