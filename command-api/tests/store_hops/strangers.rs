@@ -91,6 +91,9 @@ async fn an_address_that_belongs_to_another_deployment_by_now_stores_nothing_the
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(answer.body.contains("command.undecided") && answer.header("idempotency-key").is_some(), "{answer:?}");
     }
+    // Nor does it take what is meant for it by name.
+    let (answer, _) = hop(&theirs, &ours, theirs.hints.instance, now_ms(), "").await;
+    assert!(answer.status == 403 && answer.body.contains("hop.unauthenticated"), "{answer:?}");
     assert_eq!(orders_in(&elsewhere).await, theirs_before, "nothing was stored there");
     Row {
         id: "A1",
