@@ -2,6 +2,7 @@
 //! instance.
 
 use std::{
+    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -149,6 +150,19 @@ async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
         }
         assert_eq!(heard.lock().unwrap().len(), times, "{status}");
     }
+}
+
+/// Whoever may write to the log names an address; whether it is called, `peers.allowed` says: loopback, here, and this is its other name.
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_not_called() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let mut ours = crate::instance(&place, KEYS).await;
+    ours.serve();
+    let (stranger, heard) = listener(StatusCode::CREATED).await;
+    announce(&place, &ours, (Ipv4Addr::UNSPECIFIED, stranger.port()).into()).await;
+    let answer = place_order(&ours, "").await;
+    assert!(answer.status == 503 && answer.body.contains("partition.ownerless"), "{answer:?}");
+    assert_eq!(heard.lock().unwrap().len(), 0);
 }
 
 /// Plays the owner: of what it says the sender relays all that is for the caller, and nothing else.
