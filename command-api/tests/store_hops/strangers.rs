@@ -141,7 +141,7 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
 async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
-    for (status, times) in [(StatusCode::OK, 1), (StatusCode::SERVICE_UNAVAILABLE, 3)] {
+    for (status, times) in [(StatusCode::OK, 1), (StatusCode::TEMPORARY_REDIRECT, 1), (StatusCode::SERVICE_UNAVAILABLE, 3)] {
         let (stranger, heard) = listener(status).await;
         let hint = announce_only(stranger);
         for _ in 0..3 {
