@@ -5,6 +5,7 @@ mod documented;
 
 use std::{
     fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -260,6 +261,26 @@ async fn a_copy_of_a_data_folder_does_not_get_the_database_of_the_original() -> 
         test: (file!(), "a_copy_of_a_data_folder_does_not_get_the_database_of_the_original"),
     }
     .check();
+    Ok(())
+}
+
+#[tokio::test]
+async fn data_of_another_user_is_left_as_it_is() -> Outcome {
+    let scratch = Scratch::new("foreign-data");
+    let cluster = scratch.0.join("cluster");
+    fs::create_dir_all(&cluster)?;
+    // Only root can give it away, and find it so.
+    if std::os::unix::fs::chown(&cluster, Some(65_534), Some(65_534)).is_err() {
+        return Ok(());
+    }
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o711))?;
+    let before = (fs::metadata(&scratch.0)?, fs::metadata(&cluster)?);
+    let refused = PrivatePostgres::start(&scratch.0, settings()).await.err();
+    assert!(matches!(refused, Some(Error::OtherOwner { found: 65_534, .. })), "{refused:?}");
+    let after = (fs::metadata(&scratch.0)?, fs::metadata(&cluster)?);
+    let of = |found: &fs::Metadata| (found.uid(), found.mode(), found.mtime(), found.mtime_nsec());
+    assert_eq!((of(&before.0), of(&before.1)), (of(&after.0), of(&after.1)));
+    assert_eq!(fs::read_dir(&cluster)?.count(), 0);
     Ok(())
 }
 
