@@ -105,6 +105,25 @@ async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> 
     Ok(())
 }
 
+/// A limit that a database sets for its analysts would end a migration, and an owner's reading, half way.
+#[tokio::test]
+async fn limits_that_a_database_sets_for_statements_are_for_others() -> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    sqlx::raw_sql("ALTER DATABASE highwater SET statement_timeout = '7s'; ALTER DATABASE highwater SET lock_timeout = '7s'")
+        .execute(&mut connection)
+        .await?;
+    assert_eq!(migrate(&server, &[])?.status.code(), Some(0));
+    let limits = "SELECT current_setting('statement_timeout') || ', ' || current_setting('lock_timeout')";
+    let mut tool = service::postgres::connect(&server.url()).await?;
+    assert_eq!(sqlx::query_scalar::<_, String>(limits).fetch_one(&mut tool).await?, "0, 0");
+    let settings = command_api::settings::DatabaseSettings { url: server.url(), ..Default::default() };
+    let owners = command_api::pool::pool(&settings)?;
+    let mut owner = owners.acquire().await?;
+    assert_eq!(sqlx::query_scalar::<_, String>(limits).fetch_one(&mut *owner).await?, "5s, 0", "its own, and none of another's");
+    Ok(())
+}
+
 #[tokio::test]
 async fn tables_are_in_one_schema_wherever_a_search_path_leads() -> Outcome {
     let server = PrivatePostgres::temporary().await?;

@@ -1,6 +1,7 @@
 //! Owns the way from bytes to a JSON value, strictly: what two readers could understand differently is refused
 //! (duplicate names, invalid UTF-8, lone surrogates), and depth and number of values are bounded. And the way back, canonically (RFC 8785).
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
@@ -96,12 +97,20 @@ pub(crate) fn pointer_token(token: &str) -> String {
 
 /// At most `MAX_ECHO` characters of a caller's text, control characters replaced.
 pub fn shorten(text: &str) -> String {
+    shortened(text).into_owned()
+}
+
+/// The same, without a copy of what is short and plain, as nearly everything is.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_ECHO && text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control()) {
+        return Cow::Borrowed(text);
+    }
     let mut short: String = text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_ECHO).is_some() {
         short.pop();
         short.push('…');
     }
-    short
+    Cow::Owned(short)
 }
 
 fn malformed(error: &serde_json::Error) -> JsonError {

@@ -14,7 +14,7 @@ use tracing::{Span, debug, info, info_span, warn};
 
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Ids;
-use crate::json::shorten;
+use crate::json::{shorten, shortened};
 use crate::problem::{MEDIA_TYPE, Problem};
 
 /// How much of a framework's own error text is read.
@@ -48,7 +48,7 @@ impl Observer {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let span =
-            info_span!("request", trace_id = %trace.trace_id(), method = %shorten(method.as_str()), route = %template(route.as_ref()));
+            info_span!("request", trace_id = %trace.trace_id(), method = %shortened(method.as_str()), route = %template(route.as_ref()));
         request.extensions_mut().insert(trace.clone());
         Seen { span, begun, trace, route, method, uri }
     }
@@ -71,14 +71,15 @@ impl Observer {
         let (status, took_us, trace_id) = (response.status(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX), trace.trace_id());
         let status_code = status.as_u16();
         let code = response.extensions().get::<Problem>().map_or("", Problem::code);
-        let path = &*shorten(path);
+        // Made only for a line that is written.
+        let path = || shortened(path);
         let more = if status.is_server_error() || status.is_client_error() { self.said.turn(status, code) } else { None };
         match more {
             Some(more) if status.is_server_error() => {
-                warn!(http.path = path, http.status = status_code, code, took_us, trace_id, more, "answered with a failure");
+                warn!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, more, "answered with a failure");
             }
-            Some(more) => info!(http.path = path, http.status = status_code, code, took_us, trace_id, more, "refused"),
-            None => debug!(http.path = path, http.status = status_code, code, took_us, trace_id, "answered"),
+            Some(more) => info!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, more, "refused"),
+            None => debug!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, "answered"),
         }
     }
 }

@@ -14,11 +14,14 @@ use sqlx::{
 pub const SCHEMA: &str = "public";
 
 /// What must not depend on the database or the role.
-const COMMON: [(&str, &str); 3] = [
+const COMMON: [(&str, &str); 5] = [
     ("search_path", SCHEMA),
     ("default_transaction_isolation", "read committed"),
     // A policy is an error then, and hides no row in silence.
     ("row_security", "off"),
+    // Whoever wants a limit of its own sets it after this.
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
 ];
 
 /// A database that nothing of Highwater works on.

@@ -182,8 +182,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn submit(&mut self, delivery: Delivery<C::Command>) {
         let Delivery { submission, reply, deadline } = delivery;
         let mut submission = self.known(submission);
-        // It may have waited since the clock that dated it was set right.
-        submission.at = submission.at.min(Micros(self.shared.clock.now()));
+        // It may have waited since the clock that dated it was set right; looked at a moment ago.
+        submission.at = submission.at.min(Micros(self.clock_seen.1));
         submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         self.tokens.insert(submission.token, reply);
         self.step(Input::Submit(submission));
