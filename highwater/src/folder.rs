@@ -22,6 +22,11 @@ pub enum Error {
     Newer { dir: PathBuf, found: u32 },
     #[error("the data folder {dir} belongs to user {found}, and this process runs as user {ours}: run it as {found}; nothing was changed")]
     OtherOwner { dir: PathBuf, found: u32, ours: u32 },
+    #[error(
+        "the data folder {dir} is that of {found}, and its private Postgres holds what was made from that: name another folder with \
+         --data for {wanted}, or a database with --database-url; nothing was changed"
+    )]
+    OtherLog { dir: PathBuf, found: &'static str, wanted: &'static str },
     #[error("{dir} is not a data folder of Highwater: it has other files in it and no readable file `version`")]
     Foreign { dir: PathBuf },
 }
@@ -63,6 +68,23 @@ impl Folder {
         Ok(Self { dir, _lock: lock })
     }
 
+    /// Keeps the private database to the log that its tables are made from: a local one, or one on Kafka.
+    pub fn keep_to(&self, kafka: bool) -> Result<(), Error> {
+        let name = |kafka: bool| if kafka { "a log on Kafka" } else { "a local log" };
+        let path = self.dir.join("log.kind");
+        let fail = |source| Error::Io { path: path.clone(), source };
+        let found = match fs::read_to_string(&path) {
+            Ok(text) => text.trim() == "kafka",
+            // Of a release that did not write it down.
+            Err(_) if is_empty(&self.log()).map_err(fail)? => kafka,
+            Err(_) => false,
+        };
+        if found != kafka {
+            return Err(Error::OtherLog { dir: self.dir.clone(), found: name(found), wanted: name(kafka) });
+        }
+        fs::write(&path, if kafka { "kafka\n" } else { "local\n" }).map_err(fail)
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -91,6 +113,10 @@ pub fn log_in(dir: &Path) -> PathBuf {
 /// Where a data folder has its private server.
 pub fn postgres_in(dir: &Path) -> PathBuf {
     dir.join("postgres")
+}
+
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    Ok(fs::read_dir(dir)?.next().is_none())
 }
 
 fn check_layout(dir: &Path) -> Result<(), Error> {
@@ -164,6 +190,25 @@ mod tests {
         assert!(second.as_ref().is_err_and(|error| error.to_string().contains(&by)), "{second:?}");
         drop(first);
         Folder::open(&scratch.0).map(|_| ())
+    }
+
+    #[test]
+    fn a_database_belongs_to_the_log_that_it_was_made_from() -> Result<(), Box<dyn std::error::Error>> {
+        for kafka in [true, false] {
+            let scratch = Scratch::new(if kafka { "kafka" } else { "local" });
+            let folder = Folder::open(&scratch.0)?;
+            folder.keep_to(kafka)?;
+            folder.keep_to(kafka)?;
+            let refused = folder.keep_to(!kafka).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(refused.contains("--data") && refused.contains("--database-url"), "{refused}");
+        }
+        // One that was made before that was written down.
+        let scratch = Scratch::new("older");
+        let folder = Folder::open(&scratch.0)?;
+        fs::write(folder.log().join("journal"), "")?;
+        assert!(matches!(folder.keep_to(true), Err(Error::OtherLog { .. })));
+        folder.keep_to(false)?;
+        Ok(())
     }
 
     #[test]

@@ -134,6 +134,9 @@ async fn start(
     listener: &TcpListener,
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
+    if options.database_url.is_none() {
+        folder.keep_to(!settings.log.kafka.is_empty())?;
+    }
     DeploymentKeys::create_or_load(&folder.keys())?;
     let log = settings.log.open(&folder.log(), "highwater-up")?;
     let patience = settings.start.patience();

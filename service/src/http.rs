@@ -33,7 +33,7 @@ use crate::problem::Problem;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{address} is in use by another process: stop it, or set another address")]
+    #[error("{address} is in use by another process: stop it, or set another address (http.listen; --listen of `highwater up`)")]
     InUse { address: SocketAddr },
     #[error("{address} cannot be listened on: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },

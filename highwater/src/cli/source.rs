@@ -70,7 +70,10 @@ impl Source {
         }
         let folder = folder::log_in(self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)));
         if !folder.is_dir() {
-            return Err(eventlog::Error::Unreachable(format!("there is no log in {}", folder.display())).into());
+            let folder = std::path::absolute(&folder).unwrap_or(folder);
+            return Err(
+                eventlog::Error::Unreachable(format!("there is no log in {}; --data names another folder", folder.display())).into()
+            );
         }
         Ok(LocalReader::open(folder).await?)
     }

@@ -17,12 +17,14 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(super) struct HeadRules {
     /// `None`: any host may be meant. Else these, and every name of loopback.
     hosts: Option<Vec<String>>,
+    /// And this one.
+    own: Option<String>,
 }
 
 impl HeadRules {
     pub(super) fn new(settings: &HttpSettings) -> Self {
         let hosts = settings.checks_hosts().then(|| settings.allowed_hosts.clone());
-        Self { hosts }
+        Self { hosts, own: settings.own_host.clone() }
     }
 
     /// Whether the request may be looked at any further.
@@ -30,7 +32,8 @@ impl HeadRules {
         let target = target(version, uri, headers)?;
         check_transfer_coding(headers)?;
         if let (Some(hosts), Some(target)) = (&self.hosts, &target) {
-            if !is_own(hosts, target) {
+            let is_own = self.own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(target.host()));
+            if !is_own && !is_meant(hosts, target) {
                 return Err(misdirected(target));
             }
             check_origin(hosts, target, headers)?;
@@ -100,7 +103,7 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-fn is_own(hosts: &[String], target: &Authority) -> bool {
+fn is_meant(hosts: &[String], target: &Authority) -> bool {
     is_loopback(target.host()) || is_named(hosts, target)
 }
 

@@ -21,6 +21,9 @@ pub struct HttpSettings {
     /// Hosts, with or without port, that requests may be for, and whose pages may send them. Loopback may always; while it is the only
     /// protection, or when any is named here, others are refused.
     pub allowed_hosts: Vec<String>,
+    /// The host at which other instances reach this one. Requests may be for it; it says nothing of pages.
+    #[serde(skip)]
+    pub own_host: Option<String>,
     pub body_limit_bytes: usize,
     /// Names and values of all headers together.
     pub header_limit_bytes: usize,
@@ -115,6 +118,7 @@ impl Default for HttpSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             insecure: false,
             allowed_hosts: Vec::new(),
+            own_host: None,
             body_limit_bytes: DEFAULT_BODY_LIMIT,
             header_limit_bytes: 16 * 1024,
             header_limit_count: 100,
@@ -175,12 +179,9 @@ impl HttpSettings {
         only_loopback || !self.allowed_hosts.is_empty()
     }
 
-    /// Requests that other instances send on are for the host of `url`: allowed like those that are named.
+    /// Requests that other instances send on are for the host of `url`.
     pub fn reached_as(&mut self, url: &str) {
-        let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-        if self.checks_hosts() {
-            self.allowed_hosts.extend(host);
-        }
+        self.own_host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
     }
 
     pub fn request_timeout(&self) -> Duration {

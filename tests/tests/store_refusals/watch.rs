@@ -33,7 +33,7 @@ impl Watched {
 
     pub fn refusing(&self, up: &mut Up, what: &str) {
         measure(up, SETTLED);
-        let minutes = std::env::var("HIGHWATER_LONG_MINUTES").ok().map(|minutes| minutes.parse::<u32>().expect("minutes, as a number"));
+        let minutes = std::env::var("HIGHWATER_LONG_MINUTES").ok().map(|minutes| minutes.parse::<u32>().unwrap());
         let (cpu, lines) = measure(up, minutes.map_or(SHORT, |minutes| Duration::from_secs(60) * minutes / SITUATIONS));
         println!("{what}: {:.1} % of a core ({:.1} % when all is well), {lines:.0} lines a minute", cpu * 100.0, self.idle_cpu * 100.0);
         let most = if cfg!(debug_assertions) { MOST_CPU + self.idle_cpu } else { MOST_CPU };

@@ -108,6 +108,13 @@ fn where_others_send_requests_on_to_is_allowed_by_name_too() {
         judged(&settings, Version::HTTP_11, "/", &[("host", b"command-api-1:8080")]).0
     };
     assert_eq!((reached(on_loopback()), reached(named(&["shop.example"])), reached(in_front())), (200, 200, 200));
+    // A page of another port there is a page of another origin.
+    let mut on_this = on_loopback();
+    on_this.reached_as("http://127.0.0.1:8080");
+    for (origin, status) in [("http://127.0.0.1:8080", 200), ("http://127.0.0.1:8999", 403), ("http://localhost:8080", 403)] {
+        let headers = [("host", b"127.0.0.1:8080".as_slice()), ("origin", origin.as_bytes())];
+        assert_eq!(judged(&on_this, Version::HTTP_11, "/", &headers).0, status, "{origin}");
+    }
     let mut anything = in_front();
     anything.reached_as("http://command-api-1:8080");
     assert_eq!(judged(&anything, Version::HTTP_11, "/", &[("host", b"shop.example")]).0, 200, "it begins no list");
