@@ -142,14 +142,14 @@ where
     F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 {
     let mut look = pin!(sleep_until(Instant::now()));
-    let mut leaving = false;
+    let mut leaving: Option<Instant> = None;
     loop {
         let event = poll_fn(|cx| {
             link.task.register(cx.waker());
             if link.is_demanded(Demand::End) {
                 return Poll::Ready(Event::Demanded(Demand::End));
             }
-            if !leaving && link.is_demanded(Demand::Leave) {
+            if leaving.is_none() && link.is_demanded(Demand::Leave) {
                 return Poll::Ready(Event::Demanded(Demand::Leave));
             }
             if look.as_mut().poll(cx).is_ready() {
@@ -166,21 +166,32 @@ where
             Event::Ended(ended) => return ended,
             Event::Demanded(Demand::End) => return Ended::Cut("demanded"),
             Event::Demanded(_) => Due::Leave("demanded"),
-            Event::Look if leaving && link.is_quiet() => return Ended::Closed,
+            Event::Look if leaving.is_some() && link.is_quiet() => return Ended::Closed,
+            Event::Look if leaving.is_some_and(|since| overstays(link, since, settings)) => return Ended::Cut("overstayed"),
             Event::Look => link.due(Instant::now(), settings),
         };
+        if matches!(due, Due::Leave("idle")) {
+            // It was quiet, too.
+            link.demand(Demand::GiveWay);
+        }
         match due {
             Due::End(reason) => return Ended::Cut(reason),
             Due::Leave(_) if link.has_unfinished_head() => return Ended::Cut("head"),
             Due::Leave(_) => {
-                leaving = true;
+                leaving.get_or_insert_with(Instant::now);
                 parser.as_mut().graceful_shutdown();
                 look.as_mut().reset(Instant::now() + LEAVE_WITHIN);
             }
-            Due::Look(at) if leaving => look.as_mut().reset(at.min(Instant::now() + LEAVE_WITHIN)),
+            Due::Look(at) if leaving.is_some() => look.as_mut().reset(at.min(Instant::now() + LEAVE_WITHIN)),
             Due::Look(at) => look.as_mut().reset(at),
         }
     }
+}
+
+/// An HTTP/2 client that does not confirm our GOAWAY may open streams for ever. What was under way when it was told, on a connection
+/// that had nothing open, has as long as a head.
+fn overstays(link: &Link, since: Instant, settings: &HttpSettings) -> bool {
+    link.is_demanded(Demand::GiveWay) && since.elapsed() >= settings.head_timeout()
 }
 
 /// Answers one request; what the router answers leaves in pieces that are counted.
@@ -216,7 +227,7 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
         }
         drop(link.take_left());
     } else if link.health_only {
-        link.demand(Demand::Leave);
+        link.demand(Demand::GiveWay);
     }
     Ok(answer.map(|body| Answer::new(body, ticket)))
 }

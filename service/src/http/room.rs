@@ -1,5 +1,6 @@
 //! Owns how many connections there are, in all and of one peer, and which one gives way when another comes: the one on which nothing
-//! has been open for longest. A few places beyond the limits are kept for those who ask whether we live.
+//! has been open for longest. A few places beyond the limits are kept for those who ask whether we live. One that was told to leave counts
+//! until it is gone, or those that stay in spite of it would be without a limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use super::peer::Peer;
 
 /// How many connections that could give way one look finds.
 const FOUND_AT_ONCE: usize = 64;
+/// So many that were told to leave may still be open beyond the limits, so that a new one need not wait for them.
+const LEAVING: usize = 64;
 /// The least time between two looks of which the first found none.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// An answer that has stood still for so long may be cut for one that would be sent.
@@ -46,13 +49,15 @@ struct Seats {
     /// Of this peer alone, where its own share is full.
     quiet_of: Option<Peer>,
     looked_in_vain: Option<Instant>,
+    /// That were told to leave and are open, the longest told first.
+    leaving: VecDeque<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Ordinary,
     Health,
-    /// Has given way, and is not counted any more.
+    /// Has given way, and counts as one of those alone.
     Leaving,
 }
 
@@ -145,15 +150,14 @@ impl Seats {
                 self.look(peer);
             }
             let Some(id) = self.quiet.pop_front() else { return false };
-            let Some((link, kind)) = self.links.get_mut(&id) else { continue };
+            let Some((link, kind)) = self.links.get(&id) else { continue };
             if *kind != Kind::Ordinary || link.quiet_since().is_none() {
                 continue;
             }
-            *kind = Kind::Leaving;
-            link.demand(Demand::Leave);
             let peer = Peer::from(link.peer.ip());
             self.ordinary -= 1;
             self.forget(peer);
+            self.send_away(id);
             return true;
         }
     }
@@ -176,11 +180,23 @@ impl Seats {
     fn free_health(&mut self) -> bool {
         let quiet = self.links.iter().filter(|(_, (_, kind))| *kind == Kind::Health);
         let longest = quiet.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
-        let Some((link, kind)) = longest.and_then(|(_, id)| self.links.get_mut(&id)) else { return false };
-        *kind = Kind::Leaving;
-        link.demand(Demand::Leave);
+        let Some((_, id)) = longest else { return false };
         self.health -= 1;
+        self.send_away(id);
         true
+    }
+
+    /// It may take a moment, unless too many do.
+    fn send_away(&mut self, id: u64) {
+        let Some((link, kind)) = self.links.get_mut(&id) else { return };
+        *kind = Kind::Leaving;
+        link.demand(Demand::GiveWay);
+        self.leaving.push_back(id);
+        if self.leaving.len() > LEAVING
+            && let Some((link, _)) = self.leaving.pop_front().and_then(|id| self.links.get(&id))
+        {
+            link.demand(Demand::End);
+        }
     }
 
     fn forget(&mut self, peer: Peer) {
@@ -208,7 +224,8 @@ impl Drop for Seat {
                 seats.forget(Peer::from(link.peer.ip()));
             }
             Some((_, Kind::Health)) => seats.health -= 1,
-            _ => {}
+            Some((_, Kind::Leaving)) => seats.leaving.retain(|id| *id != self.id),
+            None => {}
         }
     }
 }
@@ -233,7 +250,7 @@ mod tests {
     }
 
     fn leaves(seat: &Seat) -> bool {
-        seat.link().is_demanded(Demand::Leave)
+        seat.link().is_demanded(Demand::GiveWay)
     }
 
     #[tokio::test(start_paused = true)]
@@ -281,6 +298,26 @@ mod tests {
             tokio::time::advance(LOOK_AGAIN).await;
         }
         assert_eq!(room.connections(), 0);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_told_to_leave_and_stay_are_ended_when_they_are_too_many() -> Result<(), &'static str> {
+        let room = room(2, 2, 0);
+        let mut seats = Vec::new();
+        for _ in 0..2 + LEAVING {
+            seats.push(enter(&room, "192.0.2.1").ok_or("no seat")?);
+        }
+        let ended = |seat: &Seat| seat.link().is_demanded(Demand::End);
+        assert!(seats[..LEAVING].iter().all(leaves) && !seats.iter().any(ended) && !leaves(&seats[LEAVING]));
+        // One that is gone makes room for another that takes its time.
+        drop(seats.remove(0));
+        seats.push(enter(&room, "192.0.2.1").ok_or("no seat")?);
+        assert!(!seats.iter().any(ended));
+        seats.push(enter(&room, "192.0.2.1").ok_or("no seat")?);
+        assert!(ended(&seats[0]) && !seats[1..].iter().any(ended));
+        drop(seats);
+        assert!(room.lock().leaving.is_empty());
         Ok(())
     }
 }

@@ -41,6 +41,21 @@ async fn the_quietest_connection_gives_way_and_busy_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_connection_that_gave_way_and_stays_is_ended() {
+    let settings = HttpSettings { connection_limit: 1, head_timeout_ms: 1_000, request_timeout_ms: 120_000, ..HttpSettings::default() };
+    let server = Server::start(settings).await;
+    let mut stays = Http2::connect(server.address, 65_535).await;
+    stays.send(&[Frame::head(1, "GET", "/", END_STREAM)]).await.unwrap();
+    assert_eq!(stays.body(1).await, "answered");
+    assert!(Http1::connect(server.address).await.get("/").await.ends_with("answered"));
+    // It never confirms that it was told to leave: what it opens now may have been on its way.
+    stays.send(&[Frame::head(3, "GET", "/wait", END_STREAM)]).await.unwrap();
+    server.counts.until(|counts| counts.waiting() == 1).await;
+    stays.ended().await;
+    server.counts.until(|counts| counts.waiting() == 0).await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() {
     let server = Server::start(HttpSettings { idle_timeout_ms: 200, ..HttpSettings::default() }).await;
     let mut waiting = Http1::connect(server.address).await;

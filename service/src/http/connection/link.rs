@@ -21,6 +21,8 @@ pub(in super::super) enum Demand {
     Serve,
     /// Answer what is open, take nothing new.
     Leave,
+    /// The same, and another one waits for the place: what crosses this word on its way has a moment, and no more.
+    GiveWay,
     /// End at once.
     End,
 }
