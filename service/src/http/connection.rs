@@ -201,6 +201,7 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
     let asks_first = request.headers().contains_key(header::EXPECT);
     let uri = request.uri().clone();
     let health = health::PATHS.contains(&uri.path());
+    link.asks_health(health);
     let trace = if link.health_only && !health { Some(TraceContext::from_headers(request.headers(), &SystemIds)) } else { None };
     request.extensions_mut().insert(ConnectInfo(link.peer));
     let request = request.map(|body| Received::wrap(body, &ticket, http1));
@@ -218,8 +219,8 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
         answer = fitting(&server, &ticket, &uri, answer);
     }
     if http1 {
-        // A body that waits for our word is not asked for now.
-        let ended = !asks_first || !ticket.is_receiving();
+        // A body that waits for our word is not asked for now, and a place for health is not for waiting.
+        let ended = !ticket.is_receiving() || !(asks_first || link.health_only);
         let settings = &server.settings;
         let ended = ended && read_rest(&ticket, settings.unread_body_bytes, settings.unread_body_wait()).await;
         if !ended || link.health_only {

@@ -44,6 +44,8 @@ struct Seats {
     ordinary: usize,
     health: usize,
     peers: HashMap<Peer, usize>,
+    /// The same of those for health.
+    health_peers: HashMap<Peer, usize>,
     /// That may give way, the longest quiet first.
     quiet: VecDeque<u64>,
     /// Of this peer alone, where its own share is full.
@@ -77,13 +79,16 @@ impl Room {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection; none when even those for health are taken by busy ones.
+    /// A place for a new connection; none when even those for health are taken by others that ask for it.
     pub(super) fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
         let peer = Peer::from(address.ip());
         let mut seats = self.lock();
         let kind = seats.kind_for(peer, self.places)?;
         match kind {
-            Kind::Health => seats.health += 1,
+            Kind::Health => {
+                seats.health += 1;
+                *seats.health_peers.entry(peer).or_default() += 1;
+            }
             _ => {
                 seats.ordinary += 1;
                 *seats.peers.entry(peer).or_default() += 1;
@@ -140,7 +145,10 @@ impl Seats {
         if (self.ordinary < places.all && !share_is_full) || self.give_way(share_is_full.then_some(peer)) {
             return Some(Kind::Ordinary);
         }
-        (self.health < places.health || self.free_health()).then_some(Kind::Health)
+        // One that asks in a loop leaves half of them to others.
+        let half_is_taken = self.health_peers.get(&peer).is_some_and(|open| *open >= (places.health / 2).max(1));
+        let is_free = self.health < places.health && !half_is_taken;
+        (is_free || self.free_health(half_is_taken.then_some(peer))).then_some(Kind::Health)
     }
 
     /// Sends the longest quiet away, of `peer` or of all.
@@ -156,7 +164,7 @@ impl Seats {
             }
             let peer = Peer::from(link.peer.ip());
             self.ordinary -= 1;
-            self.forget(peer);
+            forget(&mut self.peers, peer);
             self.send_away(id);
             return true;
         }
@@ -177,11 +185,21 @@ impl Seats {
         self.looked_in_vain = self.quiet.is_empty().then_some(now);
     }
 
-    fn free_health(&mut self) -> bool {
-        let quiet = self.links.iter().filter(|(_, (_, kind))| *kind == Kind::Health);
-        let longest = quiet.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
-        let Some((_, id)) = longest else { return false };
+    /// Takes a place for health, of `peer` or of all, from the longest quiet; else from the oldest that has no need of it.
+    fn free_health(&mut self, peer: Option<Peer>) -> bool {
+        let now = Instant::now();
+        let of_the_peer = |link: &Link| peer.is_none_or(|peer| Peer::from(link.peer.ip()) == peer);
+        let those = || self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Health && of_the_peer(link));
+        let quiet = those().filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
+        let needless = || those().filter(|(_, (link, _))| !link.needs_health(now)).map(|(id, (link, _))| (link.opened, *id)).min();
+        let Some((_, id)) = quiet.or_else(needless) else { return false };
+        let Some((link, _)) = self.links.get(&id) else { return false };
+        if quiet.is_none() {
+            link.demand(Demand::End);
+        }
+        let peer = Peer::from(link.peer.ip());
         self.health -= 1;
+        forget(&mut self.health_peers, peer);
         self.send_away(id);
         true
     }
@@ -198,13 +216,13 @@ impl Seats {
             link.demand(Demand::End);
         }
     }
+}
 
-    fn forget(&mut self, peer: Peer) {
-        if let Some(open) = self.peers.get_mut(&peer) {
-            *open -= 1;
-            if *open == 0 {
-                self.peers.remove(&peer);
-            }
+fn forget(peers: &mut HashMap<Peer, usize>, peer: Peer) {
+    if let Some(open) = peers.get_mut(&peer) {
+        *open -= 1;
+        if *open == 0 {
+            peers.remove(&peer);
         }
     }
 }
@@ -218,12 +236,16 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.room.lock();
+        let peer = Peer::from(self.link.peer.ip());
         match seats.links.remove(&self.id) {
-            Some((link, Kind::Ordinary)) => {
+            Some((_, Kind::Ordinary)) => {
                 seats.ordinary -= 1;
-                seats.forget(Peer::from(link.peer.ip()));
+                forget(&mut seats.peers, peer);
             }
-            Some((_, Kind::Health)) => seats.health -= 1,
+            Some((_, Kind::Health)) => {
+                seats.health -= 1;
+                forget(&mut seats.health_peers, peer);
+            }
             Some((_, Kind::Leaving)) => seats.leaving.retain(|id| *id != self.id),
             None => {}
         }
@@ -278,10 +300,37 @@ mod tests {
         assert!(!enter(&room, "192.0.2.2").ok_or("no seat")?.link().health_only);
         // The next one for health takes the place of the one that asks nothing; one that asks keeps it.
         let asks = busy(&room, "192.0.2.1").ok_or("no seat")?;
+        asks.0.link().asks_health(true);
         assert!(leaves(&beyond) && asks.0.link().health_only);
         assert!(enter(&room, "192.0.2.1").is_none());
         drop(first);
         assert!(!enter(&room, "192.0.2.1").ok_or("no seat")?.link().health_only);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_for_health_are_for_those_who_ask_for_it_and_not_all_for_one() -> Result<(), &'static str> {
+        let room = room(1, 1, 4);
+        let _all = busy(&room, "192.0.2.9").ok_or("no seat")?;
+        let ended = |seat: &Seat| seat.link().is_demanded(Demand::End);
+        let asks = |address: &str| {
+            let seat = busy(&room, address)?;
+            seat.0.link().asks_health(true);
+            Some(seat)
+        };
+        let mut seats = Vec::new();
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+            seats.push(asks(address).ok_or("no seat")?);
+        }
+        assert!(asks("192.0.2.1").is_none(), "half of them are this one's");
+        // One that asks for something else.
+        seats.push(busy(&room, "192.0.2.3").ok_or("no seat")?);
+        assert!(!seats.iter().any(|(seat, _)| leaves(seat)));
+        seats.push(asks("192.0.2.4").ok_or("no seat")?);
+        assert!(ended(&seats[3].0) && asks("192.0.2.5").is_none());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let _next = asks("192.0.2.5").ok_or("no seat")?;
+        assert!(ended(&seats[0].0) && !ended(&seats[1].0));
         Ok(())
     }
 

@@ -53,6 +53,36 @@ async fn a_connection_that_gave_way_and_stays_is_ended() {
     server.counts.until(|counts| counts.waiting() == 1).await;
     stays.ended().await;
     server.counts.until(|counts| counts.waiting() == 0).await;
+    Row {
+        id: "C2b",
+        situation: "HTTP/2, beyond `http.connection_limit`: told to leave, it confirms nothing and opens streams as before",
+        answer: "it counts until it is gone, as one of 64 beyond the limit, and is ended after `http.head_timeout_ms`",
+        test: (file!(), "a_connection_that_gave_way_and_stays_is_ended"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn a_place_for_health_is_not_for_one_that_keeps_its_body_back() {
+    let settings = HttpSettings { connection_limit: 1, health_connections: 1, unread_body_wait_ms: 120_000, ..HttpSettings::default() };
+    let server = Server::start(settings).await;
+    let mut busy = Http1::connect(server.address).await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    server.counts.until(|counts| counts.waiting() == 1).await;
+    for (method, path, status) in [("GET", "/livez", "200"), ("POST", "/json", "503"), ("GET", "/livez", "200")] {
+        let mut client = Http1::connect(server.address).await;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n");
+        let answer = client.send(&head).await.answer().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains("connection: close"), "{answer}");
+    }
+    Row {
+        id: "C2c",
+        situation: "all connections busy, those for health too, by requests whose bodies are kept back",
+        answer: "`/livez` is answered: no body is waited for there, one address has at most half of `http.health_connections`, and one \
+                 that does not ask for health, or has been open for 2 s, gives way",
+        test: (file!(), "a_place_for_health_is_not_for_one_that_keeps_its_body_back"),
+    }
+    .check();
 }
 
 #[tokio::test]

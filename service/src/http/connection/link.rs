@@ -40,6 +40,9 @@ pub(in super::super) struct Link {
     pub(in super::super) peer: SocketAddr,
     /// Beyond the limits: only health is answered here.
     pub(in super::super) health_only: bool,
+    pub(in super::super) opened: Instant,
+    /// What it asked last is a health route.
+    asks_health: AtomicBool,
     /// Of the whole process.
     unsent: Arc<AtomicUsize>,
     demand: AtomicU8,
@@ -73,6 +76,9 @@ struct State {
 /// How long a body that has come may take to be read, before the end of what its client sends counts as the body's.
 const REST_OF_BODY: Duration = Duration::from_millis(250);
 
+/// So long the checks of a health route may take; who has no answer then does not take it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
 /// A request and its answer, until the answer's last byte is sent.
 struct Exchange {
     references: u32,
@@ -104,6 +110,8 @@ impl Link {
         Self {
             peer,
             health_only,
+            opened: now,
+            asks_health: AtomicBool::new(false),
             unsent,
             demand: AtomicU8::new(Demand::Serve as u8),
             look_soon: AtomicBool::new(false),
@@ -128,6 +136,15 @@ impl Link {
     #[cfg(test)]
     pub(in super::super) fn open_for_tests(self: &Arc<Self>) -> Ticket {
         Ticket::open(self, false, true)
+    }
+
+    pub(in super::super) fn asks_health(&self, asks: bool) {
+        self.asks_health.store(asks, Ordering::Relaxed);
+    }
+
+    /// Whether its place among those for health is one that it needs.
+    pub(in super::super) fn needs_health(&self, now: Instant) -> bool {
+        self.asks_health.load(Ordering::Relaxed) && now < self.opened + ANSWERED_WITHIN
     }
 
     /// Since when nothing is open here.
