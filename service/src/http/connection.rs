@@ -176,7 +176,7 @@ where
         }
         match due {
             Due::End(reason) => return Ended::Cut(reason),
-            Due::Leave(_) if link.has_unfinished_head() => return Ended::Cut("head"),
+            Due::Leave(_) if link.has_only_unfinished_head() => return Ended::Cut("head"),
             Due::Leave(_) => {
                 leaving.get_or_insert_with(Instant::now);
                 parser.as_mut().graceful_shutdown();

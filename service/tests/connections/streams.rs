@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use service::http::HttpSettings;
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS},
@@ -95,6 +96,22 @@ async fn a_body_of_small_frames_and_trailers_is_read_and_one_of_too_many_is_not(
     let mut client = Http2::connect(server.address, 65_535).await;
     let _ = client.send(&body(100_000)).await;
     assert_eq!(client.ended().await, Some(ENHANCE_YOUR_CALM));
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_is_open_beside_a_frame_that_is_under_way() {
+    let server = Server::start(HttpSettings::default()).await;
+    let mut client = Http2::connect(server.address, 65_535).await;
+    let ping = Frame::new(PING, 0, 0, [1; 8]).bytes();
+    let bytes = [&Frame::head(1, "GET", "/wait", END_STREAM).bytes(), &ping[..12]].concat();
+    client.0.write_all(&bytes).await.unwrap();
+    server.counts.until(|counts| counts.waiting() == 1).await;
+    server.shutdown.soft.cancel();
+    client.until(|frame| frame.kind == GOAWAY).await;
+    client.0.write_all(&ping[12..]).await.unwrap();
+    server.go.send_replace(true);
+    assert_eq!(client.body(1).await, "waited for");
+    server.ended().await;
 }
 
 #[tokio::test]

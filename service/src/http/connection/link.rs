@@ -197,8 +197,10 @@ impl Link {
         Due::Look(next)
     }
 
-    pub(super) fn has_unfinished_head(&self) -> bool {
-        self.lock().head_since.is_some()
+    /// A head is awaited or unfinished, and nothing is open beside it.
+    pub(super) fn has_only_unfinished_head(&self) -> bool {
+        let state = self.lock();
+        state.open == 0 && state.head_since.is_some()
     }
 
     pub(super) fn is_quiet(&self) -> bool {
