@@ -24,6 +24,11 @@ async fn a_connection_is_kept_or_said_to_close_when_a_body_was_not_read() {
         assert!(refused.starts_with(&format!("HTTP/1.1 {status}")) && !refused.contains("connection: close"), "{refused}");
         let good = format!("POST /json HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 2\r\n\r\n{{}}");
         assert!(client.send(&good).await.answer().await.ends_with("{}"), "{path}");
+        // The same in chunks.
+        let chunks = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{{\"a\":1\r\n0\r\n\r\n");
+        let refused = client.send(&chunks).await.answer().await;
+        assert!(refused.starts_with(&format!("HTTP/1.1 {status}")) && !refused.contains("connection: close"), "{refused}");
+        assert!(client.send(&good).await.answer().await.ends_with("{}"), "{path}");
     }
     let server = Server::start(HttpSettings { unread_body_wait_ms: 100, ..HttpSettings::default() }).await;
     let kept_back = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n";
@@ -39,8 +44,8 @@ async fn a_connection_is_kept_or_said_to_close_when_a_body_was_not_read() {
     Row {
         id: "C4",
         situation: "HTTP/1.1: POST refused before its body is read (404, 405, 415), then a good POST on the same connection",
-        answer: "a body of at most `http.unread_body_bytes` that comes within `http.unread_body_wait_ms` is read first, and the connection \
-                 kept; else the answer says `Connection: close`",
+        answer: "a body of at most `http.unread_body_bytes`, in chunks or not, that comes within `http.unread_body_wait_ms` is read first, \
+                 and the connection kept; else the answer says `Connection: close`",
         test: (file!(), "a_connection_is_kept_or_said_to_close_when_a_body_was_not_read"),
     }
     .check();

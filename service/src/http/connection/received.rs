@@ -75,13 +75,15 @@ pub(super) async fn read_rest(ticket: &Ticket, most_bytes: usize, within: Durati
     }
     let reading = async {
         let mut read = 0;
-        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, Bytes::len);
             if read > most_bytes {
                 return false;
             }
         }
-        body.is_end_stream()
+        // One in chunks never says so beforehand.
+        true
     };
     let ended = tokio::time::timeout(within, reading).await.unwrap_or(false);
     if ended {
