@@ -53,6 +53,8 @@ pub(super) use self::link::{Demand, Link};
 
 /// How long a connection on which nothing is open may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_millis(250);
+/// A body beside a GET has come with the head, or is not waited for.
+const BESIDE_A_READ: Duration = Duration::from_millis(5);
 /// hyper refuses less.
 const LEAST_HEAD_BYTES: usize = 8 * 1024;
 /// A body of the largest size allowed by default is sent without waiting; a client makes us hold four of them unread.
@@ -198,6 +200,7 @@ fn overstays(link: &Link, since: Instant, settings: &HttpSettings) -> bool {
 async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let link = Arc::clone(ticket.link());
     let http1 = request.version() < Version::HTTP_2;
+    let reads = request.method().is_safe();
     let asks_first = request.headers().contains_key(header::EXPECT);
     let uri = request.uri().clone();
     let health = health::PATHS.contains(&uri.path());
@@ -221,8 +224,10 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
     if http1 {
         // A body that waits for our word is not asked for now, and a place for health is not for waiting.
         let ended = !ticket.is_receiving() || !(asks_first || link.health_only);
-        let settings = &server.settings;
-        let ended = ended && read_rest(&ticket, settings.unread_body_bytes, settings.unread_body_wait()).await;
+        let wait = server.settings.unread_body_wait();
+        // The answer to a read has its place in a bulkhead already, which is not for waiting.
+        let wait = if reads { wait.min(BESIDE_A_READ) } else { wait };
+        let ended = ended && read_rest(&ticket, server.settings.unread_body_bytes, wait).await;
         if !ended || link.health_only {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

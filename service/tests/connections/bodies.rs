@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use service::http::HttpSettings;
+use service::http::{BulkheadSettings, HttpSettings};
 use tokio::io::AsyncWriteExt;
 
 use crate::{client::Http1, documented::Row, server::Server};
@@ -25,7 +25,8 @@ async fn a_connection_is_kept_or_said_to_close_when_a_body_was_not_read() {
         let good = format!("POST /json HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 2\r\n\r\n{{}}");
         assert!(client.send(&good).await.answer().await.ends_with("{}"), "{path}");
         // The same in chunks.
-        let chunks = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{{\"a\":1\r\n0\r\n\r\n");
+        let chunks =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{{\"a\":1\r\n0\r\n\r\n");
         let refused = client.send(&chunks).await.answer().await;
         assert!(refused.starts_with(&format!("HTTP/1.1 {status}")) && !refused.contains("connection: close"), "{refused}");
         assert!(client.send(&good).await.answer().await.ends_with("{}"), "{path}");
@@ -47,6 +48,32 @@ async fn a_connection_is_kept_or_said_to_close_when_a_body_was_not_read() {
         answer: "a body of at most `http.unread_body_bytes`, in chunks or not, that comes within `http.unread_body_wait_ms` is read first, \
                  and the connection kept; else the answer says `Connection: close`",
         test: (file!(), "a_connection_is_kept_or_said_to_close_when_a_body_was_not_read"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn a_read_whose_body_does_not_come_keeps_no_place() {
+    let one = BulkheadSettings { limit: std::num::NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
+    let server = Server::start(HttpSettings { collections: one, unread_body_wait_ms: 120_000, ..HttpSettings::default() }).await;
+    let mut kept_back = Vec::new();
+    for _ in 0..10 {
+        let mut client = Http1::connect(server.address).await;
+        let answer = client.send("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n").await.answer().await;
+        assert!(answer.ends_with("answered") && answer.contains("connection: close"), "{answer}");
+        kept_back.push(client);
+    }
+    // One that came along is read.
+    let mut client = Http1::connect(server.address).await;
+    for _ in 0..2 {
+        let answer = client.send("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").await.answer().await;
+        assert!(answer.ends_with("answered") && !answer.contains("connection: close"), "{answer}");
+    }
+    Row {
+        id: "C4b",
+        situation: "HTTP/1.1: GET with `Content-Length: 1`, and the byte is kept back",
+        answer: "answered at once, with `Connection: close`; its place in the bulkhead is free",
+        test: (file!(), "a_read_whose_body_does_not_come_keeps_no_place"),
     }
     .check();
 }
