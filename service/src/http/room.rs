@@ -50,7 +50,8 @@ struct Seats {
     quiet: VecDeque<u64>,
     /// Of this peer alone, where its own share is full.
     quiet_of: Option<Peer>,
-    looked_in_vain: Option<Instant>,
+    /// Of whom a look found none, and when.
+    looked_in_vain: HashMap<Option<Peer>, Instant>,
     /// That were told to leave and are open, the longest told first.
     leaving: VecDeque<u64>,
 }
@@ -174,7 +175,9 @@ impl Seats {
         self.quiet.clear();
         self.quiet_of = peer;
         let now = Instant::now();
-        if self.looked_in_vain.is_some_and(|at| now < at + LOOK_AGAIN) {
+        // Bounded by those whose share is full.
+        self.looked_in_vain.retain(|_, at| now < *at + LOOK_AGAIN);
+        if self.looked_in_vain.contains_key(&peer) || self.looked_in_vain.contains_key(&None) {
             return;
         }
         let of_the_peer = |link: &Link| peer.is_none_or(|peer| Peer::from(link.peer.ip()) == peer);
@@ -182,7 +185,9 @@ impl Seats {
         let mut quiet: Vec<(Instant, u64)> = ordinary.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).collect();
         quiet.sort_unstable();
         self.quiet.extend(quiet.into_iter().take(FOUND_AT_ONCE).map(|(_, id)| id));
-        self.looked_in_vain = self.quiet.is_empty().then_some(now);
+        if self.quiet.is_empty() {
+            self.looked_in_vain.insert(peer, now);
+        }
     }
 
     /// Takes a place for health, of `peer` or of all, from the longest quiet; else from the oldest that has no need of it.
@@ -347,6 +352,17 @@ mod tests {
             tokio::time::advance(LOOK_AGAIN).await;
         }
         assert_eq!(room.connections(), 0);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vain_look_for_one_peer_keeps_no_other_out() -> Result<(), &'static str> {
+        let room = room(4, 1, 1);
+        let _busy = busy(&room, "192.0.2.1").ok_or("no seat")?;
+        let quiet = enter(&room, "192.0.2.2").ok_or("no seat")?;
+        assert!(enter(&room, "192.0.2.1").ok_or("no seat")?.link().health_only);
+        let next = enter(&room, "192.0.2.2").ok_or("no seat")?;
+        assert!(!next.link().health_only && leaves(&quiet));
         Ok(())
     }
 
