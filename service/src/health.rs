@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -42,7 +43,13 @@ pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send +
 pub struct Health {
     checks: Arc<RwLock<BTreeMap<String, Arc<Registered>>>>,
     draining: CancellationToken,
-    metrics: Option<PrometheusHandle>,
+    metrics: Option<Arc<Rendered>>,
+}
+
+/// The text of all metrics, which costs its time and its memory once in a while, however often it is asked for.
+struct Rendered {
+    handle: PrometheusHandle,
+    last: Mutex<Option<(Instant, Bytes)>>,
 }
 
 struct Registered {
@@ -67,7 +74,7 @@ impl Report {
 
 impl Health {
     pub fn new(shutdown: &Shutdown, metrics: Option<PrometheusHandle>) -> Self {
-        Self { checks: Arc::default(), draining: shutdown.leaving.clone(), metrics }
+        Self { checks: Arc::default(), draining: shutdown.leaving.clone(), metrics: metrics.map(Rendered::new) }
     }
 
     /// A later registration under the same name replaces the earlier.
@@ -104,6 +111,24 @@ impl Health {
     }
 }
 
+impl Rendered {
+    fn new(handle: PrometheusHandle) -> Arc<Self> {
+        Arc::new(Self { handle, last: Mutex::new(None) })
+    }
+
+    async fn text(&self) -> Bytes {
+        let mut last = self.last.lock().await;
+        if let Some((at, text)) = &*last
+            && at.elapsed() < CACHED_FOR
+        {
+            return text.clone();
+        }
+        let text = Bytes::from(self.handle.render());
+        *last = Some((Instant::now(), text.clone()));
+        text
+    }
+}
+
 impl Registered {
     async fn result(&self) -> Result<(), String> {
         // Held while the check runs: probes that come together share one run.
@@ -136,11 +161,11 @@ async fn readyz(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let Some(handle) = &health.metrics else {
+    let Some(rendered) = &health.metrics else {
         return Problem::not_found("metrics.off", "this process records no metrics").into_response();
     };
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], handle.render()).into_response()
+    ([(header::CONTENT_TYPE, content_type)], rendered.text().await).into_response()
 }
 
 #[cfg(test)]

@@ -79,3 +79,17 @@ async fn metrics_are_shown_when_they_are_recorded() -> Result<(), Box<dyn std::e
     assert!(String::from_utf8_lossy(&bytes).contains("health_test_total 3"));
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_text_of_the_metrics_is_made_once_a_second() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let rendered = Rendered::new(recorder.handle());
+    let count = || metrics::with_local_recorder(&recorder, || metrics::counter!("asked_total").increment(1));
+    count();
+    let first = rendered.text().await;
+    count();
+    // The same memory, not only the same text.
+    assert_eq!(rendered.text().await.as_ptr(), first.as_ptr());
+    tokio::time::advance(CACHED_FOR).await;
+    assert!(String::from_utf8_lossy(&rendered.text().await).contains("asked_total 2"));
+}

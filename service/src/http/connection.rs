@@ -208,7 +208,7 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
     let trace = if link.health_only && !health { Some(TraceContext::from_headers(request.headers(), &SystemIds)) } else { None };
     request.extensions_mut().insert(ConnectInfo(link.peer));
     let request = request.map(|body| Received::wrap(body, &ticket, http1));
-    let mut answer = match trace {
+    let answer = match trace {
         Some(trace) => {
             drop(request);
             server.overloaded("connections", &uri, trace.to_header())
@@ -218,9 +218,7 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
             answer
         }
     };
-    if !health {
-        answer = fitting(&server, &ticket, &uri, answer);
-    }
+    let mut answer = fitting(&server, &ticket, &uri, answer);
     if http1 {
         // A body that waits for our word is not asked for now, and a place for health is not for waiting.
         let ended = !ticket.is_receiving() || !(asks_first || link.health_only);

@@ -53,6 +53,9 @@ async fn answers_that_nobody_takes_give_way_to_those_that_are_taken() {
     let refused = honest.get("/page").await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("overloaded") && refused.contains("retry-after"), "{refused}");
     assert!(honest.get("/").await.ends_with("answered"));
+    assert!(honest.get("/livez").await.starts_with("HTTP/1.1 200"));
+    let refused = honest.get("/metrics").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("overloaded"), "{refused}");
     // Once they have stood still for a second, the slowest is cut.
     let mut again = interval(Duration::from_millis(100));
     while honest.get("/page").await.starts_with("HTTP/1.1 503") {
