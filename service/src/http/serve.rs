@@ -17,11 +17,13 @@ use super::descriptors;
 use super::room::Room;
 use super::settings::HttpSettings;
 use crate::clock::SystemIds;
-use crate::resilience;
+use crate::resilience::{self, Once};
 use crate::shutdown::Shutdown;
 
 /// How often the gauges are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How long no connection may have been limited for the log to say that it is over.
+const LIMITED_NO_MORE: Duration = Duration::from_secs(10);
 /// The least wait when nothing can be accepted, for want of descriptors or memory.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -109,13 +111,16 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, connections: &Task
             accepted = listener.accept() => accepted,
             _ = measure.tick() => {
                 server.measure();
+                states.look();
                 continue;
             }
         };
         match accepted {
             Ok((stream, address)) => {
                 states.accepting(None);
-                states.limited(!begin(stream, address, server, connections));
+                if !begin(stream, address, server, connections) {
+                    states.limited(address);
+                }
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -150,10 +155,15 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// What was said last, so that each change is one line.
-#[derive(Default)]
 struct States {
     failing: bool,
-    limited: bool,
+    limited: Once,
+}
+
+impl Default for States {
+    fn default() -> Self {
+        Self { failing: false, limited: Once::new("connections-limited") }
+    }
 }
 
 impl States {
@@ -169,12 +179,63 @@ impl States {
         self.failing = error.is_some();
     }
 
-    fn limited(&mut self, limited: bool) {
-        if limited && !self.limited {
-            warn!("as many connections as may be, all busy: the next are answered on health routes only");
-        } else if self.limited && !limited {
-            info!("there is room for connections again");
+    fn limited(&mut self, address: SocketAddr) {
+        if self.limited.met() {
+            let text = "a connection is answered on health routes only, if at all: as many as may be, or as its address may have, are busy";
+            warn!(%address, "{text}; not said again while that lasts");
         }
-        self.limited = limited;
+    }
+
+    /// Those of one address may be limited between others that are not, so that only time tells when it is over.
+    fn look(&mut self) {
+        self.limited.over_if_quiet(LIMITED_NO_MORE, "connections are answered as ever again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn with(&self, text: &str) -> usize {
+            let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            String::from_utf8_lossy(&bytes).lines().filter(|line| line.contains(text)).count()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_whose_share_is_full_is_said_once_however_many_others_come_between() -> Result<(), std::net::AddrParseError> {
+        let (lines, mut states) = (Lines::default(), States::default());
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _said = tracing::subscriber::set_default(subscriber);
+        let address = "192.0.2.1:1".parse()?;
+        for _ in 0..1_000 {
+            states.limited(address);
+            states.accepting(None);
+            states.look();
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert_eq!((lines.with("health routes only"), lines.with("as ever again")), (1, 0));
+        tokio::time::advance(LIMITED_NO_MORE).await;
+        states.look();
+        assert_eq!((lines.with("health routes only"), lines.with("as ever again")), (1, 1));
+        Ok(())
     }
 }
