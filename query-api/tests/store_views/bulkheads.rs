@@ -14,9 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn slow_lists_leave_connections_for_reads_and_for_readiness() {
-    // Nothing ends a list but the lock below, and nothing waits long for a connection.
-    let long = [("DATABASE__STATEMENT_TIMEOUT_MS", "60000"), ("DATABASE__ACQUIRE_TIMEOUT_MS", "500")];
-    let served = Served::new("slow_lists", &[("LISTS__WAITING", "4"), ("LISTS__WAITING_MS", "500"), long[0], long[1]]).await;
+    // Nothing ends a list but the lock below, nothing waits long for a connection, and one peer sends all.
+    let settings = [
+        ("QUERY__LISTS__WAITING", "4"),
+        ("QUERY__LISTS__WAITING_MS", "500"),
+        ("QUERY__DATABASE__STATEMENT_TIMEOUT_MS", "60000"),
+        ("QUERY__DATABASE__ACQUIRE_TIMEOUT_MS", "500"),
+        ("HTTP__PEER_SHARE_PERCENT", "100"),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let served = Served::with("slow_lists", settings).await;
     let mut locked = served.owner.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.expect("a lock");
     let lists = join_all((0..20).map(|_| served.get("/v1/orders", &[])));
@@ -33,7 +40,6 @@ async fn slow_lists_leave_connections_for_reads_and_for_readiness() {
     };
     let (lists, ()) = tokio::join!(lists, meanwhile);
     let read = lists.iter().filter(|list| list.status == StatusCode::OK).count();
-    // One peer, and all of these are one, has three quarters of the 3 that read and the 4 that wait.
     assert_eq!((read, lists.len()), (3, 20));
     for refused in lists.iter().filter(|list| list.status != StatusCode::OK) {
         assert_eq!((refused.problem(), refused.body["class"].as_str()), ((503, "overloaded"), Some("lists")), "{}", refused.body);

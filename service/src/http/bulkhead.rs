@@ -33,7 +33,7 @@ pub struct Limits {
     pub waiting: usize,
     /// How long one waits.
     pub waits_for: Duration,
-    /// Of `limit` and `waiting` together.
+    /// Of `limit`, and of `waiting`.
     pub share: Share,
     /// The least of the `Retry-After` of a refusal.
     pub retry_after: Duration,
@@ -51,17 +51,25 @@ struct Shared {
     figures: Figures,
 }
 
+/// Whenever a place is free, those who wait are of peers that have their share inside.
 struct State {
     limit: usize,
+    share: Share,
     inside: usize,
     /// In the sequence in which they came. Some may have gone.
-    queue: VecDeque<oneshot::Sender<Slot>>,
+    queue: VecDeque<(Peer, oneshot::Sender<Slot>)>,
     /// Who is inside or waits.
-    peers: HashMap<Peer, usize>,
+    peers: HashMap<Peer, OfPeer>,
     /// Of those inside, the answers that are being sent, since when, in the sequence in which that began.
     sending: BTreeMap<u64, (Instant, Peer)>,
     last_sending: u64,
     adaptive: Option<Adaptive>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct OfPeer {
+    inside: usize,
+    waiting: usize,
 }
 
 /// How long an answer that is being sent keeps its place from others.
@@ -74,19 +82,16 @@ struct Figures {
 }
 
 /// A place inside, until dropped.
-pub struct Permit {
-    slot: Slot,
-    counted: Counted,
-}
+pub struct Permit(Slot);
 
 /// The place of an answer that is being sent, until dropped or given to another.
 pub(super) struct Sending(Arc<Shared>, u64);
 
-/// One of `inside`. Dropped, it goes to the one who has waited longest.
-struct Slot(Option<Arc<Shared>>);
+/// One of `inside`, of this peer. Dropped, it goes to the one who has waited longest and may have it.
+struct Slot(Option<Arc<Shared>>, Peer);
 
-/// One of its peer's, inside or waiting.
-struct Counted(Arc<Shared>, Peer);
+/// One of its peer's that wait.
+struct Waiting(Arc<Shared>, Peer);
 
 /// What comes of asking for a place.
 pub(super) enum Asked {
@@ -103,6 +108,7 @@ impl Bulkhead {
         let bounds = |target| Bounds { floor: limits.floor.max(1), ceiling: limits.limit.max(1), target };
         let state = State {
             limit: limits.limit.max(1),
+            share: limits.share,
             inside: 0,
             queue: VecDeque::new(),
             peers: HashMap::new(),
@@ -129,31 +135,23 @@ impl Bulkhead {
     }
 
     pub(super) fn ask(&self, peer: Peer) -> Result<Asked, Problem> {
-        let mut state = self.0.lock();
-        let Limits { waiting, share, .. } = self.0.limits;
-        let is_over = |state: &State| state.of(peer) >= share.of(state.limit.saturating_add(waiting));
-        if state.inside >= state.limit || is_over(&state) {
-            state = self.0.reclaim(state);
-        }
-        if is_over(&state) {
+        let mut state = match self.0.take(self.0.lock(), peer) {
+            Ok(permit) => return Ok(Asked::Inside(permit)),
+            Err(state) => state,
+        };
+        if !state.may_wait(peer, self.0.limits.waiting) {
             drop(state);
             return Err(self.0.refused());
         }
-        if state.inside >= state.limit && state.queue.len() >= waiting {
-            state.queue.retain(|place| !place.is_closed());
-            if state.queue.len() >= waiting {
-                drop(state);
-                return Err(self.0.refused());
-            }
-        }
-        Ok(self.0.take(state, peer))
+        Ok(Asked::Queued(self.0.queue(state, peer)))
     }
 
     /// For one who has been inside and comes back: others bound how many those are, and it waits its turn however many do.
     pub(super) fn ask_again(&self, peer: Peer) -> Asked {
-        let state = self.0.lock();
-        let state = if state.inside >= state.limit { self.0.reclaim(state) } else { state };
-        self.0.take(state, peer)
+        match self.0.take(self.0.lock(), peer) {
+            Ok(permit) => Asked::Inside(permit),
+            Err(state) => Asked::Queued(self.0.queue(state, peer)),
+        }
     }
 
     /// Takes notice of how long an answer took.
@@ -179,19 +177,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place inside, else one in the queue.
-    fn take(self: &Arc<Self>, mut state: MutexGuard<'_, State>, peer: Peer) -> Asked {
-        *state.peers.entry(peer).or_default() += 1;
-        if state.inside < state.limit {
-            state.inside += 1;
-            self.count(&state);
-            drop(state);
-            return Asked::Inside(Permit { slot: Slot(Some(Arc::clone(self))), counted: Counted(Arc::clone(self), peer) });
+    /// A place inside, if the peer may have one.
+    fn take<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, peer: Peer) -> Result<Permit, MutexGuard<'a, State>> {
+        if !state.enter(peer) {
+            state = self.reclaim(state);
+            if !state.enter(peer) {
+                return Err(state);
+            }
         }
+        self.count(&state);
+        Ok(Permit(Slot(Some(Arc::clone(self)), peer)))
+    }
+
+    fn queue(self: &Arc<Self>, mut state: MutexGuard<'_, State>, peer: Peer) -> Turn {
         let (place, turn) = oneshot::channel();
-        state.queue.push_back(place);
+        state.peers.entry(peer).or_default().waiting += 1;
+        state.queue.push_back((peer, place));
         drop(state);
-        Asked::Queued(Box::pin(Arc::clone(self).turn(turn, Counted(Arc::clone(self), peer))))
+        Box::pin(Arc::clone(self).turn(turn, Waiting(Arc::clone(self), peer)))
     }
 
     /// Takes the places of answers that are not taken by their clients.
@@ -202,29 +205,28 @@ impl Shared {
         {
             let (_, peer) = oldest.remove();
             state.leave(peer);
-            state.inside -= 1;
         }
         self.let_in(state)
     }
 
     /// Those whose turn it is.
     fn let_in<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        while state.inside < state.limit
-            && let Some(place) = state.queue.pop_front()
-        {
-            state.inside += 1;
-            // One that is gone gives its slot back, which takes the lock.
+        while let Some((peer, place)) = state.next() {
             drop(state);
-            drop(place.send(Slot(Some(Arc::clone(self)))));
+            let back = place.send(Slot(Some(Arc::clone(self)), peer)).err();
             state = self.lock();
+            // Gone meanwhile: the slot is for the next one, and not to be dropped under the lock.
+            if back.is_some_and(|mut slot| slot.0.take().is_some()) {
+                state.leave(peer);
+            }
         }
         self.count(&state);
         state
     }
 
-    async fn turn(self: Arc<Self>, turn: oneshot::Receiver<Slot>, counted: Counted) -> Result<Permit, Problem> {
+    async fn turn(self: Arc<Self>, turn: oneshot::Receiver<Slot>, _waiting: Waiting) -> Result<Permit, Problem> {
         match tokio::time::timeout(self.limits.waits_for, turn).await {
-            Ok(Ok(slot)) => Ok(Permit { slot, counted }),
+            Ok(Ok(slot)) => Ok(Permit(slot)),
             Ok(Err(_)) | Err(_) => Err(self.refused()),
         }
     }
@@ -244,40 +246,27 @@ impl Shared {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // Whoever has gone while the slot was on its way sends it back, for the next one.
-        while let Some(shared) = self.0.take() {
-            let mut state = shared.lock();
-            let next = if state.inside <= state.limit { state.queue.pop_front() } else { None };
-            let Some(place) = next else {
-                state.inside -= 1;
-                shared.count(&state);
-                return;
-            };
-            drop(state);
-            if let Err(mut back) = place.send(Slot(Some(shared))) {
-                self.0 = back.0.take();
-            }
-        }
+        let Some(shared) = self.0.take() else { return };
+        let mut state = shared.lock();
+        state.leave(self.1);
+        drop(shared.let_in(state));
     }
 }
 
-impl Drop for Counted {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.lock().leave(self.1);
+        self.0.lock().change(self.1, |of| of.waiting -= 1);
     }
 }
 
 impl Permit {
     /// The answer is there, and goes out.
     pub(super) fn sending(mut self) -> Option<Sending> {
-        let shared = self.slot.0.take()?;
+        let shared = self.0.0.take()?;
         let mut state = shared.lock();
         state.last_sending += 1;
         let id = state.last_sending;
-        let peer = self.counted.1;
-        // Counted on: what is dropped with the permit counts one less.
-        *state.peers.entry(peer).or_default() += 1;
-        state.sending.insert(id, (Instant::now(), peer));
+        state.sending.insert(id, (Instant::now(), self.0.1));
         drop(state);
         Some(Sending(shared, id))
     }
@@ -288,24 +277,69 @@ impl Drop for Sending {
         let mut state = self.0.lock();
         let Some((_, peer)) = state.sending.remove(&self.1) else { return };
         state.leave(peer);
-        drop(state);
-        drop(Slot(Some(Arc::clone(&self.0))));
+        drop(self.0.let_in(state));
     }
 }
 
 impl State {
-    /// How many of the peer are inside or wait.
-    fn of(&self, peer: Peer) -> usize {
-        self.peers.get(&peer).copied().unwrap_or_default()
+    /// One more of the peer is inside, if it may be.
+    fn enter(&mut self, peer: Peer) -> bool {
+        if self.inside >= self.limit {
+            return false;
+        }
+        let most = self.share.of(self.limit);
+        let of = self.peers.entry(peer).or_default();
+        let enters = of.inside < most;
+        if enters {
+            of.inside += 1;
+            self.inside += 1;
+        }
+        enters
     }
 
     fn leave(&mut self, peer: Peer) {
-        if let Some(count) = self.peers.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
+        self.inside -= 1;
+        self.change(peer, |of| of.inside -= 1);
+    }
+
+    fn change(&mut self, peer: Peer, change: impl FnOnce(&mut OfPeer)) {
+        if let Some(of) = self.peers.get_mut(&peer) {
+            change(of);
+            if of.inside == 0 && of.waiting == 0 {
                 self.peers.remove(&peer);
             }
         }
+    }
+
+    fn may_wait(&mut self, peer: Peer, waiting: usize) -> bool {
+        if self.peers.get(&peer).is_some_and(|of| of.waiting >= self.share.of(waiting)) {
+            return false;
+        }
+        if self.queue.len() >= waiting {
+            self.queue.retain(|(_, place)| !place.is_closed());
+        }
+        self.queue.len() < waiting
+    }
+
+    /// Lets in who has waited longest of those who may come in: who is gone, and whose peer has its share inside, is passed.
+    fn next(&mut self) -> Option<(Peer, oneshot::Sender<Slot>)> {
+        let (mut at, mut full) = (0, None);
+        while let Some((peer, place)) = self.queue.get(at) {
+            let peer = *peer;
+            // Many behind each other may be of one that fills the queue: it is looked up once.
+            if full == Some(peer) {
+                at += 1;
+            } else if place.is_closed() {
+                self.queue.remove(at);
+            } else if self.enter(peer) {
+                return self.queue.remove(at);
+            } else if self.inside >= self.limit {
+                return None;
+            } else {
+                full = Some(peer);
+            }
+        }
+        None
     }
 }
 

@@ -343,7 +343,7 @@ async fn a_permit_is_held_until_the_answer_is_sent() -> Result<(), Failure> {
 #[tokio::test(start_paused = true)]
 async fn a_request_in_the_queue_is_not_handled_before_its_turn() -> Result<(), Failure> {
     let mut settings = settings(1);
-    // One peer, and all of this is one, has three of the four places.
+    // One peer, and all of this is one, has two of the three that wait.
     (settings.collections.waiting, settings.commands.waiting) = (3, 3);
     let router = app(&settings);
     for (method, path) in [(Method::GET, "/held"), (Method::POST, "/unread")] {

@@ -4,15 +4,12 @@ use super::*;
 use crate::clock::CountingIds;
 
 fn bulkhead(limit: usize, waiting: usize) -> Bulkhead {
-    let limits = Limits {
-        limit,
-        floor: 1,
-        latency: None,
-        waiting,
-        waits_for: Duration::from_secs(1),
-        share: Share::MOST,
-        retry_after: Duration::from_secs(1),
-    };
+    with_share(limit, waiting, Share::MOST)
+}
+
+fn with_share(limit: usize, waiting: usize, share: Share) -> Bulkhead {
+    let limits =
+        Limits { limit, floor: 1, latency: None, waiting, waits_for: Duration::from_secs(1), share, retry_after: Duration::from_secs(1) };
     Bulkhead::new("tests", limits, Arc::new(CountingIds::default()))
 }
 
@@ -78,20 +75,57 @@ async fn a_slot_on_its_way_to_one_that_goes_away_goes_to_the_next() -> Result<()
 async fn one_peer_has_at_most_its_share() -> Result<(), Problem> {
     let bulkhead = bulkhead(4, 4);
     let mut inside = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         inside.push(bulkhead.enter(peer(1)).await?);
     }
-    let (mut fifth, mut sixth) = (polled(bulkhead.enter(peer(1))), polled(bulkhead.enter(peer(1))));
-    assert!(fifth.is_waiting() && sixth.is_waiting());
+    let mut waiting = [(); 3].map(|()| polled(bulkhead.enter(peer(1))));
+    assert!(waiting.iter_mut().all(Waits::is_waiting));
     // At once: there is room to wait, and not for this one.
     assert!(!polled(bulkhead.enter(peer(1))).is_waiting());
-    let mut other = polled(bulkhead.enter(peer(2)));
-    assert!(other.is_waiting());
+    // The places that it may not have are for others, who pass those that wait.
+    let other = bulkhead.enter(peer(2)).await?;
+    let mut next = polled(bulkhead.enter(peer(3)));
+    assert!(next.is_waiting());
+    drop(other);
+    let other = next.permit().await?;
+    assert!(waiting.iter_mut().all(Waits::is_waiting));
     drop(inside);
-    drop((fifth.permit().await?, sixth.permit().await?, other.permit().await?));
+    let [first, second, third] = waiting;
+    drop((first.permit().await?, second.permit().await?, third.permit().await?, other));
     // All is given back.
-    assert!(bulkhead.0.lock().peers.is_empty());
+    assert!(bulkhead.0.lock().peers.is_empty() && bulkhead.inside() == 0);
     drop(bulkhead.enter(peer(1)).await?);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_a_place_back_lets_in_who_has_waited_longest_whoever_that_is() -> Result<(), Problem> {
+    let bulkhead = bulkhead(4, 4);
+    let mut inside = vec![bulkhead.enter(peer(1)).await?, bulkhead.enter(peer(1)).await?, bulkhead.enter(peer(1)).await?];
+    let other = bulkhead.enter(peer(2)).await?;
+    let (mut first, mut second) = (polled(bulkhead.enter(peer(1))), polled(bulkhead.enter(peer(2))));
+    assert!(first.is_waiting() && second.is_waiting());
+    inside.pop();
+    let first = first.permit().await?;
+    assert!(second.is_waiting());
+    drop(other);
+    drop((first, second.permit().await?, inside));
+    assert_eq!(bulkhead.inside(), 0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_of_all_is_all_places_and_all_of_the_queue() -> Result<(), Box<dyn std::error::Error>> {
+    let bulkhead = with_share(4, 4, Share::try_from(100)?);
+    let mut inside = Vec::new();
+    for _ in 0..4 {
+        inside.push(bulkhead.enter(peer(1)).await.map_err(|problem| problem.code().to_owned())?);
+    }
+    let mut waiting = [(); 4].map(|()| polled(bulkhead.enter(peer(1))));
+    assert!(waiting.iter_mut().all(Waits::is_waiting));
+    assert!(!polled(bulkhead.enter(peer(1))).is_waiting());
+    drop((inside, waiting));
+    assert!(bulkhead.0.lock().peers.is_empty() && bulkhead.inside() == 0);
     Ok(())
 }
 
