@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
 use crate::{
@@ -88,6 +88,34 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
         test: (file!(), "a_server_without_room_is_read_with_the_connections_that_there_are"),
     }
     .check();
+}
+
+#[tokio::test]
+async fn a_server_with_exactly_as_many_places_as_are_wanted_lacks_nothing() {
+    let server = Server::with_room("exact", ROOM);
+    let options = server.options();
+    let url = options.to_url_lossy().to_string();
+    let pool = service::postgres::Pool {
+        url: &url,
+        application: "exact",
+        session: Vec::new(),
+        writes: false,
+        connections: 4,
+        acquire_timeout: PATIENCE,
+    };
+    let connections = pool.build().expect("a pool");
+    connections.open().await;
+    let _others = taken(&options, 0).await;
+    // Each waits for half a second, which makes it doubt whether there is room for one more.
+    let using = (0..20).map(|_| async {
+        for _ in 0..4 {
+            let used = connections.acquire().await.expect("one that comes back");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(used);
+            assert_eq!((connections.complete(), connections.size()), (Ok(()), 4));
+        }
+    });
+    join_all(using).await;
 }
 
 #[tokio::test]

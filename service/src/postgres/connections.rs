@@ -2,6 +2,7 @@
 //! caller's time is over, also where the server has no room for it. Here that is found out, and then what is open is used.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -31,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Without room, one waits for a connection to come back and looks so often; the others wait for their turn.
 const IDLE_LOOK: Duration = Duration::from_millis(2);
+/// So many times as many sessions as there can be are remembered; most of those have ended.
+const KEPT: usize = 4;
 /// Connections that listen; whoever asks and waits for the answer goes first.
 const LISTENERS: u32 = 2;
 
@@ -51,31 +54,53 @@ struct Shared {
     looking: AtomicBool,
     /// Older ones are closed instead of used.
     renewed: Arc<RwLock<Option<Instant>>>,
+    begun: Arc<Begun>,
+}
+
+/// The sessions that were begun last, by the processes that serve them. The pool does not tell those from the ones that it tries to
+/// begin, and not when one ends.
+#[derive(Debug, Default)]
+struct Begun(RwLock<VecDeque<i32>>);
+
+impl Begun {
+    fn add(&self, session: i32, at_most: usize) {
+        let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.push_back(session);
+        while sessions.len() > at_most {
+            sessions.pop_front();
+        }
+    }
+
+    fn all(&self) -> Vec<i32> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
 }
 
 impl From<PgPool> for Connections {
     /// As they are, without what a service sets.
     fn from(pool: PgPool) -> Self {
         let session = Session::of((*pool.connect_options()).clone());
-        Self::around(pool, Arc::new(session), Arc::default())
+        Self::around(pool, Arc::new(session), Arc::default(), Arc::default())
     }
 }
 
 impl Connections {
     pub(super) fn lazy(options: PgPoolOptions, session: Arc<Session>) -> Self {
-        let (begun, patience) = (session.clone(), options.get_acquire_timeout());
+        let (set_up, patience) = (session.clone(), options.get_acquire_timeout());
+        let (begun, kept) = (Arc::<Begun>::default(), KEPT * options.get_max_connections() as usize);
+        let noted = begun.clone();
         let renewed: Arc<RwLock<Option<Instant>>> = Arc::default();
         let since = renewed.clone();
         let options = options
             .after_connect(move |connection, _| {
-                let session = begun.clone();
+                let (session, noted) = (set_up.clone(), noted.clone());
                 Box::pin(async move {
                     let begun = session.begin(connection).await;
                     if let Err(sqlx::Error::Configuration(_)) = begun {
                         // The pool would try again at once, and log each time: who waits is told when the time is over.
                         tokio::time::sleep(patience).await;
                     }
-                    begun
+                    begun.map(|session| noted.add(session, kept))
                 })
             })
             .before_acquire(move |_, seen| {
@@ -84,13 +109,13 @@ impl Connections {
                 Box::pin(std::future::ready(Ok(fresh)))
             });
         let pool = options.connect_lazy_with(session.options());
-        Self::around(pool, session, renewed)
+        Self::around(pool, session, renewed, begun)
     }
 
-    fn around(pool: PgPool, session: Arc<Session>, renewed: Arc<RwLock<Option<Instant>>>) -> Self {
+    fn around(pool: PgPool, session: Arc<Session>, renewed: Arc<RwLock<Option<Instant>>>, begun: Arc<Begun>) -> Self {
         let room = watch::Sender::new(pool.options().get_max_connections());
         let (turn, cause, looking) = (Mutex::new(()), RwLock::default(), AtomicBool::new(false));
-        Self(Arc::new(Shared { pool, session, room, turn, cause, looking, renewed }))
+        Self(Arc::new(Shared { pool, session, room, turn, cause, looking, renewed, begun }))
     }
 
     /// One that is open, else a new one, else the next that comes back; within the pool's time.
@@ -268,10 +293,35 @@ impl Shared {
         *self.room.borrow() < self.pool.options().get_max_connections()
     }
 
+    /// Whether as many as are wanted live, which the server knows. `false` also where that is not found out.
+    async fn are_all_open(&self) -> bool {
+        let (all, begun) = (self.pool.options().get_max_connections(), self.begun.all());
+        if self.pool.size() < all || begun.len() < all as usize {
+            return false;
+        }
+        let asking = async {
+            let mut connection = self.pool.acquire().await?;
+            let counted = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)").persistent(false);
+            counted.bind(begun).fetch_one(&mut *connection).await
+        };
+        let alive: Option<i64> = tokio::time::timeout(LOOK_WITHIN, asking).await.ok().and_then(Result::ok);
+        alive.is_some_and(|alive| alive >= i64::from(all))
+    }
+
     /// Whether to look again, and when.
     async fn look(&self) -> Option<Duration> {
         let all = self.pool.options().get_max_connections();
-        match tokio::time::timeout(LOOK_WITHIN, self.session.connect()).await {
+        let looked = tokio::time::timeout(LOOK_WITHIN, self.session.connect()).await;
+        let is_enough = matches!(&looked, Ok(Err(error)) if is_full(error)) && self.are_all_open().await;
+        match looked {
+            // One more than all is not needed. Who waits does so for one that comes back.
+            Ok(Err(_)) if is_enough => {
+                if self.is_short() {
+                    info!(wanted = all, "the database has room for all connections again");
+                }
+                self.room.send_replace(all);
+                None
+            }
             Ok(Err(error)) if is_full(&error) => {
                 *self.cause.write().unwrap_or_else(PoisonError::into_inner) = error.to_string();
                 if !self.is_short() {

@@ -77,8 +77,8 @@ impl Session {
         Ok(connection)
     }
 
-    /// Sets a new connection up, or refuses its database.
-    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Sets a new connection up, or refuses its database. Gives the process that serves it, as `pg_stat_activity` names it.
+    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
         let common = COMMON.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let all = common.chain(self.settings.iter().cloned());
         // Before there are tables there is no role: what is wrong with the database is said first.
@@ -87,13 +87,15 @@ impl Session {
         // Statements that are not kept.
         let set_and_ask = "SELECT current_database()::text, current_setting('server_encoding'), to_regnamespace($1) IS NOT NULL,
                                   pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
-                                  (SELECT count(set_config(name, value, false)) FROM unnest($2::text[], $3::text[]) AS given (name, value))";
+                                  (SELECT count(set_config(name, value, false)) FROM unnest($2::text[], $3::text[]) AS given (name, value)),
+                                  pg_backend_pid()";
         let asked = sqlx::query(set_and_ask).persistent(false).bind(SCHEMA).bind(names).bind(values);
-        self.check(&asked.fetch_one(&mut *connection).await?)?;
+        let row = asked.fetch_one(&mut *connection).await?;
+        self.check(&row)?;
         for (_, role) in role {
             sqlx::query("SELECT set_config('role', $1, false)").persistent(false).bind(role).execute(&mut *connection).await?;
         }
-        Ok(())
+        row.try_get(6)
     }
 
     fn check(&self, row: &PgRow) -> Result<(), sqlx::Error> {
