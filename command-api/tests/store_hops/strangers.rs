@@ -4,7 +4,7 @@
 use std::{
     net::Ipv4Addr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -21,7 +21,7 @@ use command_api::owner::{
 };
 use eventlog::{Partition, Reply, Ticket};
 use service::clock::{Ids, SystemIds};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -145,7 +145,7 @@ async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
         let (stranger, heard) = listener(status).await;
         let hint = announce_only(stranger);
         for _ in 0..3 {
-            let until = tokio::time::Instant::now() + SOON;
+            let until = Instant::now() + SOON;
             assert!(matches!(ours.forwarder.send(&hint, &command(), until).await, Outcome::Unknown));
         }
         assert_eq!(heard.lock().unwrap().len(), times, "{status}");
@@ -194,7 +194,7 @@ async fn what_an_owner_answers_is_relayed_with_every_header_for_the_caller() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hint = announce_only(listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-    let until = tokio::time::Instant::now() + SOON;
+    let until = Instant::now() + SOON;
     let Outcome::Answered { response, may_wait: false } = ours.forwarder.send(&hint, &command(), until).await else {
         panic!("it is not taken for an answer")
     };
@@ -295,7 +295,7 @@ async fn an_endless_answer_is_cut() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(endless)).await });
-    let until = tokio::time::Instant::now() + 10 * SOON;
+    let until = Instant::now() + 10 * SOON;
     let sent = tokio::time::timeout(SOON, async { ours.forwarder.send(&announce_only(address), &command(), until).await });
     assert!(matches!(sent.await, Ok(Outcome::Unknown)));
 }
