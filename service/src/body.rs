@@ -66,7 +66,7 @@ impl StrictJson {
         };
         let value = if heavy::is_large(bytes.len()) {
             let bytes = bytes.clone();
-            heavy::done(move || json::parse(&bytes)).await
+            Box::pin(heavy::done(move || json::parse(&bytes))).await
         } else {
             json::parse(&bytes)
         };

@@ -98,7 +98,7 @@ async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: 
         }
     }
     let until = Instant::now() + Duration::from_millis(app.lane.settings.accept_wait_ms);
-    app.lane.accept(partition, &waiting, until).await.map_or_else(Ending::NotAccepted, Ending::Accepted)
+    Box::pin(app.lane.accept(partition, &waiting, until)).await.map_or_else(Ending::NotAccepted, Ending::Accepted)
 }
 
 impl Ending {
@@ -146,7 +146,8 @@ async fn find_owner<C: Category>(
         };
         if !caller.forwarded {
             let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
-            let asked = ask_others(app, caller, partition, outgoing, until);
+            // What is rare is kept apart: each request is moved about with all that it may come to hold.
+            let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));
             let is_answer = |asked: &Asked| matches!(asked, Asked::Ended(ending) if !(caller.defers() && ending.may_wait()));
             match aside(app, caller, asked, is_answer).await {
                 Ok(Asked::Ended(ending)) => return ending,
@@ -163,7 +164,7 @@ async fn find_owner<C: Category>(
             }
         };
         let is_answer = |changed: &Result<(), _>| changed.is_err() && !caller.defers();
-        match aside(app, caller, tokio::time::timeout_at(ownerless_until, changed), is_answer).await {
+        match aside(app, caller, Box::pin(tokio::time::timeout_at(ownerless_until, changed)), is_answer).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ending::Ownerless,
             Err(problem) => return Ending::Refused(problem),

@@ -226,11 +226,11 @@ async fn check<C: Category>(
         return (body, checked);
     }
     let (spec, name) = (spec.clone(), name.to_owned());
-    heavy::done(move || {
+    let work = move || {
         let checked = Checked::of(&spec, &name, &body.value, now);
         (body, checked)
-    })
-    .await
+    };
+    Box::pin(heavy::done(work)).await
 }
 
 impl<C: Category> Checked<C> {
