@@ -87,15 +87,15 @@ impl Settings {
 }
 
 impl Settings {
-    /// For a database on the processors of this process, unless it is given: with as many lists at once as there are processors, what
-    /// else happens waits for no more than them.
+    /// For a database on the processors of this process, unless it is given: with about as many lists at once as there are processors, what
+    /// else happens waits for no more than them. One more, because one address has three quarters of them.
     pub(super) fn lists_at_once(&self) -> Option<(String, String)> {
         const KEY: &str = "query.lists.limit";
         if self.config.redacted().contains_key(KEY) {
             return None;
         }
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Some((KEY.to_owned(), processors.min(usize::try_from(ListSettings::default().limit).unwrap_or(1)).to_string()))
+        Some((KEY.to_owned(), (processors + 1).min(usize::try_from(ListSettings::default().limit).unwrap_or(1)).to_string()))
     }
 }
 
