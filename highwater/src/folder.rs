@@ -75,8 +75,8 @@ impl Folder {
         let fail = |source| Error::Io { path: path.clone(), source };
         let found = match fs::read_to_string(&path) {
             Ok(text) => text.trim() == "kafka",
-            // Of a release that did not write it down.
-            Err(_) if is_empty(&self.log()).map_err(fail)? => kafka,
+            // There is none yet, or it is of a release that did not write it down.
+            Err(_) if !self.postgres().exists() || is_empty(&self.log()).map_err(fail)? => kafka,
             Err(_) => false,
         };
         if found != kafka {
@@ -206,6 +206,7 @@ mod tests {
         let scratch = Scratch::new("older");
         let folder = Folder::open(&scratch.0)?;
         fs::write(folder.log().join("journal"), "")?;
+        fs::create_dir(folder.postgres())?;
         assert!(matches!(folder.keep_to(true), Err(Error::OtherLog { .. })));
         folder.keep_to(false)?;
         Ok(())
