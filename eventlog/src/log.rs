@@ -146,7 +146,7 @@ pub struct Subscription {
 pub enum Pace {
     /// At once: [`Log::read`].
     Prompt,
-    /// Within some 20 ms, many at a time: [`Log::read_behind`].
+    /// Within some 50 ms, many at a time: [`Log::read_behind`].
     Behind,
 }
 

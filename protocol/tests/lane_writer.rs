@@ -1,6 +1,8 @@
 //! What a writer does with the commands of the lane, step by step.
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+use std::sync::Arc;
+
 use protocol::{
     domain::{Decision, Domain, Unreadable},
     entry::{Body, Entry},
@@ -129,7 +131,7 @@ fn new(command: u64, aggregate: u64) -> Submission<Small, usize> {
         fingerprint: (),
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
-        payload: Ok(1),
+        payload: Ok(Arc::new(1)),
         caller_key: true,
         fresh: true,
         new_aggregate: true,
@@ -165,7 +167,7 @@ fn a_slow_command_is_overtaken_as_far_as_the_window_and_nothing_says_that_it_is_
 #[test]
 fn of_a_commit_only_the_last_record_says_that_its_command_is_drained() {
     let mut driven = Driven::serving(Limits::default());
-    driven.take(Submission { payload: Ok(3), ..new(1, 1) });
+    driven.take(Submission { payload: Ok(Arc::new(3)), ..new(1, 1) });
     assert_eq!(driven.said(), [None, None, Some(1)]);
 }
 

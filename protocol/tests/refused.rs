@@ -1,6 +1,8 @@
 //! What a writer does with records that the log does not take, step by step.
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+use std::sync::Arc;
+
 use protocol::{
     domain::{Decision, Domain, Unreadable},
     entry::{Body, Entry},
@@ -108,7 +110,7 @@ impl Driven {
             fingerprint: (),
             older_fingerprints: Vec::new(),
             expected: Expected::Anything,
-            payload: Ok(sizes.to_vec()),
+            payload: Ok(Arc::new(sizes.to_vec())),
             caller_key: true,
             fresh: true,
             new_aggregate: true,

@@ -187,7 +187,7 @@ pub(super) async fn command<C: Category>(
         fingerprint,
         older_fingerprints: fingerprints.map(self::fingerprint).collect(),
         expected: caller.if_match.as_ref().map_or(Expected::Anything, expected),
-        payload: Ok(payload),
+        payload: Ok(Arc::new(payload)),
         caller_key: caller.caller_key,
         fresh,
         new_aggregate: fresh && derived,

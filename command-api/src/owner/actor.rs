@@ -90,6 +90,8 @@ pub enum End {
 }
 
 const TICK: Duration = Duration::from_millis(50);
+/// The same where nothing waits for time to pass. An instance may own many partitions that nobody writes to.
+const IDLE_TICK: Duration = Duration::from_millis(250);
 /// Inputs of one kind taken before the others have their turn.
 const BURST: usize = 256;
 /// Commands taken in before reports and reading have their turn.
@@ -195,8 +197,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut checkpoints = self.shared.checkpoints.clone();
         let mut drain_until: Option<Instant> = None;
-        let (mut stopped, mut open) = (false, true);
+        let (mut stopped, mut open, mut idle) = (false, true, false);
         loop {
+            if idle && (drain_until.is_some() || !self.is_idle()) {
+                idle = false;
+                tick.reset_after(TICK);
+            }
             // Not with a fence on its way: whoever it deposes would be followed by nobody.
             if drain_until.is_some() && !stopped && !self.fence_is_out {
                 stopped = true;
@@ -236,6 +242,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                         if self.end.is_some() {
                             continue;
                         }
+                        if idle {
+                            self.step(Input::Tick { now_ms: self.now_ms() });
+                        }
                         self.submit(delivery);
                         for _ in 0..INTAKE_BURST {
                             let Ok(delivery) = intake.try_recv() else { break };
@@ -256,6 +265,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                         return End::DrainedLate;
                     }
                     self.tick();
+                    idle = drain_until.is_none() && self.is_idle();
+                    tick.reset_after(if idle { IDLE_TICK } else { TICK });
                 }
                 () = std::future::ready(()), if lane_goes_on => {}
             }
@@ -265,6 +276,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     fn step(&mut self, input: Input<Wire, C::Command, C::State>) {
         let effects = self.writer.step(input);
         self.carry_out(effects);
+    }
+
+    /// Nothing is waiting for a deadline or a retry: neither the writer nor what the driver does for it.
+    fn is_idle(&self) -> bool {
+        let driver = self.fence_is_out || self.read_to.is_some() || self.load.is_some() || self.end_query.is_some();
+        let writer = self.writer.unanswered() > 0 || self.writer.in_flight() > 0 || self.writer.lane_open() > 0;
+        !driver && !writer && self.writer.serving().is_some() && self.tokens.is_empty()
     }
 
     /// From 1: 0 is before every tick.

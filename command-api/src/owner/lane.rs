@@ -261,7 +261,7 @@ pub(super) fn understand<C: Category>(
         return Understood::Newer(format!("the command {}", accepted.name));
     };
     submission.payload = match payload::<C>(source, spec, &accepted, now, &mut submission.older_fingerprints) {
-        Ok(payload) => payload,
+        Ok(payload) => payload.map(Arc::new),
         Err(newer) => return Understood::Newer(newer),
     };
     submission.deadline_ms = deadline_ms(accepted.deadline);

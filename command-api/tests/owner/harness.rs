@@ -326,7 +326,7 @@ pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Ad
         fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(command % 256).unwrap(); 32] },
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
-        payload: Ok(Add { events, must_exist: false }),
+        payload: Ok(Arc::new(Add { events, must_exist: false })),
         caller_key: true,
         fresh: false,
         new_aggregate: false,

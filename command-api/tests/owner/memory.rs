@@ -1,12 +1,12 @@
 //! What an owner remembers, what it loads, and where it says no.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use command_api::owner::actor::End;
 use protocol::writer::{Answer, Busy, Expected, Limits, StepDown};
 use uuid::Uuid;
 
-use crate::harness::{Owner, TestSnapshots, accepted, add, history, soon, world};
+use crate::harness::{Add, Owner, TestSnapshots, accepted, add, history, soon, world};
 
 #[tokio::test]
 async fn a_cold_aggregate_is_loaded_and_a_warm_fresh_command_asks_nobody() {
@@ -107,7 +107,7 @@ async fn an_unrecorded_no_is_held_until_a_barrier_proves_the_writer() {
     let world = world().await;
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let mut missing = add(1, 1, 1);
-    missing.payload.as_mut().unwrap().must_exist = true;
+    missing.payload = Ok(Arc::new(Add { must_exist: true, ..Add::clone(missing.payload.as_ref().unwrap()) }));
     assert_eq!(owner.ask(missing).await, Answer::NotFound);
     assert_eq!(history(&world).await.barriers, 1);
     assert!(accepted(&owner.ask(add(2, 1, 2)).await).is_some());

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Settings, context::client_error};
 use crate::log::{CommitOffsets, Error, Group, Membership, MembershipEvent, Partition};
 
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(50);
 /// Commits that may wait for the thread; more are dropped, later ones say the same and more.
 const COMMITS: usize = 64;
 

@@ -31,8 +31,10 @@ use super::{
 };
 use crate::log::{Error, Pace, Partition, Subscription};
 
-/// How long a poll may keep the thread from noticing dropped subscriptions, and from resuming a paused one.
-const TICK: Duration = Duration::from_millis(20);
+/// How long a poll may keep the thread from noticing dropped subscriptions. A partition that is taken up again within that is read by a
+/// second consumer.
+const TICK: Duration = Duration::from_millis(50);
+/// The same where a paused partition may have to be resumed.
 const TICK_WHILE_BEHIND: Duration = Duration::from_millis(2);
 /// How often a reader that reads nothing asks for the leaders: librdkafka forgets those of a topic that it does not use after
 /// 15 minutes, and may need a second to look for them when a partition comes.
@@ -261,12 +263,14 @@ impl Lane {
     fn pace(&self, index: u32, subscriber: &mut Subscriber) {
         let pause = subscriber.waiting_records() >= self.settings.reader_buffer_records;
         let resume = !subscriber.is_behind();
-        let Ok(list) = at(&self.partition(index), subscriber.at) else { return };
+        // The list only when something changes: this is every turn of an idle reader, for each of its partitions.
+        let list = || at(&self.partition(index), subscriber.at);
         let changed = match (subscriber.paused, pause, resume) {
-            (false, true, _) => self.consumer.pause(&list),
-            (true, _, true) => self.consumer.resume(&list),
+            (false, true, _) => list().map(|list| self.consumer.pause(&list)),
+            (true, _, true) => list().map(|list| self.consumer.resume(&list)),
             _ => return,
         };
+        let Ok(changed) = changed else { return };
         match changed {
             Ok(()) => subscriber.paused = !subscriber.paused,
             // Tried again at the next turn.

@@ -1,5 +1,7 @@
 //! What goes into a [`super::Writer`] and what comes out of it.
 
+use std::sync::Arc;
+
 use crate::{
     entry::Entry,
     vocabulary::{Value, Vocabulary},
@@ -76,7 +78,8 @@ pub struct Submission<V: Vocabulary, C: Value> {
     pub older_fingerprints: Vec<V::Fingerprint>,
     pub expected: Expected,
     /// `Err`: it came by the lane and cannot be decoded; this is recorded.
-    pub payload: Result<C, V::Reason>,
+    /// Shared with its sender, who keeps it in case this owner ends before it has answered.
+    pub payload: Result<Arc<C>, V::Reason>,
     /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the same.
     pub caller_key: bool,
     /// The id was made for this very submission: nobody can have seen it.

@@ -1,6 +1,9 @@
 //! A world small enough to be walked through whole: one partition, two owners, their producers' queues, one client.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use protocol::{
     domain::{Decision, Domain, Unreadable},
@@ -480,7 +483,7 @@ fn submission(setup: &Setup, token: u64, command: u8) -> Submission<Small, u8> {
         fingerprint: command,
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
-        payload: Ok(if setup.with_lane() { 1 } else { 2 * (1 - command) }),
+        payload: Ok(Arc::new(if setup.with_lane() { 1 } else { 2 * (1 - command) })),
         caller_key: true,
         fresh: false,
         new_aggregate: false,

@@ -4,7 +4,7 @@
 //! An answer is counted until it is sent. One that its client does not take gives its place to those who ask, after a moment: what
 //! is unsent is bounded in bytes, by the server, and a place is for work.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,11 +58,9 @@ struct State {
     inside: usize,
     /// In the sequence in which they came. Some may have gone.
     queue: VecDeque<(Peer, oneshot::Sender<Slot>)>,
-    /// Who is inside or waits.
-    peers: HashMap<Peer, OfPeer>,
-    /// Of those inside, the answers that are being sent, since when, in the sequence in which that began.
-    sending: BTreeMap<u64, (Instant, Peer)>,
-    last_sending: u64,
+    /// Who is inside or waits. Mostly few, whom a tree finds faster than a hash that no peer can foresee.
+    peers: BTreeMap<Peer, OfPeer>,
+    sending: OnTheirWay,
     adaptive: Option<Adaptive>,
 }
 
@@ -111,9 +109,8 @@ impl Bulkhead {
             share: limits.share,
             inside: 0,
             queue: VecDeque::new(),
-            peers: HashMap::new(),
-            sending: BTreeMap::new(),
-            last_sending: 0,
+            peers: BTreeMap::new(),
+            sending: OnTheirWay::default(),
             adaptive: limits.latency.map(|target| Adaptive::new(bounds(target))),
         };
         let figures = Figures {
@@ -200,13 +197,12 @@ impl Shared {
     /// Takes the places of answers that are not taken by their clients.
     fn reclaim<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let now = Instant::now();
-        while let Some(oldest) = state.sending.first_entry()
-            && now.saturating_duration_since(oldest.get().0) >= SENT_WITHIN
-        {
-            let (_, peer) = oldest.remove();
+        let mut left = false;
+        while let Some(peer) = state.sending.oldest_before(now) {
             state.leave(peer);
+            left = true;
         }
-        self.let_in(state)
+        if left { self.let_in(state) } else { state }
     }
 
     /// Those whose turn it is.
@@ -264,10 +260,9 @@ impl Permit {
     pub(super) fn sending(mut self) -> Option<Sending> {
         let shared = self.0.0.take()?;
         let mut state = shared.lock();
-        state.last_sending += 1;
-        let id = state.last_sending;
-        state.sending.insert(id, (Instant::now(), self.0.1));
-        drop(state);
+        let id = state.sending.begin(Instant::now(), self.0.1);
+        // Also here, so that what has ended behind an answer that stands still is not kept as long as that stands.
+        drop(shared.reclaim(state));
         Some(Sending(shared, id))
     }
 }
@@ -275,9 +270,42 @@ impl Permit {
 impl Drop for Sending {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        let Some((_, peer)) = state.sending.remove(&self.1) else { return };
+        let Some(peer) = state.sending.end(self.1) else { return };
         state.leave(peer);
         drop(self.0.let_in(state));
+    }
+}
+
+/// Of those inside, the answers that are being sent, since when, in the sequence in which that began.
+#[derive(Default)]
+struct OnTheirWay {
+    /// The number of the first of `since`. Numbers are given once.
+    first: u64,
+    /// `None`: it has ended. The first one has not.
+    since: VecDeque<Option<(Instant, Peer)>>,
+}
+
+impl OnTheirWay {
+    fn begin(&mut self, now: Instant, peer: Peer) -> u64 {
+        self.since.push_back(Some((now, peer)));
+        self.first + self.since.len() as u64 - 1
+    }
+
+    /// Whose it was, unless it had ended before.
+    fn end(&mut self, number: u64) -> Option<Peer> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let (_, peer) = self.since.get_mut(at)?.take()?;
+        while let Some(None) = self.since.front() {
+            self.since.pop_front();
+            self.first += 1;
+        }
+        Some(peer)
+    }
+
+    /// Ends the oldest, if it has had its moment.
+    fn oldest_before(&mut self, now: Instant) -> Option<Peer> {
+        let (since, _) = (*self.since.front()?)?;
+        if now.saturating_duration_since(since) >= SENT_WITHIN { self.end(self.first) } else { None }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 const NETWORK: u128 = !0 << 64;
 
 /// An address, or a network of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer(IpAddr);
 
 impl Peer {

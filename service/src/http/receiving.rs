@@ -1,7 +1,7 @@
 //! Owns bodies while they are received: how slowly they may come, and how much of them this process holds. A request takes its permit
 //! when its body is complete, so that who sends slowly, or not at all, keeps no one else out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -74,7 +74,7 @@ struct Spent {
 #[derive(Default)]
 struct Bytes {
     all: usize,
-    peers: HashMap<Peer, usize>,
+    peers: BTreeMap<Peer, usize>,
 }
 
 impl Budget {

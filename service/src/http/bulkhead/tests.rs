@@ -183,7 +183,23 @@ async fn an_answer_that_is_not_taken_gives_its_place_to_who_asks_after_a_moment(
     // One that is sent in time gives it back itself.
     drop(bulkhead.enter(peer(1)).await?.sending());
     let state = bulkhead.0.lock();
-    assert!(state.inside == 0 && state.peers.is_empty() && state.sending.is_empty());
+    assert!(state.inside == 0 && state.peers.is_empty() && state.sending.since.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_behind_an_answer_that_stands_still_is_not_kept_for_longer_than_a_moment() -> Result<(), Problem> {
+    let bulkhead = bulkhead(1_000, 0);
+    let stands_still = bulkhead.enter(peer(1)).await?.sending();
+    for _ in 0..10_000 {
+        drop(bulkhead.enter(peer(2)).await?.sending());
+        tokio::time::advance(SENT_WITHIN / 100).await;
+        let kept = bulkhead.0.lock().sending.since.len();
+        assert!(kept <= 101, "{kept} answers");
+    }
+    assert_eq!(bulkhead.inside(), 0, "the place of an answer that stands still is not taken from it");
+    drop(stands_still);
+    assert_eq!((bulkhead.inside(), bulkhead.0.lock().peers.len()), (0, 0));
     Ok(())
 }
 
