@@ -37,6 +37,8 @@ pub async fn prepare(settings: &Settings, topics: &[Topic]) -> Result<(), Error>
         for promise in broken(topic, &found) {
             if settings.development && promise.may_lack {
                 tracing::warn!("{promise}: in development this is accepted, and {}", promise.risk);
+            } else if promise.may_lack {
+                refused.push(format!("{promise} ({})", promises::IN_DEVELOPMENT));
             } else {
                 refused.push(promise.to_string());
             }
@@ -104,7 +106,8 @@ async fn create(admin: &AdminClient<DefaultClientContext>, settings: &Settings, 
             }
             Err((topic, code @ RDKafkaErrorCode::InvalidReplicationFactor)) => {
                 return Err(Error::Promise(format!(
-                    "topic {topic}: replication factor is at most {brokers} (the brokers that are there), must be {replication}: {code}"
+                    "topic {topic}: replication factor is at most {brokers} (the brokers that are there), must be {replication}: {code}; {}",
+                    promises::IN_DEVELOPMENT
                 )));
             }
             Err((topic, code)) => return Err(refused(code, &format!("topic {topic} cannot be created"))),

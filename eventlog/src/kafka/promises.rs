@@ -67,6 +67,9 @@ fn exact(kind: TopicKind) -> Vec<(&'static str, &'static str)> {
     }
 }
 
+/// Beside what is refused, and would not be there.
+pub const IN_DEVELOPMENT: &str = "with log.development (--development) fewer will do, and less is promised";
+
 /// Every promise that `topic` does not keep.
 pub fn broken(topic: &Topic, found: &Found) -> Vec<Broken> {
     let value = |name: &str| found.config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();

@@ -104,6 +104,7 @@ async fn few_replicas_are_refused_outside_development() {
     let message = refused.to_string();
     assert!(matches!(refused, Error::Promise(_)), "{message}");
     assert!(message.contains(&format!("topic {}: replication factor is 1, must be at least 3", made.name)), "{message}");
+    assert!(message.contains("--development"), "{message}");
     // On one broker, such a topic is not made either; on three, it is, and keeps every promise.
     let prepared = soon(strict.prepare(vec![new.clone()])).await;
     if KAFKA.0.split(',').count() < 3 {

@@ -84,9 +84,7 @@ impl Settings {
             config,
         })
     }
-}
 
-impl Settings {
     /// For a database on the processors of this process, unless it is given: with about as many lists at once as there are processors, what
     /// else happens waits for no more than them. One more, because one address has three quarters of them.
     pub(super) fn lists_at_once(&self) -> Option<(String, String)> {
@@ -160,5 +158,7 @@ impl Default for PostgresSettings {
 
 #[cfg(test)]
 mod composed;
+#[cfg(test)]
+mod derived;
 #[cfg(test)]
 mod documented;

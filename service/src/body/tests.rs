@@ -138,3 +138,30 @@ async fn what_exceeds_the_limit_is_read_on_for_a_while_but_not_for_ever() {
         assert_eq!(read.load(std::sync::atomic::Ordering::SeqCst) == frames, all_read, "{frames} frames");
     }
 }
+
+/// A body of this many bytes, in whole values of a list.
+fn list_of(bytes: usize) -> String {
+    format!("[\"{}\"]", "x".repeat(bytes - 4))
+}
+
+#[test]
+fn a_large_body_is_read_beside_the_threads_that_answer_everybody() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build()?;
+    let (free, taken) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        // Nothing goes on there until it is told.
+        let blocking = tokio::task::spawn_blocking(move || taken.recv());
+        let read = |bytes: usize| async move {
+            let mut request = Request::builder().header(header::CONTENT_TYPE, JSON).body(Body::from(list_of(bytes)))?;
+            request.extensions_mut().insert(BodyLimit(1 << 20));
+            Ok::<_, Box<dyn std::error::Error>>(StrictJson::from_request(request, &()).await.map(|body| body.bytes.len()).ok())
+        };
+        assert_eq!(read(16 * 1024 - 1).await?, Some(16 * 1024 - 1));
+        let mut large = std::pin::pin!(read(16 * 1024));
+        let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut large).await;
+        assert!(early.is_err(), "a large body was read by the thread that answers");
+        free.send(())?;
+        assert_eq!(large.await?, Some(16 * 1024));
+        Ok(blocking.await??)
+    })
+}
