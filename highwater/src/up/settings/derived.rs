@@ -5,15 +5,8 @@ use std::num::NonZeroUsize;
 use super::{Options, Settings};
 
 fn settings(given: &[(&str, &str)]) -> Settings {
-    let options = Options {
-        data: "unused".into(),
-        listen: None,
-        kafka: None,
-        database_url: None,
-        development: false,
-        insecure: false,
-        config: None,
-    };
+    let options =
+        Options { data: "unused".into(), listen: None, kafka: None, database_url: None, development: false, insecure: false, config: None };
     let given = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Settings::load(&options, given).unwrap()
 }

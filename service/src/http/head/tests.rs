@@ -310,7 +310,13 @@ async fn c10_where_loopback_is_the_protection_no_page_reaches_it() {
         rebound.push(status);
     }
     let mut foreign = Vec::new();
-    for said in ["Origin: http://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"] {
+    for said in [
+        "Origin: http://evil.example",
+        "Origin: http://127.0.0.1:1",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-site",
+    ] {
         for method in ["GET", "POST"] {
             let (status, answer) = ask(method, "/v1/things", &format!("Host: @\n{said}")).await;
             assert!(answer.contains("origin.refused"), "{answer}");
@@ -328,7 +334,7 @@ async fn c10_where_loopback_is_the_protection_no_page_reaches_it() {
     }
     Row {
         id: "C10",
-        situation: "no authentication, on loopback: `Host: rebound.evil.example`; `Origin: http://evil.example`; `Sec-Fetch-Site: cross-site`",
+        situation: "no authentication, on loopback: `Host: rebound.evil.example`; `Origin: http://evil.example`, or of another port of this machine; `Sec-Fetch-Site: cross-site`",
         answer: &format!(
             "{rebound:?} `host.refused` of every path, health included; {foreign:?} `origin.refused` of reading and writing; \
              `http.allowed_hosts` names more"
