@@ -112,11 +112,11 @@ impl Settings {
     pub(super) fn reader(&self, pace: Pace) -> ClientConfig {
         let mut config = self.consumer();
         // How long a broker holds a fetch for which there is nothing. It works on one fetch of a connection at a time, so a partition that is
-        // added waits as long; and each fetch costs both sides even when nothing happens.
-        let mut wait_max_ms = "100";
+        // added waits as long; and each fetch costs both sides even when nothing happens. What comes meanwhile is sent at once.
+        let mut wait_max_ms = "250";
         if pace == Pace::Behind {
             // An owner that reads its own records back: a fetch for each of them would cost more than the records.
-            config.set("fetch.min.bytes", "65536");
+            config.set("fetch.min.bytes", "262144");
             // A take-over waits at most so long for its fence to be read. Twice as short was 30 more fetches a second for each topic of
             // an instance that does nothing.
             wait_max_ms = "50";

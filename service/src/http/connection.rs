@@ -225,7 +225,8 @@ async fn answered(server: Arc<Server>, ticket: Ticket, mut request: Request<Inco
         let wait = server.settings.unread_body_wait();
         // The answer to a read has its place in a bulkhead already, which is not for waiting.
         let wait = if reads { wait.min(BESIDE_A_READ) } else { wait };
-        let ended = ended && read_rest(&ticket, server.settings.unread_body_bytes, wait).await;
+        // What is rare is kept apart: each request is moved about with all that it may come to hold.
+        let ended = ended && (!ticket.is_receiving() || Box::pin(read_rest(&ticket, server.settings.unread_body_bytes, wait)).await);
         if !ended || link.health_only {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
