@@ -106,9 +106,12 @@ async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender])
     let mut rounds = Rounds::new();
     for round in 0..options.rounds {
         for connections in &options.connections {
-            // Another one begins each time, so that none always runs first.
-            for n in 0..contenders.len() {
-                let n = (n + round) % contenders.len();
+            // Another one begins each time, so that none always runs first. Every other round goes backwards: who comes behind one on the
+            // same broker finds it warm.
+            let count = contenders.len();
+            for n in 0..count {
+                let n = if round % 2 == 0 { n } else { count - 1 - n };
+                let n = (n + round / 2) % count;
                 stage.settle().await?;
                 let (measured, cost) = contenders[n].measure(*connections, Duration::from_secs(options.seconds)).await?;
                 eprintln!(
