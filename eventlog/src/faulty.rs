@@ -85,6 +85,8 @@ pub struct FaultyLog {
 struct PerPartition {
     gates: watch::Sender<Gates>,
     lane: Lane,
+    /// So many more appends, and the next one is held.
+    passes: Option<u64>,
 }
 
 impl FaultyLog {
@@ -116,6 +118,11 @@ impl FaultyLog {
     /// given up, but takes none of them back: they are on their way.
     pub fn hold(&self, partition: &Partition) {
         self.gate(partition, |gates| gates.appends = true);
+    }
+
+    /// The same, from the append on that comes after so many more.
+    pub fn hold_after(&self, partition: &Partition, appends: u64) {
+        self.with(partition, |per| per.passes = Some(appends));
     }
 
     /// Keeps back the reports of this partition until [`FaultyLog::release`].
@@ -165,7 +172,7 @@ impl FaultyLog {
             let gates = watch::Sender::new(Gates::default());
             let random = Random::for_partition(self.seed, partition);
             let lane = Lane::start(&self.inner, partition, random, gates.subscribe(), &self.tasks, &self.runtime);
-            PerPartition { gates, lane }
+            PerPartition { gates, lane, passes: None }
         }))
     }
 
@@ -194,7 +201,17 @@ impl Log for FaultyLog {
             }
             Takes::All | Takes::UpTo(_) => {}
         }
-        self.with(to, |per| per.lane.append(&self.faults, record, Answer::new(reply)))
+        self.with(to, |per| {
+            match per.passes {
+                Some(0) => {
+                    per.passes = None;
+                    per.gates.send_modify(|gates| gates.appends = true);
+                }
+                Some(left) => per.passes = Some(left - 1),
+                None => {}
+            }
+            per.lane.append(&self.faults, record, Answer::new(reply))
+        })
     }
 
     fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 const PARTITIONS: u32 = 2;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const DAY_MS: i64 = 86_400_000;
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 

@@ -14,7 +14,7 @@ use service::postgres::Connections;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// As the projectors have them.
 fn connections(options: &PgConnectOptions) -> Connections {

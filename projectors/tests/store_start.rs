@@ -20,7 +20,7 @@ use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::mpsc;
 use world::{PARTITIONS, World, dump};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn context() -> Context {
     let environment =

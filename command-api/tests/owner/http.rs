@@ -34,13 +34,17 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::documented::Row;
-use crate::harness::{Add, Counters, Owner, TestSnapshots, World, forwarder, history, keys, owners, soon, world};
+use crate::{
+    harness::{Add, Counters, Owner, TestSnapshots, World, forwarder, history, keys, owners, soon, world},
+    moves::until,
+};
 
 struct Instance {
     url: String,
     hints: Arc<Hints>,
     /// Requests that it has answered.
     answered: watch::Receiver<usize>,
+    app: Arc<App<Counters>>,
     table: Arc<Table<Add>>,
     client: reqwest::Client,
     tasks: [JoinHandle<()>; 2],
@@ -64,7 +68,7 @@ impl Instance {
         let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url.clone(), SystemIds.v4());
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
         let following = tokio::spawn(hints.clone().follow(reports));
-        let app = App::<Counters> {
+        let app = Arc::new(App::<Counters> {
             ctx: ctx.clone(),
             keys: keys(),
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
@@ -90,7 +94,7 @@ impl Instance {
                 shutdown: ctx.shutdown.clone(),
                 ends: std::sync::Mutex::default(),
             },
-        };
+        });
         let (answers, answered) = watch::channel(0);
         let counted = axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
             let answers = answers.clone();
@@ -100,10 +104,10 @@ impl Instance {
                 response
             }
         });
-        let router = layers(routes(Arc::new(app)), &http, &ctx).layer(counted);
+        let router = layers(routes(app.clone()), &http, &ctx).layer(counted);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let (url, tasks) = (format!("{url}/v1/counters"), [serving, following]);
-        Self { url, hints, answered, table, client: reqwest::Client::builder().no_proxy().build().unwrap(), tasks }
+        Self { url, hints, answered, app, table, client: reqwest::Client::builder().no_proxy().build().unwrap(), tasks }
     }
 
     /// A create with this key.
@@ -116,6 +120,20 @@ impl Instance {
         let request = self.create(key, "{}");
         let request = if prefer.is_empty() { request } else { request.header("Prefer", prefer) };
         soon(request.send()).await.unwrap()
+    }
+
+    /// Sends until it is created: an owner that has just begun, or has much to do, is not held to a deadline here.
+    async fn created(&self, key: &str) -> Response {
+        soon(async {
+            loop {
+                let response = self.send(key, "").await;
+                if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                    assert_eq!(response.status(), StatusCode::CREATED);
+                    return response;
+                }
+            }
+        })
+        .await
     }
 
     fn owned_by(&self, owner: &Owner) {
@@ -153,9 +171,7 @@ async fn without_an_owner_a_command_is_accepted_and_decided_later_as_if_it_had_b
 
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
-    let waited = instance.send("one", "").await;
-    assert_eq!(waited.status(), StatusCode::CREATED);
-    let waited: Value = waited.json().await.unwrap();
+    let waited: Value = instance.created("one").await.json().await.unwrap();
     assert_eq!(waited["id"], body["id"], "the same aggregate");
     let history = history(&world).await;
     assert_eq!(history.commits.keys().copied().collect::<Vec<_>>(), [command]);
@@ -184,26 +200,45 @@ async fn who_does_not_allow_the_lane_gets_503_with_the_operation() {
 async fn commands_that_wait_for_an_owner_keep_no_other_out() {
     let world = world().await;
     // One permit, and two may wait without one.
-    let commands = BulkheadSettings { limit: NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
+    let commands = BulkheadSettings { limit: NonZeroUsize::MIN, waiting: 0, waiting_ms: 2_000, ..BulkheadSettings::default() };
     let http = HttpSettings { commands, ..HttpSettings::default() };
-    let instance = Instance::limited(&world, LaneSettings::default(), http, Duration::from_secs(2)).await;
+    let instance = Instance::limited(&world, LaneSettings::default(), http, Duration::from_secs(6)).await;
     let other = async || {
         let response = soon(instance.create("other", r#"{"unknown":1}"#).send()).await.unwrap();
         (response.status(), soon(response.json::<Value>()).await.unwrap()["code"].clone())
     };
+    // One that finds the permit taken, by an answer that is still going out, comes again.
     let ownerless = |key: &str, prefer: &'static str| {
-        let waiting = instance.create(key, "{}").header("Prefer", prefer).send();
-        tokio::spawn(async move { waiting.await.unwrap() })
+        let request = instance.create(key, "{}").header("Prefer", prefer);
+        tokio::spawn(async move {
+            loop {
+                let response = request.try_clone().unwrap().send().await.unwrap();
+                if response.headers().contains_key("location") {
+                    return response;
+                }
+                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            }
+        })
     };
-    // The first would rather wait in the lane than hear no after a second.
-    let (first, second) = (ownerless("first", "wait=1"), ownerless("second", ""));
-    // Long enough for both to have come as far as they come.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let places = &instance.app.waiting;
+    // The first would rather wait in the lane than hear no after four seconds.
+    let first = ownerless("first", "wait=4");
+    until("the first waits without a permit", || places.available_permits() == 1).await;
+    let second = ownerless("second", "");
+    until("the second waits without a permit", || places.available_permits() == 0).await;
     assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
-    // The third keeps its permit.
+    // The third keeps its permit, also when the places of the others are free again.
     let third = ownerless("third", "");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(other().await, (StatusCode::SERVICE_UNAVAILABLE, "overloaded".into()));
+    let refused = soon(async {
+        loop {
+            let answer = other().await;
+            if answer.0 != StatusCode::UNPROCESSABLE_ENTITY {
+                return answer;
+            }
+        }
+    });
+    assert_eq!(refused.await, (StatusCode::SERVICE_UNAVAILABLE, "overloaded".into()));
+    let taken = soon(places.acquire_many(2)).await.unwrap();
     for waiting in [first, second, third] {
         // Whatever became of its permit, it hears how to ask again and where.
         let response = soon(waiting).await.unwrap();
@@ -211,7 +246,8 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         assert!(header(&response, "location").starts_with("/v1/operations/") && !header(&response, "idempotency-key").is_empty());
     }
     assert_eq!(in_lane(&world).await, 0, "a command waits in the lane, and its caller was told otherwise");
-    assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    drop(taken);
+    soon(async { while other().await.0 != StatusCode::UNPROCESSABLE_ENTITY {} }).await;
     Row {
         id: "W5b",
         situation: "more commands than `http.commands` has permits, for partitions without an owner or whose owner is another instance",
@@ -286,7 +322,7 @@ async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
     let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
-    assert_eq!(instance.send("before", "wait=1").await.status(), StatusCode::CREATED, "in time");
+    instance.created("before").await;
     slow.hold(&world.partition);
     let undecided = instance.send("slow", "").await;
     assert_eq!(undecided.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -295,7 +331,7 @@ async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
     assert_eq!(deferred.status(), StatusCode::ACCEPTED);
     let location = header(&deferred, "location");
     slow.release();
-    soon(async { while instance.send("slow", "").await.status() != StatusCode::CREATED {} }).await;
+    instance.created("slow").await;
     let history = history(&world).await;
     assert!(history.commits.contains_key(&operation(&location).0));
     assert_eq!(history.commits.len(), 2);
@@ -334,7 +370,7 @@ async fn a_record_that_the_log_refuses_is_said_with_when_to_come_again() {
     let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let owner = Owner::start(&world, log.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
-    assert_eq!(instance.send("before", "wait=1").await.status(), StatusCode::CREATED);
+    instance.created("before").await;
     // The fence.
     let smallest = world.log.fetch(&world.partition, 0, 1).await.unwrap()[0].record.size_bytes();
     log.take(Takes::UpTo(smallest));

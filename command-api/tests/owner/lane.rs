@@ -11,7 +11,7 @@ use command_api::{
     owner::hints::Hints,
     settings::LaneSettings,
 };
-use eventlog::{Appended, Partition, Reply, Ticket, Topic, TopicKind};
+use eventlog::{Appended, FaultyLog, Partition, Reply, Ticket, Topic, TopicKind, faulty::Faults};
 use protocol::{
     lane::{Accepted, encode},
     record::Record,
@@ -29,7 +29,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::harness::{History, Owner, SOON, TestSnapshots, World, accepted, add, history, keys, owners, soon, world};
+use crate::{
+    harness::{History, Owner, SOON, TestSnapshots, World, accepted, add, history, keys, owners, soon, world},
+    moves::until,
+};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -161,20 +164,26 @@ async fn a_caller_waits_for_what_came_by_the_lane_rejections_too() {
 
 #[tokio::test]
 async fn owners_die_while_the_lane_is_deep_and_each_command_is_decided_once() {
-    const COMMANDS: u128 = 1_500;
+    const COMMANDS: u128 = 600;
     let world = world().await;
     put_all(&world, (0..COMMANDS).map(|command| waiting(1_000 + command, command % 17))).await;
     let snapshots = TestSnapshots::default();
     let limits = Limits { lane_window: 32, in_flight_records: 1, ..Limits::default() };
     let mut deaths = 0;
-    for until in [100_u64, 250, 400] {
-        let owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+    for nth in [100, 250, 400] {
+        // After so many records one more is on its way, and it dies, however long that takes.
+        let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+        slow.hold_after(&world.partition, 120);
+        let owner = Owner::start(&world, slow.clone(), snapshots.clone(), limits);
         // Some of them are sent synchronously, too.
-        let also: Vec<_> = (0..20).map(|n| owner.send(add(1_000 + u128::from(until) + n, (u128::from(until) + n) % 17, 1))).collect();
-        let begun = drained(&world, until).await;
-        assert!(begun.drained < COMMANDS.try_into().unwrap(), "the owner was done before it died");
+        let also: Vec<_> = (nth..nth + 20).map(|n| owner.send(add(1_000 + n, n % 17, 1))).collect();
+        until("a record is on its way", || slow.waiting(&world.partition) > 0).await;
         owner.kill().await;
         drop(also);
+        let begun = history(&world).await;
+        assert!((1..COMMANDS.try_into().unwrap()).contains(&begun.drained), "it died at {} of {COMMANDS}", begun.drained);
+        // What was on its way arrives, before the next owner's fence or after it.
+        slow.release();
         deaths += 1;
     }
     let owner = Owner::start(&world, world.log.clone(), snapshots, limits);
@@ -255,21 +264,24 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
     assert!(accepted(&owner.ask(add(1, 7, 1)).await).is_some());
     // The owner forgets the aggregate, and then nobody can say what it was.
     snapshots.0.lock().unwrap().unreachable = true;
-    for command in 1_000.. {
-        let answer = owner.ask(add(command, 7, 1)).await;
-        let Some((version, end)) = accepted(&answer) else {
-            assert_eq!(answer, Answer::Busy(Busy::SnapshotsUnreachable));
-            break;
-        };
-        {
-            let mut kept = snapshots.0.lock().unwrap();
-            kept.position.offset = end;
-            kept.states.insert(Uuid::from_u128(7), (version, version));
+    soon(async {
+        for command in 1_000.. {
+            let answer = owner.ask(add(command, 7, 1)).await;
+            let Some((version, end)) = accepted(&answer) else {
+                assert_eq!(answer, Answer::Busy(Busy::SnapshotsUnreachable));
+                break;
+            };
+            {
+                let mut kept = snapshots.0.lock().unwrap();
+                kept.position.offset = end;
+                kept.states.insert(Uuid::from_u128(7), (version, version));
+            }
+            owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
+            // The owner hears of it when nobody asks it anything.
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
-        // The owner hears of it when nobody asks it anything.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    })
+    .await;
     put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
     let others: BTreeSet<_> = (10..30).map(Uuid::from_u128).collect();
     let until = Instant::now() + SOON;
@@ -289,9 +301,13 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
 #[tokio::test]
 async fn duplicates_that_write_nothing_are_said_to_be_drained_by_a_barrier() {
     let world = world().await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), silent_for(200));
-    assert!(accepted(&owner.ask(add(1, 1, 1)).await).is_some());
+    let before = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    assert!(accepted(&before.ask(add(1, 1, 1)).await).is_some());
+    before.stop.cancel();
+    before.ended().await;
+    // Both are there when the lane is read: one barrier says it of both.
     put_all(&world, [waiting(1, 1), waiting(1, 1)]).await;
+    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), silent_for(200));
     let history = drained(&world, 2).await;
     assert_eq!((history.commits.len(), history.barriers, history.sources.len()), (1, 1, 0));
 }

@@ -44,7 +44,7 @@ impl Instance {
         let topic = world.partition.topic.clone();
         let supervisors = Arc::new(Supervisors::new(topic, Arc::new(shared), table, standings.clone(), shutdown.clone(), terms));
         let forwarder = forwarder(&hints);
-        let settings = EarlySettings { probe: Duration::from_millis(10), connect_timeout: Duration::from_millis(500), again };
+        let settings = EarlySettings { probe: Duration::from_millis(10), connect_timeout: SOON, again };
         let assignable: Vec<Arc<dyn Assignable>> = vec![supervisors.clone()];
         let early = Early::new(hints.clone(), forwarder, &assignable, settings, Arc::new(SystemIds), shutdown.clone());
         tokio::spawn(early.run());
@@ -239,9 +239,12 @@ async fn what_others_said_before_the_start_is_no_reason_to_take_anything() {
         let records = world.log.fetch(&owners(), 0, 1_000).await.unwrap();
         records.iter().filter_map(|stored| serde_json::from_slice::<Hint>(stored.record.value.as_deref()?).ok()).any(|hint| hint.released)
     };
-    while !released().await {
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while !released().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let second = Instance::start(&world, LONG, LONG).await;
     until("the second has read it", || second.hints.others().iter().any(|heard| heard.hint.released && !heard.fresh)).await;
     // A release that is news makes the second look through all of them.

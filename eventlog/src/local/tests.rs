@@ -93,7 +93,7 @@ async fn append_to(log: &LocalLog, partition: &Partition, n: u8) -> Result<Resul
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), future).await.unwrap()
 }
 
 async fn healthy(log: &LocalLog) {

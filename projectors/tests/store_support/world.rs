@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 pub const PARTITIONS: u32 = 4;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 pub struct World {

@@ -10,7 +10,7 @@ use crate::{
     served::{ORDER, PRODUCT, Served},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn slow_lists_leave_connections_for_reads_and_for_readiness() {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use crate::served::{Answer, ORDER, PRODUCT, Served};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until the answer is as wanted.
 async fn until(served: &Served, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {

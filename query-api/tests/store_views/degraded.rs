@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
+    all_sessions,
     own_server::Server,
     served::{Answer, ORDER, PRODUCT, Served},
-    sessions,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const DOWN: &str = "query-api; hit; detail=db-down";
 /// Far above what the test allows: only an answer that waits for no connection is in time.
 const ENDLESS: (&str, &str) = ("DATABASE__ACQUIRE_TIMEOUT_MS", "600000");
@@ -32,7 +32,7 @@ async fn until(served: &Served, path: &str, wanted: impl Fn(&Answer) -> bool) ->
 #[tokio::test]
 async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it_is_back() {
     let mut server = Server::start("degraded");
-    // So that all connections are opened in time on any machine.
+    // So that all connections are opened in time on any machine; much less than the patience below.
     let patient = ("DATABASE__PROBE_TIMEOUT_MS", "30000");
     let served = Served::on(server.options(), &[ENDLESS, patient, ("DATABASE__CONNECTIONS", "16")]).await;
     let (order, product) = (format!("/v1/orders/{ORDER}"), format!("/v1/products/{PRODUCT}"));
@@ -70,7 +70,8 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
     for _ in 0..200 {
         assert_eq!(served.get(&order, &[]).await.header("cache-status"), DOWN);
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "answers wait for the database: {:?}", began.elapsed());
+    // One that waited as long as it may would take this long alone.
+    assert!(began.elapsed() < Duration::from_secs(29), "answers wait for the database: {:?}", began.elapsed());
 
     server.order("start");
     let owner = sqlx::PgPool::connect_with(server.options()).await.expect("it is back");
@@ -80,7 +81,7 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
     let fresh = until(&served, &order, |answer| answer.header("cache-status") != DOWN).await;
     assert_eq!(fresh.header("highwater-stale"), "");
     // Those of before are dead, and who comes now need not make new ones.
-    assert_eq!(sessions(&owner).await, 16);
+    all_sessions(&owner, 16).await;
     let newer = until(&served, &order, |answer| answer.body["version"] == 3).await;
     assert_eq!((newer.header("age"), newer.header("highwater-position")), ("", new.as_str()));
     assert_eq!(served.get(&order, &[("highwater-min-position", &new)]).await.body["version"], 3);
