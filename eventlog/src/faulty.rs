@@ -114,8 +114,7 @@ impl FaultyLog {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Keeps back what is appended from now on, and what waits already, until [`FaultyLog::release`]. A purge reports the records as
-    /// given up, but takes none of them back: they are on their way.
+    /// Keeps back what is appended from now on, and what waits already, until [`FaultyLog::release`].
     pub fn hold(&self, partition: &Partition) {
         self.gate(partition, |gates| gates.appends = true);
     }
@@ -244,20 +243,6 @@ impl Log for FaultyLog {
 
     fn join(&self, group: Group) -> Result<Membership, Error> {
         self.inner.join(group)
-    }
-
-    fn purge(&self, partition: &Partition) {
-        let producer = self.producer_of(partition);
-        for (other, per) in self.lock().iter() {
-            if self.inner.producer_of(other) == producer {
-                per.lane.purge(per.gates.borrow().appends);
-            }
-        }
-        self.inner.purge(partition);
-    }
-
-    fn producer_of(&self, partition: &Partition) -> usize {
-        self.inner.producer_of(partition)
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -209,14 +209,6 @@ impl Log for WithHoles<dyn Log> {
         self.log.join(group)
     }
 
-    fn purge(&self, partition: &Partition) {
-        self.log.purge(partition);
-    }
-
-    fn producer_of(&self, partition: &Partition) -> usize {
-        self.log.producer_of(partition)
-    }
-
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.log.health()
     }

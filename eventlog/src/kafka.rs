@@ -98,14 +98,6 @@ impl Log for KafkaLog {
         group::join(&self.settings, &group)
     }
 
-    fn purge(&self, partition: &Partition) {
-        self.producers.purge(partition);
-    }
-
-    fn producer_of(&self, partition: &Partition) -> usize {
-        self.producers.slot_of(partition)
-    }
-
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {
         let (lookups, within) = (Arc::clone(&self.lookups), self.settings.request_timeout);
         blocking(move || lookups.ping(within))

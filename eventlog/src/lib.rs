@@ -2,7 +2,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`log`] | the [`Log`] trait: append, read, end, purge, group membership |
+//! | [`log`] | the [`Log`] trait: append, read, end, group membership |
 //! | [`kafka`] | `KafkaLog`: Apache Kafka, with the settings of log-format.md |
 //! | [`local`] | `LocalLog`: an embedded store for one machine, fsynced in group commits |
 //! | [`faulty`] | `FaultyLog`: a seeded wrapper that delays, drops, duplicates and reports errors |

@@ -21,7 +21,6 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::Ordering,
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -158,8 +157,7 @@ impl Log for LocalLog {
         if !self.shared.reserve(size_bytes) {
             return Err(Error::Refused(format!("{to}: the queue of the local log is full")));
         }
-        let purges = self.shared.purges.load(Ordering::Acquire);
-        let queued = Queued { topic, partition: to.index, record, size_bytes, reply, purges };
+        let queued = Queued { topic, partition: to.index, record, size_bytes, reply };
         queue.try_send(queued).map_err(|refused| {
             self.shared.unreserve(size_bytes);
             match refused {
@@ -195,14 +193,6 @@ impl Log for LocalLog {
             partitions.extend(topic.ok_or_else(|| Error::Refused(format!("there is no topic {name}")))?.each());
         }
         Ok(self.groups.join(group.id, partitions))
-    }
-
-    fn purge(&self, _partition: &Partition) {
-        self.shared.purges.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn producer_of(&self, _partition: &Partition) -> usize {
-        0
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {

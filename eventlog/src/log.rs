@@ -4,8 +4,7 @@
 //!   unless one of them failed;
 //! * every accepted append gets exactly one report;
 //! * a record reported `Ok` can be read, also by a reader opened afterwards;
-//! * offsets are dense and start at 0;
-//! * [`Log::purge`] completes every outstanding report.
+//! * offsets are dense and start at 0.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -75,6 +74,7 @@ pub enum Appended {
 /// Not acknowledged: but for a refusal, the record may still be, or come to be, in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
+    /// Given up with the producer that it was handed to, after a fatal error of that one.
     #[error("purged before it was acknowledged")]
     Purged,
     #[error("{0}")]
@@ -212,13 +212,6 @@ pub trait Log: Send + Sync + 'static {
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
 
     fn join(&self, group: Group) -> Result<Membership, Error>;
-
-    /// Gives up what is not acknowledged yet, on the producer that `partition` uses: every outstanding report comes, most as
-    /// [`ReportError::Purged`]. What was given up may be in the log all the same.
-    fn purge(&self, partition: &Partition);
-
-    /// Partitions that share a producer with `partition` share its purges and its stalls. Equal numbers: the same producer.
-    fn producer_of(&self, partition: &Partition) -> usize;
 
     /// Whether appends can be expected to work, for readiness: the brokers answer, the disk has space.
     fn health(&self) -> BoxFuture<'_, Result<(), Error>>;

@@ -2,10 +2,9 @@
 //! turn. Every accepted append is answered exactly once.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,8 +39,6 @@ struct Queued {
     record: Record,
     answer: Answer,
     fate: Fate,
-    /// Given up before it was handed over.
-    gone: Arc<AtomicBool>,
 }
 
 struct Reported {
@@ -55,13 +52,11 @@ enum Source {
     Known(ReportError),
 }
 
-type Waiting = Arc<Mutex<VecDeque<(Answer, Arc<AtomicBool>)>>>;
-
 pub struct Lane {
     random: Random,
     queue: mpsc::UnboundedSender<Queued>,
-    /// What is not handed over yet.
-    waiting: Waiting,
+    /// How many are not handed over yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Lane {
@@ -75,7 +70,7 @@ impl Lane {
     ) -> Self {
         let (queue, queued) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
-        let waiting = Waiting::default();
+        let waiting = Arc::<AtomicUsize>::default();
         let out = Outbound { inner: Arc::clone(inner), partition: partition.clone(), gates: gates.clone(), waiting: Arc::clone(&waiting) };
         tasks.spawn_on(out.run(queued, reports), runtime);
         tasks.spawn_on(inbound(reported, gates), runtime);
@@ -84,22 +79,12 @@ impl Lane {
 
     pub fn append(&mut self, faults: &Faults, record: Record, answer: Answer) -> Result<(), Error> {
         let fate = Fate::draw(&mut self.random, faults);
-        let gone: Arc<AtomicBool> = Arc::default();
-        lock(&self.waiting).push_back((answer.clone(), Arc::clone(&gone)));
-        let queued = Queued { record, answer, fate, gone };
-        self.queue.send(queued).map_err(|_| Error::Refused("the log was closed".to_owned()))
-    }
-
-    /// Reports everything that waits as given up. What is held is on its way all the same.
-    pub fn purge(&self, held: bool) {
-        for (answer, gone) in lock(&self.waiting).iter() {
-            gone.store(!held, Ordering::Release);
-            answer.give(0, Err(ReportError::Purged));
-        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.queue.send(Queued { record, answer, fate }).map_err(|_| Error::Refused("the log was closed".to_owned()))
     }
 
     pub fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        self.waiting.load(Ordering::Acquire)
     }
 }
 
@@ -107,7 +92,7 @@ struct Outbound {
     inner: Arc<dyn Log>,
     partition: Partition,
     gates: watch::Receiver<Gates>,
-    waiting: Waiting,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Outbound {
@@ -122,19 +107,15 @@ impl Outbound {
                 // A foreign writer's failure is its own.
                 let _ = append_and_wait(&*self.inner, &self.partition, foreign_record()).await;
             }
-            let Queued { record, answer, fate, gone } = queued;
-            let report = self.hand_over(record, &answer, fate, &gone);
+            let Queued { record, answer, fate } = queued;
+            let report = self.hand_over(record, &answer, fate);
             // The other task ends after this one.
             let _ = reports.send(Reported { answer, fate, report });
         }
     }
 
-    fn hand_over(&self, record: Record, answer: &Answer, fate: Fate, gone: &AtomicBool) -> Source {
-        let mut waiting = lock(&self.waiting);
-        waiting.pop_front();
-        if gone.load(Ordering::Acquire) {
-            return Source::Known(ReportError::Purged);
-        }
+    fn hand_over(&self, record: Record, answer: &Answer, fate: Fate) -> Source {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
         if fate.dropped {
             return Source::Known(ReportError::Failed("lost on the way (injected)".to_owned()));
         }

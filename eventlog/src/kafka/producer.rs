@@ -12,7 +12,7 @@ use rdkafka::{
     ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Message, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
 };
 
 use super::{Settings, context::client_error, unreachable};
@@ -44,7 +44,7 @@ impl Producers {
         Ok(Self { settings: settings.clone(), slots: slots.collect::<Result<_, Error>>()? })
     }
 
-    pub fn slot_of(&self, partition: &Partition) -> usize {
+    fn slot_of(&self, partition: &Partition) -> usize {
         partition.index as usize % self.slots.len()
     }
 
@@ -57,13 +57,6 @@ impl Producers {
         }
         self.replace(slot, &instance)?;
         self.instance(slot)?.send(to, record, reply).map_err(|(error, _)| refused(to, &error))
-    }
-
-    /// Without waiting: the reports come by the usual way.
-    pub fn purge(&self, partition: &Partition) {
-        if let Ok(instance) = self.instance(self.slot_of(partition)) {
-            instance.producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
-        }
     }
 
     /// Connects every producer to the brokers of `topic`, so that a take-over does not have to. Blocks.
@@ -305,19 +298,10 @@ mod tests {
         assert_eq!(world.append().await, (1, Ok(Appended::At(2))));
     }
 
-    #[tokio::test]
-    async fn a_purge_reports_what_no_broker_took() {
-        let mut world = world();
-        world.mock.broker_down(1).unwrap();
-        let to = Partition { topic: TOPIC.into(), index: 0 };
-        let reply = |seq| Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: Some(seq) }, to: world.to.clone() };
-        for seq in 0..50 {
-            world.producers.append(&to, &Record::default(), reply(seq)).unwrap();
-        }
-        world.producers.purge(&to);
-        for _ in 0..50 {
-            let report = tokio::time::timeout(Duration::from_secs(20), world.reports.recv()).await.unwrap().unwrap();
-            assert_eq!(report.result, Err(ReportError::Purged));
-        }
+    #[test]
+    fn partitions_share_producers_by_their_number() {
+        let producers = Producers::new(&Settings { producers: 2, ..Settings::new("127.0.0.1:1") }).unwrap();
+        let slots = [0, 1, 2].map(|index| producers.slot_of(&Partition { topic: TOPIC.into(), index }));
+        assert_eq!(slots, [0, 1, 0]);
     }
 }

@@ -17,7 +17,7 @@ pub struct Settings {
     ///
     /// One, because small requests cost more than isolation gives back: with 8 partitions, 256 connections and two cores it was
     /// 29,000 commands a second with 1, 19,000 with 4, 10,000 with 16. More isolate partitions from a stalled replica of another
-    /// one, and from each other's purges: each costs about 6 threads, 9 descriptors and 1 MB.
+    /// one: each costs about 6 threads, 9 descriptors and 1 MB.
     pub producers: usize,
     /// Accepts brokers that promise less than production needs, with a warning that says what can be lost.
     pub development: bool,

@@ -33,8 +33,6 @@ pub struct Shared {
     topics: RwLock<BTreeMap<Arc<str>, Arc<TopicState>>>,
     /// Why appends are refused; `None` while they are not.
     trouble: watch::Sender<Option<String>>,
-    /// Counts purges: what was queued before the last one is given up.
-    pub purges: AtomicU64,
     pub queued_bytes: AtomicUsize,
     pub closed: CancellationToken,
     #[cfg(test)]
@@ -57,7 +55,6 @@ impl Shared {
             store: RwLock::new(None),
             topics: RwLock::default(),
             trouble: watch::Sender::new(None),
-            purges: AtomicU64::new(0),
             queued_bytes: AtomicUsize::new(0),
             closed: CancellationToken::new(),
             #[cfg(test)]

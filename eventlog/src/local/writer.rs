@@ -7,7 +7,6 @@ use std::{
     io::{self, Write as _},
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
@@ -32,8 +31,6 @@ pub struct Queued {
     pub record: Record,
     pub size_bytes: usize,
     pub reply: Reply,
-    /// [`Shared::purges`] when it was queued.
-    pub purges: u64,
 }
 
 /// Runs until every sender of `queue` is gone, then closes the store.
@@ -83,12 +80,6 @@ fn collect(shared: &Shared, first: Queued, queue: &Receiver<Queued>) -> Vec<Queu
 }
 
 fn commit(shared: &Shared, batch: Vec<Queued>) {
-    let purges = shared.purges.load(Ordering::Acquire);
-    let (batch, purged): (Vec<_>, Vec<_>) = batch.into_iter().partition(|queued| queued.purges == purges);
-    report_all(&purged, &ReportError::Purged);
-    if batch.is_empty() {
-        return;
-    }
     if let Some(trouble) = shared.trouble() {
         return report_all(&batch, &ReportError::Unsent(trouble));
     }

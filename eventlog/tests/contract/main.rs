@@ -25,7 +25,6 @@ macro_rules! contract {
             reading_resumes_at_any_offset,
             a_reader_that_is_behind_misses_nothing_and_holds_nobody_up,
             reading_outside_the_log_fails_and_says_where,
-            a_purge_completes_every_report,
             an_oversized_record_fails_alone,
             preparing_again_is_harmless_and_another_partition_count_is_refused,
             a_member_is_assigned_everything_until_it_leaves,

@@ -171,33 +171,6 @@ pub async fn reading_outside_the_log_fails_and_says_where(fixture: &Fixture) {
     assert!(soon(fixture.log.fetch(&nowhere, 0, 1)).await.is_err());
 }
 
-pub async fn a_purge_completes_every_report(fixture: &Fixture) {
-    let partition = fixture.partition(0);
-    let mut reports = Reports::new();
-    for seq in 0..APPENDS {
-        fixture.log.append(&partition, numbered(seq), reports.reply(seq)).unwrap();
-    }
-    fixture.log.purge(&partition);
-    let mut seen = BTreeSet::new();
-    for _ in 0..APPENDS {
-        assert!(seen.insert(reports.next().await.ticket.seq));
-    }
-    assert!(reports.waiting().is_none());
-    // It can be appended to as before, after whatever got through.
-    let end = soon(async {
-        loop {
-            match fixture.append(&partition, numbered(0)).await {
-                Ok(Appended::At(offset)) => break offset,
-                other => drop(other),
-            }
-        }
-    })
-    .await;
-    let mut subscription = fixture.log.read(&partition, 0).unwrap();
-    let offsets: Vec<u64> = take(&mut subscription, end as usize + 1).await.iter().map(|stored| stored.offset).collect();
-    assert_eq!(offsets, (0..=end).collect::<Vec<_>>());
-}
-
 pub async fn an_oversized_record_fails_alone(fixture: &Fixture) {
     let partition = fixture.partition(0);
     let large = Record { value: Some(vec![0; 3 << 20]), ..Record::default() };

@@ -67,21 +67,6 @@ async fn records_held_past_the_successors_fence_are_void_for_every_reader() {
 }
 
 #[tokio::test]
-async fn a_purge_gives_up_held_records_which_arrive_all_the_same() {
-    let world = world().await;
-    let log = seen_by(&world, 1, Faults::default());
-    let mut reports = Reports::new();
-    log.hold(&world.partition);
-    log.append(&world.partition, numbered(1), reports.reply(1)).unwrap();
-    log.purge(&world.partition);
-    assert_eq!(reports.next().await.result, Err(ReportError::Purged));
-    log.release();
-    let mut subscription = world.shared.read(&world.partition, 0).unwrap();
-    assert_eq!(crate::fixture::take(&mut subscription, 1).await[0].record, numbered(1));
-    assert!(reports.waiting().is_none(), "one report for an append");
-}
-
-#[tokio::test]
 async fn reads_and_reports_are_held_apart_from_appends() {
     let world = world().await;
     let log = seen_by(&world, 1, Faults::default());

@@ -56,14 +56,6 @@ impl Log for Forgetting {
         self.inner.join(group)
     }
 
-    fn purge(&self, partition: &Partition) {
-        self.inner.purge(partition);
-    }
-
-    fn producer_of(&self, partition: &Partition) -> usize {
-        self.inner.producer_of(partition)
-    }
-
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.health()
     }
