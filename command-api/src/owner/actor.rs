@@ -179,7 +179,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_appended_ms: 0,
         end: None,
         seen,
-        lane: lane::Intake::new(&shared.lane, C::NAME, partition.index),
+        lane: lane::Intake::new(Partition { topic: shared.lane.topic.clone(), index: partition.index }, C::NAME),
     };
     actor.carry_out(effects);
     actor.drive(&mut subscription, &mut reports, intake, stop).await

@@ -83,8 +83,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const HINT: Duration = Duration::from_secs(30);
 
 impl Intake {
-    pub(super) fn new(source: &Source, category: &'static str, index: u32) -> Self {
-        let partition = Partition { topic: source.topic.clone(), index };
+    pub(super) fn new(partition: Partition, category: &'static str) -> Self {
         Self { partition, category, state: State::Closed, buffer: VecDeque::new(), hinted: None, trouble: Once::new("lane-reader") }
     }
 
@@ -323,4 +322,25 @@ fn malformed(detail: &str, errors: &[FieldError]) -> Reason {
 
 fn reason(value: &Value) -> Reason {
     Reason(value.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_that_skips_an_offset_is_served_up_to_there() {
+        let mut intake = Intake::new(Partition { topic: "lane".into(), index: 0 }, "thing");
+        let (_to, deliveries) = mpsc::channel(1);
+        intake.state = State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
+        let record = |key: u8| Record { key: Some(vec![key]), ..Record::default() };
+        intake.buffer.extend([4, 5, 7].map(|offset| Stored { offset, appended_at_ms: 0, record: record(offset.try_into().unwrap()) }));
+        assert_eq!((intake.take(4), intake.take(5)), (Some(record(4)), Some(record(5))));
+        assert!(intake.is_served());
+        assert_eq!(intake.take(6), None, "what was accepted and is missing is not passed over");
+        assert!(!intake.is_served() && !intake.is_buffered());
+    }
 }

@@ -28,7 +28,7 @@ use protocol::{
     position::Position,
     time::Micros,
     wire::{Fact, Fingerprint, Meta, Reason, Wire, decode},
-    writer::{Answer, Expected, Limits, Outcome, Snapshot, Submission},
+    writer::{Answer, Expected, Limits, Outcome, Recorded, Snapshot, Submission},
 };
 use serde_json::Value;
 use service::{
@@ -123,6 +123,7 @@ pub struct Kept {
     pub loads: usize,
     pub unreachable: bool,
     pub unreadable: BTreeSet<Uuid>,
+    pub outcomes: BTreeMap<Uuid, Recorded<Wire>>,
     /// There is a filter of seen ids; else every id may have been seen.
     pub filters: bool,
 }
@@ -136,7 +137,7 @@ impl Snapshots<u64> for TestSnapshots {
         Ok(if self.0.lock().unwrap().filters { Seen::new(Vec::new(), limit_bytes) } else { Seen::blind() })
     }
 
-    async fn load(&self, _: u32, aggregates: Vec<Uuid>, _: Vec<Uuid>) -> Result<Loaded<u64>, Error> {
+    async fn load(&self, _: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> Result<Loaded<u64>, Error> {
         let mut kept = self.0.lock().unwrap();
         kept.loads += 1;
         if kept.unreachable {
@@ -145,7 +146,8 @@ impl Snapshots<u64> for TestSnapshots {
         let state = |id: &Uuid| kept.states.get(id).map(|(version, state)| (*id, Snapshot::State { version: *version, state: *state }));
         let unreadable = |id: &Uuid| kept.unreadable.contains(id).then_some((*id, Snapshot::Unreadable { version: 1 }));
         let aggregates = aggregates.iter().filter_map(|id| state(id).or_else(|| unreadable(id))).collect();
-        Ok(Loaded { checkpoint: kept.position.offset, aggregates, outcomes: Vec::new() })
+        let outcomes = commands.iter().filter_map(|id| kept.outcomes.get_key_value(id)).map(|(id, recorded)| (*id, recorded.clone()));
+        Ok(Loaded { checkpoint: kept.position.offset, aggregates, outcomes: outcomes.collect() })
     }
 }
 

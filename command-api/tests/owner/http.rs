@@ -1,6 +1,6 @@
 //! The asynchronous lane as a caller sees it: an instance with routes, and an owner only where a test starts one.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderValue};
 use command_api::{
@@ -19,7 +19,10 @@ use eventlog::{
     FaultyLog,
     faulty::{Faults, Takes},
 };
-use protocol::writer::Limits;
+use protocol::{
+    partition::partition_of,
+    writer::{Answer, Busy, Limits},
+};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use service::{
@@ -35,7 +38,7 @@ use uuid::Uuid;
 
 use crate::documented::Row;
 use crate::{
-    harness::{Add, Counters, Owner, TestSnapshots, World, forwarder, history, keys, owners, soon, world},
+    harness::{Add, Counters, Owner, SOON, TestSnapshots, World, forwarder, history, keys, owners, soon, world},
     moves::until,
 };
 
@@ -62,6 +65,10 @@ impl Instance {
     }
 
     async fn limited(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration) -> Self {
+        Self::of(world, lane, http, ownerless_wait, 1).await
+    }
+
+    async fn of(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration, partitions: u32) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -76,7 +83,7 @@ impl Instance {
             hints: hints.clone(),
             forwarder: forwarder(&hints),
             hop_age: Duration::from_secs(30),
-            partitions: 1,
+            partitions,
             figures: Figures::new("counter"),
             waiting: Semaphore::new(2),
             settings: OwnerSettings {
@@ -288,6 +295,58 @@ async fn after_a_hop_a_command_may_have_been_seen() {
 }
 
 #[tokio::test]
+async fn after_its_owner_ended_a_command_may_have_been_seen() {
+    let world = world().await;
+    let instance = Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), SOON).await;
+    let create = instance.client.post(&instance.url).header("Content-Type", "application/json").body("{}").send();
+    let (intake, mut owner) = takes_one(&instance);
+    let create = tokio::spawn(async move { create.await.unwrap() });
+    let first = soon(owner.recv()).await.unwrap().submission;
+    assert!(first.fresh && first.new_aggregate && !first.caller_key, "nobody can have sent it before");
+    // It may have appended the command, and ends.
+    instance.table.remove(0, &intake);
+    drop(owner);
+    let (_intake, mut owner) = takes_one(&instance);
+    let again = soon(owner.recv()).await.unwrap().submission;
+    assert!(!again.fresh && !again.new_aggregate && !again.caller_key, "its ids are looked up");
+    assert_eq!((again.command, again.aggregate, again.fingerprint), (first.command, first.aggregate, first.fingerprint));
+    create.abort();
+
+    let chosen = instance.create("chosen", "{}").send();
+    let chosen = tokio::spawn(async move { chosen.await.unwrap() });
+    let first = soon(owner.recv()).await.unwrap().submission;
+    assert!(!first.fresh && !first.new_aggregate && first.caller_key, "whoever chose the key may have sent it before");
+    chosen.abort();
+}
+
+#[tokio::test]
+async fn a_command_goes_to_the_owner_of_its_aggregates_partition() {
+    const PARTITIONS: u32 = 8;
+    let world = world().await;
+    let instance = Instance::of(&world, LaneSettings::default(), HttpSettings::default(), SOON, PARTITIONS).await;
+    let (decided, mut decides) = mpsc::unbounded_channel();
+    for partition in 0..PARTITIONS {
+        let (intake, mut deliveries) = mpsc::channel::<Delivery<Add>>(1);
+        instance.table.insert(partition, intake);
+        let decided = decided.clone();
+        tokio::spawn(async move {
+            while let Some(delivery) = deliveries.recv().await {
+                decided.send((partition, delivery.submission.aggregate)).unwrap();
+                delivery.reply.send(Answer::Busy(Busy::Partition)).unwrap();
+            }
+        });
+    }
+    let mut partitions = BTreeSet::new();
+    for key in 0..40 {
+        assert_eq!(instance.send(&format!("key {key}"), "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let (partition, aggregate) = soon(decides.recv()).await.unwrap();
+        assert_eq!(partition, partition_of(aggregate.hyphenated().to_string().as_bytes(), PARTITIONS));
+        partitions.insert(partition);
+    }
+    assert!(partitions.len() > 4, "only {partitions:?}");
+}
+
+#[tokio::test]
 async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_was_decided() {
     let world = world().await;
     let instance = Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), Duration::from_secs(10)).await;
@@ -306,6 +365,8 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
     let sent = instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send();
     let sent = tokio::spawn(async move { sent.await.unwrap() });
     let delivery = soon(owner.recv()).await.unwrap();
+    let hopped = &delivery.submission;
+    assert!(!hopped.fresh && !hopped.new_aggregate && !hopped.caller_key, "its sender may have had it before");
     // It has appended the command, ends, and may not have the partition back.
     instance.table.remove(0, &intake);
     drop((delivery, owner));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use command_api::owner::actor::End;
-use protocol::writer::{Answer, Busy, Expected, Limits, StepDown};
+use protocol::writer::{Answer, Busy, Expected, Limits, Recorded, StepDown, Submission};
 use uuid::Uuid;
 
 use crate::harness::{Add, Owner, TestSnapshots, accepted, add, history, soon, world};
@@ -150,22 +150,49 @@ async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
     looked_up.await;
 }
 
-/// A predecessor's ids come from the log: the next owner decides none of them anew.
+/// A predecessor's ids come from the log: the next owner decides none of them anew, also when nothing but the filter tells them from
+/// those that nobody ever sent.
 #[tokio::test]
 async fn a_take_over_fills_the_filter_from_the_log_before_it_serves() {
     let world = world().await;
     let snapshots = TestSnapshots::default();
     snapshots.0.lock().unwrap().filters = true;
     let first = Owner::start(&world, world.log.clone(), snapshots.clone(), Limits::default());
+    let (mut outcomes, mut states) = (BTreeMap::new(), BTreeMap::new());
     for command in 1..50 {
-        assert!(accepted(&first.ask(add(command, command % 7, 1)).await).is_some());
+        let Submission { command, aggregate, fingerprint, .. } = add(command, command % 7, 1);
+        let answer = first.ask(add(command.as_u128(), aggregate.as_u128(), 1)).await;
+        let Answer::Done { outcome, .. } = answer.clone() else { panic!("{answer:?}") };
+        let version = accepted(&answer).unwrap().0;
+        states.insert(aggregate, (version, version));
+        outcomes.insert(command, Recorded { aggregate, fingerprint, outcome });
     }
     first.stop.cancel();
     first.ended().await;
-    let next = Owner::start(&world, world.log.clone(), snapshots, Limits { cached_outcomes: 0, ..Limits::default() });
-    for command in 1..50 {
+
+    let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
+    let next = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+    let is_replayed = async |command: u128| {
         let answer = next.ask(add(command, command % 7, 1)).await;
         assert!(matches!(answer, Answer::Done { replayed: true, .. }), "command {command} was decided again: {answer:?}");
+    };
+    is_replayed(1).await;
+    // Snapshots come as far as the log, and the owner forgets what it has read.
+    let end = world.log.end(&world.partition).await.unwrap();
+    let before = {
+        let mut kept = snapshots.0.lock().unwrap();
+        (kept.position.offset, kept.outcomes, kept.states) = (end, outcomes, states);
+        kept.loads
+    };
+    next.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
+    soon(async {
+        while snapshots.0.lock().unwrap().loads == before {
+            is_replayed(1).await;
+        }
+    })
+    .await;
+    for command in 1..50 {
+        is_replayed(command).await;
     }
     history(&world).await;
 }

@@ -1,7 +1,9 @@
 //! Where an owner takes a partition up: at the place that `snapshots` names, if that is one of this very log.
 
+use std::{sync::Arc, time::Duration};
+
 use command_api::owner::{actor::End, origin::Origins};
-use eventlog::Divergence;
+use eventlog::{Divergence, FaultyLog, faulty::Faults};
 use protocol::{fold::Fold, position::Position, wire::Wire, wire::decode, writer::Limits};
 use uuid::Uuid;
 
@@ -20,14 +22,19 @@ async fn places() -> (World, Position<Wire>, TestSnapshots) {
     }
     owner.stop.cancel();
     owner.ended().await;
+    let (place, snapshots) = (folded(&world, end).await, TestSnapshots::default());
+    snapshots.0.lock().unwrap().states.insert(Uuid::from_u128(7), (2, 2));
+    snapshots.0.lock().unwrap().position = place.clone();
+    (world, place, snapshots)
+}
+
+/// The place of everything below `end`.
+async fn folded(world: &World, end: u64) -> Position<Wire> {
     let mut fold = Fold::<Wire>::new();
     for stored in world.log.fetch(&world.partition, 0, 1_000).await.unwrap().into_iter().take_while(|stored| stored.offset < end) {
         fold.apply(stored.offset, decode(stored.record)).unwrap();
     }
-    let (place, snapshots) = (fold.position().clone(), TestSnapshots::default());
-    snapshots.0.lock().unwrap().states.insert(Uuid::from_u128(7), (2, 2));
-    snapshots.0.lock().unwrap().position = place.clone();
-    (world, place, snapshots)
+    fold.position().clone()
 }
 
 #[tokio::test]
@@ -54,6 +61,24 @@ async fn a_place_of_another_history_ends_the_owner_before_any_fence() {
     let end = Owner::start(&world, world.log.clone(), snapshots, Limits::default()).ended().await;
     assert!(matches!(&end, End::Diverged(Divergence::BeyondEnd { .. })), "{end}");
     assert_eq!(history(&world).await.fences, fences, "no fence was sent");
+}
+
+#[tokio::test]
+async fn no_fence_is_sent_before_the_witness_has_been_read() {
+    let (world, _, snapshots) = places().await;
+    let mut place = folded(&world, world.log.end(&world.partition).await.unwrap()).await;
+    place.witness.as_mut().unwrap().writer = Uuid::from_u128(99);
+    snapshots.0.lock().unwrap().position = place;
+    let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+    slow.hold_reads(&world.partition);
+    let owner = Owner::start(&world, slow.clone(), snapshots, Limits::default());
+    // It hears where the log ends, which is where it stands: what is missing is the record before. Nothing shows that it waits for it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(slow.asked(), 0, "it fenced a log that it has not read a record of");
+    slow.release();
+    let end = owner.ended().await;
+    assert!(matches!(&end, End::Diverged(Divergence::Witness { .. })), "{end}");
+    assert_eq!(slow.asked(), 0);
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 
 use std::{
     net::Ipv4Addr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use command_api::owner::{
 };
 use eventlog::{Partition, Reply, Ticket};
 use service::clock::{Ids, SystemIds};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{io::AsyncReadExt, net::TcpListener, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -70,6 +73,40 @@ async fn listener(status: StatusCode) -> (std::net::SocketAddr, Arc<Mutex<Vec<He
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     (address, heard)
+}
+
+/// Takes each request whole, and closes without a word. Counts them.
+async fn silent() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let asked: Arc<AtomicUsize> = Arc::default();
+    let counted = asked.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
+            if !request.is_empty() {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_hop_without_an_answer_is_not_made_again() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let mut ours = crate::instance(&place, KEYS).await;
+    ours.serve();
+    let (stranger, asked) = silent().await;
+    announce(&place, &ours, stranger).await;
+    for (sent, key) in [(1, ""), (2, "Idempotency-Key: chosen\r\n")] {
+        let answer = place_order(&ours, key).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains("command.undecided") && answer.header("idempotency-key").is_some(), "{answer:?}");
+        assert_eq!(asked.load(Ordering::SeqCst), sent, "it may have been done there: nobody but the caller sends it again");
+    }
 }
 
 #[tokio::test]

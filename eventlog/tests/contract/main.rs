@@ -11,6 +11,7 @@ mod kafka;
 mod kill;
 mod local;
 mod suite;
+mod syncs;
 mod zombie;
 
 /// One test per promise, for one fixture.

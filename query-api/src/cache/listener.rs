@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use service::{postgres::Connections, resilience::Once};
+use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Cache;
@@ -38,13 +39,35 @@ pub(super) async fn listen(cache: Cache, pool: Connections, circuit: Circuit, st
 
 /// Ends when the connection is lost.
 async fn hear(cache: &Cache, pool: &Connections, deaf: &mut Once) -> Result<(), sqlx::Error> {
-    let mut listener = pool.listener().await?;
-    listener.listen(CHANNEL).await?;
+    let listener = pool.listener().await?;
+    hear_from(listener, cache, || deaf.over("changes are heard again")).await
+}
+
+/// Where changes are heard of: the database, or a test.
+pub(super) trait Notifications {
+    /// From its end on every change is heard of.
+    async fn listen(&mut self) -> Result<(), sqlx::Error>;
+    /// `None`: the connection is lost.
+    async fn next(&mut self) -> Result<Option<String>, sqlx::Error>;
+}
+
+pub(super) async fn hear_from(mut from: impl Notifications, cache: &Cache, listens: impl FnOnce()) -> Result<(), sqlx::Error> {
+    from.listen().await?;
     // What is read from here on either has a change, or hears of it.
     cache.hears();
-    deaf.over("changes are heard again");
-    while let Some(notification) = listener.try_recv().await? {
-        cache.heard(notification.payload());
+    listens();
+    while let Some(payload) = from.next().await? {
+        cache.heard(&payload);
     }
     Ok(())
+}
+
+impl Notifications for PgListener {
+    async fn listen(&mut self) -> Result<(), sqlx::Error> {
+        PgListener::listen(self, CHANNEL).await
+    }
+
+    async fn next(&mut self) -> Result<Option<String>, sqlx::Error> {
+        Ok(self.try_recv().await?.map(|notification| notification.payload().to_owned()))
+    }
 }

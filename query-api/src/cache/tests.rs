@@ -160,3 +160,57 @@ async fn an_error_is_not_kept() {
     assert_eq!(failed.map_err(|error| *error), Err("away"));
     assert_eq!(read(&cache, KEY, &kept(42, 1)).await.1, Status::Miss);
 }
+
+#[tokio::test]
+async fn of_the_floors_of_a_key_and_of_its_partition_the_higher_one_counts() {
+    let (of_key, of_partition) =
+        (|offset: u64| format!("rows=thing/3@{offset}:0000000000ab"), |offset: u64| format!("rows=thing/3@{offset}:*"));
+    for (first, then) in
+        [(of_key(50), of_partition(60)), (of_partition(50), of_key(60)), (of_key(50), of_key(60)), (of_partition(50), of_partition(60))]
+    {
+        let cache = cache(100);
+        cache.heard(&first);
+        assert_eq!(read(&cache, KEY, &kept(50, 1)).await.1, Status::Miss);
+        assert_eq!(read(&cache, KEY, &kept(60, 2)).await.1, Status::Hit, "{first}");
+        cache.heard(&then);
+        assert_eq!(read(&cache, KEY, &kept(60, 2)).await, (kept(60, 2), Status::Stale), "{first}, {then}");
+        // One that comes late lowers nothing.
+        cache.heard(&first);
+        cache.0.entries.invalidate(&KEY).await;
+        read(&cache, KEY, &kept(55, 1)).await;
+        assert_ne!(read(&cache, KEY, &kept(60, 2)).await.1, Status::Hit, "{then}, {first}");
+    }
+}
+
+/// A connection that begins to listen while somebody reads.
+struct Told<'a> {
+    cache: &'a Cache,
+    said: Option<&'static str>,
+    fails: bool,
+}
+
+impl listener::Notifications for Told<'_> {
+    async fn listen(&mut self) -> Result<(), sqlx::Error> {
+        // A change of this moment is heard of by nobody.
+        assert_eq!(read(self.cache, KEY, &kept(42, 1)).await.1, Status::Bypass);
+        if self.fails { Err(sqlx::Error::WorkerCrashed) } else { Ok(()) }
+    }
+
+    async fn next(&mut self) -> Result<Option<String>, sqlx::Error> {
+        Ok(self.said.take().map(str::to_owned))
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_before_it_listens_is_not_kept() {
+    for (fails, said, status) in
+        [(true, None, Status::Bypass), (false, None, Status::Hit), (false, Some("rows=thing/3@50:*"), Status::Stale)]
+    {
+        let cache = Cache::new(&CacheSettings { bytes: 1 << 20, keep_ms: 60_000, ..CacheSettings::default() }, &[("rows", "thing")]);
+        let told = Told { cache: &cache, said, fails };
+        let heard = listener::hear_from(told, &cache, || {});
+        assert_eq!(heard.await.is_err(), fails);
+        read(&cache, KEY, &kept(49, 1)).await;
+        assert_eq!(read(&cache, KEY, &kept(50, 2)).await.1, status, "{said:?}");
+    }
+}

@@ -114,3 +114,33 @@ async fn a_resource_has_only_the_fields_that_are_wanted() {
         assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn a_position_that_was_reached_before_the_database_fell_back_is_not_reached() {
+    let served = Served::new("fell_back", &[("POSITION_POLL_MS", "60000")]).await;
+    let path = format!("/v1/orders/{ORDER}");
+    // Of other partitions: the row that is read says nothing of them.
+    let own = served.position("order", ORDER, 42);
+    let all: Vec<_> = (0..8).map(|partition| format!("order/{partition}@42")).filter(|position| *position != own).collect();
+    let wanted = all.join(",");
+    let ask = async |prefer: &str| served.get(&path, &[("highwater-min-position", wanted.as_str()), ("prefer", prefer)]).await;
+    assert_eq!(ask("wait=20").await.status, StatusCode::OK);
+    // As after a crash that lost what was not on the disk: an older state, and no connection of before.
+    let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    let listening = async || sqlx::query_scalar::<_, i32>(listening).fetch_all(&served.owner).await.expect("sessions");
+    let before = listening().await;
+    assert_eq!(before.len(), 2);
+    sqlx::query("UPDATE checkpoints SET next_offset = 7").execute(&served.owner).await.expect("checkpoints");
+    sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) pid")
+        .bind(&before)
+        .execute(&served.owner)
+        .await
+        .expect("ended");
+    let again = async {
+        while listening().await.len() < before.len() || listening().await.iter().any(|pid| before.contains(pid)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("it listens again");
+    assert_eq!(ask("wait=0").await.problem(), (504, "position.not-reached"));
+}
