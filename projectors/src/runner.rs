@@ -7,6 +7,7 @@
 //! | [`batch`] | what a partition said, as projections see it |
 //! | [`feed`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
+//! | [`rules`] | what is applied, skipped and read again |
 //! | [`plan`] | the next transactions, and how one that failed is split |
 //! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
 //! | `hand_over`, `conflict` | the end of a partition; checkpoints that another runner moved |
@@ -34,6 +35,7 @@ pub mod membership;
 pub mod plan;
 pub mod postgres;
 pub mod projection;
+pub mod rules;
 mod take_up;
 pub mod track;
 mod verify;

@@ -1,17 +1,13 @@
 //! Checkpoints that are not where this runner left them: the partition was handed over, another runner still moves it, or the database
 //! fell back. Whoever lost goes on from what is stored, without reading the log again where that is possible.
 
-use super::{attempt::write, lag::Stage, verify::stored, *};
-
-/// What becomes of a job whose checkpoint stands elsewhere.
-enum Rebased {
-    /// From there on.
-    Job(Box<Job>),
-    /// Nothing of it is left to do.
-    Done,
-    /// Not a place on the way of this job.
-    Elsewhere,
-}
+use super::{
+    attempt::write,
+    lag::Stage,
+    rules::{Rebased, is_moved, rebase},
+    verify::stored,
+    *,
+};
 
 impl<S: Store> Runner<S> {
     /// What was not moved is tried again together, each partition that was moved by itself.
@@ -92,23 +88,4 @@ impl<S: Store> Runner<S> {
 
 fn keys(group: &Group) -> Vec<Key> {
     group.jobs.iter().map(|job| job.key.clone()).collect()
-}
-
-fn is_moved(job: &Job, at: &Position<Wire>) -> bool {
-    job.from.offset != at.offset || job.from.identity != at.identity
-}
-
-fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
-    let same_log = at.identity == job.to.identity;
-    // Where this job has been as well, nothing but the very same position will do.
-    let seen = job.items().iter().find(|item| item.after.offset == at.offset);
-    let differs = seen.is_some_and(|item| item.after != *at);
-    if !same_log || differs || at.offset < job.from.offset || (at.offset > job.to.offset && at.identity.is_none()) {
-        return Rebased::Elsewhere;
-    }
-    if at.offset >= job.to.offset {
-        return Rebased::Done;
-    }
-    let first = job.first + job.items().partition_point(|item| item.what.start() < at.offset);
-    Rebased::Job(Box::new(Job { from: at.clone(), first, ..job }))
 }

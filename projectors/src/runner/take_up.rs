@@ -164,16 +164,11 @@ async fn begin<S: Store>(
             }
         }
     }
-    let Some(lowest) = checkpoints.values().min_by_key(|at| at.offset).cloned() else { return Ok(Begun { track: None, halted }) };
-    // Each one belongs to the history of the log, also where the follower begins below it.
-    let mut checked = vec![&lowest];
-    for at in checkpoints.values() {
-        if !checked.contains(&at) {
-            feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
-            checked.push(at);
-        }
+    let Some((lowest, others)) = rules::beginning(&checkpoints) else { return Ok(Begun { track: None, halted }) };
+    for at in &others {
+        feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
     }
-    let feed = Feed::resume(log, &partition, place.source, lowest.clone()).await.map_err(|error| trouble(&error))?;
+    let feed = Feed::resume(log, &partition, place.source, lowest).await.map_err(|error| trouble(&error))?;
     Ok(Begun { track: Some(Track::new(place.clone(), feed, checkpoints)), halted })
 }
 

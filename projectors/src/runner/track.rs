@@ -1,6 +1,6 @@
 //! A partition being followed for the projections that read it. Collects what arrives; knows nothing of transactions.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use eventlog::follow;
 use futures_util::FutureExt;
@@ -12,14 +12,14 @@ use super::{
     batch::{Item, Place, Room},
     feed::{Feed, Heard},
     plan::Job,
-    projection::Key,
+    rules::{self, Checkpoints},
 };
 
 pub struct Track {
     place: Place,
     feed: Feed,
-    /// The checkpoints of the projections that go on, by their names.
-    checkpoints: BTreeMap<&'static str, Position<Wire>>,
+    /// Of the projections that go on.
+    checkpoints: Checkpoints,
     /// What no job covers yet.
     heard: Vec<Item>,
     events: usize,
@@ -34,7 +34,7 @@ pub struct Track {
 
 impl Track {
     /// `feed` begins at or below every one of `checkpoints`, or where what lies below is forgotten.
-    pub fn new(place: Place, feed: Feed, checkpoints: BTreeMap<&'static str, Position<Wire>>) -> Self {
+    pub fn new(place: Place, feed: Feed, checkpoints: Checkpoints) -> Self {
         let read_to = feed.position().clone();
         Self {
             place,
@@ -102,16 +102,7 @@ impl Track {
     pub fn take_jobs(&mut self) -> Vec<Job> {
         let items: Arc<[Item]> = std::mem::take(&mut self.heard).into();
         (self.events, self.bytes) = (0, 0);
-        let behind = self.checkpoints.iter().filter(|(_, at)| at.offset < self.read_to.offset);
-        let jobs = behind.map(|(projection, at)| Job {
-            key: Key { projection, place: self.place.clone() },
-            from: at.clone(),
-            to: self.read_to.clone(),
-            items: items.clone(),
-            first: items.partition_point(|item| item.what.start() < at.offset),
-            end: items.len(),
-        });
-        jobs.collect()
+        rules::jobs(&self.place, &self.checkpoints, &items, &self.read_to)
     }
 
     pub fn moved(&mut self, projection: &'static str, to: Position<Wire>) {

@@ -1,7 +1,10 @@
 //! Whether the database still stands where this runner left it. A server that crashes may forget its last commits, rows and
 //! checkpoints together; without new events nothing else would notice.
 
-use super::*;
+use super::{
+    rules::{Moved, compare},
+    *,
+};
 
 impl<S: Store> Runner<S> {
     /// Compares every checkpoint with the stored one; takes a partition up again where they differ.
@@ -29,15 +32,17 @@ impl<S: Store> Runner<S> {
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.
-            if stored.offset == expected.offset || self.track_of(&key).is_none() || self.was_taken_over(&key.place) {
+            let Some(moved) = compare(&expected, &stored).filter(|_| self.track_of(&key).is_some()) else { continue };
+            if self.was_taken_over(&key.place) {
                 continue;
             }
-            if stored.offset > expected.offset && stored.identity.is_some() && stored.identity == expected.identity {
+            match moved {
                 // Whoever had the partition before still moved it.
-                self.adopt(&key, stored);
-            } else {
-                self.reload(key.place);
-                step = Step::Failed;
+                Moved::Further => self.adopt(&key, stored),
+                Moved::Elsewhere => {
+                    self.reload(key.place);
+                    step = Step::Failed;
+                }
             }
         }
         step
