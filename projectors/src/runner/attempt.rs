@@ -46,7 +46,7 @@ impl<S: Store> Runner<S> {
     pub(super) fn after_failure(&mut self, group: Group, failure: &Failure) {
         let jobs = group.jobs.len();
         for job in &group.jobs {
-            self.progress.fails(&job.key, Stage::Transaction, failure);
+            self.progress.fails(&job.key, Some(job.to.offset), failure);
         }
         if matches!(failure, Failure::ReadOnly(_)) {
             self.store.distrust();

@@ -38,6 +38,8 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 struct Failing {
     stage: Stage,
+    /// Where a transaction was to go: whoever gets there, nothing is left to do of what failed.
+    to: Option<u64>,
     since: Instant,
     error: String,
 }
@@ -48,7 +50,11 @@ impl Progress {
     }
 
     pub(super) fn reached(&self, key: Key, offset: u64) {
-        self.lock().reached.insert(key, offset);
+        let mut state = self.lock();
+        if state.failing.get(&key).and_then(|failing| failing.to).is_some_and(|to| offset >= to) {
+            state.failing.remove(&key);
+        }
+        state.reached.insert(key, offset);
     }
 
     pub(super) fn halted(&self, key: Key, offset: u64) {
@@ -57,13 +63,16 @@ impl Progress {
         state.halted.insert(key, offset);
     }
 
-    pub(super) fn fails(&self, key: &Key, stage: Stage, failure: &Failure) {
+    /// `to`: where a transaction was to go; none for a beginning.
+    pub(super) fn fails(&self, key: &Key, to: Option<u64>, failure: &Failure) {
         let (mut state, error) = (self.lock(), failure.to_string());
-        let failing = state.failing.entry(key.clone()).or_insert_with(|| Failing { stage, since: Instant::now(), error: String::new() });
+        let stage = if to.is_some() { Stage::Transaction } else { Stage::Beginning };
+        let failing =
+            state.failing.entry(key.clone()).or_insert_with(|| Failing { stage, to, since: Instant::now(), error: String::new() });
         failing.error = error;
         // A transaction that fails is not mended by a beginning.
         if stage == Stage::Transaction {
-            failing.stage = stage;
+            (failing.stage, failing.to) = (stage, to);
         }
     }
 

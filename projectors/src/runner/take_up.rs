@@ -63,7 +63,7 @@ impl<S: Store> Runner<S> {
                     self.store.distrust();
                 }
                 for reader in self.readers_of(&lane) {
-                    self.progress.fails(&Key { projection: reader.name(), place: lane.place.clone() }, Stage::Beginning, &why);
+                    self.progress.fails(&Key { projection: reader.name(), place: lane.place.clone() }, None, &why);
                 }
                 self.waiting.insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
                 Err(())

@@ -137,3 +137,6 @@ impl Track {
         self.feed.partition()
     }
 }
+
+#[cfg(test)]
+mod tests;
