@@ -243,7 +243,10 @@ fn name(writer: &Option<Uuid>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::record::Record;
+    use protocol::{
+        entry::{Body, Entry},
+        record::Record,
+    };
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
@@ -266,6 +269,29 @@ mod tests {
         assert!(matches!(&gap, Error::Gap { gap: Gap { expected: 1, found: 2 }, .. }), "{gap}");
         assert!(gap.to_string().starts_with("things/3: the log continues at offset 2 where 1 was expected"), "{gap}");
         assert!(matches!(follow(Delivery::CaughtUp(1)), Err(Error::Gap { .. })), "an end that no record explains");
+    }
+
+    #[test]
+    fn a_witness_is_the_record_at_its_place_by_epoch_writer_and_sequence() {
+        let partition = Partition { topic: "things".into(), index: 3 };
+        let (writer, barrier) = (Uuid::from_u128(7), |seq| (Body::Barrier, seq));
+        let record = |(body, seq)| wire::encode(&Entry { epoch: 3, writer, seq, drained: None, body }, "/test/thing", Uuid::nil());
+        let at = |offset, entry| Some(Stored { offset, appended_at_ms: 1, record: record(entry) });
+        let witness = Witness { offset: 4, epoch: 3, writer, seq: Some(2) };
+        let same = |witness: &Witness<Wire>, stored| check_witness(&partition, witness, stored).is_ok();
+        assert!(same(&witness, at(4, barrier(Some(2)))));
+        for other in [
+            Witness { epoch: 2, ..witness.clone() },
+            Witness { writer: Uuid::from_u128(8), ..witness.clone() },
+            Witness { seq: Some(3), ..witness.clone() },
+            Witness { seq: None, ..witness.clone() },
+        ] {
+            assert!(!same(&other, at(4, barrier(Some(2)))), "{other:?}");
+        }
+        assert!(!same(&witness, at(5, barrier(Some(2)))), "the record behind it");
+        assert!(!same(&witness, Some(stored(4))) && !same(&witness, None));
+        let fence = Witness { seq: None, ..witness };
+        assert!(same(&fence, at(4, (Body::Fence, None))) && !same(&fence, at(4, barrier(Some(0)))));
     }
 
     #[test]

@@ -125,11 +125,13 @@ fn witness(offset: u64, appended_at_ms: i64, command: &Result<lane::Accepted, Un
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use protocol::{record::Record, time::Micros, wire::Fingerprint, writer::Expected};
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::runner::tests::history::{History, Shelf};
 
     fn at(offset: u64) -> Commands {
         let (_deliveries, receiver) = mpsc::channel(1);
@@ -155,6 +157,58 @@ mod tests {
             body: b"{}".to_vec(),
         };
         Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record: lane::encode(&command) }
+    }
+
+    /// A lane of three commands, and where a reader stands after each offset.
+    fn lane() -> (Shelf, Partition, impl Fn(u64) -> Position<Wire>) {
+        let records: Vec<Stored> = (0..3).map(stored).collect();
+        let witnesses: Vec<_> =
+            records.iter().map(|stored| witness(stored.offset, stored.appended_at_ms, &lane::decode(stored.record.clone()))).collect();
+        let at = move |offset: u64| {
+            let below = usize::try_from(offset).unwrap_or(0).checked_sub(1);
+            Position { offset, witness: below.map(|below| witnesses[below].clone()), ..Position::start() }
+        };
+        (Shelf::new(&[History::raw(records)], 3, 1), Partition { topic: "things".into(), index: 0 }, at)
+    }
+
+    #[tokio::test]
+    async fn a_place_of_this_lane_is_gone_on_from() -> Result<(), follow::Error> {
+        let (log, partition, at) = lane();
+        for offset in 0..=3 {
+            let mut commands = Commands::resume(&log, &partition, at(offset)).await?;
+            let mut read = Vec::new();
+            while let Some(heard) = commands.next().now_or_never() {
+                read.extend(heard?.items.into_iter().map(|item| (item.what.start(), item.after)));
+            }
+            assert_eq!(read, (offset..3).map(|offset| (offset, at(offset + 1))).collect::<Vec<_>>());
+            assert_eq!(commands.position(), &at(3));
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_place_of_another_lane_is_refused_as_long_as_its_record_is_there() {
+        let (log, partition, at) = lane();
+        let others: [fn(&mut Witness<Wire>); 3] =
+            [|witness| witness.epoch += 1, |witness| witness.writer = Uuid::from_u128(77), |witness| witness.seq = Some(0)];
+        for change in others {
+            let mut from = at(2);
+            change(from.witness.as_mut().unwrap());
+            let refused = check(&log, &partition, &from).await.unwrap_err();
+            assert!(matches!(refused, Divergence::Witness { offset: 1, .. }), "{refused}");
+        }
+        let beyond = Position { offset: 4, ..at(3) };
+        assert!(matches!(check(&log, &partition, &beyond).await, Err(Divergence::BeyondEnd { offset: 4, end: 3, .. })));
+        // The last record below it is still there: it is compared. One that is forgotten cannot be.
+        let mut from = at(2);
+        from.witness.as_mut().unwrap().epoch += 1;
+        log.forget(1);
+        assert!(check(&log, &partition, &from).await.is_err());
+        log.forget(2);
+        assert_eq!(check(&log, &partition, &from).await.unwrap(), 2);
+        let commands = Commands::resume(&log, &partition, at(1)).await.unwrap();
+        assert_eq!(commands.position(), &Position { offset: 2, ..Position::start() }, "what is forgotten is gone on over");
+        assert_eq!(Commands::resume(&log, &partition, at(2)).await.unwrap().position(), &at(2));
     }
 
     #[test]
