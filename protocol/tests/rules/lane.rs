@@ -8,7 +8,7 @@ use protocol::{
 
 use crate::{
     harness::{Driven, fence, record},
-    small::{Do, Small, Why, accepted, add, cold, command, done, event, from_lane, recorded, replayed, see},
+    small::{Do, Small, Why, accepted, add, cold, command, done, from_lane, recorded, replayed, see},
 };
 
 pub fn new(source: u64, id: u64, aggregate: u64) -> Submission<Small, Do> {
