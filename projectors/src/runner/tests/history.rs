@@ -268,12 +268,6 @@ impl Log for Shelf {
         Err(Error::Refused("members are told by the test".to_owned()))
     }
 
-    fn purge(&self, _: &Partition) {}
-
-    fn producer_of(&self, _: &Partition) -> usize {
-        0
-    }
-
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async { Ok(()) })
     }
