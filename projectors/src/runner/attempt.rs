@@ -27,13 +27,14 @@ impl<S: Store> Runner<S> {
 
     fn settle(&mut self, group: &Group) -> Step {
         for job in &group.jobs {
+            // A partition that was let go meanwhile is no longer ours to say anything of.
             if let Some(track) = self.track_of(&job.key) {
                 track.moved(job.key.projection, job.to.clone());
+                self.progress.reached(job.key.clone(), job.to.offset);
             }
             if self.troubled.remove(&job.key).is_some() {
                 info!(category = %job.key.place.category, partition = job.key.place.partition, projection = job.key.projection, "goes on");
             }
-            self.progress.reached(job.key.clone(), job.to.offset);
             self.progress.works(&job.key, Stage::Transaction);
             counter!("highwater_projection_events_total", &lag::labels(&job.key)).increment(job.weight() as u64);
         }

@@ -79,9 +79,10 @@ impl<S: Store> Runner<S> {
 
     /// The checkpoint is further than this runner moved it.
     pub(super) fn adopt(&mut self, key: &Key, at: Position<Wire>) {
-        self.progress.reached(key.clone(), at.offset);
+        let offset = at.offset;
         if let Some(track) = self.track_of(key) {
             track.moved(key.projection, at);
+            self.progress.reached(key.clone(), offset);
         }
     }
 }
