@@ -12,6 +12,7 @@
 //! | `load` | what memory lacks, asked of `snapshots` |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |
 //! | `lane` | the asynchronous lane: turns, what is drained, expiry |
+//! | [`rules`] | the rules by name, for the model checker |
 //! | `table` | rows by id |
 //! | `reading` | the fold of what is read back: confirmation, holes, foreign fences, divergence |
 //! | `fencing` | take-over, unknown outcomes, adoption, stepping down |
@@ -24,9 +25,13 @@ mod lane;
 mod load;
 mod memory;
 mod reading;
+pub mod rules;
 mod table;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    marker::PhantomData,
+};
 
 pub use interface::{
     Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Token,
@@ -42,13 +47,14 @@ use crate::{
         intake::Pending,
         load::Load,
         memory::Memory,
+        rules::{AllRules, Rules},
         table::Table,
     },
 };
 
-/// The owner of one partition.
+/// The owner of one partition. `R` is [`AllRules`] everywhere but in the model checker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Writer<V: Vocabulary, D: Domain<V>> {
+pub struct Writer<V: Vocabulary, D: Domain<V>, R: Rules = AllRules> {
     domain: D,
     limits: Limits,
     phase: Phase<V>,
@@ -77,6 +83,7 @@ pub struct Writer<V: Vocabulary, D: Domain<V>> {
     checkpoint: u64,
     /// The log has refused a record of so many bytes: none of that size or larger is sent before that tick.
     refusing: Option<(usize, u64)>,
+    rules: PhantomData<R>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +103,7 @@ enum Phase<V: Vocabulary> {
     Done,
 }
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// Begins a take-over at the stored position of `snapshots`: the driver reads the log from [`Position::offset`] on.
     pub fn take_over(domain: D, limits: Limits, from: Position<V>) -> (Self, Vec<Effect<V>>) {
         let writer = Self {
@@ -118,6 +125,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             checkpoint: from.offset,
             refusing: None,
             fold: Fold::resume(from),
+            rules: PhantomData,
         };
         (writer, vec![Effect::ReadToEnd])
     }
@@ -154,6 +162,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         }
         self.decide_ready(effects);
         self.take_turns(effects);
+        if !R::WAITS_FOR_LOG {
+            self.confirm_all_out(effects);
+        }
         self.ask_for_load(effects);
         self.barrier_if_needed(effects);
         self.say_drained_if_silent(effects);

@@ -6,10 +6,10 @@ use crate::{
     domain::Domain,
     entry::{Body, Entry},
     vocabulary::Vocabulary,
-    writer::{Answer, Busy, Effect, Phase, Reported, StepDown, Writer},
+    writer::{Answer, Busy, Effect, Phase, Reported, StepDown, Writer, rules::Rules},
 };
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// The reading is at the end: time for a fence under a fresh writer id.
     pub(super) fn caught_up(&mut self, writer: V::Writer, effects: &mut Vec<Effect<V>>) {
         let Phase::ReadingToEnd { attempts } = &mut self.phase else { return };
@@ -17,6 +17,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         attempts.insert(writer);
         self.phase = Phase::FenceInFlight { attempts };
         let epoch = self.fold.head().epoch + 1;
+        if !R::FENCES {
+            return self.adopt(self.fold.next_offset().saturating_sub(1), epoch, writer, effects);
+        }
         effects.push(Effect::Append(vec![Entry { epoch, writer, seq: None, drained: None, body: Body::Fence }]));
     }
 
@@ -42,22 +45,27 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             }
             // History, before anything of our own is out.
             Phase::ReadingToEnd { attempts } if attempts.is_empty() && self.own.is_none() => {}
+            _ if !R::FOREIGN_FENCE_DEPOSES => {}
             _ => self.step_down(StepDown::Deposed { epoch }, effects),
         }
     }
 
     /// An own fence is valid: what was out before it and has not been read will never be.
     fn adopt(&mut self, offset: u64, epoch: u64, writer: V::Writer, effects: &mut Vec<Effect<V>>) {
-        if !self.flight.restart(offset) {
+        if !self.flight.restart(offset) && R::ACKNOWLEDGED_IS_READ {
             return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record is missing below the own fence" }, effects);
         }
         self.own = Some((epoch, writer));
         self.next_seq = 0;
-        self.last_time = self.last_time.max(self.fold.head().last_time);
-        self.memory.forget_ahead();
+        if R::TIMES_RISE_OVER_TAKE_OVERS {
+            self.last_time = self.last_time.max(self.fold.head().last_time);
+        }
+        if R::ROLLS_BACK {
+            self.memory.forget_ahead();
+        }
         self.decide_again();
         self.answer_refused(effects);
-        self.lane.again(self.fold.head().drained);
+        self.lane.again::<R>(self.fold.head().drained);
         self.phase = Phase::Serving;
         effects.push(Effect::Serving { epoch, writer, offset });
     }

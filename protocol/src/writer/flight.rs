@@ -12,6 +12,7 @@ use crate::{
     writer::{
         Phase, Writer,
         interface::{Answer, Effect, Outcome, Recorded, Reported},
+        rules::Rules,
     },
 };
 
@@ -113,7 +114,7 @@ impl<V: Vocabulary> Flight<V> {
     }
 }
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// Appends `bodies` as the next records; the last one completes `command`. Returns the sequence of the last.
     pub(super) fn append(&mut self, bodies: Vec<Body<V>>, command: Option<V::Command>, effects: &mut Vec<Effect<V>>) -> u64 {
         let Some((epoch, writer)) = self.own else { return self.next_seq };
@@ -148,6 +149,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if matches!(reported, Reported::Failed | Reported::Unsent | Reported::Refused) {
             return self.outcome_unknown(effects);
         }
+        if !R::CONFIRMS_IN_SEQUENCE && matches!(reported, Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq)) {
+            self.confirm_up_to(seq, effects);
+        }
         self.settle(effects);
     }
 
@@ -168,7 +172,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         while let Some(front) = self.flight.records.front() {
             let seq = front.seq;
             match front.report {
-                Some(Reported::At(offset)) if i128::from(offset) == self.flight.predicted(seq) => {
+                Some(Reported::At(offset)) if !R::ANCHOR_PREDICTS || i128::from(offset) == self.flight.predicted(seq) => {
                     if self.fold.next_offset() > offset {
                         // It was read before its report came, and was not valid: reading would have confirmed it.
                         return self.outcome_unknown(effects);
@@ -177,6 +181,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
                     self.confirm_front(offset, effects);
                 }
                 Some(Reported::At(offset)) if self.fold.next_offset() > offset => return self.outcome_unknown(effects),
+                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => self.confirm_up_to(seq, effects),
                 Some(Reported::At(_) | Reported::Somewhere) => {
                     let now_ms = self.now_ms;
                     if let Some(front) = self.flight.records.front_mut() {
@@ -203,7 +208,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if let Some(command) = out.completes {
             self.complete(command, out.seq, offset + 1, effects);
         }
-        while self.held.front().is_some_and(|held| held.needs <= out.seq) {
+        while self.held.front().is_some_and(|held| held.needs <= out.seq || !R::HOLDS_FOR_LATER_RECORD) {
             if let Some(held) = self.held.pop_front() {
                 self.answer(held.command, held.answer.released(offset + 1), effects);
             }
@@ -226,6 +231,22 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         self.held.push_back(Held { needs: self.next_seq, command, answer });
     }
 
+    /// Only where a rule is taken away: as if the log had said of every record up to `seq` that it lies where the anchor predicts.
+    fn confirm_up_to(&mut self, seq: u64, effects: &mut Vec<Effect<V>>) {
+        while let Some(front) = self.flight.records.front().map(|front| front.seq).filter(|front| *front <= seq) {
+            let Ok(offset) = u64::try_from(self.flight.predicted(front)) else { return };
+            self.flight.unread.push_back((front, offset));
+            self.confirm_front(offset, effects);
+        }
+    }
+
+    /// Only where a rule is taken away.
+    pub(super) fn confirm_all_out(&mut self, effects: &mut Vec<Effect<V>>) {
+        if matches!(self.phase, Phase::Serving | Phase::Draining) {
+            self.confirm_up_to(u64::MAX, effects);
+        }
+    }
+
     /// One barrier when an answer is held and nothing in flight will release it.
     pub(super) fn barrier_if_needed(&mut self, effects: &mut Vec<Effect<V>>) {
         let serving = matches!(self.phase, Phase::Serving | Phase::Draining);
@@ -242,7 +263,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 }
 
 impl<V: Vocabulary> HeldAnswer<V> {
-    fn released(self, end: u64) -> Answer<V> {
+    pub(super) fn released(self, end: u64) -> Answer<V> {
         match self {
             HeldAnswer::Plain(answer) => answer,
             HeldAnswer::Rejected { version, reason } => {

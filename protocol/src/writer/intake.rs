@@ -11,6 +11,7 @@ use crate::{
         Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Submission, Writer,
         flight::HeldAnswer,
         memory::{Ahead, Base, size_bytes},
+        rules::Rules,
     },
 };
 
@@ -35,7 +36,7 @@ enum Attempt {
     NoRoom,
 }
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub(super) fn submit(&mut self, submission: Submission<V, D::Command>, effects: &mut Vec<Effect<V>>) {
         let token = submission.token;
         if let Some(answer) = self.refusal(&submission) {
@@ -45,7 +46,9 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if submission.new_aggregate {
             self.memory.cannot_exist(submission.aggregate);
         }
-        self.lane.not_fresh(submission.command);
+        if R::SENT_MEANWHILE_MAY_BE_SEEN {
+            self.lane.not_fresh(submission.command);
+        }
         self.take_in_or_follow(submission);
     }
 
@@ -69,7 +72,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
             return Some(Answer::Moved);
         }
         if let Some(recorded) = self.memory.outcome(submission.command) {
-            return Some(replay(recorded, submission));
+            return Some(replay::<R, _, _>(recorded, submission));
         }
         if self.memory.get(submission.aggregate).is_some_and(|found| found.unanswered >= self.limits.aggregate_queue) {
             return Some(Answer::Busy(Busy::Aggregate));
@@ -107,14 +110,15 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         }
         let submission = &pending.submission;
         if let Some(recorded) = self.memory.outcome(command) {
-            let answer = replay(recorded, submission);
+            let answer = replay::<R, _, _>(recorded, submission);
             return self.decided(command, answer, effects);
         }
         let overdue = submission.deadline_ms < self.now_ms;
         if overdue && submission.lane.is_none() {
             return self.decided(command, Answer::Busy(Busy::Deadline), effects);
         }
-        let Some(aggregate) = self.memory.get(submission.aggregate).filter(|found| pending.checked && found.is_usable()) else {
+        let Some(aggregate) = self.memory.get(submission.aggregate).filter(|found| (pending.checked || !R::LOOKS_UP) && found.is_usable())
+        else {
             return Attempt::NeedsLoad;
         };
         let (version, state) = aggregate.current();
@@ -132,17 +136,17 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if state.is_none() && submission.expected == Expected::Exists {
             return self.refuse(command, version, Answer::VersionMismatch { current: 0 }, effects);
         }
+        let confirmed = aggregate.confirmed_version();
         if let Expected::OneOf(versions) = &submission.expected
-            && !versions.contains(&version)
+            && !versions.contains(if R::EXPECTS_IN_FLIGHT { &version } else { &confirmed })
         {
-            let confirmed = aggregate.confirmed_version();
-            let is_final = submission.lane.is_none() && versions.iter().all(|expected| *expected < confirmed);
-            if is_final {
+            let is_final = versions.iter().all(|expected| *expected < confirmed || !R::FINAL_ONLY_BELOW);
+            if is_final && submission.lane.is_none() {
                 return self.decided(command, Answer::VersionMismatch { current: confirmed }, effects);
             }
             return self.refuse(command, version, Answer::VersionMismatch { current: version }, effects);
         }
-        let at = self.last_time.map_or(submission.at, |last| last.max(submission.at));
+        let at = self.last_time.filter(|_| R::TIMES_RISE).map_or(submission.at, |last| last.max(submission.at));
         match self.domain.decide(state, payload, at) {
             Ok(Decision::Change { events, state }) => self.commit(command, version, at, events, state, effects),
             Ok(Decision::Nothing) => self.no_change(command, version, Verdict::Unchanged, V::nothing_to_do(), effects),
@@ -210,6 +214,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
                     Verdict::Rejected => HeldAnswer::Rejected { version, reason },
                     Verdict::Unchanged => HeldAnswer::Unchanged { version, reason },
                 },
+                effects,
             );
         }
         let body = Body::Outcome(OutcomeBody { origin: origin(&pending.submission), version, verdict, reason: reason.clone() });
@@ -233,7 +238,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     /// An answer that is recorded of a lane command only: nobody else waits for it.
     fn refuse(&mut self, command: V::Command, version: u64, answer: Answer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
         let Some(lane) = self.pending.get(&command).and_then(|pending| pending.submission.lane.as_ref()) else {
-            return self.decided_if_writer(command, HeldAnswer::Plain(answer));
+            return self.decided_if_writer(command, HeldAnswer::Plain(answer), effects);
         };
         let reason = match answer {
             Answer::VersionMismatch { current } => V::refused(&Refusal::VersionMismatch { current }),
@@ -261,7 +266,10 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         Attempt::Decided
     }
 
-    fn decided_if_writer(&mut self, command: V::Command, answer: HeldAnswer<V>) -> Attempt {
+    fn decided_if_writer(&mut self, command: V::Command, answer: HeldAnswer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
+        if !R::HOLDS {
+            return self.decided(command, answer.released(self.fold.next_offset()), effects);
+        }
         self.hold(command, answer);
         Attempt::Decided
     }
@@ -272,7 +280,11 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         self.tell(pending.submission, answer, effects);
         for follower in pending.followers {
             if let Some(recorded) = self.memory.outcome(command) {
-                let answer = replay(recorded, &follower);
+                let answer = if R::COMPARES_FOLLOWERS {
+                    replay::<R, _, _>(recorded, &follower)
+                } else {
+                    Answer::Done { outcome: recorded.outcome.clone(), replayed: true }
+                };
                 self.tell(follower, answer, effects);
             } else if let Some(next) = self.pending.get_mut(&command) {
                 next.followers.push(follower);
@@ -358,8 +370,10 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 }
 
 /// The answer to an id that has a recorded outcome.
-pub(super) fn replay<V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
-    let same = recorded.fingerprint == submission.fingerprint || submission.older_fingerprints.contains(&recorded.fingerprint);
+pub(super) fn replay<R: Rules, V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
+    let same = !R::COMPARES_FINGERPRINTS
+        || recorded.fingerprint == submission.fingerprint
+        || submission.older_fingerprints.contains(&recorded.fingerprint);
     if recorded.aggregate == submission.aggregate && same {
         Answer::Done { outcome: recorded.outcome.clone(), replayed: true }
     } else {

@@ -9,7 +9,7 @@ use crate::{
     domain::Domain,
     entry::Body,
     vocabulary::{Value, Vocabulary},
-    writer::{Answer, Effect, Phase, Submission, Writer},
+    writer::{Answer, Effect, Phase, Submission, Writer, rules::Rules},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,13 +67,13 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
     }
 
     /// Every command below has its outcome in the log, or in what is out.
-    fn drained(&self) -> u64 {
-        self.undecided.first().copied().or(self.next).unwrap_or(0)
+    fn drained<R: Rules>(&self) -> u64 {
+        self.undecided.first().copied().filter(|_| R::DRAINED_IS_DECIDED).or(self.next).unwrap_or(0)
     }
 
     /// What the record that is now made must say.
-    fn say(&mut self) -> Option<u64> {
-        let drained = self.drained();
+    fn say<R: Rules>(&mut self) -> Option<u64> {
+        let drained = self.drained::<R>();
         let news = self.next.is_some() && drained > self.said;
         if news {
             self.said = drained;
@@ -83,11 +83,13 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
     }
 
     /// After an own fence: what is open may be undecided again.
-    pub(super) fn again(&mut self, drained: u64) {
+    pub(super) fn again<R: Rules>(&mut self, drained: u64) {
         self.next.get_or_insert(drained);
         self.said = drained;
         self.unsaid_since = None;
-        self.undecided = self.open.keys().copied().collect();
+        if R::FENCE_UNDECIDES {
+            self.undecided = self.open.keys().copied().collect();
+        }
         for queue in self.queues.values_mut() {
             queue.active = 0;
         }
@@ -135,7 +137,7 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
     }
 }
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// The offset in `commands` of the record to be taken next, once there is an own fence.
     pub fn lane_next(&self) -> Option<u64> {
         self.lane.next
@@ -143,7 +145,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 
     /// Every lane command below has its outcome, or it is on its way into the log.
     pub fn lane_drained(&self) -> u64 {
-        self.lane.drained()
+        self.lane.drained::<R>()
     }
 
     /// Commands of the lane that were taken and have no confirmed outcome.
@@ -153,7 +155,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 
     /// Whether the next record of the lane can be taken now.
     pub fn lane_has_room(&self) -> bool {
-        let above = self.lane.next.map(|next| next - self.lane.drained());
+        let above = self.lane.next.map(|next| next - self.lane.drained::<R>());
         let within = |count: usize| count < self.limits.lane_window;
         self.phase == Phase::Serving && above.is_some_and(|above| usize::try_from(above).is_ok_and(within)) && within(self.lane.open.len())
     }
@@ -170,7 +172,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if submission.new_aggregate {
             self.memory.cannot_exist(aggregate);
         }
-        submission.fresh &= !self.lane.by_command.contains_key(&command) && !self.pending.contains_key(&command);
+        let is_known = self.lane.by_command.contains_key(&command) || self.pending.contains_key(&command);
+        submission.fresh &= !is_known || !R::TWICE_IN_LANE_MAY_BE_SEEN;
         self.lane.by_command.entry(command).or_insert(offset);
         self.lane.open.insert(offset, Open { aggregate, command, waiting: Some(submission) });
         self.lane.undecided.insert(offset);
@@ -222,7 +225,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         if let Some(source) = source {
             self.lane.decided(source);
         }
-        self.lane.say()
+        self.lane.say::<R>()
     }
 
     /// What would have been an answer: an outcome that is in the log, or a reason to wait.
@@ -237,7 +240,8 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         queue.waiting.insert(source);
         queue.not_before_ms = now_ms.saturating_add(RETRY_MS);
         // Whether it was ever seen is not known for long.
-        open.waiting = Some(Submission { fresh: false, ..submission });
+        let fresh = submission.fresh && !R::QUEUED_AGAIN_MAY_BE_SEEN;
+        open.waiting = Some(Submission { fresh, ..submission });
     }
 
     fn settled(&mut self, source: u64) {
@@ -268,7 +272,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 
     /// A barrier, when the lane has advanced and no record has said so for too long.
     pub(super) fn say_drained_if_silent(&mut self, effects: &mut Vec<Effect<V>>) {
-        if self.phase != Phase::Serving || self.lane.next.is_none() || self.lane.drained() <= self.lane.said {
+        if self.phase != Phase::Serving || self.lane.next.is_none() || self.lane.drained::<R>() <= self.lane.said {
             return;
         }
         let since = *self.lane.unsaid_since.get_or_insert(self.now_ms);

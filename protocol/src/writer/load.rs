@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     domain::Domain,
     vocabulary::Vocabulary,
-    writer::{Answer, Busy, Effect, Recorded, Snapshot, StepDown, Writer, intake::replay},
+    writer::{Answer, Busy, Effect, Recorded, Snapshot, StepDown, Writer, intake::replay, rules::Rules},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ impl<V: Vocabulary> Load<V> {
     }
 }
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub(super) fn ask_for_load(&mut self, effects: &mut Vec<Effect<V>>) {
         if self.load.is_some() || self.wanted.is_empty() {
             return;
@@ -47,7 +47,7 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         effects: &mut Vec<Effect<V>>,
     ) {
         let Some(load) = self.load.take() else { return };
-        if checkpoint < load.horizon {
+        if R::HORIZON && checkpoint < load.horizon {
             return self.step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
         }
         let domain = self.domain.clone();
@@ -57,9 +57,13 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
         }
         // Answered here and now: once evicted again, an outcome would not be missed before it is done twice.
         for (command, recorded) in outcomes.into_iter().filter(|(command, _)| load.commands.contains(command)) {
-            let Some(answer) = self.pending.get(&command).map(|pending| replay(&recorded, &pending.submission)) else { continue };
+            let Some(answer) = self.pending.get(&command).map(|pending| replay::<R, _, _>(&recorded, &pending.submission)) else {
+                continue;
+            };
             self.memory.remember(command, checkpoint, recorded);
-            self.answer(command, answer, effects);
+            if R::FOUND_ANSWERS {
+                self.answer(command, answer, effects);
+            }
         }
         for command in load.commands {
             if let Some(pending) = self.pending.get_mut(&command) {
@@ -79,6 +83,6 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
 
     pub(super) fn heard_checkpoint(&mut self, offset: u64) {
         self.checkpoint = self.checkpoint.max(offset);
-        self.memory.evict(offset, self.limits.cached_aggregates, self.limits.cached_outcomes);
+        self.memory.evict::<R>(offset, self.limits.cached_aggregates, self.limits.cached_outcomes);
     }
 }

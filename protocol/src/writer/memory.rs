@@ -12,6 +12,7 @@ use crate::{
     vocabulary::{Value, Vocabulary},
     writer::{
         interface::{Outcome, Recorded, Snapshot},
+        rules::Rules,
         table::Table,
     },
 };
@@ -173,19 +174,21 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     }
 
     /// Evicts, oldest first, what `snapshots` has at `checkpoint`, down to the numbers to be kept.
-    pub(super) fn evict(&mut self, checkpoint: u64, aggregates: usize, outcomes: usize) {
+    pub(super) fn evict<R: Rules>(&mut self, checkpoint: u64, aggregates: usize, outcomes: usize) {
+        let below = if R::AGGREGATES_STAY_ABOVE_CHECKPOINT { checkpoint } else { checkpoint + 1 };
         let surplus = self.aggregates.len().saturating_sub(aggregates);
-        let old = self.by_touch.iter().take_while(|(touched, _)| *touched <= checkpoint);
-        let idle =
-            |id: &V::Aggregate| self.aggregates.get(id).is_some_and(|found| found.unanswered + found.pinned == 0 && found.ahead.is_empty());
+        let old = self.by_touch.iter().take_while(|(touched, _)| *touched <= below);
+        let in_use = |found: &Aggregate<V, S>| found.unanswered + found.pinned > 0 || !found.ahead.is_empty();
+        let idle = |id: &V::Aggregate| self.aggregates.get(id).is_some_and(|found| !in_use(found) || !R::STAYS_WHILE_IN_USE);
         let evicted: Vec<_> = old.filter(|(_, id)| idle(id)).take(surplus).copied().collect();
         for (touched, id) in evicted {
             self.by_touch.remove(&(touched, id));
             self.aggregates.remove(&id);
             self.horizon = self.horizon.max(touched);
         }
+        let below = if R::OUTCOMES_STAY_ABOVE_CHECKPOINT { checkpoint } else { checkpoint + 1 };
         for _ in 0..self.outcomes.len().saturating_sub(outcomes) {
-            let Some((end, command)) = self.by_end.first().copied().filter(|(end, _)| *end <= checkpoint) else { break };
+            let Some((end, command)) = self.by_end.first().copied().filter(|(end, _)| *end <= below) else { break };
             self.by_end.remove(&(end, command));
             self.outcomes.remove(&command);
             self.horizon = self.horizon.max(end);

@@ -6,10 +6,10 @@ use crate::{
     fold::{self, Gap},
     vocabulary::Vocabulary,
     wire::Defect,
-    writer::{Effect, Phase, StepDown, Writer},
+    writer::{Effect, Phase, StepDown, Writer, rules::Rules},
 };
 
-impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
+impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub(super) fn read(&mut self, offset: u64, entry: Result<Entry<V>, Defect>, effects: &mut Vec<Effect<V>>) {
         let own_seq = self.own_seq(&entry);
         let hole = own_seq.is_some_and(|seq| seq > self.fold.head().next_seq);
@@ -59,12 +59,12 @@ impl<V: Vocabulary, D: Domain<V>> Writer<V, D> {
     }
 
     fn void_read(&mut self, offset: u64, hole: bool, effects: &mut Vec<Effect<V>>) {
-        if self.flight.misses(offset) {
+        if R::ACKNOWLEDGED_IS_VALID && self.flight.misses(offset) {
             return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record is void" }, effects);
         }
         match self.phase {
             // Nothing of this writer from here on can become valid.
-            Phase::Serving | Phase::Draining if hole => self.outcome_unknown(effects),
+            Phase::Serving | Phase::Draining if hole && R::HOLE_STOPS => self.outcome_unknown(effects),
             _ => self.settle_while_serving(effects),
         }
     }

@@ -1,12 +1,31 @@
-//! The write protocol under a model checker: two owners, two commands, a crash, a log that delays, loses, or reports nothing of use.
+//! The write protocol under a model checker: owners that crash, stop and take over from each other, a log that delays, loses, doubles, or
+//! reports nothing of use, `snapshots` that are late or fall back, clients that send again and expect versions.
 //!
-//! The checker drives the very [`protocol::writer::Writer`] that production runs. What it checks in every reachable state is in
-//! [`world::World::broken_promise`]; each mutant below takes one rule away and must be caught.
+//! The checker drives the very [`protocol::writer::Writer`] that production runs.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `setup` | how large a world is, and what may happen in it |
+//! | `world` | the states, what can happen in each, and what happens then |
+//! | `world::log` | the promises about what lies in the log |
+//! | `world::client` | the promises about answers: linearizability |
+//! | `world::owner` | an owner, and which reports may come to it when |
+//! | `setups` | the worlds that are walked through whole |
+//! | `walk` | random walks through what is larger |
+//! | `mutants` | writers that lack one rule each, and how each is found out |
 
+mod mutants;
+mod setup;
+mod setups;
+mod trace;
+mod walk;
 mod world;
 
+use std::time::{Duration, Instant};
+
+use setup::Setup;
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use world::{Action, Mutant, Setup, World};
+use world::{Action, World};
 
 impl Model for Setup {
     type State = World;
@@ -28,107 +47,162 @@ impl Model for Setup {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("no promise is broken", |setup: &Setup, world: &World| world.broken_promise(setup).is_none()),
-            Property::sometimes("every command has come to its end", |setup: &Setup, world: &World| {
-                let sent = setup.submissions.iter().filter(|count| **count > 0).count();
-                world.acknowledged() == sent && world.lane_is_drained(setup)
-            }),
-            Property::sometimes("an owner is deposed while it has records in flight", |_, world: &World| world.deposed_in_flight),
+            Property::always(PROMISES, |setup: &Setup, world: &World| world.broken_promise(setup).is_none()),
+            Property::sometimes(END, |setup: &Setup, world: &World| world.is_at_its_end(setup)),
+            Property::sometimes(ZOMBIE, |_, world: &World| world.has_a_zombie()),
         ]
     }
 }
 
-fn check(setup: Setup) -> (usize, Option<String>) {
-    let checker = setup.clone().checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
-    let broken = checker.discovery("no promise is broken").map(|path| {
-        let last = path.last_state().broken_promise(&setup).unwrap_or_default();
-        format!("{last}\n{:?}", path.into_actions())
-    });
-    if broken.is_none() {
-        checker.assert_any_discovery("every command has come to its end");
-        checker.assert_any_discovery("an owner is deposed while it has records in flight");
+const PROMISES: &str = "no promise is broken";
+const END: &str = "every command has come to its end";
+const ZOMBIE: &str = "an owner with records in flight is deposed and does not know";
+
+/// Walks through every state within the bounds, and says how far that went.
+fn exhausts(name: &str, setup: &Setup, within: Duration) -> usize {
+    let began = Instant::now();
+    let checker = setup.clone().checker().threads(2).timeout(within).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
+    let took = began.elapsed();
+    let states = checker.unique_state_count();
+    println!("{name}: {}", setup.bounds());
+    println!("{name}: {states} states, {} steps, {} s, exhausted: {}", checker.state_count(), took.as_secs(), took < within);
+    if let Some(path) = checker.discovery(PROMISES) {
+        let broken = trace::told(setup, &path.into_actions());
+        panic!("{name}: {broken}");
     }
-    (checker.unique_state_count(), broken)
+    assert!(took < within, "{name}: not exhausted");
+    checker.assert_any_discovery(END);
+    checker.assert_any_discovery(ZOMBIE);
+    states
 }
 
-/// Every interleaving, with a command that is sent again, and a process that dies with records on their way.
+const MINUTE: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(25);
+
+/// With a command that is sent again, and a process that dies with records on their way.
 #[test]
 fn two_owners_two_commands_and_a_crash_break_no_promise() {
-    breaks_no_promise(Setup { faults: 0, log_records: 7, ..Setup::default() });
+    assert!(exhausts("crash", &setups::two_commands(), LONGEST) > 10_000);
 }
 
-/// Every interleaving in which the log reports one thing wrongly, or loses it.
+/// The log reports one thing wrongly, or loses it.
 #[test]
 fn two_owners_and_a_faulty_log_break_no_promise() {
-    breaks_no_promise(Setup { crashes: 0, submissions: [1, 1], log_records: 7, ..Setup::default() });
+    assert!(exhausts("faults", &setups::faulty(), LONGEST) > 10_000);
 }
 
-/// Every interleaving of two commands of the lane, with a process that dies in the middle and its successor. The first command needs
-/// a look-up, so that the second overtakes it.
+#[test]
+fn eviction_and_snapshots_that_fall_back_break_no_promise() {
+    assert!(exhausts("eviction", &setups::evicting(), LONGEST) > 10_000);
+}
+
+#[test]
+fn stopping_in_the_middle_and_loads_that_fail_break_no_promise() {
+    assert!(exhausts("stop", &setups::stopping(), LONGEST) > 10_000);
+}
+
+#[test]
+fn expected_versions_break_no_promise() {
+    assert!(exhausts("expected", &setups::expecting(), LONGEST) > 10_000);
+}
+
+/// Every interleaving of two commands of the lane, with a process that dies in the middle and its successor.
 #[test]
 fn a_lane_a_crash_and_a_take_over_break_no_promise() {
-    breaks_no_promise(lane());
+    assert!(exhausts("lane", &setups::lane(), LONGEST) > 10_000);
 }
 
 /// A command that lies in the lane twice, and is sent synchronously, too, with a crash and a take-over.
 #[test]
 fn a_command_by_both_lanes_breaks_no_promise() {
-    breaks_no_promise(Setup { submissions: [1, 0], lane: vec![0, 0], ..lane() });
+    assert!(exhausts("both ways", &setups::both_ways(), LONGEST) > 10_000);
 }
 
-fn lane() -> Setup {
-    Setup { faults: 0, submissions: [0, 0], lane: vec![0, 1], log_records: 6, ..Setup::default() }
+#[test]
+#[ignore = "bin/long: minutes"]
+fn three_fences_three_commands_and_all_faults_break_no_promise() {
+    exhausts("three fences", &setups::three_fences(), LONGEST);
 }
 
-fn breaks_no_promise(setup: Setup) {
-    let (states, broken) = check(setup);
-    println!("{states} states");
-    assert_eq!(broken, None);
-    assert!(states > 10_000, "only {states} states: the model has lost its actions");
+/// One that is in the lane is sent synchronously, too.
+#[test]
+fn a_lane_and_a_caller_with_the_same_key_break_no_promise() {
+    assert!(exhausts("lane and caller", &setups::lane_and_caller(), LONGEST) > 10_000);
+}
+
+/// Each rule is needed: without it the checker finds a promise broken, by the trace that is written down.
+#[test]
+fn without_any_one_rule_a_promise_is_broken() {
+    all_are_found(&mutants::of_the_writer());
+}
+
+fn all_are_found(mutants: &[mutants::Mutant]) {
+    let missed: Vec<_> = mutants.iter().filter_map(|mutant| trace::is_found(mutant).err()).collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 #[track_caller]
-fn is_caught(mutant: Mutant) {
-    is_caught_in(mutant, Setup::default());
-}
-
-#[track_caller]
-fn is_caught_in(mutant: Mutant, setup: Setup) {
-    let (_, broken) = check(Setup { mutant: Some(mutant), ..setup });
-    assert!(broken.is_some(), "{mutant:?} breaks no promise that the checker knows");
+fn is_caught(name: &str) {
+    let mutants = mutants::of_the_writer().into_iter().chain(mutants::of_readers());
+    let found: Vec<_> = mutants.filter(|mutant| mutant.name == name).map(|mutant| trace::is_found(&mutant)).collect();
+    assert_eq!(found, [Ok(())]);
 }
 
 #[test]
 fn acknowledging_on_append_is_caught() {
-    is_caught(Mutant::AcknowledgeOnAppend);
+    is_caught("WAITS_FOR_LOG");
 }
 
 #[test]
 fn leaving_out_the_offset_check_is_caught() {
-    is_caught(Mutant::NoOffsetCheck);
+    is_caught("ANCHOR_PREDICTS");
 }
 
 #[test]
 fn taking_a_report_without_offset_as_confirmation_is_caught() {
-    is_caught(Mutant::SomewhereConfirms);
+    is_caught("SOMEWHERE_PROVES_NOTHING");
 }
 
 #[test]
 fn a_fold_without_sequences_is_caught() {
-    is_caught(Mutant::FoldIgnoresSequence);
+    is_caught("a_fold_that_ignores_sequences");
 }
 
 #[test]
 fn forgetting_outcomes_at_take_over_is_caught() {
-    is_caught(Mutant::ForgetsOutcomes);
+    is_caught("outcomes_forgotten");
 }
 
 #[test]
 fn forgetting_outcomes_of_the_lane_at_take_over_is_caught() {
-    is_caught_in(Mutant::ForgetsOutcomes, lane());
+    is_caught("outcomes_of_the_lane_forgotten");
 }
 
 #[test]
 fn resuming_the_lane_after_the_largest_source_is_caught() {
-    is_caught_in(Mutant::ResumesAfterLargestSource, lane());
+    is_caught("the_lane_after_the_largest_source");
+}
+
+/// Everything at once, by walks from a seed that every run has, and from one that no other has.
+#[test]
+fn random_walks_break_no_promise() {
+    walks(Duration::from_secs(5), 1);
+}
+
+#[test]
+#[ignore = "bin/long: ten minutes"]
+fn long_random_walks_break_no_promise() {
+    let fresh = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    std::thread::scope(|scope| {
+        for seed in [fresh, fresh ^ 1] {
+            scope.spawn(move || walks(10 * MINUTE, seed));
+        }
+    });
+}
+
+fn walks(within: Duration, seed: u64) {
+    match walk::walk(&setups::everything(), seed, within) {
+        Ok(walked) => println!("seed {seed}: {walked}"),
+        Err(broken) => panic!("{broken}"),
+    }
 }
