@@ -50,7 +50,10 @@ without! {
     AnyFollower: COMPARES_FOLLOWERS in alone(vec![create(), create().otherwise(7)]);
     AggregatesGoEarly: AGGREGATES_STAY_ABOVE_CHECKPOINT in evicting(vec![create(), add()]);
     OutcomesGoEarly: OUTCOMES_STAY_ABOVE_CHECKPOINT in evicting(vec![create().times(2)]);
-    GoesInUse: STAYS_WHILE_IN_USE in evicting(vec![Sent::new(0, 1, Does::Create(1)), Sent::new(1, 1, Does::Add)]);
+    GoesInUse: STAYS_WHILE_IN_USE in Setup {
+        cached: 1,
+        ..evicting(vec![Sent::new(0, 1, Does::Create(1)), Sent::new(1, 1, Does::Add), Sent::new(2, 2, Does::Create(1))])
+    };
     NoHorizon: HORIZON in Setup { falls: 1, ..evicting(vec![create().times(2)]) };
     FreshAgain: QUEUED_AGAIN_MAY_BE_SEEN in
         Setup { lane: vec![0], load_failures: 1, ticks: 1, ..evicting(vec![Sent::new(0, 1, Does::Create(1)).told_fresh()]) };
@@ -63,6 +66,7 @@ without! {
     FreshTwice: TWICE_IN_LANE_MAY_BE_SEEN in Setup {
         lane: vec![0, 0],
         snapshots: 2,
+        ticks: 1,
         max_tail: 1,
         queue: 1,
         ..evicting(vec![Sent::new(0, 1, Does::Create(2)).times(0).told_fresh()])

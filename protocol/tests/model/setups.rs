@@ -29,8 +29,8 @@ pub fn three_fences() -> Setup {
 
 /// `snapshots` moves on and falls back; what it has is evicted at once, and loaded again.
 pub fn evicting() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(2)).times(2), Sent::new(1, 1, Does::Add).if_it_exists()];
-    Setup { snapshots: 2, falls: 1, hears: true, ..Setup::calm(commands, 6) }
+    let commands = vec![Sent::new(0, 1, Does::Create(1)).times(2), Sent::new(1, 1, Does::Add).if_it_exists()];
+    Setup { snapshots: 1, falls: 1, hears: true, ..Setup::calm(commands, 5) }
 }
 
 /// The same where loads fail, and an owner stops in the middle.
@@ -45,9 +45,25 @@ pub fn expecting() -> Setup {
         Sent::new(0, 1, Does::Create(1)).told_new(),
         Sent::new(1, 1, Does::Add).expecting(&[1]).told_new(),
         Sent::new(2, 1, Does::Add).expecting(&[1, 2]).told_new(),
-        Sent::new(3, 1, Does::Create(1)).minted(),
     ];
-    Setup::calm(commands, 7)
+    Setup::calm(commands, 6)
+}
+
+/// For a long run, the largest last.
+pub fn larger() -> Vec<(&'static str, Setup)> {
+    let expecting = Setup { log_records: 7, ..expecting() };
+    let evicting = Setup { snapshots: 2, log_records: 6, ..evicting() };
+    let lane = Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..lane_and_caller() };
+    let crash = Setup { faults: 0, ..three_fences() };
+    let faults = Setup { crashes: 0, starts: 2, ..three_fences() };
+    vec![
+        ("expected, 7 records", expecting),
+        ("eviction, 2 snapshots, 6 records", evicting),
+        ("lane and caller, 2 crashes", lane),
+        ("three fences, a crash", crash),
+        ("three fences, a fault", faults),
+        ("three fences, a crash and a fault", three_fences()),
+    ]
 }
 
 /// Two commands of the lane. The first needs a look-up, so that the second overtakes it.

@@ -27,7 +27,7 @@ pub fn told(setup: &Setup, actions: &[Action]) -> String {
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Breadth first, by one thread: the same trace each time.
-fn shortest(setup: &Setup) -> (usize, Option<Vec<Action>>) {
+pub fn shortest(setup: &Setup) -> (usize, Option<Vec<Action>>) {
     let checker = setup.clone().checker().threads(1).timeout(LONGEST).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     (checker.unique_state_count(), checker.discovery(PROMISES).map(stateright::Path::into_actions))
 }

@@ -61,13 +61,13 @@ impl Client {
         };
         match answer {
             Answer::Done { outcome, .. } => told(log, sent, asked.since, outcome),
-            Answer::NotFound => (!was(Due::NotFound)).then_some("404, and it existed from the question to the answer"),
+            Answer::NotFound => (!was(Due::NotFound)).then_some("404, and at no moment from the question to the answer was it so"),
             Answer::VersionMismatch { current } => {
                 let committed = log.versions(sent.aggregate).any(|(version, _)| version == *current);
                 if !committed {
                     return Some("412 names a version that was not committed");
                 }
-                (!was(Due::Mismatch)).then_some("412, and what was expected held from the question to the answer")
+                (!was(Due::Mismatch)).then_some("412, and at no moment from the question to the answer was it so")
             }
             Answer::KeyReused => {
                 let other = log.outcomes.get(&sent.id).is_some_and(|(_, recorded)| !is_same(sent, recorded));
