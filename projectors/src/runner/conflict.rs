@@ -54,12 +54,18 @@ impl<S: Store> Runner<S> {
     }
 
     fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
+        let key = job.key.clone();
+        // Let go while it waited its turn, or with an earlier job of this group.
+        if !self.tracks.keys().any(|lane| lane.place == key.place) {
+            return;
+        }
         if !is_moved(&job, &at) {
             group.jobs.push(job);
             return;
         }
-        let key = job.key.clone();
-        if !self.tracks.keys().any(|lane| lane.place == key.place) || self.was_taken_over(&key.place) {
+        if self.was_taken_over(&key.place) {
+            // Nothing of it is ours any more, also of what was found where it was left.
+            group.jobs.retain(|job| job.key.place != key.place);
             return;
         }
         match rebase(job, &at) {

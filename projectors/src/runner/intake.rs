@@ -20,8 +20,10 @@ impl<S: Store> Runner<S> {
                     info!(category = %place.category, partition = place.partition, source = ?place.source, "assigned");
                     // It may have been given back before it was handed over.
                     self.leaving.remove(&place);
-                    if !self.tracks.keys().chain(self.waiting.keys()).any(|lane| lane.place == place) {
-                        self.waiting.insert(Lane::of(place), Attempts::default());
+                    // Projections that go alone follow by themselves; the others need a lane all the same.
+                    let lane = Lane::of(place);
+                    if !self.tracks.contains_key(&lane) && !self.waiting.contains_key(&lane) {
+                        self.waiting.insert(lane, Attempts::default());
                     }
                 }
             }

@@ -213,6 +213,7 @@ impl Stage<'_> {
                     None if self.shelf.grow(self.play.chunk) => self.wake(),
                     None => {
                         if calm == HANDED_OVER {
+                            self.nobody_knows_what_is_anothers()?;
                             // Whoever lost what it had has it again in the end.
                             (0..self.players.len()).for_each(|seat| self.assign(seat, true));
                         }
@@ -232,6 +233,12 @@ impl Stage<'_> {
         self.look()
     }
 
+    /// Who has nothing shows no lag.
+    fn nobody_knows_what_is_anothers(&self) -> Result<(), String> {
+        let known = self.players.iter().filter(|player| !player.has).map(|player| player.progress.all()).find(|known| !known.is_empty());
+        known.map_or(Ok(()), |known| Err(format!("a runner that has nothing believes {known:?}")))
+    }
+
     /// At the end everybody has everything, and knows it.
     fn look(&self) -> Result<(), String> {
         let ends = self.play.ends();
@@ -241,9 +248,7 @@ impl Stage<'_> {
             return Err(format!("the checkpoints are {stored:?} instead of {ends:?}; halted: {halted:?}"));
         }
         for player in &self.players {
-            // What is shown of a partition that comes and goes is not held to this yet.
-            let knows = self.play.events.moves > 0 || player.progress.all() == ends;
-            if !knows || !player.progress.all_halted().is_empty() {
+            if player.progress.all() != ends || !player.progress.all_halted().is_empty() {
                 return Err(format!("a runner believes {:?}, halted {:?}", player.progress.all(), player.progress.all_halted()));
             }
             let failing = player.progress.failing(Duration::ZERO);
