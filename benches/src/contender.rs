@@ -248,10 +248,23 @@ impl Contender {
         Ok((round, spent.since(&before, round.commands)))
     }
 
+    /// Its processes do nothing until they are thawed: what they cost while nobody asks them is not for another's round.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.signal("-STOP", &self.server)?;
+        self.signal_projectors("-STOP")
+    }
+
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.signal_projectors("-CONT")?;
+        self.signal("-CONT", &self.server)
+    }
+
     fn signal_projectors(&self, signal: &str) -> Result<(), Error> {
-        if let Some(projectors) = &self.projectors {
-            Command::new("kill").args([signal, &projectors.child.id().to_string()]).status()?;
-        }
+        self.projectors.as_ref().map_or(Ok(()), |projectors| self.signal(signal, projectors))
+    }
+
+    fn signal(&self, signal: &str, to: &Server) -> Result<(), Error> {
+        Command::new("kill").args([signal, &to.child.id().to_string()]).status()?;
         Ok(())
     }
 

@@ -57,6 +57,8 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
         brokers.push(("Kafka, fsync on every append", "fsync", stage.broker("kafka-fsync", &["log.flush.interval.messages=1"])?));
     }
     let mut settings = vec![format!("log.partitions={}", options.partitions), format!("log.producers={}", options.producers)];
+    // Who is frozen while another is measured keeps its partitions.
+    settings.extend(["session_timeout_ms", "max_poll_interval_ms"].map(|limit| format!("log.{limit}=240000")));
     settings.extend_from_slice(&options.settings);
     let local = Setup { kafka: String::new(), settings, program: None };
     let mut contenders = Vec::new();
@@ -102,6 +104,7 @@ type Rounds = BTreeMap<(usize, usize), Vec<(Round, Cost)>>;
 async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender]) -> Result<Rounds, Error> {
     for contender in contenders.iter_mut() {
         contender.warm_up(options.warm_up).await?;
+        contender.freeze()?;
     }
     let mut rounds = Rounds::new();
     for round in 0..options.rounds {
@@ -112,8 +115,10 @@ async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender])
             for n in 0..count {
                 let n = if round % 2 == 0 { n } else { count - 1 - n };
                 let n = (n + round / 2) % count;
+                contenders[n].thaw()?;
                 stage.settle().await?;
                 let (measured, cost) = contenders[n].measure(*connections, Duration::from_secs(options.seconds)).await?;
+                contenders[n].freeze()?;
                 eprintln!(
                     "{}, {connections} connections: {:.0}/s, p50 {:?}, refused {}; {cost}",
                     contenders[n].name, measured.per_second, measured.p50, measured.refused
