@@ -68,10 +68,7 @@ impl Served {
         }
         let database = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&owner).await.expect("a name");
         let mut environment = vec![("HIGHWATER__QUERY__DATABASE__URL".to_owned(), options.to_url_lossy().to_string())];
-        // On a machine that has much else to do a connection takes long to be made, and a statement to be run.
-        for limit in ["ACQUIRE_TIMEOUT_MS", "STATEMENT_TIMEOUT_MS"] {
-            environment.push((format!("HIGHWATER__QUERY__DATABASE__{limit}"), "30000".to_owned()));
-        }
+        environment.push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
         // They are all opened at the start, and many tests share one server.
         environment.push(("HIGHWATER__QUERY__DATABASE__CONNECTIONS".to_owned(), "6".to_owned()));
         environment.extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));

@@ -227,16 +227,9 @@ async fn without_notifications_the_outcome_is_found_by_looking_now_and_then() {
 async fn only_so_many_may_wait_for_outcomes() {
     let served = Served::new("operation_full", &[("WAITING_LIMIT", "1")]).await;
     let path = format!("/v1/operations/{COMMAND}");
-    let is_refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.problem().1 == "positions.busy";
-    let mut waiting = Box::pin(async {
-        // Refused while one of the others below has the place.
-        while is_refused(&served.get(&path, &[("prefer", "wait=25")]).await) {}
-    });
-    let full = async { while !is_refused(&served.get(&path, &[("prefer", "wait=1")]).await) {} };
-    tokio::select! {
-        () = &mut waiting => panic!("it does not wait"),
-        full = tokio::time::timeout(PATIENCE, full) => full.expect("the place is taken"),
-    }
+    let mut waiting = Box::pin(served.get(&path, &[("prefer", "wait=25")]));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    assert_eq!(served.get(&path, &[("prefer", "wait=25")]).await.problem(), (503, "positions.busy"));
     assert_eq!(served.get(&path, &[]).await.problem(), (404, "operation.unknown"), "who does not wait is answered");
     drop(waiting);
     assert_eq!(served.get(&path, &[("prefer", "wait=0")]).await.problem(), (404, "operation.unknown"));
