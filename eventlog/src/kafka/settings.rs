@@ -117,7 +117,7 @@ impl Settings {
         if pace == Pace::Behind {
             // An owner that reads its own records back: a fetch for each of them would cost more than the records.
             config.set("fetch.min.bytes", "262144");
-            // A take-over waits at most so long for its fence to be read. Twice as short was 30 more fetches a second for each topic of
+            // A take-over waits at most so long for its fence to be read. With 20 ms it was 30 more fetches a second for each topic of
             // an instance that does nothing.
             wait_max_ms = "50";
         }
