@@ -53,15 +53,27 @@ pub async fn run(options: Options) -> Result<(), Error> {
     println!(
         "| form | p99 quiet | p99 under it | ratio | failed | /livez p99, longest | memory before, most, after (MB) | sent |\n|---|---|---|---|---|---|---|---|"
     );
+    let mut quiet = Vec::new();
     for form in Form::ALL {
         if options.only.is_empty() || options.only.iter().any(|name| name == form.name()) {
-            println!("{}", one(&options, &up, form).await?);
+            let (heard, row) = one(&options, &up, form).await?;
+            println!("{row}");
+            quiet.push(heard.p99);
         }
+    }
+    if let (Some(least), Some(most)) = (quiet.iter().min(), quiet.iter().max())
+        && *most > *least * RESTLESS
+    {
+        println!("\nThe quiet p99s lie between {least:.1?} and {most:.1?}: the machine was not at rest, and these ratios say nothing.");
     }
     Ok(())
 }
 
-async fn one(options: &Options, up: &Up, form: Form) -> Result<String, Error> {
+/// A quiet span so many times as slow as another was disturbed by something else.
+const RESTLESS: u32 = 3;
+
+/// What was heard in quiet, and the row.
+async fn one(options: &Options, up: &Up, form: Form) -> Result<(Heard, String), Error> {
     let span = Duration::from_secs(options.seconds);
     let listen = || honest::listen(up.address, options.requests_per_second, span);
     let quiet = listen().await?;
@@ -72,7 +84,8 @@ async fn one(options: &Options, up: &Up, form: Form) -> Result<String, Error> {
     let under = under?;
     tokio::time::sleep(AFTERWARDS).await;
     let after = up.resident_megabytes()?;
-    Ok(row(form, &quiet, &under, (before, most, after), sent))
+    let row = row(form, &quiet, &under, (before, most, after), sent);
+    Ok((quiet, row))
 }
 
 /// How long memory may take to come back.
