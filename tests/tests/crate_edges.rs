@@ -109,6 +109,23 @@ fn what_the_table_allows_is_no_violation() {
     assert_eq!(violations(&members, &edges), Vec::<String>::new());
 }
 
+/// Else cargo builds most crates once more, for the programs that tests start, for the docs and for the queries.
+#[test]
+fn a_build_of_the_workspace_has_the_features_that_its_tests_have() {
+    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let all: Vec<_> = metadata.workspace_packages().into_iter().flat_map(|package| &package.dependencies).collect();
+    let of = |kind| all.iter().filter(move |dependency| dependency.kind == kind);
+    let missing: Vec<_> = of(DependencyKind::Development)
+        .flat_map(|test| test.features.iter().map(|feature| (&test.name, Some(feature))).chain([(&test.name, None)]))
+        .filter(|(name, feature)| {
+            let mut plain = of(DependencyKind::Normal).filter(|plain| plain.name == **name);
+            !plain.any(|plain| feature.is_none_or(|feature| plain.features.contains(feature)))
+        })
+        .collect();
+    assert!(missing.is_empty(), "name them in tests/Cargo.toml, too: {missing:?}");
+    assert!(of(DependencyKind::Development).any(|test| test.features.iter().any(|feature| feature == "test-util")), "nothing was read");
+}
+
 fn violations(members: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {
     let may_use: BTreeMap<&str, BTreeSet<&str>> = MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
     let (pure, at_home) = (BTreeMap::from(PURE), BTreeMap::from(AT_HOME));

@@ -165,10 +165,9 @@ fn provide(earlier: Option<PathBuf>, into: &Path) {
 
 fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--locked", "--quiet"]);
-    for package in BINARIES {
-        cargo.args(["-p", package]);
-    }
+    // As a whole, so that it is the build that the tests come from.
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--locked", "--quiet", "--bins"]);
+    cargo.args(["--workspace", "--exclude", "highwater-benches"]);
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     if profile.ends_with("release") {

@@ -17,8 +17,8 @@ pub fn program(name: &str) -> PathBuf {
 
 fn build() -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    let packages = ["highwater", "command-api", "projectors", "query-api"].into_iter().flat_map(|package| ["-p", package]);
-    cargo.args(["build", "--locked", "--quiet", "--bins", "--message-format=json"]).args(packages);
+    // As a whole, so that it is the build that the tests come from.
+    cargo.args(["build", "--locked", "--quiet", "--workspace", "--exclude", "highwater-benches", "--bins", "--message-format=json"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
