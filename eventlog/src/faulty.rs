@@ -80,6 +80,7 @@ pub struct FaultyLog {
     closed: CancellationToken,
     takes: Mutex<Takes>,
     asked: AtomicU64,
+    ends_said: AtomicU64,
 }
 
 struct PerPartition {
@@ -102,6 +103,7 @@ impl FaultyLog {
             closed: CancellationToken::new(),
             takes: Mutex::default(),
             asked: AtomicU64::new(0),
+            ends_said: AtomicU64::new(0),
         })
     }
 
@@ -112,6 +114,11 @@ impl FaultyLog {
     /// How many appends were asked for, taken or not.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// How often it said where a partition ends.
+    pub fn ends_said(&self) -> u64 {
+        self.ends_said.load(Ordering::Relaxed)
     }
 
     /// Keeps back what is appended from now on, and what waits already, until [`FaultyLog::release`].
@@ -218,7 +225,12 @@ impl Log for FaultyLog {
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
-        self.inner.end(of)
+        let end = self.inner.end(of);
+        Box::pin(async move {
+            let end = end.await;
+            self.ends_said.fetch_add(1, Ordering::Relaxed);
+            end
+        })
     }
 
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {

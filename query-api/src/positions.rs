@@ -165,6 +165,80 @@ mod tests {
     use super::*;
     use crate::{documented::Row, operations::Awaited, settings::QuerySettings};
 
+    fn at(partition: u32, offset: u64) -> PartitionPosition {
+        PartitionPosition { category: "note".to_owned(), partition, offset }
+    }
+
+    /// Of the projection `notes`.
+    fn reached(positions: &[PartitionPosition]) -> Reached {
+        let entry = |position: &PartitionPosition| (("notes".to_owned(), position.category.clone(), position.partition), position.offset);
+        positions.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn all_positions_must_be_reached_and_the_farthest_says_how_near_they_are() {
+        let wanted = Wanted { projection: "notes".to_owned(), positions: vec![at(0, 42), at(1, 50)] };
+        for (stands_at, satisfied, distance) in [
+            (vec![], false, 50),
+            (vec![at(0, 42)], false, 50),
+            (vec![at(0, 42), at(1, 49)], false, 1),
+            (vec![at(0, 41), at(1, 60)], false, 1),
+            (vec![at(0, 42), at(1, 50)], true, 0),
+            (vec![at(0, 99), at(1, 99)], true, 0),
+        ] {
+            let reached = reached(&stands_at);
+            // Wherever it was found to be missing something before.
+            for mut missing in 0..3 {
+                assert_eq!(wanted.is_satisfied(&reached, &mut missing), satisfied, "{stands_at:?} {missing}");
+                assert_eq!(wanted.is_satisfied(&reached, &mut missing), satisfied, "{stands_at:?} {missing}");
+            }
+            assert_eq!(wanted.distance(&reached), distance, "{stands_at:?}");
+        }
+        // What another projection has reached, or on another category, is not what is waited for.
+        let others = [("other", "note"), ("notes", "other")];
+        let others: Reached = others.into_iter().map(|(of, category)| ((of.to_owned(), category.to_owned(), 0), 99)).collect();
+        assert!(!wanted.is_satisfied(&others, &mut 0));
+        assert!(Wanted::default().distance(&others) > room::NEAR, "no position is just not near");
+    }
+
+    fn positions(waiting: usize, shutdown: &Shutdown) -> Result<Positions, sqlx::Error> {
+        let pool = Connections::from(PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?);
+        Ok(Positions::watch(&pool, &PositionSettings { waiting, ..QuerySettings::default().positions() }, shutdown))
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn who_waits_hears_when_all_is_reached_and_at_the_deadline_that_it_is_not() -> Result<(), Box<dyn std::error::Error>> {
+        let positions = positions(2, &Shutdown::new())?;
+        positions.publish(reached(&[at(0, 41)]));
+        let wanted = [at(0, 42)];
+        assert_eq!(positions.wait("notes", &wanted, Instant::now()).await, Ok(false));
+        let mut waits = Box::pin(positions.wait("notes", &wanted, Instant::now() + Duration::from_secs(3_600)));
+        assert!(futures_util::poll!(&mut waits).is_pending() && positions.is_wanted());
+        positions.publish(reached(&[at(0, 42)]));
+        assert_eq!(tokio::time::timeout(SOON, waits).await?, Ok(true));
+        assert!(!positions.is_wanted(), "its place is free");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_is_far_gives_way_and_hears_it() -> Result<(), Box<dyn std::error::Error>> {
+        let positions = positions(1, &Shutdown::new())?;
+        let (far, near, deadline) = ([at(0, u64::MAX)], [at(0, 1)], Instant::now() + Duration::from_secs(3_600));
+        let mut waits = Box::pin(positions.wait("notes", &far, deadline));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert_eq!(positions.wait("notes", &far, deadline).await, Err(Full));
+        assert!(positions.enter().is_ok(), "no position is nearer than that");
+        assert_eq!(tokio::time::timeout(SOON, waits).await?, Ok(false));
+        let mut place = positions.enter().map_err(|_| "full")?;
+        let mut waits = Box::pin(positions.wait("notes", &near, deadline));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        tokio::time::timeout(SOON, place.gives_way()).await?;
+        assert!(positions.enter().is_err(), "what is near does not give way to what is not");
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_drain_ends_every_wait_at_once() -> Result<(), Box<dyn std::error::Error>> {
         let shutdown = Shutdown::new();

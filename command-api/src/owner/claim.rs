@@ -100,11 +100,13 @@ mod tests {
     fn a_hand_over_expires_only_if_the_group_did_not_give_it_back() {
         let claim = Claim::new(Right::Group);
         let change = claim.hand_over();
-        assert!(claim.is_still(change));
+        assert!(claim.is_still(change) && claim.right() == Right::HandedOver);
         assert!(claim.raise());
         assert!(!claim.is_still(change));
-        let change = claim.hand_over();
+        let again = claim.hand_over();
+        assert!(claim.is_still(again) && !claim.is_still(change), "each has its own number");
+        assert!(!claim.has_ended());
         claim.end();
-        assert!(!claim.is_still(change));
+        assert!(claim.has_ended() && !claim.is_still(again));
     }
 }

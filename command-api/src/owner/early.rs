@@ -229,10 +229,16 @@ fn rank(candidates: &BTreeSet<Uuid>, own: Uuid, category: &str, partition: u32) 
 async fn connect(url: &str, within: Duration) -> Probed {
     let Ok(address) = Address::parse(url) else { return Probed::Silent };
     let Some(host_and_port) = address.host_and_port() else { return Probed::Silent };
-    match tokio::time::timeout(within, TcpStream::connect(host_and_port)).await {
-        Ok(Ok(_)) => Probed::Listens,
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Probed::Refuses,
-        Ok(Err(_)) | Err(_) => Probed::Silent,
+    let tried = tokio::time::timeout(within, TcpStream::connect(host_and_port)).await;
+    concluded(tried.ok().map(|tried| tried.map(drop)))
+}
+
+/// `None`: no answer came in time.
+fn concluded(tried: Option<std::io::Result<()>>) -> Probed {
+    match tried {
+        Some(Ok(())) => Probed::Listens,
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Probed::Refuses,
+        Some(Err(_)) | None => Probed::Silent,
     }
 }
 
@@ -260,6 +266,16 @@ mod tests {
         let first = |partition| candidates.iter().position(|own| rank(&candidates, *own, "note", partition) == 0);
         let firsts: Vec<_> = (0..8).filter_map(first).collect();
         assert_eq!(firsts, [1, 2, 0, 0, 0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn silence_is_an_overloaded_living_owner_and_so_is_all_but_a_refusal() {
+        use std::io::ErrorKind;
+        for kind in [ErrorKind::TimedOut, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable, ErrorKind::ConnectionReset] {
+            assert_eq!(concluded(Some(Err(kind.into()))), Probed::Silent, "{kind}");
+        }
+        assert_eq!(concluded(None), Probed::Silent);
+        assert_eq!(concluded(Some(Err(ErrorKind::ConnectionRefused.into()))), Probed::Refuses);
     }
 
     #[tokio::test]

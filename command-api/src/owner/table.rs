@@ -62,3 +62,34 @@ impl<C: Value> Default for Table<C> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Nothing;
+
+    #[test]
+    fn an_owner_that_goes_takes_out_its_own_way_in_and_wakes_who_looks() {
+        let table = Table::<Nothing>::new();
+        let mut changes = table.watch();
+        let ((first, _one), (second, _other)) = (mpsc::channel(1), mpsc::channel(1));
+        assert!(table.is_empty() && table.find(3).is_none());
+        for (change, len) in [
+            (&(|| table.insert(3, first.clone())) as &dyn Fn(), 1),
+            (&|| table.insert(3, second.clone()), 1),
+            (&|| table.remove(3, &first), 1),
+            (&|| table.insert(4, first.clone()), 2),
+            (&|| table.remove(4, &first), 1),
+        ] {
+            change();
+            assert!(changes.has_changed().is_ok_and(|changed| changed));
+            changes.mark_unchanged();
+            assert_eq!((table.len(), table.is_empty()), (len, false));
+        }
+        assert!(table.find(3).is_some_and(|present| present.same_channel(&second)));
+        table.remove(3, &second);
+        assert!(table.is_empty() && table.find(3).is_none());
+    }
+}

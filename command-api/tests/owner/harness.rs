@@ -99,7 +99,7 @@ impl Category for Counters {
     const COLLECTION: &'static str = "counters";
 
     fn schemas() -> Vec<(&'static str, &'static str)> {
-        vec![("counter.add.v1", ADD)]
+        vec![("counter.add.v1", ADD), ("counter.raise.v3", RAISE)]
     }
 
     fn parse(_: &str, _: u32, body: &Value, _: Micros) -> Result<Add, Vec<FieldError>> {
@@ -109,8 +109,13 @@ impl Category for Counters {
 }
 
 const ADD: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
-    "properties": {"events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
+    "properties": {"id": {"type": "string"}, "events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
     "x-highwater": {"creates": true, "expectedVersion": "optional"}}"#;
+
+/// The same on a counter that is there; versions 1 and 2 are not served any more.
+const RAISE: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
+    "properties": {"events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
+    "x-highwater": {"creates": false, "expectedVersion": "required"}}"#;
 
 /// Snapshots as a test wants them: by default a projection that has not begun.
 #[derive(Clone, Default)]

@@ -29,6 +29,7 @@ use service::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     context::Context,
     http::{BulkheadSettings, HttpSettings, layers},
+    identity::DeploymentKeys,
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -42,14 +43,14 @@ use crate::{
     moves::until,
 };
 
-struct Instance {
-    url: String,
-    hints: Arc<Hints>,
+pub struct Instance {
+    pub url: String,
+    pub hints: Arc<Hints>,
     /// Requests that it has answered.
     answered: watch::Receiver<usize>,
     app: Arc<App<Counters>>,
-    table: Arc<Table<Add>>,
-    client: reqwest::Client,
+    pub table: Arc<Table<Add>>,
+    pub client: reqwest::Client,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -60,24 +61,31 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    async fn start(world: &World, lane: LaneSettings) -> Self {
+    pub async fn start(world: &World, lane: LaneSettings) -> Self {
         Self::limited(world, lane, HttpSettings::default(), Duration::from_millis(50)).await
     }
 
-    async fn limited(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration) -> Self {
-        Self::of(world, lane, http, ownerless_wait, 1).await
+    pub async fn limited(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration) -> Self {
+        Self::of(world, lane, http, ownerless_wait, 1, keys()).await
     }
 
-    async fn of(world: &World, lane: LaneSettings, http: HttpSettings, ownerless_wait: Duration, partitions: u32) -> Self {
+    pub async fn of(
+        world: &World,
+        lane: LaneSettings,
+        http: HttpSettings,
+        ownerless_wait: Duration,
+        partitions: u32,
+        keys: Arc<DeploymentKeys>,
+    ) -> Self {
         let ctx = Context { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), ..Context::for_tests() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url.clone(), SystemIds.v4());
+        let (hints, reports) = Hints::new(world.log.clone(), owners(), keys.clone(), url.clone(), SystemIds.v4());
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
         let following = tokio::spawn(hints.clone().follow(reports));
         let app = Arc::new(App::<Counters> {
             ctx: ctx.clone(),
-            keys: keys(),
+            keys,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
             table: table.clone(),
             hints: hints.clone(),
@@ -118,12 +126,12 @@ impl Instance {
     }
 
     /// A create with this key.
-    fn create(&self, key: &str, body: &str) -> RequestBuilder {
+    pub fn create(&self, key: &str, body: &str) -> RequestBuilder {
         let request = self.client.post(&self.url).header("Content-Type", "application/json").header("Idempotency-Key", key);
         request.body(body.to_owned())
     }
 
-    async fn send(&self, key: &str, prefer: &str) -> Response {
+    pub async fn send(&self, key: &str, prefer: &str) -> Response {
         let request = self.create(key, "{}");
         let request = if prefer.is_empty() { request } else { request.header("Prefer", prefer) };
         soon(request.send()).await.unwrap()
@@ -143,12 +151,12 @@ impl Instance {
         .await
     }
 
-    fn owned_by(&self, owner: &Owner) {
+    pub fn owned_by(&self, owner: &Owner) {
         self.table.insert(0, owner.intake.clone());
     }
 }
 
-fn header(response: &Response, name: &str) -> String {
+pub fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
 }
 
@@ -158,7 +166,7 @@ fn operation(location: &str) -> (Uuid, &str) {
     (path.strip_prefix("/v1/operations/").unwrap().parse().unwrap(), accepted)
 }
 
-async fn in_lane(world: &World) -> u64 {
+pub async fn in_lane(world: &World) -> u64 {
     world.log.end(&world.commands).await.unwrap()
 }
 
@@ -209,7 +217,7 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
     // One permit, and two may wait without one.
     let commands = BulkheadSettings { limit: NonZeroUsize::MIN, waiting: 0, waiting_ms: 2_000, ..BulkheadSettings::default() };
     let http = HttpSettings { commands, ..HttpSettings::default() };
-    let instance = Instance::limited(&world, LaneSettings::default(), http, Duration::from_secs(6)).await;
+    let instance = Instance::limited(&world, LaneSettings::default(), http, SOON).await;
     let other = async || {
         let response = soon(instance.create("other", r#"{"unknown":1}"#).send()).await.unwrap();
         (response.status(), soon(response.json::<Value>()).await.unwrap()["code"].clone())
@@ -228,13 +236,16 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         })
     };
     let places = &instance.app.waiting;
-    // The first would rather wait in the lane than hear no after four seconds.
-    let first = ownerless("first", "wait=4");
+    // The first would rather wait in the lane than hear no, when its time is over.
+    let first = ownerless("first", "wait=50");
     until("the first waits without a permit", || places.available_permits() == 1).await;
     let second = ownerless("second", "");
     until("the second waits without a permit", || places.available_permits() == 0).await;
-    assert_eq!(other().await.0, StatusCode::UNPROCESSABLE_ENTITY);
-    // The third keeps its permit, also when the places of the others are free again.
+    soon(async { while other().await.0 != StatusCode::UNPROCESSABLE_ENTITY {} }).await;
+    // In the place of the second comes one who finds none, and keeps its permit.
+    second.abort();
+    until("the second is gone", || places.available_permits() == 1).await;
+    let taken = places.try_acquire().unwrap();
     let third = ownerless("third", "");
     let refused = soon(async {
         loop {
@@ -245,13 +256,22 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         }
     });
     assert_eq!(refused.await, (StatusCode::SERVICE_UNAVAILABLE, "overloaded".into()));
-    let taken = soon(places.acquire_many(2)).await.unwrap();
-    for waiting in [first, second, third] {
-        // Whatever became of its permit, it hears how to ask again and where.
+    // Whatever became of its permit, each hears how to ask again and where.
+    let is_told = async |waiting: JoinHandle<Response>| {
         let response = soon(waiting).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(header(&response, "location").starts_with("/v1/operations/") && !header(&response, "idempotency-key").is_empty());
-    }
+    };
+    // The first finds no permit when it looks again, and must not go on without.
+    is_told(first).await;
+    let (intake, mut deliveries) = mpsc::channel::<Delivery<Add>>(1);
+    instance.table.insert(0, intake);
+    tokio::spawn(async move {
+        while let Some(delivery) = deliveries.recv().await {
+            delivery.reply.send(Answer::Busy(Busy::Partition)).unwrap();
+        }
+    });
+    is_told(third).await;
     assert_eq!(in_lane(&world).await, 0, "a command waits in the lane, and its caller was told otherwise");
     drop(taken);
     soon(async { while other().await.0 != StatusCode::UNPROCESSABLE_ENTITY {} }).await;
@@ -266,7 +286,7 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
 }
 
 /// An owner that takes one command and is told what came of it.
-fn takes_one(instance: &Instance) -> (mpsc::Sender<Delivery<Add>>, mpsc::Receiver<Delivery<Add>>) {
+pub fn takes_one(instance: &Instance) -> (mpsc::Sender<Delivery<Add>>, mpsc::Receiver<Delivery<Add>>) {
     let (intake, deliveries) = mpsc::channel(1);
     instance.table.insert(0, intake.clone());
     (intake, deliveries)
@@ -323,7 +343,7 @@ async fn after_its_owner_ended_a_command_may_have_been_seen() {
 async fn a_command_goes_to_the_owner_of_its_aggregates_partition() {
     const PARTITIONS: u32 = 8;
     let world = world().await;
-    let instance = Instance::of(&world, LaneSettings::default(), HttpSettings::default(), SOON, PARTITIONS).await;
+    let instance = Instance::of(&world, LaneSettings::default(), HttpSettings::default(), SOON, PARTITIONS, keys()).await;
     let (decided, mut decides) = mpsc::unbounded_channel();
     for partition in 0..PARTITIONS {
         let (intake, mut deliveries) = mpsc::channel::<Delivery<Add>>(1);

@@ -37,7 +37,7 @@ use crate::{
 const HOUR_US: i64 = 3_600_000_000;
 
 /// As [`add`], on its way through the lane.
-fn waiting(command: u128, aggregate: u128) -> Accepted {
+pub fn waiting(command: u128, aggregate: u128) -> Accepted {
     Accepted {
         aggregate: Uuid::from_u128(aggregate),
         command: Uuid::from_u128(command),

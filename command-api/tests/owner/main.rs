@@ -1,6 +1,7 @@
 //! Owners on a log that does what logs do: delays, losses, reports of no use, foreign writers, a predecessor that wakes up.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod accepted;
 #[path = "../../../tests/support/documented.rs"]
 mod documented;
 mod faults;
@@ -13,4 +14,5 @@ mod moves;
 mod place;
 mod refusals;
 mod times;
+mod ways;
 mod zombie;

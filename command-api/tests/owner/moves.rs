@@ -33,6 +33,11 @@ pub struct Instance {
 
 impl Instance {
     pub async fn start(world: &World, hand_over: Duration, again: Duration) -> Self {
+        Self::from(world, TestSnapshots::default(), hand_over, again).await
+    }
+
+    /// As far as these snapshots have come.
+    pub async fn from(world: &World, snapshots: TestSnapshots, hand_over: Duration, again: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url, SystemIds.v4());
@@ -40,7 +45,7 @@ impl Instance {
         tokio::spawn(hints.clone().follow(reports));
         let (shutdown, standings) = (Shutdown::new(), Arc::new(Standings::default()));
         let (table, terms) = (Arc::new(Table::<Add>::new()), terms(hand_over));
-        let shared = shared(world, world.log.clone(), TestSnapshots::default(), Default::default(), hints.clone()).0;
+        let shared = shared(world, world.log.clone(), snapshots, Default::default(), hints.clone()).0;
         let topic = world.partition.topic.clone();
         let supervisors = Arc::new(Supervisors::new(topic, Arc::new(shared), table, standings.clone(), shutdown.clone(), terms));
         let forwarder = forwarder(&hints);

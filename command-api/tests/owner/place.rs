@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use command_api::owner::{actor::End, origin::Origins};
+use command_api::owner::{actor::End, origin::Origins, supervise::Assignable};
 use eventlog::{Divergence, FaultyLog, faulty::Faults};
 use protocol::{fold::Fold, position::Position, wire::Wire, wire::decode, writer::Limits};
 use uuid::Uuid;
 
-use crate::harness::{Owner, TestSnapshots, World, accepted, add, history, soon, world};
+use crate::{
+    harness::{Owner, TestSnapshots, World, accepted, add, history, soon, world},
+    moves::{Instance, until},
+};
 
 /// Two commands on one aggregate, and the place after them; the log goes on with a third.
 async fn places() -> (World, Position<Wire>, TestSnapshots) {
@@ -72,13 +75,29 @@ async fn no_fence_is_sent_before_the_witness_has_been_read() {
     let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     slow.hold_reads(&world.partition);
     let owner = Owner::start(&world, slow.clone(), snapshots, Limits::default());
-    // It hears where the log ends, which is where it stands: what is missing is the record before. Nothing shows that it waits for it.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // It hears where the log ends, which is where it stands, and goes on to what callers want: what is missing is the record before.
+    until("it has heard where the log ends", || slow.ends_said() > 0).await;
+    let unanswered = owner.send(add(4, 7, 1));
+    until("it has gone on to what callers want", || owner.intake.capacity() == owner.intake.max_capacity()).await;
     assert_eq!(slow.asked(), 0, "it fenced a log that it has not read a record of");
     slow.release();
     let end = owner.ended().await;
     assert!(matches!(&end, End::Diverged(Divergence::Witness { .. })), "{end}");
     assert_eq!(slow.asked(), 0);
+    assert!(soon(unanswered).await.is_err());
+}
+
+/// Its witness is there, and the log began otherwise: as where a log was made anew from a part of another.
+#[tokio::test]
+async fn a_place_of_a_history_that_another_began_is_not_served() {
+    let (world, place, snapshots) = places().await;
+    let fences = history(&world).await.fences;
+    snapshots.0.lock().unwrap().position = Position { identity: Some(Uuid::from_u128(99)), ..place };
+    let instance = Instance::from(&world, snapshots, Duration::ZERO, Duration::ZERO).await;
+    instance.supervisors.assign(0);
+    until("it has looked", || instance.standings.all().iter().any(|live| live.why == "log")).await;
+    instance.supervisors.release(0).await;
+    assert_eq!(history(&world).await.fences, fences, "no fence was sent");
 }
 
 #[tokio::test]

@@ -98,3 +98,18 @@ async fn a_zombie_that_hears_only_its_reports_acknowledges_nothing() {
         zombie_run(held, true).await;
     }
 }
+
+#[tokio::test]
+async fn an_owner_that_hears_nothing_of_its_records_drains_for_no_longer_than_it_may() {
+    let world = world().await;
+    let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+    let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), Limits::default());
+    assert!(accepted(&owner.ask(add(1, 1, 1)).await).is_some());
+    slow.hold(&world.partition);
+    let unanswered = owner.send(add(2, 1, 1));
+    until_held(&world, &slow, 1).await;
+    owner.stop.cancel();
+    let end = owner.ended().await;
+    assert!(matches!(end, End::DrainedLate), "{end}");
+    assert!(soon(unanswered).await.is_err(), "nobody knows what became of it");
+}

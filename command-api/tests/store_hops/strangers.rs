@@ -336,3 +336,87 @@ async fn an_endless_answer_is_cut() {
     let sent = tokio::time::timeout(SOON, async { ours.forwarder.send(&announce_only(address), &command(), until).await });
     assert!(matches!(sent.await, Ok(Outcome::Unknown)));
 }
+
+/// Plays an instance that says so of a hop.
+async fn saying(ours: &Instance, said: End) -> Hint {
+    let deployment = ours.hints.deployment.clone();
+    let answer = move |request: Request| async move {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let hop = Hop::open(&deployment, Sent { path: head.uri.path(), headers: &head.headers, body: &body }).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answered = Answered { status: StatusCode::MISDIRECTED_REQUEST, headers: &headers, body: b"{}" };
+        headers.insert(HOP, hop.seal_answer(&deployment, said, answered));
+        (StatusCode::MISDIRECTED_REQUEST, headers, "{}")
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hint = announce_only(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    hint
+}
+
+#[tokio::test]
+async fn only_who_says_so_with_proof_has_decided_nothing() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    for (said, nothing_was_decided) in [(End::NotThere, true), (End::Stale, true), (End::Answered, false), (End::MayWait, false)] {
+        let hint = saying(&ours, said).await;
+        let outcome = ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await;
+        assert_eq!(matches!(outcome, Outcome::NotThere), nothing_was_decided, "{said:?}");
+        let may_wait = matches!(outcome, Outcome::Answered { may_wait: true, .. });
+        assert_eq!(may_wait, said == End::MayWait, "{said:?}");
+    }
+    // A port that nobody listens on has decided nothing, and whoever looks for owners that are gone hears of it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = announce_only(listener.local_addr().unwrap());
+    drop(listener);
+    assert!(matches!(ours.forwarder.send(&nobody, &command(), Instant::now() + SOON).await, Outcome::NotThere));
+    tokio::time::timeout(SOON, ours.forwarder.unreached.notified()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_may_follow_a_decision() {
+    use tokio::io::AsyncWriteExt;
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hint = announce_only(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
+    });
+    assert!(matches!(ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await, Outcome::Unknown));
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_answer_is_waited_for_as_long_as_the_caller_waits() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    // The system takes the connection, and nobody reads from it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hint = announce_only(listener.local_addr().unwrap());
+    let sent = async { ours.forwarder.send(&hint, &command(), Instant::now() + Duration::from_secs(1)).await };
+    assert!(matches!(tokio::time::timeout(SOON, sent).await, Ok(Outcome::Unknown)));
+}
+
+/// The highest epoch is of one that says nothing; the owner said last that it owns.
+#[tokio::test]
+async fn the_second_candidate_decides_what_the_first_does_not_answer() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (mut ours, mut owner) = (crate::instance(&place, KEYS).await, crate::instance(&place, KEYS).await);
+    ours.serve();
+    owner.serve();
+    let (stranger, asked) = silent().await;
+    let hint = announce(&place, &ours, stranger).await;
+    owner.own();
+    let mut changes = ours.hints.watch();
+    let candidates = || ours.hints.candidates("order", 0).into_iter().map(|hint| hint.instance).collect::<Vec<_>>();
+    while candidates() != [hint.instance, owner.hints.instance] {
+        tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
+    }
+    let answer = place_order(&ours, "").await;
+    assert_eq!((answer.status, asked.load(Ordering::SeqCst)), (201, 1), "{answer:?}");
+}

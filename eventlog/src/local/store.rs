@@ -72,6 +72,8 @@ impl Store {
             source => Error::Engine { folder: folder.to_owned(), source },
         };
         let database = Database::builder(folder.join(STORE)).cache_size(cache_bytes).worker_threads(2).open().map_err(engine)?;
+        // The engine syncs what it makes in its folder, and not that its folder is there.
+        sync_folder(folder).map_err(|source| Error::Io { folder: folder.to_owned(), source })?;
         let topics = database.keyspace("topics", KeyspaceCreateOptions::default).map_err(engine)?;
         let records = database.keyspace("records", KeyspaceCreateOptions::default).map_err(engine)?;
         Ok(Self { folder: folder.to_owned(), database, topics, records })
@@ -193,17 +195,31 @@ fn check_format(folder: &Path, create: bool) -> Result<(), Error> {
             _ => Err(Error::Format { file, found: text.chars().take(40).collect() }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound && create && !folder.join(STORE).exists() => {
-            fs::create_dir_all(folder).map_err(io_error)?;
+            create_folder(folder).map_err(io_error)?;
             // Renamed into place: the file is whole or not there.
             let unfinished = folder.join("FORMAT.new");
             fs::write(&unfinished, format!("{FORMAT}\n")).map_err(io_error)?;
             fs::File::open(&unfinished).and_then(|f| f.sync_all()).map_err(io_error)?;
             fs::rename(&unfinished, &file).map_err(io_error)?;
-            fs::File::open(folder).and_then(|f| f.sync_all()).map_err(io_error)
+            sync_folder(folder).map_err(io_error)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(folder.to_owned())),
         Err(source) => Err(io_error(source)),
     }
+}
+
+/// With every folder above it that is missing, so that none of them is gone after a power cut.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing = folder.ancestors().skip(1).take_while(is_missing).count();
+    fs::create_dir_all(folder)?;
+    folder.ancestors().skip(1).take(1 + missing).try_for_each(sync_folder)
+}
+
+/// That what lies in it lies there.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let here = Path::new(".");
+    fs::File::open(if folder.as_os_str().is_empty() { here } else { folder })?.sync_all()
 }
 
 fn key(topic: u32, partition: u32, offset: u64) -> [u8; 16] {

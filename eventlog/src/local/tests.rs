@@ -122,6 +122,39 @@ async fn after_an_io_error_the_store_is_opened_again_before_it_serves() {
 }
 
 #[tokio::test]
+async fn a_store_that_lost_records_goes_on_where_it_ends() {
+    let opened = open().await;
+    let log = &opened.log;
+    assert_eq!(append(log, 0).await.unwrap(), Ok(Appended::At(0)));
+    // As if more had been acknowledged than the disk has.
+    log.shared.topic(&partition()).unwrap().end(1).send_replace(5);
+    let mut subscription = log.read(&partition(), 5).unwrap();
+    log.shared.faults.failing_commits.store(1, Ordering::Release);
+    assert!(matches!(append(log, 1).await.unwrap(), Err(ReportError::Failed(_))));
+    healthy(log).await;
+    assert_eq!(Log::end(log, &partition()).await.unwrap(), 1);
+    let failed = soon(async {
+        loop {
+            match subscription.deliveries.recv().await.unwrap() {
+                Delivery::Failed(error) => return error,
+                Delivery::Records(records) => panic!("{records:?}"),
+                Delivery::CaughtUp(_) | Delivery::Trouble(_) => {}
+            }
+        }
+    });
+    assert!(failed.await.to_string().contains("offset 5 is outside the log"), "a reader beyond it hears so");
+    assert_eq!(append(log, 2).await.unwrap(), Ok(Appended::At(1)), "no offset is left out");
+}
+
+#[tokio::test]
+async fn a_topic_of_another_kind_is_refused() {
+    let opened = open().await;
+    let other = Topic { kind: TopicKind::Commands, ..topic() };
+    let refused = opened.log.prepare(vec![other]).await.unwrap_err();
+    assert!(matches!(&refused, Error::Promise(said) if said.contains("kind is events, must be commands")), "{refused}");
+}
+
+#[tokio::test]
 async fn on_a_full_disk_reads_go_on_and_appends_come_back_with_the_space() {
     let opened = open().await;
     let log = &opened.log;
@@ -152,6 +185,9 @@ async fn a_folder_of_a_newer_release_or_of_no_known_format_is_refused() {
         let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
         assert!(refused.contains(said) && refused.contains(opened.folder.to_str().unwrap()), "{refused}");
     }
+    std::fs::remove_file(opened.folder.join("FORMAT")).unwrap();
+    let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
+    assert!(refused.contains("holds no log"), "a store of which nobody knows the format: {refused}");
     std::fs::write(opened.folder.join("FORMAT"), "1\n").unwrap();
     let log = LocalLog::open(&opened.folder, Settings::default()).unwrap();
     assert_eq!(Log::end(&log, &partition()).await.unwrap(), 1);
@@ -225,7 +261,13 @@ async fn the_queue_is_bounded_by_records_and_bytes() {
     let full = log.append(&partition(), half.clone(), Reply { ticket, to: to.clone() }).unwrap_err().to_string();
     assert!(full.contains("queue"), "{full}");
     log.shared.unreserve(900);
-    log.append(&partition(), half, Reply { ticket, to }).unwrap();
+    log.append(&partition(), half.clone(), Reply { ticket, to }).unwrap();
+    // What is written leaves its room to the next.
+    for _ in 0..5 {
+        let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
+        log.append(&partition(), half.clone(), Reply { ticket, to }).unwrap();
+        assert!(soon(reports.recv()).await.unwrap().result.is_ok());
+    }
     log.close(Duration::from_secs(20)).await;
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -214,3 +214,49 @@ async fn what_is_read_before_it_listens_is_not_kept() {
         assert_eq!(read(&cache, KEY, &kept(50, 2)).await.1, status, "{said:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
+    let cache = cache(100);
+    assert_eq!(cache.last(&KEY).await, None);
+    // Its age counts from when it was asked for: it may have changed since then.
+    let slow = || async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok::<_, ()>(kept(42, 1))
+    };
+    assert!(cache.get(KEY, slow).await.is_ok());
+    assert_eq!(cache.last(&KEY).await, Some((kept(42, 1), Duration::from_secs(3))));
+    cache.lost();
+    assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(42, 1)), "also while nothing is heard");
+    assert_eq!(read(&cache, KEY, &kept(43, 2)).await.1, Status::Bypass);
+    assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(43, 2)));
+    let gone = cache.renew(KEY, async { Ok::<_, ()>(Kept { offset: 50, row: None }) }).await;
+    assert!(gone.is_ok());
+    assert_eq!(cache.last(&KEY).await, None, "what does not exist any more is not shown as if it did");
+}
+
+#[test]
+fn an_entry_weighs_its_body_and_what_it_takes_to_keep_it() {
+    let kept = |body: usize| Kept { offset: 1, row: Some((1, Bytes::from(vec![b'x'; body]))) };
+    assert_eq!((kept(0).weight(), kept(1_000).weight()), (256, 1_256));
+    assert_eq!(Kept { offset: 1, row: None }.weight(), 256);
+}
+
+#[tokio::test]
+async fn floors_are_of_one_view_and_of_all_ids_that_end_alike() {
+    let cache = cache(100);
+    let elsewhere = Key { projection: "others", ..KEY };
+    for version in 1..3 {
+        let now = kept(42, version);
+        assert_eq!(read(&cache, elsewhere, &now).await, (now, Status::Stale), "of a view that nothing is heard of nothing is kept");
+    }
+    // The last twelve digits are what a notification says: no more of them, and no less.
+    let alike = Key { id: Uuid::from_u128(0x7_ffff_0000_0000_00ab), ..KEY };
+    let unlike = Key { id: Uuid::from_u128(0x1_8000_0000_00ab), ..KEY };
+    for key in [KEY, alike, unlike] {
+        read(&cache, key, &kept(42, 1)).await;
+    }
+    cache.heard("rows=thing/3@50:0000000000ab");
+    let read_again = async |key| read(&cache, key, &kept(60, 2)).await.1;
+    assert_eq!((read_again(KEY).await, read_again(alike).await, read_again(unlike).await), (Status::Stale, Status::Stale, Status::Hit));
+}

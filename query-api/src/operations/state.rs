@@ -176,3 +176,99 @@ impl Checkpoints {
 fn position(category: String, partition: i32, offset: i64) -> Option<PartitionPosition> {
     Some(PartitionPosition { category, partition: u32::try_from(partition).ok()?, offset: u64::try_from(offset).ok()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use service::identity::DeploymentKeys;
+
+    use super::*;
+
+    fn at(partition: u32, offset: u64) -> PartitionPosition {
+        PartitionPosition { category: "thing".to_owned(), partition, offset }
+    }
+
+    fn decided() -> Decided {
+        Decided { aggregate: Uuid::from_u128(7), version: 2, position: at(3, 43), verdict: Verdict::Succeeded(json!([])) }
+    }
+
+    fn pending() -> Pending {
+        Pending { accepted: at(3, 17), accepted_at: None, expires_at: None }
+    }
+
+    fn found(outcome: Option<Option<Uuid>>, accepted: Option<Option<Uuid>>) -> Found {
+        Found {
+            accepted: accepted.map(|actor| Accepted { actor, pending: pending() }),
+            outcome: outcome.map(|actor| Outcome { actor, decided: decided() }),
+            checkpoints: Checkpoints::of(vec![(ACCEPTED.to_owned(), "thing".to_owned(), 3, 17)]),
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_final_whatever_the_lane_says_and_what_was_accepted_is_pending() {
+        let all = [(found(Some(None), Some(None)), true), (found(Some(None), None), true), (found(None, Some(None)), false)];
+        for (found, is_decided) in all {
+            assert_eq!(found.is_decided(), is_decided);
+            let state = if is_decided { State::Decided(Box::new(decided())) } else { State::Pending(pending()) };
+            assert_eq!(found.state(Some(&at(3, 99))), state);
+        }
+    }
+
+    #[test]
+    fn what_is_not_found_is_pending_where_the_lane_was_not_read_so_far_and_unknown_elsewhere() {
+        let claimed = |partition, offset| found(None, None).state(Some(&at(partition, offset)));
+        let unread = |accepted| State::Pending(Pending { accepted, accepted_at: None, expires_at: None });
+        let unknown = || State::Unknown(found(None, None).checkpoints);
+        assert_eq!((claimed(3, 16), claimed(3, 17), claimed(3, 18)), (unknown(), unknown(), unread(at(3, 18))));
+        assert_eq!(claimed(4, 1), unread(at(4, 1)), "nothing of it was read");
+        assert_eq!(found(None, None).state(None), unknown());
+    }
+
+    #[test]
+    fn only_who_sent_it_sees_it_and_the_record_of_its_outcome_says_who_that_was() -> Result<(), service::identity::Error> {
+        let keys = DeploymentKeys::parse(&format!("1:{}", "a".repeat(64)))?;
+        let (viewers, mine, theirs) = (Viewers::new(Some(&keys)), Some(keys.actor_id("anonymous")), Some(Uuid::from_u128(9)));
+        for (outcome, accepted, seen) in [
+            (None, None, true),
+            (None, Some(mine), true),
+            (None, Some(theirs), false),
+            (Some(mine), Some(theirs), true),
+            (Some(theirs), Some(mine), false),
+            (Some(theirs), None, false),
+        ] {
+            assert_eq!(found(outcome, accepted).may_be_seen(&viewers), seen, "{outcome:?} {accepted:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_verdict_has_what_was_recorded_with_it() {
+        let (events, reason) = (json!([{"type": "thing.done", "version": 2}]), json!({"code": "thing.no", "detail": "no"}));
+        let expired = json!({"code": EXPIRED, "detail": "late"});
+        let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        for (verdict, events, reason, expected) in [
+            ("accepted", Some(events.clone()), None, Verdict::Succeeded(events.clone())),
+            ("accepted", None, None, Verdict::Succeeded(json!([]))),
+            ("unchanged", Some(events), Some(reason.clone()), Verdict::Succeeded(json!([]))),
+            ("rejected", None, Some(reason.clone()), Verdict::Rejected(members(&reason))),
+            ("rejected", None, Some(expired.clone()), Verdict::Expired(members(&expired))),
+            ("rejected", None, Some(json!("no object")), Verdict::Rejected(Map::new())),
+        ] {
+            assert_eq!(Verdict::of(verdict, events, reason), expected, "{verdict}");
+        }
+    }
+
+    #[test]
+    fn the_checkpoints_of_the_two_topics_are_kept_apart() {
+        let of = |projection: &str, offset| (projection.to_owned(), "thing".to_owned(), 3, offset);
+        let checkpoints = Checkpoints::of(vec![of(ACCEPTED, 17), of(OUTCOMES, 43)]);
+        let one = |offset| BTreeMap::from([(("thing".to_owned(), 3), offset)]);
+        assert_eq!((checkpoints.commands, checkpoints.events), (one(17), one(43)));
+    }
+
+    #[test]
+    fn a_place_is_one_of_a_log() {
+        assert_eq!(position("thing".to_owned(), 3, 17), Some(at(3, 17)));
+        assert_eq!((position("thing".to_owned(), -1, 17), position("thing".to_owned(), 3, -1)), (None, None));
+    }
+}

@@ -35,6 +35,22 @@ async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
     taken
 }
 
+/// Takes all connections that there are, also those that somebody else has just for a moment.
+async fn all_taken(options: &PgConnectOptions) -> Vec<PgConnection> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut taken = Vec::new();
+    while taken.len() < ROOM as usize {
+        match PgConnection::connect_with(options).await {
+            Ok(connection) => taken.push(connection),
+            Err(error) => {
+                assert!(Instant::now() < deadline, "{} of {ROOM}: {error}", taken.len());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    taken
+}
+
 /// Lists are never kept in memory: each needs a connection.
 async fn all_answered(served: &Served, lists: usize) {
     let answers = join_all((0..lists).map(|_| served.get("/v1/orders", &[]))).await;
@@ -125,10 +141,19 @@ async fn after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later
     all_answered(&served, 20).await;
     degraded(&served, false).await;
     served.owner.close().await;
+    // So that the other is there first, however fast query-api is.
+    let elsewhere = server.options().database("template1");
+    let mut other = PgConnection::connect_with(&elsewhere).await.expect("a connection");
+    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS false").execute(&mut other).await.expect("closed");
+    other.close().await.expect("it closes");
     server.order("stop");
     server.order("start");
-    // All of query-api's are dead. Whatever it opens meanwhile, two places are left for it at least.
-    let others = taken(&server.options(), 2).await;
+    // All of query-api's are dead, and what it tries meanwhile is turned away at the door.
+    let mut others = all_taken(&elsewhere).await;
+    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS true").execute(&mut others[0]).await.expect("open");
+    for other in others.drain(1..3) {
+        other.close().await.expect("it closes");
+    }
     back(&served).await;
     all_answered(&served, 50).await;
     degraded(&served, true).await;

@@ -8,7 +8,10 @@ use service::identity::DeploymentKeys;
 use sqlx::types::chrono::DateTime;
 use uuid::Uuid;
 
-use crate::served::{Answer, Served};
+use crate::{
+    has_the_place, refused,
+    served::{Answer, Served},
+};
 
 const COMMAND: &str = "0000000c-0000-0000-0000-000000000001";
 const AGGREGATE: &str = "0000000a-0000-0000-0000-000000000007";
@@ -227,11 +230,14 @@ async fn without_notifications_the_outcome_is_found_by_looking_now_and_then() {
 async fn only_so_many_may_wait_for_outcomes() {
     let served = Served::new("operation_full", &[("WAITING_LIMIT", "1")]).await;
     let path = format!("/v1/operations/{COMMAND}");
-    let mut waiting = Box::pin(served.get(&path, &[("prefer", "wait=25")]));
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
-    assert_eq!(served.get(&path, &[("prefer", "wait=25")]).await.problem(), (503, "positions.busy"));
-    assert_eq!(served.get(&path, &[]).await.problem(), (404, "operation.unknown"), "who does not wait is answered");
-    drop(waiting);
+    {
+        let mut waiting = std::pin::pin!(has_the_place(&served, &path, &[("prefer", "wait=25")]));
+        tokio::select! {
+            _ = refused(&served, &path, &[("prefer", "wait=0")]) => {}
+            () = &mut waiting => unreachable!("it waits for ever"),
+        }
+        assert_eq!(served.get(&path, &[]).await.problem(), (404, "operation.unknown"), "who does not wait is answered");
+    }
     assert_eq!(served.get(&path, &[("prefer", "wait=0")]).await.problem(), (404, "operation.unknown"));
 }
 

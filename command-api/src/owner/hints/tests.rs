@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use eventlog::{LocalLog, local};
 
-use super::*;
+use super::{known::LEAD, *};
 
 /// A folder of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -80,4 +80,87 @@ fn what_stands_is_said_again_when_it_is_not_the_last_word() {
     assert_eq!(said.take_overwritten(), (0, Vec::new()));
     said.unsaid();
     assert_eq!(keys(said.take_overwritten().1), ["a/0", "database"], "not what another owns by now");
+}
+
+#[test]
+fn what_rests_on_a_partition_is_forgotten_with_it_and_nothing_else_is() {
+    let mut said = Said::default();
+    for key in ["a/1", "a/1/lane", "a/10", "a/10/lane", "b/1"] {
+        said.keep(key.to_owned(), Vec::new());
+    }
+    said.forget("a/1");
+    said.unsaid();
+    let left: Vec<_> = said.take_overwritten().1.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["a/10", "a/10/lane", "b/1"]);
+}
+
+#[test]
+fn an_epoch_that_no_fence_can_have_reached_is_not_believed() {
+    let mut said = Said::default();
+    said.keep_epoch("a/0".to_owned(), b"zero".to_vec(), 6);
+    assert!(!said.hears("a/0", 6 + LEAD + 1), "it was served a moment ago");
+    said.unsaid();
+    assert_eq!(said.take_overwritten().1.len(), 1, "and is so still");
+    assert!(said.hears("a/0", 6 + LEAD));
+    said.unsaid();
+    assert_eq!(said.take_overwritten().1, []);
+    // Who stands by nothing, or by something without an epoch, can tell nothing.
+    said.keep("a/0".to_owned(), Vec::new());
+    assert!(said.hears("a/0", u64::MAX) && said.hears("b/0", u64::MAX));
+}
+
+#[test]
+fn what_is_not_believed_is_counted_and_its_place_is_taken_back_once() {
+    let mut said = Said::default();
+    said.keep("a/0".to_owned(), b"zero".to_vec());
+    for key in ["a/0", "a/0", "b/0"] {
+        said.overwritten(key);
+    }
+    assert_eq!(said.take_overwritten(), (3, vec![("a/0".to_owned(), b"zero".to_vec())]));
+    assert_eq!(said.take_overwritten(), (0, Vec::new()));
+}
+
+fn hint(instance: u128, epoch: u64, (leaving, released): (bool, bool)) -> Hint {
+    Hint { url: format!("http://h:{instance}"), epoch, instance: Uuid::from_u128(instance), leaving, released }
+}
+
+const STAYS: (bool, bool) = (false, false);
+const LEAVES: (bool, bool) = (true, false);
+const RELEASED: (bool, bool) = (false, true);
+
+/// After the first, each with whether it was news and who is asked then.
+#[test]
+fn the_highest_epoch_is_asked_first_and_who_spoke_last_second() {
+    let first = hint(1, 5, STAYS);
+    let mut known = Known { best: first.clone(), fresh: false, last: first.clone() };
+    let asked = |known: &Known| known.candidates().into_iter().map(|hint| hint.instance.as_u128()).collect::<Vec<_>>();
+    assert_eq!(asked(&known), [1]);
+    for (said, news, asks) in [
+        (first.clone(), false, vec![1]),
+        (hint(2, 6, STAYS), true, vec![2]),
+        (first.clone(), true, vec![2, 1]),
+        (first, false, vec![2, 1]),
+        (hint(2, 6, STAYS), true, vec![2]),
+        (hint(3, 6, STAYS), true, vec![3]),
+    ] {
+        assert_eq!((known.hear(said.clone(), true), asked(&known)), (news, asks), "{said:?}");
+    }
+    assert!(known.fresh);
+}
+
+#[test]
+fn an_owner_that_goes_does_not_come_back_in_the_same_epoch() {
+    let mut known = Known { best: hint(1, 5, STAYS), fresh: true, last: hint(1, 5, STAYS) };
+    for (said, best) in [(LEAVES, LEAVES), (STAYS, LEAVES), (RELEASED, RELEASED), (LEAVES, RELEASED), (STAYS, RELEASED)] {
+        assert!(known.hear(hint(1, 5, said), true));
+        assert_eq!(known.best, hint(1, 5, best), "{said:?}");
+    }
+    assert!(known.hear(hint(1, 6, STAYS), true));
+    assert_eq!(known.best, hint(1, 6, STAYS));
+}
+
+#[test]
+fn a_hint_is_plausible_up_to_the_lead_beyond_what_the_fold_has() {
+    let known = Known { best: hint(1, LEAD + 7, STAYS), fresh: true, last: hint(1, 1, STAYS) };
+    assert_eq!([6, 7, 8, u64::MAX].map(|epoch| known.is_plausible_after(epoch)), [false, true, true, true]);
 }
