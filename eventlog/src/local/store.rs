@@ -211,9 +211,10 @@ fn check_format(folder: &Path, create: bool) -> Result<(), Error> {
 /// With every folder above it that is missing, so that none of them is gone after a power cut.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-    let missing = folder.ancestors().skip(1).take_while(is_missing).count();
+    let missing = folder.ancestors().take_while(is_missing).count();
     fs::create_dir_all(folder)?;
-    folder.ancestors().skip(1).take(1 + missing).try_for_each(sync_folder)
+    // One that was there may lie where this process may not look.
+    folder.ancestors().skip(1).take(missing).try_for_each(sync_folder)
 }
 
 /// That what lies in it lies there.
