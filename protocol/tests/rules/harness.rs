@@ -127,7 +127,9 @@ impl<R: Rules> Driven<R> {
     }
 
     pub fn land_all(&mut self) {
+        let end = self.next_offset() + 100;
         while !self.out.is_empty() {
+            assert!(self.next_offset() < end, "it appends for ever");
             self.land();
         }
     }
