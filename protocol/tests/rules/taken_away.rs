@@ -65,6 +65,12 @@ fn who_is_not_deposed_by_the_fence_of_another_goes_on() {
     let mut driven = three_out::<Undeposed>();
     driven.read(fence(2, 9));
     assert_eq!((driven.ended.clone(), driven.writer.serving()), (None, Some((1, 1))));
+    driven.land();
+    assert_eq!(
+        (driven.heard(), driven.unknown),
+        (vec![], vec![]),
+        "what it appended is void, and as good as the next of the other: no hole"
+    );
 }
 
 #[test]
