@@ -174,7 +174,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
                     self.confirm_front(offset, effects);
                 }
                 Some(Reported::At(offset)) if self.fold.next_offset() > offset => return self.outcome_unknown(effects),
-                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => self.confirm_up_to(seq, effects),
+                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => return self.confirm_up_to(seq, effects),
                 Some(Reported::At(_) | Reported::Somewhere) => {
                     let now_ms = self.now_ms;
                     if let Some(front) = self.flight.records.front_mut() {
