@@ -172,7 +172,7 @@ impl<V: Vocabulary> Fold<V> {
     fn event(&mut self, offset: u64, seq: u64, event: EventBody<V>, open: Option<Open<V>>, before: Position<V>) -> Effect<V> {
         let Part { index, of } = event.part;
         let mut open = match open {
-            Some(open) if index > 1 && open.continues_with(&event) => open,
+            Some(open) if open.continues_with(&event) => open,
             _ if index == 1 => Open { start: before, of, events: Vec::new() },
             _ => return Effect::Ineffective,
         };

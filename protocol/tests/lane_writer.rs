@@ -102,6 +102,7 @@ impl Driven {
     /// Everything that is out reaches the log and is read.
     fn land(&mut self) {
         while !self.out.is_empty() {
+            assert!(self.log.len() < 100, "it appends for ever");
             let entry = self.out.remove(0);
             let offset = self.log.len() as u64;
             self.log.push(entry.clone());

@@ -22,8 +22,8 @@ pub(super) struct Flight<V: Vocabulary> {
     bytes: usize,
     /// Offset and sequence of the last confirmed record; at first the own fence with sequence -1.
     anchor: (u64, i128),
-    /// Confirmed by report and not yet read: what reading must find.
-    unread: VecDeque<(u64, u64)>,
+    /// The offsets of what was confirmed by report and is not yet read: there reading must find them, in the same sequence.
+    unread: VecDeque<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,22 +80,15 @@ impl<V: Vocabulary> Flight<V> {
         all_read
     }
 
-    /// Own record `seq` was read at `offset`, valid. `false`: an acknowledged record lies elsewhere.
-    pub(super) fn read_back(&mut self, seq: u64, offset: u64) -> bool {
-        match self.unread.front() {
-            Some((expected, at)) if *expected == seq => {
-                let same = *at == offset;
-                self.unread.pop_front();
-                same
-            }
-            Some(_) => false,
-            None => true,
-        }
+    /// An own record was read at `offset`, valid; own records are read in sequence, so it is the first of what is not yet read.
+    /// `false`: an acknowledged record lies elsewhere.
+    pub(super) fn read_back(&mut self, offset: u64) -> bool {
+        self.unread.pop_front().is_none_or(|at| at == offset)
     }
 
     /// Whether an acknowledged record should have been read at or below `offset` and was not.
     pub(super) fn misses(&self, offset: u64) -> bool {
-        self.unread.front().is_some_and(|(_, at)| *at <= offset)
+        self.unread.front().is_some_and(|at| *at <= offset)
     }
 
     fn push(&mut self, seq: u64, bytes: usize, completes: Option<V::Command>) {
@@ -177,11 +170,11 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
                         // It was read before its report came, and was not valid: reading would have confirmed it.
                         return self.outcome_unknown(effects);
                     }
-                    self.flight.unread.push_back((seq, offset));
+                    self.flight.unread.push_back(offset);
                     self.confirm_front(offset, effects);
                 }
                 Some(Reported::At(offset)) if self.fold.next_offset() > offset => return self.outcome_unknown(effects),
-                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => self.confirm_up_to(seq, effects),
+                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => return self.confirm_up_to(seq, effects),
                 Some(Reported::At(_) | Reported::Somewhere) => {
                     let now_ms = self.now_ms;
                     if let Some(front) = self.flight.records.front_mut() {
@@ -235,7 +228,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     fn confirm_up_to(&mut self, seq: u64, effects: &mut Vec<Effect<V>>) {
         while let Some(front) = self.flight.records.front().map(|front| front.seq).filter(|front| *front <= seq) {
             let Ok(offset) = u64::try_from(self.flight.predicted(front)) else { return };
-            self.flight.unread.push_back((front, offset));
+            self.flight.unread.push_back(offset);
             self.confirm_front(offset, effects);
         }
     }

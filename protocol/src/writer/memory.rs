@@ -166,10 +166,10 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     }
 
     fn touch(&mut self, id: V::Aggregate, touched: u64) {
-        if let Some(aggregate) = self.aggregates.get_mut(&id).filter(|aggregate| aggregate.touched < touched) {
+        if let Some(aggregate) = self.aggregates.get_mut(&id) {
             self.by_touch.remove(&(aggregate.touched, id));
-            aggregate.touched = touched;
-            self.by_touch.insert((touched, id));
+            aggregate.touched = aggregate.touched.max(touched);
+            self.by_touch.insert((aggregate.touched, id));
         }
     }
 

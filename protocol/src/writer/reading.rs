@@ -36,7 +36,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     fn own_read(&mut self, offset: u64, seq: u64, effects: &mut Vec<Effect<V>>) {
-        if !self.flight.read_back(seq, offset) {
+        if !self.flight.read_back(offset) {
             return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record lies at another offset" }, effects);
         }
         self.confirm_read(seq, offset, effects);

@@ -235,6 +235,20 @@ fn who_stops_waits_for_records_that_nobody_waits_for() {
 }
 
 #[test]
+fn who_stops_waits_for_whoever_followed_a_command_that_left_no_outcome_also_while_nothing_is_out() {
+    let mut driven = Driven::serving(Limits::default());
+    driven.submit(see(1, 1));
+    driven.submit(Submission { token: 2, ..cold(see(1, 1)) });
+    driven.step(Input::Stop);
+    driven.land();
+    assert_eq!((driven.heard(), driven.asked()), (vec![(1, saw(0, 2, None))], vec![(vec![1], vec![1])]));
+    assert_eq!((driven.writer.in_flight(), driven.ended.clone()), (0, None), "the second is looked up first");
+    driven.loaded_nothing(0);
+    driven.land();
+    assert_eq!((driven.heard(), driven.ended), (vec![(2, saw(0, 3, None))], Some(StepDown::Drained)));
+}
+
+#[test]
 fn who_stops_with_nothing_out_is_done_at_once() {
     for mut driven in [Driven::new(Limits::default()), Driven::serving(Limits::default())] {
         driven.step(Input::Stop);

@@ -4,13 +4,16 @@ use protocol::{
     entry::{Body, Entry},
     position::Position,
     wire::Defect,
-    writer::{Answer, Effect, Input, Limits, Recorded, Reported, Snapshot, StepDown, Submission, Writer},
+    writer::{
+        Answer, Effect, Input, Limits, Recorded, Reported, Snapshot, StepDown, Submission, Writer,
+        rules::{AllRules, Rules},
+    },
 };
 
 use crate::small::{Do, Small, Sums};
 
-pub struct Driven {
-    pub writer: Writer<Small, Sums>,
+pub struct Driven<R: Rules = AllRules> {
+    pub writer: Writer<Small, Sums, R>,
     /// Appended, and neither read nor reported yet.
     pub out: Vec<Entry<Small>>,
     /// How it ended.
@@ -32,6 +35,18 @@ impl Driven {
     }
 
     pub fn from(limits: Limits, position: Position<Small>) -> Self {
+        Self::by(limits, position)
+    }
+
+    /// Its fence lies at offset 0.
+    pub fn serving(limits: Limits) -> Self {
+        Self::serving_by(limits)
+    }
+}
+
+/// By whatever rules; what is above is by all of them.
+impl<R: Rules> Driven<R> {
+    pub fn by(limits: Limits, position: Position<Small>) -> Self {
         let (writer, effects) = Writer::take_over(Sums, limits, position);
         assert_eq!(effects, [Effect::ReadToEnd]);
         Self {
@@ -47,9 +62,8 @@ impl Driven {
         }
     }
 
-    /// Its fence lies at offset 0.
-    pub fn serving(limits: Limits) -> Self {
-        let mut driven = Self::new(limits);
+    pub fn serving_by(limits: Limits) -> Self {
+        let mut driven = Self::by(limits, Position::start());
         driven.fence();
         driven
     }
@@ -113,7 +127,9 @@ impl Driven {
     }
 
     pub fn land_all(&mut self) {
+        let end = self.next_offset() + 100;
         while !self.out.is_empty() {
+            assert!(self.next_offset() < end, "it appends for ever");
             self.land();
         }
     }

@@ -15,3 +15,4 @@ mod memory;
 mod reading;
 mod room;
 mod small;
+mod taken_away;
