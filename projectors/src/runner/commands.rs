@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_counted_and_a_lane_without_a_gap_shows_nothing() -> Result<(), follow::Error> {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let _local = metrics::set_default_local_recorder(&recorder);
+        let missed = || recorder.handle().render().lines().find(|line| line.starts_with("highwater")).map(str::to_owned);
+        let mut commands = at(5);
+        commands.hear(Delivery::Records(vec![stored(5), stored(6)]))?;
+        commands.hear(Delivery::CaughtUp(7))?;
+        assert_eq!(missed(), None);
+        commands.hear(Delivery::Records(vec![stored(9)]))?;
+        commands.hear(Delivery::CaughtUp(13))?;
+        let expected = "highwater_projection_missed_commands_total{topic=\"things\",partition=\"3\"} 5";
+        assert_eq!(missed().as_deref(), Some(expected));
+        Ok(())
+    }
+
+    #[test]
     fn what_is_missing_is_gone_on_over() -> Result<(), follow::Error> {
         let mut commands = at(5);
         let heard = commands.hear(Delivery::Records(vec![stored(9)]))?;

@@ -9,6 +9,7 @@ mod memory;
 mod shown;
 mod single;
 mod turns;
+mod waiting;
 
 use std::sync::Arc;
 
