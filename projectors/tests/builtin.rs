@@ -4,6 +4,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+use std::collections::BTreeSet;
+
 use projectors::{
     builtin::{aggregates::Aggregates, operations::Operations, snapshots::Snapshots},
     migrate,
@@ -77,9 +79,10 @@ impl Tables {
         Ok(start)
     }
 
-    /// As text, sorted.
-    async fn rows(&self, columns: &'static str) -> Vec<String> {
-        let rows = sqlx::query(AssertSqlSafe(format!("SELECT concat_ws(' ', {columns}) ORDER BY 1")));
+    /// As text, sorted: `columns FROM table`.
+    async fn rows(&self, what: &'static str) -> Vec<String> {
+        let (columns, table) = what.rsplit_once(" FROM ").expect("a table");
+        let rows = sqlx::query(AssertSqlSafe(format!("SELECT concat_ws(' ', {columns}) FROM {table} ORDER BY 1")));
         rows.fetch_all(&self.pool).await.expect("rows").iter().map(|row| row.get(0)).collect()
     }
 
@@ -163,7 +166,7 @@ async fn the_outcome_of_a_command_stays_the_first_one() {
 async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_of_a_newer_one_by_nobody() {
     let (tables, own) = (tables("forms").await, snapshots(2));
     assert_eq!(tables.take_up(&own, &place(0)).await.expect("nothing is there"), Start::AtCheckpoint);
-    for (partition, format, aggregate) in [(0, 2, 1), (1, 1, 2), (1, 2, 3), (2, 3, 4), (3, 1, 5), (3, 3, 6)] {
+    for (partition, format, aggregate) in [(0, 2, 1_u32), (1, 1, 2), (1, 2, 3), (2, 3, 4), (3, 1, 5), (3, 3, 6)] {
         let one = snapshots(format);
         let first = 10_000 * u64::from(partition) + u64::from(aggregate);
         tables.apply(&one, &place(partition), &[event(u128::from(aggregate), 1, first, "good")]).await.expect("applied");
@@ -175,10 +178,9 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
     }
     assert_eq!(tables.rows("aggregate_id FROM snapshots").await.len(), 6);
     assert_eq!(tables.take_up(&own, &place(1)).await.expect("an older form"), Start::Over);
-    for table in ["partition FROM snapshots", "partition FROM outcomes", "DISTINCT partition FROM seen_filters"] {
-        let sql = AssertSqlSafe(format!("SELECT DISTINCT partition FROM ({}) t ORDER BY 1", format!("SELECT {table}")));
-        let left: Vec<i32> = sqlx::query_scalar(sql).fetch_all(&tables.pool).await.expect("rows");
-        assert_eq!(left, [0, 2, 3], "{table}");
+    for of_table in ["partition FROM snapshots", "partition FROM outcomes", "partition FROM seen_filters"] {
+        let left: BTreeSet<String> = tables.rows(of_table).await.into_iter().collect();
+        assert_eq!(left, ["0", "2", "3"].map(str::to_owned).into(), "{of_table}");
     }
     // It is not over again.
     assert_eq!(tables.take_up(&own, &place(1)).await.expect("nothing is there"), Start::AtCheckpoint);
