@@ -9,6 +9,7 @@ use std::time::Duration;
 use projectors::{
     migrate,
     runner::{Failure, Key, Move, Place, PostgresStore, PostgresTx, Store},
+    settings::DatabaseSettings,
 };
 use protocol::{
     position::{Position, Witness},
@@ -16,7 +17,7 @@ use protocol::{
     wire::Wire,
 };
 use sqlx::{
-    PgPool,
+    ConnectOptions, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -242,8 +243,9 @@ async fn a_transaction_does_not_wait_for_the_disk_and_only_that_one_does_not() {
 
 #[tokio::test]
 async fn a_connection_that_is_distrusted_is_used_no_more_and_the_next_one_is() {
-    let one = PgPoolOptions::new().max_connections(1).connect_with(postgres::database("distrusted").await).await;
-    let store = PostgresStore::new(one.expect("a connection"));
+    let url = postgres::database("distrusted").await.to_url_lossy().to_string();
+    let one = DatabaseSettings { url, connections: 1, ..DatabaseSettings::default() };
+    let store = PostgresStore::new(projectors::pool::pool(&one).expect("a pool"));
     let server = async || {
         let mut tx = store.begin().await.expect("a transaction");
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await.expect("a number");
