@@ -191,3 +191,132 @@ async fn forget(tx: &mut PostgresTx, last: BTreeMap<(String, i32), DateTime<Utc>
 fn unfit(error: std::num::TryFromIntError) -> Failure {
     Failure::Deterministic(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        entry::Origin,
+        lane,
+        position::Position,
+        record::Record,
+        time::Micros,
+        wire::{Fingerprint, Meta, Wire},
+    };
+
+    use super::*;
+    use crate::runner::tests::history::accepted;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    fn place() -> Place {
+        Place::of_commands("thing", 3)
+    }
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(ms).unwrap()
+    }
+
+    fn item(offset: u64, appended_at_ms: i64, command: Result<Accepted, Unread>) -> Item {
+        let command = command.map(Box::new);
+        Item { what: What::Accepted { offset, appended_at_ms, command }, after: Position::start() }
+    }
+
+    fn undecodable(of: Option<Origin<Wire>>) -> Unread {
+        match lane::decode(Record::default()) {
+            Err(Unread::Undecodable { defect, .. }) => Unread::Undecodable { defect, origin: of.map(Box::new) },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn row(command: u128, accepted_at_ms: i64, next_offset: i64) -> Row {
+        Row {
+            command: Uuid::from_u128(command),
+            category: "thing".to_owned(),
+            partition: 3,
+            aggregate: Uuid::from_u128(1),
+            actor: Uuid::from_u128(2),
+            next_offset,
+            accepted_at: at(accepted_at_ms),
+            deadline: Some(at(0)),
+        }
+    }
+
+    #[test]
+    fn it_reads_the_lanes_of_its_categories() {
+        let operations = Operations::of(vec!["thing", "other"]);
+        let read = (operations.name(), operations.categories(), operations.source());
+        assert_eq!(read, ("operations", &["thing", "other"][..], Source::Commands));
+    }
+
+    #[test]
+    fn a_record_says_who_sent_what_where_and_until_when() -> Result<(), Failure> {
+        let mut lane = Lane::default();
+        let command = Accepted { deadline: Micros(1_500), ..accepted(7) };
+        lane.add(&place(), &item(7, 1_000, Ok(command)))?;
+        let deadline = DateTime::from_timestamp_micros(1_500);
+        assert_eq!(lane.records, [Row { deadline, ..row(7, 1_000, 8) }]);
+        Ok(())
+    }
+
+    #[test]
+    fn of_a_record_that_cannot_be_read_there_is_a_row_if_its_command_can() -> Result<(), Failure> {
+        let mut lane = Lane::default();
+        let origin = Origin {
+            aggregate: Uuid::from_u128(1),
+            command: Uuid::from_u128(9),
+            fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
+            meta: Meta { actor: Uuid::from_u128(2), ..Meta::default() },
+            source: None,
+        };
+        lane.add(&place(), &item(4, 1_000, Err(undecodable(Some(origin)))))?;
+        lane.add(&place(), &item(5, 2_000, Err(undecodable(None))))?;
+        assert_eq!(lane.records, [Row { deadline: None, ..row(9, 1_000, 5) }]);
+        // It is the last one all the same.
+        assert_eq!(lane.last, [(("thing".to_owned(), 3), at(2_000))].into());
+        let newer = Unread::Newer { kind: "later".to_owned() };
+        assert!(matches!(lane.add(&place(), &item(6, 3_000, Err(newer))), Err(Failure::Newer(_))));
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_everybody_can_write() -> Result<(), Failure> {
+        let mut lane = Lane::default();
+        for (offset, ms) in [(0, 2_000), (1, 1_000)] {
+            lane.add(&place(), &item(offset, ms, Ok(accepted(offset))))?;
+        }
+        lane.add(&Place::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
+        lane.add(&Place::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
+        let of = |category: &str, partition, ms| ((category.to_owned(), partition), at(ms));
+        assert_eq!(lane.last, [of("thing", 3, 2_000), of("thing", 4, 0), of("other", 3, LATEST_MS)].into());
+        assert_eq!(lane.records.iter().map(|row| row.accepted_at).collect::<Vec<_>>(), [2_000, 1_000, 0, LATEST_MS].map(at));
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_no_column_holds_are_refused() {
+        let mut lane = Lane::default();
+        let beyond = Place::of_commands("thing", u32::MAX);
+        assert!(matches!(lane.add(&beyond, &item(0, 0, Ok(accepted(0)))), Err(Failure::Deterministic(_))));
+        assert!(matches!(lane.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))), Err(Failure::Deterministic(_))));
+    }
+
+    #[test]
+    fn a_retry_changes_nothing_for_as_long_as_the_first_record_has_its_row() {
+        let kept = 7 * DAY_MS;
+        let first = |records: &[Row], known: &[(u128, i64)]| {
+            let known = known.iter().map(|(command, ms)| (Uuid::from_u128(*command), at(*ms))).collect();
+            first_of_each(records.to_vec(), known).into_iter().map(|row| row.next_offset).collect::<Vec<_>>()
+        };
+        assert_eq!(first(&[row(1, 0, 1), row(2, 5, 2), row(1, 9, 3)], &[]), [1, 2]);
+        assert_eq!(first(&[row(1, 10, 1), row(2, 10, 2)], &[(1, 9)]), [2], "it has its row already");
+        // To the day, also where both came at once.
+        for at_once in [true, false] {
+            let (records, known) = if at_once { (vec![row(1, 0, 1)], vec![]) } else { (vec![], vec![(1, 0)]) };
+            let with = |ms| first(&[&records[..], &[row(1, ms, 2)]].concat(), &known);
+            assert_eq!(with(kept), records.iter().map(|row| row.next_offset).collect::<Vec<_>>());
+            assert_eq!(with(kept + 1), [2]);
+        }
+        // What came again after that is the first one for those that come later.
+        assert_eq!(first(&[row(1, kept + 1, 2), row(1, kept + 5, 3)], &[(1, 0)]), [2]);
+    }
+}

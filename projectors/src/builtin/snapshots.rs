@@ -30,6 +30,12 @@ impl Snapshots {
         Self { categories: aggregates.keys().copied().collect(), aggregates, filters: seen::Due::default() }
     }
 
+    /// So many outcomes are added to a filter in one transaction.
+    pub fn with_filters_of(mut self, most_rows: i64) -> Self {
+        self.filters.most_rows = most_rows;
+        self
+    }
+
     fn rules(&self, category: &str) -> Result<&dyn Aggregates, Failure> {
         self.aggregates.get(category).map(|rules| &**rules).ok_or_else(|| Failure::Deterministic(format!("no rules for {category}")))
     }
@@ -209,7 +215,16 @@ fn number(partition: u32) -> Result<i32, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{
+        entry::{EventBody, Origin, Part},
+        fold::Commit,
+        position::Position,
+        time::Micros,
+        wire::{Fingerprint, Meta},
+    };
+
     use super::*;
+    use crate::runner::{Item, Source, What};
 
     /// Its state is how many events it has seen; the type of an event says what is wrong with it.
     struct Counting;
@@ -265,6 +280,59 @@ mod tests {
         let gap = after(None, &[(1, "good"), (3, "good")])?;
         assert_eq!((gap.version, gap.state.is_err()), (3, true));
         Ok(())
+    }
+
+    #[test]
+    fn events_that_follow_each_other_make_no_gap() -> Result<(), Failure> {
+        let first = after(None, &[(1, "good")])?;
+        for version in [3, 5] {
+            assert!(after(Some(&first), &[(version, "good")])?.state.is_err_and(|why| why == format!("version {version} follows 1")));
+        }
+        // The first gap is said, and what is behind it counts on.
+        let gaps = after(Some(&first), &[(3, "good"), (7, "good")])?;
+        assert_eq!(gaps, Stored { version: 7, state: Err("version 3 follows 1".to_owned()) });
+        Ok(())
+    }
+
+    fn item(aggregate: u128, version: u64) -> Item {
+        let origin = Origin {
+            aggregate: Uuid::from_u128(aggregate),
+            command: Uuid::nil(),
+            fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
+            meta: Meta::default(),
+            source: None,
+        };
+        let body = EventBody { origin, version, part: Part::WHOLE, time: Micros(0), event: fact("good") };
+        Item { what: What::Commit(Commit { first: 7, end: 8, last_seq: 7, events: vec![body] }), after: Position::start() }
+    }
+
+    #[test]
+    fn events_are_put_together_by_their_aggregates_and_in_sequence() -> Result<(), Failure> {
+        let (one, other) = (Place::of_events("thing", 3), Place::of_events("other", 4));
+        let (first, second) = ([item(1, 1), item(2, 5), item(1, 2)], [item(1, 9), item(1, u64::MAX)]);
+        let slices = [Slice { place: &one, items: &first }, Slice { place: &other, items: &second }];
+        let found = events_by_aggregate(&slices)?;
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(name, (partition, events))| {
+                let versions: Vec<i64> = events.iter().map(|(version, _)| *version).collect();
+                (name.category, name.id.as_u128(), partition, versions)
+            })
+            .collect();
+        let of = |category: &str, id, partition, versions| (category.to_owned(), id, partition, versions);
+        assert_eq!(found, [of("other", 1, 4, vec![9, i64::MAX]), of("thing", 1, 3, vec![1, 2]), of("thing", 2, 3, vec![5])]);
+        let beyond = Place::of_events("thing", u32::MAX);
+        let refused = events_by_aggregate(&[Slice { place: &beyond, items: &[] }]);
+        assert!(matches!(refused, Err(Failure::Deterministic(_))));
+        Ok(())
+    }
+
+    #[test]
+    fn every_category_with_rules_is_read_from_its_events() {
+        let snapshots = Snapshots::of(vec![Box::new(Counting)]);
+        assert_eq!((snapshots.name(), snapshots.categories(), snapshots.source()), ("snapshots", &["thing"][..], Source::Events));
+        assert!(snapshots.rules("thing").is_ok_and(|rules| rules.category() == "thing"));
+        assert!(matches!(snapshots.rules("other"), Err(Failure::Deterministic(_))));
     }
 
     #[test]

@@ -121,11 +121,78 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_fold_wrote() -> Result<(), Error> {
-        let row = Row::try_from(&somewhere())?;
-        assert_eq!(Position::<Wire>::try_from(Row { witness_writer: None, ..row.clone() }), Err(Error::HalfWitness));
-        assert_eq!(Position::<Wire>::try_from(Row { next_offset: -1, ..row }), Err(Error::Negative("next_offset")));
-        assert_eq!(Row::try_from(&Position { offset: u64::MAX, ..somewhere() }), Err(Error::TooLarge("offset")));
+    fn every_column_holds_its_part_of_the_position() -> Result<(), Error> {
+        let expected = Row {
+            identity: Some(Uuid::from_u128(1)),
+            next_offset: 1042,
+            epoch: 3,
+            writer: Some(Uuid::from_u128(7)),
+            next_seq: 40,
+            drained: 12,
+            sealed: true,
+            last_time_us: Some(1_795_383_264_123_456),
+            witness_offset: Some(1041),
+            witness_epoch: Some(3),
+            witness_writer: Some(Uuid::from_u128(7)),
+            witness_seq: Some(39),
+        };
+        assert_eq!(Row::try_from(&somewhere())?, expected);
         Ok(())
+    }
+
+    #[test]
+    fn half_a_witness_is_refused_whichever_half_it_is() -> Result<(), Error> {
+        let row = Row::try_from(&somewhere())?;
+        let halves = [
+            Row { witness_offset: None, ..row.clone() },
+            Row { witness_epoch: None, ..row.clone() },
+            Row { witness_writer: None, ..row.clone() },
+            Row { witness_offset: None, witness_epoch: None, ..row.clone() },
+            Row { witness_offset: None, witness_writer: None, ..row.clone() },
+            Row { witness_epoch: None, witness_writer: None, ..row },
+        ];
+        for half in halves {
+            assert_eq!(Position::<Wire>::try_from(half.clone()), Err(Error::HalfWitness), "{half:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_number_that_no_fold_wrote_is_refused_by_its_name() -> Result<(), Error> {
+        let row = Row::try_from(&somewhere())?;
+        let negative = [
+            ("next_offset", Row { next_offset: -1, ..row.clone() }),
+            ("epoch", Row { epoch: -1, ..row.clone() }),
+            ("next_seq", Row { next_seq: -1, ..row.clone() }),
+            ("drained", Row { drained: -1, ..row.clone() }),
+            ("witness_offset", Row { witness_offset: Some(-1), ..row.clone() }),
+            ("witness_epoch", Row { witness_epoch: Some(-1), ..row.clone() }),
+            ("witness_seq", Row { witness_seq: Some(-1), ..row }),
+        ];
+        for (name, row) in negative {
+            assert_eq!(Position::<Wire>::try_from(row), Err(Error::Negative(name)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_number_that_no_column_holds_is_refused_by_its_name() {
+        let large = u64::MAX / 2 + 1;
+        let witness = || Witness { offset: 1041, epoch: 3, writer: Uuid::from_u128(7), seq: Some(39) };
+        let of_witness = |witness| Position { witness: Some(witness), ..somewhere() };
+        let too_large = [
+            ("offset", Position { offset: large, ..somewhere() }),
+            ("epoch", Position { epoch: large, ..somewhere() }),
+            ("next_seq", Position { next_seq: large, ..somewhere() }),
+            ("drained", Position { drained: large, ..somewhere() }),
+            ("witness offset", of_witness(Witness { offset: large, ..witness() })),
+            ("witness epoch", of_witness(Witness { epoch: large, ..witness() })),
+            ("witness seq", of_witness(Witness { seq: Some(large), ..witness() })),
+        ];
+        for (name, position) in too_large {
+            assert_eq!(Row::try_from(&position), Err(Error::TooLarge(name)));
+        }
+        let largest = Position { offset: large - 1, ..somewhere() };
+        assert_eq!(Row::try_from(&largest).map(|row| row.next_offset), Ok(i64::MAX));
     }
 }

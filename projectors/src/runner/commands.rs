@@ -125,13 +125,15 @@ fn witness(offset: u64, appended_at_ms: i64, command: &Result<lane::Accepted, Un
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use futures_util::FutureExt;
-    use protocol::{record::Record, time::Micros, wire::Fingerprint, writer::Expected};
+    use protocol::record::Record;
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::runner::tests::history::{History, Shelf};
+    use crate::runner::tests::history::{History, Shelf, accepted};
 
     fn at(offset: u64) -> Commands {
         let (_deliveries, receiver) = mpsc::channel(1);
@@ -141,34 +143,18 @@ mod tests {
     }
 
     fn stored(offset: u64) -> Stored {
-        let command = lane::Accepted {
-            aggregate: Uuid::from_u128(1),
-            command: Uuid::from_u128(u128::from(offset)),
-            name: "thing.make".to_owned(),
-            version: 1,
-            fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
-            caller_key: true,
-            expected: Expected::Anything,
-            actor: Uuid::from_u128(2),
-            scopes: Vec::new(),
-            deadline: Micros(0),
-            correlation: Uuid::nil(),
-            traceparent: None,
-            body: b"{}".to_vec(),
-        };
-        Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record: lane::encode(&command) }
+        let record = lane::encode(&accepted(offset));
+        Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record }
     }
 
     /// A lane of three commands, and where a reader stands after each offset.
     fn lane() -> (Shelf, Partition, impl Fn(u64) -> Position<Wire>) {
-        let records: Vec<Stored> = (0..3).map(stored).collect();
-        let witnesses: Vec<_> =
-            records.iter().map(|stored| witness(stored.offset, stored.appended_at_ms, &lane::decode(stored.record.clone()))).collect();
-        let at = move |offset: u64| {
-            let below = usize::try_from(offset).unwrap_or(0).checked_sub(1);
-            Position { offset, witness: below.map(|below| witnesses[below].clone()), ..Position::start() }
+        let lane = Arc::new(History::of_lane(&[true; 3]));
+        let at = {
+            let lane = lane.clone();
+            move |offset: u64| lane.positions[&offset].clone()
         };
-        (Shelf::new(&[History::raw(records)], 3, 1), Partition { topic: "things".into(), index: 0 }, at)
+        (Shelf::new(&[], &[lane], 3, 1), Partition { topic: "test.thing.commands".into(), index: 0 }, at)
     }
 
     #[tokio::test]
@@ -204,7 +190,7 @@ mod tests {
         from.witness.as_mut().unwrap().epoch += 1;
         log.forget(1);
         assert!(check(&log, &partition, &from).await.is_err());
-        log.forget(2);
+        log.forget(1);
         assert_eq!(check(&log, &partition, &from).await.unwrap(), 2);
         let commands = Commands::resume(&log, &partition, at(1)).await.unwrap();
         assert_eq!(commands.position(), &Position { offset: 2, ..Position::start() }, "what is forgotten is gone on over");
@@ -224,6 +210,22 @@ mod tests {
         assert_eq!((heard.position.offset, heard.caught_up), (7, false));
         assert!(commands.hear(Delivery::CaughtUp(7))?.caught_up);
         assert!(!commands.hear(Delivery::CaughtUp(6))?.caught_up, "what came since has not been read");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_and_a_lane_without_a_gap_shows_nothing() -> Result<(), follow::Error> {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let _local = metrics::set_default_local_recorder(&recorder);
+        let missed = || recorder.handle().render().lines().find(|line| line.starts_with("highwater")).map(str::to_owned);
+        let mut commands = at(5);
+        commands.hear(Delivery::Records(vec![stored(5), stored(6)]))?;
+        commands.hear(Delivery::CaughtUp(7))?;
+        assert_eq!(missed(), None);
+        commands.hear(Delivery::Records(vec![stored(9)]))?;
+        commands.hear(Delivery::CaughtUp(13))?;
+        let expected = "highwater_projection_missed_commands_total{topic=\"things\",partition=\"3\"} 5";
+        assert_eq!(missed().as_deref(), Some(expected));
         Ok(())
     }
 

@@ -142,6 +142,98 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_reached_is_tried_again_for_ever_and_never_in_parts() {
+        for failure in [Failure::Unreachable, Failure::ReadOnly, Failure::Log] {
+            for (attempt, wait) in [(1, 50), (2, 100), (3, 200), (4, 400), (99, 5_000)] {
+                let expected = OnFailure::RetryAfter(Duration::from_millis(wait));
+                assert_eq!(on_failure(&failure("away".to_owned()), attempt, true, &BACKOFF), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_busy_has_its_attempts_whether_it_can_be_split_or_not() {
+        let busy = Failure::Transient("busy".to_owned());
+        for can_split in [true, false] {
+            let then = if can_split { OnFailure::Split } else { OnFailure::GoAlone };
+            assert_eq!(on_failure(&busy, 2, can_split, &BACKOFF), OnFailure::RetryAfter(Duration::from_millis(100)));
+            for attempt in [3, 4] {
+                assert_eq!(on_failure(&busy, attempt, can_split, &BACKOFF), then);
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_work_later_passes_and_the_rest_does_not() {
+        for passes in [Failure::Unreachable, Failure::ReadOnly, Failure::Transient, Failure::Log] {
+            assert!(passes(String::new()).passes());
+        }
+        for stays in [Failure::Deterministic(String::new()), Failure::Newer(String::new()), Failure::Conflict] {
+            assert!(!stays.passes(), "{stays:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_newer_or_fails_each_time() {
+        let newer = Unreadable::Newer { what: "an event".to_owned() };
+        assert!(matches!(Failure::from(newer), Failure::Newer(_)));
+        let malformed = Unreadable::Malformed { what: "an event".to_owned(), why: "it is none".to_owned() };
+        assert!(matches!(Failure::from(malformed), Failure::Deterministic(_)));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reported")]
+    struct Reported(Option<&'static str>);
+
+    impl sqlx::error::DatabaseError for Reported {
+        fn message(&self) -> &str {
+            "reported"
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            self.0.map(Into::into)
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_driver_is_of_the_connection_unless_the_rows_are_not_as_they_must_be() {
+        let reported = |code| Failure::from(sqlx::Error::Database(Box::new(Reported(code))));
+        assert!(matches!(reported(Some("23514")), Failure::Deterministic(_)));
+        assert!(matches!(reported(Some("25006")), Failure::ReadOnly(_)));
+        assert!(matches!(reported(None), Failure::Transient(_)), "nobody knows what it was");
+        for away in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::WorkerCrashed] {
+            assert!(matches!(Failure::from(away), Failure::Unreachable(_)));
+        }
+        let source = || Box::new(Reported(None));
+        for wrong in [
+            sqlx::Error::RowNotFound,
+            sqlx::Error::ColumnNotFound(String::new()),
+            sqlx::Error::TypeNotFound { type_name: String::new() },
+            sqlx::Error::Decode(source()),
+            sqlx::Error::Encode(source()),
+            sqlx::Error::ColumnDecode { index: String::new(), source: source() },
+        ] {
+            assert!(matches!(Failure::from(wrong), Failure::Deterministic(_)));
+        }
+    }
+
+    #[test]
     fn what_the_database_reports_is_told_apart() {
         for code in ["57P01", "53300", "08006", "25P03", "28P01", "58030"] {
             assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)), "{code}");

@@ -181,3 +181,6 @@ pub fn labels(key: &Key) -> [(&'static str, String); 3] {
         ("projection", key.projection.to_owned()),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ impl Share {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,6 +153,35 @@ mod tests {
     }
 
     #[test]
+    fn several_jobs_can_be_split_however_little_each_brings() {
+        for items in [0, 1] {
+            let group = Group::of(vec![job("x", 0, items), job("y", 0, items)]);
+            assert!(group.can_split());
+            assert_eq!(group.split().iter().map(|group| group.jobs.len()).collect::<Vec<_>>(), [1, 1]);
+        }
+        assert!(!Group::default().can_split());
+        assert!(!Group::of(vec![job("x", 0, 0)]).can_split());
+        assert!(Group::of(vec![job("x", 0, 2)]).can_split());
+    }
+
+    #[test]
+    fn the_last_item_of_several_cannot_be_split_either() {
+        let job = Job { first: 1, end: 2, ..job("x", 0, 3) };
+        assert_eq!((job.items().len(), job.weight()), (1, 1));
+        let group = Group::of(vec![job]);
+        assert!(!group.can_split());
+        assert_eq!(group.clone().split(), vec![group]);
+    }
+
+    #[test]
+    fn checkpoints_move_in_the_sequence_of_their_keys() {
+        let moves = Group::of(vec![job("y", 0, 1), job("x", 1, 2), job("x", 0, 3)]).moves();
+        let found: Vec<_> =
+            moves.iter().map(|step| (step.key.projection, step.key.place.partition, step.from.offset, step.to.offset)).collect();
+        assert_eq!(found, [("x", 0, 0, 8), ("x", 1, 0, 7), ("y", 0, 0, 6)]);
+    }
+
+    #[test]
     fn a_single_item_cannot_be_split() {
         let group = Group::of(vec![job("x", 0, 1)]);
         assert!(!group.can_split());

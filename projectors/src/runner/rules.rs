@@ -8,7 +8,7 @@
 //! | at its end, or further in the same log | nothing is left of it |
 //! | below where this runner left it, of another log, or of another past | the partition is read again from what is stored |
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use protocol::{position::Position, wire::Wire};
 
@@ -94,11 +94,12 @@ pub fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
 
 /// What a comparison of checkpoints shows, while nothing of this runner is on its way. `None`: it is where it was left.
 pub fn compare(known: &Position<Wire>, stored: &Position<Wire>) -> Option<Moved> {
-    if stored.offset == known.offset {
-        return None;
-    }
     let same_log = stored.identity.is_some() && stored.identity == known.identity;
-    Some(if stored.offset > known.offset && same_log { Moved::Further } else { Moved::Elsewhere })
+    match stored.offset.cmp(&known.offset) {
+        Ordering::Equal => None,
+        Ordering::Greater if same_log => Some(Moved::Further),
+        Ordering::Greater | Ordering::Less => Some(Moved::Elsewhere),
+    }
 }
 
 #[cfg(test)]

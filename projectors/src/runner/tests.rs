@@ -1,10 +1,15 @@
 //! Runners on a log and a store in memory, in every sequence of what may happen, against what a naive fold of the log says.
 
+mod beginning;
 mod choices;
+mod contested;
+mod ending;
 pub mod history;
 mod memory;
+mod shown;
 mod single;
 mod turns;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -25,7 +30,9 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
     Play {
         visible: usize::MAX,
         histories,
+        lanes: Vec::new(),
         projections: vec!["a", "b"],
+        of_lanes: Vec::new(),
         tables: Tables::default(),
         runners,
         batch_events: 3,
@@ -40,9 +47,7 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
 fn tables(histories: &[Arc<History>], stands: &[(&'static str, u32, u64)]) -> Tables {
     let mut tables = Tables::default();
     for (projection, partition, offset) in stands {
-        let (key, history) = (Key { projection, place: place(*partition) }, &histories[*partition as usize]);
-        tables.checkpoints.insert(key.clone(), history.positions[offset].clone());
-        tables.rows.insert(key, history.below(*offset));
+        tables.stand(Key { projection, place: place(*partition) }, &histories[*partition as usize], *offset);
     }
     tables
 }
@@ -118,28 +123,28 @@ fn history() -> impl Strategy<Value = Arc<History>> {
     })
 }
 
+fn lane() -> impl Strategy<Value = Arc<History>> {
+    prop::collection::vec(prop::bool::weighted(0.9), 0..12).prop_map(|commands| Arc::new(History::of_lane(&commands)))
+}
+
 fn any_play() -> impl Strategy<Value = Play> {
-    let histories = prop::collection::vec(history(), 1..3);
-    let stands = prop::collection::vec(any::<prop::sample::Index>(), 6);
-    (histories, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(
-        |(histories, stands, runners, batch_events, chunk, visible)| {
-            let keys =
-                (0..histories.len()).flat_map(|partition| ["a", "b", "c"].map(|name| (name, u32::try_from(partition).expect("few"))));
-            let stands: Vec<_> = keys
-                .zip(&stands)
-                .map(|((name, partition), stand)| {
-                    // What is not there yet cannot have been projected.
-                    let there = |offset: &u64| *offset <= visible as u64;
-                    let places: Vec<u64> = histories[partition as usize].positions.keys().copied().filter(there).collect();
-                    (name, partition, places[stand.index(places.len())])
-                })
-                .collect();
-            let events = Events { switches: 40, falls: 2, moves: 3, stops: 2, locks: 3, pauses: 3 };
-            let budget = Budget { commits: 4, begins: 3, fine: true };
-            let tables = tables(&histories, &stands);
-            Play { projections: vec!["a", "b", "c"], tables, batch_events, chunk, visible, budget, events, ..play(histories, runners) }
-        },
-    )
+    let logs = prop::collection::vec((history(), lane()), 1..3);
+    let stands = prop::collection::vec(any::<prop::sample::Index>(), 10);
+    (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(|(logs, stands, runners, batch_events, chunk, visible)| {
+        let (histories, lanes) = logs.into_iter().unzip();
+        let events = Events { switches: 40, falls: 2, moves: 3, stops: 2, locks: 3, pauses: 3, forgets: 2 };
+        let budget = Budget { commits: 4, begins: 3, fine: true };
+        let (projections, of_lanes) = (vec!["a", "b", "c"], vec!["d", "e"]);
+        let play = Play { lanes, projections, of_lanes, batch_events, chunk, visible, budget, events, ..play(histories, runners) };
+        let mut tables = Tables::default();
+        for ((key, history), stand) in play.keys().into_iter().zip(stands) {
+            // What is not there yet cannot have been projected.
+            let there = |offset: &u64| *offset <= visible as u64;
+            let places: Vec<u64> = history.positions.keys().copied().filter(there).collect();
+            tables.stand(key, &history, places[stand.index(places.len())]);
+        }
+        Play { tables, ..play }
+    })
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use std::{
 use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
 use projectors::{
     projections,
-    runner::{Key, Limits, Place, PostgresStore, PostgresTx, Projection, Runner, Share, Source, Step, Store, Topics},
+    runner::{Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source, Step, Store, Topics},
 };
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
@@ -317,7 +317,7 @@ impl World {
         let stepping = async {
             loop {
                 match runner.step().await {
-                    Step::Waiting | Step::CaughtUp if self.is_projected(runner).await => return,
+                    Step::Waiting | Step::CaughtUp if self.is_projected(&runner.progress()).await => return,
                     Step::Waiting | Step::CaughtUp => runner.wait().await,
                     Step::Failed => failed += 1,
                     Step::Projected { .. } | Step::TookUp | Step::Verified => {}
@@ -334,8 +334,9 @@ impl World {
         readers * usize::try_from(PARTITIONS).expect("few")
     }
 
-    async fn is_projected<S: Store<Tx = PostgresTx>>(&self, runner: &Runner<S>) -> bool {
-        let (reached, halted) = (runner.progress().all(), runner.progress().all_halted());
+    /// Whether a runner knows that everything is projected, or halted.
+    pub async fn is_projected(&self, progress: &Progress) -> bool {
+        let (reached, halted) = (progress.all(), progress.all_halted());
         let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
         if known.len() < Self::checkpoints() {
             return false;

@@ -135,7 +135,94 @@ fn without_nul(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use protocol::{
+        entry::{EventBody, OutcomeBody, Part},
+        position::Position,
+        time::Micros,
+        wire::{Fact, Fingerprint, Meta, Reason},
+    };
+
     use super::*;
+
+    fn origin(command: u128) -> Origin<Wire> {
+        Origin {
+            aggregate: Uuid::from_u128(1),
+            command: Uuid::from_u128(command),
+            fingerprint: Fingerprint { key_number: 3, hmac: [7; 32] },
+            meta: Meta { actor: Uuid::from_u128(2), ..Meta::default() },
+            source: None,
+        }
+    }
+
+    fn committed(command: u128, versions: std::ops::RangeInclusive<u64>, end: u64) -> Item {
+        let event = |version| EventBody {
+            origin: origin(command),
+            version,
+            part: Part::WHOLE,
+            time: Micros(0),
+            event: Fact { event_type: "thing\0made".into(), schema: "thing.made.v1".into(), data: Vec::new() },
+        };
+        let events: Vec<_> = versions.map(event).collect();
+        let first = end - events.len() as u64;
+        Item { what: What::Commit(Commit { first, end, last_seq: end, events }), after: Position::start() }
+    }
+
+    fn decided(command: u128, verdict: Verdict, offset: u64) -> Item {
+        let body = OutcomeBody { origin: origin(command), version: 4, verdict, reason: Reason(br#"{"code":"a.b"}"#.to_vec()) };
+        Item { what: What::Outcome { offset, body }, after: Position::start() }
+    }
+
+    fn of(items: &[Item]) -> Result<Vec<(u128, Outcome)>, Failure> {
+        let mut outcomes = Outcomes::default();
+        let place = Place::of_events("thing", 3);
+        items.iter().try_for_each(|item| outcomes.add(&place, item))?;
+        Ok(outcomes.0.into_iter().map(|(command, outcome)| (command.as_u128(), outcome)).collect())
+    }
+
+    #[test]
+    fn an_outcome_says_what_its_record_says_and_where_it_ends() -> Result<(), Failure> {
+        let events = json!([{"type": "thing\u{fffd}made", "version": 5}, {"type": "thing\u{fffd}made", "version": 6}]);
+        let reason = json!({"code": "a.b"});
+        let items = [committed(1, 5..=6, 12), decided(2, Verdict::Rejected, 20), decided(3, Verdict::Unchanged, 21)];
+        let found: Vec<_> = of(&items)?
+            .into_iter()
+            .map(|(command, row)| {
+                assert_eq!((&*row.category, row.partition, row.aggregate), ("thing", 3, Uuid::from_u128(1)));
+                assert_eq!((row.fingerprint_key, row.fingerprint, row.actor), (3, vec![7; 32], Uuid::from_u128(2)));
+                (command, row.verdict, row.version, row.next_offset, row.events, row.reason)
+            })
+            .collect();
+        let expected = [
+            (1, "accepted", 6, 12, Some(events), None),
+            (2, "rejected", 4, 21, None, Some(reason.clone())),
+            (3, "unchanged", 4, 22, None, Some(reason)),
+        ];
+        assert_eq!(found, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_record_of_a_command_is_its_answer_and_what_is_no_outcome_is_none() -> Result<(), Failure> {
+        let nothing = Item { what: What::Commit(Commit { first: 1, end: 1, last_seq: 0, events: Vec::new() }), after: Position::start() };
+        let accepted = What::Accepted { offset: 3, appended_at_ms: 0, command: protocol::lane::decode(Default::default()).map(Box::new) };
+        let accepted = Item { what: accepted, after: Position::start() };
+        let items = [nothing, accepted, decided(1, Verdict::Rejected, 20), committed(1, 1..=1, 30), decided(1, Verdict::Unchanged, 31)];
+        let found: Vec<_> = of(&items)?.into_iter().map(|(command, row)| (command, row.verdict, row.next_offset)).collect();
+        assert_eq!(found, [(1, "rejected", 21)]);
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_no_column_holds_are_refused() {
+        let large = u64::MAX / 2 + 1;
+        for item in [committed(1, large..=large, 12), committed(1, 5..=5, large), decided(1, Verdict::Rejected, large - 1)] {
+            assert!(matches!(of(&[item]), Err(Failure::Deterministic(_))));
+        }
+        assert_eq!(of(&[committed(1, 5..=5, large - 1)]).map_or(0, |found| found[0].1.next_offset), i64::MAX);
+        let mut outcomes = Outcomes::default();
+        let beyond = Place::of_events("thing", u32::MAX);
+        assert!(matches!(outcomes.add(&beyond, &committed(1, 5..=5, 12)), Err(Failure::Deterministic(_))));
+    }
 
     #[test]
     fn a_reason_is_kept_as_far_as_jsonb_can_hold_it() {

@@ -17,26 +17,35 @@ const EVERY: usize = 10_000;
 const MOST_ROWS: i64 = 200_000;
 
 /// How many outcomes each partition has had since its filter was written, as far as this process knows. Only a reason to write.
-#[derive(Default)]
-pub(super) struct Due(Mutex<BTreeMap<Place, usize>>);
+pub(super) struct Due {
+    outcomes: Mutex<BTreeMap<Place, usize>>,
+    /// See [`MOST_ROWS`].
+    pub(super) most_rows: i64,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Self { outcomes: Mutex::default(), most_rows: MOST_ROWS }
+    }
+}
 
 impl Due {
     /// Whether the partition's filter is to be written in this transaction. A partition that is new here is due at once.
     fn count(&self, place: &Place, outcomes: usize) -> bool {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counted.entry(place.clone()).or_insert(EVERY);
         *count += outcomes;
         *count >= EVERY
     }
 
     fn written(&self, place: &Place) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), 0);
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), 0);
     }
 
     /// Writes the filters that are due. A transaction that fails afterwards writes them again the next time round.
     pub(super) async fn write(&self, tx: &mut PostgresTx, slices: &[Slice<'_>]) -> Result<(), Failure> {
         for slice in slices {
-            if self.count(slice.place, slice.items.len()) && catch_up(tx, slice.place).await? {
+            if self.count(slice.place, slice.items.len()) && catch_up(tx, slice.place, self.most_rows).await? {
                 self.written(slice.place);
             }
         }
@@ -53,7 +62,7 @@ impl Due {
 }
 
 /// Adds the outcomes that came since the filter was written; `false`: there are more.
-async fn catch_up(tx: &mut PostgresTx, place: &Place) -> Result<bool, Failure> {
+async fn catch_up(tx: &mut PostgresTx, place: &Place, most_rows: i64) -> Result<bool, Failure> {
     let (category, partition) = (&*place.category, number(place.partition)?);
     let last = sqlx::query!(
         "SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND partition = $2 ORDER BY segment DESC LIMIT 1",
@@ -72,12 +81,12 @@ async fn catch_up(tx: &mut PostgresTx, place: &Place) -> Result<bool, Failure> {
         category,
         partition,
         covered,
-        MOST_ROWS,
+        most_rows,
     )
     .fetch_all(&mut **tx)
     .await?;
     let Some(covers) = rows.last().map(|row| row.next_offset) else { return Ok(true) };
-    let all = i64::try_from(rows.len()).is_ok_and(|found| found < MOST_ROWS);
+    let all = i64::try_from(rows.len()).is_ok_and(|found| found < most_rows);
     for row in rows {
         for id in [row.command_id, row.aggregate_id] {
             if segment.is_full() {
@@ -113,4 +122,22 @@ async fn write(tx: &mut PostgresTx, place: &Place, segment: &Segment, covers: i6
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_due_at_once_and_then_after_so_many_outcomes_of_its_partition() {
+        let (due, one, other) = (Due::default(), Place::of_events("thing", 0), Place::of_events("thing", 1));
+        assert!(due.count(&one, 0), "it is new here");
+        assert!(due.count(&one, 1), "and was not written");
+        due.written(&one);
+        assert!(!due.count(&one, 0) && !due.count(&one, EVERY - 1));
+        assert!(due.count(&other, 1));
+        assert!(due.count(&one, 1) && due.count(&one, 5));
+        due.written(&one);
+        assert!(!due.count(&one, 4));
+    }
 }

@@ -117,6 +117,13 @@ fn a_job_goes_on_where_another_runner_left_its_checkpoint() {
 }
 
 #[test]
+fn a_job_whose_checkpoint_is_where_it_was_left_is_done_as_it_is() {
+    for from in [1, 4, 5] {
+        assert_eq!(rebase(job(from), &at(from)), Rebased::Job(Box::new(job(from))));
+    }
+}
+
+#[test]
 fn a_job_that_begins_within_the_items_keeps_the_place_of_its_first() {
     let job = job(4);
     assert_eq!((job.first, left(&job)), (1, vec![5, 6]));

@@ -12,14 +12,18 @@ use futures_util::future::BoxFuture;
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
     fold::Fold,
-    position::Position,
+    lane,
+    position::{Position, Witness},
     record::{Record, Stored},
     time::Micros,
     wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+    writer::Expected,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use super::super::{Place, Source};
 
 /// What a writer does next.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +72,20 @@ impl History {
         history
     }
 
-    /// Whatever lies there.
-    pub fn raw(records: Vec<Stored>) -> Arc<Self> {
-        Arc::new(Self { records, ..Self::default() })
+    /// A partition of `commands`: a record each, and whether it is a command.
+    pub fn of_lane(commands: &[bool]) -> Self {
+        let mut history = Self::default();
+        history.positions.insert(0, Position::start());
+        for (offset, is_command) in (0..).zip(commands) {
+            let record = if *is_command { lane::encode(&accepted(offset)) } else { Record::default() };
+            let appended_at_ms = 1_000 + i64::try_from(offset).expect("few");
+            history.records.push(Stored { offset, appended_at_ms, record });
+            history.show(offset, 1);
+            let writer = if *is_command { accepted(offset).command } else { Uuid::nil() };
+            let witness = Some(Witness { offset, epoch: 1_000 + offset, writer, seq: None });
+            history.positions.insert(offset + 1, Position { offset: offset + 1, witness, ..Position::start() });
+        }
+        history
     }
 
     pub fn end(&self) -> u64 {
@@ -135,6 +150,24 @@ impl History {
     }
 }
 
+pub fn accepted(offset: u64) -> lane::Accepted {
+    lane::Accepted {
+        aggregate: Uuid::from_u128(1),
+        command: Uuid::from_u128(u128::from(offset)),
+        name: "thing.make".to_owned(),
+        version: 1,
+        fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
+        caller_key: true,
+        expected: Expected::Anything,
+        actor: Uuid::from_u128(2),
+        scopes: Vec::new(),
+        deadline: Micros(0),
+        correlation: Uuid::nil(),
+        traceparent: None,
+        body: b"{}".to_vec(),
+    }
+}
+
 fn origin(command: u64) -> Origin<Wire> {
     Origin {
         aggregate: Uuid::from_u128(1),
@@ -150,58 +183,90 @@ fn event(command: u64, part: Part) -> EventBody<Wire> {
     EventBody { origin: origin(command), version: u64::from(part.index), part, time: Micros(0), event }
 }
 
-/// The partitions of one topic, by their numbers. Clones are the same.
+/// The partitions of one category. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<Shelves>>);
 
+/// Which topic, and which of its partitions.
+type At = (Source, u32);
+
 #[derive(Default)]
 struct Shelves {
-    partitions: Vec<Shelved>,
+    partitions: BTreeMap<At, Shelved>,
     readers: Vec<Reader>,
     chunk: usize,
-    /// What lies below is forgotten.
-    begin: u64,
 }
 
 struct Shelved {
     history: Arc<History>,
     /// So many records can be read.
     visible: usize,
+    /// What lies below is forgotten.
+    begin: u64,
 }
 
 struct Reader {
-    partition: usize,
+    at: At,
     next: usize,
     deliveries: mpsc::Sender<Delivery>,
 }
 
+fn at(partition: &Partition) -> At {
+    (if partition.topic.ends_with(".commands") { Source::Commands } else { Source::Events }, partition.index)
+}
+
 impl Shelf {
     /// Deliveries have `chunk` records; of each partition `visible` can be read.
-    pub fn new(histories: &[Arc<History>], visible: usize, chunk: usize) -> Self {
-        let shown = |history: &Arc<History>| Shelved { history: history.clone(), visible: visible.min(history.records.len()) };
-        Self(Arc::new(Mutex::new(Shelves { partitions: histories.iter().map(shown).collect(), readers: Vec::new(), chunk, begin: 0 })))
+    pub fn new(events: &[Arc<History>], lanes: &[Arc<History>], visible: usize, chunk: usize) -> Self {
+        let shown = |source: Source| {
+            move |(index, history): (u32, &Arc<History>)| {
+                let shelved = Shelved { history: history.clone(), visible: visible.min(history.records.len()), begin: 0 };
+                ((source, index), shelved)
+            }
+        };
+        let events = (0..).zip(events).map(shown(Source::Events));
+        let partitions = events.chain((0..).zip(lanes).map(shown(Source::Commands))).collect();
+        Self(Arc::new(Mutex::new(Shelves { partitions, readers: Vec::new(), chunk })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What lies at `place`, and the first offset that is still there.
+    pub fn of(&self, place: &Place) -> (Arc<History>, u64) {
+        let shelves = self.lock();
+        let shelved = &shelves.partitions[&(place.source, place.partition)];
+        (shelved.history.clone(), shelved.begin)
+    }
+
     /// `more` records arrive in every partition. Whether there were any left.
     pub fn grow(&self, more: usize) -> bool {
         let mut shelves = self.lock();
         let mut grown = false;
-        for partition in &mut shelves.partitions {
+        for partition in shelves.partitions.values_mut() {
             grown |= partition.visible < partition.history.records.len();
             partition.visible = (partition.visible + more).min(partition.history.records.len());
         }
-        let Shelves { partitions, readers, chunk, .. } = &mut *shelves;
-        readers.iter_mut().for_each(|reader| reader.bring(&partitions[reader.partition], *chunk));
+        let Shelves { partitions, readers, chunk } = &mut *shelves;
+        readers.iter_mut().for_each(|reader| reader.bring(&partitions[&reader.at], *chunk));
         grown
     }
 
-    /// What lies below `begin` is not there any more.
-    pub fn forget(&self, begin: u64) {
-        self.lock().begin = begin;
+    /// `more` records of each lane are not there any more, or as many as there were.
+    pub fn forget(&self, more: u64) {
+        let mut shelves = self.lock();
+        for ((source, _), partition) in &mut shelves.partitions {
+            if *source == Source::Commands {
+                partition.begin = (partition.begin + more).min(partition.visible as u64);
+            }
+        }
+        let Shelves { partitions, readers, .. } = &mut *shelves;
+        readers.iter_mut().for_each(|reader| reader.next = reader.next.max(partitions[&reader.at].from(0)));
+    }
+
+    pub fn is_read(&self) -> bool {
+        !self.lock().readers.is_empty()
     }
 
     /// Every reader is at its end.
@@ -209,6 +274,13 @@ impl Shelf {
         for reader in std::mem::take(&mut self.lock().readers) {
             let _ = reader.deliveries.try_send(Delivery::Failed(Error::Unreachable("stopped".to_owned())));
         }
+    }
+}
+
+impl Shelved {
+    /// The place of the first record that is there, from `offset` on.
+    fn from(&self, offset: u64) -> usize {
+        usize::try_from(self.begin.max(offset)).expect("few")
     }
 }
 
@@ -224,33 +296,33 @@ impl Reader {
 }
 
 impl Log for Shelf {
-    fn begin(&self, _: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
-        let begin = self.lock().begin;
+    fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        let begin = self.lock().partitions[&at(of)].begin;
         Box::pin(async move { Ok(begin) })
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
-        let end = self.lock().partitions[of.index as usize].visible as u64;
+        let end = self.lock().partitions[&at(of)].visible as u64;
         Box::pin(async move { Ok(end) })
     }
 
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
         let (deliveries, receiver) = mpsc::channel(1_024);
         let mut shelves = self.lock();
-        let partition = of.index as usize;
-        let mut reader = Reader { partition, next: usize::try_from(offset).expect("few"), deliveries };
-        reader.bring(&shelves.partitions[partition], shelves.chunk);
+        let partition = &shelves.partitions[&at(of)];
+        let mut reader = Reader { at: at(of), next: partition.from(offset), deliveries };
+        reader.bring(partition, shelves.chunk);
         shelves.readers.push(reader);
         Ok(Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() })
     }
 
     fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let shelves = self.lock();
-        if offset < shelves.begin {
+        let partition = &shelves.partitions[&at(of)];
+        if offset < partition.begin {
             let error = of.error("it is forgotten");
             return Box::pin(async { Err(error) });
         }
-        let partition = &shelves.partitions[of.index as usize];
         let from = usize::try_from(offset).expect("few").min(partition.visible);
         let found = partition.history.records[from..(from + limit).min(partition.visible)].to_vec();
         Box::pin(async move { Ok(found) })

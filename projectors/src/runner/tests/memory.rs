@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 use protocol::{position::Position, wire::Wire};
 
 use super::{
-    super::{Failure, Item, Key, Move, Place, Projection, Slice, Store, What},
+    super::{Failure, Item, Key, Move, Place, Projection, Slice, Source, Start, Store, What},
     choices::Choices,
-    history::{History, Shown},
+    history::{History, Shelf, Shown},
 };
 
 /// Rows and checkpoints.
@@ -47,13 +47,21 @@ pub struct Server {
     pub poison: BTreeSet<(&'static str, u64)>,
     /// So many transactions cannot begin.
     pub away: usize,
+    /// How often it was tried to begin one, and which of them cannot, by their numbers from 1.
+    pub begins: u64,
+    pub refused: BTreeSet<u64>,
     /// So many transactions find that their connection cannot write.
     pub read_only: usize,
+    /// And so many that only look at checkpoints.
+    pub read_only_loads: usize,
     pub distrusted: usize,
+    /// Whose rows are of an older form, and whose of a newer one.
+    pub older: BTreeSet<&'static str>,
+    pub newer: BTreeSet<&'static str>,
     /// How often it was tried to apply something.
     pub applies: BTreeMap<&'static str, usize>,
     pub wrong: Option<String>,
-    histories: Vec<Arc<History>>,
+    log: Shelf,
     /// Who holds which checkpoint.
     locks: BTreeMap<Key, u64>,
     /// Which seat waits for which checkpoints.
@@ -76,11 +84,20 @@ pub struct Tx {
     seat: usize,
     checkpoints: BTreeMap<Key, Position<Wire>>,
     rows: Vec<(Key, Shown)>,
+    emptied: BTreeSet<Key>,
+}
+
+impl Tables {
+    /// As they are when the projection stands at `offset`.
+    pub fn stand(&mut self, key: Key, history: &History, offset: u64) {
+        self.checkpoints.insert(key.clone(), history.positions[&offset].clone());
+        self.rows.insert(key, history.below(offset));
+    }
 }
 
 impl Memory {
-    pub fn new(histories: &[Arc<History>], tables: Tables, choices: Choices, budget: Budget) -> Self {
-        let server = Server { tables, choices, budget, histories: histories.to_vec(), ..Server::default() };
+    pub fn new(log: &Shelf, tables: Tables, choices: Choices, budget: Budget) -> Self {
+        let server = Server { tables, choices, budget, log: log.clone(), ..Server::default() };
         Self { server: Arc::new(Mutex::new(server)), seat: 0 }
     }
 
@@ -138,6 +155,7 @@ impl Server {
     fn write(&mut self, tx: &Tx) {
         let before = self.tables.clone();
         self.tables.checkpoints.extend(tx.checkpoints.clone());
+        self.tables.rows.retain(|key, _| !tx.emptied.contains(key));
         for (key, shown) in &tx.rows {
             self.tables.rows.entry(key.clone()).or_default().push(*shown);
         }
@@ -150,11 +168,14 @@ impl Server {
     /// What is not as it must be.
     fn look(&self) -> Option<String> {
         self.tables.checkpoints.iter().find_map(|(key, at)| {
-            let history = &self.histories[key.place.partition as usize];
-            if history.positions.get(&at.offset) != Some(at) {
-                return Some(format!("{} of {} stands at {at:?}, where no fold stands", key.projection, key.place));
+            let (history, begin) = self.log.of(&key.place);
+            // Behind what was forgotten nobody knows what lay there.
+            let behind_a_gap = at.offset <= begin && *at == Position { offset: at.offset, ..Position::start() };
+            if history.positions.get(&at.offset) != Some(at) && !behind_a_gap {
+                return Some(format!("{} of {} stands at {at:?}, where no reader stands", key.projection, key.place));
             }
-            let (found, expected) = (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
+            let (found, mut expected) = (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
+            expected.retain(|shown| shown.first >= begin || found.contains(shown));
             let name = format!("{} of {} at {}", key.projection, key.place, at.offset);
             (found != expected).then(|| format!("{name} has {found:?} instead of {expected:?}"))
         })
@@ -187,6 +208,11 @@ impl Store for Memory {
                 server.budget.begins -= 1;
                 return Err(Failure::Unreachable("away".to_owned()));
             }
+            server.begins += 1;
+            let begins = server.begins;
+            if server.refused.contains(&begins) {
+                return Err(Failure::Unreachable("away".to_owned()));
+            }
             if server.away > 0 {
                 server.away -= 1;
                 return Err(Failure::Unreachable("away".to_owned()));
@@ -194,7 +220,7 @@ impl Store for Memory {
             server.begun += 1;
             let (id, starts) = (server.begun, server.starts);
             let (server, seat) = (self.server.clone(), self.seat);
-            Ok(Tx { server, id, starts, seat, checkpoints: BTreeMap::new(), rows: Vec::new() })
+            Ok(Tx { server, id, starts, seat, checkpoints: BTreeMap::new(), rows: Vec::new(), emptied: BTreeSet::new() })
         })
     }
 
@@ -205,8 +231,12 @@ impl Store for Memory {
     fn load<'a>(&'a self, tx: &'a mut Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async move {
             self.pause(true).await;
-            let server = self.server();
+            let mut server = self.server();
             tx.is_alive(&server)?;
+            if server.read_only_loads > 0 {
+                server.read_only_loads -= 1;
+                return Err(Failure::ReadOnly("a standby".to_owned()));
+            }
             Ok(keys.iter().map(|key| server.tables.checkpoints.get(key).cloned().unwrap_or_default()).collect())
         })
     }
@@ -274,7 +304,7 @@ impl Store for Memory {
 }
 
 /// Has a row for everything that it was given.
-pub struct Tally(pub &'static str);
+pub struct Tally(pub &'static str, pub Source);
 
 impl Projection<Tx> for Tally {
     fn name(&self) -> &'static str {
@@ -283,6 +313,10 @@ impl Projection<Tx> for Tally {
 
     fn categories(&self) -> &[&'static str] {
         &["thing"]
+    }
+
+    fn source(&self) -> Source {
+        self.1
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
@@ -304,6 +338,20 @@ impl Projection<Tx> for Tally {
             Ok(())
         })();
         Box::pin(async { applied })
+    }
+
+    fn take_up<'a>(&'a self, tx: &'a mut Tx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+        let mut server = tx.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = if server.newer.contains(self.0) {
+            Err(Failure::Newer("a newer form".to_owned()))
+        } else if server.older.remove(self.0) {
+            tx.emptied.insert(Key { projection: self.0, place: place.clone() });
+            Ok(Start::Over)
+        } else {
+            Ok(Start::AtCheckpoint)
+        };
+        drop(server);
+        Box::pin(async { start })
     }
 }
 

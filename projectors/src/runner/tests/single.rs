@@ -14,19 +14,19 @@ use super::{
     turns::{Alone, Play},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
-fn key(projection: &'static str) -> Key {
+pub fn key(projection: &'static str) -> Key {
     Key { projection, place: place(0) }
 }
 
 /// A fence, and so many events one by one.
-fn singles(events: usize) -> Arc<History> {
+pub fn singles(events: usize) -> Arc<History> {
     let acts: Vec<Act> = std::iter::once(Act::Fence).chain(std::iter::repeat_n(Act::Commit(1), events)).collect();
     Arc::new(History::of(&acts))
 }
 
-fn stands(alone: &Alone, projection: &'static str) -> u64 {
+pub fn stands(alone: &Alone, projection: &'static str) -> u64 {
     alone.store.server().tables.checkpoints.get(&key(projection)).map_or(0, |at| at.offset)
 }
 

@@ -12,10 +12,10 @@ use service::resilience::Backoff;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    super::{Key, Limits, Progress, Projection, Runner, Share, Step, Topics},
+    super::{Key, Limits, Place, Progress, Projection, Runner, Share, Source, Step, Topics},
     choices::Choices,
     history::{History, Shelf},
-    memory::{Budget, Memory, Tables, Tally, Tx, place},
+    memory::{Budget, Memory, Tables, Tally, Tx},
 };
 
 /// So long nothing happens at a time.
@@ -33,7 +33,9 @@ const HANDED_OVER: usize = 6;
 #[derive(Clone, Debug)]
 pub struct Play {
     pub histories: Vec<Arc<History>>,
+    pub lanes: Vec<Arc<History>>,
     pub projections: Vec<&'static str>,
+    pub of_lanes: Vec<&'static str>,
     pub tables: Tables,
     pub runners: usize,
     pub batch_events: usize,
@@ -55,6 +57,8 @@ pub struct Events {
     pub stops: usize,
     pub locks: usize,
     pub pauses: usize,
+    /// Lanes lose their first records.
+    pub forgets: usize,
 }
 
 /// A run that went wrong, or its end.
@@ -124,8 +128,8 @@ impl Play {
     /// To its end, on a runtime whose clock stands still.
     pub fn run(&self, choices: Choices) -> Played {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        let shelf = Shelf::new(&self.histories, self.visible, self.chunk);
-        let store = Memory::new(&self.histories, self.tables.clone(), choices, self.budget);
+        let shelf = self.shelf();
+        let store = Memory::new(&shelf, self.tables.clone(), choices, self.budget);
         let mut turns = 0;
         let wrong = runtime.block_on(tokio::task::unconstrained(async {
             let players = (0..self.runners).map(|seat| self.player(&shelf, store.at_seat(seat))).collect();
@@ -155,7 +159,7 @@ impl Play {
             verify_every: Duration::from_millis(300),
             ..Limits::default()
         };
-        let projections = self.projections.iter().map(|name| Arc::new(Tally(name)) as Arc<dyn Projection<Tx>>).collect();
+        let projections = self.readers().map(|(name, source)| Arc::new(Tally(name, source)) as Arc<dyn Projection<Tx>>).collect();
         let runner = Runner::new(store, Arc::new(shelf.clone()), projections, share, limits);
         let progress = runner.progress();
         Player { seat: Some(Seat::Between(Box::new(runner))), idle: false, changes, progress, notes, has: false }
@@ -163,8 +167,8 @@ impl Play {
 
     /// One runner that has everything, for tests that step it themselves.
     pub fn alone(&self) -> Alone {
-        let shelf = Shelf::new(&self.histories, self.visible, self.chunk);
-        let store = Memory::new(&self.histories, self.tables.clone(), Choices::first(), self.budget);
+        let shelf = self.shelf();
+        let store = Memory::new(&shelf, self.tables.clone(), Choices::first(), self.budget);
         let another = self.another(&shelf, &store);
         Alone { shelf, store, ..another }
     }
@@ -178,18 +182,35 @@ impl Play {
     }
 
     pub fn partitions(&self) -> Vec<Partition> {
-        (0..self.histories.len())
-            .map(|index| Partition { topic: "test.thing.events".into(), index: u32::try_from(index).expect("few") })
-            .collect()
+        let all = |topic: &'static str, histories: &[Arc<History>]| {
+            (0..).zip(histories).map(|(index, _)| Partition { topic: topic.into(), index }).collect::<Vec<_>>()
+        };
+        [all("test.thing.events", &self.histories), all("test.thing.commands", &self.lanes)].concat()
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf::new(&self.histories, &self.lanes, self.visible, self.chunk)
+    }
+
+    fn readers(&self) -> impl Iterator<Item = (&'static str, Source)> {
+        let of = |names: &[&'static str], source| names.iter().map(|name| (*name, source)).collect::<Vec<_>>();
+        [of(&self.projections, Source::Events), of(&self.of_lanes, Source::Commands)].concat().into_iter()
+    }
+
+    /// Every projection on every partition, with what lies there.
+    pub fn keys(&self) -> Vec<(Key, Arc<History>)> {
+        let of = |(projection, source)| {
+            let histories = if source == Source::Events { &self.histories } else { &self.lanes };
+            let key = move |partition| Key { projection, place: Place { category: "thing".into(), partition, source } };
+            (0..).zip(histories).map(|(partition, history)| (key(partition), history.clone())).collect::<Vec<_>>()
+        };
+        self.readers().flat_map(of).collect()
     }
 
     /// Where every projection stands at the end.
     fn ends(&self) -> BTreeMap<Key, u64> {
-        let of = |projection: &'static str| {
-            let key = move |index: usize| Key { projection, place: place(u32::try_from(index).expect("few")) };
-            self.histories.iter().enumerate().map(move |(index, history)| (key(index), *history.positions.keys().last().expect("a start")))
-        };
-        self.projections.iter().flat_map(|projection| of(projection)).collect()
+        let end = |history: &History| *history.positions.keys().last().expect("a start");
+        self.keys().into_iter().map(|(key, history)| (key, end(&history))).collect()
     }
 }
 
@@ -300,8 +321,10 @@ impl Stage<'_> {
     async fn happens(&mut self) -> bool {
         let past = self.store.server().past.len();
         let falls = if self.left.falls > 0 { past } else { 0 };
-        let Events { moves, stops, locks, pauses, .. } = self.left;
-        let kinds = [falls, moves.min(1) * self.players.len(), stops.min(1), locks.min(1) * self.play.projections.len(), pauses.min(1)];
+        let Events { moves, stops, locks, pauses, forgets, .. } = self.left;
+        let names: Vec<&'static str> = self.play.readers().map(|(name, _)| name).collect();
+        let (moves, locks) = (moves.min(1) * self.players.len(), locks.min(1) * names.len());
+        let kinds = [falls, moves, stops.min(1), locks, pauses.min(1), forgets.min(1)];
         let mut chosen = self.store.server().choices.rarely_of(1 + kinds.iter().sum::<usize>());
         if chosen == 0 {
             return false;
@@ -335,12 +358,17 @@ impl Stage<'_> {
             }
             3 => {
                 self.left.locks -= 1;
-                let (name, attempts) = (self.play.projections[chosen], 1 + self.store.server().choices.of(8));
+                let (name, attempts) = (names[chosen], 1 + self.store.server().choices.of(8));
                 self.store.server().busy.insert(name, attempts);
             }
-            _ => {
+            4 => {
                 self.left.pauses -= 1;
                 tokio::time::advance(WHILE * 4).await;
+            }
+            _ => {
+                self.left.forgets -= 1;
+                let more = 1 + self.store.server().choices.of(4);
+                self.shelf.forget(more as u64);
             }
         }
         self.wake();

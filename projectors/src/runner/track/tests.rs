@@ -12,7 +12,7 @@ const ROOM: Room = Room { events: 100, bytes: 1_000 };
 /// Three events, each in a delivery of its own with the end of the log behind the last.
 fn shelf(visible: usize) -> (Shelf, Arc<History>) {
     let history = Arc::new(History::of(&[Act::Fence, Act::Commit(1), Act::Commit(1), Act::Commit(1)]));
-    (Shelf::new(std::slice::from_ref(&history), visible, 1), history)
+    (Shelf::new(std::slice::from_ref(&history), &[], visible, 1), history)
 }
 
 async fn track(shelf: &Shelf, checkpoints: Checkpoints) -> Track {
