@@ -6,6 +6,7 @@
 //! redb 0.31 / 0.66 / 1.20 / 3.73 ms. Its lock on the folder is why the socket exists.
 
 mod codec;
+pub mod durable;
 mod groups;
 mod reader;
 mod remote;

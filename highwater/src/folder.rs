@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use eventlog::local::durable::{create_folder, replace_file};
 
 use crate::postgres::own_uid;
 
@@ -45,7 +47,7 @@ impl Folder {
             let path = path.to_owned();
             move |source| Error::Io { path, source }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o711).create(dir).map_err(fail(dir))?;
+        create_folder(dir, 0o711).map_err(fail(dir))?;
         let dir = fs::canonicalize(dir).map_err(fail(dir))?;
         check_layout(&dir)?;
         // Where that cannot be found out, the usual permissions decide.
@@ -62,7 +64,7 @@ impl Folder {
         note_holder(&lock).map_err(fail(&path))?;
         let version = dir.join("version");
         if !version.exists() {
-            fs::write(&version, format!("{LAYOUT}\n")).map_err(fail(&version))?;
+            replace_file(&version, format!("{LAYOUT}\n").as_bytes()).map_err(fail(&version))?;
         }
         private(&dir.join("log")).map_err(fail(&dir))?;
         Ok(Self { dir, _lock: lock })
@@ -82,7 +84,7 @@ impl Folder {
         if found != kafka {
             return Err(Error::OtherLog { dir: self.dir.clone(), found: name(found), wanted: name(kafka) });
         }
-        fs::write(&path, if kafka { "kafka\n" } else { "local\n" }).map_err(fail)
+        replace_file(&path, if kafka { b"kafka\n" } else { b"local\n" }).map_err(fail)
     }
 
     pub fn dir(&self) -> &Path {
@@ -129,8 +131,9 @@ fn check_layout(dir: &Path) -> Result<(), Error> {
         Err(_) => {
             let mut entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
             // Another process may be making it at this moment: it begins with the lock.
-            let other =
-                entries.any(|entry| entry.is_ok_and(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "version" | "log"))));
+            let other = entries.any(|entry| {
+                entry.is_ok_and(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "version" | "version.new" | "log")))
+            });
             if other { Err(foreign()) } else { Ok(()) }
         }
     }
@@ -145,7 +148,7 @@ fn check_owner(dir: &Path, ours: u32) -> Result<(), Error> {
 
 /// The data in it belong to this process's user; the server's user passes through the folder above.
 fn private(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    create_folder(dir, 0o700)?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 

@@ -9,7 +9,10 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use protocol::record::Stored;
 use serde::{Deserialize, Serialize};
 
-use super::codec;
+use super::{
+    codec,
+    durable::{create_folder, replace_file, sync_folder},
+};
 
 /// The form of the data folder. A higher number in the folder means that a newer release wrote it.
 const FORMAT: u32 = 1;
@@ -195,32 +198,12 @@ fn check_format(folder: &Path, create: bool) -> Result<(), Error> {
             _ => Err(Error::Format { file, found: text.chars().take(40).collect() }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound && create && !folder.join(STORE).exists() => {
-            create_folder(folder).map_err(io_error)?;
-            // Renamed into place: the file is whole or not there.
-            let unfinished = folder.join("FORMAT.new");
-            fs::write(&unfinished, format!("{FORMAT}\n")).map_err(io_error)?;
-            fs::File::open(&unfinished).and_then(|f| f.sync_all()).map_err(io_error)?;
-            fs::rename(&unfinished, &file).map_err(io_error)?;
-            sync_folder(folder).map_err(io_error)
+            create_folder(folder, 0o777).map_err(io_error)?;
+            replace_file(&file, format!("{FORMAT}\n").as_bytes()).map_err(io_error)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(folder.to_owned())),
         Err(source) => Err(io_error(source)),
     }
-}
-
-/// With every folder above it that is missing, so that none of them is gone after a power cut.
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-    let missing = folder.ancestors().take_while(is_missing).count();
-    fs::create_dir_all(folder)?;
-    // One that was there may lie where this process may not look.
-    folder.ancestors().skip(1).take(missing).try_for_each(sync_folder)
-}
-
-/// That what lies in it lies there.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    let here = Path::new(".");
-    fs::File::open(if folder.as_os_str().is_empty() { here } else { folder })?.sync_all()
 }
 
 fn key(topic: u32, partition: u32, offset: u64) -> [u8; 16] {

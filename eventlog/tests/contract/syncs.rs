@@ -12,7 +12,13 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Appended, LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
+use eventlog::{
+    Appended, LocalLog, Log, Partition, Topic, TopicKind,
+    local::{
+        Settings,
+        durable::{create_folder, replace_file},
+    },
+};
 
 use crate::fixture::{Folder, Reports, numbered, soon};
 
@@ -164,5 +170,24 @@ async fn every_folder_and_the_file_that_says_its_format_are_on_the_disk_with_the
     // What names a folder, after that was made.
     assert!(first("").is_some() && first("deep").is_some(), "{synced}");
     assert!(first("deep/log/store").is_some() && first("deep/log/store") < last("deep/log"), "{synced}");
+    println!("{DONE}");
+}
+
+/// What else lies in a data folder is made by the same three functions.
+#[tokio::test]
+async fn what_is_made_by_hand_is_on_the_disk_with_its_name() {
+    let Some(folder) = child("what_is_made_by_hand_is_on_the_disk_with_its_name") else { return };
+    let synced = |path: &str| {
+        let synced = std::fs::read_to_string(folder.join(SYNCED)).unwrap_or_default();
+        synced.lines().any(|line| Path::new(line.trim_end_matches('/')) == folder.join(path).components().as_path())
+    };
+    create_folder(&folder.join("new/er/data"), 0o711).unwrap();
+    assert!(["new/er", "new", ""].map(synced) == [true; 3] && !synced("new/er/data"));
+    std::fs::remove_file(folder.join(SYNCED)).unwrap();
+    create_folder(&folder.join("new/er/data"), 0o711).unwrap();
+    assert!(synced("new/er"), "another process may have made it a moment ago");
+    replace_file(&folder.join("new/er/data/version"), b"1\n").unwrap();
+    assert!(synced("new/er/data/version.new") && synced("new/er/data"));
+    assert_eq!(std::fs::read(folder.join("new/er/data/version")).unwrap(), b"1\n");
     println!("{DONE}");
 }

@@ -61,7 +61,10 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
         linked => linked,
     });
     let removed = fs::remove_file(&beside);
-    written.and(removed).map_err(failed)
+    // Its name lies in its folder: without it, after a power cut, there would be a log and no key for it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let kept = || fs::File::open(folder).and_then(|folder| folder.sync_all());
+    written.and(removed).and_then(|()| kept()).map_err(failed)
 }
 
 fn write_new(path: &Path) -> std::io::Result<()> {
