@@ -59,7 +59,6 @@ pub enum Fault {
     Lie,
 }
 
-pub const LOSS: &[Fault] = &[Fault::Somewhere, Fault::Failed, Fault::Lost, Fault::Unsent, Fault::Twice];
 pub const ALL_FAULTS: &[Fault] =
     &[Fault::Somewhere, Fault::Failed, Fault::TakenAndRefused, Fault::Lost, Fault::Refused, Fault::Unsent, Fault::Twice];
 
@@ -97,6 +96,8 @@ pub struct Setup {
     pub max_tail: u64,
     pub queue: usize,
     pub log_records: usize,
+    /// Without what makes no difference: `world::reduced`.
+    pub reduced: bool,
 }
 
 impl Setup {
@@ -125,6 +126,7 @@ impl Setup {
             max_tail: 100,
             queue: 64,
             log_records,
+            reduced: false,
         }
     }
 
@@ -147,12 +149,18 @@ impl Setup {
         }
     }
 
+    /// What makes no difference to any promise happens at once, or is made the same: `world::reduced`.
+    pub fn reduced(self) -> Self {
+        Self { reduced: true, ..self }
+    }
+
     /// For the reader of a test's output.
     pub fn bounds(&self) -> String {
         let sent: u8 = self.commands.iter().map(|command| command.times).sum();
         format!(
-            "{} starts, {} fences, {} commands sent {sent} times, {} in the lane, {} crashes, {} stops, {} faults of {} kinds, {} snapshots, \
+            "{}{} starts, {} fences, {} commands sent {sent} times, {} in the lane, {} crashes, {} stops, {} faults of {} kinds, {} snapshots, \
              {} falls, {} failed loads, {} ticks, {} cached, {} records",
+            if self.reduced { "reduced, " } else { "" },
             self.starts,
             self.fences,
             self.commands.len(),
@@ -193,6 +201,11 @@ impl Sent {
 
     pub fn if_it_exists(self) -> Self {
         Self { expected: Expected::Exists, ..self }
+    }
+
+    /// Whatever becomes of it is recorded: no answer is ever held.
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.does, Does::Create(_)) && self.expected == Expected::Anything && self.caller_key
     }
 
     pub fn times(self, times: u8) -> Self {

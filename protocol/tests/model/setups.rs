@@ -1,7 +1,7 @@
 //! The worlds that are walked through whole.
 
 use crate::{
-    setup::{Fault, LOSS, Sent, Setup},
+    setup::{Fault, Sent, Setup},
     world::small::Does,
 };
 
@@ -17,14 +17,14 @@ pub fn faulty() -> Setup {
     Setup { faults: 1, fences: 3, ..Setup::calm(commands, 7) }
 }
 
-/// Three fences, three commands on two aggregates, one of two events, a crash, and a log that loses, doubles or is silent.
-pub fn three_fences() -> Setup {
+/// Three fences, three commands on two aggregates, one of two events, a crash, and a log that does one thing wrongly.
+pub fn three_fences(kinds: &'static [Fault]) -> Setup {
     let commands = vec![
         Sent::new(0, 1, Does::Create(2)).told_new(),
         Sent::new(1, 1, Does::Add).expecting(&[2]).told_new(),
         Sent::new(2, 2, Does::Create(1)).told_new(),
     ];
-    Setup { starts: 3, fences: 3, crashes: 1, faults: 1, kinds: LOSS, clocks: [2, 1, 3, 3, 3, 3], ..Setup::calm(commands, 8) }
+    Setup { starts: 3, fences: 3, crashes: 1, faults: 1, kinds, clocks: [2, 1, 3, 3, 3, 3], ..Setup::calm(commands, 8) }
 }
 
 /// `snapshots` moves on and falls back; what it has is evicted at once, and loaded again.
@@ -49,21 +49,14 @@ pub fn expecting() -> Setup {
     Setup::calm(commands, 6)
 }
 
-/// For a long run, the largest last.
-pub fn larger() -> Vec<(&'static str, Setup)> {
-    let expecting = Setup { log_records: 7, ..expecting() };
-    let evicting = Setup { snapshots: 2, log_records: 6, ..evicting() };
-    let lane = Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..lane_and_caller() };
-    let crash = Setup { faults: 0, ..three_fences() };
-    let faults = Setup { crashes: 0, starts: 2, ..three_fences() };
-    vec![
-        ("expected, 7 records", expecting),
-        ("eviction, 2 snapshots, 6 records", evicting),
-        ("lane and caller, 2 crashes", lane),
-        ("three fences, a crash", crash),
-        ("three fences, a fault", faults),
-        ("three fences, a crash and a fault", three_fences()),
-    ]
+/// The same with three fences, two snapshots, and one that falls back.
+pub fn evicting_with_three_fences() -> Setup {
+    Setup { fences: 3, snapshots: 2, log_records: 6, ..evicting() }
+}
+
+/// A second process dies, and a third takes over.
+pub fn lane_and_two_crashes() -> Setup {
+    Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..lane_and_caller() }
 }
 
 /// Two commands of the lane. The first needs a look-up, so that the second overtakes it.

@@ -6,6 +6,7 @@ pub mod kept;
 pub mod log;
 pub mod owner;
 mod possible;
+mod reduced;
 pub mod small;
 
 use std::collections::VecDeque;
@@ -117,6 +118,11 @@ impl World {
             .iter()
             .flatten()
             .any(|owner| owner.writer.in_flight() > 0 && owner.writer.serving().is_some_and(|(_, own)| Some(own) != writer))
+    }
+
+    /// Whether a submission to an owner makes a difference now.
+    pub fn may_be_asked(&self, setup: &Setup, i: usize) -> bool {
+        self.owners[i].as_ref().is_some_and(|owner| self.is_asked(setup, owner))
     }
 
     /// For the reader of a trace.

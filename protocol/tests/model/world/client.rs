@@ -34,10 +34,18 @@ impl Client {
         Self { sent: vec![0; setup.commands.len()], asked: BTreeMap::new() }
     }
 
+    /// What is sent once more, or lies in the lane.
+    pub fn to_come<'a>(&'a self, setup: &'a Setup) -> impl Iterator<Item = &'a Sent> {
+        let to_come = move |(index, sent): &(usize, &Sent)| self.sent[*index] < sent.times || setup.lane.contains(index);
+        setup.commands.iter().enumerate().filter(to_come).map(|(_, sent)| sent)
+    }
+
     pub fn ask(&mut self, setup: &Setup, log: &Log, owner: usize, command: usize) -> Token {
         self.sent[command] += 1;
         let token = command as u64 + 8 * u64::from(self.sent[command]);
-        let since = log.version(setup.commands[command].aggregate, log.len());
+        let sent = &setup.commands[command];
+        // Whatever can be true of a command that is recorded is in the log.
+        let since = if sent.is_recorded() { 0 } else { log.version(sent.aggregate, log.len()) };
         self.asked.insert(token, Asked { owner, command, since });
         token
     }

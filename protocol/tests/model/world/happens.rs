@@ -18,6 +18,13 @@ use crate::setup::{Fault, Setup};
 
 impl World {
     pub fn act(&mut self, setup: &Setup, action: Action) {
+        self.happens(setup, action);
+        if setup.reduced {
+            self.reduce(setup);
+        }
+    }
+
+    pub(super) fn happens(&mut self, setup: &Setup, action: Action) {
         match action {
             Action::Start(i) => self.start(setup, i),
             Action::Crash(i) => {
@@ -91,7 +98,7 @@ impl World {
         }
     }
 
-    fn change<A>(&mut self, i: usize, change: impl FnOnce(&mut Owner) -> A) -> Option<A> {
+    pub(super) fn change<A>(&mut self, i: usize, change: impl FnOnce(&mut Owner) -> A) -> Option<A> {
         self.owners[i].as_mut().map(|owner| owner.change(change))
     }
 
@@ -99,8 +106,18 @@ impl World {
         let clock = setup.clocks[usize::from(self.spent.starts)];
         self.spent.starts += 1;
         let (writer, effects) = (setup.begin)(setup.limits(), self.log.position(self.checkpoint).clone());
-        let mut owner =
-            Owner { writer, queue: VecDeque::new(), reports: Vec::new(), read_to_end: None, load: None, clock, seconds: 0, seen: (0, 0) };
+        let mut owner = Owner {
+            writer,
+            own: None,
+            queue: VecDeque::new(),
+            next_seq: 0,
+            reports: Vec::new(),
+            read_to_end: None,
+            load: None,
+            clock,
+            seconds: 0,
+            seen: (0, 0),
+        };
         self.log.entries[..self.checkpoint].iter().for_each(|entry| owner.has_seen(entry));
         self.owners[i] = Some(Kept::new(owner));
         self.carry_out(setup, i, effects);
@@ -210,6 +227,7 @@ impl World {
                 Effect::Append(entries) => {
                     self.change(i, |owner| {
                         entries.iter().for_each(|entry| owner.has_seen(entry));
+                        owner.next_seq = entries.last().and_then(|entry| entry.seq).map_or(0, |seq| seq + 1);
                         owner.queue.extend(entries);
                     });
                 }
@@ -217,7 +235,8 @@ impl World {
                 Effect::Load { aggregates, commands } => {
                     self.change(i, |owner| owner.load = Some(Load { aggregates, commands, seen_at: None }));
                 }
-                Effect::Serving { .. } | Effect::OutcomeUnknown { .. } => {}
+                Effect::Serving { epoch, writer, .. } => _ = self.change(i, |owner| owner.own = Some((epoch, writer))),
+                Effect::OutcomeUnknown { .. } => {}
                 Effect::Answer { token, answer } => self.hear(setup, i, token, &answer),
                 Effect::StepDown(why) => self.stepped_down(setup, i, &why),
             }
@@ -258,9 +277,10 @@ impl World {
         }
     }
 
-    fn sort_zombies(&mut self) {
+    pub(super) fn sort_zombies(&mut self) {
         self.zombies.retain(|queue| !queue.is_empty());
-        self.zombies.sort_by_key(|queue| queue.front().map(|entry| (entry.writer, entry.seq)));
+        self.zombies
+            .sort_by_key(|queue| queue.front().map(|entry| (entry.writer, entry.seq, entry.body.origin().map(|origin| origin.command))));
     }
 
     fn breaks(&mut self, what: &'static str) {

@@ -3,22 +3,26 @@
 use std::{
     hash::{Hash, Hasher},
     ops::Deref,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 #[derive(Clone, Debug)]
-pub struct Kept<T>(Arc<(u64, T)>);
+pub struct Kept<T>(Arc<(OnceLock<u64>, T)>);
 
 impl<T: Clone + Hash> Kept<T> {
     pub fn new(value: T) -> Self {
-        Self(Arc::new((hashed(&value), value)))
+        Self(Arc::new((OnceLock::new(), value)))
+    }
+
+    /// Hashed when somebody asks: a step changes more than once what it changes.
+    pub fn hashed(&self) -> u64 {
+        *self.0.0.get_or_init(|| hashed(&self.0.1))
     }
 
     pub fn change<A>(&mut self, change: impl FnOnce(&mut T) -> A) -> A {
         let (hash, value) = Arc::make_mut(&mut self.0);
-        let result = change(value);
-        *hash = hashed(value);
-        result
+        *hash = OnceLock::new();
+        change(value)
     }
 }
 
@@ -67,16 +71,16 @@ impl<T> Deref for Kept<T> {
     }
 }
 
-impl<T: Eq> PartialEq for Kept<T> {
+impl<T: Clone + Hash + Eq> PartialEq for Kept<T> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        Arc::ptr_eq(&self.0, &other.0) || self.hashed() == other.hashed() && self.0.1 == other.0.1
     }
 }
 
-impl<T: Eq> Eq for Kept<T> {}
+impl<T: Clone + Hash + Eq> Eq for Kept<T> {}
 
-impl<T> Hash for Kept<T> {
+impl<T: Clone + Hash> Hash for Kept<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.0.hash(state);
+        self.hashed().hash(state);
     }
 }

@@ -24,6 +24,8 @@ pub struct Log {
     /// The versions that were ever committed, each with the offset after its commit.
     versions: BTreeMap<u8, Vec<(u64, usize)>>,
     pub outcomes: BTreeMap<u8, (usize, Recorded<Small>)>,
+    /// Whether the record at an offset is void.
+    pub is_void: Vec<bool>,
     pub broken: Option<&'static str>,
 }
 
@@ -45,7 +47,15 @@ impl Log {
     pub fn new() -> Self {
         let fold = Fold::new();
         let positions = vec![fold.position().clone()];
-        Self { entries: Vec::new(), fold, positions, versions: BTreeMap::new(), outcomes: BTreeMap::new(), broken: None }
+        Self {
+            entries: Vec::new(),
+            fold,
+            positions,
+            versions: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            is_void: Vec::new(),
+            broken: None,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -97,6 +107,7 @@ impl Log {
         let effect = self.fold.apply(offset as u64, Ok(read));
         self.positions.push(self.fold.position().clone());
         let Ok(effect) = effect else { return self.breaks("offsets have a gap") };
+        self.is_void.push(matches!(effect, fold::Effect::Void(_)));
         if matches!(effect, fold::Effect::Void(_)) {
             return;
         }

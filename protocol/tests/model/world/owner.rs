@@ -127,7 +127,11 @@ pub struct Load {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub writer: Driven,
+    /// The epoch and the id of its last fence that was valid.
+    pub own: Option<(u64, u8)>,
     pub queue: VecDeque<Entry<Small>>,
+    /// The sequence after that of its last record.
+    pub next_seq: u64,
     pub reports: Vec<Report>,
     pub read_to_end: Option<usize>,
     pub load: Option<Load>,

@@ -5,6 +5,9 @@ use crate::setup::{Fault, Setup};
 
 impl World {
     pub fn possible(&self, setup: &Setup, actions: &mut Vec<Action>) {
+        if setup.reduced && self.is_over(setup) {
+            return;
+        }
         // Two owners that have not begun are the same: the first of them begins.
         if self.spent.starts < setup.starts
             && let Some(free) = self.owners.iter().position(Option::is_none)
@@ -66,7 +69,9 @@ impl World {
             }
         }
         let unsent = |command: &usize| self.client.sent[*command] < setup.commands[*command].times;
-        actions.extend((0..setup.commands.len()).filter(unsent).map(|command| Action::Submit(i, command)));
+        if self.is_asked(setup, owner) {
+            actions.extend((0..setup.commands.len()).filter(unsent).map(|command| Action::Submit(i, command)));
+        }
         if owner.writer.takes().is_some_and(|next| next < setup.lane.len()) {
             actions.push(Action::Take(i));
         }
