@@ -75,16 +75,20 @@ impl Folder {
         let name = |kafka: bool| if kafka { "a log on Kafka" } else { "a local log" };
         let path = self.dir.join("log.kind");
         let fail = |source| Error::Io { path: path.clone(), source };
-        let found = match fs::read_to_string(&path) {
-            Ok(text) => text.trim() == "kafka",
+        let noted = fs::read_to_string(&path).ok();
+        let found = match &noted {
+            Some(text) => text.trim() == "kafka",
             // There is none yet, or it is of a release that did not write it down.
-            Err(_) if !self.postgres().exists() || is_empty(&self.log()).map_err(fail)? => kafka,
-            Err(_) => false,
+            None if !self.postgres().exists() || is_empty(&self.log()).map_err(fail)? => kafka,
+            None => false,
         };
         if found != kafka {
             return Err(Error::OtherLog { dir: self.dir.clone(), found: name(found), wanted: name(kafka) });
         }
-        replace_file(&path, if kafka { b"kafka\n" } else { b"local\n" }).map_err(fail)
+        if noted.is_none() {
+            replace_file(&path, if kafka { b"kafka\n" } else { b"local\n" }).map_err(fail)?;
+        }
+        Ok(())
     }
 
     pub fn dir(&self) -> &Path {

@@ -1,7 +1,11 @@
 //! Which crate may use which: the architecture as a table, enforced on every manifest of the workspace.
 #![expect(clippy::unwrap_used, reason = "a workspace that cannot be read must fail the test")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -124,6 +128,30 @@ fn a_build_of_the_workspace_has_the_features_that_its_tests_have() {
         .collect();
     assert!(missing.is_empty(), "name them in tests/Cargo.toml, too: {missing:?}");
     assert!(of(DependencyKind::Development).any(|test| test.features.iter().any(|feature| feature == "test-util")), "nothing was read");
+}
+
+/// Else its tests are built only beside those of others: `bin/test -p NAME` would not compile.
+#[test]
+fn who_stops_the_clock_in_tests_asks_for_it_itself() {
+    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let mut found = 0;
+    for package in metadata.workspace_packages() {
+        let folder = package.manifest_path.parent().unwrap().as_std_path();
+        let stops = ["src", "tests"].iter().any(|within| is_within(&folder.join(within), "start_paused"));
+        found += usize::from(stops && package.name.as_str() != "highwater-tests");
+        let asks = package.dependencies.iter().any(|to| to.name == "tokio" && to.features.iter().any(|feature| feature == "test-util"));
+        assert!(asks || !stops, "{}: tokio with test-util among the dev-dependencies", package.name);
+    }
+    assert!(found > 2, "nothing was read");
+}
+
+fn is_within(folder: &Path, text: &str) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.map(|entry| entry.unwrap().path()).any(|path| match path.extension() {
+        _ if path.is_dir() => is_within(&path, text),
+        Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap().contains(text),
+        _ => false,
+    })
 }
 
 fn violations(members: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {

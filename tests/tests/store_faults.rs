@@ -11,6 +11,8 @@
 //! instance that was started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
 
+#[path = "store_support/build.rs"]
+mod build;
 #[path = "../support/documented.rs"]
 mod documented;
 

@@ -386,4 +386,4 @@ fn key(category: &str, partition: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

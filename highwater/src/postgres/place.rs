@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use eventlog::local::durable::replace_file;
+
 use super::{Error, account::Account, random_hex};
 
 /// In a folder below the fallback: whose database it is.
@@ -38,7 +40,7 @@ pub(super) fn place(dir: &Path, account: &Account, fallback: &Path) -> Result<Pa
     }
     Noted::of(dir, &target)?.write(&target)?;
     let note = dir.join("location");
-    fs::write(&note, target.as_os_str().as_encoded_bytes()).map_err(|source| Error::Io { path: note, source })?;
+    replace_file(&note, target.as_os_str().as_encoded_bytes()).map_err(|source| Error::Io { path: note, source })?;
     tracing::warn!(
         "user `{}` cannot enter {}, so the private Postgres keeps its data in {}",
         account.name(),
@@ -122,7 +124,7 @@ impl Noted {
         let Self { folder, target: number, path } = self;
         let text = format!("{} {} {} {}\n{}\n", folder.0, folder.1, number.0, number.1, path.display());
         let note = target.join(OWNER);
-        fs::write(&note, text).map_err(|source| Error::Io { path: note, source })
+        replace_file(&note, text.as_bytes()).map_err(|source| Error::Io { path: note, source })
     }
 }
 

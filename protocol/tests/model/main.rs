@@ -271,7 +271,7 @@ fn long_random_walks_break_no_promise() {
     let fresh = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     std::thread::scope(|scope| {
         for seed in [fresh, fresh ^ 1] {
-            scope.spawn(move || walks(3 * MINUTE, seed));
+            scope.spawn(move || walks(10 * MINUTE, seed));
         }
     });
 }

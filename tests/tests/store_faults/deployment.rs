@@ -4,7 +4,6 @@
 use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use highwater::postgres::PrivatePostgres;
@@ -15,6 +14,7 @@ use service::{
 use sqlx::PgPool;
 
 use super::{
+    build::program,
     kafka::Kafka,
     process::{Service, free_port},
 };
@@ -154,27 +154,14 @@ impl Drop for Folder {
 /// The binaries as they are now, copied: a build that runs beside the test does not change what is started again. Those of an
 /// `earlier` release, or of the folder that `HIGHWATER_FAULTS_BINARIES` names, or of this checkout.
 fn provide(earlier: Option<PathBuf>, into: &Path) {
-    let from = earlier.or_else(|| std::env::var_os("HIGHWATER_FAULTS_BINARIES").map(PathBuf::from)).unwrap_or_else(build);
+    let from = earlier.or_else(|| std::env::var_os("HIGHWATER_FAULTS_BINARIES").map(PathBuf::from));
     for binary in BINARIES {
         // A binary that runs cannot be written, but another can take its place.
         let copy = into.join(format!("{binary}.new"));
-        std::fs::copy(from.join(binary), &copy).unwrap();
+        let built = from.as_ref().map_or_else(|| program(binary), |from| from.join(binary));
+        std::fs::copy(built, &copy).unwrap();
         std::fs::rename(copy, into.join(binary)).unwrap();
     }
-}
-
-fn build() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    // As a whole, so that it is the build that the tests come from.
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--locked", "--quiet", "--bins"]);
-    cargo.args(["--workspace", "--exclude", "highwater-benches"]);
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    assert!(cargo.status().unwrap().success(), "the binaries cannot be built");
-    profile.to_owned()
 }
 
 fn write_key(file: &Path) {

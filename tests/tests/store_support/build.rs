@@ -1,4 +1,4 @@
-//! The programs under test, built as this test was built. Owns nothing that runs.
+//! The programs under test. Owns nothing that runs.
 
 use std::{
     path::PathBuf,
@@ -17,10 +17,13 @@ pub fn program(name: &str) -> PathBuf {
 
 fn build() -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    // As a whole, so that it is the build that the tests come from.
-    cargo.args(["build", "--locked", "--quiet", "--workspace", "--exclude", "highwater-benches", "--bins", "--message-format=json"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
+    cargo.args(["build", "--locked", "--quiet", "--bins", "--message-format=json"]);
+    if cfg!(debug_assertions) {
+        // As a whole: the build that the tests come from.
+        cargo.args(["--workspace", "--exclude", "highwater-benches"]);
+    } else {
+        // What is measured is built as it is deployed, without the features of tests.
+        cargo.arg("--release").args(["highwater", "command-api", "projectors", "query-api"].into_iter().flat_map(|name| ["-p", name]));
     }
     let built = cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null()).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -5,7 +5,7 @@ use eventlog::{LocalLog, local};
 use super::{known::LEAD, *};
 
 /// A folder of its own, removed at the end.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {

@@ -44,7 +44,7 @@ impl Client {
         self.sent[command] += 1;
         let token = command as u64 + 8 * u64::from(self.sent[command]);
         let sent = &setup.commands[command];
-        // Whatever can be true of a command that is recorded is in the log.
+        // Of a command that is recorded only what is in the log can be told: no promise looks at the version then.
         let since = if sent.is_recorded() { 0 } else { log.version(sent.aggregate, log.len()) };
         self.asked.insert(token, Asked { owner, command, since });
         token
