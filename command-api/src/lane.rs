@@ -2,11 +2,9 @@
 //!
 //! Any instance may put a command there, so each must be able to tell how long the lane is. It never is sure: see `Lane::is_full`.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod ends;
+
+use std::{sync::Arc, time::Duration};
 
 use eventlog::{Appended, Log, Partition, Reply, Report, Ticket};
 use metrics::counter;
@@ -20,6 +18,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::ends::Ends;
 use crate::{owner::hints::Hints, settings::LaneSettings};
 
 /// The lane of one category, for all requests.
@@ -33,14 +32,7 @@ pub struct Lane {
     /// Bytes on their way into the log, of all categories.
     pub room: Arc<Semaphore>,
     pub shutdown: Shutdown,
-    pub ends: Mutex<BTreeMap<u32, End>>,
-}
-
-/// Where `commands` ended when it was last asked, or appended to.
-#[derive(Default)]
-pub struct End {
-    offset: u64,
-    asked: Option<Instant>,
+    pub ends: Ends,
 }
 
 /// Why a command is not in the lane.
@@ -55,8 +47,6 @@ pub enum Refused {
     Unknown,
 }
 
-/// How old the end of `commands` may be that the length of the lane is told by.
-const END_AGE: Duration = Duration::from_secs(1);
 /// How long a request waits to hear of the end.
 const END_WITHIN: Duration = Duration::from_millis(250);
 /// Appends of one command: a second record of it changes nothing.
@@ -88,7 +78,7 @@ impl Lane {
         for _ in 0..ATTEMPTS {
             let ticket = Ticket { writer: command.command, seq: None };
             if let Some(offset) = self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None) {
-                self.heard_of_end(partition, offset + 1);
+                self.ends.heard(partition, offset + 1);
                 return Ok(offset + 1);
             }
         }
@@ -128,33 +118,15 @@ impl Lane {
     /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its size would fit: what waits is then
     /// never more than the limit times the natural logarithm of its number, and small commands find room when large ones do not.
     async fn is_full(&self, partition: &Partition, bytes: usize) -> bool {
-        let end = match self.known_end(partition.index) {
+        let end = match self.ends.known(partition.index) {
             Ok(known) => known,
             // A log that does not say where it ends will say whether it takes the command.
             Err(known) => match tokio::time::timeout(END_WITHIN, self.log.end(partition)).await {
-                Ok(Ok(end)) => self.heard_of_end(partition.index, end),
+                Ok(Ok(end)) => self.ends.heard(partition.index, end),
                 Ok(Err(_)) | Err(_) => known,
             },
         };
         let waiting = end.saturating_sub(self.hints.drained(self.category, partition.index));
         waiting >= self.settings.max_backlog || waiting.saturating_mul(bytes as u64) >= self.settings.max_backlog_bytes
-    }
-
-    /// Where `commands` ended as last heard; `Err`: it is time that one request asks again, which is this one.
-    fn known_end(&self, partition: u32) -> Result<u64, u64> {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = ends.entry(partition).or_default();
-        if end.asked.is_some_and(|asked| asked.elapsed() < END_AGE) {
-            return Ok(end.offset);
-        }
-        end.asked = Some(Instant::now());
-        Err(end.offset)
-    }
-
-    fn heard_of_end(&self, partition: u32, offset: u64) -> u64 {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = ends.entry(partition).or_default();
-        end.offset = end.offset.max(offset);
-        end.offset
     }
 }

@@ -5,7 +5,7 @@ mod error;
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -33,7 +33,7 @@ pub use error::Error;
 use crate::{
     category::{Category, Commands},
     http::{self, App, Figures},
-    lane::Lane,
+    lane::{Ends, Lane},
     owner::{
         actor::Shared,
         admin::{self, Admin},
@@ -272,7 +272,7 @@ impl Registry {
                 settings: self.lane.clone(),
                 room: self.lane_room.clone(),
                 shutdown: self.ctx.shutdown.clone(),
-                ends: Mutex::default(),
+                ends: Ends::default(),
             },
         };
         let router = std::mem::take(&mut self.router);

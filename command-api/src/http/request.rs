@@ -31,6 +31,8 @@ use crate::{
     owner::{forward, hop::Hop},
 };
 
+/// Of the name of a parameter that is refused.
+const SHOWN_CHARACTERS: usize = 40;
 /// Until there are tokens, everybody is this one.
 const PRINCIPAL: &str = "anonymous";
 
@@ -86,6 +88,7 @@ impl Caller {
     /// Reads the headers; a key is minted where none was given.
     fn of<C: Category>(app: &App<C>, head: Parts) -> Result<Self, Problem> {
         let Parts { uri, headers, extensions, .. } = head;
+        without_parameters(&uri)?;
         let given = IdempotencyKey::from_headers(&headers)?;
         let hop = extensions.get::<Hop>();
         let minted = hop.is_some_and(|hop| hop.minted);
@@ -147,6 +150,14 @@ impl Caller {
         response.headers_mut().entry(IdempotencyKey::NAME).or_insert_with(|| self.key.to_header());
         response
     }
+}
+
+/// What a client asks for there it would not get: nothing of a command stands in its query string.
+fn without_parameters(uri: &Uri) -> Result<(), Problem> {
+    let Some(given) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
+    let name: String = given.split(['=', '&']).next().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
+    let detail = "a command has no query parameters: what it says stands in its headers and its body";
+    Err(Problem::bad_parameter(&name, detail))
 }
 
 fn media_type(media: &MediaType) -> HeaderValue {

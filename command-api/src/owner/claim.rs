@@ -105,8 +105,10 @@ mod tests {
         assert!(!claim.is_still(change));
         let again = claim.hand_over();
         assert!(claim.is_still(again) && !claim.is_still(change), "each has its own number");
+        let once_more = claim.hand_over();
+        assert!(claim.is_still(once_more) && !claim.is_still(again), "also one right after the other");
         assert!(!claim.has_ended());
         claim.end();
-        assert!(claim.has_ended() && !claim.is_still(again));
+        assert!(claim.has_ended() && !claim.is_still(once_more));
     }
 }

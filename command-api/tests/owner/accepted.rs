@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use command_api::{
-    lane::{Lane, Refused},
+    lane::{Ends, Lane, Refused},
     owner::hints::Hints,
     settings::LaneSettings,
 };
@@ -31,7 +31,7 @@ fn lane(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Lane
         settings: LaneSettings { max_backlog, ..LaneSettings::default() },
         room: Arc::new(Semaphore::new(room)),
         shutdown: Shutdown::new(),
-        ends: std::sync::Mutex::default(),
+        ends: Ends::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use command_api::{
     category::Commands,
     http::{App, Figures, routes},
-    lane::Lane,
+    lane::{Ends, Lane},
     owner::{
         Delivery,
         hints::Hints,
@@ -107,7 +107,7 @@ impl Instance {
                 settings: lane,
                 room: Arc::new(Semaphore::new(1 << 20)),
                 shutdown: ctx.shutdown.clone(),
-                ends: std::sync::Mutex::default(),
+                ends: Ends::default(),
             },
         });
         let (answers, answered) = watch::channel(0);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use command_api::{
-    lane::{Lane, Refused},
+    lane::{Ends, Lane, Refused},
     owner::hints::Hints,
     settings::LaneSettings,
 };
@@ -238,6 +238,20 @@ async fn a_version_newer_than_the_owner_pauses_the_lane_and_nothing_else() {
     assert_eq!((history.drained, history.commits.contains_key(&Uuid::from_u128(3))), (1, false));
 }
 
+/// Unlike a newer one, it will never be understood by whoever comes next.
+#[tokio::test]
+async fn a_version_that_is_not_served_any_more_is_rejected_and_holds_up_nobody() {
+    let world = world().await;
+    let retired = Accepted { name: "counter.raise".to_owned(), version: 2, ..waiting(1, 1) };
+    put_all(&world, [retired, waiting(2, 2)]).await;
+    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let history = drained(&world, 2).await;
+    let rejected = &history.rejected[&Uuid::from_u128(1)];
+    assert_eq!(rejected["code"], "command.malformed");
+    assert_eq!(rejected["detail"], "version 2 of the command counter.raise is not served any more");
+    assert!(history.commits.contains_key(&Uuid::from_u128(2)));
+}
+
 #[tokio::test]
 async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_aggregate_cannot_be_read() {
     let world = world().await;
@@ -345,7 +359,7 @@ async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on()
         settings: LaneSettings { max_backlog: 3, max_backlog_bytes: 10_000, ..LaneSettings::default() },
         room: Arc::new(Semaphore::new(1 << 20)),
         shutdown: Shutdown::new(),
-        ends: std::sync::Mutex::default(),
+        ends: Ends::default(),
     };
     let accept = async |command| lane.accept(0, &waiting(command, command), Instant::now() + SOON).await;
     for command in 1..=2 {

@@ -1,10 +1,12 @@
 //! Where an owner takes a partition up: at the place that `snapshots` names, if that is one of this very log.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use command_api::owner::{actor::End, origin::Origins, supervise::Assignable};
 use eventlog::{Divergence, FaultyLog, faulty::Faults};
 use protocol::{fold::Fold, position::Position, wire::Wire, wire::decode, writer::Limits};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -109,5 +111,28 @@ async fn who_began_a_partition_is_read_once_and_compared_each_time() {
     for _ in 0..2 {
         let found = soon(origins.check(&*world.log, &world.partition, &other)).await;
         assert!(matches!(found, Err(Divergence::Identity { found, .. }) if found == place.identity));
+    }
+    // It never changes, so the log is asked once.
+    let (log, origins) = (FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap(), Origins::default());
+    for _ in 0..3 {
+        soon(origins.check(&log, &world.partition, &place)).await.unwrap();
+    }
+    assert_eq!(log.ends_said(), 1);
+}
+
+/// Before it is taken over: a take-over waits for one read less. Where nothing was ever projected there is nothing to compare.
+#[tokio::test]
+async fn who_began_a_partition_is_read_as_soon_as_something_of_it_was_projected() {
+    let (world, place, _) = places().await;
+    for (projected, asked, asked_by_a_take_over) in [(0, 0, 1), (1, 1, 1)] {
+        let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
+        let origins = Arc::new(Origins::default());
+        // It looks at what there is, and ends because nothing more will come.
+        let checkpoints = watch::Sender::new(BTreeMap::from([(world.partition.index, projected)])).subscribe();
+        let warm = origins.clone().keep_warm(log.clone(), world.partition.topic.clone(), checkpoints, CancellationToken::new());
+        soon(warm).await;
+        assert_eq!(log.ends_said(), asked, "projected below offset {projected}");
+        soon(origins.check(&*log, &world.partition, &place)).await.unwrap();
+        assert_eq!(log.ends_said(), asked_by_a_take_over, "projected below offset {projected}");
     }
 }

@@ -14,7 +14,7 @@ use command_api::{
 use protocol::{
     lane::{Accepted, decode},
     partition::partition_of,
-    wire::{Reason, Wire},
+    wire::{Meta, Reason, Wire},
     writer::{Answer, Busy, Expected, Limits, Outcome, Submission},
 };
 use reqwest::{Response, StatusCode};
@@ -165,9 +165,16 @@ async fn what_waits_says_whose_key_it_has_and_which_version_it_expects() {
     assert_eq!(said, [(true, Expected::OneOf(vec![7, 8])), (false, Expected::Anything)]);
     // Nor is the condition forgotten on the way to an owner.
     let (_intake, mut owner) = takes_one(&instance);
-    let conditional = instance.create("another", "{}").header("If-Match", "\"v7\"").send();
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let conditional = instance.create("another", "{}").header("If-Match", "\"v7\"").header("traceparent", traceparent).send();
     let asked = tokio::spawn(async move { conditional.await.unwrap() });
-    assert_eq!(soon(owner.recv()).await.unwrap().submission.expected, Expected::OneOf(vec![7]));
+    let submission = soon(owner.recv()).await.unwrap().submission;
+    assert_eq!(submission.expected, Expected::OneOf(vec![7]));
+    // What its events will say of it: who, within what, because of what.
+    let Meta { actor, correlation, causation, traceparent: said, .. } = submission.meta;
+    assert_eq!((actor, causation), (keys().actor_id("anonymous"), submission.command));
+    assert_eq!(correlation, Uuid::from_u128(0x4bf92f3577b34da6a3ce929d0e0e4736));
+    assert!(said.is_some_and(|said| said.starts_with(&traceparent[..36])), "the trace goes on");
     asked.abort();
 }
 

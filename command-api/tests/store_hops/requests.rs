@@ -155,7 +155,7 @@ fn paths() -> Vec<Request> {
     vec![
         post(200, "an id in upper case", &upper, &[], None),
         post(200, "a path with percent-encoding", &encoded, &[], None),
-        post(200, "a query", &format!("{}?x=1&y=%20", on_order("confirm")), &[], None),
+        post(400, "a query", &format!("{}?x=1&y=%20", on_order("confirm")), &[], None),
         post(400, "no id", "/v1/orders/42/confirm", &[], None),
         post(400, "an id without hyphens", &format!("/v1/orders/{}/confirm", ORDER.replace('-', "")), &[], None),
         post(404, "no such command", &on_order("explode"), &[], None),

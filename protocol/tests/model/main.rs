@@ -136,6 +136,12 @@ fn a_lane_and_a_caller_with_the_same_key_break_no_promise() {
     exhausts("lane and caller", &setups::lane_and_caller());
 }
 
+#[test]
+#[ignore = "bin/long: minutes"]
+fn three_owners_three_fences_and_a_crash_break_no_promise() {
+    exhausts("three owners", &setups::three_owners().reduced());
+}
+
 /// A run has one fault at most, so these are, one by one, the world in which all of them can happen.
 #[test]
 #[ignore = "bin/long: minutes"]

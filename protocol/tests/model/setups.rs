@@ -17,14 +17,19 @@ pub fn faulty() -> Setup {
     Setup { faults: 1, fences: 3, ..Setup::calm(commands, 7) }
 }
 
-/// Three fences, three commands on two aggregates, one of two events, a crash, and a log that does one thing wrongly.
+/// Two owners, three fences, three commands on two aggregates, one of two events, a crash, and a log that does one thing wrongly.
 pub fn three_fences(kinds: &'static [Fault]) -> Setup {
+    Setup { starts: 2, faults: 1, kinds, ..three_owners() }
+}
+
+/// The same with a third owner after the crash, and a log that does nothing wrongly.
+pub fn three_owners() -> Setup {
     let commands = vec![
         Sent::new(0, 1, Does::Create(2)).told_new(),
         Sent::new(1, 1, Does::Add).expecting(&[2]).told_new(),
         Sent::new(2, 2, Does::Create(1)).told_new(),
     ];
-    Setup { starts: 3, fences: 3, crashes: 1, faults: 1, kinds, clocks: [2, 1, 3, 3, 3, 3], ..Setup::calm(commands, 8) }
+    Setup { starts: 3, fences: 3, crashes: 1, clocks: [2, 1, 3, 3, 3, 3], ..Setup::calm(commands, 8) }
 }
 
 /// `snapshots` moves on and falls back; what it has is evicted at once, and loaded again.

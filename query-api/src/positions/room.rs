@@ -155,7 +155,29 @@ mod tests {
         entered.push(waiters.enter(10_950).unwrap());
         assert_eq!(gone(&mut entered), [0]);
         assert!(waiters.enter(10_001).is_err(), "the others have waited for less");
+        waiters.now += LEAST;
         assert!(waiters.enter(60_000).is_err(), "and never for what is far");
+    }
+
+    #[test]
+    fn one_that_has_come_near_does_not_keep_its_place_for_another_that_is_far() {
+        let (mut room, now) = (Room::new(2), Instant::now());
+        let mut entered: Vec<_> = [("one", 90_000), ("other", 50_000)].map(|(who, far)| room.enter(who, now, |_| far).unwrap()).into();
+        entered.push(room.enter("who comes", now, |who| if *who == "other" { 50_000 } else { 1 }).unwrap());
+        assert_eq!(gone(&mut entered), [1]);
+    }
+
+    #[test]
+    fn one_who_comes_costs_a_look_where_nothing_has_come_nearer() {
+        let mut waiters = Waiters::new(LOOKS * 2);
+        let _entered = waiters.all(&[10_001; LOOKS * 2]);
+        let looks = std::cell::Cell::new(0);
+        let refused = waiters.room.enter(60_000, waiters.now, |_| {
+            looks.set(looks.get() + 1);
+            NEAR
+        });
+        assert!(refused.is_err());
+        assert_eq!(looks.get(), 2, "at who comes, and at one of those who wait");
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub fn parameters() -> Vec<Case> {
     let refused = |what, path: &str| bad(what, Request::get(path), 400, "parameter.invalid");
     vec![
         refused("a query parameter that nobody knows", &order("?colour=red")),
+        bad("one of a command: `/v1/orders?dry_run=true`", Request::post("/v1/orders?dry_run=true", place("")), 400, "parameter.invalid"),
+        bad("one of a command, without a value", Request::post(&order("/cancel?force"), "{}"), 400, "parameter.invalid"),
         refused("`fields` that are not there", &order("?fields=id,colour")),
         refused("a filter that the list does not have", "/v1/orders?colour=red"),
         refused("an offset", "/v1/orders?offset=100"),

@@ -62,6 +62,19 @@ async fn a_lane_that_pauses_is_not_looked_at_again() {
     assert!(futures_util::poll!(Box::pin(intake.next())).is_pending());
 }
 
+/// What the owner has no room for stays in the log, where it costs no memory.
+#[tokio::test]
+async fn nothing_more_is_read_while_something_waits_to_be_taken() {
+    let mut intake = reading();
+    let (to, deliveries) = mpsc::channel(1);
+    intake.state = State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
+    to.try_send(Delivery::Records(Vec::new())).unwrap();
+    intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
+    assert!(futures_util::poll!(Box::pin(intake.next())).is_pending());
+    assert_eq!(intake.take(4), Some(Record::default()));
+    assert!(matches!(intake.next().await, Arrived::Delivery(Some(Delivery::Records(_)))));
+}
+
 #[tokio::test]
 async fn where_a_lane_begins_is_asked_once_and_again_after_it_stopped() {
     let scratch = Scratch(std::env::temp_dir().join(format!("highwater-lane-{}", std::process::id())));
