@@ -6,11 +6,12 @@ use eventlog::MembershipEvent;
 
 use super::{
     super::{Key, Place, Source, Step},
+    alone::Alone,
     history::History,
     memory::place,
     play,
     single::{SECOND, key, singles, stands},
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 const MS: Duration = Duration::from_millis(1);

@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Key, Progress, Step},
+    alone::Alone,
     history::Shelf,
     memory::{Memory, place},
     play,
     single::{SECOND, singles, stands},
-    turns::{Alone, Play},
+    standstill::unless_it_spins,
+    turns::Play,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,7 +49,7 @@ impl Ending {
     }
 
     async fn ends_within(&mut self, time: Duration) -> bool {
-        timeout(time, &mut self.running).await.is_ok()
+        unless_it_spins(timeout(time, &mut self.running)).await.is_ok()
     }
 
     /// When it ended, since it was told to.

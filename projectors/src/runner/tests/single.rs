@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::{
     super::{Key, Step},
+    alone::Alone,
     history::{Act, History},
     memory::place,
     play, tables,
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::{
     super::Step,
+    alone::Alone,
     play,
     single::{SECOND, singles, stands},
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 /// Follows everything, with records to come.
