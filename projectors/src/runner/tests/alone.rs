@@ -33,6 +33,8 @@ impl Alone {
                     let _ = tokio::time::timeout_at(until, self.runner.wait()).await;
                 }
                 steps.push(step);
+                // Each step is a poll of its own, and counted.
+                tokio::task::yield_now().await;
             }
         };
         unless_it_spins(going).await;

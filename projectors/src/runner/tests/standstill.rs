@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Nobody has so much to do at the same moment.
-const MOST_POLLS: usize = 2_000;
+const MOST_POLLS: usize = 500;
 
 /// What `future` comes to. Fails if it goes on and on while the clock stands still.
 pub async fn unless_it_spins<T>(future: impl Future<Output = T>) -> T {
