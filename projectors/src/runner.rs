@@ -228,8 +228,9 @@ impl<S: Store> Runner<S> {
         self.hand_over_all().await;
     }
 
-    /// One transaction at most; never waits for the log.
+    /// One transaction at most; never waits for the log. Gives way to other tasks now and then, also if it finds nothing to wait for.
     pub async fn step(&mut self) -> Step {
+        tokio::task::consume_budget().await;
         while let Some(change) = self.share.happened() {
             self.heed(change);
         }

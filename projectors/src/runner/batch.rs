@@ -125,3 +125,23 @@ impl std::fmt::Display for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::tests::history::{Act, History, Shelf};
+
+    #[tokio::test]
+    async fn the_events_of_a_slice_are_those_of_its_commits_in_their_sequence() {
+        let history = Arc::new(History::of(&[Act::Fence, Act::Commit(2), Act::Outcome, Act::Void, Act::Commit(1)]));
+        let shelf = Shelf::new(std::slice::from_ref(&history), &[], usize::MAX, 100);
+        let (place, partition) = (Place::of_events("thing", 0), eventlog::Partition { topic: "test.thing.events".into(), index: 0 });
+        let mut feed = crate::runner::feed::Feed::resume(&shelf, &partition, place.source, Position::start()).await.expect("a feed");
+        let items = feed.next().await.expect("a delivery").items;
+        assert_eq!(items.len(), 3);
+        let slice = Slice { place: &place, items: &items };
+        let found: Vec<_> = slice.events().map(|(end, event)| (end, event.origin.command.as_u128(), event.part.index)).collect();
+        // Each with where its commit ends, and the offset at which it began as its command.
+        assert_eq!(found, [(3, 1, 1), (3, 1, 2), (6, 5, 1)]);
+    }
+}

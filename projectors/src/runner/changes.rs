@@ -26,28 +26,20 @@ pub fn text(jobs: &[Job]) -> Option<String> {
     }
 }
 
-/// The projections that cover the same run, and what is in it.
-struct Run<'a> {
-    projections: Vec<&'static str>,
-    job: &'a Job,
-}
-
-fn by_place(jobs: &[Job]) -> BTreeMap<(&Place, u64), Run<'_>> {
-    let mut runs: BTreeMap<(&Place, u64), Run<'_>> = BTreeMap::new();
+/// What ends at the same place, of one projection each.
+fn by_place(jobs: &[Job]) -> BTreeMap<(&Place, u64), Vec<&Job>> {
+    let mut runs: BTreeMap<(&Place, u64), Vec<&Job>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| !job.items().is_empty()) {
-        let run = runs.entry((&job.key.place, job.to.offset)).or_insert_with(|| Run { projections: Vec::new(), job });
-        run.projections.push(job.key.projection);
-        // Whoever began earlier has what the others have, and more.
-        if job.items().len() > run.job.items().len() {
-            run.job = job;
-        }
+        runs.entry((&job.key.place, job.to.offset)).or_default().push(job);
     }
     runs
 }
 
 /// `None`: rejections change no row.
-fn item(place: &Place, offset: u64, run: &Run<'_>, left: &mut usize) -> Option<String> {
-    let ids = rows::touched(&[run.job.slice()]);
+fn item(place: &Place, offset: u64, run: &[&Job], left: &mut usize) -> Option<String> {
+    // Whoever began first has what the others have, and more.
+    let longest = run.iter().max_by_key(|job| job.items().len())?;
+    let ids = rows::touched(&[longest.slice()]);
     let keys: BTreeSet<String> = ids.iter().map(|id| format!("{:012x}", id.as_u128() & 0xffff_ffff_ffff)).collect();
     if keys.is_empty() {
         return None;
@@ -59,7 +51,8 @@ fn item(place: &Place, offset: u64, run: &Run<'_>, left: &mut usize) -> Option<S
         }
         None => "*".to_owned(),
     };
-    Some(format!("{}={place}@{offset}:{keys}", run.projections.join(",")))
+    let projections: Vec<&str> = run.iter().map(|job| job.key.projection).collect();
+    Some(format!("{}={place}@{offset}:{keys}", projections.join(",")))
 }
 
 #[cfg(test)]

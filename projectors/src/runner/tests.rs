@@ -1,5 +1,6 @@
 //! Runners on a log and a store in memory, in every sequence of what may happen, against what a naive fold of the log says.
 
+mod alone;
 mod beginning;
 mod choices;
 mod contested;
@@ -8,6 +9,7 @@ pub mod history;
 mod memory;
 mod shown;
 mod single;
+mod standstill;
 mod turns;
 mod waiting;
 

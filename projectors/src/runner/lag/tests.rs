@@ -133,14 +133,14 @@ fn lane(projection: &'static str, partition: u32) -> Key {
     Key { projection, place: Place::of_commands("thing", partition) }
 }
 
-/// Two lanes of three records, appended at 1,000, 1,001 and 1,002 ms; what lies in the second one has all been read.
+/// Lanes of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in the second one has all been read.
 fn behind() -> (Shelf, Topics, Progress) {
-    let history = Arc::new(History::of_lane(&[true; 3]));
+    let lanes = [3, 5].map(|records| Arc::new(History::of_lane(&vec![true; records])));
     let progress = Progress::default();
-    for (key, offset) in [(lane("a", 0), 1), (lane("b", 0), 0), (lane("a", 1), 3)] {
+    for (key, offset) in [(lane("a", 0), 1), (lane("b", 0), 0), (lane("a", 1), 5)] {
         progress.reached(key, offset);
     }
-    (Shelf::new(&[], &[history.clone(), history], 3, 3), Topics::of("test", &["thing"]), progress)
+    (Shelf::new(&[], &lanes, 5, 5), Topics::of("test", &["thing"]), progress)
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use eventlog::MembershipEvent;
 
 use super::{
     super::{Key, Place, Source, Step},
+    alone::Alone,
     history::History,
     memory::place,
     play,
     single::{SECOND, key, singles, stands},
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -28,7 +29,8 @@ async fn events_are_begun_before_lanes_and_no_more_at_once_than_may_be() {
         let mut alone = play.alone();
         alone.runner.limits.take_up_at_once = at_once;
         let mut known = Vec::new();
-        while known.last() != Some(&4) {
+        // Four beginnings, and a transaction after each.
+        for _ in 0..8 {
             if alone.runner.step().await == Step::TookUp {
                 let places = places(&alone);
                 let of_events = places.iter().filter(|place| place.source == Source::Events).count();
@@ -48,6 +50,28 @@ async fn what_is_followed_has_its_turn_between_two_beginnings() {
     let projected = |events| Step::Projected { events };
     let turns = [Step::TookUp, projected(2), Step::TookUp, projected(4), Step::TookUp, projected(6)];
     assert_eq!(steps, [&turns[..], &[Step::CaughtUp]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_always_has_something_to_project_begins_the_other_partitions_all_the_same() {
+    let mut alone = Play { batch_events: 2, chunk: 1, ..play(vec![singles(9), singles(1), singles(1)], 1) }.alone();
+    alone.runner.limits.take_up_at_once = 1;
+    for begun in 1..=3 {
+        assert_eq!(alone.runner.step().await, Step::TookUp);
+        assert_eq!(places(&alone).len(), begun);
+        assert!(matches!(alone.runner.step().await, Step::Projected { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_reads_a_topic_reads_it_and_nobody_else_does() {
+    let lane = Arc::new(History::of_lane(&[true]));
+    let play = Play { lanes: vec![lane], of_lanes: vec!["d", "e"], ..play(vec![singles(1)], 1) };
+    let mut alone = play.alone();
+    alone.go_on_for(SECOND).await;
+    let stored: BTreeSet<Key> = alone.store.server().tables.checkpoints.keys().cloned().collect();
+    assert_eq!(stored, play.keys().into_iter().map(|(key, _)| key).collect());
+    assert_eq!(alone.progress.all().into_keys().collect::<BTreeSet<_>>(), stored);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,6 +189,24 @@ async fn who_goes_alone_is_followed_by_itself_though_the_log_stops() {
     alone.go_on_for(SECOND).await;
     assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (7, 7));
     assert_eq!(alone.store.server().wrong, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_alone_does_not_hold_the_others_up_where_the_log_begins_again() {
+    let mut alone = Play { visible: 3, ..play(vec![singles(8)], 1) }.alone();
+    alone.store.server().busy.insert("b", usize::MAX);
+    // Its own lane waits for its next try, or is being followed.
+    for waited in [SECOND, 20 * MS] {
+        alone.go_on_for(waited).await;
+        let before = stands(&alone, "a");
+        alone.shelf.stop();
+        alone.shelf.grow(1);
+        let stopped = tokio::time::Instant::now();
+        while stands(&alone, "a") == before && stopped.elapsed() < SECOND {
+            alone.go_on_for(MS).await;
+        }
+        assert!(stopped.elapsed() <= 110 * MS, "{:?}: a transaction with what fails is tried again and again", stopped.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,12 @@ use eventlog::MembershipEvent;
 
 use super::{
     super::{Key, Step},
+    alone::Alone,
     history::History,
     memory::place,
     play,
     single::{SECOND, key, singles, stands},
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 /// A runner that is about to move both projections from 3 to 5, and the history that it reads.

@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Key, Progress, Step},
+    alone::Alone,
     history::Shelf,
     memory::{Memory, place},
     play,
     single::{SECOND, singles, stands},
-    turns::{Alone, Play},
+    standstill::unless_it_spins,
+    turns::Play,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,7 +49,7 @@ impl Ending {
     }
 
     async fn ends_within(&mut self, time: Duration) -> bool {
-        timeout(time, &mut self.running).await.is_ok()
+        unless_it_spins(timeout(time, &mut self.running)).await.is_ok()
     }
 
     /// When it ended, since it was told to.
@@ -151,6 +153,21 @@ async fn what_is_handed_over_is_projected_now_and_then_so_that_others_are_first(
         known = now;
     }
     assert_eq!((handed_over, own), (5, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_over_has_its_turn_though_nothing_more_arrives() {
+    let play = quiet();
+    let mut alone = play.alone();
+    (alone.runner.limits.hand_over, alone.runner.limits.verify_every) = (10 * SECOND, 100 * SECOND);
+    alone.go_on_for(SECOND).await;
+    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    // The first of them at once, and the second as soon as the others had their time.
+    for (arrived, within) in [(1, MS), (2, 200 * MS)] {
+        alone.shelf.grow(1);
+        alone.go_on_for(within).await;
+        assert_eq!(stands(&alone, "a"), 3 + arrived);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -271,7 +271,16 @@ impl Shelf {
 
     /// Every reader is at its end.
     pub fn stop(&self) {
-        for reader in std::mem::take(&mut self.lock().readers) {
+        self.stop_where(|_| true);
+    }
+
+    /// Every reader of a partition of `events` is.
+    pub fn stop_one(&self, partition: u32) {
+        self.stop_where(|at| at == (Source::Events, partition));
+    }
+
+    fn stop_where(&self, stops: impl Fn(At) -> bool) {
+        for reader in self.lock().readers.extract_if(.., |reader| stops(reader.at)) {
             let _ = reader.deliveries.try_send(Delivery::Failed(Error::Unreachable("stopped".to_owned())));
         }
     }

@@ -39,8 +39,12 @@ impl Lines {
     }
 
     fn with(&self, text: &str) -> usize {
+        self.with_both(text, "")
+    }
+
+    fn with_both(&self, text: &str, other: &str) -> usize {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).lines().filter(|line| line.contains(text)).count()
+        String::from_utf8_lossy(&bytes).lines().filter(|line| line.contains(text) && line.contains(other)).count()
     }
 }
 
@@ -142,7 +146,7 @@ async fn a_log_that_stops_again_and_again_is_said_once_and_waited_for_longer_eac
         alone.shelf.stop();
         let stopped = tokio::time::Instant::now();
         alone.runner.step().await;
-        while !alone.shelf.is_read() {
+        while !alone.shelf.is_read() && stopped.elapsed() < SECOND {
             alone.go_on_for(Duration::from_millis(1)).await;
         }
         waits.push(stopped.elapsed().as_millis() / 10 * 10);
@@ -154,4 +158,42 @@ async fn a_log_that_stops_again_and_again_is_said_once_and_waited_for_longer_eac
     alone.go_on_for(Duration::from_millis(60)).await;
     assert!(alone.shelf.is_read());
     assert_eq!(lines.with("the log stopped"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_stops_is_said_again_of_what_has_gone_and_come_back_and_of_nothing_else() {
+    let lines = Lines::default();
+    let _said = lines.listen();
+    let (play, ms) = (play(vec![singles(3), singles(3)], 1), Duration::from_millis(1));
+    let mut alone = play.alone();
+    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.go_on_for(SECOND).await;
+    let said = || [0, 1].map(|partition| lines.with_both("the log stopped", &format!("partition={partition} ")));
+    alone.shelf.stop();
+    alone.go_on_for(60 * ms).await;
+    assert_eq!(said(), [1, 1]);
+    let first = || play.partitions()[..1].to_vec();
+    alone.changes.send(MembershipEvent::Revoked { partitions: first(), lost: true }).expect("a runner");
+    alone.changes.send(MembershipEvent::Assigned(first())).expect("a runner");
+    alone.go_on_for(60 * ms).await;
+    alone.shelf.stop();
+    alone.go_on_for(60 * ms).await;
+    assert_eq!(said(), [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_partition_cannot_begin_is_said_once_and_when_all_of_them_have() {
+    let lines = Lines::default();
+    let _said = lines.listen();
+    let mut alone = play(vec![singles(3), singles(3)], 1).alone();
+    let said = || (lines.with("partitions cannot be begun"), lines.with("every partition has begun"));
+    // The other one begins.
+    alone.store.server().refused = [1].into();
+    alone.go_on_for(Duration::from_millis(20)).await;
+    assert_eq!((said(), alone.progress.all().len()), ((1, 0), 2));
+    alone.store.server().away = 2;
+    alone.go_on_for(Duration::from_millis(160)).await;
+    assert_eq!(said(), (1, 0));
+    alone.go_on_for(SECOND).await;
+    assert_eq!((said(), alone.progress.all().len()), ((1, 1), 4));
 }

@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::{
     super::{Key, Step},
+    alone::Alone,
     history::{Act, History},
     memory::place,
     play, tables,
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -224,4 +225,38 @@ async fn what_was_taken_back_is_let_go_when_another_has_moved_it() {
     alone.go_on_for(Duration::from_millis(250)).await;
     assert!(alone.progress.all().is_empty(), "{:?}", alone.progress.all());
     assert_eq!(another.progress.all().values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([4]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_its_turn_goes_with_its_own_partition_and_with_no_other() {
+    let play = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) };
+    let mut alone = play.alone();
+    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.go_on_for(SECOND / 10).await;
+    // Both partitions in one transaction that is to be tried again.
+    alone.shelf.grow(2);
+    alone.store.server().away = 1;
+    assert_eq!(alone.runner.step().await, Step::Failed);
+    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: true }).expect("a runner");
+    let (_, step) = alone.next_step().await;
+    assert_eq!(step, Step::Projected { events: 2 * 2 });
+    alone.shelf.grow(1);
+    alone.go_on_for(SECOND).await;
+    let other = Key { projection: "a", place: place(1) };
+    assert_eq!((stands(&alone, "a"), alone.store.server().tables.checkpoints[&other].offset), (3, 6));
+    assert_eq!(alone.store.server().wrong, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_log_stops_what_was_read_is_read_again_and_nowhere_else() {
+    let mut alone = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) }.alone();
+    let stand = |alone: &Alone| [0, 1].map(|partition| alone.progress.offset(&Key { projection: "a", place: place(partition) }));
+    alone.go_on_for(SECOND / 10).await;
+    alone.shelf.grow(2);
+    alone.shelf.stop_one(0);
+    assert_eq!(alone.runner.step().await, Step::Projected { events: 2 * 2 });
+    assert_eq!(stand(&alone), [Some(3), Some(5)]);
+    alone.go_on_for(SECOND).await;
+    assert_eq!(stand(&alone), [Some(5), Some(5)]);
+    assert_eq!(alone.store.server().wrong, None);
 }

@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     super::{Key, Limits, Place, Progress, Projection, Runner, Share, Source, Step, Topics},
+    alone::Alone,
     choices::Choices,
     history::{History, Shelf},
     memory::{Budget, Memory, Tables, Tally, Tx},
@@ -84,36 +85,6 @@ struct Player {
 
 /// When the log's own lag tools were told, and what.
 pub type Notes = Arc<Mutex<Vec<(Instant, Vec<(u32, u64)>)>>>;
-
-pub struct Alone {
-    pub shelf: Shelf,
-    pub store: Memory,
-    pub runner: Runner<Memory>,
-    pub progress: Progress,
-    pub changes: mpsc::UnboundedSender<MembershipEvent>,
-    pub notes: Notes,
-}
-
-impl Alone {
-    /// Steps as [`Runner::run`] does for so long, and says what each step did.
-    pub async fn go_on_for(&mut self, time: Duration) -> Vec<Step> {
-        let (until, mut steps) = (Instant::now() + time, Vec::new());
-        while Instant::now() < until {
-            let step = self.runner.step().await;
-            if matches!(step, Step::Waiting | Step::CaughtUp) {
-                let _ = tokio::time::timeout_at(until, self.runner.wait()).await;
-            }
-            steps.push(step);
-        }
-        steps
-    }
-
-    /// How many events each transaction had.
-    pub async fn transactions_within(&mut self, time: Duration) -> Vec<usize> {
-        let events = |step| if let Step::Projected { events } = step { Some(events) } else { None };
-        self.go_on_for(time).await.into_iter().filter_map(events).collect()
-    }
-}
 
 struct Stage<'a> {
     play: &'a Play,

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::{
     super::Step,
+    alone::Alone,
     play,
     single::{SECOND, singles, stands},
-    turns::{Alone, Play},
+    turns::Play,
 };
 
 /// Follows everything, with records to come.
@@ -57,15 +58,23 @@ async fn while_the_database_is_away_what_arrives_waits_and_the_tries_come_later_
     assert_eq!(alone.runner.step().await, Step::Failed);
     let mut waits = Vec::new();
     for _ in 0..5 {
-        let began = Instant::now();
         alone.shelf.grow(1);
-        while alone.runner.step().await == Step::Waiting {
-            alone.runner.wait().await;
-        }
-        waits.push(began.elapsed().as_millis() / 10 * 10);
+        let (waited, _) = alone.next_step().await;
+        waits.push(waited.as_millis() / 10 * 10);
     }
     assert_eq!(waits, [50, 100, 200, 200, 200]);
     alone.store.server().away = 0;
     alone.go_on_for(SECOND).await;
     assert_eq!(stands(&alone, "a"), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_comparison_that_failed_nothing_is_tried_for_a_while() {
+    let (_, mut alone) = caught_up().await;
+    alone.runner.wait().await;
+    alone.store.server().away = 1;
+    assert_eq!(alone.runner.step().await, Step::Failed);
+    alone.shelf.grow(1);
+    let (waited, step) = alone.next_step().await;
+    assert_eq!((waited.as_millis() / 10 * 10, step), (200, Step::Projected { events: 2 }));
 }
