@@ -130,6 +130,9 @@ async fn a_partition_that_comes_back_while_it_is_handed_over_needs_no_fence() {
     first.supervisors.hand_over(0);
     first.supervisors.assign(0);
     assert_eq!(first.right(), Some(Right::Group));
+    // Until the hand-over would have ended.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(first.serves(), "it is nobody else's");
     first.supervisors.hand_over(0);
     until("nobody takes it: it is released", || first.standings.all().is_empty()).await;
     let tenures = tenures(&world, 1, 1).await;
@@ -167,7 +170,11 @@ async fn an_owner_that_ends_serves_until_another_has_fenced() {
     second.hints.publish("other", 0, 1);
     until("the first hears of the second", || first.hints.another_stays()).await;
     first.shutdown.leaving.cancel();
-    soon(first.supervisors.leave()).await;
+    let leaves = first.supervisors.leave();
+    until("the second hears it", || second.hints.others().iter().any(|heard| heard.hint.leaving)).await;
+    let asked = second.hints.candidates("counter", 0).into_iter().map(|hint| hint.url).collect::<Vec<_>>();
+    assert!(second.serves() || asked == [first.hints.url.clone()], "whoever ends is asked until another has fenced: {asked:?}");
+    soon(leaves).await;
     until("the second serves", || second.serves()).await;
     assert_eq!(second.right(), Some(Right::Early));
     let tenures = tenures(&world, 2, 1).await;

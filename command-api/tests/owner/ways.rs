@@ -206,16 +206,18 @@ async fn only_an_id_that_was_derived_from_a_minted_key_is_new() {
 #[tokio::test]
 async fn a_command_says_what_its_body_is_by_every_key() {
     let world = world().await;
-    let both = Arc::new(DeploymentKeys::parse(&format!("{KEYS}\n2:{}", "a".repeat(64))).unwrap());
+    let rotated = format!("{KEYS}\n2:{}\n3:{}", "a".repeat(64), "b".repeat(64));
+    let all = Arc::new(DeploymentKeys::parse(&rotated).unwrap());
     let (lane, http) = (LaneSettings::default(), HttpSettings::default());
-    let instance = Instance::of(&world, lane, http, SOON, 1, both).await;
+    let instance = Instance::of(&world, lane, http, SOON, 1, all.clone()).await;
     let (_intake, mut owner) = takes_one(&instance);
     let asked = tokio::spawn(instance.create("one", "{}").send());
     let submission = soon(owner.recv()).await.unwrap().submission;
     asked.abort();
-    let by_the_first = keys().fingerprints("counter.add", b"{}");
     let older: Vec<_> = submission.older_fingerprints.iter().map(|older| (older.key_number, older.hmac)).collect();
-    assert_eq!((submission.fingerprint.key_number, older), (2, by_the_first));
+    assert_eq!((submission.fingerprint.key_number, older.len()), (3, 2));
+    assert_eq!(older, all.fingerprints("counter.add", b"{}")[1..]);
+    assert!(older.contains(&keys().fingerprints("counter.add", b"{}")[0]), "that of the first");
 }
 
 #[tokio::test]

@@ -320,6 +320,34 @@ async fn accepted_commands_are_forgotten_when_they_are_old_but_the_last_one_is_n
     again.close(Duration::from_secs(20)).await;
 }
 
+/// What was accepted after it stays, too, however old it seems to be: a lane has no holes.
+#[tokio::test]
+async fn nothing_is_forgotten_behind_a_command_that_is_young() {
+    let (folder, now_ms) = (folder(), Arc::new(AtomicI64::new(1_000_000)));
+    let clock = now_ms.clone();
+    let settings = Settings {
+        keep_commands: Duration::from_secs(60),
+        forget_every: Duration::from_millis(1),
+        clock: Arc::new(move || clock.load(Ordering::Acquire)),
+        ..Settings::default()
+    };
+    let opened = Opened { log: LocalLog::open(&folder, settings).unwrap(), folder };
+    let (log, commands) = (&opened.log, Partition { topic: "accepted".into(), index: 0 });
+    log.prepare(vec![Topic { name: commands.topic.clone(), partitions: 1, kind: TopicKind::Commands }]).await.unwrap();
+    append_to(log, &commands, 0).await.unwrap().unwrap();
+    now_ms.store(1_050_000, Ordering::Release);
+    append_to(log, &commands, 1).await.unwrap().unwrap();
+    // The clock was wrong, and is set back.
+    now_ms.store(1_001_000, Ordering::Release);
+    for n in 2..4 {
+        append_to(log, &commands, n).await.unwrap().unwrap();
+    }
+    now_ms.store(1_065_000, Ordering::Release);
+    begins_at(log, &commands, 1).await;
+    assert_eq!(Log::fetch(log, &commands, 1, 10).await.unwrap().len(), 3);
+    log.close(Duration::from_secs(20)).await;
+}
+
 async fn begins_at(log: &LocalLog, of: &Partition, offset: u64) {
     soon(async {
         while Log::begin(log, of).await.unwrap() != offset {
