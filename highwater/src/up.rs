@@ -19,13 +19,12 @@ use axum::Router;
 use eventlog::Log;
 use service::{
     context::Context,
-    http,
+    http::{self, Port},
     identity::{self, DeploymentKeys},
     process::{Exit, Exits},
     shutdown::Shutdown,
     telemetry::{self, Telemetry},
 };
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use self::{banner::Banner, database::Database, settings::Settings};
@@ -111,17 +110,22 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let shutdown = Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
     http::check_listen(settings.http.listen, settings.http.insecure)?;
     // First of all: a port in use is found before anything is started.
-    let listener = http::bind(settings.http.listen).await?;
+    let port = Port::reserve(settings.http.listen)?;
     let running = tokio::select! {
-        running = start(&options, &settings, &telemetry, &shutdown, &listener) => running?,
+        running = start(&options, &settings, &telemetry, &shutdown, port.address()) => running?,
         () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
     };
     let Running { ctx, router, log, database, banner, _folder } = running;
     let mut listening = settings.http.clone();
     listening.reached_as(&command_api::advertised(&ctx.config)?);
     let router = http::layers(router.merge(ctx.health.router()), &listening, &ctx);
-    let served = http::serve_with(listener, router, shutdown.clone(), &listening);
-    let (served, ()) = tokio::join!(served, announce(&ctx, banner));
+    let served = match port.listen() {
+        Ok(listener) => {
+            let served = http::serve_with(listener, router, shutdown.clone(), &listening);
+            tokio::join!(served, announce(&ctx, banner)).0
+        }
+        Err(error) => Err(error),
+    };
     stop(&shutdown, &settings, log, database).await?;
     Ok(served?)
 }
@@ -131,7 +135,7 @@ async fn start(
     settings: &Settings,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
-    listener: &TcpListener,
+    address: SocketAddr,
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
     if options.database_url.is_none() {
@@ -144,7 +148,6 @@ async fn start(
     let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres(), patience).await?;
     database.migrate().await?;
     // Again, with what is known now.
-    let address = listener.local_addr().unwrap_or(settings.http.listen);
     let mut found = database.flags();
     found.extend(settings.lists_at_once().filter(|_| database.private().is_some()));
     found.push(("http.listen".to_owned(), address.to_string()));

@@ -204,6 +204,25 @@ fn a_signal_ends_the_wait_for_what_is_away_at_once() -> Outcome {
     Ok(())
 }
 
+/// One that is free, for a process that does not say which it took before it is ready.
+fn free_port() -> std::io::Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+#[test]
+fn connections_are_refused_until_it_has_started() -> Outcome {
+    let (scratch, nobody, address) = (Scratch::new("early"), free_port()?, free_port()?);
+    let mut child = up(&scratch.0).args(["--listen", &address, "--kafka", &nobody]).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().ok_or("stderr is piped")?).lines();
+    let waits = lines.any(|line| line.is_ok_and(|line| line.contains("waiting for it")));
+    let connected = TcpStream::connect(&address).map_err(|error| error.kind());
+    child.kill()?;
+    child.wait()?;
+    assert!(waits, "it does not wait for the log");
+    assert_eq!(connected.err(), Some(std::io::ErrorKind::ConnectionRefused));
+    Ok(())
+}
+
 #[test]
 fn a_setting_that_nobody_knows_is_refused() -> Outcome {
     let scratch = Scratch::new("setting");
