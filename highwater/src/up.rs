@@ -28,7 +28,10 @@ use service::{
 use tracing::{info, warn};
 
 use self::{banner::Banner, database::Database, settings::Settings};
-use crate::{folder, folder::Folder, postgres};
+use crate::{
+    folder::{self, Folder, Kind},
+    postgres,
+};
 
 /// How often readiness is looked at until the banner can be shown.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -139,7 +142,7 @@ async fn start(
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
     if options.database_url.is_none() {
-        folder.keep_to(!settings.log.kafka.is_empty())?;
+        folder.keep_to(if settings.log.is_local() { Kind::Local } else { Kind::Kafka })?;
     }
     DeploymentKeys::create_or_load(&folder.keys())?;
     let log = settings.log.open(&folder.log(), "highwater-up")?;
