@@ -12,6 +12,7 @@ mod database;
 mod settings;
 
 pub(crate) use database::reach;
+pub(crate) use settings::{database_in_settings, postgres_settings};
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -146,6 +146,17 @@ fn databases(config: &Config) -> Result<[(&'static str, String); 3], Box<Error>>
     ])
 }
 
+/// The database where projectors make the tables, if the file or the environment names it, with the key that does.
+pub(crate) fn database_in_settings(config: &Config) -> Result<Option<(String, &'static str)>, Box<Error>> {
+    let [_, (key, url), _] = databases(config)?;
+    Ok(config.redacted().contains_key(key).then_some((url, key)))
+}
+
+/// How the settings have the private server run, for those who start it to look into it.
+pub(crate) fn postgres_settings(config: &Config) -> Result<postgres::Settings, Box<Error>> {
+    Ok(config.section::<UpSettings>("up")?.postgres())
+}
+
 fn flags(options: &Options) -> Vec<(String, String)> {
     let mut flags = Vec::new();
     let mut set = |key: &str, value: String| flags.push((key.to_owned(), value));
