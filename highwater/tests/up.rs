@@ -267,7 +267,9 @@ fn keys_that_are_not_there_and_one_database_of_three_are_refused_by_name() -> Ou
     with_databases(&mut partly, &["OWNER", "QUERY"], "postgres://127.0.0.1:1/none");
     let said_of_databases = "owner.database.url, query.database.url is set and projector.database.url is not: set all three";
     for (mut command, words) in [(missing, "identity.keys: the key file"), (partly, said_of_databases)] {
-        let output = command.args(["--listen", "127.0.0.1:0"]).output()?;
+        // What is not refused ends as well: there is no log.
+        command.args(["--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:1"]).env("HIGHWATER__START__WAIT_MS", "500");
+        let output = command.output()?;
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
         assert!(!scratch.0.join("deployment.keys").exists() && !scratch.0.join("postgres").exists());
