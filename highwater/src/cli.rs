@@ -14,6 +14,7 @@ mod lag;
 mod migrate;
 mod owners;
 mod replay;
+mod settings;
 mod source;
 mod up;
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -10,6 +10,9 @@ use std::{
 use eventlog::local::durable::{create_folder, replace_file};
 
 use crate::postgres::own_uid;
+
+/// In a data folder: the log that its private Postgres belongs to.
+const KIND: &str = "log.kind";
 
 /// The layout that this release reads and writes.
 const LAYOUT: u32 = 1;
@@ -31,6 +34,22 @@ pub enum Error {
     OtherLog { dir: PathBuf, found: &'static str, wanted: &'static str },
     #[error("{dir} is not a data folder of Highwater: it has other files in it and no readable file `version`")]
     Foreign { dir: PathBuf },
+    #[error(
+        "{path} {found}, and must hold the number of the data folder's layout, {allowed}: write that into it if Highwater made this \
+         folder, else name another one with --data; nothing was changed"
+    )]
+    Version { path: PathBuf, found: String, allowed: u32 },
+    #[error(
+        "{path} {found}, and must hold `local` or `kafka`, whichever log the private Postgres beside it was made from; nothing was changed"
+    )]
+    Kind { path: PathBuf, found: String },
+}
+
+/// Where the log is that the tables of a data folder's private Postgres are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Local,
+    Kafka,
 }
 
 /// An open data folder: nobody else has it until this is dropped or the process ends, however it ends.
@@ -38,6 +57,22 @@ pub enum Error {
 pub struct Folder {
     dir: PathBuf,
     _lock: File,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "a local log",
+            Self::Kafka => "a log on Kafka",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Kafka => "kafka",
+        }
+    }
 }
 
 impl Folder {
@@ -70,23 +105,20 @@ impl Folder {
         Ok(Self { dir, _lock: lock })
     }
 
-    /// Keeps the private database to the log that its tables are made from: a local one, or one on Kafka.
-    pub fn keep_to(&self, kafka: bool) -> Result<(), Error> {
-        let name = |kafka: bool| if kafka { "a log on Kafka" } else { "a local log" };
-        let path = self.dir.join("log.kind");
-        let fail = |source| Error::Io { path: path.clone(), source };
-        let noted = fs::read_to_string(&path).ok();
-        let found = match &noted {
-            Some(text) => text.trim() == "kafka",
-            // There is none yet, or it is of a release that did not write it down.
-            None if !self.postgres().exists() || is_empty(&self.log()).map_err(fail)? => kafka,
-            None => false,
+    /// Keeps the private database to the log that its tables are made from.
+    pub fn keep_to(&self, wanted: Kind) -> Result<(), Error> {
+        let noted = noted_kind(&self.dir)?;
+        // There is no database yet, or it is of a release that did not write it down.
+        let found = match noted {
+            None if self.postgres().exists() => kind_of(&self.dir)?,
+            noted => noted,
         };
-        if found != kafka {
-            return Err(Error::OtherLog { dir: self.dir.clone(), found: name(found), wanted: name(kafka) });
+        if let Some(found) = found.filter(|found| *found != wanted) {
+            return Err(Error::OtherLog { dir: self.dir.clone(), found: found.name(), wanted: wanted.name() });
         }
         if noted.is_none() {
-            replace_file(&path, if kafka { b"kafka\n" } else { b"local\n" }).map_err(fail)?;
+            let path = self.dir.join(KIND);
+            replace_file(&path, format!("{}\n", wanted.word()).as_bytes()).map_err(|source| Error::Io { path, source })?;
         }
         Ok(())
     }
@@ -121,18 +153,55 @@ pub fn postgres_in(dir: &Path) -> PathBuf {
     dir.join("postgres")
 }
 
-fn is_empty(dir: &Path) -> io::Result<bool> {
-    Ok(fs::read_dir(dir)?.next().is_none())
+/// The log that a data folder belongs to, as far as it says: by its note, else because there is a local log in it.
+pub fn kind_of(dir: &Path) -> Result<Option<Kind>, Error> {
+    if let Some(noted) = noted_kind(dir)? {
+        return Ok(Some(noted));
+    }
+    let path = log_in(dir);
+    match fs::read_dir(&path) {
+        Ok(mut entries) => Ok(entries.next().map(|_| Kind::Local)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path, source }),
+    }
+}
+
+fn noted_kind(dir: &Path) -> Result<Option<Kind>, Error> {
+    let path = dir.join(KIND);
+    let Some(text) = text_of(&path)? else { return Ok(None) };
+    match [Kind::Local, Kind::Kafka].into_iter().find(|kind| kind.word() == text.trim()) {
+        Some(kind) => Ok(Some(kind)),
+        None => Err(Error::Kind { path, found: found(&text) }),
+    }
+}
+
+/// `None`: there is no such file.
+fn text_of(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// What a file holds, in a message: its beginning.
+fn found(text: &str) -> String {
+    match text.trim() {
+        "" => "is empty".to_owned(),
+        text => format!("holds {:?}", text.chars().take(40).collect::<String>()),
+    }
 }
 
 fn check_layout(dir: &Path) -> Result<(), Error> {
     let foreign = || Error::Foreign { dir: dir.to_owned() };
-    match fs::read_to_string(dir.join("version")) {
-        Ok(text) => match text.trim().parse::<u32>().map_err(|_| foreign())? {
-            found if found > LAYOUT => Err(Error::Newer { dir: dir.to_owned(), found }),
-            _ => Ok(()),
+    let path = dir.join("version");
+    match text_of(&path)? {
+        Some(text) => match text.trim().parse::<u32>() {
+            Ok(found) if found > LAYOUT => Err(Error::Newer { dir: dir.to_owned(), found }),
+            Ok(1..) => Ok(()),
+            _ => Err(Error::Version { path, found: found(&text), allowed: LAYOUT }),
         },
-        Err(_) => {
+        None => {
             let mut entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
             // Another process may be making it at this moment: it begins with the lock.
             let other = entries.any(|entry| {
@@ -201,12 +270,13 @@ mod tests {
 
     #[test]
     fn a_database_belongs_to_the_log_that_it_was_made_from() -> Result<(), Box<dyn std::error::Error>> {
-        for kafka in [true, false] {
-            let scratch = Scratch::new(if kafka { "kafka" } else { "local" });
+        for (kind, other) in [(Kind::Kafka, Kind::Local), (Kind::Local, Kind::Kafka)] {
+            let scratch = Scratch::new(kind.word());
             let folder = Folder::open(&scratch.0)?;
-            folder.keep_to(kafka)?;
-            folder.keep_to(kafka)?;
-            let refused = folder.keep_to(!kafka).err().map(|error| error.to_string()).unwrap_or_default();
+            folder.keep_to(kind)?;
+            folder.keep_to(kind)?;
+            assert_eq!(kind_of(&scratch.0)?, Some(kind));
+            let refused = folder.keep_to(other).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(refused.contains("--data") && refused.contains("--database-url"), "{refused}");
         }
         // One that was made before that was written down.
@@ -214,8 +284,29 @@ mod tests {
         let folder = Folder::open(&scratch.0)?;
         fs::write(folder.log().join("journal"), "")?;
         fs::create_dir(folder.postgres())?;
-        assert!(matches!(folder.keep_to(true), Err(Error::OtherLog { .. })));
-        folder.keep_to(false)?;
+        assert!(matches!(folder.keep_to(Kind::Kafka), Err(Error::OtherLog { .. })));
+        folder.keep_to(Kind::Local)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_note_that_was_emptied_is_named_with_what_it_may_hold() -> Result<(), Box<dyn std::error::Error>> {
+        let scratch = Scratch::new("emptied");
+        Folder::open(&scratch.0)?.keep_to(Kind::Kafka)?;
+        for (name, allowed) in [("version", "layout, 1:"), (KIND, "`local` or `kafka`")] {
+            let path = scratch.0.join(name);
+            let kept = fs::read(&path)?;
+            for (text, found) in [(&b""[..], "is empty"), (b"0x\n", "holds \"0x\""), (b"\xff", "holds")] {
+                fs::write(&path, text)?;
+                let refused = Folder::open(&scratch.0).and_then(|folder| folder.keep_to(Kind::Kafka)).err();
+                let said = refused.map(|error| error.to_string()).unwrap_or_default();
+                assert!(said.contains(&format!("{name} {found}")) && said.contains(allowed), "{said}");
+                assert_eq!(fs::read(&path)?, text, "nothing was changed");
+            }
+            fs::write(&path, kept)?;
+        }
+        fs::write(scratch.0.join("version"), "0\n")?;
+        assert!(matches!(Folder::open(&scratch.0), Err(Error::Version { .. })));
         Ok(())
     }
 

@@ -86,7 +86,9 @@ pub enum Error {
         "the data in {dir} was written by Postgres {found}, installed is Postgres {installed}: install Postgres {found} beside it, or upgrade the data with pg_upgrade"
     )]
     OtherVersion { dir: PathBuf, found: String, installed: String },
-    #[error("{dir} says that the data is in {target}, and there is none: restore it, or remove {dir} to start with an empty database")]
+    #[error(
+        "{dir}/location says that the data is in {target:?}, and there is none: restore it, or remove {dir} to start with an empty database"
+    )]
     DataGone { dir: PathBuf, target: PathBuf },
     #[error(
         "the database of {dir} lies in {target}, and is that of {original}, of which {dir} is a copy: copy {target} too, while nothing \

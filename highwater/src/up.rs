@@ -12,6 +12,7 @@ mod database;
 mod settings;
 
 pub(crate) use database::reach;
+pub(crate) use settings::{database_in_settings, postgres_settings};
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,17 +20,23 @@ use axum::Router;
 use eventlog::Log;
 use service::{
     context::Context,
-    http,
+    http::{self, Port},
     identity::{self, DeploymentKeys},
     process::{Exit, Exits},
     shutdown::Shutdown,
     telemetry::{self, Telemetry},
 };
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use self::{banner::Banner, database::Database, settings::Settings};
-use crate::{folder, folder::Folder, postgres};
+use self::{
+    banner::Banner,
+    database::{Database, Named},
+    settings::Settings,
+};
+use crate::{
+    folder::{self, Folder, Kind},
+    postgres,
+};
 
 /// How often readiness is looked at until the banner can be shown.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -60,6 +67,13 @@ pub enum Error {
     Folder(#[from] folder::Error),
     #[error(transparent)]
     Keys(#[from] identity::Error),
+    #[error("identity.keys: {0}")]
+    NamedKeys(identity::Error),
+    #[error(
+        "{given} is set and {missing} is not: set all three, or none for the private Postgres, or name one database for all with \
+         --database-url"
+    )]
+    SomeDatabases { given: String, missing: String },
     #[error(transparent)]
     Log(#[from] eventlog::Error),
     #[error(transparent)]
@@ -83,6 +97,7 @@ impl Exits for Error {
         match self {
             Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
+            Self::NamedKeys(_) | Self::SomeDatabases { .. } => Exit::Usage,
             Self::Log(error) if error.may_pass() => Exit::Unreachable,
             Self::Database(_) => Exit::Unreachable,
             Self::CommandApi(error) => error.exit(),
@@ -110,18 +125,24 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let telemetry = telemetry::init(&settings.telemetry)?;
     let shutdown = Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
     http::check_listen(settings.http.listen, settings.http.insecure)?;
+    let named = settings.database(&options).map_err(|error| *error)?;
     // First of all: a port in use is found before anything is started.
-    let listener = http::bind(settings.http.listen).await?;
+    let port = Port::reserve(settings.http.listen)?;
     let running = tokio::select! {
-        running = start(&options, &settings, &telemetry, &shutdown, &listener) => running?,
+        running = start(&options, &settings, named, &telemetry, &shutdown, port.address()) => running?,
         () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
     };
     let Running { ctx, router, log, database, banner, _folder } = running;
     let mut listening = settings.http.clone();
     listening.reached_as(&command_api::advertised(&ctx.config)?);
     let router = http::layers(router.merge(ctx.health.router()), &listening, &ctx);
-    let served = http::serve_with(listener, router, shutdown.clone(), &listening);
-    let (served, ()) = tokio::join!(served, announce(&ctx, banner));
+    let served = match port.listen() {
+        Ok(listener) => {
+            let served = http::serve_with(listener, router, shutdown.clone(), &listening);
+            tokio::join!(served, announce(&ctx, banner)).0
+        }
+        Err(error) => Err(error),
+    };
     stop(&shutdown, &settings, log, database).await?;
     Ok(served?)
 }
@@ -129,26 +150,29 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn start(
     options: &Options,
     settings: &Settings,
+    named: Named,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
-    listener: &TcpListener,
+    address: SocketAddr,
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
-    if options.database_url.is_none() {
-        folder.keep_to(!settings.log.kafka.is_empty())?;
+    if matches!(named, Named::Private) {
+        folder.keep_to(if settings.log.is_local() { Kind::Local } else { Kind::Kafka })?;
     }
-    DeploymentKeys::create_or_load(&folder.keys())?;
+    let keys = match settings.keys() {
+        Some(named) => DeploymentKeys::load(named).map(|_| named.to_owned()).map_err(Error::NamedKeys)?,
+        None => DeploymentKeys::create_or_load(&folder.keys()).map(|_| folder.keys())?,
+    };
     let log = settings.log.open(&folder.log(), "highwater-up")?;
     let patience = settings.start.patience();
     patience.until("the log", eventlog::Error::may_pass, async || log.health().await).await?;
-    let database = Database::open(options.database_url.as_deref(), &folder, settings.up.postgres(), patience).await?;
+    let database = Database::open(named, &folder, settings.up.postgres(), patience).await?;
     database.migrate().await?;
     // Again, with what is known now.
-    let address = listener.local_addr().unwrap_or(settings.http.listen);
     let mut found = database.flags();
     found.extend(settings.lists_at_once().filter(|_| database.private().is_some()));
     found.push(("http.listen".to_owned(), address.to_string()));
-    found.push(("identity.keys".to_owned(), folder.keys().display().to_string()));
+    found.push(("identity.keys".to_owned(), keys.display().to_string()));
     let settings = Settings::load(options, found)?;
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
@@ -158,7 +182,7 @@ async fn start(
     let commands = command_api::start(&ctx, Arc::clone(&log), command_api::pool::pool(&owner.database)?).await?;
     let projections = projectors::start(&ctx, Arc::clone(&log), projectors::pool::pool(&projector.database)?).await?;
     let queries = query_api::start(&ctx, query_api::database::pool(&query.database)?).await?;
-    let banner = Banner::new(address, &settings, &folder, &database);
+    let banner = Banner::new(address, &settings, &folder, &keys, &database);
     Ok(Running { ctx, router: commands.merge(projections).merge(queries), log, database, banner, _folder: folder })
 }
 

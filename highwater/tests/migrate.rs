@@ -52,6 +52,23 @@ async fn migrating_again_changes_nothing_and_only_an_empty_database_replaces_ano
 }
 
 #[tokio::test]
+async fn without_a_flag_the_database_of_the_settings_is_migrated_and_said() -> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    let folder = std::env::temp_dir().join(format!("highwater-migrate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("highwater.toml"), format!("[projector.database]\nurl = \"{}\"\n", server.url()))?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    let output = command.arg("migrate").current_dir(&folder).env_remove("HIGHWATER_DATABASE_URL").output()?;
+    let made: Vec<_> = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    std::fs::remove_dir_all(&folder)?;
+    let said = String::from_utf8(output.stderr)?;
+    assert_eq!((output.status.code(), made.len()), (Some(0), 1), "{said} {made:?}");
+    assert!(said.contains(&format!("at 127.0.0.1:{} (projector.database.url)", server.port())), "{said}");
+    identity(&mut PgConnection::connect(&server.url()).await?).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_database_that_is_away_has_exit_code_3_and_its_password_stays_out_of_the_message() -> Outcome {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("postgres://someone:hunter2@{nobody}/none");

@@ -8,6 +8,10 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -183,6 +187,58 @@ async fn a_server_that_dies_under_its_keeper_is_there_again_at_the_same_address(
     assert_eq!(answer?, "still here");
     stop.cancel();
     keeper.await?;
+    Ok(())
+}
+
+/// As the initdb of a process that was killed: makes files, and folders that it misses, until it is told to end.
+fn orphan(folder: PathBuf, end: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        while !end.load(Ordering::Relaxed) {
+            let _ = fs::create_dir_all(folder.join("base/1"));
+            let _ = fs::write(folder.join("base/1/1259"), "half");
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later() -> Outcome {
+    let scratch = Scratch::new("orphaned-initdb");
+    let (left, end) = (scratch.0.join("cluster.new"), Arc::new(AtomicBool::new(false)));
+    let busy = orphan(left.clone(), Arc::clone(&end));
+    while !left.join("base/1/1259").exists() {
+        tokio::task::yield_now().await;
+    }
+    let started = PrivatePostgres::start(&scratch.0, settings()).await;
+    end.store(true, Ordering::Relaxed);
+    busy.join().map_err(|_| "the orphan panicked")?;
+    let server = started?;
+    assert_eq!(one(&server, "SELECT 'up'").await?, "up");
+    let home = server.dir().to_owned();
+    server.stop().await?;
+
+    fs::create_dir_all(home.join("cluster.new-1/base"))?;
+    PrivatePostgres::start(&scratch.0, settings()).await?.stop().await?;
+    let names: Vec<_> = fs::read_dir(&home)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("cluster.new")), "{names:?}");
+    Row {
+        id: "P12",
+        situation: "`kill -9` of `up` while initdb makes its private Postgres, and `up` again at once, while that initdb still writes",
+        answer: "the next start makes the data in a folder of its own and serves; what is left of the other goes then, or at a later start",
+        test: (file!(), "an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later"),
+    }
+    .check();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_that_was_emptied_is_named() -> Outcome {
+    let scratch = Scratch::new("emptied");
+    let server = PrivatePostgres::start(&scratch.0, settings()).await?;
+    let file = server.dir().join("password");
+    server.stop().await?;
+    fs::write(&file, "")?;
+    let said = PrivatePostgres::start(&scratch.0, settings()).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(said.contains("password: it is empty"), "{said}");
     Ok(())
 }
 

@@ -108,8 +108,14 @@ fn highwater(subcommand: &str, scratch: &Scratch) -> Command {
 
 fn lines(output: &Output) -> Result<Vec<serde_json::Value>, Box<dyn std::error::Error>> {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stderr.is_empty());
+    assert!(is_the_log_alone(&output.stderr), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout.clone())?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// One line, which says the log that is read.
+fn is_the_log_alone(stderr: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(stderr);
+    said.starts_with("highwater: the log is the local one in /") && said.lines().count() == 1
 }
 
 #[tokio::test]
@@ -217,7 +223,7 @@ async fn replay_into_a_pipe_that_nobody_reads_to_the_end_is_no_error() -> Outcom
     BufReader::new(child.stdout.take().ok_or("stdout is piped")?).read_line(&mut first)?;
     assert!(first.starts_with('{'), "{first}");
     let output = child.wait_with_output()?;
-    assert_eq!((output.status.code(), String::from_utf8(output.stderr)?.as_str()), (Some(0), ""));
+    assert!(output.status.code() == Some(0) && is_the_log_alone(&output.stderr), "{output:?}");
     Ok(())
 }
 
@@ -254,7 +260,7 @@ async fn a_follow_ends_quietly_when_nobody_reads_it_any_more() -> Outcome {
     assert!(timeout(Duration::from_secs(30), first).await??? > 0);
     notes.append(event(1, 2)).await?;
     let ended = timeout(Duration::from_secs(30), tokio::task::spawn_blocking(move || child.wait_with_output())).await???;
-    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr)?.as_str()), (Some(0), ""));
+    assert!(ended.status.code() == Some(0) && is_the_log_alone(&ended.stderr), "{ended:?}");
     notes.log.close(Duration::from_secs(10)).await;
     Ok(())
 }
@@ -303,6 +309,76 @@ fn a_log_that_is_not_there_has_exit_code_3() -> Outcome {
     for subcommand in ["audit", "replay", "lag"] {
         let output = highwater(subcommand, &nowhere).output()?;
         assert_eq!(output.status.code(), Some(3));
+    }
+    Ok(())
+}
+
+const READERS: [&str; 4] = ["audit", "lag", "owners", "replay"];
+
+/// A reader where `highwater.toml` names a Kafka that is away, beside a folder `data` with a local log.
+fn beside_a_local_log(subcommand: &str, scratch: &Scratch) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.arg(subcommand).current_dir(&scratch.0).env_remove("HIGHWATER_DATABASE_URL");
+    command.env("HIGHWATER__LOG__REQUEST_TIMEOUT_MS", "500").env("HIGHWATER__LOG__PREFIX", "hw");
+    command
+}
+
+async fn settings_beside_a_local_log(name: &str) -> Result<Scratch, Box<dyn std::error::Error>> {
+    let (scratch, data) = (scratch(name), data_folder(&format!("{name}-data"), 1..=2).await?);
+    fs::create_dir_all(&scratch.0)?;
+    fs::rename(&data.0, scratch.0.join("data"))?;
+    fs::write(scratch.0.join("highwater.toml"), "[log]\nkafka = \"127.0.0.1:1\"\n")?;
+    Ok(scratch)
+}
+
+#[tokio::test]
+async fn the_log_that_the_settings_name_is_read_and_every_reader_says_which() -> Outcome {
+    let scratch = settings_beside_a_local_log("settings").await?;
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    for subcommand in READERS {
+        let output = beside_a_local_log(subcommand, &scratch).output()?;
+        assert_eq!(output.status.code(), Some(3), "{subcommand}: {}", said(&output));
+        assert!(said(&output).starts_with("highwater: the log is that on Kafka at 127.0.0.1:1 (log.kafka)\n"), "{}", said(&output));
+        let flag = beside_a_local_log(subcommand, &scratch).args(["--kafka", "127.0.0.1:2"]).output()?;
+        assert!(said(&flag).starts_with("highwater: the log is that on Kafka at 127.0.0.1:2 (--kafka)\n"), "{}", said(&flag));
+    }
+    let data = fs::canonicalize(scratch.0.join("data/log"))?;
+    let local = format!("highwater: the log is the local one in {}\n", data.display());
+    for subcommand in ["audit", "replay"] {
+        // The folder that is named belongs to its log, and the environment goes before the file.
+        let named = beside_a_local_log(subcommand, &scratch).args(["--data", "data"]).output()?;
+        let emptied = beside_a_local_log(subcommand, &scratch).env("HIGHWATER__LOG__KAFKA", "").output()?;
+        for output in [named, emptied] {
+            assert_eq!((output.status.code(), said(&output)), (Some(0), local.clone()), "{subcommand}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_of_a_log_on_kafka_is_not_taken_for_an_empty_log() -> Outcome {
+    let folder = scratch("of-kafka");
+    fs::create_dir_all(folder.0.join("log"))?;
+    fs::write(folder.0.join("log.kind"), "kafka\n")?;
+    for subcommand in READERS {
+        let refused = highwater(subcommand, &folder).output()?;
+        let said = String::from_utf8(refused.stderr)?;
+        assert!(refused.status.code() == Some(2) && said.contains("--kafka") && said.contains("`log.kafka`"), "{subcommand}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_database_that_the_settings_name_is_read_and_said() -> Outcome {
+    let scratch = settings_beside_a_local_log("database").await?;
+    for subcommand in ["audit", "lag"] {
+        let mut command = beside_a_local_log(subcommand, &scratch);
+        command.env("HIGHWATER__LOG__KAFKA", "").env("HIGHWATER__PROJECTOR__DATABASE__URL", "postgres://me:hunter2@127.0.0.1:1/tables");
+        let output = command.output()?;
+        let said = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("the tables are in the database tables at 127.0.0.1:1 (projector.database.url)"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
     Ok(())
 }

@@ -45,7 +45,11 @@ struct Up {
 
 impl Up {
     fn start(data: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut child = up(data).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn()?;
+        Self::of(&mut up(data))
+    }
+
+    fn of(command: &mut Command) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut child = command.args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("stderr is piped")?;
         let (lines, said) = mpsc::channel();
         // Reads to the end, so that the process never waits for us.
@@ -200,6 +204,75 @@ fn a_signal_ends_the_wait_for_what_is_away_at_once() -> Outcome {
         // It would wait for a minute (`start.wait_ms`).
         assert!(told.elapsed() < Duration::from_secs(30), "{flag}: {:?}", told.elapsed());
         assert!(ended.code() == Some(1) && said.iter().any(|line| line.contains("stopped before everything was up")), "{ended:?} {said:?}");
+    }
+    Ok(())
+}
+
+/// One that is free, for a process that does not say which it took before it is ready.
+fn free_port() -> std::io::Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+#[test]
+fn connections_are_refused_until_it_has_started() -> Outcome {
+    let (scratch, nobody, address) = (Scratch::new("early"), free_port()?, free_port()?);
+    let mut child = up(&scratch.0).args(["--listen", &address, "--kafka", &nobody]).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().ok_or("stderr is piped")?).lines();
+    let waits = lines.any(|line| line.is_ok_and(|line| line.contains("waiting for it")));
+    let connected = TcpStream::connect(&address).map_err(|error| error.kind());
+    child.kill()?;
+    child.wait()?;
+    assert!(waits, "it does not wait for the log");
+    assert_eq!(connected.err(), Some(std::io::ErrorKind::ConnectionRefused));
+    Ok(())
+}
+
+/// A key file of its own beside the data folder.
+fn keys_beside(scratch: &Scratch) -> Result<PathBuf, std::io::Error> {
+    fs::create_dir_all(&scratch.0)?;
+    let path = scratch.0.join("named.keys");
+    fs::write(&path, format!("1:{}\n", "5a".repeat(32)))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(path)
+}
+
+fn with_databases(command: &mut Command, sections: &[&str], url: &str) {
+    for section in sections {
+        command.env(format!("HIGHWATER__{section}__DATABASE__URL"), url);
+    }
+}
+
+#[tokio::test]
+async fn keys_and_databases_that_the_settings_name_are_those_that_are_used() -> Outcome {
+    let scratch = Scratch::new("named");
+    let (keys, data) = (keys_beside(&scratch)?, scratch.0.join("data"));
+    let server = highwater::postgres::PrivatePostgres::temporary().await?;
+    let mut command = up(&data);
+    with_databases(command.env("HIGHWATER__IDENTITY__KEYS", &keys), &["OWNER", "PROJECTOR", "QUERY"], &server.url());
+    let up = Up::of(&mut command)?;
+    for words in ["owner.database.url, projector.database.url, query.database.url", &keys.display().to_string()] {
+        assert!(up.banner.contains(words), "{}", up.banner);
+    }
+    let made: Vec<_> = ["deployment.keys", "postgres"].into_iter().filter(|name| data.join(name).exists()).collect();
+    assert!(made.is_empty(), "{made:?}");
+    Ok(())
+}
+
+#[test]
+fn keys_that_are_not_there_and_one_database_of_three_are_refused_by_name() -> Outcome {
+    let scratch = Scratch::new("unnamed");
+    let mut missing = up(&scratch.0);
+    missing.env("HIGHWATER__IDENTITY__KEYS", scratch.0.join("none.keys"));
+    let mut partly = up(&scratch.0);
+    with_databases(&mut partly, &["OWNER", "QUERY"], "postgres://127.0.0.1:1/none");
+    let said_of_databases = "owner.database.url, query.database.url is set and projector.database.url is not: set all three";
+    for (mut command, words) in [(missing, "identity.keys: the key file"), (partly, said_of_databases)] {
+        // What is not refused ends as well: there is no log.
+        command.args(["--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:1"]).env("HIGHWATER__START__WAIT_MS", "500");
+        let output = command.output()?;
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+        assert!(!scratch.0.join("deployment.keys").exists() && !scratch.0.join("postgres").exists());
     }
     Ok(())
 }

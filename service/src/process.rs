@@ -8,13 +8,12 @@ use std::{
 };
 
 use axum::Router;
-use tokio::net::TcpSocket;
 use tracing::info;
 
 use crate::{
     config::{self, Config},
     context::Context,
-    http::{self, HttpSettings},
+    http::{self, HttpSettings, Port},
     shutdown::Shutdown,
     telemetry,
 };
@@ -64,8 +63,7 @@ pub struct Listen {
 pub struct Process {
     pub ctx: Context,
     http: HttpSettings,
-    port: TcpSocket,
-    address: SocketAddr,
+    port: Port,
 }
 
 impl Process {
@@ -82,9 +80,9 @@ impl Process {
         info!(configuration = ?ctx.config, "starting");
         let Listen { address, insecure } = listen(&ctx.config).map_err(|error| *error)?;
         http::check_listen(address, insecure)?;
-        let port = reserve(address).map_err(|source| refused(address, source))?;
+        let port = Port::reserve(address)?;
         let http = HttpSettings { listen: address, insecure, ..ctx.config.section("http")? };
-        Ok(Self { http, port, address, ctx })
+        Ok(Self { http, port, ctx })
     }
 
     /// See [`HttpSettings::reached_as`].
@@ -112,30 +110,10 @@ impl Process {
     }
 
     async fn serve_router(self, router: Router) -> Result<(), Error> {
-        let listener = self.port.listen(BACKLOG).map_err(|source| refused(self.address, source))?;
+        let listener = self.port.listen()?;
         info!(address = ?listener.local_addr().ok(), "serving");
         let router = http::layers(router.merge(self.ctx.health.router()), &self.http, &self.ctx);
         Ok(http::serve_with(listener, router, self.ctx.shutdown, &self.http).await?)
-    }
-}
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1_024;
-
-/// Takes the port, and does not listen yet: a connection that is accepted by the system waits until the process has started, while
-/// another instance would have answered.
-fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart needs it. Two that do not listen yet can then have one port, and the second to listen hears that it is in use.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-fn refused(address: SocketAddr, source: std::io::Error) -> http::Error {
-    match source.kind() {
-        std::io::ErrorKind::AddrInUse => http::Error::InUse { address },
-        _ => http::Error::Bind { address, source },
     }
 }
 

@@ -31,12 +31,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
-    let log = args.source.open().await?.log;
-    let tables = args.database.find(&args.source).await?;
+    let log = args.source.open().await?;
+    let tables = args.database.find(&args.source, &log).await?;
     let report = match tables.url() {
-        Ok(url) => with_tables(&*log, &url).await,
+        Ok(url) => with_tables(&*log.log, &url).await,
         Err(why) => {
-            audit::run(&*log).await.map_err(Error::from).map(|report| Report { tables_not_audited: Some(why.to_owned()), ..report })
+            audit::run(&*log.log).await.map_err(Error::from).map(|report| Report { tables_not_audited: Some(why.to_owned()), ..report })
         }
     };
     tables.stop().await?;

@@ -44,7 +44,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<End, Error> {
     let log = args.source.open().await?;
-    let tables = args.database.find(&args.source).await?;
+    let tables = args.database.find(&args.source, &log).await?;
     let shown = match tables.url() {
         Ok(url) => args.show(&log, &url).await,
         Err(why) => Err(Error::Usage(format!("the lag cannot be told without the checkpoints: {why}"))),

@@ -1,4 +1,5 @@
-//! Which log a subcommand reads, and whose topics in it.
+//! Which log a subcommand reads, and whose topics in it: by the flags, else as the settings say, as for every process. Says which, so that
+//! nobody takes the answer for that of another log.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,29 +9,26 @@ use std::{
 use eventlog::{LocalReader, LogSettings, Partition, RawReader, RawTopic};
 use futures_util::future::BoxFuture;
 use protocol::record::Stored;
-use service::{
-    config::{self, Config},
-    process,
+use service::config::Config;
+
+use super::{
+    Error,
+    settings::{self, DEFAULT_DATA},
 };
-
-use super::Error;
-use crate::folder;
-
-/// The data folder, where none is named and the log is not on a Kafka.
-pub(super) const DEFAULT_DATA: &str = "data";
+use crate::folder::{self, Kind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
-    /// The data folder of `highwater up`, which may be running; beside --kafka, only its private Postgres is used [default: data]
+    /// The data folder of `highwater up`, which may be running; of a log on Kafka only its private Postgres is used [default: data]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Read the log on this Kafka instead, as host:port,host:port
+    /// Read the log on this Kafka, as host:port,host:port [default: `log.kafka`, if it is set; else the log in the data folder]
     #[arg(long, value_name = "BOOTSTRAP")]
     pub(super) kafka: Option<String>,
     /// Only the topics of the deployment with this prefix, PREFIX.CATEGORY.events [default: `log.prefix`, if it is set; else all]
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// Settings, of which section `log` is read: prefix, security, time-outs [default: highwater.toml, if it is there]
+    /// Settings: the log with its prefix, security, time-outs; the database [default: highwater.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -39,43 +37,61 @@ pub(super) struct Source {
 pub(super) struct Opened {
     pub(super) log: Arc<dyn RawReader>,
     pub(super) prefix: Option<String>,
+    pub(super) kind: Kind,
+    pub(super) config: Config,
 }
 
 impl Source {
     pub(super) async fn open(&self) -> Result<Opened, Error> {
-        let (settings, prefix) = self.settings()?;
-        let log = self.open_all(&settings).await?;
-        let Some(prefix) = prefix else { return Ok(Opened { log, prefix: None }) };
-        check_prefix(&*log, &prefix).await?;
-        Ok(Opened { log: Arc::new(Prefixed { log, prefix: prefix.clone() }), prefix: Some(prefix) })
-    }
-
-    /// From the file and the environment, as every process; flags win.
-    fn settings(&self) -> Result<(LogSettings, Option<String>), Error> {
-        let unusable = |error: config::Error| Error::Usage(process::chain(&error));
-        let default = Path::new(process::DEFAULT_FILE);
-        let file = self.config.as_deref().or_else(|| default.exists().then_some(default));
         let kafka = self.kafka.iter().map(|kafka| ("log.kafka".to_owned(), kafka.clone()));
         let prefix = self.prefix.iter().map(|prefix| ("log.prefix".to_owned(), prefix.clone()));
-        let config = Config::load(file, kafka.chain(prefix).collect()).map_err(unusable)?;
-        config.refuse_unknown(&process::SECTIONS).map_err(unusable)?;
-        let settings: LogSettings = config.section("log").map_err(unusable)?;
-        let prefix = config.redacted().contains_key("log.prefix").then(|| settings.prefix.clone());
-        Ok((settings, prefix))
+        let config = settings::load(self.config.as_deref(), kafka.chain(prefix).collect())?;
+        let settings: LogSettings = settings::section(&config, "log")?;
+        let kind = self.kind(&settings)?;
+        let log = self.open_all(&settings, kind).await?;
+        if !config.redacted().contains_key("log.prefix") {
+            return Ok(Opened { log, prefix: None, kind, config });
+        }
+        let prefix = settings.prefix;
+        check_prefix(&*log, &prefix).await?;
+        Ok(Opened { log: Arc::new(Prefixed { log, prefix: prefix.clone() }), prefix: Some(prefix), kind, config })
     }
 
-    async fn open_all(&self, settings: &LogSettings) -> Result<Arc<dyn RawReader>, Error> {
-        if self.kafka.is_some() {
+    /// A flag goes before what the settings say, and a folder that is named belongs to one log.
+    fn kind(&self, settings: &LogSettings) -> Result<Kind, Error> {
+        let named = match (&self.data, &self.kafka) {
+            (Some(data), None) => folder::kind_of(data)?,
+            _ => None,
+        };
+        if !settings.is_local() {
+            return Ok(named.unwrap_or(Kind::Kafka));
+        }
+        let data = self.folder();
+        if folder::kind_of(data)? == Some(Kind::Kafka) {
+            let data = data.display();
+            return Err(Error::Usage(format!("{data} is the data folder of a log on Kafka: name that one with --kafka, or `log.kafka`")));
+        }
+        Ok(Kind::Local)
+    }
+
+    async fn open_all(&self, settings: &LogSettings, kind: Kind) -> Result<Arc<dyn RawReader>, Error> {
+        if kind == Kind::Kafka {
+            let by = if self.kafka.is_some() { "--kafka" } else { "log.kafka" };
+            eprintln!("highwater: the log is that on Kafka at {} ({by})", settings.kafka);
             return Ok(settings.open_kafka_reader("highwater")?);
         }
-        let folder = folder::log_in(self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)));
+        let folder = folder::log_in(self.folder());
+        let shown = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
         if !folder.is_dir() {
-            let folder = std::path::absolute(&folder).unwrap_or(folder);
-            return Err(
-                eventlog::Error::Unreachable(format!("there is no log in {}; --data names another folder", folder.display())).into()
-            );
+            let missing = format!("there is no log in {}; --data names another folder, --kafka a Kafka", shown.display());
+            return Err(eventlog::Error::Unreachable(missing).into());
         }
+        eprintln!("highwater: the log is the local one in {}", shown.display());
         Ok(LocalReader::open(folder).await?)
+    }
+
+    fn folder(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA))
     }
 }
 

@@ -7,9 +7,9 @@ use crate::up::{self, Options};
 
 /// Run everything in this process: log, database, command API, projectors, query API.
 ///
-/// Without --kafka and --database-url nothing else need run: the log is a file store in the data folder, fsynced before every answer,
-/// and the database is a private Postgres, started from the installed binaries. Ready when /readyz answers 200. SIGTERM and Ctrl-C
-/// finish what is open, then stop everything; a second one gives up what is open.
+/// Where neither flags nor settings name a Kafka or a database nothing else need run: the log is a file store in the data folder,
+/// fsynced before every answer, and the database is a private Postgres, started from the installed binaries. Ready when /readyz answers
+/// 200. SIGTERM and Ctrl-C finish what is open, then stop everything; a second one gives up what is open.
 ///
 /// Settings come from highwater.toml (or --config), then from the environment as HIGHWATER__SECTION__KEY, then from these flags.
 #[derive(Debug, clap::Args)]
@@ -21,10 +21,11 @@ pub(super) struct Args {
     /// Where HTTP is served [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Keep the log on this Kafka instead, as host:port,host:port
+    /// Keep the log on this Kafka, as host:port,host:port [default: `log.kafka`, if it is set; else a local log]
     #[arg(long, value_name = "BOOTSTRAP")]
     kafka: Option<String>,
-    /// Use this database instead, as postgres://user:password@host:port/name
+    /// Use this database, as postgres://user:password@host:port/name [default: those of the settings, if they name all three; else a
+    /// private one]
     #[arg(long, value_name = "URL", env = "HIGHWATER_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// Accept a Kafka that promises less than production needs (a single broker), and say what can be lost

@@ -26,6 +26,9 @@ use super::{
 const START_ATTEMPTS: u32 = 10;
 const START_PAUSE: Duration = Duration::from_millis(500);
 
+/// How the names of unfinished data begin.
+const UNFINISHED: &str = "cluster.new";
+
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
     home: PathBuf,
@@ -54,6 +57,7 @@ impl Cluster {
     pub(super) fn open(dir: &Path, binaries: Binaries, account: Account, settings: Settings) -> Result<Self, Error> {
         let home = place(dir, &account, &settings.fallback)?;
         let cluster = Self { home, binaries, account, settings };
+        cluster.forget_unfinished();
         match major_of(&cluster.home) {
             None => cluster.create()?,
             Some(found) if found == cluster.binaries.major => {}
@@ -72,7 +76,14 @@ impl Cluster {
 
     pub(super) fn password(&self) -> Result<String, Error> {
         let path = self.home.join("password");
-        fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(|source| Error::Io { path, source })
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => {
+                let why = "it is empty, and must hold the password that the private Postgres was made with: bring it back from a copy";
+                Err(Error::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, why) })
+            }
+            Ok(text) => Ok(text.trim().to_owned()),
+            Err(source) => Err(Error::Io { path, source }),
+        }
     }
 
     /// The port of the server that runs on this folder; forgets what a dead one left behind.
@@ -140,12 +151,11 @@ impl Cluster {
         self.home.join("start.log")
     }
 
-    /// Into a folder beside, renamed when complete: a kill in the middle leaves nothing half made.
+    /// Into a folder beside, renamed when complete: a kill in the middle leaves nothing half made. In each attempt another one: the initdb
+    /// of a killed process may still write into its own.
     fn create(&self) -> Result<(), Error> {
-        let (new, password) = (self.home.join("cluster.new"), self.home.join("password"));
-        if new.exists() {
-            fs::remove_dir_all(&new).map_err(|source| Error::Io { path: new.clone(), source })?;
-        }
+        let new = self.home.join(format!("{UNFINISHED}-{}", random_hex(8)?));
+        let password = self.home.join("password");
         self.write_password(&password)?;
         let pwfile = format!("--pwfile={}", password.display());
         let args = ["--username", ROLE, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", &pwfile, "-D"];
@@ -156,6 +166,15 @@ impl Cluster {
             return Err(Error::Failed { program: "initdb", output: said(&output) });
         }
         fs::rename(&new, self.data()).map_err(|source| Error::Io { path: new, source })
+    }
+
+    /// Removes what earlier attempts left, as far as that goes: an initdb may be at work there, which then fails or leaves its folder to
+    /// the next start.
+    fn forget_unfinished(&self) {
+        let entries = fs::read_dir(&self.home).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes())) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 
     fn write_password(&self, path: &Path) -> Result<(), Error> {

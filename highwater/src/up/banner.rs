@@ -1,6 +1,6 @@
 //! What a person reads when all is up: where to go, what is embedded and where, how durable it is, what to try. Never a password.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, path::Path};
 
 use super::{database::Database, settings::Settings};
 use crate::{demo, folder::Folder};
@@ -11,7 +11,7 @@ pub(super) struct Banner {
 }
 
 impl Banner {
-    pub(super) fn new(address: SocketAddr, settings: &Settings, folder: &Folder, database: &Database) -> Self {
+    pub(super) fn new(address: SocketAddr, settings: &Settings, folder: &Folder, keys: &Path, database: &Database) -> Self {
         // 0.0.0.0 listens everywhere, and is no address to go to.
         let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
         let host = if host.contains(':') { format!("[{host}]") } else { host };
@@ -20,7 +20,7 @@ impl Banner {
             ("HTTP", format!("{url}/v1 (commands by POST, queries by GET), {url}/readyz, {url}/metrics")),
             ("Log", log(settings, folder)),
             ("Database", of_database(database)),
-            ("Keys", format!("{} (keep this file: ids in the log come from it)", folder.keys().display())),
+            ("Keys", format!("{} (keep this file: ids in the log come from it)", keys.display())),
             ("Access", access(settings).to_owned()),
             ("Stop", "Ctrl-C or SIGTERM; everything is there again at the next start".to_owned()),
         ];
@@ -47,7 +47,7 @@ fn of_database(database: &Database) -> String {
             private.dir().display(),
             if private.adopted() { " (still running from before)" } else { "" }
         ),
-        None => "the Postgres named by --database-url; follows the log".to_owned(),
+        None => format!("the Postgres named by {}; follows the log", database.named_by()),
     }
 }
 

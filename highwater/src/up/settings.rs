@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use command_api::settings::OwnerSettings;
 use eventlog::LogSettings;
-use query_api::settings::ListSettings;
+use projectors::settings::ProjectorSettings;
+use query_api::settings::{ListSettings, QuerySettings};
 use serde::Deserialize;
 use service::{
     config::{Config, Error},
@@ -18,11 +20,14 @@ use service::{
     telemetry::{Format, TelemetrySettings},
 };
 
-use super::Options;
+use super::{Options, database::Named};
 use crate::postgres;
 
 /// What the embedded parts say of themselves is of no use to those who run them.
 const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
+
+/// Where the services have their databases from. The second is where the tables are made.
+pub(super) const DATABASES: [&str; 3] = ["owner.database.url", "projector.database.url", "query.database.url"];
 
 pub(super) struct Settings {
     pub(super) config: Config,
@@ -31,6 +36,14 @@ pub(super) struct Settings {
     pub(super) log: LogSettings,
     pub(super) start: StartSettings,
     pub(super) up: UpSettings,
+    identity: IdentitySettings,
+}
+
+/// Section `identity`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct IdentitySettings {
+    keys: PathBuf,
 }
 
 /// Section `up`.
@@ -80,9 +93,35 @@ impl Settings {
             log: config.section("log")?,
             start: config.section("start")?,
             up: config.section("up")?,
+            identity: config.section("identity")?,
             telemetry,
             config,
         })
+    }
+
+    /// The file of the deployment keys that the file or the environment names.
+    pub(super) fn keys(&self) -> Option<&Path> {
+        Some(self.identity.keys.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Which database is used: the flag's, or those of the settings, which name all three or none.
+    pub(super) fn database(&self, options: &Options) -> Result<Named, Box<super::Error>> {
+        let given = self.config.redacted();
+        let (given, missing): (Vec<_>, Vec<_>) = DATABASES.into_iter().partition(|key| given.contains_key(*key));
+        let urls = databases(&self.config).map_err(super::Error::from)?;
+        if let Some(url) = &options.database_url {
+            let others: Vec<_> = given.into_iter().filter(|key| urls.iter().any(|(of, set)| of == key && set != url)).collect();
+            if !others.is_empty() {
+                tracing::warn!("--database-url goes before {}", others.join(", "));
+            }
+            return Ok(Named::Once(url.clone()));
+        }
+        let [_, (_, made), _] = urls;
+        match (given.is_empty(), missing.is_empty()) {
+            (true, _) => Ok(Named::Private),
+            (false, true) => Ok(Named::InSettings(made)),
+            (false, false) => Err(super::Error::SomeDatabases { given: given.join(", "), missing: missing.join(", ") }.into()),
+        }
     }
 
     /// For a database on the processors of this process, unless it is given: with about as many lists at once as there are processors, what
@@ -95,6 +134,27 @@ impl Settings {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Some((KEY.to_owned(), (processors + 1).min(usize::try_from(ListSettings::default().limit).unwrap_or(1)).to_string()))
     }
+}
+
+/// Of each service: key and URL.
+fn databases(config: &Config) -> Result<[(&'static str, String); 3], Box<Error>> {
+    let [owner, projector, query] = DATABASES;
+    Ok([
+        (owner, config.section::<OwnerSettings>("owner")?.database.url),
+        (projector, config.section::<ProjectorSettings>("projector")?.database.url),
+        (query, config.section::<QuerySettings>("query")?.database.url),
+    ])
+}
+
+/// The database where projectors make the tables, if the file or the environment names it, with the key that does.
+pub(crate) fn database_in_settings(config: &Config) -> Result<Option<(String, &'static str)>, Box<Error>> {
+    let [_, (key, url), _] = databases(config)?;
+    Ok(config.redacted().contains_key(key).then_some((url, key)))
+}
+
+/// How the settings have the private server run, for those who start it to look into it.
+pub(crate) fn postgres_settings(config: &Config) -> Result<postgres::Settings, Box<Error>> {
+    Ok(config.section::<UpSettings>("up")?.postgres())
 }
 
 fn flags(options: &Options) -> Vec<(String, String)> {
