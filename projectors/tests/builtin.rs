@@ -42,7 +42,8 @@ impl Aggregates for Counting {
     }
 
     fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable> {
-        if events.iter().any(|event| &*event.event_type == "bad") {
+        // Nothing is folded for nothing: a state that stays is not read, whatever its form.
+        if events.is_empty() || events.iter().any(|event| &*event.event_type == "bad") {
             return Err(Unreadable::Malformed { what: "bad".to_owned(), why: "so".to_owned() });
         }
         let seen = state.map_or(0, |state| usize::from(state[0])) + events.len();
