@@ -71,9 +71,10 @@ async fn a_clock_that_steps_ahead_dates_no_event_before_another_fence() {
     assert!(accepted(&owner.ask(dated(2)).await).is_some());
     let commits = history(&world).await.commits;
     clock.advance(TWENTY_YEARS);
-    // At once, so that it is the first to show it, before any tick.
+    // At once, so that it is the first to show it, before any tick; and known to be new, so that nothing has to be looked up for it.
     let (reply, answer) = oneshot::channel();
-    owner.intake.try_send(Delivery { submission: dated(5), reply, deadline: Instant::now() + SOON }).unwrap();
+    let submission = Submission { fresh: true, ..dated(5) };
+    owner.intake.try_send(Delivery { submission, reply, deadline: Instant::now() + SOON }).unwrap();
     assert!(soon(answer).await.is_err(), "nobody decides it");
     let stepped = owner.ended().await;
     assert!(matches!(stepped, End::ClockStepped { .. }), "{stepped}");

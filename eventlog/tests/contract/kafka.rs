@@ -84,6 +84,14 @@ async fn a_paused_reader_misses_nothing() {
     crate::suite::a_reader_that_is_behind_misses_nothing_and_holds_nobody_up(&fixture).await;
 }
 
+/// With a single consumer for all that is looked up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_consumer_goes_through_several_partitions_in_turn() {
+    let settings = tokio::task::spawn_blocking(settings).await.unwrap();
+    let fixture = Fixture::new(log(Settings { lookups: 1, ..settings }).await, ()).await;
+    crate::suite::partitions_that_are_gone_through_side_by_side_are_not_mixed_up(&fixture).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_two_producers_every_append_is_reported_once() {
     let settings = tokio::task::spawn_blocking(settings).await.unwrap();

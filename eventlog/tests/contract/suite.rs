@@ -116,6 +116,30 @@ pub async fn reading_resumes_at_any_offset(fixture: &Fixture) {
     assert_eq!(some.iter().map(|stored| stored.offset).collect::<Vec<_>>(), [7, 8, 9, 10, 11]);
 }
 
+/// As an audit does it, or take-overs at a start.
+pub async fn partitions_that_are_gone_through_side_by_side_are_not_mixed_up(fixture: &Fixture) {
+    const STEP: usize = 300;
+    let places = [(fixture.partition(0), 0), (fixture.partition(1), 10_000)];
+    for (partition, first) in &places {
+        let mut reports = Reports::new();
+        for n in 0..4 * STEP as u64 {
+            fixture.log.append(partition, numbered(first + n), reports.reply(n)).unwrap();
+        }
+        for _ in 0..4 * STEP {
+            reports.next().await.result.unwrap();
+        }
+    }
+    for from in (0..4 * STEP as u64).step_by(STEP) {
+        for (partition, first) in &places {
+            let found = soon(fixture.log.fetch(partition, from, STEP)).await.unwrap();
+            assert!(!found.is_empty(), "{partition} from offset {from}");
+            for (stored, offset) in found.into_iter().zip(from..) {
+                assert_eq!((stored.offset, stored.record), (offset, numbered(first + offset)), "{partition}");
+            }
+        }
+    }
+}
+
 /// Far more than any reader's buffers hold.
 pub async fn a_reader_that_is_behind_misses_nothing_and_holds_nobody_up(fixture: &Fixture) {
     const RECORDS: u64 = 30_000;
