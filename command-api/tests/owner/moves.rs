@@ -206,7 +206,7 @@ async fn an_owner_that_ends_does_not_wait_where_nobody_can_take_what_it_has() {
     let ends = || first.hints.others().iter().any(|heard| heard.hint.leaving);
     until("the first hears that the second ends too", ends).await;
     let asked: Vec<_> = first.hints.candidates("other", 0).into_iter().map(|hint| hint.url).collect();
-    assert_eq!(asked, [second.hints.url.clone()], "whoever ends is asked until another has fenced");
+    assert_eq!(asked, std::slice::from_ref(&second.hints.url), "whoever ends is asked until another has fenced");
     second.shutdown.leaving.cancel();
     first.shutdown.leaving.cancel();
     soon(first.supervisors.leave()).await;

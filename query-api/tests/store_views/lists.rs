@@ -378,3 +378,50 @@ async fn a_page_that_says_something_else_fails_its_condition() {
     assert_eq!(changed.problem(), (412, "etag.mismatch"));
     assert_eq!(served.get(path, &[("if-match", changed.header("etag"))]).await.status, StatusCode::OK, "it says which it is");
 }
+
+/// Whoever asks with that position would otherwise be shown less than it had been told.
+#[tokio::test]
+async fn what_is_projected_while_a_list_is_read_is_not_named_unless_it_is_shown() {
+    // Nobody else reads checkpoints meanwhile.
+    let served = filled("lists_position", &[("POSITION_POLL_MS", "60000")]).await;
+    let path = "/v1/orders?limit=200";
+    let before = served.get(path, &[]).await;
+    let mut asked = Box::pin(served.get(path, &[]));
+
+    let mut rows = served.owner.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").execute(&mut *rows).await.expect("locked");
+    tokio::select! {
+        _ = &mut asked => unreachable!("the rows are locked"),
+        () = waits_for(&served, "orders") => {}
+    }
+    let mut projecting = served.owner.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE").execute(&mut *projecting).await.expect("locked");
+    rows.rollback().await.expect("released");
+    let answered = tokio::select! {
+        answer = &mut asked => Some(answer),
+        () = waits_for(&served, "checkpoints") => None,
+    };
+    sqlx::query("DELETE FROM orders").execute(&mut *projecting).await.expect("a change");
+    sqlx::query("UPDATE checkpoints SET next_offset = next_offset + 1").execute(&mut *projecting).await.expect("checkpoints");
+    projecting.commit().await.expect("committed");
+
+    let answer = match answered {
+        Some(answer) => answer,
+        None => asked.await,
+    };
+    assert_eq!(items(&answer), items(&before));
+    assert_eq!(answer.header("highwater-position"), before.header("highwater-position"));
+    let after = served.get(path, &[]).await;
+    assert!(items(&after).is_empty() && after.header("highwater-position") != before.header("highwater-position"));
+}
+
+/// Until somebody waits for a lock on the table.
+async fn waits_for(served: &Served, table: &str) {
+    let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = $1::regclass";
+    let waited = async {
+        while !sqlx::query_scalar::<_, bool>(waits).bind(table).fetch_one(&served.owner).await.expect("locks") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waited).await.expect("somebody waits for the table");
+}
