@@ -11,6 +11,7 @@ mod documented;
 #[expect(dead_code, reason = "other tests send more kinds of requests")]
 #[path = "store_support/request.rs"]
 mod request;
+#[expect(dead_code, reason = "other tests start it as it is")]
 #[path = "store_support/up.rs"]
 mod up;
 
@@ -28,7 +29,7 @@ use reqwest::{Client, StatusCode};
 use service::http::BulkheadSettings;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use up::{Scratch, Up};
+use up::{Scratch, Up, command};
 
 const PRODUCT: &str = r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
 /// Together more than are let in, also by a process that has not found out yet how many are too many.
@@ -38,8 +39,20 @@ const READERS: usize = 8;
 const FLOODED_FOR: Duration = Duration::from_secs(10);
 /// How soon a client that was refused comes again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// What a reader or a prober calls an outage.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What a prober calls an outage.
+const OUTAGE: Duration = Duration::from_secs(5);
+/// Longer than anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a read may wait for its turn, a connection and its rows: whether the flood keeps it out is asked here, not how quick a
+/// build without the optimiser is on a machine that does other things besides.
+const TURNS: [&str; 6] = [
+    "HTTP__READS__WAITING_MS",
+    "HTTP__COLLECTIONS__WAITING_MS",
+    "QUERY__LISTS__WAITING_MS",
+    "QUERY__DATABASE__ACQUIRE_TIMEOUT_MS",
+    "QUERY__DATABASE__STATEMENT_TIMEOUT_MS",
+    "QUERY__DATABASE__PROBE_TIMEOUT_MS",
+];
 
 #[derive(Default)]
 struct Counts {
@@ -98,7 +111,8 @@ async fn probe(client: Client, url: String, stop: CancellationToken) -> Duration
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     let scratch = Scratch::new("flood");
-    let up = Up::start(&scratch);
+    let turns = TURNS.map(|name| (format!("HIGHWATER__{name}"), "20000"));
+    let up = Up::of(command(&scratch).args(["--listen", "127.0.0.1:0"]).envs(turns));
     let made = Request::post("/v1/products", PRODUCT).send(&up.address);
     let (location, position) = (made.header("location").unwrap(), made.header("highwater-position").unwrap());
     assert_eq!(Request::get(location).header("Highwater-Min-Position", position).send(&up.address).status(), 200);
@@ -136,7 +150,7 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     println!("{told}");
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
     assert!(read > 20 && not_read.len() * 100 <= read, "{told}");
-    assert!(longest < PATIENCE / 2, "{told}");
+    assert!(longest < OUTAGE, "{told}");
     assert!(limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()), "{limit:?} commands are let in at once: {told}");
     let row = Row {
         id: "W5",
