@@ -1,4 +1,5 @@
-//! The servers under load, each a process of its own: ours (command-api or projectors, on any log) and the two baselines.
+//! The servers under load, each a process of its own: ours (command-api or projectors, on any log)
+//! and the two baselines.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -64,10 +65,14 @@ pub struct Options {
 
 /// Serves until a signal.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let flags =
-        options.settings.iter().filter_map(|setting| setting.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let flags = options
+        .settings
+        .iter()
+        .filter_map(|setting| setting.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let address = options.listen;
-    let process = Process::open(None, flags.collect(), |_| Ok(Listen { address, insecure: false })).await?;
+    let process =
+        Process::open(None, flags.collect(), |_| Ok(Listen { address, insecure: false })).await?;
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let log: Option<Arc<dyn Log>> = match options.server {
@@ -75,7 +80,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ => Some(settings.open(&options.folder, "highwater-bench")?),
     };
     let pool = PgPoolOptions::new()
-        .max_connections(if matches!(options.server, Server::EventStore | Server::EventStoreLists) { 32 } else { 8 })
+        .max_connections(
+            if matches!(options.server, Server::EventStore | Server::EventStoreLists) {
+                32
+            } else {
+                8
+            },
+        )
         .connect_lazy(&options.database_url)?;
     process.serve(router(options.server, &settings, &ctx, log.clone(), pool)).await?;
     if let Some(log) = log {
@@ -84,18 +95,27 @@ pub async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-async fn router(server: Server, settings: &LogSettings, ctx: &Context, log: Option<Arc<dyn Log>>, pool: PgPool) -> Result<Router, Error> {
+async fn router(
+    server: Server,
+    settings: &LogSettings,
+    ctx: &Context,
+    log: Option<Arc<dyn Log>>,
+    pool: PgPool,
+) -> Result<Router, Error> {
     Ok(match (server, log) {
         (Server::CommandApi, Some(log)) => command_api::start(ctx, log, pool).await?,
         (Server::Projectors, Some(log)) => projectors::start(ctx, log, pool).await?,
         (Server::ProduceOnly, Some(log)) => {
             let topic: Arc<str> = "highwater.baseline.events".into();
             let partitions = settings.partitions.get();
-            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
+            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }])
+                .await?;
             produce_only::routes(ctx.clone(), log, topic, partitions)
         }
         (Server::QueryApi, _) => query_api::start(ctx, pool).await?,
-        (Server::EventStoreLists, _) => event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?,
+        (Server::EventStoreLists, _) => {
+            event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?
+        }
         _ => event_store::routes(ctx.clone(), pool, ReadModel::ById).await?,
     })
 }

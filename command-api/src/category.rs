@@ -14,11 +14,17 @@ pub trait Category: Durable + protocol::domain::Domain<Wire> {
     /// As in routes: the plural.
     const COLLECTION: &'static str;
 
-    /// The schema of every served command version: the stem (`<category>.<command>.v<version>`) and its text.
+    /// The schema of every served command version: the stem (`<category>.<command>.v<version>`) and
+    /// its text.
     fn schemas() -> Vec<(&'static str, &'static str)>;
 
     /// Reads a body that passed its schema.
-    fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<Self::Command, Vec<FieldError>>;
+    fn parse(
+        command: &str,
+        version: u32,
+        body: &Value,
+        now: Micros,
+    ) -> Result<Self::Command, Vec<FieldError>>;
 }
 
 /// The commands of a category, compiled.
@@ -44,8 +50,12 @@ impl Commands {
     pub fn of<C: Category>() -> Result<Self, Error> {
         let mut commands: BTreeMap<String, BTreeMap<u32, Arc<Spec>>> = BTreeMap::new();
         for (stem, text) in C::schemas() {
-            let (name, version) = name_and_version(C::NAME, stem).ok_or_else(|| wrong(stem, "is not <category>.<command>.v<version>"))?;
-            commands.entry(name.to_owned()).or_default().insert(version, Arc::new(Spec::read(stem, version, text)?));
+            let (name, version) = name_and_version(C::NAME, stem)
+                .ok_or_else(|| wrong(stem, "is not <category>.<command>.v<version>"))?;
+            commands
+                .entry(name.to_owned())
+                .or_default()
+                .insert(version, Arc::new(Spec::read(stem, version, text)?));
         }
         Ok(Self(commands))
     }
@@ -66,7 +76,11 @@ impl Commands {
 
     /// The commands that make an aggregate.
     pub fn creating(&self) -> Vec<&str> {
-        self.0.iter().filter(|(_, versions)| versions.values().any(|spec| spec.creates)).map(|(name, _)| name.as_str()).collect()
+        self.0
+            .iter()
+            .filter(|(_, versions)| versions.values().any(|spec| spec.creates))
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 }
 
@@ -77,7 +91,12 @@ pub fn missing<C: Category>(aggregate: Uuid) -> (String, String) {
 
 impl Spec {
     /// The command that `body` is, whichever way it came.
-    pub fn command<C: Category>(&self, name: &str, body: &Value, now: Micros) -> Result<C::Command, Vec<FieldError>> {
+    pub fn command<C: Category>(
+        &self,
+        name: &str,
+        body: &Value,
+        now: Micros,
+    ) -> Result<C::Command, Vec<FieldError>> {
         self.validator.validate(body)?;
         C::parse(name, self.version, body, now)
     }
@@ -87,11 +106,18 @@ impl Spec {
         let ours = &schema["x-highwater"];
         Ok(Self {
             version,
-            creates: ours["creates"].as_bool().ok_or_else(|| wrong(stem, "x-highwater.creates must be true or false"))?,
+            creates: ours["creates"]
+                .as_bool()
+                .ok_or_else(|| wrong(stem, "x-highwater.creates must be true or false"))?,
             expected_required: match ours["expectedVersion"].as_str() {
                 Some("required") => true,
                 Some("optional") => false,
-                _ => return Err(wrong(stem, "x-highwater.expectedVersion must be required or optional")),
+                _ => {
+                    return Err(wrong(
+                        stem,
+                        "x-highwater.expectedVersion must be required or optional",
+                    ));
+                }
             },
             validator: Validator::new(text).map_err(|error| wrong(stem, error))?,
         })

@@ -1,6 +1,8 @@
-//! The way into the asynchronous lane of a category: a command is in the log before anybody hears that it was accepted.
+//! The way into the asynchronous lane of a category: a command is in the log before anybody hears
+//! that it was accepted.
 //!
-//! Any instance may put a command there, so each must be able to tell how long the lane is. It never is sure: see `Lane::is_full`.
+//! Any instance may put a command there, so each must be able to tell how long the lane is. It
+//! never is sure: see `Lane::is_full`.
 
 mod ends;
 
@@ -53,8 +55,14 @@ const END_WITHIN: Duration = Duration::from_millis(250);
 const ATTEMPTS: u32 = 3;
 
 impl Lane {
-    /// Puts the command into the lane of `partition`, and returns the offset after it. At `until` the caller goes.
-    pub async fn accept(&self, partition: u32, command: &Accepted, until: Instant) -> Result<u64, Refused> {
+    /// Puts the command into the lane of `partition`, and returns the offset after it. At `until`
+    /// the caller goes.
+    pub async fn accept(
+        &self,
+        partition: u32,
+        command: &Accepted,
+        until: Instant,
+    ) -> Result<u64, Refused> {
         let outcome = match tokio::time::timeout_at(until, self.append(partition, command)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Refused::Unknown),
@@ -65,7 +73,8 @@ impl Lane {
             Err(Refused::NoRoom) => "no-room",
             Err(Refused::Unknown) => "unknown",
         };
-        counter!("highwater_lane_commands_total", "category" => self.category, "outcome" => label).increment(1);
+        counter!("highwater_lane_commands_total", "category" => self.category, "outcome" => label)
+            .increment(1);
         outcome
     }
 
@@ -77,7 +86,9 @@ impl Lane {
         }
         for _ in 0..ATTEMPTS {
             let ticket = Ticket { writer: command.command, seq: None };
-            if let Some(offset) = self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None) {
+            if let Some(offset) =
+                self.append_once(&to, record.clone(), ticket)?.await.unwrap_or(None)
+            {
                 self.ends.heard(partition, offset + 1);
                 return Ok(offset + 1);
             }
@@ -85,8 +96,14 @@ impl Lane {
         Err(Refused::Unknown)
     }
 
-    /// Hands the record over. What comes back says where it lies, if the log says so; its bytes count until then, whoever waits.
-    fn append_once(&self, to: &Partition, record: Record, ticket: Ticket) -> Result<oneshot::Receiver<Option<u64>>, Refused> {
+    /// Hands the record over. What comes back says where it lies, if the log says so; its bytes
+    /// count until then, whoever waits.
+    fn append_once(
+        &self,
+        to: &Partition,
+        record: Record,
+        ticket: Ticket,
+    ) -> Result<oneshot::Receiver<Option<u64>>, Refused> {
         let bytes = u32::try_from(record.size_bytes()).map_err(|_| Refused::NoRoom)?;
         let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refused::NoRoom)?;
         let (reports, mut reported) = mpsc::unbounded_channel();
@@ -112,11 +129,13 @@ impl Lane {
         Ok(answered)
     }
 
-    /// Whether the lane is as long as it may be, as far as is known here: from where its owner last said that it had come
-    /// (`owners`; behind by at most a sixteenth of the limit, or what 30 s brought), to where `commands` ended at most a second ago.
+    /// Whether the lane is as long as it may be, as far as is known here: from where its owner last
+    /// said that it had come (`owners`; behind by at most a sixteenth of the limit, or what 30 s
+    /// brought), to where `commands` ended at most a second ago.
     ///
-    /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its size would fit: what waits is then
-    /// never more than the limit times the natural logarithm of its number, and small commands find room when large ones do not.
+    /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its
+    /// size would fit: what waits is then never more than the limit times the natural logarithm of
+    /// its number, and small commands find room when large ones do not.
     async fn is_full(&self, partition: &Partition, bytes: usize) -> bool {
         let end = match self.ends.known(partition.index) {
             Ok(known) => known,
@@ -127,6 +146,7 @@ impl Lane {
             },
         };
         let waiting = end.saturating_sub(self.hints.drained(self.category, partition.index));
-        waiting >= self.settings.max_backlog || waiting.saturating_mul(bytes as u64) >= self.settings.max_backlog_bytes
+        waiting >= self.settings.max_backlog
+            || waiting.saturating_mul(bytes as u64) >= self.settings.max_backlog_bytes
     }
 }

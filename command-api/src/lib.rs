@@ -1,4 +1,5 @@
-//! HTTP in, events out: takes commands, decides each at the owner of its partition, answers when the log has it.
+//! HTTP in, events out: takes commands, decides each at the owner of its partition, answers when
+//! the log has it.
 //!
 //! | module | what it owns |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Every limit of command-api, with defaults that are right for production. Durations say their unit in the name.
+//! Every limit of command-api, with defaults that are right for production. Durations say their
+//! unit in the name.
 
 use protocol::writer::Limits;
 use serde::Deserialize;
@@ -11,11 +12,13 @@ pub struct OwnerSettings {
     pub deadline_ms: u64,
     /// How long a request waits for its partition to have an owner at all.
     pub ownerless_wait_ms: u64,
-    /// Requests of a category that wait for an owner, or for another instance, without a permit of `http.commands`; more keep theirs.
+    /// Requests of a category that wait for an owner, or for another instance, without a permit of
+    /// `http.commands`; more keep theirs.
     pub waiting_limit: usize,
     /// Unconfirmed records of a partition.
     pub in_flight_records: usize,
-    /// Unconfirmed bytes of a partition, headers counted. All partitions of a producer must fit in 80 % of its queue.
+    /// Unconfirmed bytes of a partition, headers counted. All partitions of a producer must fit in
+    /// 80 % of its queue.
     pub in_flight_bytes: usize,
     /// Unanswered commands of one aggregate.
     pub aggregate_queue: usize,
@@ -29,7 +32,8 @@ pub struct OwnerSettings {
     pub cached_aggregates: usize,
     /// Outcomes of a partition kept in memory although `snapshots` has them.
     pub cached_outcomes: usize,
-    /// Bytes of the filter of seen ids, of one partition; beyond them every id that memory does not know is looked up.
+    /// Bytes of the filter of seen ids, of one partition; beyond them every id that memory does not
+    /// know is looked up.
     pub filter_bytes: usize,
     /// How long an acknowledgement that proves nothing waits to be read back.
     pub read_back_deadline_ms: u64,
@@ -39,22 +43,27 @@ pub struct OwnerSettings {
     pub checkpoint_interval_ms: u64,
     /// The most by which this machine's clock may differ from the log's.
     pub clock_skew_ms: u64,
-    /// How far, beyond `clock_skew_ms`, the last time in a partition may lie ahead of this machine's clock. With more it is not served.
+    /// How far, beyond `clock_skew_ms`, the last time in a partition may lie ahead of this
+    /// machine's clock. With more it is not served.
     pub accept_ahead_ms: u64,
-    /// The first and the longest wait before a partition that was lost, or could not be taken over, is tried again.
+    /// The first and the longest wait before a partition that was lost, or could not be taken over,
+    /// is tried again.
     pub retry_first_ms: u64,
     pub retry_longest_ms: u64,
     /// The least wait after another instance's fence, while the partition is still assigned here.
     pub deposed_wait_ms: u64,
-    /// How long a partition that the group takes back is served on, if its next owner does not fence.
+    /// How long a partition that the group takes back is served on, if its next owner does not
+    /// fence.
     pub hand_over_ms: u64,
     /// How long an instance that ends serves on what other owners have not taken yet.
     pub leave_ms: u64,
-    /// Take a partition before the group says so, when its owner ends, has given it up, or its port refuses connections.
+    /// Take a partition before the group says so, when its owner ends, has given it up, or its port
+    /// refuses connections.
     pub early: bool,
     /// How often the ports of other owners are tried.
     pub early_probe_ms: u64,
-    /// A partition taken from an instance whose port refused is not taken so from it again for so long.
+    /// A partition taken from an instance whose port refused is not taken so from it again for so
+    /// long.
     pub early_again_ms: u64,
     /// Where `GET /admin/owners` is served, on loopback; nowhere when empty.
     pub admin_listen: String,
@@ -77,7 +86,8 @@ pub struct DatabaseSettings {
 pub struct LaneSettings {
     /// Commands of a partition that may wait; beyond it 503.
     pub max_backlog: u64,
-    /// A command is accepted while those that wait would be less than this if each had its size; beyond it 503.
+    /// A command is accepted while those that wait would be less than this if each had its size;
+    /// beyond it 503.
     pub max_backlog_bytes: u64,
     /// Commands taken up above the first that is not decided.
     pub window: usize,
@@ -87,7 +97,8 @@ pub struct LaneSettings {
     pub accept_wait_ms: u64,
     /// Bytes on their way into the lane, of this instance.
     pub in_flight_bytes: usize,
-    /// After this a barrier says how far the lane has come, if no other record has; at most a minute.
+    /// After this a barrier says how far the lane has come, if no other record has; at most a
+    /// minute.
     pub silence_ms: u64,
 }
 
@@ -95,13 +106,14 @@ pub struct LaneSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeerSettings {
-    /// Where other instances reach this one, `http://host:port` and nothing else; from the listening address when empty.
+    /// Where other instances reach this one, `http://host:port` and nothing else; from the
+    /// listening address when empty.
     pub advertise: String,
     /// Hosts, with or without port, that a hint may name; others are not called.
     pub allowed: Vec<String>,
     pub connect_timeout_ms: u64,
-    /// How old, by the clocks of both, a command may be that another instance sent on: more than `owner.deadline_ms` and twice
-    /// `owner.clock_skew_ms`.
+    /// How old, by the clocks of both, a command may be that another instance sent on: more than
+    /// `owner.deadline_ms` and twice `owner.clock_skew_ms`.
     pub hop_age_ms: u64,
 }
 
@@ -164,14 +176,24 @@ impl LaneSettings {
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: "postgres://localhost/highwater".to_owned(), connections: 8, acquire_timeout_ms: 2_000, statement_timeout_ms: 5_000 }
+        Self {
+            url: "postgres://localhost/highwater".to_owned(),
+            connections: 8,
+            acquire_timeout_ms: 2_000,
+            statement_timeout_ms: 5_000,
+        }
     }
 }
 
 impl Default for PeerSettings {
     fn default() -> Self {
         let loopback = ["127.0.0.1", "localhost", "[::1]"];
-        Self { advertise: String::new(), allowed: loopback.map(str::to_owned).to_vec(), connect_timeout_ms: 500, hop_age_ms: 30_000 }
+        Self {
+            advertise: String::new(),
+            allowed: loopback.map(str::to_owned).to_vec(),
+            connect_timeout_ms: 500,
+            hop_age_ms: 30_000,
+        }
     }
 }
 

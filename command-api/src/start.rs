@@ -55,8 +55,8 @@ use crate::{
 /// The tables that this release reads (`schema_version`, component `system`).
 const SCHEMA_VERSION: i32 = 3;
 
-const OTHER_DATABASE: &str =
-    "name the database of the deployment; if that one is lost, an empty one takes its place with `highwater migrate --replace`";
+const OTHER_DATABASE: &str = "name the database of the deployment; if that one is lost, an empty \
+                              one takes its place with `highwater migrate --replace`";
 
 /// Section `identity`.
 #[derive(Debug, Default, Deserialize)]
@@ -97,7 +97,11 @@ pub fn advertised(config: &Config) -> Result<String, Box<service::config::Error>
 }
 
 /// Serves commands until `ctx.shutdown`.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+pub async fn start(
+    ctx: &Context,
+    log: Arc<dyn Log>,
+    pool: impl Into<Connections>,
+) -> Result<Router, Error> {
     let pool = pool.into();
     let naming: LogSettings = ctx.config.section("log")?;
     let owner: OwnerSettings = ctx.config.section("owner")?;
@@ -108,10 +112,16 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     checks::advertise(&peers)?;
     let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
-    let identity = patience.until("the database", Error::may_pass, async || checks::database(&pool).await).await?;
+    let identity = patience
+        .until("the database", Error::may_pass, async || checks::database(&pool).await)
+        .await?;
     pool.open().await;
     let topics = topics(&naming);
-    let followed: Vec<_> = topics.iter().filter(|topic| topic.kind == TopicKind::Events).map(|topic| topic.name.clone()).collect();
+    let followed: Vec<_> = topics
+        .iter()
+        .filter(|topic| topic.kind == TopicKind::Events)
+        .map(|topic| topic.name.clone())
+        .collect();
     let prepared = async || {
         log.prepare(topics.clone()).await?;
         Ok(log.warm(followed.clone(), Pace::Behind).await?)
@@ -124,12 +134,23 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     let hints = Arc::new(hints);
     let following = AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
     let same = async || {
-        hints.check(check_values::DEPLOYMENT_KEY, &keys.check_value(), "bring the key file of the deployment").await?;
+        hints
+            .check(
+                check_values::DEPLOYMENT_KEY,
+                &keys.check_value(),
+                "bring the key file of the deployment",
+            )
+            .await?;
         Ok(hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?)
     };
     patience.until("the owners topic", Error::may_pass, same).await?;
 
-    let forwarder = Arc::new(Forwarder::new(&peers, hints.deployment.clone(), ctx.clock.clone(), ctx.ids.clone())?);
+    let forwarder = Arc::new(Forwarder::new(
+        &peers,
+        hints.deployment.clone(),
+        ctx.clock.clone(),
+        ctx.ids.clone(),
+    )?);
     let tables = pool.clone();
     let mut registry = Registry {
         ctx: ctx.clone(),
@@ -153,9 +174,21 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
     let standings = registry.standings.clone();
-    ctx.health.register("owner.times", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(standings.times()))));
-    ctx.health.register("owner.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
-    ctx.health.register("partitions", Required::Ready, partitions_check(registry.hints.clone(), naming.partitions.get()));
+    ctx.health.register(
+        "owner.times",
+        Required::Degraded,
+        Arc::new(move || Box::pin(std::future::ready(standings.times()))),
+    );
+    ctx.health.register(
+        "owner.connections",
+        Required::Degraded,
+        Arc::new(move || Box::pin(std::future::ready(tables.complete()))),
+    );
+    ctx.health.register(
+        "partitions",
+        Required::Ready,
+        partitions_check(registry.hints.clone(), naming.partitions.get()),
+    );
     Ok(registry.router)
 }
 
@@ -169,12 +202,21 @@ impl Registry {
                 connect_timeout: Duration::from_millis(peers.connect_timeout_ms),
                 again: Duration::from_millis(self.owner.early_again_ms),
             };
-            let (hints, forwarder, ids) = (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
-            shutdown.tasks.spawn(Early::new(hints, forwarder, &self.assignable, settings, ids, shutdown.clone()).run());
+            let (hints, forwarder, ids) =
+                (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
+            shutdown.tasks.spawn(
+                Early::new(hints, forwarder, &self.assignable, settings, ids, shutdown.clone())
+                    .run(),
+            );
         }
         let leave_within = Duration::from_millis(self.owner.drain_ms) + Duration::from_secs(3);
-        let members = Members::new(self.assignable.clone(), Duration::from_millis(self.owner.leave_ms), leave_within);
-        let memberships = members.join(self.log.as_ref(), &self.naming.prefix, "highwater-command-api")?;
+        let members = Members::new(
+            self.assignable.clone(),
+            Duration::from_millis(self.owner.leave_ms),
+            leave_within,
+        );
+        let memberships =
+            members.join(self.log.as_ref(), &self.naming.prefix, "highwater-command-api")?;
         let stopping = shutdown.clone();
         shutdown.tasks.spawn(members.run(memberships, stopping));
         let hard = shutdown.hard.clone();
@@ -211,10 +253,20 @@ impl Registry {
         let tables = PostgresSnapshots::new(self.pool.clone(), C::NAME);
         let (checkpoints, watched) = watch::channel(std::collections::BTreeMap::new());
         let every = Duration::from_millis(self.owner.checkpoint_interval_ms.max(10));
-        self.ctx.shutdown.tasks.spawn(follow_checkpoints(tables.clone(), checkpoints, every, self.ctx.clone()));
+        self.ctx.shutdown.tasks.spawn(follow_checkpoints(
+            tables.clone(),
+            checkpoints,
+            every,
+            self.ctx.clone(),
+        ));
         let origins = Arc::new(Origins::default());
         let (log, soft) = (self.log.clone(), self.ctx.shutdown.soft.clone());
-        self.ctx.shutdown.tasks.spawn(origins.clone().keep_warm(log, topic.clone(), watched.clone(), soft));
+        self.ctx.shutdown.tasks.spawn(origins.clone().keep_warm(
+            log,
+            topic.clone(),
+            watched.clone(),
+            soft,
+        ));
         let shared = Shared {
             domain: domain.clone(),
             log: self.log.clone(),
@@ -239,7 +291,9 @@ impl Registry {
             drain: Duration::from_millis(self.owner.drain_ms),
             fences: Backoff {
                 first: Duration::from_millis(self.owner.retry_first_ms.max(1)),
-                longest: Duration::from_millis(self.owner.retry_longest_ms.max(self.owner.retry_first_ms)),
+                longest: Duration::from_millis(
+                    self.owner.retry_longest_ms.max(self.owner.retry_first_ms),
+                ),
             },
         };
         let table = Arc::new(Table::new());
@@ -249,7 +303,8 @@ impl Registry {
             intake: self.owner.partition_queue.max(1),
         };
         let (standings, shutdown) = (self.standings.clone(), self.ctx.shutdown.clone());
-        let supervisors = Supervisors::new(topic, Arc::new(shared), table.clone(), standings, shutdown, terms);
+        let supervisors =
+            Supervisors::new(topic, Arc::new(shared), table.clone(), standings, shutdown, terms);
         self.assignable.push(Arc::new(supervisors));
         self.lanes.push((C::NAME, commands_topic.clone()));
         let app = App::<C> {
@@ -322,20 +377,34 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
     let partitions = naming.partitions.get();
     let mut topics = Vec::new();
     for category in store::categories() {
-        topics.push(Topic { name: events_topic(naming, category).into(), partitions, kind: TopicKind::Events });
-        topics.push(Topic { name: commands_topic(naming, category).into(), partitions, kind: TopicKind::Commands });
+        topics.push(Topic {
+            name: events_topic(naming, category).into(),
+            partitions,
+            kind: TopicKind::Events,
+        });
+        topics.push(Topic {
+            name: commands_topic(naming, category).into(),
+            partitions,
+            kind: TopicKind::Commands,
+        });
     }
     topics.push(check_values::topic(&naming.prefix));
     topics
 }
 
-/// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is no reason to send nobody here.
+/// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is
+/// no reason to send nobody here.
 fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {
-        let owned = once.load(Ordering::Relaxed) || store::categories().into_iter().all(|category| hints.all_owned(category, partitions));
+        let owned = once.load(Ordering::Relaxed)
+            || store::categories()
+                .into_iter()
+                .all(|category| hints.all_owned(category, partitions));
         once.fetch_or(owned, Ordering::Relaxed);
-        Box::pin(async move { if owned { Ok(()) } else { Err("not every partition has an owner yet".to_owned()) } })
+        Box::pin(async move {
+            if owned { Ok(()) } else { Err("not every partition has an owner yet".to_owned()) }
+        })
     })
 }
 

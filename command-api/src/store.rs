@@ -1,4 +1,5 @@
-//! Which aggregates this deployment serves. The only file here that names categories: a team puts its own in place of these.
+//! Which aggregates this deployment serves. The only file here that names categories: a team puts
+//! its own in place of these.
 
 use domain::{Orders, Products, Stocks};
 use events::{order, product, schemas, stock};
@@ -31,7 +32,12 @@ impl Category for Orders {
         schemas_of(Self::NAME)
     }
 
-    fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<order::Command, Vec<FieldError>> {
+    fn parse(
+        command: &str,
+        version: u32,
+        body: &Value,
+        now: Micros,
+    ) -> Result<order::Command, Vec<FieldError>> {
         order::Command::parse(command, version, body, now).map_err(field_errors)
     }
 }
@@ -44,7 +50,12 @@ impl Category for Products {
         schemas_of(Self::NAME)
     }
 
-    fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<product::Command, Vec<FieldError>> {
+    fn parse(
+        command: &str,
+        version: u32,
+        body: &Value,
+        now: Micros,
+    ) -> Result<product::Command, Vec<FieldError>> {
         product::Command::parse(command, version, body, now).map_err(field_errors)
     }
 }
@@ -58,16 +69,27 @@ impl Category for Stocks {
         schemas_of(Self::NAME)
     }
 
-    fn parse(command: &str, version: u32, body: &Value, now: Micros) -> Result<stock::Command, Vec<FieldError>> {
+    fn parse(
+        command: &str,
+        version: u32,
+        body: &Value,
+        now: Micros,
+    ) -> Result<stock::Command, Vec<FieldError>> {
         stock::Command::parse(command, version, body, now).map_err(field_errors)
     }
 }
 
 fn schemas_of(category: &str) -> Vec<(&'static str, &'static str)> {
     let own = |stem: &str| stem.strip_prefix(category).is_some_and(|rest| rest.starts_with('.'));
-    schemas::commands().filter(|schema| own(schema.stem)).map(|schema| (schema.stem, schema.text)).collect()
+    schemas::commands()
+        .filter(|schema| own(schema.stem))
+        .map(|schema| (schema.stem, schema.text))
+        .collect()
 }
 
 fn field_errors(invalid: Vec<events::invalid::Invalid>) -> Vec<FieldError> {
-    invalid.into_iter().map(|invalid| FieldError::pointer(invalid.pointer, invalid.detail)).collect()
+    invalid
+        .into_iter()
+        .map(|invalid| FieldError::pointer(invalid.pointer, invalid.detail))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! What projection `snapshots` left in Postgres, as an owner reads it: nothing that is not there may look like something that never was.
+//! What projection `snapshots` left in Postgres, as an owner reads it: nothing that is not there
+//! may look like something that never was.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
 #[path = "../../projectors/tests/support/postgres.rs"]
@@ -48,19 +49,28 @@ impl Durable for Bytes {
     }
 
     fn thaw(&self, frozen: &[u8]) -> Result<u8, Unreadable> {
-        let malformed = || Unreadable::Malformed { what: "a byte".into(), why: format!("{} bytes", frozen.len()) };
+        let malformed = || Unreadable::Malformed {
+            what: "a byte".into(),
+            why: format!("{} bytes", frozen.len()),
+        };
         <[u8; 1]>::try_from(frozen).map(|[byte]| byte).map_err(|_| malformed())
     }
 }
 
 /// The tables, and `snapshots` of partition 0 at [`CHECKPOINT`].
 async fn tables(test: &str) -> (PgPool, Thawing<Bytes>) {
-    let pool = PgPoolOptions::new().max_connections(2).connect_with(postgres::database(test).await).await.expect("a connection");
+    let pool = PgPoolOptions::new()
+        .max_connections(2)
+        .connect_with(postgres::database(test).await)
+        .await
+        .expect("a connection");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projectors/migrations");
     Migrator::new(folder).await.expect("migrations").run(&pool).await.expect("the tables");
     sqlx::query(
-        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
-         VALUES ('snapshots', 1, 'thing', 0, $1, 1, 0, 0, false), ('operations', 1, 'thing', 0, $1 + 1, 1, 0, 0, false)",
+        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
+         next_seq, drained, sealed)
+         VALUES ('snapshots', 1, 'thing', 0, $1, 1, 0, 0, false), ('operations', 1, 'thing', 0, $1 \
+         + 1, 1, 0, 0, false)",
     )
     .bind(i64::try_from(CHECKPOINT).expect("small"))
     .execute(&pool)
@@ -70,9 +80,16 @@ async fn tables(test: &str) -> (PgPool, Thawing<Bytes>) {
     (pool, snapshots)
 }
 
-async fn store(pool: &PgPool, category: &str, id: u128, format: i16, (state, unreadable): (Option<&[u8]>, Option<&str>)) {
+async fn store(
+    pool: &PgPool,
+    category: &str,
+    id: u128,
+    format: i16,
+    (state, unreadable): (Option<&[u8]>, Option<&str>),
+) {
     sqlx::query(
-        "INSERT INTO snapshots (category, aggregate_id, partition, version, format, state, unreadable) VALUES ($1, $2, 0, 3, $3, $4, $5)",
+        "INSERT INTO snapshots (category, aggregate_id, partition, version, format, state, \
+         unreadable) VALUES ($1, $2, 0, 3, $3, $4, $5)",
     )
     .bind(category)
     .bind(Uuid::from_u128(id))
@@ -99,10 +116,14 @@ async fn an_aggregate_whose_state_cannot_be_read_is_there_all_the_same() {
     for (id, category, format, stored, _) in &cases {
         store(&pool, category, *id, *format, *stored).await;
     }
-    let ids = cases.iter().map(|(id, ..)| Uuid::from_u128(*id)).chain([Uuid::from_u128(6)]).collect();
+    let ids =
+        cases.iter().map(|(id, ..)| Uuid::from_u128(*id)).chain([Uuid::from_u128(6)]).collect();
     let mut loaded = snapshots.load(0, ids, Vec::new()).await.expect("what is there");
     loaded.aggregates.sort_by_key(|(id, _)| *id);
-    let expected: Vec<_> = cases.into_iter().filter_map(|(id, .., snapshot)| Some((Uuid::from_u128(id), snapshot?))).collect();
+    let expected: Vec<_> = cases
+        .into_iter()
+        .filter_map(|(id, .., snapshot)| Some((Uuid::from_u128(id), snapshot?)))
+        .collect();
     assert_eq!((loaded.checkpoint, loaded.aggregates), (CHECKPOINT, expected));
 }
 
@@ -115,9 +136,23 @@ async fn a_filter_that_fell_behind_the_place_of_an_owner_is_none() {
         assert!(!seen.may_contain(Uuid::from_u128(1)), "from offset {from}");
     }
     let fell_back = snapshots.seen(0, CHECKPOINT + 1, ENOUGH).await;
-    assert!(matches!(fell_back, Err(Error::FellBack { from: 41, checkpoint: CHECKPOINT })), "{:?}", fell_back.err());
+    assert!(
+        matches!(fell_back, Err(Error::FellBack { from: 41, checkpoint: CHECKPOINT })),
+        "{:?}",
+        fell_back.err()
+    );
     let nothing = snapshots.seen(1, 1, ENOUGH).await;
-    assert!(matches!(nothing, Err(Error::FellBack { from: 1, checkpoint: 0 })), "{:?}", nothing.err());
-    sqlx::query("DELETE FROM checkpoints WHERE projection = 'snapshots'").execute(&pool).await.expect("emptied");
-    assert!(matches!(snapshots.seen(0, 1, ENOUGH).await, Err(Error::FellBack { from: 1, checkpoint: 0 })));
+    assert!(
+        matches!(nothing, Err(Error::FellBack { from: 1, checkpoint: 0 })),
+        "{:?}",
+        nothing.err()
+    );
+    sqlx::query("DELETE FROM checkpoints WHERE projection = 'snapshots'")
+        .execute(&pool)
+        .await
+        .expect("emptied");
+    assert!(matches!(
+        snapshots.seen(0, 1, ENOUGH).await,
+        Err(Error::FellBack { from: 1, checkpoint: 0 })
+    ));
 }

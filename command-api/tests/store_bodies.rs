@@ -13,7 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use service::{body::DEFAULT_BODY_LIMIT, json, schema::Validator};
 
-/// As often as a body is read; the fastest counts, in processor time, so that what else the machine does does not.
+/// As often as a body is read; the fastest counts, in processor time, so that what else the machine
+/// does does not.
 const TIMES: usize = 5;
 /// How much more than reading a plain body of the same size one may cost.
 const MOST: u128 = 20;
@@ -46,7 +47,8 @@ fn spent() -> Duration {
 }
 
 fn validator(command: &str) -> Validator {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/commands/{command}.v1.json"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("../schemas/commands/{command}.v1.json"));
     Validator::new(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -57,7 +59,11 @@ fn w1_no_body_costs_much_more_than_reading_it() {
     for command in ["order.place", "product.create", "product.describe"] {
         let validator = validator(command);
         for (name, body) in shapes::all() {
-            assert!(body.len() <= DEFAULT_BODY_LIMIT && body.len() > DEFAULT_BODY_LIMIT / 2, "{name}: {}", body.len());
+            assert!(
+                body.len() <= DEFAULT_BODY_LIMIT && body.len() > DEFAULT_BODY_LIMIT / 2,
+                "{name}: {}",
+                body.len()
+            );
             // Next to it, so that both have the same machine.
             let baseline = fastest(|| assert!(serde_json::from_slice::<Value>(&plain).is_ok()));
             let took = fastest(|| {
@@ -77,9 +83,12 @@ fn w1_no_body_costs_much_more_than_reading_it() {
     assert!(tenths <= MOST * 10, "{command}: {name}: {took:?}, {tenths} tenths of a plain body");
     Row {
         id: "W1",
-        situation: "bodies of legal size (262 kB) made to be dear: 87,000 empty lines, 18,000 members, names and numbers of 250 kB, and others",
-        answer: "refused: more than 10,000 values with 400 `json.too-many-values`, an array beyond its `maxItems` for that alone, else 20 \
-                 errors at most; none costs more than 20 times what reading a plain body of that size does, nor 5 ms in a release build; from \
+        situation: "bodies of legal size (262 kB) made to be dear: 87,000 empty lines, 18,000 \
+                    members, names and numbers of 250 kB, and others",
+        answer: "refused: more than 10,000 values with 400 `json.too-many-values`, an array beyond \
+                 its `maxItems` for that alone, else 20 \
+                 errors at most; none costs more than 20 times what reading a plain body of that \
+                 size does, nor 5 ms in a release build; from \
                  16 KiB on it is looked at beside the threads that answer everybody",
         test: (file!(), "w1_no_body_costs_much_more_than_reading_it"),
     }
@@ -100,15 +109,32 @@ fn every_array_and_text_of_a_command_has_a_bound() {
 
 /// How many arrays and texts were looked at.
 fn bounded(schema: &Value, at: &str) -> usize {
-    let is = |kind: &str| schema["type"] == kind || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(|given| given == kind));
-    let bounds = [("array", "maxItems"), ("string", "maxLength")].into_iter().filter(|(kind, _)| is(kind));
+    let is = |kind: &str| {
+        schema["type"] == kind
+            || schema["type"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|given| given == kind))
+    };
+    let bounds =
+        [("array", "maxItems"), ("string", "maxLength")].into_iter().filter(|(kind, _)| is(kind));
     let mut looked_at = 0;
     for (kind, bound) in bounds {
         // A pattern of a fixed length is a bound.
-        let by_pattern = schema["pattern"].as_str().is_some_and(|pattern| !pattern.contains(['*', '+']) || pattern.contains("\\+"));
-        assert!(schema[bound].is_u64() || (kind == "string" && by_pattern), "{at}: {kind} without {bound}");
+        let by_pattern = schema["pattern"]
+            .as_str()
+            .is_some_and(|pattern| !pattern.contains(['*', '+']) || pattern.contains("\\+"));
+        assert!(
+            schema[bound].is_u64() || (kind == "string" && by_pattern),
+            "{at}: {kind} without {bound}"
+        );
         looked_at += 1;
     }
-    let members = schema["properties"].as_object().into_iter().flatten().map(|(name, member)| bounded(member, &format!("{at}/{name}")));
-    looked_at + members.sum::<usize>() + schema.get("items").map_or(0, |items| bounded(items, &format!("{at}[]")))
+    let members = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, member)| bounded(member, &format!("{at}/{name}")));
+    looked_at
+        + members.sum::<usize>()
+        + schema.get("items").map_or(0, |items| bounded(items, &format!("{at}[]")))
 }

@@ -6,7 +6,8 @@
 //! | [`product`] | the same for products; [`Products`] |
 //! | [`stock`] | the same for stock; [`Stocks`] |
 //!
-//! Pure: no I/O, no clock, no randomness. The time comes in with the command. What a body may say at all is settled in `events`.
+//! Pure: no I/O, no clock, no randomness. The time comes in with the command. What a body may say
+//! at all is settled in `events`.
 
 mod frozen;
 pub mod order;

@@ -1,4 +1,5 @@
-//! The order: placed → confirmed → shipped → delivered → returned; cancelled from placed or confirmed.
+//! The order: placed → confirmed → shipped → delivered → returned; cancelled from placed or
+//! confirmed.
 //!
 //! | command \ in state | none | placed | confirmed | shipped | delivered | returned | cancelled |
 //! |---|---|---|---|---|---|---|---|
@@ -72,7 +73,12 @@ impl Domain<Wire> for Orders {
         !matches!(command, Command::Place(_))
     }
 
-    fn decide(&self, state: Option<&Order>, command: &Command, at: Micros) -> Result<Decision<Order, Fact>, Reason> {
+    fn decide(
+        &self,
+        state: Option<&Order>,
+        command: &Command,
+        at: Micros,
+    ) -> Result<Decision<Order, Fact>, Reason> {
         decide(state, command, Timestamp(at)).map_err(|rejection| rejection.reason())
     }
 
@@ -93,7 +99,11 @@ impl Durable for Orders {
     }
 }
 
-fn decide(order: Option<&Order>, command: &Command, at: Timestamp) -> Result<Decision<Order, Fact>, Rejection> {
+fn decide(
+    order: Option<&Order>,
+    command: &Command,
+    at: Timestamp,
+) -> Result<Decision<Order, Fact>, Rejection> {
     let Some(order) = order else {
         let Command::Place(command) = command else { return Err(Rejection::NotFound) };
         return begin(command, at);
@@ -106,7 +116,10 @@ fn decide(order: Option<&Order>, command: &Command, at: Timestamp) -> Result<Dec
         Command::Deliver => deliver::decide(order, at)?.map(OrderEvent::Delivered),
         Command::Return(command) => r#return::decide(order, command, at)?.map(OrderEvent::Returned),
     };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change { state: order.after(&event), events: vec![event.encode()] }))
+    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
+        state: order.after(&event),
+        events: vec![event.encode()],
+    }))
 }
 
 /// One commit: an order that was to be confirmed at once is never there unconfirmed.

@@ -57,7 +57,12 @@ impl Domain<Wire> for Products {
         !matches!(command, Command::Create(_))
     }
 
-    fn decide(&self, state: Option<&Product>, command: &Command, _at: Micros) -> Result<Decision<Product, Fact>, Reason> {
+    fn decide(
+        &self,
+        state: Option<&Product>,
+        command: &Command,
+        _at: Micros,
+    ) -> Result<Decision<Product, Fact>, Reason> {
         decide(state, command).map_err(|rejection| rejection.reason())
     }
 
@@ -78,20 +83,33 @@ impl Durable for Products {
     }
 }
 
-fn decide(product: Option<&Product>, command: &Command) -> Result<Decision<Product, Fact>, Rejection> {
+fn decide(
+    product: Option<&Product>,
+    command: &Command,
+) -> Result<Decision<Product, Fact>, Rejection> {
     let Some(product) = product else {
         let Command::Create(command) = command else { return Err(Rejection::NotFound) };
         let created = create::decide(command);
         let state = Product::created(&created);
-        return Ok(Decision::Change { events: vec![ProductEvent::Created(created).encode()], state });
+        return Ok(Decision::Change {
+            events: vec![ProductEvent::Created(created).encode()],
+            state,
+        });
     };
     let event = match command {
         Command::Create(_) => return Err(Rejection::AlreadyExists),
-        Command::Describe(command) => describe::decide(product, command)?.map(ProductEvent::Described),
-        Command::SetPrice(command) => set_price::decide(product, command)?.map(ProductEvent::PriceSet),
+        Command::Describe(command) => {
+            describe::decide(product, command)?.map(ProductEvent::Described)
+        }
+        Command::SetPrice(command) => {
+            set_price::decide(product, command)?.map(ProductEvent::PriceSet)
+        }
         Command::Discontinue => discontinue::decide(product).map(ProductEvent::Discontinued),
     };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change { state: product.after(&event), events: vec![event.encode()] }))
+    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
+        state: product.after(&event),
+        events: vec![event.encode()],
+    }))
 }
 
 impl rejection::Rejection for Rejection {

@@ -1,4 +1,5 @@
-//! How a broken rule is said in the log and to the client: a code for programs, a sentence for people.
+//! How a broken rule is said in the log and to the client: a code for programs, a sentence for
+//! people.
 
 use protocol::wire::Reason;
 use serde::Serialize;
@@ -23,8 +24,12 @@ pub trait Rejection: std::error::Error {
             members: Map<String, Value>,
         }
         #[expect(clippy::expect_used, reason = "strings and a JSON object are always JSON")]
-        let body = serde_json::to_vec(&Body { code: self.code(), detail: self.to_string(), members: self.members() })
-            .expect("a rejection is JSON");
+        let body = serde_json::to_vec(&Body {
+            code: self.code(),
+            detail: self.to_string(),
+            members: self.members(),
+        })
+        .expect("a rejection is JSON");
         Reason(body)
     }
 }

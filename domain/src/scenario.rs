@@ -66,14 +66,18 @@ impl<D: Domain<Wire>> Given<D> {
 }
 
 impl<D: Domain<Wire>> When<D> {
-    /// These events, as their schemas promise them, and the state that readers of the log come to as well.
+    /// These events, as their schemas promise them, and the state that readers of the log come to
+    /// as well.
     #[track_caller]
     pub fn then<const N: usize>(self, expected: [impl Event; N]) {
         let expected = expected.map(|event| event.stored());
         let Ok(Decision::Change { events, state }) = self.decided else {
             panic!("expected {expected:?}, but it decided {:?}", self.decided);
         };
-        assert_eq!(events.iter().map(readable).collect::<Vec<_>>(), expected.iter().map(readable).collect::<Vec<_>>());
+        assert_eq!(
+            events.iter().map(readable).collect::<Vec<_>>(),
+            expected.iter().map(readable).collect::<Vec<_>>()
+        );
         events.iter().for_each(assert_keeps_its_schema);
         assert_eq!(evolved(&self.domain, self.before, events), Some(state));
     }
@@ -108,8 +112,14 @@ impl<D: Domain<Wire>> When<D> {
 }
 
 #[track_caller]
-fn evolved<D: Domain<Wire>>(domain: &D, state: Option<D::State>, events: impl IntoIterator<Item = Fact>) -> Option<D::State> {
-    let evolve = |state: Option<D::State>, event| Some(domain.evolve(state.as_ref(), &event).expect("the events apply"));
+fn evolved<D: Domain<Wire>>(
+    domain: &D,
+    state: Option<D::State>,
+    events: impl IntoIterator<Item = Fact>,
+) -> Option<D::State> {
+    let evolve = |state: Option<D::State>, event| {
+        Some(domain.evolve(state.as_ref(), &event).expect("the events apply"))
+    };
     events.into_iter().fold(state, evolve)
 }
 

@@ -1,4 +1,5 @@
-//! The stock of one product, under the product's id: units on hand, and how many of them are kept for which order.
+//! The stock of one product, under the product's id: units on hand, and how many of them are kept
+//! for which order.
 //!
 //! | command \ in state | none | no reservation of the order | reserved by the order |
 //! |---|---|---|---|
@@ -8,8 +9,8 @@
 //! | ship | 404 | not-reserved | **shipped**: the reservation is gone, its units too |
 //! | adjust | 404 | **adjusted**, nothing by 0, insufficient, or too-large | the same |
 //!
-//! There is no create: a stock begins with its first `receive`, and never ends. An order whose reservation is gone may reserve again.
-//! Whether the product or the order exists is not asked.
+//! There is no create: a stock begins with its first `receive`, and never ends. An order whose
+//! reservation is gone may reserve again. Whether the product or the order exists is not asked.
 
 mod adjust;
 #[cfg(test)]
@@ -68,7 +69,12 @@ impl Domain<Wire> for Stocks {
         !matches!(command, Command::Receive(_))
     }
 
-    fn decide(&self, state: Option<&Stock>, command: &Command, _at: Micros) -> Result<Decision<Stock, Fact>, Reason> {
+    fn decide(
+        &self,
+        state: Option<&Stock>,
+        command: &Command,
+        _at: Micros,
+    ) -> Result<Decision<Stock, Fact>, Reason> {
         decide(state, command).map_err(|rejection| rejection.reason())
     }
 
@@ -102,7 +108,10 @@ fn decide(stock: Option<&Stock>, command: &Command) -> Result<Decision<Stock, Fa
         Command::Ship(command) => Some(StockEvent::Shipped(ship::decide(stock, command)?)),
         Command::Adjust(command) => adjust::decide(stock, command)?.map(StockEvent::Adjusted),
     };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change { state: stock.after(&event), events: vec![event.encode()] }))
+    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
+        state: stock.after(&event),
+        events: vec![event.encode()],
+    }))
 }
 
 impl rejection::Rejection for Rejection {
@@ -119,7 +128,9 @@ impl rejection::Rejection for Rejection {
 
     fn members(&self) -> Map<String, Value> {
         match self {
-            Self::Insufficient { available } => Map::from_iter([("available".to_owned(), available.get().into())]),
+            Self::Insufficient { available } => {
+                Map::from_iter([("available".to_owned(), available.get().into())])
+            }
             _ => Map::new(),
         }
     }

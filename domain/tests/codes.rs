@@ -1,4 +1,5 @@
-//! Every code that a command's schema lists has a test beside its decision, and no decision answers with another code.
+//! Every code that a command's schema lists has a test beside its decision, and no decision answers
+//! with another code.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,13 +9,17 @@ use serde_json::Value;
 type Codes = BTreeSet<String>;
 type Test = Result<(), Box<dyn std::error::Error>>;
 
-/// The file of a decision is named after its command: `order.set-price.v1` is decided in `order/set_price.rs`.
+/// The file of a decision is named after its command: `order.set-price.v1` is decided in
+/// `order/set_price.rs`.
 fn source_of(stem: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut parts = stem.split('.');
     let (Some(category), Some(command)) = (parts.next(), parts.next()) else {
         return Err(format!("{stem} is no command").into());
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(category).join(format!("{}.rs", command.replace('-', "_")));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src")
+        .join(category)
+        .join(format!("{}.rs", command.replace('-', "_")));
     fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
@@ -27,14 +32,21 @@ fn tested(source: &str) -> Codes {
 
 fn listed(schema: &schemas::Schema) -> Result<Codes, Box<dyn std::error::Error>> {
     let text: Value = serde_json::from_str(schema.text)?;
-    let codes = text["x-highwater"]["codes"].as_array().ok_or_else(|| format!("{} lists no codes", schema.stem))?;
+    let codes = text["x-highwater"]["codes"]
+        .as_array()
+        .ok_or_else(|| format!("{} lists no codes", schema.stem))?;
     Ok(codes.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 #[test]
 fn every_listed_code_has_a_test_beside_its_decision_and_every_tested_one_is_listed() -> Test {
     for schema in schemas::commands() {
-        assert_eq!(tested(&source_of(schema.stem)?), listed(schema)?, "tests (left) and schema (right) of {}", schema.stem);
+        assert_eq!(
+            tested(&source_of(schema.stem)?),
+            listed(schema)?,
+            "tests (left) and schema (right) of {}",
+            schema.stem
+        );
     }
     Ok(())
 }
@@ -46,13 +58,16 @@ fn every_code_that_the_rules_can_give_is_listed() -> Test {
         all.append(&mut listed(schema)?);
     }
     for category in ["order", "product", "stock"] {
-        let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{category}.rs")))?;
+        let source = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{category}.rs")),
+        )?;
         let arm = format!("=> \"{category}.");
         let given = source.split(&arm).skip(1).filter_map(|rest| rest.split_once('"'));
         let given: Codes = given.map(|(code, _)| format!("{category}.{code}")).collect();
         // A missing aggregate is a 404 before any rule, for every command that is no create.
         let rules: Codes = given.into_iter().filter(|code| !code.ends_with(".not-found")).collect();
-        let listed: Codes = all.iter().filter(|code| code.starts_with(&format!("{category}."))).cloned().collect();
+        let listed: Codes =
+            all.iter().filter(|code| code.starts_with(&format!("{category}."))).cloned().collect();
         assert_eq!(rules, listed, "rules (left) and schemas (right) of {category}");
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Whatever commands come, in whatever sequence and at whatever time: what is decided keeps its schema
-//! and can be read back, and a state survives its snapshot.
+//! Whatever commands come, in whatever sequence and at whatever time: what is decided keeps its
+//! schema and can be read back, and a state survives its snapshot.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
@@ -21,12 +21,15 @@ const START: i64 = 1_795_383_264_000_000;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 static SCHEMAS: LazyLock<HashMap<&str, Validator>> = LazyLock::new(|| {
-    let validator = |schema: &schemas::Schema| jsonschema::validator_for(&serde_json::from_str(schema.text).unwrap()).unwrap();
+    let validator = |schema: &schemas::Schema| {
+        jsonschema::validator_for(&serde_json::from_str(schema.text).unwrap()).unwrap()
+    };
     schemas::events().map(|schema| (schema.stem, validator(schema))).collect()
 });
 
 fn keeps_its_schema(event: &Fact) -> bool {
-    serde_json::from_slice(&event.data).is_ok_and(|data| SCHEMAS[event.schema.as_ref()].is_valid(&data))
+    serde_json::from_slice(&event.data)
+        .is_ok_and(|data| SCHEMAS[event.schema.as_ref()].is_valid(&data))
 }
 
 fn order_command() -> impl Strategy<Value = order::Command> {
@@ -64,7 +67,11 @@ fn id(n: u8) -> String {
 fn product_command() -> impl Strategy<Value = product::Command> {
     let text = prop_oneof![Just(json!("A")), Just(json!("B"))];
     let optional = prop_oneof![text.clone(), Just(json!(null))];
-    let describe = prop::collection::btree_map(select(vec!["brand", "category", "description", "package_size"]), optional, 0..4);
+    let describe = prop::collection::btree_map(
+        select(vec!["brand", "category", "description", "package_size"]),
+        optional,
+        0..4,
+    );
     let describe = (describe, prop::option::of(text)).prop_map(|(fields, name)| {
         let mut body = json!(fields);
         if let Some(name) = name {
@@ -96,8 +103,8 @@ fn stock_command() -> impl Strategy<Value = stock::Command> {
     .prop_map(|(name, body)| stock::Command::parse(name, 1, &body, Micros(START)).unwrap())
 }
 
-/// Lives through `commands`, each `days` after the one before; `adds` to say which of them count as often as they are given,
-/// `holds` to look at every state.
+/// Lives through `commands`, each `days` after the one before; `adds` to say which of them count as
+/// often as they are given, `holds` to look at every state.
 fn live<D: Durable>(
     domain: &D,
     commands: Vec<(D::Command, i64)>,
@@ -108,20 +115,31 @@ fn live<D: Durable>(
     for (command, days) in commands {
         at.0 += days * DAY_MICROS;
         let decided = domain.decide(state.as_ref(), &command, at);
-        prop_assert_eq!(&decided, &domain.decide(state.as_ref(), &command, at), "deciding is deterministic");
+        prop_assert_eq!(
+            &decided,
+            &domain.decide(state.as_ref(), &command, at),
+            "deciding is deterministic"
+        );
         let Ok(Decision::Change { events, state: after }) = decided else { continue };
         prop_assert!(!events.is_empty());
         let mut read = state;
         for event in &events {
             prop_assert!(keeps_its_schema(event), "{event:?}");
-            read = Some(domain.evolve(read.as_ref(), event).map_err(|error| TestCaseError::fail(error.to_string()))?);
+            read = Some(
+                domain
+                    .evolve(read.as_ref(), event)
+                    .map_err(|error| TestCaseError::fail(error.to_string()))?,
+            );
         }
         prop_assert_eq!(read.as_ref(), Some(&after), "the log says what was decided");
         let thawed = domain.thaw(&domain.freeze(&after));
         prop_assert_eq!(thawed.as_ref(), Ok(&after), "a snapshot is the state");
         prop_assert!(holds(&after), "{after:?}");
         let again = domain.decide(Some(&after), &command, at);
-        prop_assert!(adds(&command) || !matches!(again, Ok(Decision::Change { .. })), "no command changes twice");
+        prop_assert!(
+            adds(&command) || !matches!(again, Ok(Decision::Change { .. })),
+            "no command changes twice"
+        );
         state = Some(after);
     }
     Ok(())

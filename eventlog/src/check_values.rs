@@ -1,4 +1,5 @@
-//! What the `owners` topic says of the deployment: values that must be the same everywhere, each under its name. Reads them; writes none.
+//! What the `owners` topic says of the deployment: values that must be the same everywhere, each
+//! under its name. Reads them; writes none.
 
 use crate::log::{Error, Log, Partition, Topic, TopicKind};
 
@@ -21,13 +22,18 @@ pub fn partition(prefix: &str) -> Partition {
 }
 
 /// The first value of `name`: whoever came first has the say. `None`: nobody has said anything yet.
-pub async fn find(log: &dyn Log, partition: &Partition, name: &str) -> Result<Option<String>, Error> {
+pub async fn find(
+    log: &dyn Log,
+    partition: &Partition,
+    name: &str,
+) -> Result<Option<String>, Error> {
     let mut offset = 0;
     loop {
         let records = log.fetch(partition, offset, LOOKUP).await?;
         let Some(last) = records.last() else { return Ok(None) };
         offset = last.offset + 1;
-        let mut named = records.iter().filter(|stored| stored.record.key.as_deref() == Some(name.as_bytes()));
+        let mut named =
+            records.iter().filter(|stored| stored.record.key.as_deref() == Some(name.as_bytes()));
         if let Some(value) = named.find_map(|stored| stored.record.value.as_deref()) {
             return Ok(Some(String::from_utf8_lossy(value).into_owned()));
         }

@@ -1,6 +1,7 @@
-//! [`FaultyLog`]: a log that does by a seed what real ones do now and then, and on demand what a test needs: delays, losses, duplicates,
-//! reports without offset, errors for what was appended, records held back, a foreign writer in between. For tests and simulations;
-//! never used in production. The same seed gives the appends of a partition the same fates.
+//! [`FaultyLog`]: a log that does by a seed what real ones do now and then, and on demand what a
+//! test needs: delays, losses, duplicates, reports without offset, errors for what was appended,
+//! records held back, a foreign writer in between. For tests and simulations; never used in
+//! production. The same seed gives the appends of a partition the same fates.
 
 mod lane;
 mod random;
@@ -28,7 +29,10 @@ use self::{
     lane::{Answer, Lane},
     random::Random,
 };
-use crate::log::{Appended, Delivery, Error, Group, Log, Membership, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic};
+use crate::log::{
+    Appended, Delivery, Error, Group, Log, Membership, Partition, Reply, Report, ReportError,
+    Subscription, Ticket, Topic,
+};
 
 /// How often what goes wrong, in a thousand appends, drawn anew for each.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +61,8 @@ pub enum Takes {
     All,
     /// As a full disk: none is handed over.
     Nothing,
-    /// As a broker whose topic was given a lower `max.message.bytes`: larger ones are reported as refused.
+    /// As a broker whose topic was given a lower `max.message.bytes`: larger ones are reported as
+    /// refused.
     UpTo(usize),
 }
 
@@ -121,7 +126,8 @@ impl FaultyLog {
         self.ends_said.load(Ordering::Relaxed)
     }
 
-    /// Keeps back what is appended from now on, and what waits already, until [`FaultyLog::release`].
+    /// Keeps back what is appended from now on, and what waits already, until
+    /// [`FaultyLog::release`].
     pub fn hold(&self, partition: &Partition) {
         self.gate(partition, |gates| gates.appends = true);
     }
@@ -177,7 +183,14 @@ impl FaultyLog {
         work(partitions.entry(partition.clone()).or_insert_with(|| {
             let gates = watch::Sender::new(Gates::default());
             let random = Random::for_partition(self.seed, partition);
-            let lane = Lane::start(&self.inner, partition, random, gates.subscribe(), &self.tasks, &self.runtime);
+            let lane = Lane::start(
+                &self.inner,
+                partition,
+                random,
+                gates.subscribe(),
+                &self.tasks,
+                &self.runtime,
+            );
             PerPartition { gates, lane, passes: None }
         }))
     }
@@ -198,7 +211,9 @@ impl Log for FaultyLog {
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
         match *self.takes.lock().unwrap_or_else(PoisonError::into_inner) {
-            Takes::Nothing => return Err(Error::ReadOnly("it takes nothing (injected)".to_owned())),
+            Takes::Nothing => {
+                return Err(Error::ReadOnly("it takes nothing (injected)".to_owned()));
+            }
             Takes::UpTo(bytes) if record.size_bytes() > bytes => {
                 let result = Err(ReportError::Refused("it is too large (injected)".to_owned()));
                 // Whoever dropped the receiver does not want to know.
@@ -249,7 +264,12 @@ impl Log for FaultyLog {
         Ok(Subscription { deliveries: receiver, guard })
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         self.inner.fetch(of, offset, limit)
     }
 
@@ -276,11 +296,18 @@ impl Log for FaultyLog {
 
 impl fmt::Debug for FaultyLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyLog").field("seed", &self.seed).field("faults", &self.faults).finish_non_exhaustive()
+        f.debug_struct("FaultyLog")
+            .field("seed", &self.seed)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
 
-async fn hand_on(mut inner: Subscription, mut gates: watch::Receiver<Gates>, to: mpsc::Sender<Delivery>) {
+async fn hand_on(
+    mut inner: Subscription,
+    mut gates: watch::Receiver<Gates>,
+    to: mpsc::Sender<Delivery>,
+) {
     while let Some(delivery) = inner.deliveries.recv().await {
         // The log was closed: nothing is held any more.
         let _ = gates.wait_for(|gates| !gates.reads).await;
@@ -290,15 +317,23 @@ async fn hand_on(mut inner: Subscription, mut gates: watch::Receiver<Gates>, to:
     }
 }
 
-async fn append_and_wait(log: &dyn Log, partition: &Partition, record: Record) -> Result<Appended, Error> {
+async fn append_and_wait(
+    log: &dyn Log,
+    partition: &Partition,
+    record: Record,
+) -> Result<Appended, Error> {
     let (to, mut reports) = mpsc::unbounded_channel();
     log.append(partition, record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to })?;
     let report = reports.recv().await;
-    let result = report.map_or_else(|| Err(ReportError::Failed("there was no report".to_owned())), |report| report.result);
+    let result = report.map_or_else(
+        || Err(ReportError::Failed("there was no report".to_owned())),
+        |report| report.result,
+    );
     result.map_err(|error| partition.error(error))
 }
 
-/// What the foreign writer of [`Faults::foreign`] appends: no record of this protocol, so void for every reader.
+/// What the foreign writer of [`Faults::foreign`] appends: no record of this protocol, so void for
+/// every reader.
 fn foreign_record() -> Record {
     Record { headers: vec![Header::new("foreign", "1")], ..Record::default() }
 }

@@ -1,5 +1,6 @@
-//! A partition read through the fold from a stored position, after proving that the log is still the same history (log-format.md,
-//! "What Kafka must promise"). Leaves nothing out: voids are effects too. Never goes on over a gap.
+//! A partition read through the fold from a stored position, after proving that the log is still
+//! the same history (log-format.md, "What Kafka must promise"). Leaves nothing out: voids are
+//! effects too. Never goes on over a gap.
 
 use std::fmt;
 
@@ -19,12 +20,17 @@ const SEARCH_RECORDS: usize = 100;
 /// The log is not the history that the position was taken from.
 #[derive(Debug, thiserror::Error)]
 pub enum Divergence {
-    #[error("{partition}: the position belongs to the history that writer {} began, the log to the one that {} began", name(.stored), name(.found))]
+    #[error("{partition}: the position belongs to the history that writer {} began, the log to the \
+             one that {} began", name(.stored), name(.found))]
     Identity { partition: Partition, stored: Option<Uuid>, found: Option<Uuid> },
-    #[error("{partition}: the position saw {stored} at offset {offset}, the log has {found} there: they are two histories")]
+    #[error(
+        "{partition}: the position saw {stored} at offset {offset}, the log has {found} there: \
+         they are two histories"
+    )]
     Witness { partition: Partition, offset: u64, stored: String, found: String },
     #[error(
-        "{partition}: the position of the history that writer {} began lies at offset {offset}, but the log ends at {end}: records were lost, or it is another log",
+        "{partition}: the position of the history that writer {} began lies at offset {offset}, \
+         but the log ends at {end}: records were lost, or it is another log",
         name(.identity)
     )]
     BeyondEnd { partition: Partition, identity: Option<Uuid>, offset: u64, end: u64 },
@@ -80,7 +86,11 @@ pub struct Follow {
 
 impl Follow {
     /// Checks the identity and reads on from `position`.
-    pub async fn resume(log: &dyn Log, partition: &Partition, position: Position<Wire>) -> Result<Self, Error> {
+    pub async fn resume(
+        log: &dyn Log,
+        partition: &Partition,
+        position: Position<Wire>,
+    ) -> Result<Self, Error> {
         check(log, partition, &position).await?;
         let subscription = log.read(partition, position.offset).map_err(Error::Log)?;
         Ok(Self { partition: partition.clone(), fold: Fold::resume(position), subscription })
@@ -95,7 +105,8 @@ impl Follow {
         &self.partition
     }
 
-    /// Waits for the next delivery. Dropping the future loses nothing. After an error the follower is at its end.
+    /// Waits for the next delivery. Dropping the future loses nothing. After an error the follower
+    /// is at its end.
     pub async fn next(&mut self) -> Result<Step, Error> {
         let delivery = self.subscription.deliveries.recv().await;
         self.apply(delivery.ok_or_else(|| Error::Closed(self.partition.clone()))?)
@@ -113,7 +124,8 @@ impl Follow {
             Delivery::CaughtUp(end) => {
                 let expected = self.fold.next_offset();
                 if end > expected {
-                    // Offsets were used up by something that readers never see: a transaction's marker.
+                    // Offsets were used up by something that readers never see: a transaction's
+                    // marker.
                     return Err(self.gap(Gap { expected, found: end }));
                 }
                 caught_up = end == expected;
@@ -121,7 +133,13 @@ impl Follow {
             Delivery::Trouble(what) => trouble = Some(what),
             Delivery::Failed(error) => return Err(Error::Log(error)),
         }
-        Ok(Step { effects, position: self.fold.position().clone(), end: self.fold.next_offset(), caught_up, trouble })
+        Ok(Step {
+            effects,
+            position: self.fold.position().clone(),
+            end: self.fold.next_offset(),
+            caught_up,
+            trouble,
+        })
     }
 
     fn apply_one(&mut self, stored: Stored) -> Result<Seen, Error> {
@@ -136,7 +154,11 @@ impl Follow {
 }
 
 /// Proves that `from` was taken from this very log: its first valid fence, its witness, its length.
-pub async fn check(log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
+pub async fn check(
+    log: &dyn Log,
+    partition: &Partition,
+    from: &Position<Wire>,
+) -> Result<(), Divergence> {
     let end = log.end(partition).await?;
     check_identity_below(log, partition, from, end).await?;
     check_length(partition, from, end)?;
@@ -149,49 +171,83 @@ pub async fn check(log: &dyn Log, partition: &Partition, from: &Position<Wire>) 
     }
 }
 
-/// Proves that the history that `from` belongs to began as the log does. The rest is [`check_length`] and [`check_witness`].
-pub async fn check_identity(log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
+/// Proves that the history that `from` belongs to began as the log does. The rest is
+/// [`check_length`] and [`check_witness`].
+pub async fn check_identity(
+    log: &dyn Log,
+    partition: &Partition,
+    from: &Position<Wire>,
+) -> Result<(), Divergence> {
     let end = log.end(partition).await?;
     check_identity_below(log, partition, from, end).await
 }
 
 /// Proves that nothing was lost that `from` has seen.
-pub fn check_length(partition: &Partition, from: &Position<Wire>, end: u64) -> Result<(), Divergence> {
+pub fn check_length(
+    partition: &Partition,
+    from: &Position<Wire>,
+    end: u64,
+) -> Result<(), Divergence> {
     if from.offset > end {
-        return Err(Divergence::BeyondEnd { partition: partition.clone(), identity: from.identity, offset: from.offset, end });
+        return Err(Divergence::BeyondEnd {
+            partition: partition.clone(),
+            identity: from.identity,
+            offset: from.offset,
+            end,
+        });
     }
     Ok(())
 }
 
 /// The writer of the first valid fence, if there is one.
-pub async fn first_writer(log: &dyn Log, partition: &Partition) -> Result<Option<Uuid>, log::Error> {
+pub async fn first_writer(
+    log: &dyn Log,
+    partition: &Partition,
+) -> Result<Option<Uuid>, log::Error> {
     let end = log.end(partition).await?;
     first_writer_below(log, partition, end, end).await
 }
 
-async fn check_identity_below(log: &dyn Log, partition: &Partition, from: &Position<Wire>, end: u64) -> Result<(), Divergence> {
+async fn check_identity_below(
+    log: &dyn Log,
+    partition: &Partition,
+    from: &Position<Wire>,
+    end: u64,
+) -> Result<(), Divergence> {
     // Where the position knows no first fence, there must be none below it.
     let until = if from.identity.is_some() { end } else { from.offset.min(end) };
     let found = first_writer_below(log, partition, until, end).await?;
     if found != from.identity {
-        return Err(Divergence::Identity { partition: partition.clone(), stored: from.identity, found });
+        return Err(Divergence::Identity {
+            partition: partition.clone(),
+            stored: from.identity,
+            found,
+        });
     }
     Ok(())
 }
 
-async fn first_writer_below(log: &dyn Log, partition: &Partition, until: u64, end: u64) -> Result<Option<Uuid>, log::Error> {
+async fn first_writer_below(
+    log: &dyn Log,
+    partition: &Partition,
+    until: u64,
+    end: u64,
+) -> Result<Option<Uuid>, log::Error> {
     let mut fold = Fold::<Wire>::new();
     while fold.next_offset() < until {
         let expected = fold.next_offset();
         let records = log.fetch(partition, expected, SEARCH_RECORDS).await?;
         if records.is_empty() {
-            return Err(partition.error(format!("offset {expected} cannot be read, but the log ends at {end}")));
+            return Err(partition
+                .error(format!("offset {expected} cannot be read, but the log ends at {end}")));
         }
         for stored in records {
             if stored.offset >= until {
                 return Ok(None);
             }
-            let effect = fold.apply(stored.offset, wire::decode(stored.record)).map_err(|gap| partition.error(gap))?;
+            let effect = fold
+                .apply(stored.offset, wire::decode(stored.record))
+                .map_err(|gap| partition.error(gap))?;
             if let Effect::Fence { writer, .. } = effect {
                 return Ok(Some(writer));
             }
@@ -201,10 +257,19 @@ async fn first_writer_below(log: &dyn Log, partition: &Partition, until: u64, en
 }
 
 /// Proves that `stored`, read at the witness's offset, is the record that was seen there.
-pub fn check_witness(partition: &Partition, witness: &Witness<Wire>, stored: Option<Stored>) -> Result<(), Divergence> {
+pub fn check_witness(
+    partition: &Partition,
+    witness: &Witness<Wire>,
+    stored: Option<Stored>,
+) -> Result<(), Divergence> {
     let stored = stored.filter(|stored| stored.offset == witness.offset);
     let entry = stored.and_then(|stored| wire::decode(stored.record).ok());
-    let found = entry.map(|entry| Witness { offset: witness.offset, epoch: entry.epoch, writer: entry.writer, seq: entry.seq });
+    let found = entry.map(|entry| Witness {
+        offset: witness.offset,
+        epoch: entry.epoch,
+        writer: entry.writer,
+        seq: entry.seq,
+    });
     if found.as_ref() == Some(witness) {
         return Ok(());
     }
@@ -212,7 +277,8 @@ pub fn check_witness(partition: &Partition, witness: &Witness<Wire>, stored: Opt
         partition: partition.clone(),
         offset: witness.offset,
         stored: Sender(witness).to_string(),
-        found: found.map_or_else(|| "no valid record".to_owned(), |found| Sender(&found).to_string()),
+        found: found
+            .map_or_else(|| "no valid record".to_owned(), |found| Sender(&found).to_string()),
     })
 }
 
@@ -254,7 +320,8 @@ mod tests {
 
     fn follow(delivery: Delivery) -> Result<Step, Error> {
         let (_deliveries, receiver) = mpsc::channel(1);
-        let subscription = Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() };
+        let subscription =
+            Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() };
         let partition = Partition { topic: "things".into(), index: 3 };
         Follow { partition, fold: Fold::new(), subscription }.apply(delivery)
     }
@@ -267,18 +334,32 @@ mod tests {
     fn a_gap_halts_and_names_both_offsets() {
         let gap = follow(Delivery::Records(vec![stored(0), stored(2)])).unwrap_err();
         assert!(matches!(&gap, Error::Gap { gap: Gap { expected: 1, found: 2 }, .. }), "{gap}");
-        assert!(gap.to_string().starts_with("things/3: the log continues at offset 2 where 1 was expected"), "{gap}");
-        assert!(matches!(follow(Delivery::CaughtUp(1)), Err(Error::Gap { .. })), "an end that no record explains");
+        assert!(
+            gap.to_string()
+                .starts_with("things/3: the log continues at offset 2 where 1 was expected"),
+            "{gap}"
+        );
+        assert!(
+            matches!(follow(Delivery::CaughtUp(1)), Err(Error::Gap { .. })),
+            "an end that no record explains"
+        );
     }
 
     #[test]
     fn a_witness_is_the_record_at_its_place_by_epoch_writer_and_sequence() {
         let partition = Partition { topic: "things".into(), index: 3 };
         let (writer, barrier) = (Uuid::from_u128(7), |seq| (Body::Barrier, seq));
-        let record = |(body, seq)| wire::encode(&Entry { epoch: 3, writer, seq, drained: None, body }, "/test/thing", Uuid::nil());
+        let record = |(body, seq)| {
+            wire::encode(
+                &Entry { epoch: 3, writer, seq, drained: None, body },
+                "/test/thing",
+                Uuid::nil(),
+            )
+        };
         let at = |offset, entry| Some(Stored { offset, appended_at_ms: 1, record: record(entry) });
         let witness = Witness { offset: 4, epoch: 3, writer, seq: Some(2) };
-        let same = |witness: &Witness<Wire>, stored| check_witness(&partition, witness, stored).is_ok();
+        let same =
+            |witness: &Witness<Wire>, stored| check_witness(&partition, witness, stored).is_ok();
         assert!(same(&witness, at(4, barrier(Some(2)))));
         for other in [
             Witness { epoch: 2, ..witness.clone() },
@@ -299,7 +380,10 @@ mod tests {
         let step = follow(Delivery::Records(vec![stored(0), stored(1)])).unwrap();
         assert!(step.effects.iter().all(|seen| matches!(seen.effect, Effect::Void(_))));
         assert_eq!((step.effects.len(), step.position.offset, step.caught_up), (2, 2, false));
-        assert_eq!(follow(Delivery::Trouble("t".to_owned())).unwrap().trouble.as_deref(), Some("t"));
+        assert_eq!(
+            follow(Delivery::Trouble("t".to_owned())).unwrap().trouble.as_deref(),
+            Some("t")
+        );
         assert!(follow(Delivery::CaughtUp(0)).unwrap().caught_up);
     }
 }

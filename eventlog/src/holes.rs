@@ -1,6 +1,7 @@
-//! Offsets at which nothing lies, as an operator has found out: the marker of a stray transaction uses one up, and no reader can tell
-//! it from a lost record. Where such an offset is named, every reader sees a record without anything in it there, which the fold
-//! skips. A record that does lie at a named offset is read as ever.
+//! Offsets at which nothing lies, as an operator has found out: the marker of a stray transaction
+//! uses one up, and no reader can tell it from a lost record. Where such an offset is named, every
+//! reader sees a record without anything in it there, which the fold skips. A record that does lie
+//! at a named offset is read as ever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,16 +34,25 @@ impl Holes {
         let mut holes = BTreeMap::<_, BTreeSet<u64>>::new();
         let mut all = 0;
         for name in named {
-            let malformed =
-                || Error::Setting(format!("log.known_holes: `{name}` is not topic/partition@offset or topic/partition@first-last"));
+            let malformed = || {
+                Error::Setting(format!(
+                    "log.known_holes: `{name}` is not topic/partition@offset or \
+                     topic/partition@first-last"
+                ))
+            };
             let (partition, offsets) = name.rsplit_once('@').ok_or_else(malformed)?;
             let (topic, partition) = partition.rsplit_once('/').ok_or_else(malformed)?;
             let (first, last) = offsets.split_once('-').unwrap_or((offsets, offsets));
             let number = |text: &str| text.parse::<u64>().map_err(|_| malformed());
-            let (first, last, partition) = (number(first)?, number(last)?, partition.parse().map_err(|_| malformed())?);
-            all += usize::try_from(last.checked_sub(first).ok_or_else(malformed)?).unwrap_or(MOST).saturating_add(1);
+            let (first, last, partition) =
+                (number(first)?, number(last)?, partition.parse().map_err(|_| malformed())?);
+            all += usize::try_from(last.checked_sub(first).ok_or_else(malformed)?)
+                .unwrap_or(MOST)
+                .saturating_add(1);
             if all > MOST {
-                return Err(Error::Setting(format!("log.known_holes names more than {MOST} offsets")));
+                return Err(Error::Setting(format!(
+                    "log.known_holes names more than {MOST} offsets"
+                )));
             }
             holes.entry((topic.to_owned(), partition)).or_default().extend(first..=last);
         }
@@ -99,7 +109,8 @@ fn leading(holes: &BTreeSet<u64>, next: &mut u64, end: u64, limit: usize) -> Vec
     filled
 }
 
-/// As `fetch` answers, from `offset` on. Where nothing can be read before the end, what is named there is what lies there.
+/// As `fetch` answers, from `offset` on. Where nothing can be read before the end, what is named
+/// there is what lies there.
 async fn looked_up<'a>(
     holes: BTreeSet<u64>,
     offset: u64,
@@ -109,7 +120,9 @@ async fn looked_up<'a>(
 ) -> Result<Vec<Stored>, Error> {
     let mut next = offset;
     let mut records = match fetched {
-        Err(error) if !holes.contains(&offset) || matches!(error, Error::Unreachable(_)) => return Err(error),
+        Err(error) if !holes.contains(&offset) || matches!(error, Error::Unreachable(_)) => {
+            return Err(error);
+        }
         Ok(records) if !records.is_empty() => fill(&holes, &mut next, records),
         Ok(_) | Err(_) => leading(&holes, &mut next, end().await?, limit),
     };
@@ -117,8 +130,14 @@ async fn looked_up<'a>(
     Ok(records)
 }
 
-/// What is named at the end of the log, from `next` on, and can be said to be nothing: a record there would have been read.
-async fn trailing(log: &dyn Log, of: &Partition, holes: &BTreeSet<u64>, next: &mut u64) -> Vec<Stored> {
+/// What is named at the end of the log, from `next` on, and can be said to be nothing: a record
+/// there would have been read.
+async fn trailing(
+    log: &dyn Log,
+    of: &Partition,
+    holes: &BTreeSet<u64>,
+    next: &mut u64,
+) -> Vec<Stored> {
     // Without an answer it is as if there were no hole: the next record shows it.
     let Ok(end) = log.end(of).await else { return Vec::new() };
     if end <= *next {
@@ -132,8 +151,15 @@ async fn trailing(log: &dyn Log, of: &Partition, holes: &BTreeSet<u64>, next: &m
     }
 }
 
-/// As `read` reads, from `offset` on. The reader of `log` stops before a hole that is the last there is.
-fn subscription(log: Arc<dyn Log>, of: Partition, holes: BTreeSet<u64>, offset: u64, inner: Subscription) -> Subscription {
+/// As `read` reads, from `offset` on. The reader of `log` stops before a hole that is the last
+/// there is.
+fn subscription(
+    log: Arc<dyn Log>,
+    of: Partition,
+    holes: BTreeSet<u64>,
+    offset: u64,
+    inner: Subscription,
+) -> Subscription {
     let Subscription { mut deliveries, guard } = inner;
     let (to, filled) = mpsc::channel(DELIVERIES);
     tokio::spawn(async move {
@@ -196,7 +222,12 @@ impl Log for WithHoles<dyn Log> {
         self.log.warm(topics, pace)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
         Box::pin(async move {
@@ -231,7 +262,12 @@ impl RawReader for WithHoles<dyn RawReader> {
         self.log.end(of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
         Box::pin(async move {
@@ -254,7 +290,10 @@ mod tests {
         assert_eq!(holes.of(&of("a.b.events", 2)), None);
         for malformed in ["events/3", "events@3", "events/x@3", "events/3@5-4", "events/3@-", ""] {
             let said = parse(malformed).unwrap_err().to_string();
-            assert!(said.contains(&format!("`{malformed}`")) && said.contains("topic/partition@offset"), "{said}");
+            assert!(
+                said.contains(&format!("`{malformed}`")) && said.contains("topic/partition@offset"),
+                "{said}"
+            );
         }
         assert!(parse("events/3@0-18446744073709551615").is_err());
     }
@@ -263,8 +302,12 @@ mod tests {
     fn only_named_offsets_without_a_record_are_filled() {
         let stored = |offset| nothing(offset, 7);
         let (holes, mut next) = (BTreeSet::from([1, 2, 5]), 0);
-        let offsets = |filled: Vec<Stored>| filled.iter().map(|stored| stored.offset).collect::<Vec<_>>();
-        assert_eq!(offsets(fill(&holes, &mut next, vec![stored(0), stored(2), stored(3)])), [0, 1, 2, 3]);
+        let offsets =
+            |filled: Vec<Stored>| filled.iter().map(|stored| stored.offset).collect::<Vec<_>>();
+        assert_eq!(
+            offsets(fill(&holes, &mut next, vec![stored(0), stored(2), stored(3)])),
+            [0, 1, 2, 3]
+        );
         // 4 is not named: a gap as ever.
         assert_eq!(offsets(fill(&holes, &mut next, vec![stored(6)])), [6]);
         let mut next = 5;
@@ -276,14 +319,28 @@ mod tests {
     async fn a_record_at_a_named_offset_is_read_as_ever() {
         let looked_up = async |offset, limit, fetched: Result<Vec<u64>, Error>| {
             let holes = BTreeSet::from([1, 2, 3, 7, 8]);
-            let fetched = fetched.map(|offsets| offsets.into_iter().map(|offset| nothing(offset, 7)).collect());
-            let found = looked_up(holes, offset, limit, || Box::pin(async { Ok(9) }), fetched).await;
-            found.map(|found| found.into_iter().map(|stored| (stored.offset, stored.appended_at_ms)).collect::<Vec<_>>())
+            let fetched = fetched
+                .map(|offsets| offsets.into_iter().map(|offset| nothing(offset, 7)).collect());
+            let found =
+                looked_up(holes, offset, limit, || Box::pin(async { Ok(9) }), fetched).await;
+            found.map(|found| {
+                found
+                    .into_iter()
+                    .map(|stored| (stored.offset, stored.appended_at_ms))
+                    .collect::<Vec<_>>()
+            })
         };
         let nothing_there = || Err(Error::Setting("nothing can be read".to_owned()));
-        assert_eq!(looked_up(1, 10, Ok(vec![2, 4])).await.unwrap(), [(1, 7), (2, 7), (3, 7), (4, 7)]);
+        assert_eq!(
+            looked_up(1, 10, Ok(vec![2, 4])).await.unwrap(),
+            [(1, 7), (2, 7), (3, 7), (4, 7)]
+        );
         assert_eq!(looked_up(2, 2, Ok(vec![2, 3, 4])).await.unwrap(), [(2, 7), (3, 7)]);
-        assert_eq!(looked_up(7, 10, nothing_there()).await.unwrap(), [(7, 0), (8, 0)], "the last there are");
+        assert_eq!(
+            looked_up(7, 10, nothing_there()).await.unwrap(),
+            [(7, 0), (8, 0)],
+            "the last there are"
+        );
         assert!(looked_up(6, 10, nothing_there()).await.is_err(), "not named");
         assert!(looked_up(7, 10, Err(Error::Unreachable("away".to_owned()))).await.is_err());
         assert_eq!(looked_up(9, 10, Ok(Vec::new())).await.unwrap(), [], "the end");

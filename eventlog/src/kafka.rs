@@ -1,5 +1,6 @@
-//! [`KafkaLog`]: the log on Apache Kafka, with the settings and against the traps that docs/log-format.md names. Never uses
-//! transactions, never commits an offset that anything depends on.
+//! [`KafkaLog`]: the log on Apache Kafka, with the settings and against the traps that
+//! docs/log-format.md names. Never uses transactions, never commits an offset that anything depends
+//! on.
 
 mod context;
 mod group;
@@ -47,7 +48,8 @@ impl KafkaLog {
     }
 
     fn warm_producers(&self, topics: Vec<Topic>) -> BoxFuture<'static, Result<(), Error>> {
-        let (producers, lookups, within) = (Arc::clone(&self.producers), Arc::clone(&self.lookups), self.settings.request_timeout);
+        let (producers, lookups, within) =
+            (Arc::clone(&self.producers), Arc::clone(&self.lookups), self.settings.request_timeout);
         blocking(move || {
             topics.iter().try_for_each(|topic| {
                 lookups.await_leaders(topic)?;
@@ -90,7 +92,12 @@ impl Log for KafkaLog {
         blocking(move || topics.iter().try_for_each(|topic| readers.warm(topic, pace)))
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 
@@ -104,8 +111,10 @@ impl Log for KafkaLog {
     }
 
     fn close(&self, within: Duration) -> BoxFuture<'_, ()> {
-        let (producers, readers, lookups) = (Arc::clone(&self.producers), Arc::clone(&self.readers), Arc::clone(&self.lookups));
-        // A thread and no task of the runtime: closing a consumer can hang, and must not keep the process.
+        let (producers, readers, lookups) =
+            (Arc::clone(&self.producers), Arc::clone(&self.readers), Arc::clone(&self.lookups));
+        // A thread and no task of the runtime: closing a consumer can hang, and must not keep the
+        // process.
         let (closed, has_closed) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             producers.close(within);
@@ -148,7 +157,12 @@ impl RawReader for KafkaReader {
         end(&self.lookups, of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 }
@@ -167,7 +181,12 @@ impl RawReader for KafkaLog {
         end(&self.lookups, of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 }
@@ -182,7 +201,12 @@ fn end(lookups: &Arc<Lookups>, of: &Partition) -> BoxFuture<'static, Result<u64,
     blocking(move || lookups.range(&of).map(|range| range.high))
 }
 
-fn fetch(lookups: &Arc<Lookups>, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'static, Result<Vec<Stored>, Error>> {
+fn fetch(
+    lookups: &Arc<Lookups>,
+    of: &Partition,
+    offset: u64,
+    limit: usize,
+) -> BoxFuture<'static, Result<Vec<Stored>, Error>> {
     let (lookups, of) = (Arc::clone(lookups), of.clone());
     blocking(move || lookups.fetch(&of, offset, limit))
 }
@@ -195,13 +219,21 @@ impl fmt::Debug for KafkaReader {
 
 impl fmt::Debug for KafkaLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaLog").field("bootstrap", &self.settings.bootstrap).finish_non_exhaustive()
+        f.debug_struct("KafkaLog")
+            .field("bootstrap", &self.settings.bootstrap)
+            .finish_non_exhaustive()
     }
 }
 
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> BoxFuture<'static, Result<T, Error>> {
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> BoxFuture<'static, Result<T, Error>> {
     let started = tokio::task::spawn_blocking(work);
-    Box::pin(async move { started.await.unwrap_or_else(|error| Err(Error::Unreachable(format!("a look-up ended: {error}")))) })
+    Box::pin(async move {
+        started
+            .await
+            .unwrap_or_else(|error| Err(Error::Unreachable(format!("a look-up ended: {error}"))))
+    })
 }
 
 fn unreachable(error: KafkaError) -> Error {

@@ -1,4 +1,5 @@
-//! The log as a place: where records are appended, read and owned. The only crate that uses rdkafka.
+//! The log as a place: where records are appended, read and owned. The only crate that uses
+//! rdkafka.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -33,8 +34,8 @@ pub use holes::{Holes, WithHoles};
 pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
 pub use log::{
-    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Pace, Partition, Reply, Report, ReportError, Subscription, Ticket,
-    Topic, TopicKind,
+    Appended, Delivery, Error, Group, Log, Membership, MembershipEvent, Pace, Partition, Reply,
+    Report, ReportError, Subscription, Ticket, Topic, TopicKind,
 };
 pub use raw::{RawReader, RawTopic};
 pub use replay::{Replay, Replayed, Until};

@@ -1,9 +1,10 @@
-//! [`LocalLog`]: the log on one machine, in an embedded store (fjall), fsynced in group commits. One process writes; others read
-//! through its socket. Never acknowledges what is not on the disk. Keeps events for ever, and hints too, which are few; accepted commands
-//! as long as a broker does.
+//! [`LocalLog`]: the log on one machine, in an embedded store (fjall), fsynced in group commits.
+//! One process writes; others read through its socket. Never acknowledges what is not on the disk.
+//! Keeps events for ever, and hints too, which are few; accepted commands as long as a broker does.
 //!
-//! Why fjall: one commit of 1 / 16 / 64 / 256 records of 900 bytes with fsync took 0.15 / 0.29 / 0.52 / 1.15 ms on two cores, with
-//! redb 0.31 / 0.66 / 1.20 / 3.73 ms. Its lock on the folder is why the socket exists.
+//! Why fjall: one commit of 1 / 16 / 64 / 256 records of 900 bytes with fsync took 0.15 / 0.29 /
+//! 0.52 / 1.15 ms on two cores, with redb 0.31 / 0.66 / 1.20 / 3.73 ms. Its lock on the folder is
+//! why the socket exists.
 
 mod codec;
 pub mod durable;
@@ -68,7 +69,8 @@ pub struct Settings {
     pub socket_connections: usize,
     /// How long accepted commands are kept, at least.
     pub keep_commands: Duration,
-    /// How often it is looked for older ones; first after so long, so that what was accepted before a long rest is decided first.
+    /// How often it is looked for older ones; first after so long, so that what was accepted before
+    /// a long rest is decided first.
     pub forget_every: Duration,
     pub clock: AppendClock,
 }
@@ -105,17 +107,30 @@ pub struct LocalLog {
 }
 
 impl LocalLog {
-    /// Opens, or creates, the log in `folder`. Needs a Tokio runtime, whose tasks serve readers and socket.
+    /// Opens, or creates, the log in `folder`. Needs a Tokio runtime, whose tasks serve readers and
+    /// socket.
     pub fn open(folder: impl AsRef<Path>, settings: Settings) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::open(folder.as_ref().to_owned(), settings).map_err(|error| Error::Refused(error.to_string()))?);
+        let shared = Arc::new(
+            Shared::open(folder.as_ref().to_owned(), settings)
+                .map_err(|error| Error::Refused(error.to_string()))?,
+        );
         let (queue, receiver) = sync_channel(shared.settings.queue_records);
         serve::start(&shared)?;
         let for_writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("local-log".to_owned())
             .spawn(move || writer::run(&for_writer, &receiver))
-            .map_err(|error| Error::Refused(format!("the writer thread of the local log does not start: {error}")))?;
-        Ok(Self { shared, groups: Arc::default(), queue: RwLock::new(Some(queue)), writer: Mutex::new(Some(writer)) })
+            .map_err(|error| {
+                Error::Refused(format!(
+                    "the writer thread of the local log does not start: {error}"
+                ))
+            })?;
+        Ok(Self {
+            shared,
+            groups: Arc::default(),
+            queue: RwLock::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// No append is accepted any more; the writer ends with what is queued.
@@ -151,10 +166,13 @@ impl Log for LocalLog {
         let size_bytes = record.size_bytes();
         let limit = self.shared.settings.record_bytes;
         if size_bytes > limit {
-            return Err(Error::Record(format!("{to}: {size_bytes} bytes are more than the limit of {limit}")));
+            return Err(Error::Record(format!(
+                "{to}: {size_bytes} bytes are more than the limit of {limit}"
+            )));
         }
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        let queue = queue.as_ref().ok_or_else(|| Error::Refused("the log was closed".to_owned()))?;
+        let queue =
+            queue.as_ref().ok_or_else(|| Error::Refused("the log was closed".to_owned()))?;
         if !self.shared.reserve(size_bytes) {
             return Err(Error::Refused(format!("{to}: the queue of the local log is full")));
         }
@@ -162,8 +180,12 @@ impl Log for LocalLog {
         queue.try_send(queued).map_err(|refused| {
             self.shared.unreserve(size_bytes);
             match refused {
-                TrySendError::Full(_) => Error::Refused(format!("{to}: the queue of the local log is full")),
-                TrySendError::Disconnected(_) => Error::Refused("the writer of the local log has ended".to_owned()),
+                TrySendError::Full(_) => {
+                    Error::Refused(format!("{to}: the queue of the local log is full"))
+                }
+                TrySendError::Disconnected(_) => {
+                    Error::Refused("the writer of the local log has ended".to_owned())
+                }
             }
         })
     }
@@ -181,7 +203,12 @@ impl Log for LocalLog {
         reader::subscribe(&self.shared, of, offset)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let (shared, of) = (Arc::clone(&self.shared), of.clone());
         blocking(move || shared.look_up(&of, offset, limit))
     }
@@ -191,13 +218,19 @@ impl Log for LocalLog {
         let mut partitions = Vec::new();
         for name in &group.topics {
             let topic = topics.iter().find(|topic| *topic.name == **name);
-            partitions.extend(topic.ok_or_else(|| Error::Refused(format!("there is no topic {name}")))?.each());
+            partitions.extend(
+                topic.ok_or_else(|| Error::Refused(format!("there is no topic {name}")))?.each(),
+            );
         }
         Ok(self.groups.join(group.id, partitions))
     }
 
     fn health(&self) -> BoxFuture<'_, Result<(), Error>> {
-        let closed = self.shared.closed.is_cancelled().then(|| Error::Unreachable("the log was closed".to_owned()));
+        let closed = self
+            .shared
+            .closed
+            .is_cancelled()
+            .then(|| Error::Unreachable("the log was closed".to_owned()));
         let failed = closed.or_else(|| self.shared.trouble().map(Error::ReadOnly));
         Box::pin(std::future::ready(failed.map_or(Ok(()), Err)))
     }
@@ -208,7 +241,8 @@ impl Log for LocalLog {
             let Some(writer) = writer else { return };
             let joined = tokio::task::spawn_blocking(move || writer.join().is_ok());
             if !matches!(tokio::time::timeout(within, joined).await, Ok(Ok(true))) {
-                tracing::warn!(folder = %self.shared.folder.display(), "the local log did not close in time");
+                tracing::warn!(folder = %self.shared.folder.display(), "the local log did not \
+                    close in time");
             }
         })
     }
@@ -227,20 +261,33 @@ impl RawReader for LocalLog {
         Log::end(self, of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         Log::fetch(self, of, offset, limit)
     }
 }
 
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> BoxFuture<'static, Result<T, Error>> {
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> BoxFuture<'static, Result<T, Error>> {
     Box::pin(async move {
         let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(Error::Unreachable(format!("the local log's reader ended: {error}"))))
+        done.unwrap_or_else(|error| {
+            Err(Error::Unreachable(format!("the local log's reader ended: {error}")))
+        })
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time of appending is the log's own, as a broker's: nothing is decided by it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of appending is the log's own, as a broker's: nothing is decided by it"
+)]
 fn wall_clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
 //! The [`Log`] trait. What every implementation promises, and the contract suite checks:
 //!
-//! * records of a partition appended through one `Log` are reported, and lie in the log, in the order of the appends,
-//!   unless one of them failed;
+//! * records of a partition appended through one `Log` are reported, and lie in the log, in the
+//!   order of the appends, unless one of them failed;
 //! * every accepted append gets exactly one report;
 //! * a record reported `Ok` can be read, also by a reader opened afterwards;
 //! * offsets are dense and start at 0.
@@ -46,7 +46,8 @@ pub struct Ticket {
     pub seq: Option<u64>,
 }
 
-/// Where the report of an append goes. The channel is unbounded because the appender bounds what it has in flight.
+/// Where the report of an append goes. The channel is unbounded because the appender bounds what it
+/// has in flight.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub ticket: Ticket,
@@ -66,8 +67,9 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     At(u64),
-    /// Acknowledged without saying where: only reading the record proves anything. It can even be lost: on a new Kafka topic the first
-    /// batch was refused and the next one taken, and the retry of the first was answered as a duplicate.
+    /// Acknowledged without saying where: only reading the record proves anything. It can even be
+    /// lost: on a new Kafka topic the first batch was refused and the next one taken, and the retry
+    /// of the first was answered as a duplicate.
     Somewhere,
 }
 
@@ -82,8 +84,8 @@ pub enum ReportError {
     /// It was not sent, for reasons that have nothing to do with it, and never will be in the log.
     #[error("not sent: {0}")]
     Unsent(String),
-    /// The log does not take this record, now or again: too large, invalid, not allowed. It is in the log only if it was sent before
-    /// and the answer was lost.
+    /// The log does not take this record, now or again: too large, invalid, not allowed. It is in
+    /// the log only if it was sent before and the answer was lost.
     #[error("refused by the log: {0}")]
     Refused(String),
 }
@@ -125,7 +127,8 @@ pub enum Error {
 pub enum Delivery {
     /// In offset order, without gaps between deliveries except where the log has them.
     Records(Vec<Stored>),
-    /// Everything below this offset has been delivered, and at that moment there was no more. May be repeated.
+    /// Everything below this offset has been delivered, and at that moment there was no more. May
+    /// be repeated.
     CaughtUp(u64),
     /// The reader had a problem and goes on trying.
     Trouble(String),
@@ -150,7 +153,8 @@ pub enum Pace {
     Behind,
 }
 
-/// A consumer group to join for the sake of its assignment alone; records are read by [`Log::read`].
+/// A consumer group to join for the sake of its assignment alone; records are read by
+/// [`Log::read`].
 #[derive(Clone, Debug)]
 pub struct Group {
     pub id: String,
@@ -170,11 +174,13 @@ pub enum MembershipEvent {
     },
 }
 
-/// Group membership. Dropping it leaves the group late (session timeout); [`Membership::leave`] leaves at once.
+/// Group membership. Dropping it leaves the group late (session timeout); [`Membership::leave`]
+/// leaves at once.
 pub struct Membership {
     pub events: mpsc::UnboundedReceiver<MembershipEvent>,
     pub leave: Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send>,
-    /// Stores, after the reader's own durable commit, the offsets that Kafka's own lag tools show. Best effort.
+    /// Stores, after the reader's own durable commit, the offsets that Kafka's own lag tools show.
+    /// Best effort.
     pub commit: CommitOffsets,
 }
 
@@ -197,23 +203,32 @@ pub trait Log: Send + Sync + 'static {
     /// Reads from `offset` on, for ever.
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error>;
 
-    /// As [`Log::read`], for one who follows behind the head and is not waited for: records may come a little later, and together.
+    /// As [`Log::read`], for one who follows behind the head and is not waited for: records may
+    /// come a little later, and together.
     fn read_behind(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
         self.read(of, offset)
     }
 
-    /// Makes ready for reading `topics` at `pace`, so that the first subscription does not wait for connections.
+    /// Makes ready for reading `topics` at `pace`, so that the first subscription does not wait for
+    /// connections.
     fn warm(&self, topics: Vec<Arc<str>>, pace: Pace) -> BoxFuture<'_, Result<(), Error>> {
         let _ = (topics, pace);
         Box::pin(async { Ok(()) })
     }
 
-    /// The records from `offset` on, at most `limit`, empty at the end. For look-ups, not for following.
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+    /// The records from `offset` on, at most `limit`, empty at the end. For look-ups, not for
+    /// following.
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
 
     fn join(&self, group: Group) -> Result<Membership, Error>;
 
-    /// Whether appends can be expected to work, for readiness: the brokers answer, the disk has space.
+    /// Whether appends can be expected to work, for readiness: the brokers answer, the disk has
+    /// space.
     fn health(&self) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Flushes and closes, at most `within`.
@@ -221,12 +236,18 @@ pub trait Log: Send + Sync + 'static {
 }
 
 impl Error {
-    /// Whether the same call may work later although nothing is changed: the brokers, a leader, or a topic of a moment ago are not there
-    /// yet. A promise that is not kept, and a setting, stay what they are.
+    /// Whether the same call may work later although nothing is changed: the brokers, a leader, or
+    /// a topic of a moment ago are not there yet. A promise that is not kept, and a setting, stay
+    /// what they are.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
-            Self::Promise(_) | Self::ReadOnly(_) | Self::Refused(_) | Self::Record(_) | Self::Setting(_) | Self::Partition { .. } => false,
+            Self::Promise(_)
+            | Self::ReadOnly(_)
+            | Self::Refused(_)
+            | Self::Record(_)
+            | Self::Setting(_)
+            | Self::Partition { .. } => false,
         }
     }
 }
@@ -234,7 +255,11 @@ impl Error {
 impl Partition {
     /// An error about this partition.
     pub fn error(&self, what: impl fmt::Display) -> Error {
-        Error::Partition { topic: Arc::clone(&self.topic), partition: self.index, what: what.to_string() }
+        Error::Partition {
+            topic: Arc::clone(&self.topic),
+            partition: self.index,
+            what: what.to_string(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The log as bytes, for those who only read: audits and replays. Never appends, joins no group, interprets nothing.
+//! The log as bytes, for those who only read: audits and replays. Never appends, joins no group,
+//! interprets nothing.
 
 use std::sync::Arc;
 
@@ -29,9 +30,14 @@ pub trait RawReader: Send + Sync + 'static {
     /// The offset after the last record.
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>>;
 
-    /// The records from `offset` on: at most `limit`, fewer where a limit on bytes is reached first, empty only at the end.
-    /// An offset beyond the end is an error.
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+    /// The records from `offset` on: at most `limit`, fewer where a limit on bytes is reached
+    /// first, empty only at the end. An offset beyond the end is an error.
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
 }
 
 impl RawTopic {

@@ -1,4 +1,5 @@
-//! Every visible event of a partition, once, in the log's sequence, through the fold. Reads raw records; never appends.
+//! Every visible event of a partition, once, in the log's sequence, through the fold. Reads raw
+//! records; never appends.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -40,7 +41,8 @@ pub enum Until {
 pub struct Replayed {
     /// Where the event's own record lies.
     pub offset: u64,
-    /// The offset after the last record of its commit: whoever has read up to here has seen the whole commit.
+    /// The offset after the last record of its commit: whoever has read up to here has seen the
+    /// whole commit.
     pub commit_end: u64,
     pub appended_at_ms: i64,
     pub event: EventBody<Wire>,
@@ -61,10 +63,25 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Events whose record lies at `from` or above. What lies below is read all the same: the fold says what is valid.
-    pub fn new(reader: Arc<dyn RawReader>, partition: Partition, from: Option<u64>, until: Until) -> Self {
+    /// Events whose record lies at `from` or above. What lies below is read all the same: the fold
+    /// says what is valid.
+    pub fn new(
+        reader: Arc<dyn RawReader>,
+        partition: Partition,
+        from: Option<u64>,
+        until: Until,
+    ) -> Self {
         let from = from.unwrap_or(0);
-        Self { reader, partition, from, until, end: None, fold: Fold::new(), open: Vec::new(), ready: VecDeque::new() }
+        Self {
+            reader,
+            partition,
+            from,
+            until,
+            end: None,
+            fold: Fold::new(),
+            open: Vec::new(),
+            ready: VecDeque::new(),
+        }
     }
 
     /// The next event; `None` at the end. Dropping the future loses nothing.
@@ -106,7 +123,10 @@ impl Replay {
         }
         let records = self.reader.fetch(&self.partition, at, FETCH_RECORDS).await?;
         if records.is_empty() {
-            return Err(self.partition.error(format!("offset {at} cannot be read, but the log ends at {end}")).into());
+            return Err(self
+                .partition
+                .error(format!("offset {at} cannot be read, but the log ends at {end}"))
+                .into());
         }
         for stored in records {
             if self.until == Until::End && stored.offset >= end {
@@ -119,7 +139,10 @@ impl Replay {
 
     fn apply(&mut self, stored: Stored) -> Result<(), Error> {
         let Stored { offset, appended_at_ms, record } = stored;
-        let effect = self.fold.apply(offset, wire::decode(record)).map_err(|gap| Error::Gap { partition: self.partition.clone(), gap })?;
+        let effect = self
+            .fold
+            .apply(offset, wire::decode(record))
+            .map_err(|gap| Error::Gap { partition: self.partition.clone(), gap })?;
         match effect {
             Effect::Opened => {
                 if self.fold.position().offset == offset {
@@ -134,7 +157,8 @@ impl Replay {
                 self.open.push((offset, appended_at_ms));
                 self.show(commit);
             }
-            // The open commit, if there is one, goes on or was dropped: the next record of a commit tells.
+            // The open commit, if there is one, goes on or was dropped: the next record of a commit
+            // tells.
             _ => {}
         }
         Ok(())
@@ -144,7 +168,12 @@ impl Replay {
         let places = std::mem::take(&mut self.open);
         for ((offset, appended_at_ms), event) in places.into_iter().zip(commit.events) {
             if offset >= self.from {
-                self.ready.push_back(Replayed { offset, commit_end: commit.end, appended_at_ms, event });
+                self.ready.push_back(Replayed {
+                    offset,
+                    commit_end: commit.end,
+                    appended_at_ms,
+                    event,
+                });
             }
         }
     }

@@ -1,8 +1,11 @@
-//! Section `log` of the configuration, the same for every process: which log there is, and its limits. Opens it.
+//! Section `log` of the configuration, the same for every process: which log there is, and its
+//! limits. Opens it.
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use crate::{Error, Holes, KafkaLog, KafkaReader, LocalLog, Log, RawReader, WithHoles, kafka, local};
+use crate::{
+    Error, Holes, KafkaLog, KafkaReader, LocalLog, Log, RawReader, WithHoles, kafka, local,
+};
 use serde::Deserialize;
 
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
@@ -38,7 +41,8 @@ pub struct LogSettings {
     pub fetch_bytes: usize,
     /// `security.*`, `sasl.*` and `ssl.*` of librdkafka.
     pub security: BTreeMap<String, String>,
-    /// Offsets at which nothing lies, as `topic/partition@offset` or `topic/partition@first-last`: see [`crate::holes`].
+    /// Offsets at which nothing lies, as `topic/partition@offset` or `topic/partition@first-last`:
+    /// see [`crate::holes`].
     pub known_holes: Vec<String>,
     pub local: LocalSettings,
 }
@@ -68,13 +72,16 @@ impl LogSettings {
         self.kafka.is_empty()
     }
 
-    /// The log itself: Kafka, or the embedded store in `folder`. `client` is shown to operators of Kafka.
+    /// The log itself: Kafka, or the embedded store in `folder`. `client` is shown to operators of
+    /// Kafka.
     pub fn open(&self, folder: &Path, client: &str) -> Result<Arc<dyn Log>, Error> {
         if !self.is_local() {
             return self.open_kafka(client);
         }
         if !self.known_holes.is_empty() {
-            return Err(Error::Setting("log.known_holes is for a log on Kafka: the local log has none".to_owned()));
+            return Err(Error::Setting(
+                "log.known_holes is for a log on Kafka: the local log has none".to_owned(),
+            ));
         }
         Ok(Arc::new(LocalLog::open(folder, self.local.settings(self.fetch_bytes))?))
     }
@@ -82,7 +89,10 @@ impl LogSettings {
     /// The log on Kafka: what a process of its own works on.
     pub fn open_kafka(&self, client: &str) -> Result<Arc<dyn Log>, Error> {
         if self.is_local() {
-            return Err(Error::Setting("log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA".to_owned()));
+            return Err(Error::Setting(
+                "log.kafka names no brokers: set it to host:port, or HIGHWATER__LOG__KAFKA"
+                    .to_owned(),
+            ));
         }
         let holes = Holes::parse(&self.known_holes)?;
         let log: Arc<dyn Log> = Arc::new(KafkaLog::new(self.kafka_settings(client))?);
@@ -92,13 +102,18 @@ impl LogSettings {
     /// Only the read side of the log on Kafka: no producer is started.
     pub fn open_kafka_reader(&self, client: &str) -> Result<Arc<dyn RawReader>, Error> {
         let holes = Holes::parse(&self.known_holes)?;
-        let log: Arc<dyn RawReader> = Arc::new(KafkaReader::new(&kafka::Settings { lookups: 1, ..self.kafka_settings(client) })?);
+        let log: Arc<dyn RawReader> = Arc::new(KafkaReader::new(&kafka::Settings {
+            lookups: 1,
+            ..self.kafka_settings(client)
+        })?);
         Ok(if holes.is_empty() { log } else { Arc::new(WithHoles::new(log, holes)) })
     }
 
     /// What all producers of this process may hold that is not acknowledged yet.
     pub fn queue_bytes(&self) -> u64 {
-        (self.producers.max(1) as u64).saturating_mul(u64::from(self.queue_kbytes)).saturating_mul(1024)
+        (self.producers.max(1) as u64)
+            .saturating_mul(u64::from(self.queue_kbytes))
+            .saturating_mul(1024)
     }
 
     fn kafka_settings(&self, client: &str) -> kafka::Settings {
@@ -166,10 +181,25 @@ impl Default for LogSettings {
 impl Default for LocalSettings {
     fn default() -> Self {
         let local::Settings {
-            queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every, socket_connections, keep_commands, ..
+            queue_records,
+            queue_bytes,
+            cache_bytes,
+            spare_bytes,
+            retry_every,
+            socket_connections,
+            keep_commands,
+            ..
         } = local::Settings::default();
         let (retry_every_ms, keep_commands_ms) = (millis(retry_every), millis(keep_commands));
-        Self { queue_records, queue_bytes, cache_bytes, spare_bytes, retry_every_ms, socket_connections, keep_commands_ms }
+        Self {
+            queue_records,
+            queue_bytes,
+            cache_bytes,
+            spare_bytes,
+            retry_every_ms,
+            socket_connections,
+            keep_commands_ms,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
-//! Reads a command's body field by field and collects everything that is wrong with it. Total: any JSON is read or refused.
+//! Reads a command's body field by field and collects everything that is wrong with it. Total: any
+//! JSON is read or refused.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::invalid::Invalid;
 
-/// An object that is being read. Every field must be asked for: what is left over at [`Fields::read`]'s end is unknown.
+/// An object that is being read. Every field must be asked for: what is left over at
+/// [`Fields::read`]'s end is unknown.
 pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     at: String,
@@ -23,11 +25,18 @@ pub enum Change<T> {
 
 impl<'a> Fields<'a> {
     /// Reads `body` by `reader`, whose `None` means that it left a finding.
-    pub(crate) fn read<T>(body: &'a Value, reader: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Vec<Invalid>> {
+    pub(crate) fn read<T>(
+        body: &'a Value,
+        reader: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, Vec<Invalid>> {
         Self::read_at(body, String::new(), reader)
     }
 
-    fn read_at<T>(body: &'a Value, at: String, reader: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Vec<Invalid>> {
+    fn read_at<T>(
+        body: &'a Value,
+        at: String,
+        reader: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, Vec<Invalid>> {
         let Some(object) = body.as_object() else {
             return Err(vec![Invalid::new(at, "must be an object")]);
         };
@@ -51,7 +60,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The outer `None`: there is a value, and it is refused.
-    pub(crate) fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<Option<T>> {
+    pub(crate) fn optional<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Option<Option<T>> {
         match self.get(name) {
             Some(value) => self.value(name, value).map(Some),
             None => Some(None),
@@ -68,13 +80,25 @@ impl<'a> Fields<'a> {
     }
 
     /// An array of 1 to `most` objects, each read by `reader`.
-    pub(crate) fn list<T>(&mut self, name: &'static str, most: usize, reader: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let Some(items) = self.get(name).and_then(Value::as_array).filter(|items| (1..=most).contains(&items.len())) else {
+    pub(crate) fn list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        reader: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(items) = self
+            .get(name)
+            .and_then(Value::as_array)
+            .filter(|items| (1..=most).contains(&items.len()))
+        else {
             self.refuse(name, format!("must be an array of 1 to {most} items"));
             return None;
         };
         let at = self.pointer(name);
-        let read = items.iter().enumerate().map(|(i, item)| Self::read_at(item, format!("{at}/{i}"), &reader));
+        let read = items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| Self::read_at(item, format!("{at}/{i}"), &reader));
         let mut list = Vec::with_capacity(items.len());
         let found = self.invalid.len();
         for item in read {
@@ -102,7 +126,9 @@ impl<'a> Fields<'a> {
 
     fn refuse_unknown(&mut self) {
         let unknown = self.object.keys().filter(|name| !self.asked.contains(&name.as_str()));
-        let found: Vec<Invalid> = unknown.map(|name| Invalid::new(self.pointer(name), "is not a field of this command")).collect();
+        let found: Vec<Invalid> = unknown
+            .map(|name| Invalid::new(self.pointer(name), "is not a field of this command"))
+            .collect();
         self.invalid.extend(found);
     }
 

@@ -18,7 +18,11 @@ impl TryFrom<&str> for Currency {
 
     fn try_from(text: &str) -> Result<Self, NotACurrency> {
         let letters: [u8; 3] = text.as_bytes().try_into().map_err(|_| NotACurrency)?;
-        if letters.iter().all(u8::is_ascii_uppercase) { Ok(Self(letters)) } else { Err(NotACurrency) }
+        if letters.iter().all(u8::is_ascii_uppercase) {
+            Ok(Self(letters))
+        } else {
+            Err(NotACurrency)
+        }
     }
 }
 

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use protocol::{domain::Unreadable, wire::Fact};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-/// The event type and version that a fact claims; they must agree (`order.placed` with `order.placed.v2`).
+/// The event type and version that a fact claims; they must agree (`order.placed` with
+/// `order.placed.v2`).
 pub(crate) fn claimed(fact: &Fact) -> Result<(&str, u32), Unreadable> {
-    let digits = fact.schema.strip_prefix(fact.event_type.as_ref()).and_then(|rest| rest.strip_prefix(".v"));
+    let digits =
+        fact.schema.strip_prefix(fact.event_type.as_ref()).and_then(|rest| rest.strip_prefix(".v"));
     let version = digits.filter(|digits| canonical(digits)).and_then(|digits| digits.parse().ok());
-    let version = version.ok_or_else(|| malformed(fact, format!("is not a schema of {}", fact.event_type)))?;
+    let version = version
+        .ok_or_else(|| malformed(fact, format!("is not a schema of {}", fact.event_type)))?;
     Ok((fact.event_type.as_ref(), version))
 }
 
@@ -38,13 +41,22 @@ pub(crate) fn malformed(fact: &Fact, why: String) -> Unreadable {
     Unreadable::Malformed { what: fact.schema.to_string(), why }
 }
 
-pub(crate) fn encode(event_type: &'static str, schema: &'static str, data: &impl Serialize) -> Fact {
-    #[expect(clippy::expect_used, reason = "event data is structs of strings and integers, which JSON can always hold")]
+pub(crate) fn encode(
+    event_type: &'static str,
+    schema: &'static str,
+    data: &impl Serialize,
+) -> Fact {
+    #[expect(
+        clippy::expect_used,
+        reason = "event data is structs of strings and integers, which JSON can always hold"
+    )]
     let data = serde_json::to_vec(data).expect("event data is JSON");
     Fact { event_type: Cow::Borrowed(event_type), schema: Cow::Borrowed(schema), data }
 }
 
 /// An optional field that is there: absent is `None`, but `null` is refused.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

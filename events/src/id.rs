@@ -1,4 +1,5 @@
-//! Ids that one aggregate holds of another. An aggregate's own id is no part of its data: it is the record's key.
+//! Ids that one aggregate holds of another. An aggregate's own id is no part of its data: it is the
+//! record's key.
 
 use std::fmt;
 
@@ -30,7 +31,8 @@ pub fn parse(text: &str) -> Option<Uuid> {
 }
 
 fn hyphenated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-    parse(&String::deserialize(deserializer)?).ok_or_else(|| de::Error::custom("must be a hyphenated UUID"))
+    parse(&String::deserialize(deserializer)?)
+        .ok_or_else(|| de::Error::custom("must be a hyphenated UUID"))
 }
 
 impl<'de> Deserialize<'de> for CustomerId {
@@ -78,7 +80,13 @@ mod tests {
         let id = "5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01";
         assert_eq!(parse(id).map(|id| id.to_string()), Some(id.to_owned()));
         assert_eq!(parse(&id.to_uppercase()), parse(id));
-        let refused = [id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}"), format!(" {id}"), String::new()];
+        let refused = [
+            id.replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+            format!(" {id}"),
+            String::new(),
+        ];
         for text in refused {
             assert_eq!(parse(&text), None, "{text}");
         }

@@ -1,4 +1,5 @@
-//! The store's contract as types: every event and command of `schemas/`, by version, and the upcasters between versions.
+//! The store's contract as types: every event and command of `schemas/`, by version, and the
+//! upcasters between versions.
 //!
 //! | module | what it owns |
 //! |---|---|

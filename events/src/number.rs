@@ -1,4 +1,5 @@
-//! Amounts and counts: integers that every JSON reader can hold exactly (RFC 8259, section 6), checked once.
+//! Amounts and counts: integers that every JSON reader can hold exactly (RFC 8259, section 6),
+//! checked once.
 
 use std::fmt;
 
@@ -182,7 +183,11 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> 
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<i64, E> {
             // Saturating; beyond 2^53 every caller refuses it anyway.
-            if value.fract() == 0.0 { Ok(value as i64) } else { Err(E::custom("must be an integer")) }
+            if value.fract() == 0.0 {
+                Ok(value as i64)
+            } else {
+                Err(E::custom("must be an integer"))
+            }
         }
     }
 
@@ -229,7 +234,19 @@ mod tests {
         for text in ["3", "3.0", "3e0", "0.3e1"] {
             assert_eq!(serde_json::from_str::<Quantity>(text).ok(), Some(Quantity(3)), "{text}");
         }
-        for text in ["0", "-1", "1.5", "9007199254740992", "18446744073709551615", "1e300", "-1e300", "\"3\"", "null", "[3]", "true"] {
+        for text in [
+            "0",
+            "-1",
+            "1.5",
+            "9007199254740992",
+            "18446744073709551615",
+            "1e300",
+            "-1e300",
+            "\"3\"",
+            "null",
+            "[3]",
+            "true",
+        ] {
             assert!(serde_json::from_str::<Quantity>(text).is_err(), "{text}");
         }
     }

@@ -32,7 +32,14 @@ macro_rules! schema {
         Schema {
             stem: $stem,
             kind: Kind::$kind,
-            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/", $folder, "/", $stem, ".json")),
+            text: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../schemas/",
+                $folder,
+                "/",
+                $stem,
+                ".json"
+            )),
         }
     };
 }

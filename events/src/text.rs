@@ -4,7 +4,8 @@ use std::{ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// 1 to `MOST` characters (Unicode scalar values), none of them NUL, which Postgres cannot hold. Cheap to clone.
+/// 1 to `MOST` characters (Unicode scalar values), none of them NUL, which Postgres cannot hold.
+/// Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MOST: usize>(Arc<str>);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use protocol::time::Micros;
 
-/// Written in the one form of [`Micros`]; read from any RFC 3339 text in UTC, up to nanoseconds, which are cut off.
+/// Written in the one form of [`Micros`]; read from any RFC 3339 text in UTC, up to nanoseconds,
+/// which are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(pub Micros);
@@ -13,7 +14,10 @@ pub struct Timestamp(pub Micros);
 pub enum NotATime {
     #[error("must be a time that exists, as RFC 3339 in UTC (2026-11-22T21:34:24.123Z)")]
     Unfit,
-    #[error("is within a leap second, which times here do not have: write second 59, or second 00 of the next minute")]
+    #[error(
+        "is within a leap second, which times here do not have: write second 59, or second 00 of \
+         the next minute"
+    )]
     LeapSecond,
 }
 
@@ -28,14 +32,22 @@ impl TryFrom<&str> for Timestamp {
     type Error = NotATime;
 
     fn try_from(text: &str) -> Result<Self, NotATime> {
-        let utc = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).ok_or(NotATime::Unfit)?;
+        let utc = text
+            .strip_suffix('Z')
+            .or_else(|| text.strip_suffix("+00:00"))
+            .ok_or(NotATime::Unfit)?;
         let (seconds, fraction) = utc.split_once('.').unwrap_or((utc, "0"));
         if !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
             return Err(NotATime::Unfit);
         }
         let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
-        let read = |seconds: &str| Micros::from_text(format!("{seconds}.{micros}Z").as_bytes()).map(Self);
-        let is_leap = || seconds.strip_suffix(":60").is_some_and(|minute| read(&format!("{minute}:59")).is_some());
+        let read =
+            |seconds: &str| Micros::from_text(format!("{seconds}.{micros}Z").as_bytes()).map(Self);
+        let is_leap = || {
+            seconds
+                .strip_suffix(":60")
+                .is_some_and(|minute| read(&format!("{minute}:59")).is_some())
+        };
         read(seconds).ok_or_else(|| if is_leap() { NotATime::LeapSecond } else { NotATime::Unfit })
     }
 }
@@ -67,7 +79,11 @@ mod tests {
             ("2017-01-01T11:53:26.123456789Z", "2017-01-01T11:53:26.123456Z"),
             ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000Z"),
         ] {
-            assert_eq!(Timestamp::try_from(text).map(String::from), Ok(canonical.to_owned()), "{text}");
+            assert_eq!(
+                Timestamp::try_from(text).map(String::from),
+                Ok(canonical.to_owned()),
+                "{text}"
+            );
         }
     }
 
@@ -98,7 +114,9 @@ mod tests {
 
     #[test]
     fn says_of_a_leap_second_what_it_is() {
-        for text in ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.999+00:00", "9999-12-31T23:59:60Z"] {
+        for text in
+            ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.999+00:00", "9999-12-31T23:59:60Z"]
+        {
             assert_eq!(Timestamp::try_from(text), Err(NotATime::LeapSecond), "{text}");
         }
         let said = NotATime::LeapSecond.to_string();

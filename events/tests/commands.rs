@@ -1,6 +1,11 @@
-//! The schemas of commands and the types behind them accept the same bodies, but for what a schema cannot say.
+//! The schemas of commands and the types behind them accept the same bodies, but for what a schema
+//! cannot say.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that meets what it does not expect has failed"
+)]
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
@@ -22,12 +27,17 @@ struct Contract {
     samples: Vec<Value>,
 }
 
-static CONTRACTS: LazyLock<Vec<Contract>> = LazyLock::new(|| schemas::commands().map(contract).collect());
+static CONTRACTS: LazyLock<Vec<Contract>> =
+    LazyLock::new(|| schemas::commands().map(contract).collect());
 
 fn contract(schema: &'static schemas::Schema) -> Contract {
     let text: Value = serde_json::from_str(schema.text).unwrap();
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas/samples/commands").join(schema.stem);
-    let read = |entry: std::io::Result<fs::DirEntry>| serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../schemas/samples/commands")
+        .join(schema.stem);
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap()
+    };
     let samples = fs::read_dir(folder).unwrap().map(read).collect();
     // Formats are asserted, as the server does.
     let validator = jsonschema::options().should_validate_formats(true).build(&text).unwrap();
@@ -39,9 +49,15 @@ fn parse(stem: &str, body: &Value) -> Result<String, Vec<Invalid>> {
     let (category, name) = (parts.next().unwrap(), parts.next().unwrap());
     let version = parts.next().unwrap().trim_start_matches('v').parse().unwrap();
     match category {
-        "order" => order::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
-        "product" => product::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
-        "stock" => stock::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}")),
+        "order" => {
+            order::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}"))
+        }
+        "product" => {
+            product::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}"))
+        }
+        "stock" => {
+            stock::Command::parse(name, version, body, NOW).map(|command| format!("{command:?}"))
+        }
         other => panic!("no category {other}"),
     }
 }
@@ -62,7 +78,11 @@ fn assert_refused(stem: &str, body: &Value, pointers: &[&str]) {
 fn every_sample_parses() {
     for contract in CONTRACTS.iter() {
         for sample in &contract.samples {
-            assert!(contract.validator.is_valid(sample) && parse(contract.stem, sample).is_ok(), "{} {sample}", contract.stem);
+            assert!(
+                contract.validator.is_valid(sample) && parse(contract.stem, sample).is_ok(),
+                "{} {sample}",
+                contract.stem
+            );
         }
     }
 }
@@ -75,7 +95,11 @@ fn a_required_field_that_is_missing_and_an_unknown_one_are_refused_by_both() {
             for field in required.iter().filter_map(Value::as_str) {
                 let mut without = sample.clone();
                 without.as_object_mut().unwrap().remove(field);
-                assert!(!contract.validator.is_valid(&without), "{} without {field}", contract.stem);
+                assert!(
+                    !contract.validator.is_valid(&without),
+                    "{} without {field}",
+                    contract.stem
+                );
                 assert_refused(contract.stem, &without, &[&format!("/{field}")]);
             }
             let mut with = sample.clone();
@@ -90,10 +114,20 @@ fn a_required_field_that_is_missing_and_an_unknown_one_are_refused_by_both() {
 fn every_schema_says_how_its_command_is_called() {
     for contract in CONTRACTS.iter() {
         let says = contract.schema["x-highwater"].as_object().unwrap();
-        assert!(["required", "optional"].contains(&says["expectedVersion"].as_str().unwrap()), "{}", contract.stem);
+        assert!(
+            ["required", "optional"].contains(&says["expectedVersion"].as_str().unwrap()),
+            "{}",
+            contract.stem
+        );
         let creates = says["creates"].as_bool().unwrap();
-        assert_eq!(contract.schema["properties"].get("id").is_some(), creates, "{}: a create takes an optional id", contract.stem);
-        let (category, codes) = (contract.stem.split('.').next().unwrap(), says["codes"].as_array().unwrap());
+        assert_eq!(
+            contract.schema["properties"].get("id").is_some(),
+            creates,
+            "{}: a create takes an optional id",
+            contract.stem
+        );
+        let (category, codes) =
+            (contract.stem.split('.').next().unwrap(), says["codes"].as_array().unwrap());
         let own = |code: &Value| code.as_str().unwrap().starts_with(&format!("{category}."));
         assert!(codes.iter().all(own), "{}", contract.stem);
         assert_eq!(says.len(), 3, "{}", contract.stem);
@@ -103,14 +137,25 @@ fn every_schema_says_how_its_command_is_called() {
 
 #[test]
 fn only_these_commands_require_an_expected_version() {
-    let required = CONTRACTS.iter().filter(|contract| contract.schema["x-highwater"]["expectedVersion"] == "required");
-    assert_eq!(required.map(|contract| contract.stem).collect::<Vec<_>>(), ["order.cancel.v1", "order.return.v1", "order.ship.v1"]);
+    let required = CONTRACTS
+        .iter()
+        .filter(|contract| contract.schema["x-highwater"]["expectedVersion"] == "required");
+    assert_eq!(
+        required.map(|contract| contract.stem).collect::<Vec<_>>(),
+        ["order.cancel.v1", "order.return.v1", "order.ship.v1"]
+    );
 }
 
 #[test]
 fn an_order_is_confirmed_at_once_from_version_2_on() {
     let mut body = place();
-    for (confirm, fits) in [(json!(true), true), (json!(false), true), (json!(null), false), (json!("true"), false), (json!(1), false)] {
+    for (confirm, fits) in [
+        (json!(true), true),
+        (json!(false), true),
+        (json!(null), false),
+        (json!("true"), false),
+        (json!(1), false),
+    ] {
         body["confirm"] = confirm;
         assert_refused("order.place.v1", &body, &["/confirm"]);
         match fits {
@@ -152,7 +197,11 @@ fn an_order_may_be_placed_five_minutes_ahead_and_no_further() {
 fn the_schema_itself_refuses_other_zones_than_utc() {
     let contract = CONTRACTS.iter().find(|contract| contract.stem == "order.place.v1").unwrap();
     let mut body = place();
-    for (placed_at, fits) in [("2017-01-01T11:53:26Z", true), ("2017-01-01T11:53:26+00:00", true), ("2017-01-01T11:53:26+01:00", false)] {
+    for (placed_at, fits) in [
+        ("2017-01-01T11:53:26Z", true),
+        ("2017-01-01T11:53:26+00:00", true),
+        ("2017-01-01T11:53:26+01:00", false),
+    ] {
         body["placed_at"] = json!(placed_at);
         assert_eq!(contract.validator.is_valid(&body), fits, "{placed_at}");
     }
@@ -174,7 +223,11 @@ fn findings_are_collected_and_point_into_the_body() {
     pointers.push("/lines/1".to_owned());
     pointers.extend(line(2, fields));
     pointers.extend(["/placed_at", "/coupon"].map(str::to_owned));
-    assert_refused("order.place.v1", &body, &pointers.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_refused(
+        "order.place.v1",
+        &body,
+        &pointers.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -213,22 +266,54 @@ fn unknown_commands_and_versions_are_refused() {
 
 /// Values on both sides of every bound.
 fn bounds() -> Vec<Value> {
-    let numbers = ["0", "1", "-1", "1.0", "2e3", "0.5", "-0.0", "1e300", "9007199254740991", "9007199254740992", "18446744073709551615"];
-    let negative = ["-2.0", "-9007199254740991", "-9007199254740992", "-9223372036854775808", "-1e300"];
-    let ids = ["5C1A6F0E-4b7e-5a55-9d3f-0f6f6a1f2a01", "5c1a6f0e4b7e5a559d3f0f6f6a1f2a01", "{5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01}"];
-    let times = ["2026-11-22T21:34:24Z", "2026-11-22T21:34:24+01:00", "2016-12-31T23:59:60Z", "2026-02-29T00:00:00Z"];
-    let more_times = ["0000-02-29T00:00:00.123456789+00:00", "2026-11-22t21:34:24z", "2026-11-22T21:34:24.1234567890Z"];
+    let numbers = [
+        "0",
+        "1",
+        "-1",
+        "1.0",
+        "2e3",
+        "0.5",
+        "-0.0",
+        "1e300",
+        "9007199254740991",
+        "9007199254740992",
+        "18446744073709551615",
+    ];
+    let negative =
+        ["-2.0", "-9007199254740991", "-9007199254740992", "-9223372036854775808", "-1e300"];
+    let ids = [
+        "5C1A6F0E-4b7e-5a55-9d3f-0f6f6a1f2a01",
+        "5c1a6f0e4b7e5a559d3f0f6f6a1f2a01",
+        "{5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01}",
+    ];
+    let times = [
+        "2026-11-22T21:34:24Z",
+        "2026-11-22T21:34:24+01:00",
+        "2016-12-31T23:59:60Z",
+        "2026-02-29T00:00:00Z",
+    ];
+    let more_times = [
+        "0000-02-29T00:00:00.123456789+00:00",
+        "2026-11-22t21:34:24z",
+        "2026-11-22T21:34:24.1234567890Z",
+    ];
     let texts = ["", "A", "USD", "usd", "US", "USDX", "a\0b", "\0", "é", "line\nline"];
     let lengths = [99, 100, 101, 199, 200, 201, 499, 500, 501, 3999, 4000, 4001];
-    let mut values: Vec<Value> = numbers.iter().chain(&negative).map(|text| serde_json::from_str(text).unwrap()).collect();
-    values.extend(ids.iter().chain(&times).chain(&more_times).chain(&texts).map(|text| json!(text)));
+    let mut values: Vec<Value> =
+        numbers.iter().chain(&negative).map(|text| serde_json::from_str(text).unwrap()).collect();
+    values
+        .extend(ids.iter().chain(&times).chain(&more_times).chain(&texts).map(|text| json!(text)));
     values.extend(lengths.map(|n| json!("ü".repeat(n))));
     values.extend([json!(null), json!(true), json!([]), json!({}), json!([{}])]);
     values
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    let any = (any::<i64>().prop_map(Value::from), any::<f64>().prop_map(Value::from), ".{0,12}".prop_map(Value::from));
+    let any = (
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+    );
     prop_oneof![3 => prop::sample::select(bounds()), 1 => any.0, 1 => any.1, 1 => any.2]
 }
 
@@ -252,7 +337,8 @@ fn anything() -> impl Strategy<Value = Value> {
     let name = prop_oneof![prop::sample::select(names).prop_map(str::to_owned), ".{0,4}"];
     value().prop_recursive(4, 64, 6, move |inner| {
         let object = prop::collection::vec((name.clone(), inner.clone()), 0..6);
-        let object = object.prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>()));
+        let object =
+            object.prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>()));
         prop_oneof![prop::collection::vec(inner, 0..6).prop_map(Value::from), object]
     })
 }
@@ -260,8 +346,12 @@ fn anything() -> impl Strategy<Value = Value> {
 /// The pointers of all values inside.
 fn places(value: &Value, at: String, into: &mut Vec<String>) {
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| places(value, format!("{at}/{name}"), into)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, value)| places(value, format!("{at}/{i}"), into)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| places(value, format!("{at}/{name}"), into))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, value)| places(value, format!("{at}/{i}"), into))
+        }
         _ => {}
     }
     into.push(at);
@@ -273,7 +363,11 @@ fn agree(contract: &Contract, body: &Value) -> Result<(), TestCaseError> {
         prop_assert!(parsed.is_err(), "{} parsed {body}, which its schema refuses", contract.stem);
     } else if let Err(found) = parsed {
         let beyond = found.iter().all(|invalid| BEYOND_SCHEMAS.contains(&invalid.pointer.as_str()));
-        prop_assert!(beyond, "{} refused {body}, which its schema accepts: {found:?}", contract.stem);
+        prop_assert!(
+            beyond,
+            "{} refused {body}, which its schema accepts: {found:?}",
+            contract.stem
+        );
     }
     Ok(())
 }
@@ -281,8 +375,13 @@ fn agree(contract: &Contract, body: &Value) -> Result<(), TestCaseError> {
 #[test]
 fn schema_and_types_agree_on_both_sides_of_every_bound() -> Result<(), TestCaseError> {
     for contract in CONTRACTS.iter() {
-        let fields: Vec<&String> = contract.schema["properties"].as_object().unwrap().keys().collect();
-        for (sample, new) in contract.samples.iter().flat_map(|sample| bounds().into_iter().map(move |new| (sample, new))) {
+        let fields: Vec<&String> =
+            contract.schema["properties"].as_object().unwrap().keys().collect();
+        for (sample, new) in contract
+            .samples
+            .iter()
+            .flat_map(|sample| bounds().into_iter().map(move |new| (sample, new)))
+        {
             let mut pointers = Vec::new();
             places(sample, String::new(), &mut pointers);
             for pointer in &pointers {

@@ -1,4 +1,5 @@
-//! What was published once must be readable for ever, and what is written now must be what the schemas promise.
+//! What was published once must be readable for ever, and what is written now must be what the
+//! schemas promise.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -14,12 +15,16 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn names(path: &str) -> Result<BTreeSet<String>, std::io::Error> {
-    fs::read_dir(folder(path))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    fs::read_dir(folder(path))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 fn validator(stem: &str) -> Result<Validator, Box<dyn std::error::Error>> {
     let schema = schemas::find(stem).ok_or_else(|| format!("no schema {stem}"))?;
-    Ok(jsonschema::options().should_validate_formats(false).build(&serde_json::from_str(schema.text)?)?)
+    Ok(jsonschema::options()
+        .should_validate_formats(false)
+        .build(&serde_json::from_str(schema.text)?)?)
 }
 
 fn samples(kind: &str, stem: &str) -> Result<Vec<(String, Value)>, Box<dyn std::error::Error>> {
@@ -33,7 +38,11 @@ fn samples(kind: &str, stem: &str) -> Result<Vec<(String, Value)>, Box<dyn std::
 
 fn fact(stem: &str, data: &Value) -> Fact {
     let event_type = stem.rsplit_once(".v").map_or(stem, |(event_type, _)| event_type);
-    Fact { event_type: event_type.to_owned().into(), schema: stem.to_owned().into(), data: data.to_string().into_bytes() }
+    Fact {
+        event_type: event_type.to_owned().into(),
+        schema: stem.to_owned().into(),
+        data: data.to_string().into_bytes(),
+    }
 }
 
 /// Decodes and encodes again, as the category's readers and writer do.
@@ -63,7 +72,10 @@ fn the_embedded_schemas_are_the_files() -> Test {
 
 #[test]
 fn every_schema_has_samples_and_every_sample_is_valid() -> Test {
-    for (kind, list) in [("events", schemas::events().collect::<Vec<_>>()), ("commands", schemas::commands().collect())] {
+    for (kind, list) in [
+        ("events", schemas::events().collect::<Vec<_>>()),
+        ("commands", schemas::commands().collect()),
+    ] {
         for schema in list {
             let (validator, samples) = (validator(schema.stem)?, samples(kind, schema.stem)?);
             assert!(!samples.is_empty(), "{} has no sample", schema.stem);
@@ -79,14 +91,22 @@ fn every_schema_has_samples_and_every_sample_is_valid() -> Test {
 fn every_published_event_decodes_and_is_written_in_the_latest_version() -> Test {
     for schema in schemas::events() {
         for (name, sample) in samples("events", schema.stem)? {
-            let again = rewritten(&fact(schema.stem, &sample)).map_err(|error| format!("{name}: {error}"))?;
+            let again = rewritten(&fact(schema.stem, &sample))
+                .map_err(|error| format!("{name}: {error}"))?;
             let data: Value = serde_json::from_slice(&again.data)?;
-            validator(&again.schema)?.validate(&data).map_err(|error| format!("{name} as {}: {error}", again.schema))?;
+            validator(&again.schema)?
+                .validate(&data)
+                .map_err(|error| format!("{name} as {}: {error}", again.schema))?;
             if again.schema == schema.stem {
                 assert_eq!(data, sample, "{name}");
             }
-            let latest = schemas::events().filter(|other| other.stem.starts_with(&format!("{}.v", again.event_type)));
-            assert_eq!(latest.last().map(|schema| schema.stem), Some(again.schema.as_ref()), "{name} is not written in the latest version");
+            let latest = schemas::events()
+                .filter(|other| other.stem.starts_with(&format!("{}.v", again.event_type)));
+            assert_eq!(
+                latest.last().map(|schema| schema.stem),
+                Some(again.schema.as_ref()),
+                "{name} is not written in the latest version"
+            );
         }
     }
     Ok(())
@@ -98,7 +118,11 @@ fn placed_v1_says_the_same_as_v2() -> Test {
     assert_eq!(v1.len(), v2.len());
     for ((name, v1), (_, v2)) in v1.iter().zip(&v2) {
         assert!(v1.get("units").is_none() && v2.get("units").is_some(), "{name}");
-        assert_eq!(OrderEvent::decode(&fact("order.placed.v1", v1))?, OrderEvent::decode(&fact("order.placed.v2", v2))?, "{name}");
+        assert_eq!(
+            OrderEvent::decode(&fact("order.placed.v1", v1))?,
+            OrderEvent::decode(&fact("order.placed.v2", v2))?,
+            "{name}"
+        );
     }
     Ok(())
 }
@@ -106,7 +130,8 @@ fn placed_v1_says_the_same_as_v2() -> Test {
 #[test]
 fn a_required_field_that_is_missing_and_an_unknown_one_are_refused() -> Test {
     for schema in schemas::events() {
-        let (text, validator): (Value, _) = (serde_json::from_str(schema.text)?, validator(schema.stem)?);
+        let (text, validator): (Value, _) =
+            (serde_json::from_str(schema.text)?, validator(schema.stem)?);
         for (name, sample) in samples("events", schema.stem)? {
             let required = text["required"].as_array().cloned().unwrap_or_default();
             for field in required.iter().filter_map(Value::as_str) {
@@ -137,17 +162,35 @@ fn whatever_keeps_its_schema_decodes() -> Test {
         json!(9_007_199_254_740_991_i64),
         json!(9_007_199_254_740_992_i64),
     ];
-    let texts = ["", "A", "USD", "a\0b", "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10", "2026-11-22T21:34:24.123456Z", "2026-11-22T21:34:24Z"];
+    let texts = [
+        "",
+        "A",
+        "USD",
+        "a\0b",
+        "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10",
+        "2026-11-22T21:34:24.123456Z",
+        "2026-11-22T21:34:24Z",
+    ];
     let lengths = [100, 101, 200, 201, 500, 501, 4000, 4001].map(|n| json!("ü".repeat(n)));
-    let values = numbers.into_iter().chain(texts.map(Value::from)).chain(lengths).chain([json!(null), json!([]), json!({})]);
-    for (new, schema) in values.flat_map(|new| schemas::events().map(move |schema| (new.clone(), schema))) {
-        let (text, validator): (Value, _) = (serde_json::from_str(schema.text)?, validator(schema.stem)?);
+    let values = numbers.into_iter().chain(texts.map(Value::from)).chain(lengths).chain([
+        json!(null),
+        json!([]),
+        json!({}),
+    ]);
+    for (new, schema) in
+        values.flat_map(|new| schemas::events().map(move |schema| (new.clone(), schema)))
+    {
+        let (text, validator): (Value, _) =
+            (serde_json::from_str(schema.text)?, validator(schema.stem)?);
         for (name, sample) in samples("events", schema.stem)? {
             for field in text["properties"].as_object().ok_or("properties")?.keys() {
                 let mut data = sample.clone();
                 data[field.as_str()] = new.clone();
                 let decoded = rewritten(&fact(schema.stem, &data));
-                assert!(decoded.is_ok() || !validator.is_valid(&data), "{name} with {field} = {new}: {decoded:?}");
+                assert!(
+                    decoded.is_ok() || !validator.is_valid(&data),
+                    "{name} with {field} = {new}: {decoded:?}"
+                );
             }
         }
     }
@@ -177,16 +220,39 @@ fn what_a_newer_release_published_says_so() {
 
 #[test]
 fn what_no_release_publishes_is_malformed() {
-    let stems = ["order.placed.v0", "order.placed.v02", "order.placed.v+1", "order.placed.v", "order.placed.v1x", "order.shipped.v1"];
+    let stems = [
+        "order.placed.v0",
+        "order.placed.v02",
+        "order.placed.v+1",
+        "order.placed.v",
+        "order.placed.v1x",
+        "order.shipped.v1",
+    ];
     for stem in stems {
-        let fact = Fact { event_type: "order.placed".into(), schema: stem.into(), data: b"{}".to_vec() };
+        let fact =
+            Fact { event_type: "order.placed".into(), schema: stem.into(), data: b"{}".to_vec() };
         assert_malformed(&fact);
     }
     assert_malformed(&fact("voucher.issued.v1", &json!({})));
-    assert_malformed(&Fact { event_type: "orders".into(), schema: "orders.v1".into(), data: Vec::new() });
-    for data in [&b"not json"[..], b"", b"[]", b"null", b"\xff", br#"{"confirmed_at":"2026-11-22"}"#, br#"["2026-11-22T21:34:24.123456Z"]"#]
-    {
-        assert_malformed(&Fact { event_type: "order.confirmed".into(), schema: "order.confirmed.v1".into(), data: data.to_vec() });
+    assert_malformed(&Fact {
+        event_type: "orders".into(),
+        schema: "orders.v1".into(),
+        data: Vec::new(),
+    });
+    for data in [
+        &b"not json"[..],
+        b"",
+        b"[]",
+        b"null",
+        b"\xff",
+        br#"{"confirmed_at":"2026-11-22"}"#,
+        br#"["2026-11-22T21:34:24.123456Z"]"#,
+    ] {
+        assert_malformed(&Fact {
+            event_type: "order.confirmed".into(),
+            schema: "order.confirmed.v1".into(),
+            data: data.to_vec(),
+        });
     }
 }
 

@@ -1,6 +1,7 @@
-//! The audit: reads every partition of the log from its beginning, folds it by rules of its own and compares what it finds with what
-//! the log promises, and every row of every table with what the log makes of it. Shares with the services the raw reader, the golden
-//! vectors and the stored form of filters, and no decoder, fold or check: a mistake there must show here. Never writes.
+//! The audit: reads every partition of the log from its beginning, folds it by rules of its own and
+//! compares what it finds with what the log promises, and every row of every table with what the
+//! log makes of it. Shares with the services the raw reader, the golden vectors and the stored form
+//! of filters, and no decoder, fold or check: a mistake there must show here. Never writes.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -62,14 +63,18 @@ pub async fn run(log: &dyn RawReader) -> Result<Report, Error> {
 }
 
 /// The same, and the tables that `database` has.
-pub async fn run_with_tables(log: &dyn RawReader, database: Projected<'_>) -> Result<Report, Error> {
+pub async fn run_with_tables(
+    log: &dyn RawReader,
+    database: Projected<'_>,
+) -> Result<Report, Error> {
     audit(log, Some(database)).await
 }
 
 async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Result<Report, Error> {
     let mut report = Report::default();
     let all = log.topics().await?;
-    let topics: Vec<RawTopic> = all.iter().filter(|topic| topic.name.ends_with(EVENTS)).cloned().collect();
+    let topics: Vec<RawTopic> =
+        all.iter().filter(|topic| topic.name.ends_with(EVENTS)).cloned().collect();
     let prefix = prefix_of_tables(&topics);
     if let Some(database) = &database {
         database.announce(&mut report);
@@ -80,7 +85,9 @@ async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Resu
     }
     for topic in &topics {
         let projected = database.as_mut().filter(|_| name_of(&topic.name).0 == prefix);
-        let has_lane = all.iter().any(|other| Some(other.name.as_str()) == lane::topic(&topic.name).as_deref());
+        let has_lane = all
+            .iter()
+            .any(|other| Some(other.name.as_str()) == lane::topic(&topic.name).as_deref());
         audit_topic(log, topic, has_lane, projected, &mut report).await?;
     }
     if let Some(mut database) = database {
@@ -99,7 +106,10 @@ async fn audit_lanes(
     report: &mut Report,
 ) -> Result<(), Error> {
     for topic in topics {
-        let category = topic.name.strip_suffix(COMMANDS).and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.'));
+        let category = topic
+            .name
+            .strip_suffix(COMMANDS)
+            .and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.'));
         let Some(category) = category else { continue };
         for partition in topic.each() {
             database.compare_lane(log, &partition, category, report).await?;
@@ -114,7 +124,8 @@ fn name_of(topic: &str) -> (&str, &str) {
     name.rsplit_once('.').unwrap_or(("", name))
 }
 
-/// A Kafka may hold topics of several deployments. The tables follow those with the default prefix, or with the only one that is there.
+/// A Kafka may hold topics of several deployments. The tables follow those with the default prefix,
+/// or with the only one that is there.
 pub(crate) fn prefix_of_tables(topics: &[RawTopic]) -> String {
     let prefixes: BTreeSet<&str> = topics.iter().map(|topic| name_of(&topic.name).0).collect();
     let default = LogSettings::default().prefix;
@@ -131,12 +142,16 @@ async fn audit_topic(
     mut database: Option<&mut Projected<'_>>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    // A command id contains its aggregate's id, so it may be in one partition only: the set spans them all.
+    // A command id contains its aggregate's id, so it may be in one partition only: the set spans
+    // them all.
     let mut commands = HashSet::new();
     for partition in topic.each() {
         let mut checks = Checks::new(&partition, topic.partitions, &mut commands);
         let end = match database.as_deref_mut() {
-            Some(database) => audit_with_tables(log, &partition, topic.partitions, &mut checks, database, report).await?,
+            Some(database) => {
+                audit_with_tables(log, &partition, topic.partitions, &mut checks, database, report)
+                    .await?
+            }
             None => {
                 let mut pass = Pass::begin(log, &partition).await?;
                 while pass.batch(&mut checks, report, |_, _, _, _| {}).await? {}
@@ -162,9 +177,21 @@ async fn audit_with_tables(
     report: &mut Report,
 ) -> Result<u64, Error> {
     let (_, category) = name_of(&partition.topic);
-    let mut rows = projected::partition::Partition::begin(database, category, partitions, partition.index, report).await?;
+    let mut rows = projected::partition::Partition::begin(
+        database,
+        category,
+        partitions,
+        partition.index,
+        report,
+    )
+    .await?;
     let mut pass = Pass::begin(log, partition).await?;
-    while pass.batch(checks, report, |position, stored, verdict, report| rows.record(database, position, stored, verdict, report)).await? {
+    while pass
+        .batch(checks, report, |position, stored, verdict, report| {
+            rows.record(database, position, stored, verdict, report)
+        })
+        .await?
+    {
         rows.batch(database, pass.next, report).await?;
     }
     if pass.next == pass.end {
@@ -186,7 +213,8 @@ impl<'a> Pass<'a> {
         Ok(Self { log, partition, next: 0, end: log.end(partition).await? })
     }
 
-    /// Looks at the next records; `false`: there are no more. `seen` gets each with the position before it and the verdict.
+    /// Looks at the next records; `false`: there are no more. `seen` gets each with the position
+    /// before it and the verdict.
     async fn batch(
         &mut self,
         checks: &mut Checks<'_>,
@@ -209,7 +237,9 @@ impl<'a> Pass<'a> {
             self.next += 1;
             let before = checks.position().clone();
             let (verdict, faults) = checks.look(&stored);
-            faults.into_iter().for_each(|fault| report.difference(self.partition, stored.offset, fault));
+            faults
+                .into_iter()
+                .for_each(|fault| report.difference(self.partition, stored.offset, fault));
             seen(&before, &stored, &verdict, report);
         }
         Ok(true)

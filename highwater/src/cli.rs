@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr. Decides nothing that a library could.
+//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr. Decides
+//! nothing that a library could.
 //!
 //! | exit code | meaning |
 //! |---|---|
@@ -33,8 +34,16 @@ const USAGE: u8 = Exit::Usage as u8;
 const UNREACHABLE: u8 = Exit::Unreachable as u8;
 
 #[derive(Debug, Parser)]
-#[command(name = "highwater", version, about = "Commands in, a log of events, tables out", propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log, database or server unreachable")]
+#[command(
+    name = "highwater",
+    version,
+    about = "Commands in, a log of events, tables out",
+    propagate_version = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log, \
+                  database or server unreachable"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -67,13 +76,19 @@ enum Error {
     Log(#[from] eventlog::Error),
     #[error(transparent)]
     Gap(eventlog::replay::Error),
-    #[error("the data of the event before {position} is no JSON, so nothing behind it is shown; --from {position} goes on there")]
+    #[error(
+        "the data of the event before {position} is no JSON, so nothing behind it is shown; --from \
+         {position} goes on there"
+    )]
     Data { position: String, source: serde_json::Error },
     #[error("the database cannot be reached")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Migrations(#[from] projectors::migrations::Error),
-    #[error("this database has projected something already: only a new one can take the place of another")]
+    #[error(
+        "this database has projected something already: only a new one can take the place of \
+         another"
+    )]
     NotEmpty,
     #[error(transparent)]
     OtherDatabase(crate::lag::Error),
@@ -108,7 +123,9 @@ impl Cli {
             }
             Ok(End::Difference) => ExitCode::from(FAILED),
             // Whoever reads our output has enough of it (`| head`).
-            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
             Err(error) => {
                 telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));
                 ExitCode::from(error.exit_code())
@@ -122,7 +139,9 @@ impl Error {
         match self {
             Self::Usage(_) => USAGE,
             Self::Log(eventlog::Error::Unreachable(_)) => UNREACHABLE,
-            Self::Database(_) | Self::Postgres(_) | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
+            Self::Database(_)
+            | Self::Postgres(_)
+            | Self::Migrations(projectors::migrations::Error::Database(_)) => UNREACHABLE,
             Self::Log(eventlog::Error::Setting(_)) => USAGE,
             Self::Up(error) => error.exit() as u8,
             Self::Demo(error) if error.is_unreachable() => UNREACHABLE,

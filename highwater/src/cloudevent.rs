@@ -1,4 +1,5 @@
-//! An event of the log as a CloudEvent 1.0 in structured mode: one JSON object on one line. Reads what the fold shows, decides nothing.
+//! An event of the log as a CloudEvent 1.0 in structured mode: one JSON object on one line. Reads
+//! what the fold shows, decides nothing.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// A position of one partition, written `category/partition@offset`: everything below the offset is included.
+/// A position of one partition, written `category/partition@offset`: everything below the offset is
+/// included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub category: String,
@@ -49,7 +51,11 @@ struct Structured<'a> {
 }
 
 /// One line. `after` is the position behind the event. The error: the event's data is no JSON.
-pub fn structured(event: &EventBody<Wire>, source: &Source, after: &Place) -> Result<String, serde_json::Error> {
+pub fn structured(
+    event: &EventBody<Wire>,
+    source: &Source,
+    after: &Place,
+) -> Result<String, serde_json::Error> {
     let data: &RawValue = serde_json::from_slice(&event.event.data)?;
     let meta = &event.origin.meta;
     let part = event.part;
@@ -89,10 +95,16 @@ impl Place {
         let parsed = || {
             let (category, rest) = text.rsplit_once('/')?;
             let (partition, offset) = rest.split_once('@')?;
-            let place = Self { category: category.to_owned(), partition: partition.parse().ok()?, offset: offset.parse().ok()? };
+            let place = Self {
+                category: category.to_owned(),
+                partition: partition.parse().ok()?,
+                offset: offset.parse().ok()?,
+            };
             (!category.is_empty()).then_some(place)
         };
-        parsed().ok_or_else(|| "a position is written CATEGORY/PARTITION@OFFSET, as note/3@1042".to_owned())
+        parsed().ok_or_else(|| {
+            "a position is written CATEGORY/PARTITION@OFFSET, as note/3@1042".to_owned()
+        })
     }
 }
 
@@ -116,19 +128,30 @@ mod tests {
 
     fn event(data: &[u8]) -> EventBody<Wire> {
         let id = Uuid::from_u128;
-        let traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+        let traceparent =
+            Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
         EventBody {
             origin: Origin {
                 aggregate: id(0xa),
                 command: id(0xc),
                 fingerprint: Fingerprint { key_number: 1, hmac: [0; 32] },
-                meta: Meta { event_id: id(1), actor: id(2), correlation: id(3), causation: id(4), traceparent },
+                meta: Meta {
+                    event_id: id(1),
+                    actor: id(2),
+                    correlation: id(3),
+                    causation: id(4),
+                    traceparent,
+                },
                 source: None,
             },
             version: 7,
             part: Part { index: 2, of: 3 },
             time: Micros(0),
-            event: Fact { event_type: Cow::Borrowed("note.written"), schema: Cow::Borrowed("note.written.v2"), data: data.to_vec() },
+            event: Fact {
+                event_type: Cow::Borrowed("note.written"),
+                schema: Cow::Borrowed("note.written.v2"),
+                data: data.to_vec(),
+            },
         }
     }
 
@@ -139,7 +162,11 @@ mod tests {
     #[test]
     fn an_event_is_one_line_with_every_attribute() -> Result<(), Box<dyn std::error::Error>> {
         let source = Source::of("hw.note.events").ok_or("a topic of events")?;
-        let line = structured(&event(b"{\"text\":\r\n \"a\\nb\",\"n\":18446744073709551615}"), &source, &place())?;
+        let line = structured(
+            &event(b"{\"text\":\r\n \"a\\nb\",\"n\":18446744073709551615}"),
+            &source,
+            &place(),
+        )?;
         assert!(!line.contains('\n'), "{line}");
         let json: serde_json::Value = serde_json::from_str(&line)?;
         let expected = serde_json::json!({
@@ -163,7 +190,9 @@ mod tests {
     #[test]
     fn positions_are_read_as_they_are_written_and_nothing_else_is() {
         assert_eq!(Place::parse("note/3@42"), Ok(place()));
-        for text in ["", "note", "note/3", "note/@1", "/3@1", "note/3@", "note/-1@2", "note/3@x", "3@42"] {
+        for text in
+            ["", "note", "note/3", "note/@1", "/3@1", "note/3@", "note/-1@2", "note/3@x", "3@42"]
+        {
             assert!(Place::parse(text).is_err(), "{text}");
         }
     }
@@ -171,7 +200,13 @@ mod tests {
     #[test]
     fn only_topics_of_events_are_sources() {
         let source = Source::of("a.b.note.events");
-        assert_eq!(source.map(|s| (s.prefix, s.category)), Some(("a.b".to_owned(), "note".to_owned())));
-        assert_eq!([Source::of("hw.note.commands"), Source::of("hw.owners"), Source::of("events")], [None, None, None]);
+        assert_eq!(
+            source.map(|s| (s.prefix, s.category)),
+            Some(("a.b".to_owned(), "note".to_owned()))
+        );
+        assert_eq!(
+            [Source::of("hw.note.commands"), Source::of("hw.owners"), Source::of("events")],
+            [None, None, None]
+        );
     }
 }

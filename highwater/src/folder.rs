@@ -1,4 +1,5 @@
-//! The data folder of `highwater up`: which release may use it, and one process at a time. Knows where things lie in it, not what is in them.
+//! The data folder of `highwater up`: which release may use it, and one process at a time. Knows
+//! where things lie in it, not what is in them.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -21,26 +22,41 @@ const LAYOUT: u32 = 1;
 pub enum Error {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("the data folder {dir} is in use by another process{by}: stop it, or choose another folder with --data")]
+    #[error(
+        "the data folder {dir} is in use by another process{by}: stop it, or choose another folder \
+         with --data"
+    )]
     InUse { dir: PathBuf, by: String },
-    #[error("the data folder {dir} was written by a newer release (layout {found}, this release knows {LAYOUT}): upgrade this program")]
+    #[error(
+        "the data folder {dir} was written by a newer release (layout {found}, this release knows \
+         {LAYOUT}): upgrade this program"
+    )]
     Newer { dir: PathBuf, found: u32 },
-    #[error("the data folder {dir} belongs to user {found}, and this process runs as user {ours}: run it as {found}; nothing was changed")]
+    #[error(
+        "the data folder {dir} belongs to user {found}, and this process runs as user {ours}: run \
+         it as {found}; nothing was changed"
+    )]
     OtherOwner { dir: PathBuf, found: u32, ours: u32 },
     #[error(
-        "the data folder {dir} is that of {found}, and its private Postgres holds what was made from that: name another folder with \
+        "the data folder {dir} is that of {found}, and its private Postgres holds what was made \
+         from that: name another folder with \
          --data for {wanted}, or a database with --database-url; nothing was changed"
     )]
     OtherLog { dir: PathBuf, found: &'static str, wanted: &'static str },
-    #[error("{dir} is not a data folder of Highwater: it has other files in it and no readable file `version`")]
+    #[error(
+        "{dir} is not a data folder of Highwater: it has other files in it and no readable file \
+         `version`"
+    )]
     Foreign { dir: PathBuf },
     #[error(
-        "{path} {found}, and must hold the number of the data folder's layout, {allowed}: write that into it if Highwater made this \
+        "{path} {found}, and must hold the number of the data folder's layout, {allowed}: write \
+         that into it if Highwater made this \
          folder, else name another one with --data; nothing was changed"
     )]
     Version { path: PathBuf, found: String, allowed: u32 },
     #[error(
-        "{path} {found}, and must hold `local` or `kafka`, whichever log the private Postgres beside it was made from; nothing was changed"
+        "{path} {found}, and must hold `local` or `kafka`, whichever log the private Postgres \
+         beside it was made from; nothing was changed"
     )]
     Kind { path: PathBuf, found: String },
 }
@@ -52,7 +68,8 @@ pub enum Kind {
     Kafka,
 }
 
-/// An open data folder: nobody else has it until this is dropped or the process ends, however it ends.
+/// An open data folder: nobody else has it until this is dropped or the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
@@ -90,7 +107,13 @@ impl Folder {
             check_owner(&dir, ours)?;
         }
         let path = dir.join("lock");
-        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail(&path))?;
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(fail(&path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { by: holder(&path), dir }),
@@ -114,11 +137,16 @@ impl Folder {
             noted => noted,
         };
         if let Some(found) = found.filter(|found| *found != wanted) {
-            return Err(Error::OtherLog { dir: self.dir.clone(), found: found.name(), wanted: wanted.name() });
+            return Err(Error::OtherLog {
+                dir: self.dir.clone(),
+                found: found.name(),
+                wanted: wanted.name(),
+            });
         }
         if noted.is_none() {
             let path = self.dir.join(KIND);
-            replace_file(&path, format!("{}\n", wanted.word()).as_bytes()).map_err(|source| Error::Io { path, source })?;
+            replace_file(&path, format!("{}\n", wanted.word()).as_bytes())
+                .map_err(|source| Error::Io { path, source })?;
         }
         Ok(())
     }
@@ -153,7 +181,8 @@ pub fn postgres_in(dir: &Path) -> PathBuf {
     dir.join("postgres")
 }
 
-/// The log that a data folder belongs to, as far as it says: by its note, else because there is a local log in it.
+/// The log that a data folder belongs to, as far as it says: by its note, else because there is a
+/// local log in it.
 pub fn kind_of(dir: &Path) -> Result<Option<Kind>, Error> {
     if let Some(noted) = noted_kind(dir)? {
         return Ok(Some(noted));
@@ -202,17 +231,24 @@ fn check_layout(dir: &Path) -> Result<(), Error> {
             _ => Err(Error::Version { path, found: found(&text), allowed: LAYOUT }),
         },
         None => {
-            let mut entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+            let mut entries =
+                fs::read_dir(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
             // Another process may be making it at this moment: it begins with the lock.
             let other = entries.any(|entry| {
-                entry.is_ok_and(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "version" | "version.new" | "log")))
+                entry.is_ok_and(|entry| {
+                    !matches!(
+                        entry.file_name().to_str(),
+                        Some("lock" | "version" | "version.new" | "log")
+                    )
+                })
             });
             if other { Err(foreign()) } else { Ok(()) }
         }
     }
 }
 
-/// Who may do everything could open a folder of another user, and would leave files in it that this one cannot use any more.
+/// Who may do everything could open a folder of another user, and would leave files in it that this
+/// one cannot use any more.
 fn check_owner(dir: &Path, ours: u32) -> Result<(), Error> {
     let Ok(version) = fs::metadata(dir.join("version")) else { return Ok(()) };
     let found = version.uid();
@@ -247,7 +283,10 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            Self(std::env::temp_dir().join(format!("highwater-folder-{name}-{}", std::process::id())))
+            Self(
+                std::env::temp_dir()
+                    .join(format!("highwater-folder-{name}-{}", std::process::id())),
+            )
         }
     }
 
@@ -269,14 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn a_database_belongs_to_the_log_that_it_was_made_from() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_database_belongs_to_the_log_that_it_was_made_from()
+    -> Result<(), Box<dyn std::error::Error>> {
         for (kind, other) in [(Kind::Kafka, Kind::Local), (Kind::Local, Kind::Kafka)] {
             let scratch = Scratch::new(kind.word());
             let folder = Folder::open(&scratch.0)?;
             folder.keep_to(kind)?;
             folder.keep_to(kind)?;
             assert_eq!(kind_of(&scratch.0)?, Some(kind));
-            let refused = folder.keep_to(other).err().map(|error| error.to_string()).unwrap_or_default();
+            let refused =
+                folder.keep_to(other).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(refused.contains("--data") && refused.contains("--database-url"), "{refused}");
         }
         // One that was made before that was written down.
@@ -290,17 +331,24 @@ mod tests {
     }
 
     #[test]
-    fn a_note_that_was_emptied_is_named_with_what_it_may_hold() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_note_that_was_emptied_is_named_with_what_it_may_hold()
+    -> Result<(), Box<dyn std::error::Error>> {
         let scratch = Scratch::new("emptied");
         Folder::open(&scratch.0)?.keep_to(Kind::Kafka)?;
         for (name, allowed) in [("version", "layout, 1:"), (KIND, "`local` or `kafka`")] {
             let path = scratch.0.join(name);
             let kept = fs::read(&path)?;
-            for (text, found) in [(&b""[..], "is empty"), (b"0x\n", "holds \"0x\""), (b"\xff", "holds")] {
+            for (text, found) in
+                [(&b""[..], "is empty"), (b"0x\n", "holds \"0x\""), (b"\xff", "holds")]
+            {
                 fs::write(&path, text)?;
-                let refused = Folder::open(&scratch.0).and_then(|folder| folder.keep_to(Kind::Kafka)).err();
+                let refused =
+                    Folder::open(&scratch.0).and_then(|folder| folder.keep_to(Kind::Kafka)).err();
                 let said = refused.map(|error| error.to_string()).unwrap_or_default();
-                assert!(said.contains(&format!("{name} {found}")) && said.contains(allowed), "{said}");
+                assert!(
+                    said.contains(&format!("{name} {found}")) && said.contains(allowed),
+                    "{said}"
+                );
                 assert_eq!(fs::read(&path)?, text, "nothing was changed");
             }
             fs::write(&path, kept)?;
@@ -324,8 +372,14 @@ mod tests {
         for entry in fs::read_dir(dir)? {
             let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata()))?;
             let metadata = metadata?;
-            let content = if metadata.is_dir() { String::new() } else { fs::read_to_string(&path)? };
-            found.push(format!("{} {} {:o} {content}", path.display(), metadata.uid(), metadata.permissions().mode()));
+            let content =
+                if metadata.is_dir() { String::new() } else { fs::read_to_string(&path)? };
+            found.push(format!(
+                "{} {} {:o} {content}",
+                path.display(),
+                metadata.uid(),
+                metadata.permissions().mode()
+            ));
             if metadata.is_dir() {
                 everything(&path, found)?;
             }
@@ -341,7 +395,12 @@ mod tests {
         fs::write(scratch.0.join("lock"), "1\n")?;
         let ours = own_uid()?;
         let refused = if ours == 0 {
-            for path in [scratch.0.clone(), scratch.0.join("version"), scratch.0.join("lock"), scratch.0.join("log")] {
+            for path in [
+                scratch.0.clone(),
+                scratch.0.join("version"),
+                scratch.0.join("lock"),
+                scratch.0.join("log"),
+            ] {
                 std::os::unix::fs::chown(path, Some(65_534), Some(65_534))?;
             }
             let (mut before, mut after) = (Vec::new(), Vec::new());
@@ -359,7 +418,8 @@ mod tests {
         Row {
             id: "P8",
             situation: "root opens the data folder of another user (`sudo up`)",
-            answer: "refused, naming both users; nothing in the folder is changed, and its owner goes on using it",
+            answer: "refused, naming both users; nothing in the folder is changed, and its owner \
+                     goes on using it",
             test: (file!(), "a_folder_of_another_user_is_left_as_it_is"),
         }
         .check();

@@ -1,5 +1,5 @@
-//! How far every projection is behind the end of the log, and who owns each partition. Reads the log's ends, the checkpoints and the
-//! hints; folds nothing and changes nothing.
+//! How far every projection is behind the end of the log, and who owns each partition. Reads the
+//! log's ends, the checkpoints and the hints; folds nothing and changes nothing.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -42,7 +42,8 @@ pub enum Error {
     #[error("the log has topics of several deployments: choose one with --prefix; there are: {0}")]
     Prefix(String),
     #[error(
-        "the log belongs to another database (the owners topic says {theirs}, this one is {ours}): name the database of the deployment"
+        "the log belongs to another database (the owners topic says {theirs}, this one is {ours}): \
+         name the database of the deployment"
     )]
     OtherDatabase { theirs: String, ours: Uuid },
 }
@@ -71,11 +72,14 @@ type Here = BTreeMap<(i32, String), Option<Checkpoint>>;
 /// The projections of this release, in their live generation.
 pub fn expected() -> BTreeSet<Expected> {
     let all = projectors::projections::all();
-    let pairs = all.iter().flat_map(|projection| projection.categories().iter().map(|category| (projection.name(), *category)));
+    let pairs = all.iter().flat_map(|projection| {
+        projection.categories().iter().map(|category| (projection.name(), *category))
+    });
     pairs.map(|(projection, category)| Expected { projection, category }).collect()
 }
 
-/// Looks once. The checkpoints are read before the ends, so that none can seem to be ahead of the log that is not.
+/// Looks once. The checkpoints are read before the ends, so that none can seem to be ahead of the
+/// log that is not.
 pub async fn read(
     log: &dyn RawReader,
     prefix: &str,
@@ -88,21 +92,41 @@ pub async fn read(
     let checkpoints = checkpoints(database).await?;
     let mut report = Report::default();
     let topics = log.topics().await?;
-    let lanes: BTreeSet<Arc<str>> =
-        topics.iter().filter(|topic| topic.name.ends_with(".commands")).map(|topic| topic.name.as_str().into()).collect();
+    let lanes: BTreeSet<Arc<str>> = topics
+        .iter()
+        .filter(|topic| topic.name.ends_with(".commands"))
+        .map(|topic| topic.name.as_str().into())
+        .collect();
     for topic in topics {
-        let Some(source) = Source::of(&topic.name).filter(|source| source.prefix == prefix) else { continue };
+        let Some(source) = Source::of(&topic.name).filter(|source| source.prefix == prefix) else {
+            continue;
+        };
         for partition in topic.each() {
             let here = of_partition(&checkpoints, expected, &source.category, partition.index);
             // Each counts the offsets of the topic that it reads.
-            let (of_lane, of_events): (Here, Here) = here.into_iter().partition(|((_, projection), _)| reads_the_lane(projection));
-            let lane = Partition { topic: format!("{prefix}.{}.commands", source.category).into(), index: partition.index };
+            let (of_lane, of_events): (Here, Here) =
+                here.into_iter().partition(|((_, projection), _)| reads_the_lane(projection));
+            let lane = Partition {
+                topic: format!("{prefix}.{}.commands", source.category).into(),
+                index: partition.index,
+            };
             let lane_end = if lanes.contains(&lane.topic) { log.end(&lane).await? } else { 0 };
             let end = log.end(&partition).await?;
             let events = Ages::new(log, &partition, end, clock.now(), is_waited_for);
             measure(&mut report, &source.category, &of_events, events).await?;
-            measure(&mut report, &source.category, &of_lane, Ages::new(log, &lane, lane_end, clock.now(), |_| true)).await?;
-            report.owner(owner(&said, &source.category, partition.index, of_events.values().flatten()));
+            measure(
+                &mut report,
+                &source.category,
+                &of_lane,
+                Ages::new(log, &lane, lane_end, clock.now(), |_| true),
+            )
+            .await?;
+            report.owner(owner(
+                &said,
+                &source.category,
+                partition.index,
+                of_events.values().flatten(),
+            ));
         }
     }
     report.finish();
@@ -110,7 +134,12 @@ pub async fn read(
 }
 
 /// Adds how far each of `here` is behind the topic that `ages` looks at.
-async fn measure(report: &mut Report, category: &str, here: &Here, mut ages: Ages<'_>) -> Result<(), Error> {
+async fn measure(
+    report: &mut Report,
+    category: &str,
+    here: &Here,
+    mut ages: Ages<'_>,
+) -> Result<(), Error> {
     let end = ages.end;
     for ((generation, projection), checkpoint) in here {
         let offset = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.offset);
@@ -132,50 +161,89 @@ async fn measure(report: &mut Report, category: &str, here: &Here, mut ages: Age
 /// Whether the projection reads the commands that wait, not the events.
 fn reads_the_lane(name: &str) -> bool {
     let all = projectors::projections::all();
-    all.iter().any(|projection| projection.name() == name && projection.source() == projectors::runner::Source::Commands)
+    all.iter().any(|projection| {
+        projection.name() == name && projection.source() == projectors::runner::Source::Commands
+    })
 }
 
-/// The prefix whose topics are meant when none is named: the default one, or the only one that is there.
+/// The prefix whose topics are meant when none is named: the default one, or the only one that is
+/// there.
 pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
-    let topics: Vec<RawTopic> = log.topics().await?.into_iter().filter(|topic| Source::of(&topic.name).is_some()).collect();
-    let known: BTreeSet<String> = topics.iter().filter_map(|topic| Source::of(&topic.name)).map(|source| source.prefix).collect();
+    let topics: Vec<RawTopic> =
+        log.topics().await?.into_iter().filter(|topic| Source::of(&topic.name).is_some()).collect();
+    let known: BTreeSet<String> = topics
+        .iter()
+        .filter_map(|topic| Source::of(&topic.name))
+        .map(|source| source.prefix)
+        .collect();
     let prefix = crate::audit::prefix_of_tables(&topics);
     if known.contains(&prefix) {
         return Ok(prefix);
     }
-    Err(if known.is_empty() { Error::Empty } else { Error::Prefix(known.into_iter().collect::<Vec<_>>().join(", ")) })
+    Err(if known.is_empty() {
+        Error::Empty
+    } else {
+        Error::Prefix(known.into_iter().collect::<Vec<_>>().join(", "))
+    })
 }
 
 async fn check_database(said: &Said, database: &mut PgConnection) -> Result<(), Error> {
-    let ours: Uuid = sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(database).await?;
+    let ours: Uuid =
+        sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(database).await?;
     match &said.database {
-        Some(theirs) if *theirs != ours.to_string() => Err(Error::OtherDatabase { theirs: theirs.clone(), ours }),
+        Some(theirs) if *theirs != ours.to_string() => {
+            Err(Error::OtherDatabase { theirs: theirs.clone(), ours })
+        }
         Some(_) | None => Ok(()),
     }
 }
 
 async fn checkpoints(database: &mut PgConnection) -> Result<BTreeMap<Key, Checkpoint>, Error> {
-    let sql = "SELECT generation, projection, category, partition, next_offset, epoch, writer FROM checkpoints";
+    let sql = "SELECT generation, projection, category, partition, next_offset, epoch, writer FROM \
+               checkpoints";
     let mut found = BTreeMap::new();
     for row in sqlx::query(sql).fetch_all(database).await? {
-        let key = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get::<i32, _>(3)?.unsigned_abs());
+        let key = (
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get::<i32, _>(3)?.unsigned_abs(),
+        );
         let number = |at: usize| row.try_get::<i64, _>(at).map(i64::unsigned_abs);
-        found.insert(key, Checkpoint { offset: number(4)?, epoch: number(5)?, writer: row.try_get(6)? });
+        found.insert(
+            key,
+            Checkpoint { offset: number(4)?, epoch: number(5)?, writer: row.try_get(6)? },
+        );
     }
     Ok(found)
 }
 
 /// By generation and projection: what has a checkpoint, and what has to get one.
-fn of_partition(checkpoints: &BTreeMap<Key, Checkpoint>, expected: &BTreeSet<Expected>, category: &str, partition: u32) -> Here {
+fn of_partition(
+    checkpoints: &BTreeMap<Key, Checkpoint>,
+    expected: &BTreeSet<Expected>,
+    category: &str,
+    partition: u32,
+) -> Here {
     let wanted = expected.iter().filter(|wanted| wanted.category == category);
-    let mut here: Here = wanted.map(|wanted| ((projectors::runner::GENERATION, wanted.projection.to_owned()), None)).collect();
-    let found = checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);
-    here.extend(found.map(|((generation, projection, ..), checkpoint)| ((*generation, projection.clone()), Some(checkpoint.clone()))));
+    let mut here: Here = wanted
+        .map(|wanted| ((projectors::runner::GENERATION, wanted.projection.to_owned()), None))
+        .collect();
+    let found =
+        checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);
+    here.extend(found.map(|((generation, projection, ..), checkpoint)| {
+        ((*generation, projection.clone()), Some(checkpoint.clone()))
+    }));
     here
 }
 
 /// The furthest checkpoint has folded the most.
-fn owner<'a>(said: &Said, category: &str, partition: u32, checkpoints: impl Iterator<Item = &'a Checkpoint>) -> Owner {
+fn owner<'a>(
+    said: &Said,
+    category: &str,
+    partition: u32,
+    checkpoints: impl Iterator<Item = &'a Checkpoint>,
+) -> Owner {
     let furthest = checkpoints.max_by_key(|checkpoint| checkpoint.offset);
     let hint = said.hints.get(&(category.to_owned(), partition));
     Owner {
@@ -190,7 +258,8 @@ fn owner<'a>(said: &Said, category: &str, partition: u32, checkpoints: impl Iter
     }
 }
 
-/// How old what lies above an offset is. Asks the log once for each offset: most projections are at the same one.
+/// How old what lies above an offset is. Asks the log once for each offset: most projections are at
+/// the same one.
 struct Ages<'a> {
     log: &'a dyn RawReader,
     partition: &'a Partition,
@@ -202,11 +271,18 @@ struct Ages<'a> {
 }
 
 impl<'a> Ages<'a> {
-    fn new(log: &'a dyn RawReader, partition: &'a Partition, end: u64, now_us: i64, counts: fn(&Stored) -> bool) -> Self {
+    fn new(
+        log: &'a dyn RawReader,
+        partition: &'a Partition,
+        end: u64,
+        now_us: i64,
+        counts: fn(&Stored) -> bool,
+    ) -> Self {
         Self { log, partition, end, now_us, counts, known: BTreeMap::new() }
     }
 
-    /// Seconds since the oldest record that counts at `offset` or above was appended; `None`: there is none.
+    /// Seconds since the oldest record that counts at `offset` or above was appended; `None`: there
+    /// is none.
     async fn behind(&mut self, offset: u64) -> Result<Option<f64>, Error> {
         if let Some(known) = self.known.get(&offset) {
             return Ok(*known);
@@ -230,7 +306,9 @@ impl<'a> Ages<'a> {
             let Some(last) = records.last() else { return Ok(None) };
             at = last.offset + 1;
             first = first.or_else(|| records.first().map(|stored| stored.appended_at_ms));
-            if let Some(found) = records.iter().find(|stored| stored.offset < self.end && (self.counts)(stored)) {
+            if let Some(found) =
+                records.iter().find(|stored| stored.offset < self.end && (self.counts)(stored))
+            {
                 return Ok(Some(found.appended_at_ms));
             }
         }

@@ -1,4 +1,5 @@
-//! The one binary for people. `up` composes the services as libraries; the other subcommands read the log or migrate the database.
+//! The one binary for people. `up` composes the services as libraries; the other subcommands read
+//! the log or migrate the database.
 //!
 //! | module | what it owns |
 //! |---|---|

@@ -1,8 +1,10 @@
-//! A private Postgres server, started from the installed binaries and kept in a folder of its own. Owns that folder's server from
-//! start to stop; knows nothing of what is stored in it, and never turns fsync off.
+//! A private Postgres server, started from the installed binaries and kept in a folder of its own.
+//! Owns that folder's server from start to stop; knows nothing of what is stored in it, and never
+//! turns fsync off.
 //!
-//! The server listens on loopback alone, asks for a random password (scram), and never runs as root: as root it runs as user
-//! `postgres`. After a kill -9 of this process the server lives on; the next start adopts it.
+//! The server listens on loopback alone, asks for a random password (scram), and never runs as
+//! root: as root it runs as user `postgres`. After a kill -9 of this process the server lives on;
+//! the next start adopts it.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -52,7 +54,8 @@ pub struct Settings {
     pub stop_limit: Duration,
     pub max_connections: u16,
     pub shared_buffers_mib: u32,
-    /// Where the data goes when the server's account cannot enter the folder asked for (only as root).
+    /// Where the data goes when the server's account cannot enter the folder asked for (only as
+    /// root).
     pub fallback: PathBuf,
 }
 
@@ -71,32 +74,43 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "Postgres is not installed: initdb, pg_ctl and postgres are neither in PATH nor in the distribution's folders. \
-         Install it (Debian and Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql@17) \
+        "Postgres is not installed: initdb, pg_ctl and postgres are neither in PATH nor in the \
+         distribution's folders. \
+         Install it (Debian and Ubuntu: apt-get install postgresql; Fedora: dnf install \
+         postgresql-server; macOS: brew install postgresql@17) \
          or name a server with --database-url"
     )]
     NotInstalled,
     #[error(
-        "Postgres does not run as root, and there is no user `{user}` to run it as ({why}): create the user, start as another user, or name a server with --database-url"
+        "Postgres does not run as root, and there is no user `{user}` to run it as ({why}): create \
+         the user, start as another user, or name a server with --database-url"
     )]
     NoAccount { user: &'static str, why: String },
-    #[error("user `{user}`, as whom Postgres runs, can use neither {wanted} nor {fallback}: choose a data folder that it can enter")]
+    #[error(
+        "user `{user}`, as whom Postgres runs, can use neither {wanted} nor {fallback}: choose a \
+         data folder that it can enter"
+    )]
     NoPlace { user: &'static str, wanted: PathBuf, fallback: PathBuf },
     #[error(
-        "the data in {dir} was written by Postgres {found}, installed is Postgres {installed}: install Postgres {found} beside it, or upgrade the data with pg_upgrade"
+        "the data in {dir} was written by Postgres {found}, installed is Postgres {installed}: \
+         install Postgres {found} beside it, or upgrade the data with pg_upgrade"
     )]
     OtherVersion { dir: PathBuf, found: String, installed: String },
     #[error(
-        "{dir}/location says that the data is in {target:?}, and there is none: restore it, or remove {dir} to start with an empty database"
+        "{dir}/location says that the data is in {target:?}, and there is none: restore it, or \
+         remove {dir} to start with an empty database"
     )]
     DataGone { dir: PathBuf, target: PathBuf },
     #[error(
-        "the database of {dir} lies in {target}, and is that of {original}, of which {dir} is a copy: copy {target} too, while nothing \
-         runs, and write the path of that copy into {dir}/location; or remove {dir}/location, to have all tables made anew from the log"
+        "the database of {dir} lies in {target}, and is that of {original}, of which {dir} is a \
+         copy: copy {target} too, while nothing \
+         runs, and write the path of that copy into {dir}/location; or remove {dir}/location, to \
+         have all tables made anew from the log"
     )]
     Copy { dir: PathBuf, target: PathBuf, original: PathBuf },
     #[error(
-        "{dir} belongs to user {found}, and would be used as user {wanted}: run this as the user that it belongs to; nothing was changed"
+        "{dir} belongs to user {found}, and would be used as user {wanted}: run this as the user \
+         that it belongs to; nothing was changed"
     )]
     OtherOwner { dir: PathBuf, found: u32, wanted: u32 },
     #[error("{program} failed: {output}")]
@@ -123,20 +137,28 @@ pub struct PrivatePostgres {
     watchdog: Option<Watchdog>,
 }
 
-/// Whether it was stopped on purpose. Held while it is stopped or started again, so that neither undoes the other.
+/// Whether it was stopped on purpose. Held while it is stopped or started again, so that neither
+/// undoes the other.
 type Stopped = Mutex<bool>;
 
 impl PrivatePostgres {
-    /// Starts the server whose data is in `dir`, creating both on first use, or adopts the one that still runs there.
-    /// The caller sees to it that no other process does the same with this folder.
+    /// Starts the server whose data is in `dir`, creating both on first use, or adopts the one that
+    /// still runs there. The caller sees to it that no other process does the same with this
+    /// folder.
     pub async fn start(dir: &Path, settings: Settings) -> Result<Self, Error> {
         let dir = dir.to_owned();
-        let cluster = blocking(move || Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)).await?;
+        let cluster = blocking(move || {
+            Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)
+        })
+        .await?;
         let password = cluster.password()?;
         if let Some(port) = cluster.running_port()? {
             match tokio::time::timeout(ADOPTION_LIMIT, ensure_database(port, &password)).await {
                 Ok(Ok(())) => return Ok(Self::new(cluster, port, password, true, None)),
-                Ok(Err(_)) | Err(_) => tracing::warn!(port, "the Postgres left by an earlier process does not answer: restarting it"),
+                Ok(Err(_)) | Err(_) => tracing::warn!(
+                    port,
+                    "the Postgres left by an earlier process does not answer: restarting it"
+                ),
             }
             let stopping = cluster.clone();
             blocking(move || stopping.stop()).await?;
@@ -144,7 +166,8 @@ impl PrivatePostgres {
         Self::started(cluster, password, None).await
     }
 
-    /// The URL of a server that somebody else runs on the data in `dir`, with the password. It may have died since.
+    /// The URL of a server that somebody else runs on the data in `dir`, with the password. It may
+    /// have died since.
     pub fn url_of_running(dir: &Path) -> Option<String> {
         cluster::noted(dir).map(|(port, password)| url(port, &password, ROLE))
     }
@@ -154,7 +177,8 @@ impl PrivatePostgres {
         cluster::major_of(dir).is_some()
     }
 
-    /// A throw-away server, stopped and removed with this value; also when the process panics or is killed.
+    /// A throw-away server, stopped and removed with this value; also when the process panics or is
+    /// killed.
     pub async fn temporary() -> Result<Self, Error> {
         Self::temporary_with(Settings::default()).await
     }
@@ -163,7 +187,8 @@ impl PrivatePostgres {
     pub async fn temporary_with(settings: Settings) -> Result<Self, Error> {
         let dir = std::env::temp_dir().join(format!("highwater-postgres-{}", random_hex(8)?));
         let cluster = blocking(move || {
-            let cluster = Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)?;
+            let cluster =
+                Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)?;
             Ok((Watchdog::over(&cluster, &dir)?, cluster))
         });
         let (watchdog, cluster) = cluster.await?;
@@ -171,8 +196,13 @@ impl PrivatePostgres {
         Self::started(cluster, password, Some(watchdog)).await
     }
 
-    /// Made where the server is started: if the caller has gone away meanwhile, dropping it stops the server.
-    async fn started(cluster: Cluster, password: String, watchdog: Option<Watchdog>) -> Result<Self, Error> {
+    /// Made where the server is started: if the caller has gone away meanwhile, dropping it stops
+    /// the server.
+    async fn started(
+        cluster: Cluster,
+        password: String,
+        watchdog: Option<Watchdog>,
+    ) -> Result<Self, Error> {
         let starting = blocking(move || {
             let port = cluster.start(None)?;
             Ok(Self::new(cluster, port, password, false, watchdog))
@@ -180,13 +210,21 @@ impl PrivatePostgres {
         starting.await?.ready().await
     }
 
-    fn new(cluster: Cluster, port: u16, password: String, adopted: bool, watchdog: Option<Watchdog>) -> Self {
+    fn new(
+        cluster: Cluster,
+        port: u16,
+        password: String,
+        adopted: bool,
+        watchdog: Option<Watchdog>,
+    ) -> Self {
         Self { cluster, port, password, adopted, stopped: Arc::default(), watchdog }
     }
 
     async fn ready(self) -> Result<Self, Error> {
         let (port, within) = (self.port, self.cluster.settings().start_limit);
-        tokio::time::timeout(within, ensure_database(port, &self.password)).await.map_err(|_| Error::TooSlow { port, within })??;
+        tokio::time::timeout(within, ensure_database(port, &self.password))
+            .await
+            .map_err(|_| Error::TooSlow { port, within })??;
         Ok(self)
     }
 
@@ -234,18 +272,26 @@ impl PrivatePostgres {
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if let Err(error) = self.stop_now() {
-            tracing::error!(error = &error as &dyn std::error::Error, "could not stop the private Postgres");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "could not stop the private Postgres"
+            );
         }
     }
 }
 
 impl fmt::Debug for PrivatePostgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivatePostgres").field("port", &self.port).field("dir", &self.dir()).finish_non_exhaustive()
+        f.debug_struct("PrivatePostgres")
+            .field("port", &self.port)
+            .field("dir", &self.dir())
+            .finish_non_exhaustive()
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await?
 }
 
@@ -253,12 +299,16 @@ fn url(port: u16, password: &str, database: &str) -> String {
     format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
-/// Connects with our password, which proves that the server is ours, and creates the database if it is missing.
+/// Connects with our password, which proves that the server is ours, and creates the database if it
+/// is missing.
 async fn ensure_database(port: u16, password: &str) -> Result<(), Error> {
     let fail = |source| Error::NotAnswering { port, source };
     let options = PgConnectOptions::from_str(&url(port, password, "postgres")).map_err(fail)?;
     let mut connection = PgConnection::connect_with(&options).await.map_err(fail)?;
-    let exists = sqlx::query("SELECT FROM pg_database WHERE datname = 'highwater'").fetch_optional(&mut connection).await.map_err(fail)?;
+    let exists = sqlx::query("SELECT FROM pg_database WHERE datname = 'highwater'")
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(fail)?;
     if exists.is_none() {
         sqlx::query("CREATE DATABASE highwater").execute(&mut connection).await.map_err(fail)?;
     }

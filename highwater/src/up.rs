@@ -1,5 +1,5 @@
-//! Everything in one process: log, database, command API, projectors and query API, on one HTTP port. Owns what is started, in which
-//! sequence, and how it stops; holds no rule of its own.
+//! Everything in one process: log, database, command API, projectors and query API, on one HTTP
+//! port. Owns what is started, in which sequence, and how it stops; holds no rule of its own.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -70,7 +70,8 @@ pub enum Error {
     #[error("identity.keys: {0}")]
     NamedKeys(identity::Error),
     #[error(
-        "{given} is set and {missing} is not: set all three, or none for the private Postgres, or name one database for all with \
+        "{given} is set and {missing} is not: set all three, or none for the private Postgres, or \
+         name one database for all with \
          --database-url"
     )]
     SomeDatabases { given: String, missing: String },
@@ -95,8 +96,11 @@ pub enum Error {
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
-            Self::Log(eventlog::Error::Setting(_)) | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
+            Self::Config(_)
+            | Self::Telemetry(telemetry::Error::Filter { .. })
+            | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Log(eventlog::Error::Setting(_))
+            | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
             Self::NamedKeys(_) | Self::SomeDatabases { .. } => Exit::Usage,
             Self::Log(error) if error.may_pass() => Exit::Unreachable,
             Self::Database(_) => Exit::Unreachable,
@@ -123,7 +127,8 @@ struct Running {
 pub async fn run(options: Options) -> Result<(), Error> {
     let settings = Settings::load(&options, Vec::new())?;
     let telemetry = telemetry::init(&settings.telemetry)?;
-    let shutdown = Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
+    let shutdown =
+        Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
     http::check_listen(settings.http.listen, settings.http.insecure)?;
     let named = settings.database(&options).map_err(|error| *error)?;
     // First of all: a port in use is found before anything is started.
@@ -160,7 +165,9 @@ async fn start(
         folder.keep_to(if settings.log.is_local() { Kind::Local } else { Kind::Kafka })?;
     }
     let keys = match settings.keys() {
-        Some(named) => DeploymentKeys::load(named).map(|_| named.to_owned()).map_err(Error::NamedKeys)?,
+        Some(named) => {
+            DeploymentKeys::load(named).map(|_| named.to_owned()).map_err(Error::NamedKeys)?
+        }
         None => DeploymentKeys::create_or_load(&folder.keys()).map(|_| folder.keys())?,
     };
     let log = settings.log.open(&folder.log(), "highwater-up")?;
@@ -176,14 +183,28 @@ async fn start(
     let settings = Settings::load(options, found)?;
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
-    let owner: command_api::settings::OwnerSettings = settings.config.section("owner").map_err(Box::new)?;
-    let query: query_api::settings::QuerySettings = settings.config.section("query").map_err(Box::new)?;
-    let projector: projectors::settings::ProjectorSettings = settings.config.section("projector").map_err(Box::new)?;
-    let commands = command_api::start(&ctx, Arc::clone(&log), command_api::pool::pool(&owner.database)?).await?;
-    let projections = projectors::start(&ctx, Arc::clone(&log), projectors::pool::pool(&projector.database)?).await?;
+    let owner: command_api::settings::OwnerSettings =
+        settings.config.section("owner").map_err(Box::new)?;
+    let query: query_api::settings::QuerySettings =
+        settings.config.section("query").map_err(Box::new)?;
+    let projector: projectors::settings::ProjectorSettings =
+        settings.config.section("projector").map_err(Box::new)?;
+    let commands =
+        command_api::start(&ctx, Arc::clone(&log), command_api::pool::pool(&owner.database)?)
+            .await?;
+    let projections =
+        projectors::start(&ctx, Arc::clone(&log), projectors::pool::pool(&projector.database)?)
+            .await?;
     let queries = query_api::start(&ctx, query_api::database::pool(&query.database)?).await?;
     let banner = Banner::new(address, &settings, &folder, &keys, &database);
-    Ok(Running { ctx, router: commands.merge(projections).merge(queries), log, database, banner, _folder: folder })
+    Ok(Running {
+        ctx,
+        router: commands.merge(projections).merge(queries),
+        log,
+        database,
+        banner,
+        _folder: folder,
+    })
 }
 
 /// Shows the banner once everything is ready.
@@ -201,7 +222,12 @@ async fn announce(ctx: &Context, banner: Banner) {
     }
 }
 
-async fn stop(shutdown: &Shutdown, settings: &Settings, log: Arc<dyn Log>, database: Database) -> Result<(), Error> {
+async fn stop(
+    shutdown: &Shutdown,
+    settings: &Settings,
+    log: Arc<dyn Log>,
+    database: Database,
+) -> Result<(), Error> {
     if !shutdown.drain().await {
         warn!("stopped with work still open: it is in the log or will be done again");
     }

@@ -1,5 +1,6 @@
-//! Two folds, written apart from the same text, on the same random logs: the audit's and the one of the services. They agree on every
-//! verdict and position; where they would not, one of them is wrong.
+//! Two folds, written apart from the same text, on the same random logs: the audit's and the one of
+//! the services. They agree on every verdict and position; where they would not, one of them is
+//! wrong.
 
 use highwater::audit::{
     self,
@@ -40,7 +41,8 @@ struct Draft {
     aggregate: usize,
     drained: Option<u64>,
     second: u8,
-    /// Continues the record before, if both are events: below 8 as it should, else with one thing wrong.
+    /// Continues the record before, if both are events: below 8 as it should, else with one thing
+    /// wrong.
     follows: Option<u8>,
     damage: Damage,
 }
@@ -64,10 +66,26 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
         1 => Just(Damage::NoValue),
     ];
     let part = prop::option::of((prop_oneof![4 => Just(1_u32), 1 => 2_u32..4], 2_u32..4));
-    let place = (prop_oneof![20 => Just(0_i64), 1 => -1_i64..2], 0_u64..4, 0_usize..2, prop_oneof![20 => Just(0_u64), 1 => 1_u64..3]);
-    let what = (part, 0_usize..2, 0_usize..2, prop::option::of(0_u64..9), (0_u8..60, prop::option::of(0_u8..13)));
+    let place = (
+        prop_oneof![20 => Just(0_i64), 1 => -1_i64..2],
+        0_u64..4,
+        0_usize..2,
+        prop_oneof![20 => Just(0_u64), 1 => 1_u64..3],
+    );
+    let what = (
+        part,
+        0_usize..2,
+        0_usize..2,
+        prop::option::of(0_u64..9),
+        (0_u8..60, prop::option::of(0_u8..13)),
+    );
     let draft = (kind, place, what, damage).prop_map(
-        |(kind, (seq_off, version, writer, ahead), (part, command, aggregate, drained, (second, follows)), damage)| Draft {
+        |(
+            kind,
+            (seq_off, version, writer, ahead),
+            (part, command, aggregate, drained, (second, follows)),
+            damage,
+        )| Draft {
             kind,
             epoch: ahead,
             writer,
@@ -87,7 +105,9 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
 
 impl Draft {
     fn after(&self, before: &Self) -> Self {
-        let (Some(how), "event", "event", Some((index, of))) = (self.follows, self.kind, before.kind, before.part) else {
+        let (Some(how), "event", "event", Some((index, of))) =
+            (self.follows, self.kind, before.kind, before.part)
+        else {
             return self.clone();
         };
         let mut next = Self { damage: self.damage.clone(), follows: None, ..before.clone() };
@@ -131,8 +151,11 @@ fn records(drafts: &[Draft]) -> Vec<Record> {
 fn record(draft: &Draft, epoch: u64, writer: usize, seq: u64) -> Record {
     let id = |n: usize| IDS[n].to_be_bytes().to_vec();
     let aggregate = uuid::Uuid::from_u128(IDS[draft.aggregate]).to_string();
-    let mut headers =
-        vec![Header::new("hw-kind", draft.kind), Header::new("hw-epoch", epoch.to_string()), Header::new("hw-writer", id(writer))];
+    let mut headers = vec![
+        Header::new("hw-kind", draft.kind),
+        Header::new("hw-epoch", epoch.to_string()),
+        Header::new("hw-writer", id(writer)),
+    ];
     if draft.kind != "fence" {
         headers.push(Header::new("hw-seq", seq.to_string()));
         headers.extend(draft.drained.map(|drained| Header::new("hw-drained", drained.to_string())));
@@ -142,23 +165,39 @@ fn record(draft: &Draft, epoch: u64, writer: usize, seq: u64) -> Record {
         headers.push(Header::new("hw-version", draft.version.to_string()));
         headers.push(Header::new("hw-command", id(draft.command)));
         headers.push(Header::new("hw-fingerprint", vec![7; 34]));
-        headers.extend(["hw-actor", "hw-correlation", "hw-causation"].map(|name| Header::new(name, vec![9; 16])));
+        headers.extend(
+            ["hw-actor", "hw-correlation", "hw-causation"]
+                .map(|name| Header::new(name, vec![9; 16])),
+        );
     }
     if draft.kind == "event" {
-        headers.extend(draft.part.map(|(index, of)| Header::new("hw-commit", format!("{index}/{of}"))));
-        let cloud =
-            [("content-type", "application/json"), ("ce_specversion", "1.0"), ("ce_source", "/test/note"), ("ce_type", "note.written")];
+        headers.extend(
+            draft.part.map(|(index, of)| Header::new("hw-commit", format!("{index}/{of}"))),
+        );
+        let cloud = [
+            ("content-type", "application/json"),
+            ("ce_specversion", "1.0"),
+            ("ce_source", "/test/note"),
+            ("ce_type", "note.written"),
+        ];
         headers.extend(cloud.map(|(name, value)| Header::new(name, value)));
         headers.push(Header::new("ce_id", aggregate.clone()));
         headers.push(Header::new("ce_subject", aggregate.clone()));
         headers.push(Header::new("ce_dataschema", "urn:highwater:schema:note.written.v1"));
-        headers.push(Header::new("ce_time", format!("2026-11-22T21:34:{:02}.000000Z", draft.second)));
+        headers
+            .push(Header::new("ce_time", format!("2026-11-22T21:34:{:02}.000000Z", draft.second)));
     }
-    let mut record = Record { key: about.then(|| aggregate.into_bytes()), value: about.then(|| b"{}".to_vec()), headers };
+    let mut record = Record {
+        key: about.then(|| aggregate.into_bytes()),
+        value: about.then(|| b"{}".to_vec()),
+        headers,
+    };
     match &draft.damage {
         Damage::None => {}
         Damage::Drop(at) => drop(record.headers.remove(at.index(record.headers.len()))),
-        Damage::Double(at) => record.headers.push(record.headers[at.index(record.headers.len())].clone()),
+        Damage::Double(at) => {
+            record.headers.push(record.headers[at.index(record.headers.len())].clone())
+        }
         Damage::Garble(at, bytes) => {
             let at = at.index(record.headers.len());
             record.headers[at].value = bytes.as_slice().into();
@@ -215,7 +254,12 @@ fn position(of: &Position<Wire>) -> audit::fold::Position {
         drained: of.drained,
         sealed: of.sealed,
         last_time: of.last_time.and_then(|time| time.to_text().into_bytes().try_into().ok()),
-        witness: witness.map(|w| audit::fold::Witness { offset: w.offset, epoch: w.epoch, writer: w.writer.into_bytes(), seq: w.seq }),
+        witness: witness.map(|w| audit::fold::Witness {
+            offset: w.offset,
+            epoch: w.epoch,
+            writer: w.writer.into_bytes(),
+            seq: w.seq,
+        }),
     }
 }
 

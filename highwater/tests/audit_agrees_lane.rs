@@ -1,5 +1,6 @@
-//! Two readers of `commands`, and two of times, written apart from the same text: they agree on records that are made from pieces of the
-//! golden vectors, and on dates on both sides of every bound.
+//! Two readers of `commands`, and two of times, written apart from the same text: they agree on
+//! records that are made from pieces of the golden vectors, and on dates on both sides of every
+//! bound.
 #![expect(clippy::unwrap_used, reason = "a malformed vector must fail the test")]
 
 use std::{path::Path, sync::LazyLock};
@@ -47,7 +48,11 @@ fn changed(mut record: Record, change: &Change, all: &[Record]) -> Record {
         Change::Swap(at, from) => {
             let header = at.index(record.headers.len());
             let name = record.headers[header].name.clone();
-            let values: Vec<&Header> = all.iter().flat_map(|record| &record.headers).filter(|header| header.name == name).collect();
+            let values: Vec<&Header> = all
+                .iter()
+                .flat_map(|record| &record.headers)
+                .filter(|header| header.name == name)
+                .collect();
             record.headers[header].value = from.get(&values).value.clone();
         }
     }
@@ -83,14 +88,22 @@ fn record(json: &Value) -> Record {
     Record {
         key: json.get("key").map(bytes),
         value: json.get("value").map(bytes),
-        headers: headers.map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1]))).collect(),
+        headers: headers
+            .map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1])))
+            .collect(),
     }
 }
 
 /// A string's UTF-8, or `{"hex": "..."}`.
 fn bytes(json: &Value) -> Vec<u8> {
-    let hex = |digits: &str| (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
-    json.as_str().map_or_else(|| hex(json["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec())
+    let hex = |digits: &str| {
+        (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    json.as_str()
+        .map_or_else(|| hex(json["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec())
 }
 
 /// Dates and times on both sides of every bound; sometimes with a byte of another kind in them.
@@ -104,7 +117,10 @@ fn time() -> impl Strategy<Value = Vec<u8>> {
     let spoiled = prop::option::weighted(0.2, (any::<Index>(), any::<u8>()));
     ((year, month, day), (0..=24_u32, 0..=60_u32, 0..=61_u32, 0..1_000_000_u32), spoiled).prop_map(
         |((year, month, day), (hour, minute, second, micros), spoiled)| {
-            let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z").into_bytes();
+            let mut text = format!(
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+            )
+            .into_bytes();
             if let Some((at, byte)) = spoiled {
                 let at = at.index(text.len());
                 text[at] = byte;
@@ -114,8 +130,11 @@ fn time() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-static LANE: LazyLock<Vec<Record>> = LazyLock::new(|| vectors("lane-verdicts.json").as_array().unwrap().iter().map(record).collect());
-static EVENT: LazyLock<Record> = LazyLock::new(|| record(&vectors("fold/rule-3-commit.json")[0]["records"][1]));
+static LANE: LazyLock<Vec<Record>> = LazyLock::new(|| {
+    vectors("lane-verdicts.json").as_array().unwrap().iter().map(record).collect()
+});
+static EVENT: LazyLock<Record> =
+    LazyLock::new(|| record(&vectors("fold/rule-3-commit.json")[0]["records"][1]));
 
 /// The event of a golden vector, at this time.
 fn event_at(time: &[u8]) -> Record {

@@ -40,7 +40,8 @@ impl Memory {
 
 impl RawReader for Memory {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, eventlog::Error>> {
-        let topics = [TOPIC, LANE].map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
+        let topics =
+            [TOPIC, LANE].map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
         Box::pin(async move { Ok(topics.to_vec()) })
     }
 
@@ -49,8 +50,19 @@ impl RawReader for Memory {
         Box::pin(async move { Ok(end) })
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, eventlog::Error>> {
-        let found = self.records(of).iter().filter(|stored| stored.offset >= offset).take(limit).cloned().collect();
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, eventlog::Error>> {
+        let found = self
+            .records(of)
+            .iter()
+            .filter(|stored| stored.offset >= offset)
+            .take(limit)
+            .cloned()
+            .collect();
         Box::pin(async move { Ok(found) })
     }
 }
@@ -110,7 +122,11 @@ impl Script {
     }
 
     fn log(self) -> Memory {
-        let stored = self.0.into_iter().zip(0..).map(|(record, offset)| Stored { offset, appended_at_ms: 0, record });
+        let stored = self.0.into_iter().zip(0..).map(|(record, offset)| Stored {
+            offset,
+            appended_at_ms: 0,
+            record,
+        });
         Memory(BTreeMap::from([(home(), stored.collect())]), Vec::new())
     }
 
@@ -124,7 +140,11 @@ fn home() -> u32 {
 }
 
 fn headers(kind: &'static str, epoch: u64, writer: Uuid) -> Vec<Header> {
-    vec![Header::new("hw-kind", kind), Header::new("hw-epoch", epoch.to_string()), Header::new("hw-writer", writer.as_bytes().to_vec())]
+    vec![
+        Header::new("hw-kind", kind),
+        Header::new("hw-epoch", epoch.to_string()),
+        Header::new("hw-writer", writer.as_bytes().to_vec()),
+    ]
 }
 
 fn about(kind: &'static str, seq: u64, version: u64, command: u128) -> Vec<Header> {
@@ -134,12 +154,18 @@ fn about(kind: &'static str, seq: u64, version: u64, command: u128) -> Vec<Heade
     headers.push(Header::new("hw-version", version.to_string()));
     headers.push(Header::new("hw-command", command));
     headers.push(Header::new("hw-fingerprint", vec![0; 34]));
-    headers.extend(["hw-actor", "hw-correlation", "hw-causation"].map(|name| Header::new(name, vec![0; 16])));
+    headers.extend(
+        ["hw-actor", "hw-correlation", "hw-causation"].map(|name| Header::new(name, vec![0; 16])),
+    );
     headers
 }
 
 fn set(record: &mut Record, name: &str, value: &str) {
-    record.headers.iter_mut().filter(|header| header.name == name).for_each(|header| header.value = value.into());
+    record
+        .headers
+        .iter_mut()
+        .filter(|header| header.name == name)
+        .for_each(|header| header.value = value.into());
 }
 
 async fn audited(log: &Memory) -> Report {
@@ -152,7 +178,11 @@ fn started() -> Script {
 
 #[track_caller]
 fn one_fault(report: &Report, offset: u64, fault: Fault) {
-    let found: Vec<_> = report.differences.iter().map(|difference| (difference.at.clone(), difference.fault.clone())).collect();
+    let found: Vec<_> = report
+        .differences
+        .iter()
+        .map(|difference| (difference.at.clone(), difference.fault.clone()))
+        .collect();
     assert_eq!(found, [(format!("{TOPIC}/{}@{offset}", home()), fault)]);
     assert!(!report.is_clean());
 }
@@ -173,7 +203,10 @@ async fn a_log_as_it_should_be_is_clean_and_counted() {
     assert!(report.is_clean(), "{report}");
     let total = report.total;
     assert_eq!((total.records, total.events, total.commits, total.commands), (10, 3, 2, 4));
-    assert_eq!((total.rejected, total.unchanged, total.barriers, total.fences, total.aggregates), (1, 1, 1, 2, 1));
+    assert_eq!(
+        (total.rejected, total.unchanged, total.barriers, total.fences, total.aggregates),
+        (1, 1, 1, 2, 1)
+    );
     assert_eq!((total.void_strangers, total.void_stale_fences, total.voids()), (1, 1, 2));
     assert_eq!(report.partitions.iter().map(|partition| partition.end).sum::<u64>(), 10);
 }
@@ -205,13 +238,19 @@ async fn a_command_that_succeeded_and_was_rejected() {
 #[tokio::test]
 async fn a_command_in_two_partitions() {
     let mut log = started().event(0, 1, 1).log();
-    let bob = (0..).map(Uuid::from_u128).find(|id| partition_for(id.to_string().as_bytes(), PARTITIONS) != home());
+    let bob = (0..)
+        .map(Uuid::from_u128)
+        .find(|id| partition_for(id.to_string().as_bytes(), PARTITIONS) != home());
     let bob = bob.unwrap_or_default().to_string();
     let mut other = started().event(0, 1, 1).but(|record| {
         record.key = Some(bob.clone().into_bytes());
         set(record, "ce_subject", &bob);
     });
-    let stored = other.0.drain(..).zip(0..).map(|(record, offset)| Stored { offset, appended_at_ms: 0, record });
+    let stored = other.0.drain(..).zip(0..).map(|(record, offset)| Stored {
+        offset,
+        appended_at_ms: 0,
+        record,
+    });
     log.0.insert(1 - home(), stored.collect());
     let report = audited(&log).await;
     assert_eq!(report.differences.len(), 1);
@@ -240,15 +279,25 @@ async fn a_commit_that_the_next_writers_fence_drops_is_no_fault_and_counted() {
 
 #[tokio::test]
 async fn a_repeated_header() {
-    let report = started().event(0, 1, 1).but(|record| record.headers.push(Header::new("hw-seq", "0"))).audit().await;
+    let report = started()
+        .event(0, 1, 1)
+        .but(|record| record.headers.push(Header::new("hw-seq", "0")))
+        .audit()
+        .await;
     one_fault(&report, 1, Fault::Unreadable(Unreadable::Repeated("hw-seq")));
     assert_eq!((report.total.void_unreadable, report.total.events), (1, 0));
 }
 
 #[tokio::test]
 async fn a_time_that_runs_backwards() {
-    let report = started().event(0, 1, 1).event(1, 2, 2).but(|record| set(record, "ce_time", "2026-11-22T21:33:59.999999Z")).audit().await;
-    let (last, time) = ("2026-11-22T21:34:00.000000Z".to_owned(), "2026-11-22T21:33:59.999999Z".to_owned());
+    let report = started()
+        .event(0, 1, 1)
+        .event(1, 2, 2)
+        .but(|record| set(record, "ce_time", "2026-11-22T21:33:59.999999Z"))
+        .audit()
+        .await;
+    let (last, time) =
+        ("2026-11-22T21:34:00.000000Z".to_owned(), "2026-11-22T21:33:59.999999Z".to_owned());
     one_fault(&report, 2, Fault::TimeBackwards { last, time });
 }
 
@@ -270,8 +319,16 @@ async fn a_record_on_the_partition_of_another_key() {
 
 #[tokio::test]
 async fn an_event_of_another_source() {
-    let report = started().event(0, 1, 1).but(|record| set(record, "ce_source", "/test/other")).audit().await;
-    one_fault(&report, 1, Fault::OtherSource { found: "/test/other".to_owned(), expected: "/test/note".to_owned() });
+    let report = started()
+        .event(0, 1, 1)
+        .but(|record| set(record, "ce_source", "/test/other"))
+        .audit()
+        .await;
+    one_fault(
+        &report,
+        1,
+        Fault::OtherSource { found: "/test/other".to_owned(), expected: "/test/note".to_owned() },
+    );
 }
 
 #[tokio::test]
@@ -286,20 +343,32 @@ fn lane(commands: &[u128]) -> Vec<Stored> {
     let record = |id: u128| {
         let id = Uuid::from_u128(id).as_bytes().to_vec();
         let mut headers = vec![Header::new("hw-kind", "command"), Header::new("hw-command", id)];
-        let text = [("hw-schema", "note.write.v1"), ("hw-key", "caller"), ("hw-deadline", "2026-11-22T22:34:00.000000Z")];
+        let text = [
+            ("hw-schema", "note.write.v1"),
+            ("hw-key", "caller"),
+            ("hw-deadline", "2026-11-22T22:34:00.000000Z"),
+        ];
         headers.extend(text.map(|(name, value)| Header::new(name, value)));
         headers.push(Header::new("hw-fingerprint", vec![0; 34]));
         headers.extend(["hw-actor", "hw-correlation"].map(|name| Header::new(name, vec![0; 16])));
         Record { key: Some(ALICE.to_string().into_bytes()), value: Some(b"{}".to_vec()), headers }
     };
-    let stored = commands.iter().zip(0..).map(|(id, offset)| Stored { offset, appended_at_ms: 0, record: record(*id) });
+    let stored = commands.iter().zip(0..).map(|(id, offset)| Stored {
+        offset,
+        appended_at_ms: 0,
+        record: record(*id),
+    });
     stored.collect()
 }
 
 #[tokio::test]
 async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
     let decided = |drained: &'static str| {
-        started().event(0, 1, 1).outcome("rejected", 1, 1, 3).but(|record| record.headers.push(Header::new("hw-drained", drained))).log()
+        started()
+            .event(0, 1, 1)
+            .outcome("rejected", 1, 1, 3)
+            .but(|record| record.headers.push(Header::new("hw-drained", drained)))
+            .log()
     };
     // The second is still to be decided, and the third was decided before it.
     for drained in ["0", "1"] {
@@ -307,23 +376,39 @@ async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
         assert!(report.is_clean(), "{report}");
     }
     let report = audited(&Memory(decided("3").0, lane(&[1, 2, 3]))).await;
-    let found: Vec<_> = report.differences.iter().map(|difference| (difference.at.clone(), difference.fault.clone())).collect();
-    assert_eq!(found, [(format!("{LANE}/{}@1", home()), Fault::NoOutcome { id: Uuid::from_u128(2), drained: 3 })]);
-    // Whom it is from cannot be read, or it lies where it does not belong: there is nothing an outcome could name.
+    let found: Vec<_> = report
+        .differences
+        .iter()
+        .map(|difference| (difference.at.clone(), difference.fault.clone()))
+        .collect();
+    assert_eq!(
+        found,
+        [(format!("{LANE}/{}@1", home()), Fault::NoOutcome { id: Uuid::from_u128(2), drained: 3 })]
+    );
+    // Whom it is from cannot be read, or it lies where it does not belong: there is nothing an
+    // outcome could name.
     let mut nameless = lane(&[1, 2, 3]);
     nameless[1].record.headers.retain(|header| header.name != "hw-command");
     assert!(audited(&Memory(decided("3").0, nameless.clone())).await.is_clean());
     nameless[1].record = lane(&[2])[0].record.clone();
-    nameless[1].record.key =
-        (0..).map(|id| Uuid::from_u128(id).to_string().into_bytes()).find(|key| partition_for(key, PARTITIONS) != home());
+    nameless[1].record.key = (0..)
+        .map(|id| Uuid::from_u128(id).to_string().into_bytes())
+        .find(|key| partition_for(key, PARTITIONS) != home());
     assert!(audited(&Memory(decided("3").0, nameless)).await.is_clean());
 }
 
 #[tokio::test]
 async fn a_lane_that_ends_before_what_was_decided() {
-    let log = started().event(0, 1, 1).but(|record| record.headers.push(Header::new("hw-drained", "2"))).log();
+    let log = started()
+        .event(0, 1, 1)
+        .but(|record| record.headers.push(Header::new("hw-drained", "2")))
+        .log();
     let report = audited(&Memory(log.0, lane(&[1]))).await;
-    let found: Vec<_> = report.differences.iter().map(|difference| (difference.at.clone(), difference.fault.clone())).collect();
+    let found: Vec<_> = report
+        .differences
+        .iter()
+        .map(|difference| (difference.at.clone(), difference.fault.clone()))
+        .collect();
     assert_eq!(found, [(format!("{LANE}/{}@1", home()), Fault::DrainedBeyond { drained: 2 })]);
 }
 
@@ -331,8 +416,17 @@ async fn a_lane_that_ends_before_what_was_decided() {
 async fn the_table_names_counts_and_places() {
     let text = started().event(0, 1, 1).event(1, 3, 2).audit().await.to_string();
     let total = text.lines().find(|line| line.starts_with("total")).unwrap_or_default();
-    assert_eq!(total.split_whitespace().collect::<Vec<_>>(), ["total", "3", "2", "2", "2", "0", "0", "0", "1", "0"]);
-    assert!(text.contains(&format!("DIFFERENCE {TOPIC}/{}@2: aggregate {ALICE}: version 3 follows version 1", home())), "{text}");
+    assert_eq!(
+        total.split_whitespace().collect::<Vec<_>>(),
+        ["total", "3", "2", "2", "2", "0", "0", "0", "1", "0"]
+    );
+    assert!(
+        text.contains(&format!(
+            "DIFFERENCE {TOPIC}/{}@2: aggregate {ALICE}: version 3 follows version 1",
+            home()
+        )),
+        "{text}"
+    );
     let topic: Arc<str> = TOPIC.into();
     assert!(text.contains(&*topic));
 }

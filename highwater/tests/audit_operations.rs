@@ -1,4 +1,5 @@
-//! What lies in the lanes, as the projection wrote it, is clean; each fault that the audit of it claims to find is planted and found.
+//! What lies in the lanes, as the projection wrote it, is clean; each fault that the audit of it
+//! claims to find is planted and found.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "../../projectors/tests/support/postgres.rs"]
@@ -13,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Error, LocalLog, Log, Membership, MembershipEvent, Partition, RawReader, RawTopic, Reply, Ticket, local};
+use eventlog::{
+    Error, LocalLog, Log, Membership, MembershipEvent, Partition, RawReader, RawTopic, Reply,
+    Ticket, local,
+};
 use futures_util::future::BoxFuture;
 use highwater::audit::{self, projected::Projected, report::Report};
 use projectors::{
@@ -38,7 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DAY_MS: i64 = 86_400_000;
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
-/// A lane of ten commands, one of them twice, one that says too little and one that says nothing, over nine days.
+/// A lane of ten commands, one of them twice, one that says too little and one that says nothing,
+/// over nine days.
 struct World {
     log: Arc<LocalLog>,
     folder: PathBuf,
@@ -50,16 +55,32 @@ struct World {
 
 impl World {
     async fn new(test: &str) -> Self {
-        let name = format!("highwater-test-audit-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
-        let (folder, now_ms) = (std::env::temp_dir().join(name), Arc::new(AtomicI64::new(1_795_383_264_123)));
+        let name = format!(
+            "highwater-test-audit-{}-{}",
+            std::process::id(),
+            FOLDERS.fetch_add(1, Ordering::Relaxed)
+        );
+        let (folder, now_ms) =
+            (std::env::temp_dir().join(name), Arc::new(AtomicI64::new(1_795_383_264_123)));
         let clock = now_ms.clone();
-        let settings = local::Settings { clock: Arc::new(move || clock.load(Ordering::Relaxed)), ..local::Settings::default() };
+        let settings = local::Settings {
+            clock: Arc::new(move || clock.load(Ordering::Relaxed)),
+            ..local::Settings::default()
+        };
         let log = Arc::new(LocalLog::open(&folder, settings).expect("a local log"));
         log.prepare(topics().wanted(PARTITIONS)).await.expect("topics");
-        let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
+        let pool =
+            PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
         migrate(&pool).await.expect("the tables");
-        let index = partition_of(command(1).aggregate.hyphenated().to_string().as_bytes(), PARTITIONS);
-        let world = Self { log, folder, now_ms, pool, partition: Partition { topic: "test.note.commands".into(), index } };
+        let index =
+            partition_of(command(1).aggregate.hyphenated().to_string().as_bytes(), PARTITIONS);
+        let world = Self {
+            log,
+            folder,
+            now_ms,
+            pool,
+            partition: Partition { topic: "test.note.commands".into(), index },
+        };
         for n in 1..=10 {
             world.append(lane::encode(&command(n))).await;
             if n == 4 {
@@ -79,17 +100,31 @@ impl World {
         let (to, mut reports) = mpsc::unbounded_channel();
         let reply = Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to };
         self.log.append(&self.partition, record, reply).expect("accepted");
-        let report = tokio::time::timeout(PATIENCE, reports.recv()).await.expect("in time").expect("a report");
+        let report = tokio::time::timeout(PATIENCE, reports.recv())
+            .await
+            .expect("in time")
+            .expect("a report");
         report.result.expect("appended");
     }
 
     async fn project(&self) {
         let (changes, events) = mpsc::unbounded_channel();
         changes.send(MembershipEvent::Assigned(vec![self.partition.clone()])).expect("a runner");
-        let membership = Membership { events, leave: Box::new(|_| Box::pin(std::future::ready(()))), commit: Arc::new(|_| {}) };
+        let membership = Membership {
+            events,
+            leave: Box::new(|_| Box::pin(std::future::ready(()))),
+            commit: Arc::new(|_| {}),
+        };
         let projection: Arc<dyn Projection<PostgresTx>> = Arc::new(Operations::of(vec!["note"]));
-        let (store, share) = (PostgresStore::new(self.pool.clone()), Share::new(membership, topics()));
-        let mut runner = Runner::new(store, self.log.clone(), vec![projection], share, Limits { batch_events: 3, ..Limits::default() });
+        let (store, share) =
+            (PostgresStore::new(self.pool.clone()), Share::new(membership, topics()));
+        let mut runner = Runner::new(
+            store,
+            self.log.clone(),
+            vec![projection],
+            share,
+            Limits { batch_events: 3, ..Limits::default() },
+        );
         let end = Log::end(&*self.log, &self.partition).await.expect("an end");
         let projecting = async {
             while !runner.progress().all().values().any(|offset| *offset >= end) {
@@ -109,16 +144,25 @@ impl World {
 
     /// Differences as `at: what` of a change to the tables, which is taken back.
     async fn planted(&self, sql: &str) -> Vec<String> {
-        let keep = "DROP TABLE IF EXISTS kept_rows, kept_checkpoints; CREATE TABLE kept_rows AS TABLE operations;
+        let keep = "DROP TABLE IF EXISTS kept_rows, kept_checkpoints; CREATE TABLE kept_rows AS \
+                    TABLE operations;
                     CREATE TABLE kept_checkpoints AS TABLE checkpoints";
-        let back = "TRUNCATE operations, checkpoints; INSERT INTO operations SELECT * FROM kept_rows;
+        let back =
+            "TRUNCATE operations, checkpoints; INSERT INTO operations SELECT * FROM kept_rows;
                     INSERT INTO checkpoints SELECT * FROM kept_checkpoints";
         for sql in [keep, sql] {
-            sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.expect("planted");
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&self.pool)
+                .await
+                .expect("planted");
         }
         let report = self.audit(&*self.log).await;
         sqlx::raw_sql(back).execute(&self.pool).await.expect("taken back");
-        report.differences.iter().map(|difference| format!("{}: {}", difference.at, difference.what)).collect()
+        report
+            .differences
+            .iter()
+            .map(|difference| format!("{}: {}", difference.at, difference.what))
+            .collect()
     }
 }
 
@@ -156,7 +200,8 @@ async fn what_the_projection_wrote_is_clean_and_counted() {
     let world = World::new("audit_clean").await;
     let report = world.audit(&*world.log).await;
     assert!(report.is_clean(), "{report}");
-    let rows = |name: &str| report.tables.iter().find(|table| table.table == name).map(|table| table.rows);
+    let rows =
+        |name: &str| report.tables.iter().find(|table| table.table == name).map(|table| table.rows);
     // The first two went after seven days, also the one that came twice.
     assert_eq!((rows("operations"), rows("checkpoints")), (Some(9), Some(1)), "{report}");
 }
@@ -166,27 +211,76 @@ async fn every_planted_fault_is_named() {
     let world = World::new("audit_planted").await;
     let five = Uuid::from_u128(5);
     let checkpoint = format!("checkpoints/operations.1/note/{}", world.partition.index);
-    let of_five = |change: &str| format!("UPDATE operations SET {change} WHERE command_id = '{five}'");
-    let copied = "SELECT gen_random_uuid(), category, partition, aggregate_id, actor, next_offset, accepted_at, deadline";
+    let of_five =
+        |change: &str| format!("UPDATE operations SET {change} WHERE command_id = '{five}'");
+    let copied = "SELECT gen_random_uuid(), category, partition, aggregate_id, actor, next_offset, \
+                  accepted_at, deadline";
     for (sql, at, what) in [
-        (format!("DELETE FROM operations WHERE command_id = '{five}'"), format!("operations/{five}"), "the row is missing"),
-        (of_five("actor = gen_random_uuid()"), format!("operations/{five}"), "actor is \""),
-        (of_five("aggregate_id = gen_random_uuid()"), format!("operations/{five}"), "aggregate_id is \""),
-        (of_five("next_offset = next_offset - 1"), format!("operations/{five}"), "next_offset is "),
-        (of_five("accepted_at = accepted_at + interval '1 microsecond'"), format!("operations/{five}"), "accepted_us is "),
-        (of_five("deadline = NULL"), format!("operations/{five}"), "deadline_us is null, the log makes it 1795386864000000"),
-        (of_five("partition = 99"), "operations/note/99".to_owned(), "the log has no such partition"),
-        (of_five("category = 'other'"), "operations/other/".to_owned(), "the log has no such partition"),
-        (format!("INSERT INTO operations {copied} FROM operations LIMIT 1"), "operations/".to_owned(), "nothing in the log makes this row"),
         (
-            format!("INSERT INTO operations {} FROM operations LIMIT 1", copied.replace("next_offset", "1000000")),
+            format!("DELETE FROM operations WHERE command_id = '{five}'"),
+            format!("operations/{five}"),
+            "the row is missing",
+        ),
+        (of_five("actor = gen_random_uuid()"), format!("operations/{five}"), "actor is \""),
+        (
+            of_five("aggregate_id = gen_random_uuid()"),
+            format!("operations/{five}"),
+            "aggregate_id is \"",
+        ),
+        (of_five("next_offset = next_offset - 1"), format!("operations/{five}"), "next_offset is "),
+        (
+            of_five("accepted_at = accepted_at + interval '1 microsecond'"),
+            format!("operations/{five}"),
+            "accepted_us is ",
+        ),
+        (
+            of_five("deadline = NULL"),
+            format!("operations/{five}"),
+            "deadline_us is null, the log makes it 1795386864000000",
+        ),
+        (
+            of_five("partition = 99"),
+            "operations/note/99".to_owned(),
+            "the log has no such partition",
+        ),
+        (
+            of_five("category = 'other'"),
+            "operations/other/".to_owned(),
+            "the log has no such partition",
+        ),
+        (
+            format!("INSERT INTO operations {copied} FROM operations LIMIT 1"),
+            "operations/".to_owned(),
+            "nothing in the log makes this row",
+        ),
+        (
+            format!(
+                "INSERT INTO operations {} FROM operations LIMIT 1",
+                copied.replace("next_offset", "1000000")
+            ),
             "operations/".to_owned(),
             "the row is of the future",
         ),
-        ("UPDATE checkpoints SET next_offset = 6".to_owned(), "operations/".to_owned(), "the row is of the future"),
-        ("UPDATE checkpoints SET next_offset = 99".to_owned(), checkpoint.clone(), "the checkpoint is ahead of the log"),
-        ("UPDATE checkpoints SET witness_writer = gen_random_uuid()".to_owned(), checkpoint.clone(), "witness_writer is "),
-        ("UPDATE checkpoints SET witness_epoch = witness_epoch + 1".to_owned(), checkpoint.clone(), "witness_epoch is "),
+        (
+            "UPDATE checkpoints SET next_offset = 6".to_owned(),
+            "operations/".to_owned(),
+            "the row is of the future",
+        ),
+        (
+            "UPDATE checkpoints SET next_offset = 99".to_owned(),
+            checkpoint.clone(),
+            "the checkpoint is ahead of the log",
+        ),
+        (
+            "UPDATE checkpoints SET witness_writer = gen_random_uuid()".to_owned(),
+            checkpoint.clone(),
+            "witness_writer is ",
+        ),
+        (
+            "UPDATE checkpoints SET witness_epoch = witness_epoch + 1".to_owned(),
+            checkpoint.clone(),
+            "witness_epoch is ",
+        ),
         ("UPDATE checkpoints SET epoch = 1".to_owned(), checkpoint.clone(), "epoch is 1"),
         (
             "UPDATE checkpoints SET partition = 99".to_owned(),
@@ -195,7 +289,10 @@ async fn every_planted_fault_is_named() {
         ),
     ] {
         let found = world.planted(&sql).await;
-        assert!(found.iter().any(|one| one.starts_with(&at) && one.contains(what)), "{sql}: no `{at}: {what}`: {found:#?}");
+        assert!(
+            found.iter().any(|one| one.starts_with(&at) && one.contains(what)),
+            "{sql}: no `{at}: {what}`: {found:#?}"
+        );
     }
     assert!(world.audit(&*world.log).await.is_clean(), "every fault was taken back");
 }
@@ -203,7 +300,8 @@ async fn every_planted_fault_is_named() {
 #[tokio::test]
 async fn what_the_log_has_forgotten_is_not_judged() {
     let world = World::new("audit_forgotten").await;
-    let forgetful = Forgetful { inner: world.log.clone(), topic: world.partition.topic.clone(), begin: 8 };
+    let forgetful =
+        Forgetful { inner: world.log.clone(), topic: world.partition.topic.clone(), begin: 8 };
     let report = world.audit(&forgetful).await;
     assert!(report.is_clean(), "{report}");
     let row = "DELETE FROM operations WHERE next_offset = 9";
@@ -236,7 +334,12 @@ impl RawReader for Forgetful {
         RawReader::end(&*self.inner, of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let of = of.clone();
         Box::pin(async move {
             if offset < self.begin(&of).await? {

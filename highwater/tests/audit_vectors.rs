@@ -1,5 +1,6 @@
-//! The audit's own decoder and fold reproduce every golden vector: verdicts, commits, and the position after each record; also
-//! when they are resumed at any position on the way. So does its reader of `commands`, as far as the audit judges what lies there.
+//! The audit's own decoder and fold reproduce every golden vector: verdicts, commits, and the
+//! position after each record; also when they are resumed at any position on the way. So does its
+//! reader of `commands`, as far as the audit judges what lies there.
 
 use std::{error::Error, fs, path::Path};
 
@@ -66,14 +67,17 @@ impl Bytes {
     fn read(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::Hex { hex } => (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(Into::into)).collect(),
+            Self::Hex { hex } => (0..hex.len() / 2)
+                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(Into::into))
+                .collect(),
         }
     }
 }
 
 impl Bare {
     fn read(&self) -> Result<Record, Box<dyn Error>> {
-        let headers = self.headers.iter().map(|(name, value)| Ok(Header::new(name.clone(), value.read()?)));
+        let headers =
+            self.headers.iter().map(|(name, value)| Ok(Header::new(name.clone(), value.read()?)));
         Ok(Record {
             key: self.key.as_ref().map(Bytes::read).transpose()?,
             value: self.value.as_ref().map(Bytes::read).transpose()?,
@@ -93,8 +97,17 @@ impl Place {
             next_seq: self.next_seq,
             drained: self.drained,
             sealed: self.sealed,
-            last_time: self.last_time.as_ref().map(|time| time.as_bytes().try_into()).transpose()?,
-            witness: witness.map(|w| Witness { offset: w.offset, epoch: w.epoch, writer: w.writer.into_bytes(), seq: w.seq }),
+            last_time: self
+                .last_time
+                .as_ref()
+                .map(|time| time.as_bytes().try_into())
+                .transpose()?,
+            witness: witness.map(|w| Witness {
+                offset: w.offset,
+                epoch: w.epoch,
+                writer: w.writer.into_bytes(),
+                seq: w.seq,
+            }),
         })
     }
 }
@@ -168,7 +181,10 @@ fn the_audits_reader_of_the_lane_reproduces_every_vector() -> Result<(), Box<dyn
     let vectors = serde_json::from_str::<Vec<OfTheLane>>(&fs::read_to_string(file)?)?;
     assert!(vectors.len() >= 90, "only {} vectors", vectors.len());
     for vector in vectors {
-        let here = |aggregate: Id| partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), vector.partitions) == vector.partition;
+        let here = |aggregate: Id| {
+            partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), vector.partitions)
+                == vector.partition
+        };
         let rule = match Said::of(&vector.record.read()?) {
             Said::Newer => 1,
             Said::Nothing => 2,

@@ -20,7 +20,10 @@ fn migrate(server: &PrivatePostgres, more: &[&str]) -> std::io::Result<Output> {
 }
 
 fn migrate_at(url: &str, more: &[&str]) -> std::io::Result<Output> {
-    Command::new(env!("CARGO_BIN_EXE_highwater")).args(["migrate", "--database-url", url]).args(more).output()
+    Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(["migrate", "--database-url", url])
+        .args(more)
+        .output()
 }
 
 async fn identity(connection: &mut PgConnection) -> Result<Uuid, sqlx::Error> {
@@ -40,7 +43,8 @@ async fn migrating_again_changes_nothing_and_only_an_empty_database_replaces_ano
     assert_eq!(identity(&mut connection).await?, LOST);
 
     sqlx::query(
-        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
+        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
+         next_seq, drained, sealed)
          VALUES ('p', 1, 'c', 0, 1, 1, 0, 0, false)",
     )
     .execute(&mut connection)
@@ -56,23 +60,38 @@ async fn without_a_flag_the_database_of_the_settings_is_migrated_and_said() -> O
     let server = PrivatePostgres::temporary().await?;
     let folder = std::env::temp_dir().join(format!("highwater-migrate-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("highwater.toml"), format!("[projector.database]\nurl = \"{}\"\n", server.url()))?;
+    std::fs::write(
+        folder.join("highwater.toml"),
+        format!("[projector.database]\nurl = \"{}\"\n", server.url()),
+    )?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-    let output = command.arg("migrate").current_dir(&folder).env_remove("HIGHWATER_DATABASE_URL").output()?;
-    let made: Vec<_> = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    let output = command
+        .arg("migrate")
+        .current_dir(&folder)
+        .env_remove("HIGHWATER_DATABASE_URL")
+        .output()?;
+    let made: Vec<_> = std::fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<std::io::Result<_>>()?;
     std::fs::remove_dir_all(&folder)?;
     let said = String::from_utf8(output.stderr)?;
     assert_eq!((output.status.code(), made.len()), (Some(0), 1), "{said} {made:?}");
-    assert!(said.contains(&format!("at 127.0.0.1:{} (projector.database.url)", server.port())), "{said}");
+    assert!(
+        said.contains(&format!("at 127.0.0.1:{} (projector.database.url)", server.port())),
+        "{said}"
+    );
     identity(&mut PgConnection::connect(&server.url()).await?).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_has_exit_code_3_and_its_password_stays_out_of_the_message() -> Outcome {
+async fn a_database_that_is_away_has_exit_code_3_and_its_password_stays_out_of_the_message()
+-> Outcome {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("postgres://someone:hunter2@{nobody}/none");
-    let output = Command::new(env!("CARGO_BIN_EXE_highwater")).args(["migrate", "--database-url", &url]).output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(["migrate", "--database-url", &url])
+        .output()?;
     let said = String::from_utf8(output.stderr)?;
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("the database cannot be reached") && !said.contains("hunter2"), "{said}");
@@ -85,11 +104,17 @@ async fn refusals(url: &str) -> Vec<String> {
     let owner = command_api::settings::DatabaseSettings { url: of(url), ..Default::default() };
     let projector = projectors::settings::DatabaseSettings { url: of(url), ..Default::default() };
     let query = query_api::settings::DatabaseSettings { url: of(url), ..Default::default() };
-    let pools = [command_api::pool::pool(&owner), projectors::pool::pool(&projector), query_api::database::pool(&query)];
+    let pools = [
+        command_api::pool::pool(&owner),
+        projectors::pool::pool(&projector),
+        query_api::database::pool(&query),
+    ];
     let mut refusals = Vec::new();
     for pool in pools {
         let checked = match pool {
-            Ok(pool) => query_api::database::check_tables(&pool).await.map_err(|error| error.to_string()),
+            Ok(pool) => {
+                query_api::database::check_tables(&pool).await.map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         refusals.extend(checked.err());
@@ -101,7 +126,9 @@ async fn refusals(url: &str) -> Vec<String> {
 async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> Outcome {
     let server = PrivatePostgres::temporary().await?;
     let mut connection = PgConnection::connect(&server.url()).await?;
-    sqlx::query("CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0").execute(&mut connection).await?;
+    sqlx::query("CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        .execute(&mut connection)
+        .await?;
     let url = server.url().replace("/highwater?", "/western?");
     let output = migrate_at(&url, &[])?;
     let said = String::from_utf8(output.stderr)?;
@@ -110,34 +137,49 @@ async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> 
     assert_eq!(refusals.len(), 3, "{refusals:?}");
     refusals.push(said);
     for said in refusals {
-        assert!(said.contains("`western` has the encoding LATIN1") && said.contains("ENCODING 'UTF8' TEMPLATE template0"), "{said}");
+        assert!(
+            said.contains("`western` has the encoding LATIN1")
+                && said.contains("ENCODING 'UTF8' TEMPLATE template0"),
+            "{said}"
+        );
     }
     Row {
         id: "P3",
         situation: "a database with ENCODING LATIN1",
-        answer: "`migrate` and every service refuse it, naming the encoding and the statement that makes another database",
+        answer: "`migrate` and every service refuse it, naming the encoding and the statement that \
+                 makes another database",
         test: (file!(), "a_database_that_cannot_hold_every_text_is_refused_with_what_to_do"),
     }
     .check();
     Ok(())
 }
 
-/// A limit that a database sets for its analysts would end a migration, and an owner's reading, half way.
+/// A limit that a database sets for its analysts would end a migration, and an owner's reading,
+/// half way.
 #[tokio::test]
 async fn limits_that_a_database_sets_for_statements_are_for_others() -> Outcome {
     let server = PrivatePostgres::temporary().await?;
     let mut connection = PgConnection::connect(&server.url()).await?;
-    sqlx::raw_sql("ALTER DATABASE highwater SET statement_timeout = '7s'; ALTER DATABASE highwater SET lock_timeout = '7s'")
-        .execute(&mut connection)
-        .await?;
+    sqlx::raw_sql(
+        "ALTER DATABASE highwater SET statement_timeout = '7s'; ALTER DATABASE highwater \
+                   SET lock_timeout = '7s'",
+    )
+    .execute(&mut connection)
+    .await?;
     assert_eq!(migrate(&server, &[])?.status.code(), Some(0));
-    let limits = "SELECT current_setting('statement_timeout') || ', ' || current_setting('lock_timeout')";
+    let limits =
+        "SELECT current_setting('statement_timeout') || ', ' || current_setting('lock_timeout')";
     let mut tool = service::postgres::connect(&server.url()).await?;
     assert_eq!(sqlx::query_scalar::<_, String>(limits).fetch_one(&mut tool).await?, "0, 0");
-    let settings = command_api::settings::DatabaseSettings { url: server.url(), ..Default::default() };
+    let settings =
+        command_api::settings::DatabaseSettings { url: server.url(), ..Default::default() };
     let owners = command_api::pool::pool(&settings)?;
     let mut owner = owners.acquire().await?;
-    assert_eq!(sqlx::query_scalar::<_, String>(limits).fetch_one(&mut *owner).await?, "5s, 0", "its own, and none of another's");
+    assert_eq!(
+        sqlx::query_scalar::<_, String>(limits).fetch_one(&mut *owner).await?,
+        "5s, 0",
+        "its own, and none of another's"
+    );
     Ok(())
 }
 
@@ -145,20 +187,24 @@ async fn limits_that_a_database_sets_for_statements_are_for_others() -> Outcome 
 async fn tables_are_in_one_schema_wherever_a_search_path_leads() -> Outcome {
     let server = PrivatePostgres::temporary().await?;
     let mut connection = PgConnection::connect(&server.url()).await?;
-    let astray = "CREATE SCHEMA analyst; CREATE TABLE analyst.schema_version (component text, version int);
+    let astray =
+        "CREATE SCHEMA analyst; CREATE TABLE analyst.schema_version (component text, version int);
                   ALTER DATABASE highwater SET search_path = 'analyst'";
     sqlx::raw_sql(astray).execute(&mut connection).await?;
     let migrated = migrate(&server, &[])?;
     assert_eq!(migrated.status.code(), Some(0), "{}", String::from_utf8_lossy(&migrated.stderr));
     assert_eq!(refusals(&server.url()).await, Vec::<String>::new());
-    let schemas: Vec<String> =
-        sqlx::query_scalar("SELECT schemaname::text FROM pg_tables WHERE tablename IN ('checkpoints', '_sqlx_migrations')")
-            .fetch_all(&mut connection)
-            .await?;
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "SELECT schemaname::text FROM pg_tables WHERE tablename IN \
+                            ('checkpoints', '_sqlx_migrations')",
+    )
+    .fetch_all(&mut connection)
+    .await?;
     assert_eq!(schemas, ["public", "public"]);
     Row {
         id: "P4",
-        situation: "`ALTER DATABASE d SET search_path = 'analyst'`, with a table of a name of ours in that schema",
+        situation: "`ALTER DATABASE d SET search_path = 'analyst'`, with a table of a name of ours \
+                    in that schema",
         answer: "`migrate` and every service work on the tables in schema `public`",
         test: (file!(), "tables_are_in_one_schema_wherever_a_search_path_leads"),
     }

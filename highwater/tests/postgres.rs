@@ -1,4 +1,5 @@
-//! The private Postgres: first start, a restart on the same data, an orphan of a killed process, throw-away servers.
+//! The private Postgres: first start, a restart on the same data, an orphan of a killed process,
+//! throw-away servers.
 
 #[path = "../../tests/support/documented.rs"]
 mod documented;
@@ -30,7 +31,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("highwater-test-{name}-{}", Uuid::from_u128(u128::from(std::process::id())))))
+        Self(std::env::temp_dir().join(format!(
+            "highwater-test-{name}-{}",
+            Uuid::from_u128(u128::from(std::process::id()))
+        )))
     }
 }
 
@@ -82,7 +86,8 @@ async fn what_was_committed_is_there_after_a_restart_and_fsync_stays_on() -> Out
 #[tokio::test]
 async fn a_wrong_password_is_refused() -> Outcome {
     let server = PrivatePostgres::temporary().await?;
-    let wrong = format!("postgres://highwater:wrong@127.0.0.1:{}/highwater?sslmode=disable", server.port());
+    let wrong =
+        format!("postgres://highwater:wrong@127.0.0.1:{}/highwater?sslmode=disable", server.port());
     assert!(PgConnection::connect(&wrong).await.is_err());
     Ok(())
 }
@@ -120,11 +125,15 @@ async fn an_orphan_that_does_not_know_the_password_is_restarted() -> Outcome {
     Ok(())
 }
 
-/// Lets the stopped server go on once it has been asked to stop: a process cannot act on a signal while it is stopped.
+/// Lets the stopped server go on once it has been asked to stop: a process cannot act on a signal
+/// while it is stopped.
 async fn wake(pid: String) -> bool {
-    let (status, deadline) = (format!("/proc/{pid}/status"), Instant::now() + Duration::from_secs(30));
+    let (status, deadline) =
+        (format!("/proc/{pid}/status"), Instant::now() + Duration::from_secs(30));
     let mut look = tokio::time::interval(Duration::from_millis(20));
-    while Instant::now() < deadline && !fs::read_to_string(&status).is_ok_and(|text| interrupted(&text)) {
+    while Instant::now() < deadline
+        && !fs::read_to_string(&status).is_ok_and(|text| interrupted(&text))
+    {
         look.tick().await;
     }
     Command::new("kill").args(["-CONT", &pid]).status().is_ok_and(|status| status.success())
@@ -190,7 +199,8 @@ async fn a_server_that_dies_under_its_keeper_is_there_again_at_the_same_address(
     Ok(())
 }
 
-/// As the initdb of a process that was killed: makes files, and folders that it misses, until it is told to end.
+/// As the initdb of a process that was killed: makes files, and folders that it misses, until it is
+/// told to end.
 fn orphan(folder: PathBuf, end: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         while !end.load(Ordering::Relaxed) {
@@ -201,7 +211,8 @@ fn orphan(folder: PathBuf, end: Arc<AtomicBool>) -> std::thread::JoinHandle<()> 
 }
 
 #[tokio::test]
-async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later() -> Outcome {
+async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later()
+-> Outcome {
     let scratch = Scratch::new("orphaned-initdb");
     let (left, end) = (scratch.0.join("cluster.new"), Arc::new(AtomicBool::new(false)));
     let busy = orphan(left.clone(), Arc::clone(&end));
@@ -218,12 +229,18 @@ async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_
 
     fs::create_dir_all(home.join("cluster.new-1/base"))?;
     PrivatePostgres::start(&scratch.0, settings()).await?.stop().await?;
-    let names: Vec<_> = fs::read_dir(&home)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
-    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("cluster.new")), "{names:?}");
+    let names: Vec<_> =
+        fs::read_dir(&home)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    assert!(
+        names.iter().all(|name| !name.to_string_lossy().starts_with("cluster.new")),
+        "{names:?}"
+    );
     Row {
         id: "P12",
-        situation: "`kill -9` of `up` while initdb makes its private Postgres, and `up` again at once, while that initdb still writes",
-        answer: "the next start makes the data in a folder of its own and serves; what is left of the other goes then, or at a later start",
+        situation: "`kill -9` of `up` while initdb makes its private Postgres, and `up` again at \
+                    once, while that initdb still writes",
+        answer: "the next start makes the data in a folder of its own and serves; what is left of \
+                 the other goes then, or at a later start",
         test: (file!(), "an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later"),
     }
     .check();
@@ -237,7 +254,11 @@ async fn a_password_that_was_emptied_is_named() -> Outcome {
     let file = server.dir().join("password");
     server.stop().await?;
     fs::write(&file, "")?;
-    let said = PrivatePostgres::start(&scratch.0, settings()).await.err().map(|error| error.to_string()).unwrap_or_default();
+    let said = PrivatePostgres::start(&scratch.0, settings())
+        .await
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
     assert!(said.contains("password: it is empty"), "{said}");
     Ok(())
 }
@@ -261,9 +282,12 @@ async fn a_folder_that_the_server_may_not_enter_is_replaced_by_one_that_it_may()
     fs::set_permissions(&scratch.0, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let (dir, fallback) = (scratch.0.join("postgres"), Scratch::new("fallback"));
     for _ in 0..2 {
-        let server = PrivatePostgres::start(&dir, Settings { fallback: fallback.0.clone(), ..settings() }).await?;
+        let server =
+            PrivatePostgres::start(&dir, Settings { fallback: fallback.0.clone(), ..settings() })
+                .await?;
         // Only root starts the server as somebody else, who cannot enter.
-        let root = fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+        let root = fs::metadata("/proc/self")
+            .is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
         assert_eq!(server.dir().starts_with(&fallback.0), root, "{}", server.dir().display());
         assert_eq!(one(&server, "SELECT 'up'").await?, "up");
         server.stop().await?;
@@ -279,7 +303,8 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 
 #[tokio::test]
 async fn a_copy_of_a_data_folder_does_not_get_the_database_of_the_original() -> Outcome {
-    let (data, copied, renamed) = (Scratch::new("original"), Scratch::new("copy"), Scratch::new("renamed"));
+    let (data, copied, renamed) =
+        (Scratch::new("original"), Scratch::new("copy"), Scratch::new("renamed"));
     let (fallback, second) = (Scratch::new("original-fallback"), Scratch::new("second-database"));
     fs::create_dir_all(&data.0)?;
     fs::set_permissions(&data.0, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -293,7 +318,12 @@ async fn a_copy_of_a_data_folder_does_not_get_the_database_of_the_original() -> 
     if elsewhere {
         let refused = PrivatePostgres::start(&copied.0.join("postgres"), settings()).await.err();
         let said = refused.as_ref().map(ToString::to_string).unwrap_or_default();
-        assert!(matches!(refused, Some(Error::Copy { .. })) && said.contains("copy") && said.contains("location"), "{said}");
+        assert!(
+            matches!(refused, Some(Error::Copy { .. }))
+                && said.contains("copy")
+                && said.contains("location"),
+            "{said}"
+        );
         // What the message asks for.
         copy(&home, &second.0)?;
         fs::write(copied.0.join("postgres/location"), second.0.as_os_str().as_encoded_bytes())?;
@@ -311,8 +341,10 @@ async fn a_copy_of_a_data_folder_does_not_get_the_database_of_the_original() -> 
     }
     Row {
         id: "P6",
-        situation: "root; the private Postgres lies elsewhere, because its user cannot enter the data folder; `cp -a data copy`, `up --data copy`",
-        answer: "refused, naming both folders and what to copy besides; the copy with a copied database changes nothing in the original, \
+        situation: "root; the private Postgres lies elsewhere, because its user cannot enter the \
+                    data folder; `cp -a data copy`, `up --data copy`",
+        answer: "refused, naming both folders and what to copy besides; the copy with a copied \
+                 database changes nothing in the original, \
                  and a folder that is renamed keeps its database",
         test: (file!(), "a_copy_of_a_data_folder_does_not_get_the_database_of_the_original"),
     }
@@ -356,8 +388,10 @@ async fn the_server_of_a_folder_whose_path_ends_alike_is_not_adopted() -> Outcom
     assert_eq!(postmaster(&other)?, pid);
     Row {
         id: "P7",
-        situation: "a store runs at `/staging/srv/x/data`, and `/srv/x/data` is a copy of it with its `postmaster.pid`",
-        answer: "`up` recognises a server by the folder that it works in: the copy gets a server of its own, and the other one goes on",
+        situation: "a store runs at `/staging/srv/x/data`, and `/srv/x/data` is a copy of it with \
+                    its `postmaster.pid`",
+        answer: "`up` recognises a server by the folder that it works in: the copy gets a server \
+                 of its own, and the other one goes on",
         test: (file!(), "the_server_of_a_folder_whose_path_ends_alike_is_not_adopted"),
     }
     .check();
@@ -394,7 +428,11 @@ async fn a_temporary_server_leaves_nothing_behind_when_its_owner_panics() -> Out
 
 async fn gone(dir: &Path, port: u16) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while dir.exists() || timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(("127.0.0.1", port))).await?.is_ok() {
+    while dir.exists()
+        || timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(("127.0.0.1", port)))
+            .await?
+            .is_ok()
+    {
         assert!(Instant::now() < deadline, "{} is still there", dir.display());
         tokio::task::yield_now().await;
     }

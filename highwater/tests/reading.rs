@@ -13,7 +13,9 @@ use std::{
 };
 
 use documented::Row;
-use eventlog::{Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local};
+use eventlog::{
+    Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local,
+};
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
     partition::partition_of,
@@ -49,17 +51,29 @@ impl Notes {
     async fn open(scratch: &Scratch) -> Result<Self, Box<dyn std::error::Error>> {
         fs::create_dir_all(scratch.0.join("log"))?;
         let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
-        log.prepare(vec![Topic { name: TOPIC.into(), partitions: PARTITIONS, kind: TopicKind::Events }]).await?;
+        log.prepare(vec![Topic {
+            name: TOPIC.into(),
+            partitions: PARTITIONS,
+            kind: TopicKind::Events,
+        }])
+        .await?;
         let (to, reports) = mpsc::unbounded_channel();
         let mut notes = Self { log, to, reports };
-        notes.append(Entry { epoch: 1, writer: WRITER, seq: None, drained: None, body: Body::Fence }).await?;
+        notes
+            .append(Entry { epoch: 1, writer: WRITER, seq: None, drained: None, body: Body::Fence })
+            .await?;
         Ok(notes)
     }
 
     async fn append(&mut self, entry: Entry<Wire>) -> Outcome {
         let partition = Partition { topic: TOPIC.into(), index: home() };
-        let record = encode(&entry, "/hw/note", Uuid::from_u128(u128::from(entry.seq.unwrap_or(0))));
-        self.log.append(&partition, record, Reply { ticket: Ticket { writer: WRITER, seq: entry.seq }, to: self.to.clone() })?;
+        let record =
+            encode(&entry, "/hw/note", Uuid::from_u128(u128::from(entry.seq.unwrap_or(0))));
+        self.log.append(
+            &partition,
+            record,
+            Reply { ticket: Ticket { writer: WRITER, seq: entry.seq }, to: self.to.clone() },
+        )?;
         let report = self.reports.recv().await.ok_or("every append is reported")?;
         assert!(matches!(report.result, Ok(Appended::At(_))), "{report:?}");
         Ok(())
@@ -71,7 +85,10 @@ fn scratch(name: &str) -> Scratch {
 }
 
 /// Writes a fence and an event for each of these versions, and closes the log.
-async fn data_folder(name: &str, versions: impl IntoIterator<Item = u64>) -> Result<Scratch, Box<dyn std::error::Error>> {
+async fn data_folder(
+    name: &str,
+    versions: impl IntoIterator<Item = u64>,
+) -> Result<Scratch, Box<dyn std::error::Error>> {
     let scratch = scratch(name);
     let mut notes = Notes::open(&scratch).await?;
     for (version, seq) in versions.into_iter().zip(0..) {
@@ -84,7 +101,13 @@ async fn data_folder(name: &str, versions: impl IntoIterator<Item = u64>) -> Res
 fn event(seq: u64, version: u64) -> Entry<Wire> {
     let meta = Meta { correlation: Uuid::from_u128(3), ..Meta::default() };
     let fingerprint = Fingerprint { key_number: 1, hmac: [0; 32] };
-    let origin = Origin { aggregate: ALICE, command: Uuid::from_u128(1000 + u128::from(seq)), fingerprint, meta, source: None };
+    let origin = Origin {
+        aggregate: ALICE,
+        command: Uuid::from_u128(1000 + u128::from(seq)),
+        fingerprint,
+        meta,
+        source: None,
+    };
     let event_type = if seq == 0 { "note.written" } else { "note.changed" };
     let fact = Fact {
         event_type: Cow::Borrowed(event_type),
@@ -109,7 +132,10 @@ fn highwater(subcommand: &str, scratch: &Scratch) -> Command {
 fn lines(output: &Output) -> Result<Vec<serde_json::Value>, Box<dyn std::error::Error>> {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(is_the_log_alone(&output.stderr), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout.clone())?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    Ok(String::from_utf8(output.stdout.clone())?
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?)
 }
 
 /// One line, which says the log that is read.
@@ -135,16 +161,24 @@ async fn replay_stops_at_data_that_is_no_json_and_says_how_to_go_on() -> Outcome
     assert_eq!(stopped.status.code(), Some(1));
     let position = format!("note/{}@3", home());
     let said = String::from_utf8(stopped.stderr)?;
-    assert!(said.contains(&format!("the data of the event before {position} is no JSON")), "{said}");
+    assert!(
+        said.contains(&format!("the data of the event before {position} is no JSON")),
+        "{said}"
+    );
     assert!(said.contains(&format!("--from {position} goes on there")), "{said}");
-    assert_eq!(String::from_utf8(stopped.stdout)?.lines().count(), 1, "what lies before it is shown");
+    assert_eq!(
+        String::from_utf8(stopped.stdout)?.lines().count(),
+        1,
+        "what lies before it is shown"
+    );
 
     let rest = lines(&highwater("replay", &scratch).args(["--from", &position]).output()?)?;
     assert_eq!(rest.iter().map(|event| event["hwversion"].as_u64()).collect::<Vec<_>>(), [Some(3)]);
     Row {
         id: "S5",
         situation: "a visible event whose data is no JSON; `highwater replay`",
-        answer: "shows what lies before it and ends with exit code 1; `--from` with the position that it says shows what lies behind it",
+        answer: "shows what lies before it and ends with exit code 1; `--from` with the position \
+                 that it says shows what lies behind it",
         test: (file!(), "replay_stops_at_data_that_is_no_json_and_says_how_to_go_on"),
     }
     .check();
@@ -155,15 +189,34 @@ async fn replay_stops_at_data_that_is_no_json_and_says_how_to_go_on() -> Outcome
 async fn replay_prints_every_event_and_goes_on_behind_a_position() -> Outcome {
     let scratch = data_folder("replay", 1..=5).await?;
     let all = lines(&highwater("replay", &scratch).output()?)?;
-    assert_eq!(all.iter().map(|event| event["data"]["n"].as_u64()).collect::<Vec<_>>(), (0..5).map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        all.iter().map(|event| event["data"]["n"].as_u64()).collect::<Vec<_>>(),
+        (0..5).map(Some).collect::<Vec<_>>()
+    );
     assert_eq!(all[0]["type"], "note.written");
     assert_eq!(all[2]["hwposition"], format!("note/{}@4", home()));
 
     let position = all[2]["hwposition"].as_str().ok_or("a position is text")?;
-    assert_eq!(lines(&highwater("replay", &scratch).args(["--from", position]).output()?)?, all[3..]);
-    assert_eq!(lines(&highwater("replay", &scratch).args(["--type", "note.written"]).output()?)?, all[..1]);
-    assert_eq!(lines(&highwater("replay", &scratch).args(["--id", &ALICE.to_string(), "--category", "note"]).output()?)?, all);
-    assert!(lines(&highwater("replay", &scratch).args(["--id", &WRITER.to_string()]).output()?)?.is_empty());
+    assert_eq!(
+        lines(&highwater("replay", &scratch).args(["--from", position]).output()?)?,
+        all[3..]
+    );
+    assert_eq!(
+        lines(&highwater("replay", &scratch).args(["--type", "note.written"]).output()?)?,
+        all[..1]
+    );
+    assert_eq!(
+        lines(
+            &highwater("replay", &scratch)
+                .args(["--id", &ALICE.to_string(), "--category", "note"])
+                .output()?
+        )?,
+        all
+    );
+    assert!(
+        lines(&highwater("replay", &scratch).args(["--id", &WRITER.to_string()]).output()?)?
+            .is_empty()
+    );
     Ok(())
 }
 
@@ -191,17 +244,37 @@ async fn replay_ends_before_a_position_and_begins_at_a_time_and_shows_one_partit
 async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> Outcome {
     let scratch = data_folder("prefix", 1..=2).await?;
     let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
-    log.prepare(vec![Topic { name: "other.note.events".into(), partitions: 1, kind: TopicKind::Events }]).await?;
+    log.prepare(vec![Topic {
+        name: "other.note.events".into(),
+        partitions: 1,
+        kind: TopicKind::Events,
+    }])
+    .await?;
     log.close(Duration::from_secs(10)).await;
     assert_eq!(lines(&highwater("replay", &scratch).args(["--prefix", "hw"]).output()?)?.len(), 2);
-    assert!(lines(&highwater("replay", &scratch).env("HIGHWATER__LOG__PREFIX", "other").output()?)?.is_empty());
+    assert!(
+        lines(&highwater("replay", &scratch).env("HIGHWATER__LOG__PREFIX", "other").output()?)?
+            .is_empty()
+    );
     let audited = highwater("audit", &scratch).args(["--prefix", "hw", "--json"]).output()?;
     let report: serde_json::Value = serde_json::from_slice(&audited.stdout)?;
-    assert_eq!((audited.status.code(), report["partitions"].as_array().map(Vec::len)), (Some(0), Some(2)));
+    assert_eq!(
+        (audited.status.code(), report["partitions"].as_array().map(Vec::len)),
+        (Some(0), Some(2))
+    );
     let file = scratch.0.join("settings.toml");
     fs::write(&file, "[log]\nprefix = \"other\"\n")?;
     assert!(lines(&highwater("replay", &scratch).arg("--config").arg(&file).output()?)?.is_empty());
-    assert_eq!(lines(&highwater("replay", &scratch).args(["--prefix", "hw", "--config"]).arg(&file).output()?)?.len(), 2);
+    assert_eq!(
+        lines(
+            &highwater("replay", &scratch)
+                .args(["--prefix", "hw", "--config"])
+                .arg(&file)
+                .output()?
+        )?
+        .len(),
+        2
+    );
     fs::write(&file, "[log]\nnobody = 1\n")?;
     let unknown = highwater("replay", &scratch).arg("--config").arg(&file).output()?;
     assert_eq!(unknown.status.code(), Some(2));
@@ -209,7 +282,10 @@ async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> 
     for subcommand in ["audit", "replay", "lag"] {
         let refused = highwater(subcommand, &scratch).args(["--prefix", "nobody"]).output()?;
         assert_eq!(refused.status.code(), Some(2), "{subcommand}");
-        assert!(String::from_utf8(refused.stderr)?.contains("there are: hw, other"), "{subcommand}");
+        assert!(
+            String::from_utf8(refused.stderr)?.contains("there are: hw, other"),
+            "{subcommand}"
+        );
     }
     Ok(())
 }
@@ -218,7 +294,8 @@ async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> 
 async fn replay_into_a_pipe_that_nobody_reads_to_the_end_is_no_error() -> Outcome {
     // More than a pipe and a buffer hold.
     let scratch = data_folder("pipe", 1..=500).await?;
-    let mut child = highwater("replay", &scratch).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child =
+        highwater("replay", &scratch).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut first = String::new();
     BufReader::new(child.stdout.take().ok_or("stdout is piped")?).read_line(&mut first)?;
     assert!(first.starts_with('{'), "{first}");
@@ -235,7 +312,9 @@ async fn replay_follows_what_the_process_that_holds_the_log_appends_later() -> O
     let mut child = highwater("replay", &scratch).arg("--follow").stdout(Stdio::piped()).spawn()?;
     let printed = child.stdout.take().ok_or("stdout is piped")?;
     let (lines, mut seen) = mpsc::unbounded_channel();
-    std::thread::spawn(move || BufReader::new(printed).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    std::thread::spawn(move || {
+        BufReader::new(printed).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+    });
     for n in 0..3 {
         let line = timeout(Duration::from_secs(30), seen.recv()).await?.ok_or("it goes on")?;
         assert!(line.contains(&format!("\"data\":{{\"n\":{n}}}")), "{line}");
@@ -253,13 +332,21 @@ async fn a_follow_ends_quietly_when_nobody_reads_it_any_more() -> Outcome {
     let scratch = scratch("unread");
     let mut notes = Notes::open(&scratch).await?;
     notes.append(event(0, 1)).await?;
-    let mut child = highwater("replay", &scratch).arg("--follow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = highwater("replay", &scratch)
+        .arg("--follow")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut printed = BufReader::new(child.stdout.take().ok_or("stdout is piped")?);
     // The log is served by this test's runtime, so nothing may block it.
     let first = tokio::task::spawn_blocking(move || printed.read_line(&mut String::new()));
     assert!(timeout(Duration::from_secs(30), first).await??? > 0);
     notes.append(event(1, 2)).await?;
-    let ended = timeout(Duration::from_secs(30), tokio::task::spawn_blocking(move || child.wait_with_output())).await???;
+    let ended = timeout(
+        Duration::from_secs(30),
+        tokio::task::spawn_blocking(move || child.wait_with_output()),
+    )
+    .await???;
     assert!(ended.status.code() == Some(0) && is_the_log_alone(&ended.stderr), "{ended:?}");
     notes.log.close(Duration::from_secs(10)).await;
     Ok(())
@@ -280,7 +367,12 @@ async fn wrong_usage_has_exit_code_2() -> Outcome {
         vec!["--partition", "2"],
     ] {
         let output = highwater("replay", &scratch).args(&wrong).output()?;
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{wrong:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{wrong:?}");
     }
     Ok(())
@@ -315,7 +407,8 @@ fn a_log_that_is_not_there_has_exit_code_3() -> Outcome {
 
 const READERS: [&str; 4] = ["audit", "lag", "owners", "replay"];
 
-/// A reader where `highwater.toml` names a Kafka that is away, beside a folder `data` with a local log.
+/// A reader where `highwater.toml` names a Kafka that is away, beside a folder `data` with a local
+/// log.
 fn beside_a_local_log(subcommand: &str, scratch: &Scratch) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.arg(subcommand).current_dir(&scratch.0).env_remove("HIGHWATER_DATABASE_URL");
@@ -338,18 +431,34 @@ async fn the_log_that_the_settings_name_is_read_and_every_reader_says_which() ->
     for subcommand in READERS {
         let output = beside_a_local_log(subcommand, &scratch).output()?;
         assert_eq!(output.status.code(), Some(3), "{subcommand}: {}", said(&output));
-        assert!(said(&output).starts_with("highwater: the log is that on Kafka at 127.0.0.1:1 (log.kafka)\n"), "{}", said(&output));
-        let flag = beside_a_local_log(subcommand, &scratch).args(["--kafka", "127.0.0.1:2"]).output()?;
-        assert!(said(&flag).starts_with("highwater: the log is that on Kafka at 127.0.0.1:2 (--kafka)\n"), "{}", said(&flag));
+        assert!(
+            said(&output)
+                .starts_with("highwater: the log is that on Kafka at 127.0.0.1:1 (log.kafka)\n"),
+            "{}",
+            said(&output)
+        );
+        let flag =
+            beside_a_local_log(subcommand, &scratch).args(["--kafka", "127.0.0.1:2"]).output()?;
+        assert!(
+            said(&flag)
+                .starts_with("highwater: the log is that on Kafka at 127.0.0.1:2 (--kafka)\n"),
+            "{}",
+            said(&flag)
+        );
     }
     let data = fs::canonicalize(scratch.0.join("data/log"))?;
     let local = format!("highwater: the log is the local one in {}\n", data.display());
     for subcommand in ["audit", "replay"] {
         // The folder that is named belongs to its log, and the environment goes before the file.
         let named = beside_a_local_log(subcommand, &scratch).args(["--data", "data"]).output()?;
-        let emptied = beside_a_local_log(subcommand, &scratch).env("HIGHWATER__LOG__KAFKA", "").output()?;
+        let emptied =
+            beside_a_local_log(subcommand, &scratch).env("HIGHWATER__LOG__KAFKA", "").output()?;
         for output in [named, emptied] {
-            assert_eq!((output.status.code(), said(&output)), (Some(0), local.clone()), "{subcommand}");
+            assert_eq!(
+                (output.status.code(), said(&output)),
+                (Some(0), local.clone()),
+                "{subcommand}"
+            );
         }
     }
     Ok(())
@@ -363,7 +472,12 @@ async fn a_folder_of_a_log_on_kafka_is_not_taken_for_an_empty_log() -> Outcome {
     for subcommand in READERS {
         let refused = highwater(subcommand, &folder).output()?;
         let said = String::from_utf8(refused.stderr)?;
-        assert!(refused.status.code() == Some(2) && said.contains("--kafka") && said.contains("`log.kafka`"), "{subcommand}: {said}");
+        assert!(
+            refused.status.code() == Some(2)
+                && said.contains("--kafka")
+                && said.contains("`log.kafka`"),
+            "{subcommand}: {said}"
+        );
     }
     Ok(())
 }
@@ -373,11 +487,18 @@ async fn the_database_that_the_settings_name_is_read_and_said() -> Outcome {
     let scratch = settings_beside_a_local_log("database").await?;
     for subcommand in ["audit", "lag"] {
         let mut command = beside_a_local_log(subcommand, &scratch);
-        command.env("HIGHWATER__LOG__KAFKA", "").env("HIGHWATER__PROJECTOR__DATABASE__URL", "postgres://me:hunter2@127.0.0.1:1/tables");
+        command
+            .env("HIGHWATER__LOG__KAFKA", "")
+            .env("HIGHWATER__PROJECTOR__DATABASE__URL", "postgres://me:hunter2@127.0.0.1:1/tables");
         let output = command.output()?;
         let said = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains("the tables are in the database tables at 127.0.0.1:1 (projector.database.url)"), "{said}");
+        assert!(
+            said.contains(
+                "the tables are in the database tables at 127.0.0.1:1 (projector.database.url)"
+            ),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
     Ok(())

@@ -53,7 +53,12 @@ impl Up {
         let stderr = child.stderr.take().ok_or("stderr is piped")?;
         let (lines, said) = mpsc::channel();
         // Reads to the end, so that the process never waits for us.
-        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| lines.send(line))
+        });
         let mut banner = String::new();
         while !banner.contains("Try:") {
             match said.recv_timeout(PATIENCE) {
@@ -62,7 +67,11 @@ impl Up {
             }
         }
         thread::spawn(move || said.into_iter().for_each(drop));
-        let url = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).ok_or("the banner has no URL")?;
+        let url = banner
+            .split("http://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next())
+            .ok_or("the banner has no URL")?;
         Ok(Self { url: url.to_owned(), banner, child })
     }
 
@@ -110,7 +119,9 @@ fn one_port_serves_all_and_kill_9_loses_nothing() -> Outcome {
     let scratch = Scratch::new("kill");
     let first = Up::start(&scratch.0)?;
     assert!(first.banner.contains("embedded Postgres"), "{}", first.banner);
-    for (path, status) in [("/livez", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/nowhere", "404")] {
+    for (path, status) in
+        [("/livez", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/nowhere", "404")]
+    {
         let answer = first.get(path)?;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
     }
@@ -137,14 +148,22 @@ fn a_second_process_leaves_the_folder_to_the_first_and_readers_read_on() -> Outc
     let first = Up::start(&scratch.0)?;
     let second = up(&scratch.0).args(["--listen", "127.0.0.1:0"]).output()?;
     assert_eq!(second.status.code(), Some(1));
-    assert!(said(&second).contains(&format!("(process {})", first.child.id())), "{}", said(&second));
+    assert!(
+        said(&second).contains(&format!("(process {})", first.child.id())),
+        "{}",
+        said(&second)
+    );
 
     for _ in 0..2 {
-        let audit = Command::new(HIGHWATER).args(["audit", "--json", "--data"]).arg(&scratch.0).output()?;
+        let audit =
+            Command::new(HIGHWATER).args(["audit", "--json", "--data"]).arg(&scratch.0).output()?;
         assert_eq!(audit.status.code(), Some(0), "{}", said(&audit));
         let report: serde_json::Value = serde_json::from_slice(&audit.stdout)?;
         assert_eq!(report["differences_found"], 0, "{report}");
-        assert!(report["partitions"].as_array().is_some_and(|partitions| !partitions.is_empty()), "{report}");
+        assert!(
+            report["partitions"].as_array().is_some_and(|partitions| !partitions.is_empty()),
+            "{report}"
+        );
     }
     assert!(first.get("/readyz")?.starts_with("HTTP/1.1 200"));
     Ok(())
@@ -177,10 +196,14 @@ fn a_database_or_a_kafka_that_is_away_is_said_with_exit_code_3() -> Outcome {
     let scratch = Scratch::new("away");
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let database = format!("postgres://{nobody}/none");
-    for (flag, value, words) in
-        [("--database-url", database.as_str(), "the database cannot be reached"), ("--kafka", &nobody, "the log cannot be reached")]
-    {
-        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).env("HIGHWATER__START__WAIT_MS", "500").output()?;
+    for (flag, value, words) in [
+        ("--database-url", database.as_str(), "the database cannot be reached"),
+        ("--kafka", &nobody, "the log cannot be reached"),
+    ] {
+        let output = up(&scratch.0)
+            .args(["--listen", "127.0.0.1:0", flag, value])
+            .env("HIGHWATER__START__WAIT_MS", "500")
+            .output()?;
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
     }
@@ -191,11 +214,18 @@ fn a_database_or_a_kafka_that_is_away_is_said_with_exit_code_3() -> Outcome {
 fn a_signal_ends_the_wait_for_what_is_away_at_once() -> Outcome {
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let database = format!("postgres://{nobody}/none");
-    for (flag, value, what) in [("--kafka", nobody.as_str(), "the log"), ("--database-url", &database, "the database")] {
+    for (flag, value, what) in
+        [("--kafka", nobody.as_str(), "the log"), ("--database-url", &database, "the database")]
+    {
         let scratch = Scratch::new("signal");
-        let mut child = up(&scratch.0).args(["--listen", "127.0.0.1:0", flag, value]).stderr(Stdio::piped()).spawn()?;
+        let mut child = up(&scratch.0)
+            .args(["--listen", "127.0.0.1:0", flag, value])
+            .stderr(Stdio::piped())
+            .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("stderr is piped")?).lines();
-        let waits = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for it") && line.contains(what)));
+        let waits = lines.find_map(|line| {
+            line.ok().filter(|line| line.contains("waiting for it") && line.contains(what))
+        });
         assert!(waits.is_some(), "it does not say that it waits for {what}");
         let told = tokio::time::Instant::now();
         assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?.success());
@@ -203,7 +233,11 @@ fn a_signal_ends_the_wait_for_what_is_away_at_once() -> Outcome {
         let ended = child.wait()?;
         // It would wait for a minute (`start.wait_ms`).
         assert!(told.elapsed() < Duration::from_secs(30), "{flag}: {:?}", told.elapsed());
-        assert!(ended.code() == Some(1) && said.iter().any(|line| line.contains("stopped before everything was up")), "{ended:?} {said:?}");
+        assert!(
+            ended.code() == Some(1)
+                && said.iter().any(|line| line.contains("stopped before everything was up")),
+            "{ended:?} {said:?}"
+        );
     }
     Ok(())
 }
@@ -216,7 +250,10 @@ fn free_port() -> std::io::Result<String> {
 #[test]
 fn connections_are_refused_until_it_has_started() -> Outcome {
     let (scratch, nobody, address) = (Scratch::new("early"), free_port()?, free_port()?);
-    let mut child = up(&scratch.0).args(["--listen", &address, "--kafka", &nobody]).stderr(Stdio::piped()).spawn()?;
+    let mut child = up(&scratch.0)
+        .args(["--listen", &address, "--kafka", &nobody])
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut lines = BufReader::new(child.stderr.take().ok_or("stderr is piped")?).lines();
     let waits = lines.any(|line| line.is_ok_and(|line| line.contains("waiting for it")));
     let connected = TcpStream::connect(&address).map_err(|error| error.kind());
@@ -248,12 +285,22 @@ async fn keys_and_databases_that_the_settings_name_are_those_that_are_used() -> 
     let (keys, data) = (keys_beside(&scratch)?, scratch.0.join("data"));
     let server = highwater::postgres::PrivatePostgres::temporary().await?;
     let mut command = up(&data);
-    with_databases(command.env("HIGHWATER__IDENTITY__KEYS", &keys), &["OWNER", "PROJECTOR", "QUERY"], &server.url());
+    with_databases(
+        command.env("HIGHWATER__IDENTITY__KEYS", &keys),
+        &["OWNER", "PROJECTOR", "QUERY"],
+        &server.url(),
+    );
     let up = Up::of(&mut command)?;
-    for words in ["owner.database.url, projector.database.url, query.database.url", &keys.display().to_string()] {
+    for words in [
+        "owner.database.url, projector.database.url, query.database.url",
+        &keys.display().to_string(),
+    ] {
         assert!(up.banner.contains(words), "{}", up.banner);
     }
-    let made: Vec<_> = ["deployment.keys", "postgres"].into_iter().filter(|name| data.join(name).exists()).collect();
+    let made: Vec<_> = ["deployment.keys", "postgres"]
+        .into_iter()
+        .filter(|name| data.join(name).exists())
+        .collect();
     assert!(made.is_empty(), "{made:?}");
     Ok(())
 }
@@ -265,14 +312,21 @@ fn keys_that_are_not_there_and_one_database_of_three_are_refused_by_name() -> Ou
     missing.env("HIGHWATER__IDENTITY__KEYS", scratch.0.join("none.keys"));
     let mut partly = up(&scratch.0);
     with_databases(&mut partly, &["OWNER", "QUERY"], "postgres://127.0.0.1:1/none");
-    let said_of_databases = "owner.database.url, query.database.url is set and projector.database.url is not: set all three";
-    for (mut command, words) in [(missing, "identity.keys: the key file"), (partly, said_of_databases)] {
+    let said_of_databases = "owner.database.url, query.database.url is set and \
+                             projector.database.url is not: set all three";
+    for (mut command, words) in
+        [(missing, "identity.keys: the key file"), (partly, said_of_databases)]
+    {
         // What is not refused ends as well: there is no log.
-        command.args(["--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:1"]).env("HIGHWATER__START__WAIT_MS", "500");
+        command
+            .args(["--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:1"])
+            .env("HIGHWATER__START__WAIT_MS", "500");
         let output = command.output()?;
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
-        assert!(!scratch.0.join("deployment.keys").exists() && !scratch.0.join("postgres").exists());
+        assert!(
+            !scratch.0.join("deployment.keys").exists() && !scratch.0.join("postgres").exists()
+        );
     }
     Ok(())
 }
@@ -280,8 +334,11 @@ fn keys_that_are_not_there_and_one_database_of_three_are_refused_by_name() -> Ou
 #[test]
 fn a_setting_that_nobody_knows_is_refused() -> Outcome {
     let scratch = Scratch::new("setting");
-    for (variable, words) in [("HIGHWATER__LOG__PARTITION", "partition"), ("HIGHWATER__NOBODY__KEY", "nobody")] {
-        let output = up(&scratch.0).args(["--listen", "127.0.0.1:0"]).env(variable, "8").output()?;
+    for (variable, words) in
+        [("HIGHWATER__LOG__PARTITION", "partition"), ("HIGHWATER__NOBODY__KEY", "nobody")]
+    {
+        let output =
+            up(&scratch.0).args(["--listen", "127.0.0.1:0"]).env(variable, "8").output()?;
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
     }

@@ -53,8 +53,10 @@ pub enum Error {
     #[error(transparent)]
     Log(#[from] eventlog::Error),
     #[error(
-        "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): name the database of the deployment; \
-         if that one is lost, an empty one takes its place with `highwater migrate --replace {theirs}`"
+        "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): \
+         name the database of the deployment; \
+         if that one is lost, an empty one takes its place with `highwater migrate --replace \
+         {theirs}`"
     )]
     OtherDatabase { theirs: String, ours: Uuid },
 }
@@ -81,8 +83,13 @@ impl Error {
     }
 }
 
-/// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is for operators of this process.
-pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections>) -> Result<Router, Error> {
+/// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is
+/// for operators of this process.
+pub async fn start(
+    ctx: &Context,
+    log: Arc<dyn Log>,
+    pool: impl Into<Connections>,
+) -> Result<Router, Error> {
     let pool = pool.into();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
@@ -97,7 +104,10 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
     let identity = patience.until("the database", Error::may_pass, tables).await?;
     pool.open().await;
     let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
-    let wanted = topics.wanted(naming.partitions.get()).into_iter().chain([check_values::topic(&naming.prefix)]);
+    let wanted = topics
+        .wanted(naming.partitions.get())
+        .into_iter()
+        .chain([check_values::topic(&naming.prefix)]);
     let wanted: Vec<_> = wanted.collect();
     let prepared = async || {
         log.prepare(wanted.clone()).await?;
@@ -108,14 +118,31 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
 
     // Two databases never share a group.
     let group = format!("{}.projectors.{identity}", naming.prefix);
-    let membership = log.join(Group { id: group.clone(), topics: topics.topics(), client: "highwater-projectors".to_owned() })?;
+    let membership = log.join(Group {
+        id: group.clone(),
+        topics: topics.topics(),
+        client: "highwater-projectors".to_owned(),
+    })?;
     let share = Share::new(membership, topics.clone());
     // Nobody else can project a log that is in this process.
     let hand_over = if naming.is_local() { Duration::ZERO } else { settings.limits().hand_over };
     let limits = Limits { hand_over, ..settings.limits() };
-    let runner = Runner::new(PostgresStore::new(pool.clone()), log.clone(), projections::all(), share, limits);
+    let runner = Runner::new(
+        PostgresStore::new(pool.clone()),
+        log.clone(),
+        projections::all(),
+        share,
+        limits,
+    );
     let progress = runner.progress();
-    let lag = runner::lag::watch(log, topics, progress.clone(), ctx.clock.clone(), settings.lag_interval(), ctx.shutdown.soft.clone());
+    let lag = runner::lag::watch(
+        log,
+        topics,
+        progress.clone(),
+        ctx.clock.clone(),
+        settings.lag_interval(),
+        ctx.shutdown.soft.clone(),
+    );
     ctx.shutdown.tasks.spawn(lag);
     let hard = ctx.shutdown.hard.clone();
     let soft = ctx.shutdown.soft.clone();
@@ -126,16 +153,34 @@ pub async fn start(ctx: &Context, log: Arc<dyn Log>, pool: impl Into<Connections
         }
     });
     let tables = pool.clone();
-    ctx.health.register("projectors.connections", Required::Degraded, Arc::new(move || Box::pin(ready(tables.complete()))));
-    ctx.health.register("projectors.database", Required::Ready, Arc::new(move || Box::pin(reachable(pool.clone()))));
-    let (halted, failing, after) = (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
-    ctx.health.register("projectors.halted", Required::Degraded, Arc::new(move || Box::pin(ready(none_halted(&halted)))));
-    ctx.health.register("projectors.failing", Required::Degraded, Arc::new(move || Box::pin(ready(none_fails(&failing, after)))));
+    ctx.health.register(
+        "projectors.connections",
+        Required::Degraded,
+        Arc::new(move || Box::pin(ready(tables.complete()))),
+    );
+    ctx.health.register(
+        "projectors.database",
+        Required::Ready,
+        Arc::new(move || Box::pin(reachable(pool.clone()))),
+    );
+    let (halted, failing, after) =
+        (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
+    ctx.health.register(
+        "projectors.halted",
+        Required::Degraded,
+        Arc::new(move || Box::pin(ready(none_halted(&halted)))),
+    );
+    ctx.health.register(
+        "projectors.failing",
+        Required::Degraded,
+        Arc::new(move || Box::pin(ready(none_fails(&failing, after)))),
+    );
     info!(group, "projecting");
     Ok(Router::new())
 }
 
-/// Refuses a database that the owners of this log do not load from. Before there is an owner, any will do.
+/// Refuses a database that the owners of this log do not load from. Before there is an owner, any
+/// will do.
 async fn check_database(log: &dyn Log, prefix: &str, ours: Uuid) -> Result<(), Error> {
     match check_values::find(log, &check_values::partition(prefix), check_values::DATABASE).await? {
         Some(theirs) if theirs != ours.to_string() => Err(Error::OtherDatabase { theirs, ours }),
@@ -154,7 +199,11 @@ async fn reachable(tables: Connections) -> Result<(), String> {
 
 fn none_halted(progress: &Progress) -> Result<(), String> {
     let halted = progress.all_halted();
-    name(halted.iter().map(|(key, offset)| format!("{} on {} before offset {offset}", key.projection, key.place)))
+    name(
+        halted.iter().map(|(key, offset)| {
+            format!("{} on {} before offset {offset}", key.projection, key.place)
+        }),
+    )
 }
 
 /// Tried again and again, but for longer than any restart of a database takes.

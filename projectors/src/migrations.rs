@@ -1,7 +1,8 @@
 //! The tables: makes them, and refuses to work on any but the expected ones.
 //!
-//! Two sets of migrations share one history: `migrations/` (what every store needs) and `migrations/store/` (the store's own,
-//! numbered from 1001). Each set writes its version into `schema_version`; a service reads that table before it serves.
+//! Two sets of migrations share one history: `migrations/` (what every store needs) and
+//! `migrations/store/` (the store's own, numbered from 1001). Each set writes its version into
+//! `schema_version`; a service reads that table before it serves.
 
 use std::ops::Deref;
 
@@ -12,7 +13,8 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-/// Each set of tables with the version that this release works on. Every service keeps its own list: see [`schema_version_check`].
+/// Each set of tables with the version that this release works on. Every service keeps its own
+/// list: see [`schema_version_check`].
 pub const EXPECTED: [(&str, i32); 2] = [("system", 3), ("store", 2)];
 
 static SYSTEM: Migrator = sqlx::migrate!("./migrations");
@@ -20,9 +22,15 @@ static STORE: Migrator = sqlx::migrate!("./migrations/store");
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the database's tables are of a newer release (`{component}` is {found}, this release knows {expected}): upgrade this program")]
+    #[error(
+        "the database's tables are of a newer release (`{component}` is {found}, this release \
+         knows {expected}): upgrade this program"
+    )]
     Newer { component: &'static str, found: i32, expected: i32 },
-    #[error("the database's tables are older than this release (`{component}` is {found}, expected {expected}): run `highwater migrate`")]
+    #[error(
+        "the database's tables are older than this release (`{component}` is {found}, expected \
+         {expected}): run `highwater migrate`"
+    )]
     Older { component: &'static str, found: i32, expected: i32 },
     #[error("the database has none of the tables: run `highwater migrate`")]
     Empty,
@@ -48,7 +56,10 @@ where
 
 /// Whether the tables are those that this release works on.
 pub async fn schema_version_check(connection: impl PgExecutor<'_>) -> Result<(), Error> {
-    let rows = match sqlx::query!("SELECT component, version FROM schema_version").fetch_all(connection).await {
+    let rows = match sqlx::query!("SELECT component, version FROM schema_version")
+        .fetch_all(connection)
+        .await
+    {
         Ok(rows) => rows,
         Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         Err(error) => return Err(error.into()),
@@ -64,7 +75,8 @@ pub async fn schema_version_check(connection: impl PgExecutor<'_>) -> Result<(),
     Ok(())
 }
 
-/// The identity that the first migration wrote: names the consumer group, so that two databases never share one.
+/// The identity that the first migration wrote: names the consumer group, so that two databases
+/// never share one.
 pub async fn database_identity(connection: impl PgExecutor<'_>) -> Result<Uuid, Error> {
     Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(connection).await?)
 }

@@ -1,4 +1,5 @@
-//! Connections to the database that is written to: bounded in number, in waiting, and in what one statement may take.
+//! Connections to the database that is written to: bounded in number, in waiting, and in what one
+//! statement may take.
 
 use std::time::Duration;
 

@@ -29,14 +29,17 @@ impl Exits for Error {
         match self {
             Self::Process(error) => error.exit(),
             Self::Log(error) if error.may_pass() => Exit::Unreachable,
-            Self::Config(_) | Self::Database(_) | Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
+            Self::Config(_) | Self::Database(_) | Self::Log(eventlog::Error::Setting(_)) => {
+                Exit::Usage
+            }
             Self::Log(_) => Exit::Failed,
             Self::Start(error) => error.exit(),
         }
     }
 }
 
-/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
+/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the
+/// environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();

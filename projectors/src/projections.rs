@@ -1,4 +1,5 @@
-//! What this store projects: one file a projection. A projection is added by its file, its table and a line here.
+//! What this store projects: one file a projection. A projection is added by its file, its table
+//! and a line here.
 
 mod catalog;
 mod orders;

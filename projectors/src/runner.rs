@@ -1,5 +1,6 @@
-//! Drives projections along the log: one transaction for everything that arrived while the last one ran, rows and checkpoints
-//! together, the checkpoints compared and swapped. Knows no projection, and never lets one wait for another that fails.
+//! Drives projections along the log: one transaction for everything that arrived while the last one
+//! ran, rows and checkpoints together, the checkpoints compared and swapped. Knows no projection,
+//! and never lets one wait for another that fails.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -76,11 +77,13 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
-    /// How long a partition that was taken back is projected further, until somebody else moves its checkpoints.
+    /// How long a partition that was taken back is projected further, until somebody else moves its
+    /// checkpoints.
     pub hand_over: Duration,
     /// So many partitions are taken up at the same time.
     pub take_up_at_once: usize,
-    /// How often the checkpoints are compared with the stored ones: a database that crashes may fall back.
+    /// How often the checkpoints are compared with the stored ones: a database that crashes may
+    /// fall back.
     pub verify_every: Duration,
     /// How often the log's own lag tools are told, at most.
     pub note_every: Duration,
@@ -166,8 +169,8 @@ struct Lost {
     at: Instant,
 }
 
-/// Who follows a partition together: all its projections, or one of them alone, because its transactions fail for now and the
-/// others do not wait for it.
+/// Who follows a partition together: all its projections, or one of them alone, because its
+/// transactions fail for now and the others do not wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Lane {
     place: Place,
@@ -181,7 +184,13 @@ struct Attempts {
 }
 
 impl<S: Store> Runner<S> {
-    pub fn new(store: S, log: Arc<dyn Log>, projections: Vec<Arc<dyn Projection<S::Tx>>>, share: Share, limits: Limits) -> Self {
+    pub fn new(
+        store: S,
+        log: Arc<dyn Log>,
+        projections: Vec<Arc<dyn Projection<S::Tx>>>,
+        share: Share,
+        limits: Limits,
+    ) -> Self {
         Self {
             store,
             log,
@@ -215,7 +224,8 @@ impl<S: Store> Runner<S> {
         self.progress.clone()
     }
 
-    /// Steps until `soft`; then finishes the transaction that runs, leaves the group, and projects on until others do.
+    /// Steps until `soft`; then finishes the transaction that runs, leaves the group, and projects
+    /// on until others do.
     pub async fn run(mut self, soft: CancellationToken) {
         while !soft.is_cancelled() {
             if matches!(self.step().await, Step::Waiting | Step::CaughtUp) {
@@ -228,7 +238,8 @@ impl<S: Store> Runner<S> {
         self.hand_over_all().await;
     }
 
-    /// One transaction at most; never waits for the log. Gives way to other tasks now and then, also if it finds nothing to wait for.
+    /// One transaction at most; never waits for the log. Gives way to other tasks now and then,
+    /// also if it finds nothing to wait for.
     pub async fn step(&mut self) -> Step {
         tokio::task::consume_budget().await;
         while let Some(change) = self.share.happened() {
@@ -258,7 +269,9 @@ impl<S: Store> Runner<S> {
         match self.queue.pop_front() {
             Some(group) => self.attempt(group).await,
             None if !due.is_empty() => self.take_up(due).await,
-            None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => Step::CaughtUp,
+            None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => {
+                Step::CaughtUp
+            }
             None => Step::Waiting,
         }
     }
@@ -266,7 +279,8 @@ impl<S: Store> Runner<S> {
     /// Waits until [`Runner::step`] may have something to do. Dropping the future loses nothing.
     pub async fn wait(&mut self) {
         let due = self.next_due(Instant::now());
-        // What has arrived already is taken by the next step; while a retry is due the log may wait.
+        // What has arrived already is taken by the next step; while a retry is due the log may
+        // wait.
         let arrivals: FuturesUnordered<_> = match self.retry_at {
             None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),
             Some(_) => FuturesUnordered::new(),
@@ -287,7 +301,10 @@ impl<S: Store> Runner<S> {
         let mut slowest: BTreeMap<eventlog::Partition, u64> = BTreeMap::new();
         for track in self.tracks.values() {
             for (_, at) in track.checkpoints() {
-                slowest.entry(track.partition().clone()).and_modify(|offset| *offset = at.offset.min(*offset)).or_insert(at.offset);
+                slowest
+                    .entry(track.partition().clone())
+                    .and_modify(|offset| *offset = at.offset.min(*offset))
+                    .or_insert(at.offset);
             }
         }
         self.share.note(&slowest.into_iter().collect::<Vec<_>>());

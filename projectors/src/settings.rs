@@ -28,7 +28,8 @@ pub struct ProjectorSettings {
     pub lag_interval_ms: u64,
     /// How long leaving the consumer group may take.
     pub leave_within_ms: u64,
-    /// How long a partition that the group took back is projected further, until its new projector moves its checkpoints. 0: not at all.
+    /// How long a partition that the group took back is projected further, until its new projector
+    /// moves its checkpoints. 0: not at all.
     pub hand_over_ms: u64,
     pub database: DatabaseSettings,
 }

@@ -1,4 +1,5 @@
-//! The projections that every store has, by themselves on Postgres: what each statement keeps, and what it leaves to others.
+//! The projections that every store has, by themselves on Postgres: what each statement keeps, and
+//! what it leaves to others.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "support/postgres.rs"]
@@ -9,7 +10,9 @@ use std::collections::BTreeSet;
 use projectors::{
     builtin::{aggregates::Aggregates, operations::Operations, snapshots::Snapshots},
     migrate,
-    runner::{Failure, Item, Place, PostgresStore, PostgresTx, Projection, Slice, Start, Store, What},
+    runner::{
+        Failure, Item, Place, PostgresStore, PostgresTx, Projection, Slice, Start, Store, What,
+    },
 };
 use protocol::{
     domain::Unreadable,
@@ -67,7 +70,12 @@ async fn tables(test: &str) -> Tables {
 }
 
 impl Tables {
-    async fn apply(&self, projection: &dyn Projection<PostgresTx>, place: &Place, items: &[Item]) -> Result<(), Failure> {
+    async fn apply(
+        &self,
+        projection: &dyn Projection<PostgresTx>,
+        place: &Place,
+        items: &[Item],
+    ) -> Result<(), Failure> {
         let mut tx = self.store.begin().await?;
         projection.apply(&mut tx, &[Slice { place, items }]).await?;
         self.store.commit(tx, None).await
@@ -83,7 +91,9 @@ impl Tables {
     /// As text, sorted: `columns FROM table`.
     async fn rows(&self, what: &'static str) -> Vec<String> {
         let (columns, table) = what.rsplit_once(" FROM ").expect("a table");
-        let rows = sqlx::query(AssertSqlSafe(format!("SELECT concat_ws(' ', {columns}) FROM {table} ORDER BY 1")));
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT concat_ws(' ', {columns}) FROM {table} ORDER BY 1"
+        )));
         rows.fetch_all(&self.pool).await.expect("rows").iter().map(|row| row.get(0)).collect()
     }
 
@@ -109,7 +119,13 @@ fn origin(aggregate: u128, command: u128) -> Origin<Wire> {
 /// One event of a command of its own, at an offset that is the number of the command.
 fn event(aggregate: u128, version: u64, command: u64, event_type: &'static str) -> Item {
     let event = Fact { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() };
-    let body = EventBody { origin: origin(aggregate, u128::from(command)), version, part: Part::WHOLE, time: Micros(0), event };
+    let body = EventBody {
+        origin: origin(aggregate, u128::from(command)),
+        version,
+        part: Part::WHOLE,
+        time: Micros(0),
+        event,
+    };
     let commit = Commit { first: command, end: command + 1, last_seq: command, events: vec![body] };
     Item { what: What::Commit(commit), after: Position::start() }
 }
@@ -130,10 +146,14 @@ fn accepted(command: u128, offset: u64, appended_at_ms: i64) -> Item {
         traceparent: None,
         body: Vec::new(),
     };
-    Item { what: What::Accepted { offset, appended_at_ms, command: Ok(Box::new(command)) }, after: Position::start() }
+    Item {
+        what: What::Accepted { offset, appended_at_ms, command: Ok(Box::new(command)) },
+        after: Position::start(),
+    }
 }
 
-const STATES: &str = "right(aggregate_id::text, 1), partition, version, format, encode(state, 'hex'), unreadable FROM snapshots";
+const STATES: &str = "right(aggregate_id::text, 1), partition, version, format, encode(state, \
+                      'hex'), unreadable FROM snapshots";
 
 #[tokio::test]
 async fn a_state_goes_on_from_the_one_that_is_stored_whether_it_can_be_read_or_not() {
@@ -145,10 +165,16 @@ async fn a_state_goes_on_from_the_one_that_is_stored_whether_it_can_be_read_or_n
     let more = [event(1, 3, 4, "good"), event(2, 2, 5, "good"), event(4, 1, 6, "good")];
     // In the form of this release, which is another one by now.
     tables.apply(&self::snapshots(2), &place(0), &more).await.expect("applied");
-    assert_eq!(tables.rows(STATES).await, ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]);
+    assert_eq!(
+        tables.rows(STATES).await,
+        ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]
+    );
     // What is in already changes nothing.
     tables.apply(&self::snapshots(2), &place(0), &[first, more].concat()).await.expect("applied");
-    assert_eq!(tables.rows(STATES).await, ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]);
+    assert_eq!(
+        tables.rows(STATES).await,
+        ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]
+    );
 }
 
 #[tokio::test]
@@ -159,18 +185,31 @@ async fn the_outcome_of_a_command_stays_the_first_one() {
     let What::Commit(commit) = &mut again.what else { return };
     commit.events[0].origin.command = Uuid::from_u128(7);
     tables.apply(&snapshots, &place(0), &[again]).await.expect("applied");
-    let outcomes = "right(command_id::text, 1), category, partition, verdict, version, next_offset, events::text FROM outcomes";
-    assert_eq!(tables.rows(outcomes).await, [r#"7 thing 0 accepted 1 8 [{"type": "good", "version": 1}]"#]);
+    let outcomes = "right(command_id::text, 1), category, partition, verdict, version, \
+                    next_offset, events::text FROM outcomes";
+    assert_eq!(
+        tables.rows(outcomes).await,
+        [r#"7 thing 0 accepted 1 8 [{"type": "good", "version": 1}]"#]
+    );
 }
 
 #[tokio::test]
-async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_of_a_newer_one_by_nobody() {
+async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_of_a_newer_one_by_nobody()
+ {
     let (tables, own) = (tables("forms").await, snapshots(2));
-    assert_eq!(tables.take_up(&own, &place(0)).await.expect("nothing is there"), Start::AtCheckpoint);
-    for (partition, format, aggregate) in [(0, 2, 1_u32), (1, 1, 2), (1, 2, 3), (2, 3, 4), (3, 1, 5), (3, 3, 6)] {
+    assert_eq!(
+        tables.take_up(&own, &place(0)).await.expect("nothing is there"),
+        Start::AtCheckpoint
+    );
+    for (partition, format, aggregate) in
+        [(0, 2, 1_u32), (1, 1, 2), (1, 2, 3), (2, 3, 4), (3, 1, 5), (3, 3, 6)]
+    {
         let one = snapshots(format);
         let first = 10_000 * u64::from(partition) + u64::from(aggregate);
-        tables.apply(&one, &place(partition), &[event(u128::from(aggregate), 1, first, "good")]).await.expect("applied");
+        tables
+            .apply(&one, &place(partition), &[event(u128::from(aggregate), 1, first, "good")])
+            .await
+            .expect("applied");
     }
     assert_eq!(tables.take_up(&own, &place(0)).await.expect("its own form"), Start::AtCheckpoint);
     for newer in [2, 3] {
@@ -179,12 +218,17 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
     }
     assert_eq!(tables.rows("aggregate_id FROM snapshots").await.len(), 6);
     assert_eq!(tables.take_up(&own, &place(1)).await.expect("an older form"), Start::Over);
-    for of_table in ["partition FROM snapshots", "partition FROM outcomes", "partition FROM seen_filters"] {
+    for of_table in
+        ["partition FROM snapshots", "partition FROM outcomes", "partition FROM seen_filters"]
+    {
         let left: BTreeSet<String> = tables.rows(of_table).await.into_iter().collect();
         assert_eq!(left, ["0", "2", "3"].map(str::to_owned).into(), "{of_table}");
     }
     // It is not over again.
-    assert_eq!(tables.take_up(&own, &place(1)).await.expect("nothing is there"), Start::AtCheckpoint);
+    assert_eq!(
+        tables.take_up(&own, &place(1)).await.expect("nothing is there"),
+        Start::AtCheckpoint
+    );
 }
 
 const FILTERS: &str = "partition, segment, ids, next_offset FROM seen_filters";
@@ -195,11 +239,19 @@ fn ids(number: u32) -> [Uuid; 2] {
 }
 
 async fn outcomes(tables: &Tables, many: u32) {
-    let (commands, aggregates): (Vec<Uuid>, Vec<Uuid>) = (1..=many).map(ids).map(|[command, aggregate]| (command, aggregate)).unzip();
-    let statement = "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
+    let (commands, aggregates): (Vec<Uuid>, Vec<Uuid>) =
+        (1..=many).map(ids).map(|[command, aggregate]| (command, aggregate)).unzip();
+    let statement = "INSERT INTO outcomes (command_id, category, partition, aggregate_id, \
+                     fingerprint_key, fingerprint, verdict, version,
                                            next_offset)
-                     SELECT c, 'thing', 0, a, 1, '\\x00', 'accepted', 1, n FROM UNNEST($1::uuid[], $2::uuid[]) WITH ORDINALITY t(c, a, n)";
-    sqlx::query(statement).bind(commands).bind(aggregates).execute(&tables.pool).await.expect("outcomes");
+                     SELECT c, 'thing', 0, a, 1, '\\x00', 'accepted', 1, n FROM UNNEST($1::uuid[], \
+                     $2::uuid[]) WITH ORDINALITY t(c, a, n)";
+    sqlx::query(statement)
+        .bind(commands)
+        .bind(aggregates)
+        .execute(&tables.pool)
+        .await
+        .expect("outcomes");
 }
 
 #[tokio::test]
@@ -209,7 +261,10 @@ async fn a_filter_that_did_not_come_to_the_end_goes_on_next_time_and_one_that_di
     let snapshots = snapshots(1).with_filters_of(10);
     let mut filters = Vec::new();
     for version in 1..=4 {
-        tables.apply(&snapshots, &place(0), &[event(1, version, 100 + version, "good")]).await.expect("applied");
+        tables
+            .apply(&snapshots, &place(0), &[event(1, version, 100 + version, "good")])
+            .await
+            .expect("applied");
         filters.extend(tables.rows(FILTERS).await);
     }
     // 10 of 20, 10 of 11, 2 of 2; and then there is no reason to.
@@ -249,11 +304,14 @@ async fn a_filter_that_is_damaged_is_refused() {
     tables.apply(&snapshots(1), &place(0), &[event(1, 1, 1, "good")]).await.expect("applied");
     tables.run("UPDATE seen_filters SET bits = '\\x00'").await;
     let refused = tables.apply(&snapshots(1), &place(0), &[event(1, 2, 2, "good")]).await;
-    assert!(matches!(&refused, Err(Failure::Deterministic(why)) if why.contains("damaged")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Failure::Deterministic(why)) if why.contains("damaged")),
+        "{refused:?}"
+    );
 }
 
-const ACCEPTED: &str =
-    "right(command_id::text, 1), category, partition, next_offset, extract(epoch FROM accepted_at)::bigint FROM operations";
+const ACCEPTED: &str = "right(command_id::text, 1), category, partition, next_offset, \
+                        extract(epoch FROM accepted_at)::bigint FROM operations";
 
 #[tokio::test]
 async fn what_is_accepted_has_its_row_by_its_first_record_for_seven_days_of_its_partition() {
@@ -261,15 +319,28 @@ async fn what_is_accepted_has_its_row_by_its_first_record_for_seven_days_of_its_
     let (lane, other) = (Place::of_commands("thing", 0), Place::of_commands("thing", 1));
     let week = 7 * DAY_MS;
     tables.apply(&operations, &other, &[accepted(9, 0, 0)]).await.expect("applied");
-    tables.apply(&operations, &lane, &[accepted(1, 0, 1_000), accepted(2, 1, 2_000), accepted(1, 2, 3_000)]).await.expect("applied");
+    tables
+        .apply(
+            &operations,
+            &lane,
+            &[accepted(1, 0, 1_000), accepted(2, 1, 2_000), accepted(1, 2, 3_000)],
+        )
+        .await
+        .expect("applied");
     // Again, over the row that is there.
     tables.apply(&operations, &lane, &[accepted(2, 3, 4_000)]).await.expect("applied");
     assert_eq!(tables.rows(ACCEPTED).await, ["1 thing 0 1 1", "2 thing 0 2 2", "9 thing 1 1 0"]);
     // To the day: the first one goes, and the second has exactly seven days.
     tables.apply(&operations, &lane, &[accepted(3, 4, week + 2_000)]).await.expect("applied");
-    assert_eq!(tables.rows(ACCEPTED).await, ["2 thing 0 2 2", "3 thing 0 5 604802", "9 thing 1 1 0"]);
+    assert_eq!(
+        tables.rows(ACCEPTED).await,
+        ["2 thing 0 2 2", "3 thing 0 5 604802", "9 thing 1 1 0"]
+    );
     // A command whose row could go begins anew.
     tables.apply(&operations, &lane, &[accepted(2, 5, week + 3_000)]).await.expect("applied");
-    assert_eq!(tables.rows(ACCEPTED).await, ["2 thing 0 6 604803", "3 thing 0 5 604802", "9 thing 1 1 0"]);
+    assert_eq!(
+        tables.rows(ACCEPTED).await,
+        ["2 thing 0 6 604803", "3 thing 0 5 604802", "9 thing 1 1 0"]
+    );
     tables.apply(&operations, &lane, &[]).await.expect("nothing is nothing");
 }

@@ -1,4 +1,5 @@
-//! The store on Postgres, by itself: each checkpoint moves from where it was and not otherwise, all of a transaction or none.
+//! The store on Postgres, by itself: each checkpoint moves from where it was and not otherwise, all
+//! of a transaction or none.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "support/postgres.rs"]
@@ -31,7 +32,8 @@ struct Tables {
 
 async fn tables(test: &str) -> Tables {
     let options = postgres::database(test).await.options([("lock_timeout", "100")]);
-    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.expect("a connection");
+    let pool =
+        PgPoolOptions::new().max_connections(4).connect_with(options).await.expect("a connection");
     migrate(&pool).await.expect("the tables");
     Tables { store: PostgresStore::new(pool.clone()), pool }
 }
@@ -42,7 +44,8 @@ fn key(projection: &'static str, partition: u32) -> Key {
 
 /// A different value in every column.
 fn at(offset: u64) -> Position<Wire> {
-    let witness = Witness { offset: offset - 1, epoch: 4, writer: Uuid::from_u128(9), seq: Some(38) };
+    let witness =
+        Witness { offset: offset - 1, epoch: 4, writer: Uuid::from_u128(9), seq: Some(38) };
     Position {
         identity: Some(Uuid::from_u128(1)),
         offset,
@@ -79,7 +82,10 @@ impl Tables {
     }
 
     async fn count(&self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM checkpoints").fetch_one(&self.pool).await.expect("a number")
+        sqlx::query_scalar("SELECT count(*) FROM checkpoints")
+            .fetch_one(&self.pool)
+            .await
+            .expect("a number")
     }
 
     async fn run(&self, statement: &'static str) {
@@ -97,7 +103,10 @@ async fn a_checkpoint_that_is_not_there_is_made_at_the_start_and_the_others_stay
     assert_eq!(tables.count().await, 2);
     // Nothing is made where everything is there: not even a lock is waited for.
     let mut holding = tables.pool.begin().await.expect("a transaction");
-    sqlx::query("LOCK TABLE checkpoints IN SHARE MODE").execute(&mut *holding).await.expect("a lock");
+    sqlx::query("LOCK TABLE checkpoints IN SHARE MODE")
+        .execute(&mut *holding)
+        .await
+        .expect("a lock");
     assert_eq!(tables.load(&[a.clone(), b]).await, [at(5), Position::start()]);
     let mut tx = tables.begin().await;
     let made = tables.store.load(&mut tx, &[a, key("c", 0)]).await;
@@ -114,7 +123,10 @@ async fn checkpoints_come_in_the_sequence_in_which_they_are_asked_for() {
     }
     assert_eq!(tables.load(&keys).await, [at(10), at(11), at(12), at(13)]);
     let mut tx = tables.begin().await;
-    assert_eq!(tables.store.lock(&mut tx, &keys).await.expect("locked"), [at(10), at(11), at(12), at(13)]);
+    assert_eq!(
+        tables.store.lock(&mut tx, &keys).await.expect("locked"),
+        [at(10), at(11), at(12), at(13)]
+    );
 }
 
 #[tokio::test]
@@ -122,18 +134,26 @@ async fn a_checkpoint_moves_from_where_it_was_and_from_nowhere_else() {
     let tables = tables("compared").await;
     let a = key("a", 0);
     let moved = async |from: Position<Wire>, to| tables.advance(&[step(a.clone(), from, to)]).await;
-    assert!(matches!(moved(Position::start(), at(5)).await, Err(Failure::Conflict)), "it is not there yet");
+    assert!(
+        matches!(moved(Position::start(), at(5)).await, Err(Failure::Conflict)),
+        "it is not there yet"
+    );
     tables.load(std::slice::from_ref(&a)).await;
     moved(Position::start(), at(5)).await.expect("moved");
     let of_another_log = Position { identity: Some(Uuid::from_u128(2)), ..at(5) };
-    for from in [Position::start(), at(4), at(6), of_another_log, Position { identity: None, ..at(5) }] {
+    for from in
+        [Position::start(), at(4), at(6), of_another_log, Position { identity: None, ..at(5) }]
+    {
         assert!(matches!(moved(from.clone(), at(9)).await, Err(Failure::Conflict)), "{from:?}");
     }
     assert_eq!(tables.load(std::slice::from_ref(&a)).await, [at(5)]);
     // It goes wherever it is told to, and takes everything with it.
     let fence = Witness { seq: None, ..at(9).witness.expect("one") };
-    for (from, to) in [(at(5), Position { witness: Some(fence.clone()), ..at(9) }), (at(9), Position::start()), (Position::start(), at(1))]
-    {
+    for (from, to) in [
+        (at(5), Position { witness: Some(fence.clone()), ..at(9) }),
+        (at(9), Position::start()),
+        (Position::start(), at(1)),
+    ] {
         moved(from, to.clone()).await.expect("moved");
         assert_eq!(tables.load(std::slice::from_ref(&a)).await, [to]);
     }
@@ -150,7 +170,10 @@ async fn if_one_checkpoint_of_a_transaction_is_elsewhere_none_moves() {
         assert!(matches!(tables.advance(&moves).await, Err(Failure::Conflict)));
         assert_eq!(tables.load(&keys).await, keys.each_ref().map(|_| Position::start()));
     }
-    let moves: Vec<Move> = (5..).zip(&keys).map(|(offset, key)| step(key.clone(), Position::start(), at(offset))).collect();
+    let moves: Vec<Move> = (5..)
+        .zip(&keys)
+        .map(|(offset, key)| step(key.clone(), Position::start(), at(offset)))
+        .collect();
     tables.advance(&moves).await.expect("moved");
     assert_eq!(tables.load(&keys).await, [at(5), at(6), at(7)]);
 }
@@ -166,7 +189,10 @@ async fn what_is_locked_or_moved_waits_for_nobody_but_whoever_moves_it_too() {
         if moves {
             tables.store.advance(&mut holding, &[to_five(&a)]).await.expect("moved");
         } else {
-            assert_eq!(tables.store.lock(&mut holding, std::slice::from_ref(&a)).await.expect("locked"), [Position::start()]);
+            assert_eq!(
+                tables.store.lock(&mut holding, std::slice::from_ref(&a)).await.expect("locked"),
+                [Position::start()]
+            );
         }
         let waits = tables.advance(&[to_five(&a)]).await;
         assert!(matches!(waits, Err(Failure::Transient(_))), "{waits:?}");
@@ -174,7 +200,11 @@ async fn what_is_locked_or_moved_waits_for_nobody_but_whoever_moves_it_too() {
         let waits = tables.store.lock(&mut other, std::slice::from_ref(&a)).await;
         assert!(matches!(waits, Err(Failure::Transient(_))), "{waits:?}");
         drop(other);
-        assert_eq!(tables.load(std::slice::from_ref(&a)).await, [Position::start()], "who only looks does not wait");
+        assert_eq!(
+            tables.load(std::slice::from_ref(&a)).await,
+            [Position::start()],
+            "who only looks does not wait"
+        );
         let mut other = tables.begin().await;
         tables.store.advance(&mut other, &[to_five(&b)]).await.expect("moved");
     }
@@ -186,7 +216,8 @@ async fn one_checkpoint_goes_back_to_the_start_and_no_other() {
     let tables = tables("reset").await;
     let keys = [key("a", 0), key("a", 1), key("b", 0)];
     tables.load(&keys).await;
-    let moves: Vec<Move> = keys.iter().map(|key| step(key.clone(), Position::start(), at(5))).collect();
+    let moves: Vec<Move> =
+        keys.iter().map(|key| step(key.clone(), Position::start(), at(5))).collect();
     tables.advance(&moves).await.expect("moved");
     let mut tx = tables.begin().await;
     tables.store.reset(&mut tx, &keys[0]).await.expect("reset");
@@ -203,14 +234,20 @@ async fn a_commit_tells_who_waits_for_a_position_and_caches_what_changed() {
         (None, vec![("highwater_checkpoints".to_owned(), String::new())]),
         (
             Some("a=thing/0@5:*"),
-            vec![("highwater_changes".to_owned(), "a=thing/0@5:*".to_owned()), ("highwater_checkpoints".to_owned(), String::new())],
+            vec![
+                ("highwater_changes".to_owned(), "a=thing/0@5:*".to_owned()),
+                ("highwater_checkpoints".to_owned(), String::new()),
+            ],
         ),
     ] {
         let tx = tables.begin().await;
         tables.store.commit(tx, changed).await.expect("a commit");
         let mut heard = Vec::new();
         for _ in &told {
-            let one = tokio::time::timeout(PATIENCE, listener.recv()).await.expect("in time").expect("a notification");
+            let one = tokio::time::timeout(PATIENCE, listener.recv())
+                .await
+                .expect("in time")
+                .expect("a notification");
             heard.push((one.channel().to_owned(), one.payload().to_owned()));
         }
         heard.sort();
@@ -234,10 +271,14 @@ async fn what_a_commit_was_to_change_is_there_afterwards_and_without_one_it_is_n
 async fn a_transaction_does_not_wait_for_the_disk_and_only_that_one_does_not() {
     let tables = tables("disk").await;
     let mut tx = tables.begin().await;
-    let shown: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut *tx).await.expect("a value");
+    let shown: String =
+        sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut *tx).await.expect("a value");
     assert_eq!(shown, "off");
     tables.store.commit(tx, None).await.expect("a commit");
-    let shown: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&tables.pool).await.expect("a value");
+    let shown: String = sqlx::query_scalar("SHOW synchronous_commit")
+        .fetch_one(&tables.pool)
+        .await
+        .expect("a value");
     assert_eq!(shown, "on");
 }
 
@@ -248,7 +289,10 @@ async fn a_connection_that_is_distrusted_is_used_no_more_and_the_next_one_is() {
     let store = PostgresStore::new(projectors::pool::pool(&one).expect("a pool"));
     let server = async || {
         let mut tx = store.begin().await.expect("a transaction");
-        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await.expect("a number");
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *tx)
+            .await
+            .expect("a number");
         store.commit(tx, None).await.expect("a commit");
         pid
     };
@@ -275,15 +319,24 @@ async fn a_row_or_a_key_that_no_runner_wrote_is_refused() {
     tables.run("UPDATE checkpoints SET witness_offset = 3").await;
     let mut tx = tables.begin().await;
     let half = tables.store.load(&mut tx, std::slice::from_ref(&a)).await;
-    assert!(matches!(&half, Err(Failure::Deterministic(why)) if why.contains("half a witness")), "{half:?}");
+    assert!(
+        matches!(&half, Err(Failure::Deterministic(why)) if why.contains("half a witness")),
+        "{half:?}"
+    );
     drop(tx);
 
     let mut tx = tables.begin().await;
     let beyond = [key("a", u32::MAX)];
-    for refused in [tables.store.load(&mut tx, &beyond).await.map(drop), tables.store.lock(&mut tx, &beyond).await.map(drop)] {
+    for refused in [
+        tables.store.load(&mut tx, &beyond).await.map(drop),
+        tables.store.lock(&mut tx, &beyond).await.map(drop),
+    ] {
         assert!(matches!(refused, Err(Failure::Deterministic(_))), "{refused:?}");
     }
-    assert!(matches!(tables.store.reset(&mut tx, &beyond[0]).await, Err(Failure::Deterministic(_))));
+    assert!(matches!(
+        tables.store.reset(&mut tx, &beyond[0]).await,
+        Err(Failure::Deterministic(_))
+    ));
     let [beyond] = beyond;
     let moved = tables.store.advance(&mut tx, &[step(beyond, Position::start(), at(5))]).await;
     assert!(matches!(moved, Err(Failure::Deterministic(_))), "{moved:?}");

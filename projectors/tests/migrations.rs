@@ -28,7 +28,8 @@ async fn migrating_again_and_at_once_changes_nothing() {
 
 #[tokio::test]
 async fn a_database_without_tables_is_refused() {
-    let refused = schema_version_check(&empty("migrations_empty").await).await.expect_err("refused");
+    let refused =
+        schema_version_check(&empty("migrations_empty").await).await.expect_err("refused");
     assert!(matches!(refused, Error::Empty), "{refused}");
     assert!(refused.to_string().contains("run `highwater migrate`"));
 }
@@ -38,13 +39,29 @@ async fn tables_of_another_release_are_refused_with_what_to_do() {
     for component in ["system", "store"] {
         let pool = empty("migrations_versions").await;
         migrate(&pool).await.expect("migrated");
-        let set = |version: i32| sqlx::query("UPDATE schema_version SET version = $2 WHERE component = $1").bind(component).bind(version);
+        let set = |version: i32| {
+            sqlx::query("UPDATE schema_version SET version = $2 WHERE component = $1")
+                .bind(component)
+                .bind(version)
+        };
         set(99).execute(&pool).await.expect("newer");
         let refused = schema_version_check(&pool).await.expect_err("refused");
-        assert!(matches!(refused, Error::Newer { found: 99, .. }) && refused.to_string().contains("upgrade this program"), "{refused}");
-        sqlx::query("DELETE FROM schema_version WHERE component = $1").bind(component).execute(&pool).await.expect("older");
+        assert!(
+            matches!(refused, Error::Newer { found: 99, .. })
+                && refused.to_string().contains("upgrade this program"),
+            "{refused}"
+        );
+        sqlx::query("DELETE FROM schema_version WHERE component = $1")
+            .bind(component)
+            .execute(&pool)
+            .await
+            .expect("older");
         let refused = schema_version_check(&pool).await.expect_err("refused");
-        assert!(matches!(refused, Error::Older { found: 0, .. }) && refused.to_string().contains("run `highwater migrate`"), "{refused}");
+        assert!(
+            matches!(refused, Error::Older { found: 0, .. })
+                && refused.to_string().contains("run `highwater migrate`"),
+            "{refused}"
+        );
     }
 }
 
@@ -53,7 +70,8 @@ async fn migrations_of_a_newer_release_are_refused() {
     let pool = empty("migrations_newer").await;
     migrate(&pool).await.expect("migrated");
     sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'newer', true, '', 0)",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (999, 'newer', true, '', 0)",
     )
     .execute(&pool)
     .await
@@ -70,19 +88,25 @@ async fn readers_see_every_table_and_change_none() {
     sqlx::query("CREATE TABLE later (id int)").execute(&pool).await.expect("a table");
     let mut connection = pool.acquire().await.expect("a connection");
     sqlx::query("SET ROLE highwater_reader").execute(&mut *connection).await.expect("the role");
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'")
-            .fetch_all(&mut *connection)
-            .await
-            .expect("tables");
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND \
+                            tablename <> '_sqlx_migrations'",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .expect("tables");
     assert!(tables.len() >= 7, "{tables:?}");
     for table in tables {
         let may = |privilege: &str| format!("SELECT has_table_privilege('{table}', '{privilege}')");
-        let select: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(may("SELECT"))).fetch_one(&mut *connection).await.expect("a row");
-        let write: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(may("INSERT, UPDATE, DELETE, TRUNCATE")))
+        let select: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(may("SELECT")))
             .fetch_one(&mut *connection)
             .await
             .expect("a row");
+        let write: bool =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(may("INSERT, UPDATE, DELETE, TRUNCATE")))
+                .fetch_one(&mut *connection)
+                .await
+                .expect("a row");
         assert_eq!((select, write), (true, false), "{table}");
     }
 }

@@ -1,4 +1,5 @@
-//! What the tables say is the fold of the log: after a replay, after crashes, and for every aggregate and command.
+//! What the tables say is the fold of the log: after a replay, after crashes, and for every
+//! aggregate and command.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "support/postgres.rs"]
@@ -18,7 +19,10 @@ use eventlog::{Log, Membership, MembershipEvent, Partition};
 use futures_util::future::BoxFuture;
 use projectors::{
     migrate, projections,
-    runner::{Failure, Key, Limits, Move, PostgresStore, PostgresTx, Projection, Runner, Share, Source, Step, Store},
+    runner::{
+        Failure, Key, Limits, Move, PostgresStore, PostgresTx, Projection, Runner, Share, Source,
+        Step, Store,
+    },
 };
 use protocol::{domain::Durable, position::Position, wire::Wire};
 use service::seen::Segment;
@@ -85,14 +89,20 @@ async fn snapshots_and_outcomes_are_the_fold() {
     let pool = tables("fold").await;
     world.project(&pool, 10).await;
 
-    let rows = sqlx::query("SELECT category, aggregate_id, partition, version, format, state FROM snapshots")
-        .fetch_all(&pool)
-        .await
-        .expect("rows");
+    let rows = sqlx::query(
+        "SELECT category, aggregate_id, partition, version, format, state FROM snapshots",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("rows");
     assert_eq!(rows.len(), world.events.len());
     for row in rows {
         let (category, id): (String, Uuid) = (row.get(0), row.get(1));
-        let ((_, _), facts) = world.events.iter().find(|((c, i), _)| *c == category && *i == id).expect("an aggregate of the log");
+        let ((_, _), facts) = world
+            .events
+            .iter()
+            .find(|((c, i), _)| *c == category && *i == id)
+            .expect("an aggregate of the log");
         let folded = match category.as_str() {
             "order" => frozen(&domain::Orders, facts),
             "stock" => frozen(&domain::Stocks, facts),
@@ -103,18 +113,32 @@ async fn snapshots_and_outcomes_are_the_fold() {
         assert_eq!(row.get::<Option<Vec<u8>>, _>(5), Some(folded));
     }
 
-    let rows = sqlx::query("SELECT command_id, aggregate_id, verdict, version, next_offset, events, reason FROM outcomes")
-        .fetch_all(&pool)
-        .await
-        .expect("rows");
+    let rows = sqlx::query(
+        "SELECT command_id, aggregate_id, verdict, version, next_offset, \
+                            events, reason FROM outcomes",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("rows");
     assert_eq!(rows.len(), world.outcomes.len());
     for row in rows {
-        let found = (row.get::<Uuid, _>(1), row.get::<String, _>(2), row.get::<i64, _>(3), row.get::<i64, _>(4));
+        let found = (
+            row.get::<Uuid, _>(1),
+            row.get::<String, _>(2),
+            row.get::<i64, _>(3),
+            row.get::<i64, _>(4),
+        );
         let (id, verdict, version, end) = world.outcomes[&row.get::<Uuid, _>(0)];
         assert_eq!(found, (id, verdict.to_owned(), version, end));
-        let (events, reason): (Option<serde_json::Value>, Option<serde_json::Value>) = (row.get(5), row.get(6));
-        assert_eq!((events.is_some(), reason.is_some()), (verdict == "accepted", verdict != "accepted"));
-        if let Some(last) = events.as_ref().and_then(|events| events.as_array()).and_then(|events| events.last()) {
+        let (events, reason): (Option<serde_json::Value>, Option<serde_json::Value>) =
+            (row.get(5), row.get(6));
+        assert_eq!(
+            (events.is_some(), reason.is_some()),
+            (verdict == "accepted", verdict != "accepted")
+        );
+        if let Some(last) =
+            events.as_ref().and_then(|events| events.as_array()).and_then(|events| events.last())
+        {
             assert_eq!(last["version"], version);
         }
     }
@@ -138,20 +162,27 @@ async fn caches_are_told_of_every_change_with_its_commit() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), rest).await.expect("all are named");
-    let expected: BTreeSet<(String, String)> =
-        world.events.keys().map(|(category, id)| ((*category).to_owned(), id.simple().to_string()[20..].to_owned())).collect();
+    let expected: BTreeSet<(String, String)> = world
+        .events
+        .keys()
+        .map(|(category, id)| ((*category).to_owned(), id.simple().to_string()[20..].to_owned()))
+        .collect();
     assert_eq!(told, expected);
 }
 
-/// Category and key of all that a notification names for a projection that has a row for each aggregate.
+/// Category and key of all that a notification names for a projection that has a row for each
+/// aggregate.
 fn named(payload: &str) -> Vec<(String, String)> {
     let of_rows = |item: &&str| {
-        ["orders", "catalog", "stock_levels"]
-            .iter()
-            .any(|name| item.split('=').next().is_some_and(|names| names.split(',').any(|n| n == *name)))
+        ["orders", "catalog", "stock_levels"].iter().any(|name| {
+            item.split('=').next().is_some_and(|names| names.split(',').any(|n| n == *name))
+        })
     };
     let keys = |item: &str| {
-        let (place, keys) = item.split_once('=').and_then(|(_, rest)| rest.split_once(':')).expect("a place and its keys");
+        let (place, keys) = item
+            .split_once('=')
+            .and_then(|(_, rest)| rest.split_once(':'))
+            .expect("a place and its keys");
         let category = place.split('/').next().expect("a category").to_owned();
         keys.split('.').map(|key| (category.clone(), key.to_owned())).collect::<Vec<_>>()
     };
@@ -178,26 +209,42 @@ async fn sales_are_what_was_placed_and_not_cancelled() {
         for line in placed["lines"].as_array().expect("lines") {
             let department = line["department"].as_str().expect("a name").to_owned();
             let units = line["quantity"].as_i64().expect("a number");
-            for (row, is_new) in [(department.clone(), seen.insert(department)), (String::new(), seen.insert(String::new()))] {
+            for (row, is_new) in [
+                (department.clone(), seen.insert(department)),
+                (String::new(), seen.insert(String::new())),
+            ] {
                 let sum = expected.entry((day.clone(), row)).or_default();
-                let added = [i64::from(is_new), 1, units, units * line["unit_price_minor"].as_i64().expect("a number")];
+                let added = [
+                    i64::from(is_new),
+                    1,
+                    units,
+                    units * line["unit_price_minor"].as_i64().expect("a number"),
+                ];
                 sum.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
             }
         }
     }
     let rows = sqlx::query(
-        "SELECT CASE WHEN day < '0001-01-01' THEN '0000' || to_char(day, '-MM-DD') ELSE to_char(day, 'YYYY-MM-DD') END, department,
-                sum(orders)::bigint, sum(lines)::bigint, sum(units)::bigint, sum(total_minor)::bigint, count(*)
+        "SELECT CASE WHEN day < '0001-01-01' THEN '0000' || to_char(day, '-MM-DD') ELSE \
+         to_char(day, 'YYYY-MM-DD') END, department,
+                sum(orders)::bigint, sum(lines)::bigint, sum(units)::bigint, \
+                sum(total_minor)::bigint, count(*)
          FROM sales_daily GROUP BY day, department HAVING sum(orders) <> 0",
     );
     let rows = rows.fetch_all(&pool).await.expect("rows");
-    assert!(rows.iter().any(|row| row.get::<i64, _>(6) > 1), "some days have rows of several partitions");
-    let found: BTreeMap<(String, String), [i64; 4]> =
-        rows.iter().map(|row| ((row.get(0), row.get(1)), [row.get(2), row.get(3), row.get(4), row.get(5)])).collect();
+    assert!(
+        rows.iter().any(|row| row.get::<i64, _>(6) > 1),
+        "some days have rows of several partitions"
+    );
+    let found: BTreeMap<(String, String), [i64; 4]> = rows
+        .iter()
+        .map(|row| ((row.get(0), row.get(1)), [row.get(2), row.get(3), row.get(4), row.get(5)]))
+        .collect();
     assert_eq!(found, expected);
     // What was taken back leaves nothing.
     let left = "SELECT count(*) FROM (SELECT FROM sales_daily GROUP BY day, department
-                HAVING sum(orders) = 0 AND (sum(lines), sum(units), sum(total_minor)) <> (0, 0, 0)) AS left_over";
+                HAVING sum(orders) = 0 AND (sum(lines), sum(units), sum(total_minor)) <> (0, 0, \
+                0)) AS left_over";
     assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&pool).await.expect("a row"), 0);
 }
 
@@ -208,7 +255,10 @@ async fn snapshots_of_an_older_form_are_folded_again() {
     let pool = tables("older_form").await;
     world.project(&pool, 5_000).await;
     let expected = dump(&pool).await;
-    sqlx::query("UPDATE snapshots SET format = 0, state = 'old' WHERE category = 'order'").execute(&pool).await.expect("an old form");
+    sqlx::query("UPDATE snapshots SET format = 0, state = 'old' WHERE category = 'order'")
+        .execute(&pool)
+        .await
+        .expect("an old form");
     world.project(&pool, 5_000).await;
     pretty_eq(&dump(&pool).await, &expected);
 }
@@ -226,8 +276,17 @@ async fn a_kill_between_apply_and_commit_loses_nothing_and_doubles_nothing() {
         // Three runners in a row die at a commit, the fourth lives.
         for _ in 0..3 {
             let dying = Arc::new(Notify::new());
-            let store = Mortal { inner: PostgresStore::new(pool.clone()), when, dying: dying.clone(), spared: AtomicU32::new(17) };
-            let (mut runner, _changes) = world.runner(store, projections::all(), Limits { batch_events: 5, ..Limits::default() });
+            let store = Mortal {
+                inner: PostgresStore::new(pool.clone()),
+                when,
+                dying: dying.clone(),
+                spared: AtomicU32::new(17),
+            };
+            let (mut runner, _changes) = world.runner(
+                store,
+                projections::all(),
+                Limits { batch_events: 5, ..Limits::default() },
+            );
             tokio::select! {
                 _ = world.to_the_end(&mut runner) => panic!("it should have died"),
                 () = dying.notified() => {}
@@ -247,8 +306,16 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     world.project(&reference, 5_000).await;
     for committed in [true, false] {
         let pool = tables("lost").await;
-        let store = Forgetful { inner: PostgresStore::new(pool.clone()), commits: AtomicU32::new(0), committed };
-        let (mut runner, _changes) = world.runner(store, projections::all(), Limits { batch_events: 5, ..Limits::default() });
+        let store = Forgetful {
+            inner: PostgresStore::new(pool.clone()),
+            commits: AtomicU32::new(0),
+            committed,
+        };
+        let (mut runner, _changes) = world.runner(
+            store,
+            projections::all(),
+            Limits { batch_events: 5, ..Limits::default() },
+        );
         let failed = world.to_the_end(&mut runner).await;
         assert!(failed > 0);
         assert!(halted(&runner).is_empty());
@@ -258,19 +325,28 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     }
 }
 
-/// One partition after the other, so that nothing of the next one comes before the end of the last one.
+/// One partition after the other, so that nothing of the next one comes before the end of the last
+/// one.
 async fn project_in_turn(world: &World, pool: &PgPool, partitions: Vec<Partition>) {
     for partition in partitions {
         let (changes, events) = mpsc::unbounded_channel();
         changes.send(MembershipEvent::Assigned(vec![partition.clone()])).expect("a runner");
-        let membership = Membership { events, leave: Box::new(|_| Box::pin(std::future::ready(()))), commit: Arc::new(|_| {}) };
-        let (share, store) = (Share::new(membership, world.topics.clone()), PostgresStore::new(pool.clone()));
-        let mut runner = Runner::new(store, world.log.clone(), projections::all(), share, Limits::default());
+        let membership = Membership {
+            events,
+            leave: Box::new(|_| Box::pin(std::future::ready(()))),
+            commit: Arc::new(|_| {}),
+        };
+        let (share, store) =
+            (Share::new(membership, world.topics.clone()), PostgresStore::new(pool.clone()));
+        let mut runner =
+            Runner::new(store, world.log.clone(), projections::all(), share, Limits::default());
         let end = world.log.end(&partition).await.expect("an end");
         let mut names = partition.topic.split('.').skip(1);
         let category = names.next().expect("a category");
         let source = if names.next() == Some("events") { Source::Events } else { Source::Commands };
-        let reads = |projection: &dyn Projection<PostgresTx>| projection.source() == source && projection.categories().contains(&category);
+        let reads = |projection: &dyn Projection<PostgresTx>| {
+            projection.source() == source && projection.categories().contains(&category)
+        };
         let readers = projections::all().iter().filter(|projection| reads(&***projection)).count();
         let stepping = async {
             loop {
@@ -283,7 +359,9 @@ async fn project_in_turn(world: &World, pool: &PgPool, partitions: Vec<Partition
                 }
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(30), stepping).await.expect("projected in time");
+        tokio::time::timeout(std::time::Duration::from_secs(30), stepping)
+            .await
+            .expect("projected in time");
     }
 }
 
@@ -331,19 +409,35 @@ macro_rules! delegate {
             self.inner.begin()
         }
 
-        fn load<'a>(&'a self, tx: &'a mut PostgresTx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+        fn load<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            keys: &'a [Key],
+        ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
             self.inner.load(tx, keys)
         }
 
-        fn lock<'a>(&'a self, tx: &'a mut PostgresTx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+        fn lock<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            keys: &'a [Key],
+        ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
             self.inner.lock(tx, keys)
         }
 
-        fn reset<'a>(&'a self, tx: &'a mut PostgresTx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
+        fn reset<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            key: &'a Key,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.reset(tx, key)
         }
 
-        fn advance<'a>(&'a self, tx: &'a mut PostgresTx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
+        fn advance<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            moves: &'a [Move],
+        ) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.advance(tx, moves)
         }
     };
@@ -352,9 +446,16 @@ macro_rules! delegate {
 impl Store for Mortal {
     delegate!();
 
-    fn commit<'a>(&'a self, tx: PostgresTx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
+    fn commit<'a>(
+        &'a self,
+        tx: PostgresTx,
+        changed: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let lives = self.spared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |spared| spared.checked_sub(1)).is_ok();
+            let lives = self
+                .spared
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |spared| spared.checked_sub(1))
+                .is_ok();
             if lives {
                 return self.inner.commit(tx, changed).await;
             }
@@ -374,7 +475,11 @@ impl Store for Mortal {
 impl Store for Forgetful {
     delegate!();
 
-    fn commit<'a>(&'a self, tx: PostgresTx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
+    fn commit<'a>(
+        &'a self,
+        tx: PostgresTx,
+        changed: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             if self.commits.fetch_add(1, Ordering::SeqCst) % 5 != 4 {
                 return self.inner.commit(tx, changed).await;
@@ -394,13 +499,18 @@ async fn the_filter_holds_every_id_that_it_covers() {
     let pool = tables("filters").await;
     world.live(0..24).await;
     world.project(&pool, 5_000).await;
-    assert!(ids_covered(&pool).await > 20, "a partition that is new to a projector has its filter written at once");
+    assert!(
+        ids_covered(&pool).await > 20,
+        "a partition that is new to a projector has its filter written at once"
+    );
 
     // A long history without a filter, as an upgrade finds it: three segments in one go.
     sqlx::query("DELETE FROM seen_filters").execute(&pool).await.expect("no filters");
     sqlx::query(
-        "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version, next_offset)
-         SELECT gen_random_uuid(), o.category, o.partition, gen_random_uuid(), 1, '\\x00', 'accepted', 1, 1
+        "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, \
+         fingerprint, verdict, version, next_offset)
+         SELECT gen_random_uuid(), o.category, o.partition, gen_random_uuid(), 1, '\\x00', \
+         'accepted', 1, 1
          FROM (SELECT category, partition FROM outcomes LIMIT 1) o, generate_series(1, 30000)",
     )
     .execute(&pool)
@@ -409,23 +519,32 @@ async fn the_filter_holds_every_id_that_it_covers() {
     world.live(24..72).await;
     world.project(&pool, 5_000).await;
     assert!(ids_covered(&pool).await > 60_000);
-    let segments: i32 = sqlx::query_scalar("SELECT max(segment) + 1 FROM seen_filters").fetch_one(&pool).await.expect("segments");
+    let segments: i32 = sqlx::query_scalar("SELECT max(segment) + 1 FROM seen_filters")
+        .fetch_one(&pool)
+        .await
+        .expect("segments");
     assert!(segments >= 3, "{segments} segments");
 }
 
 /// Looks for every id of every outcome that a filter says it covers; how many there were.
 async fn ids_covered(pool: &PgPool) -> usize {
-    let rows = sqlx::query("SELECT category, partition, segment, ids, bits FROM seen_filters").fetch_all(pool).await.expect("filters");
-    let mut filters: std::collections::BTreeMap<(String, i32), Vec<Segment>> = std::collections::BTreeMap::new();
+    let rows = sqlx::query("SELECT category, partition, segment, ids, bits FROM seen_filters")
+        .fetch_all(pool)
+        .await
+        .expect("filters");
+    let mut filters: std::collections::BTreeMap<(String, i32), Vec<Segment>> =
+        std::collections::BTreeMap::new();
     for row in rows {
         let (number, ids): (i32, i64) = (row.get("segment"), row.get("ids"));
-        let (number, ids) = (u32::try_from(number).expect("a number"), u64::try_from(ids).expect("a number"));
+        let (number, ids) =
+            (u32::try_from(number).expect("a number"), u64::try_from(ids).expect("a number"));
         let segment = Segment::from_bytes(number, ids, row.get("bits")).expect("a segment");
         filters.entry((row.get("category"), row.get("partition"))).or_default().push(segment);
     }
     let covered = sqlx::query(
         "SELECT o.category, o.partition, o.command_id, o.aggregate_id FROM outcomes o
-         JOIN (SELECT category, partition, max(next_offset) AS covers FROM seen_filters GROUP BY 1, 2) f USING (category, partition)
+         JOIN (SELECT category, partition, max(next_offset) AS covers FROM seen_filters GROUP BY \
+         1, 2) f USING (category, partition)
          WHERE o.next_offset <= f.covers",
     );
     let covered = covered.fetch_all(pool).await.expect("outcomes");

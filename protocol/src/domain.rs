@@ -22,7 +22,11 @@ pub trait Domain<V: Vocabulary>: Value {
     ) -> Result<Decision<Self::State, V::Event>, V::Reason>;
 
     /// Applies one stored event, of any version ever published.
-    fn evolve(&self, state: Option<&Self::State>, event: &V::Event) -> Result<Self::State, Unreadable>;
+    fn evolve(
+        &self,
+        state: Option<&Self::State>,
+        event: &V::Event,
+    ) -> Result<Self::State, Unreadable>;
 }
 
 /// What a command does.

@@ -1,4 +1,5 @@
-//! A record as the fold sees it: decoded, every header that its kind demands present once and in its encoding.
+//! A record as the fold sees it: decoded, every header that its kind demands present once and in
+//! its encoding.
 
 use crate::vocabulary::Vocabulary;
 

@@ -1,4 +1,5 @@
-//! The verdict on every record of a partition: the same for every reader, always (log-format.md, "Fold").
+//! The verdict on every record of a partition: the same for every reader, always (log-format.md,
+//! "Fold").
 //!
 //! | rule | record | effect |
 //! |---|---|---|
@@ -83,7 +84,8 @@ pub enum Void {
 /// Offsets are dense: a gap is a foreign transaction or a lost segment, and no reader goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the log continues at offset {found} where {expected} was expected: records are missing (lost, deleted, or a transactional producer wrote here)"
+    "the log continues at offset {found} where {expected} was expected: records are missing (lost, \
+     deleted, or a transactional producer wrote here)"
 )]
 pub struct Gap {
     pub expected: u64,
@@ -115,7 +117,11 @@ impl<V: Vocabulary> Fold<V> {
     }
 
     /// Applies the record at `offset`, which must be [`Fold::next_offset`].
-    pub fn apply(&mut self, offset: u64, entry: Result<Entry<V>, Defect>) -> Result<Effect<V>, Gap> {
+    pub fn apply(
+        &mut self,
+        offset: u64,
+        entry: Result<Entry<V>, Defect>,
+    ) -> Result<Effect<V>, Gap> {
         if offset != self.at.offset {
             return Err(Gap { expected: self.at.offset, found: offset });
         }
@@ -132,12 +138,15 @@ impl<V: Vocabulary> Fold<V> {
             return Ok(self.fence(offset, &entry));
         }
         let seq = self.at.next_seq;
-        if (entry.epoch, Some(entry.writer), entry.seq) != (self.at.epoch, self.at.writer, Some(seq)) {
+        if (entry.epoch, Some(entry.writer), entry.seq)
+            != (self.at.epoch, self.at.writer, Some(seq))
+        {
             return Ok(Effect::Void(Void::Unexpected));
         }
         self.at.next_seq = seq.saturating_add(1);
         self.at.drained = self.at.drained.max(entry.drained.unwrap_or(0));
-        self.at.witness = Some(Witness { offset, epoch: entry.epoch, writer: entry.writer, seq: Some(seq) });
+        self.at.witness =
+            Some(Witness { offset, epoch: entry.epoch, writer: entry.writer, seq: Some(seq) });
         Ok(self.valid(offset, seq, entry.body, before))
     }
 
@@ -148,7 +157,8 @@ impl<V: Vocabulary> Fold<V> {
         self.open = None;
         self.at.identity = self.at.identity.or(Some(entry.writer));
         (self.at.epoch, self.at.writer, self.at.next_seq) = (entry.epoch, Some(entry.writer), 0);
-        self.at.witness = Some(Witness { offset, epoch: entry.epoch, writer: entry.writer, seq: None });
+        self.at.witness =
+            Some(Witness { offset, epoch: entry.epoch, writer: entry.writer, seq: None });
         Effect::Fence { epoch: entry.epoch, writer: entry.writer }
     }
 
@@ -169,7 +179,14 @@ impl<V: Vocabulary> Fold<V> {
         }
     }
 
-    fn event(&mut self, offset: u64, seq: u64, event: EventBody<V>, open: Option<Open<V>>, before: Position<V>) -> Effect<V> {
+    fn event(
+        &mut self,
+        offset: u64,
+        seq: u64,
+        event: EventBody<V>,
+        open: Option<Open<V>>,
+        before: Position<V>,
+    ) -> Effect<V> {
         let Part { index, of } = event.part;
         let mut open = match open {
             Some(open) if open.continues_with(&event) => open,
@@ -181,7 +198,12 @@ impl<V: Vocabulary> Fold<V> {
             self.open = Some(open);
             return Effect::Opened;
         }
-        Effect::Commit(Commit { first: open.start.offset, end: offset + 1, last_seq: seq, events: open.events })
+        Effect::Commit(Commit {
+            first: open.start.offset,
+            end: offset + 1,
+            last_seq: seq,
+            events: open.events,
+        })
     }
 }
 

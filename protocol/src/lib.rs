@@ -1,4 +1,5 @@
-//! The language of the log: everything that decides what a partition of Highwater says, and nothing else.
+//! The language of the log: everything that decides what a partition of Highwater says, and nothing
+//! else.
 //!
 //! | module | what it owns |
 //! |---|---|

@@ -1,6 +1,8 @@
-//! Which partition a key belongs to: murmur2 as the Java client computes it (`org.apache.kafka.common.utils.Utils`).
+//! Which partition a key belongs to: murmur2 as the Java client computes it
+//! (`org.apache.kafka.common.utils.Utils`).
 
-/// The partition of `key` among `partitions`, the Java client's default for a keyed record. Zero partitions count as one.
+/// The partition of `key` among `partitions`, the Java client's default for a keyed record. Zero
+/// partitions count as one.
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
@@ -59,14 +61,26 @@ mod tests {
 
     #[test]
     fn partitions_as_the_java_client() {
-        let vectors: Vec<Value> = serde_json::from_str(include_str!("../vectors/partitions.json")).unwrap();
+        let vectors: Vec<Value> =
+            serde_json::from_str(include_str!("../vectors/partitions.json")).unwrap();
         for vector in &vectors {
             let key = vector["key"].as_str().unwrap().as_bytes();
-            assert_eq!(Some(i64::from(murmur2(key).cast_signed())), vector["murmur2"].as_i64(), "{vector}");
+            assert_eq!(
+                Some(i64::from(murmur2(key).cast_signed())),
+                vector["murmur2"].as_i64(),
+                "{vector}"
+            );
             assert_eq!(Some(u64::from(partition_of(key, 8))), vector["of_8"].as_u64(), "{vector}");
-            assert_eq!(Some(u64::from(partition_of(key, 12))), vector["of_12"].as_u64(), "{vector}");
+            assert_eq!(
+                Some(u64::from(partition_of(key, 12))),
+                vector["of_12"].as_u64(),
+                "{vector}"
+            );
         }
-        assert!(vectors.iter().any(|v| v["murmur2"].as_i64() < Some(0)), "the sign bit must be masked, not negated");
+        assert!(
+            vectors.iter().any(|v| v["murmur2"].as_i64() < Some(0)),
+            "the sign bit must be masked, not negated"
+        );
     }
 
     #[test]

@@ -34,7 +34,17 @@ pub struct Witness<V: Vocabulary> {
 impl<V: Vocabulary> Position<V> {
     /// The beginning of a partition.
     pub fn start() -> Self {
-        Self { identity: None, offset: 0, epoch: 0, writer: None, next_seq: 0, drained: 0, sealed: false, last_time: None, witness: None }
+        Self {
+            identity: None,
+            offset: 0,
+            epoch: 0,
+            writer: None,
+            next_seq: 0,
+            drained: 0,
+            sealed: false,
+            last_time: None,
+            witness: None,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! `ce_time`: microseconds since the Unix epoch, in one textual form, `YYYY-MM-DDThh:mm:ss.ffffffZ` (RFC 3339, UTC).
+//! `ce_time`: microseconds since the Unix epoch, in one textual form, `YYYY-MM-DDThh:mm:ss.ffffffZ`
+//! (RFC 3339, UTC).
 
 use std::fmt;
 
@@ -7,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::record::Short;
 
 /// Microseconds since the Unix epoch, years 0000 to 9999.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Micros(pub i64);
 
@@ -25,7 +28,9 @@ impl Micros {
             return None;
         }
         let digits = |at: usize, n: usize| -> Option<i64> {
-            text[at..at + n].iter().try_fold(0_i64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
+            text[at..at + n].iter().try_fold(0_i64, |sum, b| {
+                b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0'))
+            })
         };
         let days = days_from_civil(digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
         let seconds = digits(11, 2)? * 3600 + digits(14, 2)? * 60 + digits(17, 2)?;

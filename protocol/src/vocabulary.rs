@@ -1,5 +1,5 @@
-//! The types that fold and writer are generic over: UUIDs and bytes on a real log ([`crate::wire::Wire`]),
-//! small integers in the model checker.
+//! The types that fold and writer are generic over: UUIDs and bytes on a real log
+//! ([`crate::wire::Wire`]), small integers in the model checker.
 
 use std::{fmt::Debug, hash::Hash};
 
@@ -22,14 +22,16 @@ pub trait Vocabulary: Value {
     type Time: Id;
     /// What says whether two commands with the same id are the same command.
     type Fingerprint: Value;
-    /// What a record carries about its command and nobody decides on: actor, correlation, causation, trace.
+    /// What a record carries about its command and nobody decides on: actor, correlation,
+    /// causation, trace.
     type Meta: Value;
     /// The event itself.
     type Event: Value;
     /// Why a command was rejected, or did nothing.
     type Reason: Value;
 
-    /// The bytes that this event, rejection or control record takes in the log, headers and key included; never too low.
+    /// The bytes that this event, rejection or control record takes in the log, headers and key
+    /// included; never too low.
     fn size_bytes(body: &crate::entry::Body<Self>) -> usize;
     /// What a recorded "nothing to do" says.
     fn nothing_to_do() -> Self::Reason;
@@ -41,7 +43,8 @@ pub trait Vocabulary: Value {
     type Summary: Value;
 }
 
-/// Why a command of the asynchronous lane is rejected, apart from the domain's rules and a missing aggregate.
+/// Why a command of the asynchronous lane is rejected, apart from the domain's rules and a missing
+/// aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Past its deadline.

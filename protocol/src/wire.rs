@@ -1,7 +1,9 @@
-//! The vocabulary of real logs, and the codec between records and entries (log-format.md, "Record").
+//! The vocabulary of real logs, and the codec between records and entries (log-format.md,
+//! "Record").
 //!
-//! Integers are decimal ASCII without sign or leading zeros, at most 2^63 - 1; ids in `hw-` headers are the 16 bytes of the UUID;
-//! keys and CloudEvents attributes are text. A header that a kind neither demands nor may carry is not looked at.
+//! Integers are decimal ASCII without sign or leading zeros, at most 2^63 - 1; ids in `hw-` headers
+//! are the 16 bytes of the UUID; keys and CloudEvents attributes are text. A header that a kind
+//! neither demands nor may carry is not looked at.
 
 pub(crate) mod decode;
 pub(crate) mod encode;
@@ -37,7 +39,12 @@ impl Vocabulary for Wire {
 
     fn size_bytes(body: &Body<Self>) -> usize {
         match body {
-            Body::Event(event) => EVENT_OVERHEAD_BYTES + event.event.event_type.len() + event.event.schema.len() + event.event.data.len(),
+            Body::Event(event) => {
+                EVENT_OVERHEAD_BYTES
+                    + event.event.event_type.len()
+                    + event.event.schema.len()
+                    + event.event.data.len()
+            }
             Body::Outcome(outcome) => CONTROL_OVERHEAD_BYTES + outcome.reason.0.len(),
             Body::Fence | Body::Barrier | Body::Sealed | Body::Unknown => CONTROL_OVERHEAD_BYTES,
         }
@@ -65,7 +72,8 @@ impl Vocabulary for Wire {
     }
 }
 
-/// Names and values of all headers but `ce_type`, `ce_dataschema`, with room for a long `ce_source`.
+/// Names and values of all headers but `ce_type`, `ce_dataschema`, with room for a long
+/// `ce_source`.
 const EVENT_OVERHEAD_BYTES: usize = 1024;
 const CONTROL_OVERHEAD_BYTES: usize = 512;
 
@@ -79,7 +87,8 @@ pub struct Fingerprint {
 /// What a record carries about its command and nobody decides on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
-    /// `ce_id` (UUIDv7) of an event that was read. Nil on one that is not appended yet, and on outcomes.
+    /// `ce_id` (UUIDv7) of an event that was read. Nil on one that is not appended yet, and on
+    /// outcomes.
     pub event_id: Uuid,
     /// `hw-actor`: the pseudonymous subject.
     pub actor: Uuid,
@@ -87,7 +96,8 @@ pub struct Meta {
     pub correlation: Uuid,
     /// `hw-causation`: the event or command that caused this one.
     pub causation: Uuid,
-    /// W3C Trace Context, level 1 (55 characters); on events only. One that is malformed or repeated reads as absent.
+    /// W3C Trace Context, level 1 (55 characters); on events only. One that is malformed or
+    /// repeated reads as absent.
     pub traceparent: Option<String>,
 }
 
@@ -106,7 +116,8 @@ pub struct Fact {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason(pub Vec<u8>);
 
-/// The most events of one command. Part of the format, so that every reader can hold an open commit in bounded memory.
+/// The most events of one command. Part of the format, so that every reader can hold an open commit
+/// in bounded memory.
 pub const MAX_COMMIT_EVENTS: u32 = 256;
 
 /// The names of all headers of this format, the lane's included.
@@ -142,7 +153,10 @@ const HEADER_NAMES: [&str; 27] = [
 
 /// A header's name without an allocation, if it is one of this format.
 pub fn header_name(name: &str) -> Cow<'static, str> {
-    HEADER_NAMES.iter().find(|known| **known == name).map_or_else(|| Cow::Owned(name.to_owned()), |known| Cow::Borrowed(*known))
+    HEADER_NAMES
+        .iter()
+        .find(|known| **known == name)
+        .map_or_else(|| Cow::Owned(name.to_owned()), |known| Cow::Borrowed(*known))
 }
 
 const SCHEMA_PREFIX: &str = "urn:highwater:schema:";

@@ -1,8 +1,10 @@
-//! The owner of a partition as a pure state machine: `(state, input) -> (state, effects)`, no clock, no I/O, no ids made inside.
+//! The owner of a partition as a pure state machine: `(state, input) -> (state, effects)`, no
+//! clock, no I/O, no ids made inside.
 //!
-//! It owns the protocol of log-format.md: take over, fence, decide, apply speculatively, acknowledge by the anchor or by
-//! reading back, and start again under a new writer id when an outcome is unknown. The driver (command-api, the model checker,
-//! the simulation) feeds it what happened and carries out what it asks; it must feed every record of the partition in sequence.
+//! It owns the protocol of log-format.md: take over, fence, decide, apply speculatively,
+//! acknowledge by the anchor or by reading back, and start again under a new writer id when an
+//! outcome is unknown. The driver (command-api, the model checker, the simulation) feeds it what
+//! happened and carries out what it asks; it must feed every record of the partition in sequence.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -34,7 +36,8 @@ use std::{
 };
 
 pub use interface::{
-    Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot, StepDown, Submission, Token,
+    Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot,
+    StepDown, Submission, Token,
 };
 
 use crate::{
@@ -81,7 +84,8 @@ pub struct Writer<V: Vocabulary, D: Domain<V>, R: Rules = AllRules> {
     lane: lane::Lane<V, D::Command>,
     /// The highest checkpoint of `snapshots` heard of.
     checkpoint: u64,
-    /// The log has refused a record of so many bytes: none of that size or larger is sent before that tick.
+    /// The log has refused a record of so many bytes: none of that size or larger is sent before
+    /// that tick.
     refusing: Option<(usize, u64)>,
     rules: PhantomData<R>,
 }
@@ -104,7 +108,8 @@ enum Phase<V: Vocabulary> {
 }
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
-    /// Begins a take-over at the stored position of `snapshots`: the driver reads the log from [`Position::offset`] on.
+    /// Begins a take-over at the stored position of `snapshots`: the driver reads the log from
+    /// [`Position::offset`] on.
     pub fn take_over(domain: D, limits: Limits, from: Position<V>) -> (Self, Vec<Effect<V>>) {
         let writer = Self {
             domain,
@@ -144,9 +149,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             Input::CaughtUp { writer } => self.caught_up(writer, &mut effects),
             Input::Submit(submission) => self.submit(submission, &mut effects),
             Input::Lane { offset, submission } => self.take_from_lane(offset, submission),
-            Input::Loaded { checkpoint, aggregates, outcomes } => self.loaded(checkpoint, aggregates, outcomes, &mut effects),
+            Input::Loaded { checkpoint, aggregates, outcomes } => {
+                self.loaded(checkpoint, aggregates, outcomes, &mut effects)
+            }
             Input::LoadFailed => self.load_failed(&mut effects),
-            Input::Report { writer, seq, reported } => self.report(writer, seq, reported, &mut effects),
+            Input::Report { writer, seq, reported } => {
+                self.report(writer, seq, reported, &mut effects)
+            }
             Input::Tick { now_ms } => self.tick(now_ms, &mut effects),
             Input::Checkpoint { offset } => self.heard_checkpoint(offset),
             Input::Stop => self.stop(&mut effects),

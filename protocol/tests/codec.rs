@@ -53,7 +53,8 @@ fn a_defect_names_its_header() {
         assert_eq!(decode(twice), Err(Defect::Repeated(name)));
 
         let mut malformed = whole;
-        malformed.headers.iter_mut().find(|header| header.name == name).unwrap().value = wrong.into();
+        malformed.headers.iter_mut().find(|header| header.name == name).unwrap().value =
+            wrong.into();
         assert_eq!(decode(malformed), Err(Defect::Malformed(name)));
     }
 }
@@ -82,7 +83,9 @@ fn only_a_trace_of_the_standards_form_is_read() {
     ] {
         let mut record = plain_event();
         record.headers.push(Header::new("traceparent", value.as_bytes()));
-        let Body::Event(event) = decode(record).unwrap().body else { unreachable!("an event was encoded") };
+        let Body::Event(event) = decode(record).unwrap().body else {
+            unreachable!("an event was encoded")
+        };
         assert_eq!(event.origin.meta.traceparent, read.then_some(value));
     }
 }
@@ -139,14 +142,14 @@ fn fold(records: Vec<Record>) {
 
 fn arbitrary_record() -> impl Strategy<Value = Record> {
     let bytes = || vec(any::<u8>(), 0..40);
-    let name = prop_oneof![prop::sample::select(DEMANDED_ON_EVENT.map(|(name, _)| name.to_owned()).to_vec()), "[a-z-]{0,12}"];
-    let header =
-        (name, prop_oneof![bytes(), "[0-9/a-z-]{0,40}".prop_map(String::into_bytes)]).prop_map(|(name, value)| Header::new(name, value));
-    (prop::option::of(bytes()), prop::option::of(bytes()), vec(header, 0..24)).prop_map(|(key, value, headers)| Record {
-        key,
-        value,
-        headers,
-    })
+    let name = prop_oneof![
+        prop::sample::select(DEMANDED_ON_EVENT.map(|(name, _)| name.to_owned()).to_vec()),
+        "[a-z-]{0,12}"
+    ];
+    let header = (name, prop_oneof![bytes(), "[0-9/a-z-]{0,40}".prop_map(String::into_bytes)])
+        .prop_map(|(name, value)| Header::new(name, value));
+    (prop::option::of(bytes()), prop::option::of(bytes()), vec(header, 0..24))
+        .prop_map(|(key, value, headers)| Record { key, value, headers })
 }
 
 /// What can happen to a record on its way.
@@ -207,8 +210,15 @@ impl Damage {
 fn a_control_record_has_no_key_and_no_value() {
     for body in [Body::Fence, Body::Barrier, Body::Sealed] {
         let seq = (body != Body::Fence).then_some(0);
-        let record = encode(&Entry { epoch: 1, writer: Uuid::from_u128(1), seq, drained: None, body }, SOURCE, Uuid::nil());
+        let record = encode(
+            &Entry { epoch: 1, writer: Uuid::from_u128(1), seq, drained: None, body },
+            SOURCE,
+            Uuid::nil(),
+        );
         assert_eq!((&record.key, &record.value), (&None, &None));
-        assert!(record.headers.iter().all(|header| header.name.starts_with("hw-")), "a control record is no CloudEvent");
+        assert!(
+            record.headers.iter().all(|header| header.name.starts_with("hw-")),
+            "a control record is no CloudEvent"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What holds for the fold of every log: several writers, take-overs, torn commits, void records of every sort.
+//! What holds for the fold of every log: several writers, take-overs, torn commits, void records of
+//! every sort.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
 #[path = "arbitrary/logs.rs"]
@@ -26,7 +27,8 @@ proptest! {
         let positions = std::iter::once(Position::start()).chain(whole.iter().map(|(_, position)| position.clone()));
         for position in positions {
             let resumed = run(position.clone(), &rows);
-            prop_assert_eq!(&resumed[..], &whole[whole.len() - resumed.len()..], "resumed at {:?}", position);
+            prop_assert_eq!(&resumed[..], &whole[whole.len() - resumed.len()..], "resumed at \
+                {:?}", position);
         }
     }
 
@@ -112,7 +114,8 @@ fn a_gap_is_refused_and_changes_nothing() {
 fn only_a_fence_does_without_a_sequence() {
     for body in [Body::Barrier, Body::Sealed, Body::Unknown] {
         let mut fold = Fold::<Small>::new();
-        let effect = fold.apply(0, Ok(Entry { epoch: 1, writer: 1, seq: None, drained: None, body }));
+        let effect =
+            fold.apply(0, Ok(Entry { epoch: 1, writer: 1, seq: None, drained: None, body }));
         assert_eq!(effect, Ok(Effect::Void(Void::Unexpected)));
     }
 }
@@ -164,7 +167,8 @@ fn run_from(position: Position<Small>, rows: &[Row]) -> Vec<Step> {
 
 /// The same step in the log without the records that have no place in it.
 fn without(places: &[Option<usize>], (effect, position): &Step) -> Step {
-    let below = |offset: u64| places[..usize::try_from(offset).unwrap()].iter().flatten().count() as u64;
+    let below =
+        |offset: u64| places[..usize::try_from(offset).unwrap()].iter().flatten().count() as u64;
     let mut position = position.clone();
     position.offset = below(position.offset);
     if let Some(witness) = &mut position.witness {

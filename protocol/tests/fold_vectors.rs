@@ -30,7 +30,11 @@ fn every_vector_folds_as_it_says() {
     for (name, records, expected) in vectors() {
         let mut fold = Fold::new();
         for (offset, (record, expected)) in records.iter().zip(&expected).enumerate() {
-            assert_eq!(&step(&mut fold, offset as u64, record), expected, "{name}, offset {offset}");
+            assert_eq!(
+                &step(&mut fold, offset as u64, record),
+                expected,
+                "{name}, offset {offset}"
+            );
         }
     }
 }
@@ -46,7 +50,12 @@ fn every_vector_resumes_at_every_position_that_it_states() {
             resumed_inside_a_commit += u32::from(from.offset <= offset as u64);
             let mut fold = Fold::resume(from.clone());
             for at in usize::try_from(from.offset).unwrap()..records.len() {
-                assert_eq!(step(&mut fold, at as u64, &records[at]), expected[at], "{name}, from {}, offset {at}", from.offset);
+                assert_eq!(
+                    step(&mut fold, at as u64, &records[at]),
+                    expected[at],
+                    "{name}, from {}, offset {at}",
+                    from.offset
+                );
             }
         }
     }
@@ -57,7 +66,8 @@ fn every_vector_resumes_at_every_position_that_it_states() {
 fn the_vectors_cover_every_verdict() {
     let all = vectors();
     assert!(all.len() >= 40, "{} vectors", all.len());
-    let seen: BTreeSet<&str> = all.iter().flat_map(|(_, _, expected)| expected.iter().map(|e| e.verdict)).collect();
+    let seen: BTreeSet<&str> =
+        all.iter().flat_map(|(_, _, expected)| expected.iter().map(|e| e.verdict)).collect();
     assert_eq!(seen, BTreeSet::from(VERDICTS));
     let names: BTreeSet<&String> = all.iter().map(|(name, _, _)| name).collect();
     assert_eq!(names.len(), all.len(), "a name is there twice");
@@ -123,8 +133,8 @@ type Vector = (String, Vec<Record>, Vec<Seen>);
 fn vectors() -> Vec<Vector> {
     let mut all = Vec::new();
     for file in reading::files("fold", "json") {
-        let parsed: Vec<Value> =
-            serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let parsed: Vec<Value> = serde_json::from_slice(&std::fs::read(&file).unwrap())
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         all.extend(parsed.iter().map(vector));
     }
     all
@@ -138,7 +148,10 @@ fn vector(vector: &Value) -> Vector {
 
 fn expected(record: &Value) -> Seen {
     let verdict = record["verdict"].as_str().unwrap();
-    let verdict = VERDICTS.into_iter().find(|known| *known == verdict).unwrap_or_else(|| panic!("no such verdict: {verdict}"));
+    let verdict = VERDICTS
+        .into_iter()
+        .find(|known| *known == verdict)
+        .unwrap_or_else(|| panic!("no such verdict: {verdict}"));
     let commit = record["first"].as_u64().zip(record["end"].as_u64());
     Seen { verdict, commit, position: record["position"].clone() }
 }

@@ -1,4 +1,5 @@
-//! The record of the asynchronous lane: golden bytes, each defect named, every command back as it was, no bytes that panic.
+//! The record of the asynchronous lane: golden bytes, each defect named, every command back as it
+//! was, no bytes that panic.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a malformed vector must fail the test")]
 
 #[path = "vectors/container.rs"]
@@ -26,7 +27,12 @@ fn every_expectation_encodes_to_its_record() {
         let encoded = container::pack(&encode(&accepted(&json(&path))));
         let golden = path.with_extension("bin");
         match std::fs::read(&golden) {
-            Ok(existing) => assert_eq!(existing, encoded, "{}: published records do not change", golden.display()),
+            Ok(existing) => assert_eq!(
+                existing,
+                encoded,
+                "{}: published records do not change",
+                golden.display()
+            ),
             Err(_) if blessing => std::fs::write(&golden, encoded).unwrap(),
             Err(error) => panic!("{}: {error}", golden.display()),
         }
@@ -61,8 +67,14 @@ const DEMANDED: [(&str, &str); 8] = [
 ];
 
 /// Optional, with values that are not in their encoding.
-const OPTIONAL: [(&str, &str); 6] =
-    [("hw-expected", ""), ("hw-expected", "7, 9"), ("hw-expected", "07"), ("hw-scopes", ""), ("hw-scopes", "a  b"), ("hw-scopes", "a\"b")];
+const OPTIONAL: [(&str, &str); 6] = [
+    ("hw-expected", ""),
+    ("hw-expected", "7, 9"),
+    ("hw-expected", "07"),
+    ("hw-scopes", ""),
+    ("hw-scopes", "a  b"),
+    ("hw-scopes", "a\"b"),
+];
 
 #[test]
 fn a_defect_names_its_header() {
@@ -74,7 +86,8 @@ fn a_defect_names_its_header() {
         twice.headers.push(Header::new(name, plain().header(name).unwrap()));
         assert_eq!(defect(twice), Defect::Repeated(name));
         let mut malformed = plain();
-        malformed.headers.iter_mut().find(|header| header.name == name).unwrap().value = wrong.into();
+        malformed.headers.iter_mut().find(|header| header.name == name).unwrap().value =
+            wrong.into();
         assert_eq!(defect(malformed), Defect::Malformed(name));
     }
     for (name, wrong) in OPTIONAL {
@@ -84,7 +97,8 @@ fn a_defect_names_its_header() {
     }
     for stem in ["note.write", ".v1", "note.write.v01", "note.write.v4294967296", "note.write.v"] {
         let mut malformed = plain();
-        malformed.headers.iter_mut().find(|header| header.name == "hw-schema").unwrap().value = stem.into();
+        malformed.headers.iter_mut().find(|header| header.name == "hw-schema").unwrap().value =
+            stem.into();
         assert_eq!(defect(malformed), Defect::Malformed("hw-schema"), "{stem}");
     }
     assert_eq!(defect(Record { key: None, ..plain() }), Defect::Key);
@@ -118,8 +132,14 @@ fn an_undecodable_record_keeps_what_an_outcome_needs() {
     };
     let whole = decode(plain()).unwrap();
     let kept = origin(without("hw-deadline")).unwrap();
-    assert_eq!((kept.aggregate, kept.command, &kept.fingerprint), (whole.aggregate, whole.command, &whole.fingerprint));
-    assert_eq!((kept.meta.actor, kept.meta.correlation, kept.meta.causation), (whole.actor, whole.correlation, whole.command));
+    assert_eq!(
+        (kept.aggregate, kept.command, &kept.fingerprint),
+        (whole.aggregate, whole.command, &whole.fingerprint)
+    );
+    assert_eq!(
+        (kept.meta.actor, kept.meta.correlation, kept.meta.causation),
+        (whole.actor, whole.correlation, whole.command)
+    );
     let zeros = Fingerprint { key_number: 0, hmac: [0; 32] };
     assert_eq!(origin(without("hw-fingerprint")).unwrap().fingerprint, zeros);
     assert_eq!(origin(without("hw-actor")).unwrap().meta.actor, Uuid::nil());
@@ -163,7 +183,8 @@ fn any_command() -> impl Strategy<Value = Accepted> {
         Just(Expected::Exists),
         vec(prop_oneof![0..100_u64, Just(largest)], 1..=256).prop_map(Expected::OneOf)
     ];
-    let fingerprint = (any::<u16>(), prop::array::uniform32(any::<u8>())).prop_map(|(key_number, hmac)| Fingerprint { key_number, hmac });
+    let fingerprint = (any::<u16>(), prop::array::uniform32(any::<u8>()))
+        .prop_map(|(key_number, hmac)| Fingerprint { key_number, hmac });
     let deadline = (-62_167_219_200_000_000_i64..=253_402_300_799_999_999).prop_map(Micros);
     let trace = prop::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}");
     let named = ("[a-z.]{1,20}", 1..=u32::MAX, vec("[!-\\[]{1,8}", 0..4));
@@ -171,46 +192,59 @@ fn any_command() -> impl Strategy<Value = Accepted> {
         let scopes = scopes.into_iter().map(|scope| scope.replace('"', "!")).collect::<Vec<_>>();
         (name, version, scopes)
     });
-    ((id(), id(), id(), id()), scopes_are_tokens, fingerprint, any::<bool>(), expected, deadline, trace, vec(any::<u8>(), 0..50)).prop_map(
-        |(
-            (aggregate, command, actor, correlation),
-            (name, version, scopes),
-            fingerprint,
-            caller_key,
-            expected,
-            deadline,
-            traceparent,
-            body,
-        )| {
-            Accepted {
-                aggregate,
-                command,
-                name,
-                version,
+    (
+        (id(), id(), id(), id()),
+        scopes_are_tokens,
+        fingerprint,
+        any::<bool>(),
+        expected,
+        deadline,
+        trace,
+        vec(any::<u8>(), 0..50),
+    )
+        .prop_map(
+            |(
+                (aggregate, command, actor, correlation),
+                (name, version, scopes),
                 fingerprint,
                 caller_key,
                 expected,
-                actor,
-                scopes,
                 deadline,
-                correlation,
                 traceparent,
                 body,
-            }
-        },
-    )
+            )| {
+                Accepted {
+                    aggregate,
+                    command,
+                    name,
+                    version,
+                    fingerprint,
+                    caller_key,
+                    expected,
+                    actor,
+                    scopes,
+                    deadline,
+                    correlation,
+                    traceparent,
+                    body,
+                }
+            },
+        )
 }
 
 fn arbitrary_record() -> impl Strategy<Value = Record> {
     let bytes = || vec(any::<u8>(), 0..40);
-    let names: Vec<_> = DEMANDED.iter().chain(&OPTIONAL).map(|(name, _)| (*name).to_owned()).collect();
-    let value = prop_oneof![bytes(), "[0-9/a-z.*,-]{0,40}".prop_map(String::into_bytes), Just(b"command".to_vec())];
-    let header = (prop::sample::select(names), value).prop_map(|(name, value)| Header::new(name, value));
-    (prop::option::of(bytes()), prop::option::of(bytes()), vec(header, 0..24)).prop_map(|(key, value, headers)| Record {
-        key,
-        value,
-        headers,
-    })
+    let names: Vec<_> =
+        DEMANDED.iter().chain(&OPTIONAL).map(|(name, _)| (*name).to_owned()).collect();
+    let value = prop_oneof![
+        bytes(),
+        "[0-9/a-z.*,-]{0,40}".prop_map(String::into_bytes),
+        Just(b"command".to_vec())
+    ];
+    let header =
+        (prop::sample::select(names), value).prop_map(|(name, value)| Header::new(name, value));
+    (prop::option::of(bytes()), prop::option::of(bytes()), vec(header, 0..24))
+        .prop_map(|(key, value, headers)| Record { key, value, headers })
 }
 
 fn plain() -> Record {
@@ -225,15 +259,18 @@ fn defect(record: Record) -> Defect {
 }
 
 fn golden(path: &PathBuf) -> Record {
-    container::unpack(&std::fs::read(path).unwrap()).unwrap_or_else(|| panic!("{}: not in the container's form", path.display()))
+    container::unpack(&std::fs::read(path).unwrap())
+        .unwrap_or_else(|| panic!("{}: not in the container's form", path.display()))
 }
 
 fn json(path: &PathBuf) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    serde_json::from_slice(&std::fs::read(path).unwrap())
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn accepted(e: &Value) -> Accepted {
-    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned();
+    let text =
+        |value: &Value| value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned();
     let id = |value: &Value| Uuid::parse_str(&text(value)).unwrap();
     let fingerprint = Fingerprint {
         key_number: u16::try_from(e["fingerprint"]["key_number"].as_u64().unwrap()).unwrap(),
@@ -241,7 +278,9 @@ fn accepted(e: &Value) -> Accepted {
     };
     let expected = match &e["expected"] {
         Value::Null => Expected::Anything,
-        Value::Array(versions) => Expected::OneOf(versions.iter().map(|version| version.as_u64().unwrap()).collect()),
+        Value::Array(versions) => {
+            Expected::OneOf(versions.iter().map(|version| version.as_u64().unwrap()).collect())
+        }
         other => {
             assert_eq!(other, "*");
             Expected::Exists

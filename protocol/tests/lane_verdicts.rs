@@ -1,5 +1,5 @@
-//! Runs the vectors of what an owner makes of a record in `commands` (`vectors/README.md`) through the codec: everything that can be
-//! said without a schema.
+//! Runs the vectors of what an owner makes of a record in `commands` (`vectors/README.md`) through
+//! the codec: everything that can be said without a schema.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a malformed vector must fail the test")]
 
 #[expect(dead_code, reason = "these vectors are one file")]
@@ -24,7 +24,8 @@ fn every_record_of_the_lane_is_read_as_its_vector_says() {
         let name = vector["name"].as_str().unwrap();
         let here = |aggregate: uuid::Uuid| {
             let partitions = u32::try_from(vector["partitions"].as_u64().unwrap()).unwrap();
-            u64::from(partition_of(aggregate.to_string().as_bytes(), partitions)) == vector["partition"].as_u64().unwrap()
+            u64::from(partition_of(aggregate.to_string().as_bytes(), partitions))
+                == vector["partition"].as_u64().unwrap()
         };
         let rule = match decode(said::record(&vector)) {
             Err(Unread::Newer { .. }) => 1,

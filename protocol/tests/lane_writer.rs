@@ -8,7 +8,9 @@ use protocol::{
     entry::{Body, Entry},
     position::Position,
     vocabulary::{Refusal, Vocabulary},
-    writer::{Answer, Busy, Effect, Expected, Input, Lane, Limits, Recorded, Reported, Submission, Writer},
+    writer::{
+        Answer, Busy, Effect, Expected, Input, Lane, Limits, Recorded, Reported, Submission, Writer,
+    },
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +55,16 @@ impl Domain<Small> for Counter {
         false
     }
 
-    fn decide(&self, state: Option<&u64>, events: &usize, _: u8) -> Result<Decision<u64, ()>, &'static str> {
-        Ok(Decision::Change { events: vec![(); *events], state: state.copied().unwrap_or(0) + *events as u64 })
+    fn decide(
+        &self,
+        state: Option<&u64>,
+        events: &usize,
+        _: u8,
+    ) -> Result<Decision<u64, ()>, &'static str> {
+        Ok(Decision::Change {
+            events: vec![(); *events],
+            state: state.copied().unwrap_or(0) + *events as u64,
+        })
     }
 
     fn evolve(&self, state: Option<&u64>, (): &()) -> Result<u64, Unreadable> {
@@ -75,7 +85,8 @@ struct Driven {
 impl Driven {
     fn serving(limits: Limits) -> Self {
         let (writer, _) = Writer::take_over(Counter, limits, Position::start());
-        let mut driven = Self { writer, out: Vec::new(), log: Vec::new(), answers: Vec::new(), next_writer: 1 };
+        let mut driven =
+            Self { writer, out: Vec::new(), log: Vec::new(), answers: Vec::new(), next_writer: 1 };
         driven.fence();
         driven
     }
@@ -94,7 +105,10 @@ impl Driven {
                 Effect::Append(entries) => self.out.extend(entries),
                 Effect::Answer { token, answer } => self.answers.push((token, answer)),
                 Effect::StepDown(why) => panic!("{why}"),
-                Effect::ReadToEnd | Effect::Load { .. } | Effect::Serving { .. } | Effect::OutcomeUnknown { .. } => {}
+                Effect::ReadToEnd
+                | Effect::Load { .. }
+                | Effect::Serving { .. }
+                | Effect::OutcomeUnknown { .. } => {}
             }
         }
     }
@@ -110,11 +124,17 @@ impl Driven {
         }
     }
 
-    /// The next record of the lane, if there is room: `command` on an aggregate of the same number, known to be new.
+    /// The next record of the lane, if there is room: `command` on an aggregate of the same number,
+    /// known to be new.
     fn take(&mut self, submission: Submission<Small, usize>) -> bool {
-        let Some(offset) = self.writer.lane_next().filter(|_| self.writer.lane_has_room()) else { return false };
+        let Some(offset) = self.writer.lane_next().filter(|_| self.writer.lane_has_room()) else {
+            return false;
+        };
         let lane = Some(Lane { source: offset, missing: "missing" });
-        self.step(Input::Lane { offset, submission: Some(Submission { lane, token: 1_000 + offset, ..submission }) });
+        self.step(Input::Lane {
+            offset,
+            submission: Some(Submission { lane, token: 1_000 + offset, ..submission }),
+        });
         true
     }
 
@@ -185,7 +205,12 @@ fn after_an_unknown_outcome_what_was_said_counts_no_more() {
     driven.step(Input::Report { writer, seq: Some(1), reported: Reported::Failed });
     driven.fence();
     assert_eq!(driven.log.iter().filter_map(|entry| entry.drained).collect::<Vec<_>>(), [1, 2]);
-    let commands: Vec<_> = driven.log.iter().filter_map(|entry| entry.body.origin()).map(|origin| origin.command).collect();
+    let commands: Vec<_> = driven
+        .log
+        .iter()
+        .filter_map(|entry| entry.body.origin())
+        .map(|origin| origin.command)
+        .collect();
     assert_eq!(commands, [1, 2], "each once");
 }
 
@@ -203,13 +228,15 @@ fn a_hot_aggregate_of_the_lane_leaves_half_of_its_queue_to_callers() {
     for _ in 0..10 {
         driven.land();
     }
-    let by_lane = |entry: &&Entry<Small>| entry.body.origin().is_some_and(|origin| origin.source.is_some());
+    let by_lane =
+        |entry: &&Entry<Small>| entry.body.origin().is_some_and(|origin| origin.source.is_some());
     assert_eq!(driven.log.iter().filter(by_lane).count(), 9);
 }
 
 #[test]
 fn a_command_that_was_new_when_it_came_is_looked_up_if_somebody_sent_it_since() {
-    let mut driven = Driven::serving(Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() });
     driven.step(Input::Submit(new(1, 7)));
     driven.land();
     // The second of the aggregate waits for the first, which waits to be looked up.
@@ -217,7 +244,9 @@ fn a_command_that_was_new_when_it_came_is_looked_up_if_somebody_sent_it_since() 
     driven.take(Submission { new_aggregate: false, ..new(3, 7) });
     driven.step(Input::Submit(Submission { new_aggregate: false, ..new(3, 7) }));
     driven.land();
-    let (_, Answer::Done { outcome, .. }) = driven.answers[1].clone() else { panic!("{:?}", driven.answers) };
+    let (_, Answer::Done { outcome, .. }) = driven.answers[1].clone() else {
+        panic!("{:?}", driven.answers)
+    };
     // Snapshots have it, and the owner forgets it.
     let checkpoint = driven.log.len() as u64;
     driven.step(Input::Checkpoint { offset: checkpoint });
@@ -229,7 +258,12 @@ fn a_command_that_was_new_when_it_came_is_looked_up_if_somebody_sent_it_since() 
         outcomes: vec![(3, Recorded { aggregate: 7, fingerprint: (), outcome })],
     });
     driven.land();
-    let commands: Vec<_> = driven.log.iter().filter_map(|entry| entry.body.origin()).map(|origin| origin.command).collect();
+    let commands: Vec<_> = driven
+        .log
+        .iter()
+        .filter_map(|entry| entry.body.origin())
+        .map(|origin| origin.command)
+        .collect();
     assert_eq!((commands, driven.writer.lane_open()), (vec![1, 3, 2], 0));
 }
 
@@ -254,7 +288,10 @@ fn a_command_past_its_deadline_is_rejected_and_one_that_was_decided_before_is_no
     driven.step(Input::Tick { now_ms: 10 });
     driven.take(Submission { deadline_ms: 5, fresh: false, ..new(1, 1) });
     driven.take(Submission { deadline_ms: 5, ..new(2, 2) });
-    let reasons: Vec<_> =
-        driven.out.iter().map(|entry| if let Body::Outcome(outcome) = &entry.body { outcome.reason } else { "" }).collect();
+    let reasons: Vec<_> = driven
+        .out
+        .iter()
+        .map(|entry| if let Body::Outcome(outcome) = &entry.body { outcome.reason } else { "" })
+        .collect();
     assert_eq!((reasons, driven.said()), (vec!["expired"], vec![Some(2)]));
 }

@@ -159,7 +159,11 @@ fn what_the_log_refuses_is_answered_after_the_fence_and_not_sent_again_for_a_whi
     driven.land();
     driven.land();
     driven.report(Reported::Refused);
-    assert!(driven.answers.iter().all(|(token, _)| *token == 1), "it may lie in the log all the same: {:?}", driven.answers);
+    assert!(
+        driven.answers.iter().all(|(token, _)| *token == 1),
+        "it may lie in the log all the same: {:?}",
+        driven.answers
+    );
     // What is out behind it is void.
     driven.out.clear();
     driven.caught_up();
@@ -172,7 +176,11 @@ fn what_the_log_refuses_is_answered_after_the_fence_and_not_sent_again_for_a_whi
     driven.submit(2, &[5, 500, 5]);
     driven.submit(4, &[499]);
     driven.submit(5, &[501]);
-    assert_eq!(driven.answers, [2, 5].map(|token| (token, Answer::Busy(Busy::Refused))), "without an append, larger ones too");
+    assert_eq!(
+        driven.answers,
+        [2, 5].map(|token| (token, Answer::Busy(Busy::Refused))),
+        "without an append, larger ones too"
+    );
     assert_eq!(driven.out(), [499]);
     driven.land();
     driven.step(Input::Tick { now_ms: 1_000 });
@@ -189,7 +197,10 @@ fn of_a_batch_that_is_refused_as_a_whole_the_largest_is_the_reason() {
     driven.report(Reported::Refused);
     driven.caught_up();
     driven.land();
-    assert_eq!(driven.answers, [(1, Answer::Busy(Busy::Refused)), (2, Answer::Busy(Busy::Refused))]);
+    assert_eq!(
+        driven.answers,
+        [(1, Answer::Busy(Busy::Refused)), (2, Answer::Busy(Busy::Refused))]
+    );
     driven.submit(1, &[5]);
     assert_eq!(driven.out(), [5], "the small one goes on");
 }
@@ -205,7 +216,11 @@ fn what_was_refused_and_lies_in_the_log_is_done() {
     driven.step(Input::Read { offset: driven.read - 1, entry: Ok(landed) });
     driven.caught_up();
     driven.land();
-    assert!(matches!(driven.answers[..], [(1, Answer::Done { replayed: false, .. })]), "{:?}", driven.answers);
+    assert!(
+        matches!(driven.answers[..], [(1, Answer::Done { replayed: false, .. })]),
+        "{:?}",
+        driven.answers
+    );
 }
 
 #[test]
@@ -218,7 +233,11 @@ fn a_refusal_that_comes_after_its_record_was_read_is_not_put_down_to_the_next() 
     driven.step(Input::Report { writer, seq, reported: Reported::Refused });
     driven.land();
     assert_eq!(driven.answers.len(), 2);
-    assert!(driven.answers.iter().all(|(_, answer)| matches!(answer, Answer::Done { .. })), "{:?}", driven.answers);
+    assert!(
+        driven.answers.iter().all(|(_, answer)| matches!(answer, Answer::Done { .. })),
+        "{:?}",
+        driven.answers
+    );
     driven.submit(3, &[5]);
     assert_eq!(driven.out(), [5], "nothing was refused");
 }

@@ -1,9 +1,12 @@
-//! Single resources in memory: read once for all who ask at the same time, and dropped when a projector commits a change.
+//! Single resources in memory: read once for all who ask at the same time, and dropped when a
+//! projector commits a change.
 //!
-//! An entry carries the checkpoint that was read with it in one statement. A notification raises a floor for what changed; an entry
-//! below its floor is not shown, whenever it was put in, so that a slow load cannot bring back what a commit has replaced. While
-//! nothing is heard from the projectors, nothing is kept as current. What was read last is remembered apart, for those who ask while
-//! the database is away. Must never show as current what it cannot place above the floors.
+//! An entry carries the checkpoint that was read with it in one statement. A notification raises a
+//! floor for what changed; an entry below its floor is not shown, whenever it was put in, so that a
+//! slow load cannot bring back what a commit has replaced. While nothing is heard from the
+//! projectors, nothing is kept as current. What was read last is remembered apart, for those who
+//! ask while the database is away. Must never show as current what it cannot place above the
+//! floors.
 
 mod floors;
 mod listener;
@@ -90,12 +93,21 @@ impl Cache {
             .max_capacity(if settings.stale_ms == 0 { 0 } else { settings.stale_bytes })
             .time_to_live(Duration::from_millis(settings.stale_ms))
             .build();
-        Self(Arc::new(Shared { entries, last, floors: Mutex::new(Floors::new(views, settings.floors)) }))
+        Self(Arc::new(Shared {
+            entries,
+            last,
+            floors: Mutex::new(Floors::new(views, settings.floors)),
+        }))
     }
 
     /// Begins to hear of changes, on a connection of its own; ends with `shutdown`.
     pub fn listen(&self, pool: &Connections, circuit: &Circuit, shutdown: &Shutdown) {
-        shutdown.tasks.spawn(listener::listen(self.clone(), pool.clone(), circuit.clone(), shutdown.soft.clone()));
+        shutdown.tasks.spawn(listener::listen(
+            self.clone(),
+            pool.clone(),
+            circuit.clone(),
+            shutdown.soft.clone(),
+        ));
     }
 
     /// From here, or by `load`, which runs once for all who wait for it.
@@ -138,13 +150,18 @@ impl Cache {
         Ok((kept, Status::Request))
     }
 
-    /// What was read last, and how long ago: for as long as the database is away. A resource that did not exist may exist by now.
+    /// What was read last, and how long ago: for as long as the database is away. A resource that
+    /// did not exist may exist by now.
     pub async fn last(&self, key: &Key) -> Option<(Kept, Duration)> {
         let (kept, read_at) = self.0.last.get(key).await?;
         Some((kept, read_at.elapsed()))
     }
 
-    async fn remembered<E>(&self, key: Key, load: impl Future<Output = Result<Kept, E>>) -> Result<Kept, E> {
+    async fn remembered<E>(
+        &self,
+        key: Key,
+        load: impl Future<Output = Result<Kept, E>>,
+    ) -> Result<Kept, E> {
         // Its age counts from when the question was asked.
         let asked_at = Instant::now();
         let kept = load.await?;

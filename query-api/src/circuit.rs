@@ -1,5 +1,5 @@
-//! Whether the database answers. Once it is found away no request waits for it any more: one task tries it until it answers again.
-//! Decides nothing about what is answered meanwhile.
+//! Whether the database answers. Once it is found away no request waits for it any more: one task
+//! tries it until it answers again. Decides nothing about what is answered meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +48,8 @@ pub enum Error {
 impl Circuit {
     /// Begins to watch over the database of `pool`; ends with `shutdown`.
     pub fn watch(pool: &Connections, limits: Limits, shutdown: &Shutdown) -> Self {
-        let shared = Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
+        let shared =
+            Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
         let circuit = Self(Arc::new(shared));
         let (watched, pool, stop) = (circuit.clone(), pool.clone(), shutdown.soft.clone());
         shutdown.tasks.spawn(async move {
@@ -69,8 +70,12 @@ impl Circuit {
         self.0.doubt.notify_one();
     }
 
-    /// Runs a query, unless the database is away; one that waits for it when that is found out ends then.
-    pub async fn run<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+    /// Runs a query, unless the database is away; one that waits for it when that is found out ends
+    /// then.
+    pub async fn run<T>(
+        &self,
+        query: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Error> {
         if self.is_away() {
             return Err(Error::Away);
         }
@@ -104,12 +109,16 @@ impl Circuit {
             self.0.doubt.notified().await;
             while !answers(pool, limits.probe_within).await {
                 if !self.0.away.send_replace(true) {
-                    warn!("the database is away: answers come from memory where they can, and nothing waits for it");
+                    warn!(
+                        "the database is away: answers come from memory where they can, and \
+                         nothing waits for it"
+                    );
                 }
                 tokio::time::sleep(limits.probe_every).await;
             }
             if self.is_away() {
-                // Nobody uses them now, and all come at once afterwards. Those that are not there in time are made when they are needed.
+                // Nobody uses them now, and all come at once afterwards. Those that are not there
+                // in time are made when they are needed.
                 let _ = tokio::time::timeout(limits.probe_within, pool.open()).await;
             }
             if self.0.away.send_replace(false) {
@@ -119,8 +128,8 @@ impl Circuit {
     }
 }
 
-/// On a connection that nobody uses at the moment; else on one of its own, as those of the pool may all be busy, or dead. A server
-/// that has no room for that one answers those that it has.
+/// On a connection that nobody uses at the moment; else on one of its own, as those of the pool may
+/// all be busy, or dead. A server that has no room for that one answers those that it has.
 async fn answers(pool: &Connections, within: Duration) -> bool {
     let asked = async {
         if pool.idle() > 0
@@ -130,7 +139,10 @@ async fn answers(pool: &Connections, within: Duration) -> bool {
             return true;
         }
         match pool.connect().await {
-            Ok(mut connection) => sqlx::query("SELECT 1").execute(&mut connection).await.is_ok() && connection.close().await.is_ok(),
+            Ok(mut connection) => {
+                sqlx::query("SELECT 1").execute(&mut connection).await.is_ok()
+                    && connection.close().await.is_ok()
+            }
             Err(full) if is_full(&full) => pool.size() > 0,
             Err(_) => false,
         }

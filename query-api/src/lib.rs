@@ -1,4 +1,5 @@
-//! Answers queries from the tables that the projectors write. Reads, and nothing else: its database role can do no more.
+//! Answers queries from the tables that the projectors write. Reads, and nothing else: its database
+//! role can do no more.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -94,7 +95,8 @@ struct Parts {
     ids: Arc<dyn Ids>,
 }
 
-/// Checks the tables and begins to watch the positions; the router has the routes of all views, without the layers around them.
+/// Checks the tables and begins to watch the positions; the router has the routes of all views,
+/// without the layers around them.
 pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router, Error> {
     let pool = pool.into();
     let settings: QuerySettings = ctx.config.section("query")?;
@@ -112,7 +114,11 @@ pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router
     };
     ctx.health.register("query.database", Required::Ready, Arc::new(check));
     let tables = pool.clone();
-    ctx.health.register("query.connections", Required::Degraded, Arc::new(move || Box::pin(std::future::ready(tables.complete()))));
+    ctx.health.register(
+        "query.connections",
+        Required::Degraded,
+        Arc::new(move || Box::pin(std::future::ready(tables.complete()))),
+    );
     let cache = Cache::new(&settings.cache, &views::KEPT);
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);
@@ -122,7 +128,19 @@ pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router
     let (partitions, ids) = (naming.partitions.get(), ctx.ids.clone());
     let http: HttpSettings = ctx.config.section("http")?;
     let lists = Bulkhead::new("lists", settings.lists(http.peer_share_percent), ids.clone());
-    let app = App(Arc::new(Parts { pool, positions, cache, circuit, cursors, awaited, viewers, lists, settings, partitions, ids }));
+    let app = App(Arc::new(Parts {
+        pool,
+        positions,
+        cache,
+        circuit,
+        cursors,
+        awaited,
+        viewers,
+        lists,
+        settings,
+        partitions,
+        ids,
+    }));
     Ok(views::routes().merge(operations::routes()).with_state(app))
 }
 
@@ -133,14 +151,22 @@ fn deployment_keys(identity: IdentitySettings) -> Result<DeploymentKeys, String>
 }
 
 /// From the setting; else from the deployment keys; else one that ends with this process.
-fn cursor_key(settings: &QuerySettings, keys: &Result<DeploymentKeys, String>, ids: &dyn Ids) -> CursorKey {
+fn cursor_key(
+    settings: &QuerySettings,
+    keys: &Result<DeploymentKeys, String>,
+    ids: &dyn Ids,
+) -> CursorKey {
     if let Some(secret) = &settings.cursor_secret {
         return CursorKey::from_secret(secret);
     }
     match keys {
         Ok(keys) => CursorKey::from_deployment(keys),
         Err(why) => {
-            warn!(why, "cursors of lists end with this process and hold for no other: set query.cursor_secret");
+            warn!(
+                why,
+                "cursors of lists end with this process and hold for no other: set \
+                 query.cursor_secret"
+            );
             CursorKey::random(ids)
         }
     }
@@ -154,11 +180,20 @@ struct Wait<'a> {
 }
 
 impl App {
-    /// Waits until `projection` has reached all of `wanted`, or until `deadline`, without the permit of the request. Says whether it has.
-    /// Whoever would take an older answer does without where nobody more may wait.
-    async fn reached(&self, wait: Wait<'_>, projection: &str, wanted: &MinPosition) -> Result<bool, Problem> {
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline`, without the
+    /// permit of the request. Says whether it has. Whoever would take an older answer does without
+    /// where nobody more may wait.
+    async fn reached(
+        &self,
+        wait: Wait<'_>,
+        projection: &str,
+        wanted: &MinPosition,
+    ) -> Result<bool, Problem> {
         let Wait { admission, prefer, deadline } = wait;
-        match admission.while_waiting(self.0.positions.wait(projection, &wanted.0, deadline)).await? {
+        match admission
+            .while_waiting(self.0.positions.wait(projection, &wanted.0, deadline))
+            .await?
+        {
             Ok(reached) => Ok(reached),
             Err(Full) if prefer.stale => Ok(false),
             Err(full) => Err(self.crowded(full)),

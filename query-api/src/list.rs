@@ -1,5 +1,6 @@
-//! A list of one view (http.md): filtered, sorted, in pages that a signed cursor continues, at least at the position that the caller
-//! asks for. Pages are found by key, never by counting rows, so that the last one costs what the first one does.
+//! A list of one view (http.md): filtered, sorted, in pages that a signed cursor continues, at
+//! least at the position that the caller asks for. Pages are found by key, never by counting rows,
+//! so that the last one costs what the first one does.
 
 mod fields;
 mod page;
@@ -13,7 +14,10 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use service::{
-    headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer, format_compact},
+    headers::{
+        Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer,
+        format_compact,
+    },
     http::Admission,
     problem::Problem,
 };
@@ -62,7 +66,8 @@ pub trait List: Sized + Send + Sync + 'static {
     /// The whole statement; values are bound, never written into it.
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>);
 
-    /// A parameter that may find too many rows to be sorted, the most that it may find, and a statement that counts up to one more.
+    /// A parameter that may find too many rows to be sorted, the most that it may find, and a
+    /// statement that counts up to one more.
     fn crowd(&self, _sql: &mut QueryBuilder<Postgres>) -> Option<(&'static str, i64)> {
         None
     }
@@ -105,7 +110,13 @@ pub async fn get<L: List>(
     if let Some(wanted) = &asked.at_least
         && !is_included(&found.offsets, wanted)
     {
-        stale = !app.reached(Wait { admission: &admission, prefer: asked.prefer, deadline }, L::PROJECTION, wanted).await?;
+        stale = !app
+            .reached(
+                Wait { admission: &admission, prefer: asked.prefer, deadline },
+                L::PROJECTION,
+                wanted,
+            )
+            .await?;
         if stale && !asked.prefer.stale {
             return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
         }
@@ -139,7 +150,17 @@ impl<L: List> Asked<L> {
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
         let conditions = Conditions::from_headers(headers)?;
         let prefer = Prefer::from_headers(headers);
-        Ok(Self { list, page: Page { sort, limit, after }, given, path, binding, fields, conditions, at_least, prefer })
+        Ok(Self {
+            list,
+            page: Page { sort, limit, after },
+            given,
+            path,
+            binding,
+            fields,
+            conditions,
+            at_least,
+            prefer,
+        })
     }
 }
 
@@ -157,13 +178,14 @@ fn binding<L: List>(given: &Parameters, path: &str, sort: &str) -> String {
 fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Problem> {
     let key = app.0.cursors.open(binding, cursor).and_then(|key| serde_json::from_slice(&key).ok());
     key.ok_or_else(|| {
-        let detail = "is not one that this list gave for these filters and this sort; begin again without it";
+        let detail = "is not one that this list gave for these filters and this sort; begin again \
+                      without it";
         Problem::bad_parameter("cursor", detail)
     })
 }
 
-/// The checkpoints first, on the same connection: the rows are at least as new. Without rows, which are what costs, where they do not
-/// include `at_least`.
+/// The checkpoints first, on the same connection: the rows are at least as new. Without rows, which
+/// are what costs, where they do not include `at_least`.
 async fn load<L: List>(
     app: &App,
     asked: &Asked<L>,
@@ -176,7 +198,8 @@ async fn load<L: List>(
     let _turn = app.0.lists.enter(admission.peer()).await?;
     let query = async {
         let mut connection = app.0.pool.acquire().await?;
-        let offsets = page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        let offsets =
+            page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
         if at_least.is_some_and(|wanted| !is_included(&offsets, wanted)) {
             return Ok(Ok(Found { offsets, rows: Vec::new() }));
         }
@@ -195,11 +218,16 @@ async fn load<L: List>(
 }
 
 fn too_many(parameter: &str, most: i64) -> Problem {
-    Problem::bad_parameter(parameter, format!("finds more than {most} rows; say more of what is wanted"))
+    Problem::bad_parameter(
+        parameter,
+        format!("finds more than {most} rows; say more of what is wanted"),
+    )
 }
 
 fn is_included(offsets: &[u64], wanted: &MinPosition) -> bool {
-    wanted.0.iter().all(|position| offsets.get(position.partition as usize).is_some_and(|offset| *offset >= position.offset))
+    wanted.0.iter().all(|position| {
+        offsets.get(position.partition as usize).is_some_and(|offset| *offset >= position.offset)
+    })
 }
 
 /// `None`: too many partitions for a header.
@@ -214,7 +242,12 @@ fn with_position(problem: Problem, position: Option<HeaderValue>) -> Problem {
     }
 }
 
-fn answer<L: List>(app: &App, asked: &Asked<L>, mut found: Found<L::Row>, stale: bool) -> Result<Response, Problem> {
+fn answer<L: List>(
+    app: &App,
+    asked: &Asked<L>,
+    mut found: Found<L::Row>,
+    stale: bool,
+) -> Result<Response, Problem> {
     let size = usize::try_from(asked.page.limit).unwrap_or_default();
     let is_last = found.rows.len() <= size;
     found.rows.truncate(size);
@@ -225,10 +258,12 @@ fn answer<L: List>(app: &App, asked: &Asked<L>, mut found: Found<L::Row>, stale:
     })?;
     let etag = etag(&body, is_last);
     let known = asked.conditions.is_known(Some(&etag));
-    let known = known.map_err(|problem| with_position(problem, position_of::<L>(&found.offsets)))?;
+    let known =
+        known.map_err(|problem| with_position(problem, position_of::<L>(&found.offsets)))?;
     let mut response = match known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+        false => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+            .into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(ETag::name(), etag.to_header());
@@ -256,7 +291,8 @@ fn etag(body: &[u8], is_last: bool) -> ETag {
 
 /// RFC 8288, relative to the request.
 fn next_page<L: List>(app: &App, asked: &Asked<L>, last: &L::Row) -> Result<HeaderValue, Problem> {
-    let key = serde_json::to_vec(&asked.list.key(last, asked.page.sort)).map_err(|_| Problem::internal())?;
+    let key = serde_json::to_vec(&asked.list.key(last, asked.page.sort))
+        .map_err(|_| Problem::internal())?;
     let cursor = app.0.cursors.seal(&asked.binding, &key);
     let link = format!("<{}?{}>; rel=\"next\"", asked.path, asked.given.with("cursor", &cursor));
     HeaderValue::from_str(&link).map_err(|_| Problem::internal())

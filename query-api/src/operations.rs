@@ -1,6 +1,7 @@
-//! `GET /v1/operations/{id}`: what a command came to, by its command id (docs/http.md, "Operations"). What the asynchronous lane has
-//! accepted is in `operations`, what commands came to is in `outcomes`; both are read in one statement, with the checkpoints that say
-//! what is not known yet. Keeps nothing.
+//! `GET /v1/operations/{id}`: what a command came to, by its command id (docs/http.md,
+//! "Operations"). What the asynchronous lane has accepted is in `operations`, what commands came to
+//! is in `outcomes`; both are read in one statement, with the checkpoints that say what is not
+//! known yet. Keeps nothing.
 
 mod answer;
 mod awaited;
@@ -56,14 +57,27 @@ async fn show(
     let asked = Asked::of(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let found = match asked.prefer.wait {
         None => load(&app, asked.id).await?,
-        Some(wait) => load_decided(&app, &admission, asked.id, Instant::now() + app.0.settings.wait(Some(wait))).await?,
+        Some(wait) => {
+            load_decided(
+                &app,
+                &admission,
+                asked.id,
+                Instant::now() + app.0.settings.wait(Some(wait)),
+            )
+            .await?
+        }
     };
     let state = found.state(asked.accepted.as_ref());
     answer::response(&asked, state, app.0.partitions)
 }
 
 /// As soon as there is an outcome, or what there is at the deadline.
-async fn load_decided(app: &App, admission: &Admission, id: Uuid, deadline: Instant) -> Result<Found, Problem> {
+async fn load_decided(
+    app: &App,
+    admission: &Admission,
+    id: Uuid,
+    deadline: Instant,
+) -> Result<Found, Problem> {
     let mut place = app.0.positions.enter().map_err(|full| app.crowded(full))?;
     // Before the first look, so that no outcome comes unnoticed between the two.
     let waiting = app.0.awaited.register(id);
@@ -97,14 +111,21 @@ async fn load(app: &App, id: Uuid) -> Result<Found, Problem> {
 impl Asked {
     fn of(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
-        let id = id.ok_or_else(|| Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID"))?;
+        let id = id.ok_or_else(|| {
+            Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID")
+        })?;
         let parameters = Parameters::of(uri, &["accepted"])?;
         let form = "category/partition@offset, as in the Location of a 202";
         let accepted = parameters.parsed("accepted", form, PartitionPosition::parse)?;
         if let Some(accepted) = &accepted {
             check(accepted, app.0.partitions)?;
         }
-        Ok(Self { id, accepted, conditions: Conditions::from_headers(headers)?, prefer: Prefer::from_headers(headers) })
+        Ok(Self {
+            id,
+            accepted,
+            conditions: Conditions::from_headers(headers)?,
+            prefer: Prefer::from_headers(headers),
+        })
     }
 }
 
@@ -112,11 +133,19 @@ impl Asked {
 fn check(accepted: &PartitionPosition, partitions: u32) -> Result<(), Problem> {
     let PartitionPosition { category, partition, .. } = accepted;
     if !views::CATEGORIES.contains(&category.as_str()) {
-        let detail = format!("there is no category `{category}`; there are: {}", views::CATEGORIES.join(", "));
-        return Err(Problem::bad_parameter("accepted", detail).with("categories", json!(views::CATEGORIES)));
+        let detail = format!(
+            "there is no category `{category}`; there are: {}",
+            views::CATEGORIES.join(", ")
+        );
+        return Err(
+            Problem::bad_parameter("accepted", detail).with("categories", json!(views::CATEGORIES))
+        );
     }
     if *partition >= partitions {
-        let detail = format!("`{category}` has no partition {partition}: they are 0 to {}", partitions.saturating_sub(1));
+        let detail = format!(
+            "`{category}` has no partition {partition}: they are 0 to {}",
+            partitions.saturating_sub(1)
+        );
         return Err(Problem::bad_parameter("accepted", detail));
     }
     Ok(())

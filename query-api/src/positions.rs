@@ -1,5 +1,6 @@
-//! Waiting for a position: callers share one reader of the checkpoints, which a notification of the projectors wakes.
-//! It asks the database only while somebody waits, and no more often than its interval.
+//! Waiting for a position: callers share one reader of the checkpoints, which a notification of the
+//! projectors wakes. It asks the database only while somebody waits, and no more often than its
+//! interval.
 
 mod reader;
 mod room;
@@ -49,20 +50,36 @@ impl Positions {
             wake: Notify::new(),
             draining: shutdown.soft.clone(),
         }));
-        shutdown.tasks.spawn(reader::listen(positions.clone(), pool.clone(), shutdown.soft.clone()));
+        shutdown.tasks.spawn(reader::listen(
+            positions.clone(),
+            pool.clone(),
+            shutdown.soft.clone(),
+        ));
         // Ends with the last one who waits: a drain lets nobody wait for long.
-        shutdown.tasks.spawn(reader::read(positions.clone(), pool.clone(), settings.clone(), shutdown.soft.clone()));
+        shutdown.tasks.spawn(reader::read(
+            positions.clone(),
+            pool.clone(),
+            settings.clone(),
+            shutdown.soft.clone(),
+        ));
         positions
     }
 
-    /// Waits until `projection` has reached all of `wanted`, or until `deadline` or a drain, or until its place is given to one who
-    /// waits for something nearer. Says whether it has.
-    pub async fn wait(&self, projection: &str, wanted: &[PartitionPosition], deadline: Instant) -> Result<bool, Full> {
+    /// Waits until `projection` has reached all of `wanted`, or until `deadline` or a drain, or
+    /// until its place is given to one who waits for something nearer. Says whether it has.
+    pub async fn wait(
+        &self,
+        projection: &str,
+        wanted: &[PartitionPosition],
+        deadline: Instant,
+    ) -> Result<bool, Full> {
         let wanted = Wanted { projection: projection.to_owned(), positions: wanted.to_vec() };
         let mut waiting = self.enter_for(wanted.clone())?;
         let mut reached = self.watched();
         let mut missing = 0;
-        let all = async { reached.wait_for(|reached| wanted.is_satisfied(reached, &mut missing)).await.is_ok() };
+        let all = async {
+            reached.wait_for(|reached| wanted.is_satisfied(reached, &mut missing)).await.is_ok()
+        };
         tokio::select! {
             biased;
             in_time = tokio::time::timeout_at(deadline, all) => Ok(in_time.unwrap_or(false)),
@@ -71,15 +88,16 @@ impl Positions {
         }
     }
 
-    /// Room for one more who waits, for no position: it gives way to whoever waits for a near one. The checkpoints are read while it is
-    /// held.
+    /// Room for one more who waits, for no position: it gives way to whoever waits for a near one.
+    /// The checkpoints are read while it is held.
     pub fn enter(&self) -> Result<Waiting, Full> {
         self.enter_for(Wanted::default())
     }
 
     fn enter_for(&self, wanted: Wanted) -> Result<Waiting, Full> {
         let reached = self.0.reached.borrow().clone();
-        let entered = self.0.room().enter(wanted, Instant::now(), |wanted| wanted.distance(&reached))?;
+        let entered =
+            self.0.room().enter(wanted, Instant::now(), |wanted| wanted.distance(&reached))?;
         self.0.wake.notify_one();
         Ok(Waiting { number: entered.number, held: entered.held, shared: Arc::clone(&self.0) })
     }
@@ -112,7 +130,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// `missing` is one that was not reached when it was last looked at: as long as it is not, the others are not looked at.
+    /// `missing` is one that was not reached when it was last looked at: as long as it is not, the
+    /// others are not looked at.
     fn is_satisfied(&self, reached: &Reached, missing: &mut usize) -> bool {
         let is_missing = |position: &PartitionPosition| self.left(reached, position) > 0;
         if self.positions.get(*missing).is_some_and(is_missing) {
@@ -127,7 +146,11 @@ impl Wanted {
 
     /// Records before the farthest of them; no position is just not near.
     fn distance(&self, reached: &Reached) -> u64 {
-        self.positions.iter().map(|position| self.left(reached, position)).max().unwrap_or(room::NEAR + 1)
+        self.positions
+            .iter()
+            .map(|position| self.left(reached, position))
+            .max()
+            .unwrap_or(room::NEAR + 1)
     }
 
     fn left(&self, reached: &Reached, position: &PartitionPosition) -> u64 {
@@ -171,13 +194,16 @@ mod tests {
 
     /// Of the projection `notes`.
     fn reached(positions: &[PartitionPosition]) -> Reached {
-        let entry = |position: &PartitionPosition| (("notes".to_owned(), position.category.clone(), position.partition), position.offset);
+        let entry = |position: &PartitionPosition| {
+            (("notes".to_owned(), position.category.clone(), position.partition), position.offset)
+        };
         positions.iter().map(entry).collect()
     }
 
     #[test]
     fn all_positions_must_be_reached_and_the_farthest_says_how_near_they_are() {
-        let wanted = Wanted { projection: "notes".to_owned(), positions: vec![at(0, 42), at(1, 50)] };
+        let wanted =
+            Wanted { projection: "notes".to_owned(), positions: vec![at(0, 42), at(1, 50)] };
         for (stands_at, satisfied, distance) in [
             (vec![], false, 50),
             (vec![at(0, 42)], false, 50),
@@ -189,32 +215,51 @@ mod tests {
             let reached = reached(&stands_at);
             // Wherever it was found to be missing something before.
             for mut missing in 0..3 {
-                assert_eq!(wanted.is_satisfied(&reached, &mut missing), satisfied, "{stands_at:?} {missing}");
-                assert_eq!(wanted.is_satisfied(&reached, &mut missing), satisfied, "{stands_at:?} {missing}");
+                assert_eq!(
+                    wanted.is_satisfied(&reached, &mut missing),
+                    satisfied,
+                    "{stands_at:?} {missing}"
+                );
+                assert_eq!(
+                    wanted.is_satisfied(&reached, &mut missing),
+                    satisfied,
+                    "{stands_at:?} {missing}"
+                );
             }
             assert_eq!(wanted.distance(&reached), distance, "{stands_at:?}");
         }
         // What another projection has reached, or on another category, is not what is waited for.
         let others = [("other", "note"), ("notes", "other")];
-        let others: Reached = others.into_iter().map(|(of, category)| ((of.to_owned(), category.to_owned(), 0), 99)).collect();
+        let others: Reached = others
+            .into_iter()
+            .map(|(of, category)| ((of.to_owned(), category.to_owned(), 0), 99))
+            .collect();
         assert!(!wanted.is_satisfied(&others, &mut 0));
         assert!(Wanted::default().distance(&others) > room::NEAR, "no position is just not near");
     }
 
     fn positions(waiting: usize, shutdown: &Shutdown) -> Result<Positions, sqlx::Error> {
-        let pool = Connections::from(PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?);
-        Ok(Positions::watch(&pool, &PositionSettings { waiting, ..QuerySettings::default().positions() }, shutdown))
+        let pool = Connections::from(
+            PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?,
+        );
+        Ok(Positions::watch(
+            &pool,
+            &PositionSettings { waiting, ..QuerySettings::default().positions() },
+            shutdown,
+        ))
     }
 
     const SOON: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn who_waits_hears_when_all_is_reached_and_at_the_deadline_that_it_is_not() -> Result<(), Box<dyn std::error::Error>> {
+    async fn who_waits_hears_when_all_is_reached_and_at_the_deadline_that_it_is_not()
+    -> Result<(), Box<dyn std::error::Error>> {
         let positions = positions(2, &Shutdown::new())?;
         positions.publish(reached(&[at(0, 41)]));
         let wanted = [at(0, 42)];
         assert_eq!(positions.wait("notes", &wanted, Instant::now()).await, Ok(false));
-        let mut waits = Box::pin(positions.wait("notes", &wanted, Instant::now() + Duration::from_secs(3_600)));
+        let mut waits =
+            Box::pin(positions.wait("notes", &wanted, Instant::now() + Duration::from_secs(3_600)));
         assert!(futures_util::poll!(&mut waits).is_pending() && positions.is_wanted());
         positions.publish(reached(&[at(0, 42)]));
         assert_eq!(tokio::time::timeout(SOON, waits).await?, Ok(true));
@@ -223,9 +268,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_what_is_far_gives_way_and_hears_it() -> Result<(), Box<dyn std::error::Error>> {
+    async fn who_waits_for_what_is_far_gives_way_and_hears_it()
+    -> Result<(), Box<dyn std::error::Error>> {
         let positions = positions(1, &Shutdown::new())?;
-        let (far, near, deadline) = ([at(0, u64::MAX)], [at(0, 1)], Instant::now() + Duration::from_secs(3_600));
+        let (far, near, deadline) =
+            ([at(0, u64::MAX)], [at(0, 1)], Instant::now() + Duration::from_secs(3_600));
         let mut waits = Box::pin(positions.wait("notes", &far, deadline));
         assert!(futures_util::poll!(&mut waits).is_pending());
         assert_eq!(positions.wait("notes", &far, deadline).await, Err(Full));
@@ -242,12 +289,18 @@ mod tests {
     #[tokio::test]
     async fn a_drain_ends_every_wait_at_once() -> Result<(), Box<dyn std::error::Error>> {
         let shutdown = Shutdown::new();
-        let pool = Connections::from(PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?);
+        let pool = Connections::from(
+            PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers")?,
+        );
         let positions = Positions::watch(&pool, &QuerySettings::default().positions(), &shutdown);
         let awaited = Awaited::watch(&pool, &positions, &shutdown);
-        let far = [PartitionPosition { category: "note".to_owned(), partition: 0, offset: u64::MAX }];
+        let far =
+            [PartitionPosition { category: "note".to_owned(), partition: 0, offset: u64::MAX }];
         let deadline = Instant::now() + Duration::from_secs(3_600);
-        let (position, outcome) = (positions.wait("notes", &far, deadline), awaited.register(uuid::Uuid::nil()).decided(deadline));
+        let (position, outcome) = (
+            positions.wait("notes", &far, deadline),
+            awaited.register(uuid::Uuid::nil()).decided(deadline),
+        );
         let drain = async {
             while !positions.is_wanted() {
                 tokio::task::yield_now().await;
@@ -260,7 +313,8 @@ mod tests {
         Row {
             id: "C11",
             situation: "SIGTERM with long polls open",
-            answer: "each is answered at once, as at its time-out, and with `Connection: close` or GOAWAY",
+            answer: "each is answered at once, as at its time-out, and with `Connection: close` or \
+                     GOAWAY",
             test: (file!(), "a_drain_ends_every_wait_at_once"),
         }
         .check();

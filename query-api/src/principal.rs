@@ -1,4 +1,5 @@
-//! Who asks, and what only they may see. Authentication is off in this release: whoever asks is `anonymous`, as whoever sends commands.
+//! Who asks, and what only they may see. Authentication is off in this release: whoever asks is
+//! `anonymous`, as whoever sends commands.
 
 use service::identity::DeploymentKeys;
 use uuid::Uuid;
@@ -6,7 +7,8 @@ use uuid::Uuid;
 /// As the command side calls everybody.
 const ANONYMOUS: &str = "anonymous";
 
-/// Tells who issued a command by the pseudonym in its records, which only the deployment keys can make.
+/// Tells who issued a command by the pseudonym in its records, which only the deployment keys can
+/// make.
 #[derive(Clone, Debug)]
 pub struct Viewers {
     anonymous: Option<Uuid>,
@@ -17,8 +19,8 @@ impl Viewers {
         Self { anonymous: keys.map(|keys| keys.actor_id(ANONYMOUS)) }
     }
 
-    /// Whether who asks is who issued it. The one place that decides it. Without the keys nobody can be told apart; nor need they be,
-    /// while everybody is the same.
+    /// Whether who asks is who issued it. The one place that decides it. Without the keys nobody
+    /// can be told apart; nor need they be, while everybody is the same.
     pub fn may_see(&self, issuer: Option<Uuid>) -> bool {
         match (self.anonymous, issuer) {
             (Some(asking), Some(issuer)) => asking == issuer,
@@ -33,7 +35,9 @@ mod tests {
 
     #[test]
     fn what_another_principal_issued_is_not_seen() -> Result<(), service::identity::Error> {
-        let keys = DeploymentKeys::parse("1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")?;
+        let keys = DeploymentKeys::parse(
+            "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        )?;
         let viewers = Viewers::new(Some(&keys));
         assert!(viewers.may_see(Some(keys.actor_id("anonymous"))));
         assert!(!viewers.may_see(Some(keys.actor_id("process"))));

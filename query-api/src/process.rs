@@ -31,7 +31,8 @@ impl Exits for Error {
     }
 }
 
-/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the environment.
+/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the
+/// environment.
 pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();

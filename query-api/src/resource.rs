@@ -1,5 +1,5 @@
-//! One resource of one view: at least at the position that the caller asks for, conditional, cacheable (http.md). From memory, if what
-//! is there is new enough.
+//! One resource of one view: at least at the position that the caller asks for, conditional,
+//! cacheable (http.md). From memory, if what is there is new enough.
 
 use axum::{
     body::Bytes,
@@ -13,7 +13,10 @@ use serde::Serialize;
 use serde_json::json;
 use service::postgres::Connections;
 use service::{
-    headers::{Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition, Prefer},
+    headers::{
+        Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition,
+        Prefer,
+    },
     http::Admission,
     problem::Problem,
 };
@@ -49,7 +52,11 @@ pub trait View: Send + Sync + 'static {
     const FIELDS: &'static [&'static str];
 
     /// Row and checkpoint in one statement.
-    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
+    fn load(
+        pool: &Connections,
+        id: Uuid,
+        partition: i32,
+    ) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
 }
 
 /// What a view knows of one aggregate.
@@ -86,7 +93,12 @@ pub async fn get<V: View>(
     let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
     let load = || load::<V>(&app, asked.id, asked.partition);
-    let key = Key { projection: V::PROJECTION, category: V::CATEGORY, partition: asked.partition, id: asked.id };
+    let key = Key {
+        projection: V::PROJECTION,
+        category: V::CATEGORY,
+        partition: asked.partition,
+        id: asked.id,
+    };
     let (mut found, mut status) = match app.0.cache.get(key, load).await {
         Ok(read) => read,
         Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
@@ -95,7 +107,13 @@ pub async fn get<V: View>(
     if let Some(wanted) = &asked.at_least
         && !is_included(&found, asked.partition, wanted)
     {
-        stale = !app.reached(Wait { admission: &admission, prefer: asked.prefer, deadline }, V::PROJECTION, wanted).await?;
+        stale = !app
+            .reached(
+                Wait { admission: &admission, prefer: asked.prefer, deadline },
+                V::PROJECTION,
+                wanted,
+            )
+            .await?;
         if stale && !asked.prefer.stale {
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
         }
@@ -103,7 +121,9 @@ pub async fn get<V: View>(
             Ok(read) => read,
             Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
         };
-        let own = |position: &PartitionPosition| position.partition == asked.partition && position.offset > found.offset;
+        let own = |position: &PartitionPosition| {
+            position.partition == asked.partition && position.offset > found.offset
+        };
         if !stale && wanted.0.iter().any(own) {
             // The database has fallen back since.
             return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
@@ -114,14 +134,21 @@ pub async fn get<V: View>(
     Ok(response)
 }
 
-/// The database is away: what was read last, unless the request asks for what is newer. Never waits.
-async fn degraded<V: View>(app: &App, asked: &Asked, key: &Key, failure: &Failure) -> Result<Response, Problem> {
+/// The database is away: what was read last, unless the request asks for what is newer. Never
+/// waits.
+async fn degraded<V: View>(
+    app: &App,
+    asked: &Asked,
+    key: &Key,
+    failure: &Failure,
+) -> Result<Response, Problem> {
     let problem = failure.to_problem(app);
     if !matches!(failure, Failure::Database(circuit::Error::Away | circuit::Error::Failed(_))) {
         return Err(problem);
     }
     let Some((found, age)) = app.0.cache.last(key).await else { return Err(problem) };
-    let stale = asked.at_least.as_ref().is_some_and(|wanted| !is_included(&found, asked.partition, wanted));
+    let stale =
+        asked.at_least.as_ref().is_some_and(|wanted| !is_included(&found, asked.partition, wanted));
     if stale && !asked.prefer.stale {
         return Err(problem.header(HIGHWATER_POSITION, position_of::<V>(asked, &found)));
     }
@@ -138,7 +165,9 @@ async fn degraded<V: View>(app: &App, asked: &Asked, key: &Key, failure: &Failur
 impl Asked {
     fn of<V: View>(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
-        let id = id.ok_or_else(|| Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID"))?;
+        let id = id.ok_or_else(|| {
+            Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID")
+        })?;
         let at_least = MinPosition::from_headers(headers)?;
         for position in at_least.iter().flat_map(|wanted| &wanted.0) {
             check_position(V::CATEGORY, position, app.0.partitions)?;
@@ -156,7 +185,11 @@ impl Asked {
 }
 
 /// Whether a view of category `reads` can ever reach the position.
-pub(crate) fn check_position(reads: &str, position: &PartitionPosition, partitions: u32) -> Result<(), Problem> {
+pub(crate) fn check_position(
+    reads: &str,
+    position: &PartitionPosition,
+    partitions: u32,
+) -> Result<(), Problem> {
     let shown = "Highwater-Min-Position";
     if position.category != reads {
         let detail = format!("this view does not read `{}`; it reads: {reads}", position.category);
@@ -165,7 +198,11 @@ pub(crate) fn check_position(reads: &str, position: &PartitionPosition, partitio
     if position.partition >= partitions {
         return Err(Problem::bad_header(
             shown,
-            format!("`{reads}` has no partition {}: they are 0 to {}", position.partition, partitions - 1),
+            format!(
+                "`{reads}` has no partition {}: they are 0 to {}",
+                position.partition,
+                partitions - 1
+            ),
         ));
     }
     Ok(())
@@ -205,7 +242,9 @@ async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<Kept, Fail
 
 /// The row's own checkpoint may already answer; every other partition has to be asked for.
 fn is_included(found: &Kept, partition: u32, wanted: &MinPosition) -> bool {
-    wanted.0.iter().all(|position| position.offset == 0 || (position.partition == partition && position.offset <= found.offset))
+    wanted.0.iter().all(|position| {
+        position.offset == 0 || (position.partition == partition && position.offset <= found.offset)
+    })
 }
 
 fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
@@ -213,7 +252,8 @@ fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
 }
 
 pub(crate) fn not_reached() -> Problem {
-    let detail = "the view has not reached the position asked for in Highwater-Min-Position; try again, wait longer with Prefer: wait, or take what there is with Prefer: stale";
+    let detail = "the view has not reached the position asked for in Highwater-Min-Position; try \
+                  again, wait longer with Prefer: wait, or take what there is with Prefer: stale";
     Problem::gateway_timeout("position.not-reached", detail)
 }
 
@@ -229,13 +269,16 @@ fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, 
             .into_response()
         }
         Some((version, body)) => {
-            let mut etag = ETag::generation(GENERATION.unsigned_abs().into(), version.unsigned_abs());
+            let mut etag =
+                ETag::generation(GENERATION.unsigned_abs().into(), version.unsigned_abs());
             if let Some(fields) = &asked.fields {
                 etag = etag.with_suffix(&fields.suffix());
             }
             let known = asked.conditions.is_known(Some(&etag));
-            let known = known.map_err(|problem| problem.header(HIGHWATER_POSITION, position.clone()))?;
-            let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
+            let known =
+                known.map_err(|problem| problem.header(HIGHWATER_POSITION, position.clone()))?;
+            let mut response =
+                if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
             response.headers_mut().insert(ETag::name(), etag.to_header());
             cache(response.headers_mut(), V::PUBLIC, stale);
             response
@@ -257,16 +300,22 @@ fn json(asked: &Asked, body: Bytes) -> Result<Response, Problem> {
         None => body,
         Some(fields) => fields.only_of(&body).map(Bytes::from).map_err(|_| Problem::internal())?,
     };
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+        .into_response())
 }
 
 /// For `Preference-Applied`: preferences count only where a position is asked for.
-pub(crate) fn applied(at_least: Option<&MinPosition>, asked: Prefer, stale: bool) -> Option<HeaderValue> {
+pub(crate) fn applied(
+    at_least: Option<&MinPosition>,
+    asked: Prefer,
+    stale: bool,
+) -> Option<HeaderValue> {
     at_least?;
     Prefer { respond_async: false, stale: asked.stale && stale, ..asked }.applied()
 }
 
-/// How callers and shared caches may keep the answer; `public` is how shared ones may, unless it is personal.
+/// How callers and shared caches may keep the answer; `public` is how shared ones may, unless it is
+/// personal.
 pub(crate) fn cache(headers: &mut HeaderMap, public: Option<&'static str>, stale: bool) {
     let personal = HeaderValue::from_static("private, max-age=0, must-revalidate");
     match public {

@@ -48,18 +48,21 @@ pub struct QuerySettings {
     pub position_poll_ms: u64,
     /// The least of the `Retry-After` of a 503; up to twice as much is given.
     pub retry_after_ms: u64,
-    /// Signs the cursors of lists: the same for all instances. Not set: a key from `identity.keys`; without that, a fresh one for
-    /// each process, so that a cursor ends with the process that gave it.
+    /// Signs the cursors of lists: the same for all instances. Not set: a key from `identity.keys`;
+    /// without that, a fresh one for each process, so that a cursor ends with the process that gave
+    /// it.
     pub cursor_secret: Option<CursorSecret>,
     pub lists: ListSettings,
     pub cache: CacheSettings,
 }
 
-/// `query.lists`: lists that read from the database, so that they never have all of its connections.
+/// `query.lists`: lists that read from the database, so that they never have all of its
+/// connections.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListSettings {
-    /// At once; more than half of `database.connections` are not allowed at once whatever this says.
+    /// At once; more than half of `database.connections` are not allowed at once whatever this
+    /// says.
     pub limit: u32,
     /// Those that wait for their turn; the next one is answered 503.
     pub waiting: usize,
@@ -77,9 +80,11 @@ pub struct CacheSettings {
     pub keep_ms: u64,
     /// Changes of so many keys of a view are remembered one by one; beyond it by partition.
     pub floors: usize,
-    /// While the database is away, what was read at most so long ago is shown, marked as such; 0: nothing is.
+    /// While the database is away, what was read at most so long ago is shown, marked as such; 0:
+    /// nothing is.
     pub stale_ms: u64,
-    /// About so many bytes are kept for that; bodies that are kept as current too are counted twice and held once.
+    /// About so many bytes are kept for that; bodies that are kept as current too are counted twice
+    /// and held once.
     pub stale_bytes: u64,
 }
 
@@ -139,7 +144,13 @@ impl Default for ListSettings {
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { bytes: 64 << 20, keep_ms: 10_000, floors: 50_000, stale_ms: 300_000, stale_bytes: 64 << 20 }
+        Self {
+            bytes: 64 << 20,
+            keep_ms: 10_000,
+            floors: 50_000,
+            stale_ms: 300_000,
+            stale_bytes: 64 << 20,
+        }
     }
 }
 
@@ -184,7 +195,12 @@ impl QuerySettings {
     pub fn circuit(&self) -> circuit::Limits {
         let database = &self.database;
         circuit::Limits {
-            within: Duration::from_millis(database.acquire_timeout_ms.saturating_add(database.statement_timeout_ms).saturating_add(1_000)),
+            within: Duration::from_millis(
+                database
+                    .acquire_timeout_ms
+                    .saturating_add(database.statement_timeout_ms)
+                    .saturating_add(1_000),
+            ),
             probe_every: Duration::from_millis(database.probe_interval_ms.max(10)),
             probe_within: Duration::from_millis(database.probe_timeout_ms.max(10)),
         }
@@ -192,7 +208,9 @@ impl QuerySettings {
 
     /// What the caller asked for, within the limit.
     pub fn wait(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(Duration::from_millis(self.wait_default_ms)).min(Duration::from_millis(self.wait_longest_ms))
+        asked
+            .unwrap_or(Duration::from_millis(self.wait_default_ms))
+            .min(Duration::from_millis(self.wait_longest_ms))
     }
 }
 
@@ -205,7 +223,10 @@ mod tests {
         let said = |error: service::config::Error| service::process::chain(&error);
         let of = |partitions: &str| -> Result<LogSettings, String> {
             let flags = vec![("log.partitions".to_owned(), partitions.to_owned())];
-            service::config::Config::load_with(None, Some(Vec::new()), flags).map_err(said)?.section("log").map_err(said)
+            service::config::Config::load_with(None, Some(Vec::new()), flags)
+                .map_err(said)?
+                .section("log")
+                .map_err(said)
         };
         assert!(of("1").is_ok_and(|naming| naming.partitions == NonZeroU32::MIN));
         let refused = of("0");
@@ -219,7 +240,10 @@ mod tests {
             let lists = ListSettings { limit, ..ListSettings::default() };
             QuerySettings { database, lists, ..QuerySettings::default() }.lists(Share::MOST).limit
         };
-        assert_eq!((limit(8, 16), limit(100, 16), limit(2, 16), limit(0, 16), limit(8, 1)), (8, 8, 2, 1, 1));
+        assert_eq!(
+            (limit(8, 16), limit(100, 16), limit(2, 16), limit(0, 16), limit(8, 1)),
+            (8, 8, 2, 1, 1)
+        );
     }
 
     #[test]
@@ -227,7 +251,12 @@ mod tests {
         let settings = QuerySettings::default();
         assert_eq!(settings.wait(None), Duration::from_secs(2));
         assert_eq!(settings.wait(Some(Duration::ZERO)), Duration::ZERO);
-        assert_eq!(settings.wait(Some(Duration::from_secs(u64::from(u32::MAX)))), Duration::from_secs(29));
-        assert!(settings.wait_longest_ms < service::http::HttpSettings::default().request_timeout_ms);
+        assert_eq!(
+            settings.wait(Some(Duration::from_secs(u64::from(u32::MAX)))),
+            Duration::from_secs(29)
+        );
+        assert!(
+            settings.wait_longest_ms < service::http::HttpSettings::default().request_timeout_ms
+        );
     }
 }

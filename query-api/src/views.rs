@@ -1,4 +1,5 @@
-//! The store's views: one file each, with its statement and its shape. A statement that is put together holds no value: they are bound.
+//! The store's views: one file each, with its statement and its shape. A statement that is put
+//! together holds no value: they are bound.
 
 mod order;
 mod orders;

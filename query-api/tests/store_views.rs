@@ -33,7 +33,8 @@ use sqlx::Row;
 use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two tries of what is answered at once: one that never waits would leave the others no turn.
+/// Between two tries of what is answered at once: one that never waits would leave the others no
+/// turn.
 const AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::test]
@@ -62,8 +63,8 @@ async fn connections_are_there_before_a_burst_needs_them() {
     all_sessions(&served.owner, 16).await;
 }
 
-/// All connections of query-api are there at once, but for those that somebody else in it was just about to make: the pool makes one at
-/// a time by itself, and two listen. Then all.
+/// All connections of query-api are there at once, but for those that somebody else in it was just
+/// about to make: the pool makes one at a time by itself, and two listen. Then all.
 async fn all_sessions(owner: &sqlx::PgPool, wanted: i64) {
     let first = sessions(owner).await;
     assert!((wanted - 3..=wanted).contains(&first), "{first} of {wanted}");
@@ -73,7 +74,8 @@ async fn all_sessions(owner: &sqlx::PgPool, wanted: i64) {
 
 /// Of query-api, as the server counts them.
 async fn sessions(owner: &sqlx::PgPool) -> i64 {
-    let counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'highwater-query-api'";
+    let counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
+                   application_name = 'highwater-query-api'";
     sqlx::query_scalar(counted).fetch_one(owner).await.expect("sessions")
 }
 
@@ -106,9 +108,16 @@ async fn what_the_reader_has_already_is_not_sent_again() {
         assert_eq!(answer.headers["highwater-position"], served.position("order", ORDER, 42));
     }
     for tags in ["\"g1-v1\"", "\"v2\"", "\"g2-v2\""] {
-        assert_eq!(served.get(&path, &[("if-none-match", tags)]).await.status, StatusCode::OK, "{tags}");
+        assert_eq!(
+            served.get(&path, &[("if-none-match", tags)]).await.status,
+            StatusCode::OK,
+            "{tags}"
+        );
     }
-    assert_eq!(served.get(&path, &[("if-none-match", "g1-v2")]).await.problem(), (400, "header.invalid"));
+    assert_eq!(
+        served.get(&path, &[("if-none-match", "g1-v2")]).await.problem(),
+        (400, "header.invalid")
+    );
 }
 
 #[tokio::test]
@@ -120,17 +129,25 @@ async fn a_query_of_another_version_than_asked_for_is_412() {
     }
     for tags in ["\"g1-v1\"", "\"g2-v2\"", "\"v3\"", "\"anything\""] {
         let answer = served.get(&path, &[("if-match", tags), ("if-none-match", "*")]).await;
-        assert_eq!((answer.problem(), answer.header("etag")), ((412, "etag.mismatch"), "\"g1-v2\""), "{tags}");
+        assert_eq!(
+            (answer.problem(), answer.header("etag")),
+            ((412, "etag.mismatch"), "\"g1-v2\""),
+            "{tags}"
+        );
         assert_eq!(answer.headers["highwater-position"], served.position("order", ORDER, 42));
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    assert_eq!(served.get(&path, &[("if-match", "g1-v2")]).await.problem(), (400, "header.invalid"));
+    assert_eq!(
+        served.get(&path, &[("if-match", "g1-v2")]).await.problem(),
+        (400, "header.invalid")
+    );
     // A condition is asked of what is there (RFC 9110, 13.2.1).
     let nothing = "/v1/orders/0000000a-0000-0000-0000-0000000000ff";
     assert_eq!(served.get(nothing, &[("if-match", "*")]).await.problem(), (404, "order.not-found"));
     documented::Row {
         id: "S5c",
-        situation: "GET with `If-Match` of another version; of the right one as a proxy made it: `W/\"g1-v2--gzip\"`",
+        situation: "GET with `If-Match` of another version; of the right one as a proxy made it: \
+                    `W/\"g1-v2--gzip\"`",
         answer: "412 `etag.mismatch` with the current `ETag` (RFC 9110 13.1.1); 200",
         test: (file!(), "a_query_of_another_version_than_asked_for_is_412"),
     }
@@ -151,7 +168,11 @@ async fn ids_are_hyphenated_uuids_in_either_case() {
         "urn:uuid:0000000a-0000-0000-0000-000000000001",
     ] {
         for collection in ["orders", "products"] {
-            assert_eq!(served.get(&format!("/v1/{collection}/{id}"), &[]).await.problem(), (400, "id.malformed"), "{id}");
+            assert_eq!(
+                served.get(&format!("/v1/{collection}/{id}"), &[]).await.problem(),
+                (400, "id.malformed"),
+                "{id}"
+            );
         }
     }
 }
@@ -173,10 +194,22 @@ async fn an_unknown_id_is_404_up_to_a_position() {
 #[tokio::test]
 async fn a_position_that_is_reached_is_answered_at_once() {
     let served = Served::new("reached", &[]).await;
-    for wanted in [served.position("order", ORDER, 42), served.position("order", ORDER, 1), "order/0@42, order/1@42,order/7@42".to_owned()]
-    {
-        let answer = served.get(&format!("/v1/orders/{ORDER}"), &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
-        assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::OK, "wait=20"), "{wanted}");
+    for wanted in [
+        served.position("order", ORDER, 42),
+        served.position("order", ORDER, 1),
+        "order/0@42, order/1@42,order/7@42".to_owned(),
+    ] {
+        let answer = served
+            .get(
+                &format!("/v1/orders/{ORDER}"),
+                &[("highwater-min-position", &wanted), ("prefer", "wait=20")],
+            )
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("preference-applied")),
+            (StatusCode::OK, "wait=20"),
+            "{wanted}"
+        );
     }
 }
 
@@ -191,7 +224,9 @@ async fn a_query_waits_for_its_position() {
     assert!(early.is_err(), "answered before the position was reached");
     served.project("UPDATE orders SET version = 3", 43, true).await;
     // Far below the interval at which checkpoints are read without a notification.
-    let answer = tokio::time::timeout(Duration::from_secs(25), waiting).await.expect("woken by the notification");
+    let answer = tokio::time::timeout(Duration::from_secs(25), waiting)
+        .await
+        .expect("woken by the notification");
     assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &json!(3)));
     assert_eq!(answer.header("highwater-position"), wanted);
 }
@@ -213,20 +248,32 @@ async fn a_position_that_is_not_reached_is_504_or_a_marked_stale_answer() {
     let served = Served::new("stale", &[]).await;
     let path = format!("/v1/orders/{ORDER}");
     let wanted = served.position("order", ORDER, 1_000);
-    let late = served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await;
+    let late =
+        served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await;
     assert_eq!(late.problem(), (504, "position.not-reached"));
     assert_eq!(late.header("highwater-position"), served.position("order", ORDER, 42));
 
-    let stale = served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0, stale")]).await;
+    let stale = served
+        .get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0, stale")])
+        .await;
     assert_eq!((stale.status, &stale.body["version"]), (StatusCode::OK, &json!(2)));
-    assert_eq!((stale.header("highwater-stale"), stale.header("cache-control")), ("true", "no-store"));
+    assert_eq!(
+        (stale.header("highwater-stale"), stale.header("cache-control")),
+        ("true", "no-store")
+    );
     assert_eq!(stale.header("preference-applied"), "wait=0, stale");
     assert_eq!(stale.header("highwater-position"), served.position("order", ORDER, 42));
 
     let unknown = served
-        .get("/v1/orders/0000000f-0000-0000-0000-00000000000f", &[("highwater-min-position", "order/3@99999"), ("prefer", "wait=0, stale")])
+        .get(
+            "/v1/orders/0000000f-0000-0000-0000-00000000000f",
+            &[("highwater-min-position", "order/3@99999"), ("prefer", "wait=0, stale")],
+        )
         .await;
-    assert_eq!((unknown.problem(), unknown.header("highwater-stale")), ((404, "order.not-found"), "true"));
+    assert_eq!(
+        (unknown.problem(), unknown.header("highwater-stale")),
+        ((404, "order.not-found"), "true")
+    );
 }
 
 #[tokio::test]
@@ -241,9 +288,14 @@ async fn positions_that_no_wait_can_reach_are_refused() {
         ("order/0@1, stock/1@1", "order"),
         ("", "category/partition@offset"),
     ] {
-        let answer = served.get(&format!("/v1/orders/{ORDER}"), &[("highwater-min-position", wanted)]).await;
+        let answer =
+            served.get(&format!("/v1/orders/{ORDER}"), &[("highwater-min-position", wanted)]).await;
         assert_eq!(answer.problem(), (400, "header.invalid"), "{wanted}");
-        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{wanted}: {}", answer.body);
+        assert!(
+            answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)),
+            "{wanted}: {}",
+            answer.body
+        );
     }
 }
 
@@ -252,7 +304,8 @@ async fn only_so_many_may_wait() {
     let served = Served::new("full", &[("WAITING_LIMIT", "1")]).await;
     let wanted = served.position("order", ORDER, 1_000_000);
     let path = format!("/v1/orders/{ORDER}");
-    let asked = |prefer: &'static str| [("highwater-min-position", wanted.as_str()), ("prefer", prefer)];
+    let asked =
+        |prefer: &'static str| [("highwater-min-position", wanted.as_str()), ("prefer", prefer)];
     let (waits, looks) = (asked("wait=20"), asked("wait=0"));
     {
         let mut waiting = std::pin::pin!(has_the_place(&served, &path, &waits));
@@ -267,8 +320,8 @@ async fn only_so_many_may_wait() {
     assert_eq!(served.get(&path, &looks).await.status, StatusCode::GATEWAY_TIMEOUT);
 }
 
-/// Has the one place among those who wait, for as long as this is polled: it comes again where a look had it for a moment, and when it
-/// has waited for long.
+/// Has the one place among those who wait, for as long as this is polled: it comes again where a
+/// look had it for a moment, and when it has waited for long.
 async fn has_the_place(served: &Served, path: &str, headers: &[(&str, &str)]) {
     loop {
         served.get(path, headers).await;
@@ -295,7 +348,8 @@ async fn refused(served: &Served, path: &str, headers: &[(&str, &str)]) -> Answe
 async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
     const FAR: usize = 8;
     let served = Arc::new(Served::new("far", &[("WAITING_LIMIT", &FAR.to_string())]).await);
-    let (far, near) = (served.position("order", ORDER, u64::MAX), served.position("order", ORDER, 43));
+    let (far, near) =
+        (served.position("order", ORDER, u64::MAX), served.position("order", ORDER, 43));
     let shared = Arc::clone(&served);
     let get = move |position: &str, prefer: &'static str| {
         let (served, position) = (Arc::clone(&shared), position.to_owned());
@@ -304,7 +358,9 @@ async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
             served.get(&format!("/v1/orders/{ORDER}"), &headers).await
         }
     };
-    let is_refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.problem().1 == "positions.busy";
+    let is_refused = |answer: &Answer| {
+        answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.problem().1 == "positions.busy"
+    };
     let mut flood = JoinSet::new();
     for _ in 0..FAR {
         let (get, far) = (get.clone(), far.clone());
@@ -327,19 +383,28 @@ async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
     tokio::time::timeout(PATIENCE, full).await.expect("the places are taken");
     let honest: Vec<_> = (0..4).map(|_| tokio::spawn(get(&near, "wait=20"))).collect();
     for _ in &honest {
-        let gave_way = tokio::time::timeout(PATIENCE, flood.join_next()).await.expect("in time").expect("one").expect("an answer");
+        let gave_way = tokio::time::timeout(PATIENCE, flood.join_next())
+            .await
+            .expect("in time")
+            .expect("one")
+            .expect("an answer");
         assert_eq!(gave_way.problem(), (504, "position.not-reached"));
     }
     served.project("UPDATE orders SET version = 3", 43, true).await;
     for honest in honest {
-        let answer = tokio::time::timeout(PATIENCE, honest).await.expect("in time").expect("an answer");
+        let answer =
+            tokio::time::timeout(PATIENCE, honest).await.expect("in time").expect("an answer");
         assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &json!(3)));
     }
-    assert!(tokio::time::timeout(Duration::from_millis(50), flood.join_next()).await.is_err(), "the others wait on");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), flood.join_next()).await.is_err(),
+        "the others wait on"
+    );
     documented::Row {
         id: "W3",
         situation: "as many waits as there may be, all for a position far in the future",
-        answer: "whoever waits for a nearer one takes the place of the farthest, which is answered 504 `position.not-reached` at once; \
+        answer: "whoever waits for a nearer one takes the place of the farthest, which is answered \
+                 504 `position.not-reached` at once; \
                  reads of what was just written are answered 200",
         test: (file!(), "w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out"),
     }
@@ -364,11 +429,17 @@ async fn the_connections_cannot_write() {
         .await
         .expect("a row");
     assert_eq!(role.get::<String, _>(0), "highwater_reader");
-    for sql in
-        ["UPDATE orders SET version = 9", "DELETE FROM checkpoints", "CREATE TABLE mine (id int)", "UPDATE schema_version SET version = 9"]
-    {
+    for sql in [
+        "UPDATE orders SET version = 9",
+        "DELETE FROM checkpoints",
+        "CREATE TABLE mine (id int)",
+        "UPDATE schema_version SET version = 9",
+    ] {
         let mut connection = served.reader.acquire().await.expect("a connection");
-        sqlx::query("SET default_transaction_read_only = off").execute(&mut *connection).await.expect("a setting");
+        sqlx::query("SET default_transaction_read_only = off")
+            .execute(&mut *connection)
+            .await
+            .expect("a setting");
         let refused = sqlx::query(sql).execute(&mut *connection).await.expect_err(sql);
         let code = refused.as_database_error().and_then(|error| error.code()).map(String::from);
         assert_eq!(code.as_deref(), Some("42501"), "{sql}");
@@ -379,7 +450,10 @@ async fn the_connections_cannot_write() {
 async fn tables_of_another_release_are_refused() {
     let served = Served::new("versions", &[]).await;
     for (sql, says) in [
-        ("UPDATE schema_version SET version = 99 WHERE component = 'store'", "upgrade this program"),
+        (
+            "UPDATE schema_version SET version = 99 WHERE component = 'store'",
+            "upgrade this program",
+        ),
         ("DELETE FROM schema_version WHERE component = 'store'", "run `highwater migrate`"),
         ("DROP TABLE schema_version", "run `highwater migrate`"),
     ] {

@@ -1,4 +1,5 @@
-//! Owns the extractor of JSON bodies: media type (415), size (413), strictness (400). Must never look at a schema: that is the handler's.
+//! Owns the extractor of JSON bodies: media type (415), size (413), strictness (400). Must never
+//! look at a schema: that is the handler's.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -59,10 +60,16 @@ impl StrictJson {
         let bytes = collect(&head.headers, body, limit).await?;
         if bytes.is_empty() {
             let empty = Bytes::from_static(b"{}");
-            return Ok(Self { value: Value::Object(Map::new()), bytes: empty, media: media.unwrap_or(MediaType::Plain) });
+            return Ok(Self {
+                value: Value::Object(Map::new()),
+                bytes: empty,
+                media: media.unwrap_or(MediaType::Plain),
+            });
         }
         let Some(media) = media else {
-            return Err(Problem::unsupported_media_type("a body needs Content-Type: application/json"));
+            return Err(Problem::unsupported_media_type(
+                "a body needs Content-Type: application/json",
+            ));
         };
         let value = if heavy::is_large(bytes.len()) {
             let bytes = bytes.clone();
@@ -74,17 +81,22 @@ impl StrictJson {
     }
 }
 
-/// Reads on for a while past the limit: a caller that still sends when the connection closes sees a reset, not the 413.
+/// Reads on for a while past the limit: a caller that still sends when the connection closes sees a
+/// reset, not the 413.
 async fn collect(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = announced(headers);
-    if announced.is_some_and(|length| length > limit.max(DRAINED) as u64) || expects_continue(headers, announced, limit) {
+    if announced.is_some_and(|length| length > limit.max(DRAINED) as u64)
+        || expects_continue(headers, announced, limit)
+    {
         return Err(Problem::too_large(limit));
     }
     let mut frames = body.into_data_stream();
     // What comes in one frame is not copied. No room is made for what is only announced.
     let (mut first, mut rest, mut received) = (Bytes::new(), Vec::new(), 0_usize);
     while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| Problem::bad_request("body.unreadable", "the body ended early or could not be read"))?;
+        let frame = frame.map_err(|_| {
+            Problem::bad_request("body.unreadable", "the body ended early or could not be read")
+        })?;
         received = received.saturating_add(frame.len());
         if received > limit.max(DRAINED) {
             break;
@@ -129,7 +141,8 @@ fn media_type(headers: &HeaderMap) -> Result<Option<MediaType>, Problem> {
 
 fn refused(given: &str) -> Problem {
     Problem::unsupported_media_type(format!(
-        "Content-Type must be application/json or application/{VENDOR_PREFIX}<command>.v<version>+json, in UTF-8; it is {}",
+        "Content-Type must be application/json or \
+         application/{VENDOR_PREFIX}<command>.v<version>+json, in UTF-8; it is {}",
         json::shorten(given)
     ))
 }
@@ -147,7 +160,9 @@ fn parse_media_type(text: &str) -> Option<MediaType> {
     if parsed.ty != mediatype::names::APPLICATION || !parsed.params().all(is_utf8) {
         return None;
     }
-    let Some(suffix) = parsed.suffix else { return Some(MediaType::Plain).filter(|_| parsed.subty == mediatype::names::JSON) };
+    let Some(suffix) = parsed.suffix else {
+        return Some(MediaType::Plain).filter(|_| parsed.subty == mediatype::names::JSON);
+    };
     let name = parsed.subty.as_str().to_ascii_lowercase();
     if suffix != mediatype::names::JSON {
         return None;
@@ -156,9 +171,12 @@ fn parse_media_type(text: &str) -> Option<MediaType> {
         None => Some(MediaType::Other(format!("application/{name}+json"))),
         Some(versioned) => {
             let (name, version) = versioned.rsplit_once(".v")?;
-            let digits = !version.is_empty() && !version.starts_with('0') && version.bytes().all(|b| b.is_ascii_digit());
+            let digits = !version.is_empty()
+                && !version.starts_with('0')
+                && version.bytes().all(|b| b.is_ascii_digit());
             let version = version.parse().ok().filter(|_| digits)?;
-            Some(MediaType::Versioned { name: name.to_owned(), version }).filter(|_| !name.is_empty())
+            Some(MediaType::Versioned { name: name.to_owned(), version })
+                .filter(|_| !name.is_empty())
         }
     }
 }

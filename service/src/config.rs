@@ -1,6 +1,7 @@
-//! Owns the settings of a process: defaults, then the file, then `HIGHWATER__SECTION__KEY`, then flags.
-//! Sections are read typed by their owners; a key that nobody knows is an error, never ignored.
-//! A list in the environment or a flag is written `[a, b]`. Durations are integers with the unit last in the key (`deadline_ms`).
+//! Owns the settings of a process: defaults, then the file, then `HIGHWATER__SECTION__KEY`, then
+//! flags. Sections are read typed by their owners; a key that nobody knows is an error, never
+//! ignored. A list in the environment or a flag is written `[a, b]`. Durations are integers with
+//! the unit last in the key (`deadline_ms`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,9 @@ pub enum Error {
     Key { key: String, source: config::ConfigError },
     #[error("unknown configuration section `{section}`, expected one of {}", .allowed.join(", "))]
     UnknownSection { section: String, allowed: Vec<String> },
-    #[error("`{key}` = {given} is not a section: settings are written as [section] with keys below it")]
+    #[error(
+        "`{key}` = {given} is not a section: settings are written as [section] with keys below it"
+    )]
     NotASection { key: String, given: String },
 }
 
@@ -43,13 +46,18 @@ impl std::fmt::Debug for Config {
 }
 
 impl Config {
-    /// Reads the file (when given it must exist), the environment and the flags (`"section.key"`, value), later ones winning.
+    /// Reads the file (when given it must exist), the environment and the flags (`"section.key"`,
+    /// value), later ones winning.
     pub fn load(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Self, Error> {
         Self::load_with(file, None, flags)
     }
 
     /// As [`Config::load`], with the environment given, for tests.
-    pub fn load_with(file: Option<&Path>, environment: Option<Vec<(String, String)>>, flags: Vec<(String, String)>) -> Result<Self, Error> {
+    pub fn load_with(
+        file: Option<&Path>,
+        environment: Option<Vec<(String, String)>>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Self, Error> {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
             let source = File::from(path).format(FileFormat::Toml).required(true);
@@ -61,23 +69,34 @@ impl Config {
             builder = builder.add_source(source);
         }
         let environment = environment.map_or_else(from_environment, Ok)?;
-        let variables = environment.into_iter().filter_map(|(name, value)| Some((key_of_variable(&name)?, name, value)));
+        let variables = environment
+            .into_iter()
+            .filter_map(|(name, value)| Some((key_of_variable(&name)?, name, value)));
         for (key, name, value) in variables {
-            builder = builder.set_override(&key, read(&value)).map_err(|source| Error::Variable { name, source })?;
+            builder = builder
+                .set_override(&key, read(&value))
+                .map_err(|source| Error::Variable { name, source })?;
         }
         for (key, value) in flags {
-            builder = builder.set_override(&key, read(&value)).map_err(|source| Error::Flag { key, source })?;
+            builder = builder
+                .set_override(&key, read(&value))
+                .map_err(|source| Error::Flag { key, source })?;
         }
         let merged = builder.build().map_err(|source| Error::Build { source })?;
         Ok(Self { merged })
     }
 
-    /// The settings of one owner; its default when the section is absent. `T` should deny unknown fields.
+    /// The settings of one owner; its default when the section is absent. `T` should deny unknown
+    /// fields.
     pub fn section<T: DeserializeOwned + Default>(&self, owner: &str) -> Result<T, Error> {
         match self.merged.get::<T>(owner) {
             Ok(settings) => Ok(settings),
-            Err(config::ConfigError::NotFound(_)) if !self.tables().contains_key(owner) => Ok(T::default()),
-            Err(source) => Err(self.culprit::<T>(owner).unwrap_or(Error::Key { key: owner.to_owned(), source })),
+            Err(config::ConfigError::NotFound(_)) if !self.tables().contains_key(owner) => {
+                Ok(T::default())
+            }
+            Err(source) => Err(self
+                .culprit::<T>(owner)
+                .unwrap_or(Error::Key { key: owner.to_owned(), source })),
         }
     }
 
@@ -119,7 +138,9 @@ impl Config {
 
     fn tables(&self) -> BTreeMap<String, Value> {
         match &self.merged.cache.kind {
-            ValueKind::Table(table) => table.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            ValueKind::Table(table) => {
+                table.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+            }
             _ => BTreeMap::new(),
         }
     }
@@ -127,7 +148,8 @@ impl Config {
 
 /// Only our own variables: the rest need not even be text.
 fn from_environment() -> Result<Vec<(String, String)>, Error> {
-    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(ENVIRONMENT_PREFIX.as_bytes()));
+    let ours = std::env::vars_os()
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(ENVIRONMENT_PREFIX.as_bytes()));
     let texts = ours.map(|(name, value)| match (name.into_string(), value.into_string()) {
         (Ok(name), Ok(value)) => Ok((name, value)),
         (Ok(name), Err(_)) => Err(Error::NotText { name }),
@@ -145,13 +167,16 @@ fn key_of_variable(name: &str) -> Option<String> {
 fn read(text: &str) -> Value {
     let list = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let Some(list) = list else { return Value::from(text) };
-    let items = list.split(',').map(|item| item.trim().trim_matches('"')).filter(|item| !item.is_empty());
+    let items =
+        list.split(',').map(|item| item.trim().trim_matches('"')).filter(|item| !item.is_empty());
     Value::from(items.map(Value::from).collect::<Vec<Value>>())
 }
 
 fn flatten(key: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     match &value.kind {
-        ValueKind::Table(table) => table.iter().for_each(|(name, inner)| flatten(&format!("{key}.{name}"), inner, into)),
+        ValueKind::Table(table) => {
+            table.iter().for_each(|(name, inner)| flatten(&format!("{key}.{name}"), inner, into))
+        }
         ValueKind::Array(items) => {
             let items: Vec<String> = items.iter().map(|item| redact(key, &shown(item))).collect();
             into.insert(key.to_owned(), format!("[{}]", items.join(", ")));
@@ -172,7 +197,9 @@ fn shown(value: &Value) -> String {
 /// A key that names a secret hides its value; a URL hides its password.
 fn redact(key: &str, value: &str) -> String {
     let name = key.rsplit('.').next().unwrap_or(key);
-    let secret = ["password", "secret", "token", "private_key", "credentials"].iter().any(|word| name.contains(word));
+    let secret = ["password", "secret", "token", "private_key", "credentials"]
+        .iter()
+        .any(|word| name.contains(word));
     if secret && !name.ends_with("_file") && !name.ends_with("_path") {
         return "[redacted]".to_owned();
     }

@@ -1,4 +1,5 @@
-//! Owns nothing itself: bundles what every part of a process is handed. Must never grow into a place for business state.
+//! Owns nothing itself: bundles what every part of a process is handed. Must never grow into a
+//! place for business state.
 
 use std::sync::Arc;
 

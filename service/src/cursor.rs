@@ -1,7 +1,9 @@
-//! Owns the signature of cursors: a list says with one where it ended, and only its own comes back. A cursor is bound to what it
-//! continues (the list, its filters, its sort); on anything else it does not open. Must never show the key.
+//! Owns the signature of cursors: a list says with one where it ended, and only its own comes back.
+//! A cursor is bound to what it continues (the list, its filters, its sort); on anything else it
+//! does not open. Must never show the key.
 //!
-//! A cursor is not secret: it holds values of a row that the caller has seen. The signature keeps callers from depending on its form.
+//! A cursor is not secret: it holds values of a row that the caller has seen. The signature keeps
+//! callers from depending on its form.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -48,7 +50,8 @@ impl CursorKey {
         Self::derive(secret.0.as_bytes())
     }
 
-    /// The same deployment keys give the same key, as long as the oldest of them stays, which it must for other reasons, too.
+    /// The same deployment keys give the same key, as long as the oldest of them stays, which it
+    /// must for other reasons, too.
     pub fn from_deployment(keys: &DeploymentKeys) -> Self {
         Self(SecretBox::new(Box::new(keys.derived("cursor"))))
     }
@@ -80,7 +83,10 @@ impl CursorKey {
     }
 
     fn mac(&self, bound_to: &str, position: &[u8]) -> Hmac<Sha256> {
-        mac(self.0.expose_secret(), &[&(bound_to.len() as u64).to_be_bytes(), bound_to.as_bytes(), position])
+        mac(
+            self.0.expose_secret(),
+            &[&(bound_to.len() as u64).to_be_bytes(), bound_to.as_bytes(), position],
+        )
     }
 }
 
@@ -109,7 +115,10 @@ mod tests {
         let cursor = key().seal("list a", b"position");
         assert_eq!(key().open("list a", &cursor).as_deref(), Some(&b"position"[..]));
         assert_eq!(key().open("list b", &cursor), None);
-        assert_eq!(CursorKey::from_secret(&CursorSecret::from("another")).open("list a", &cursor), None);
+        assert_eq!(
+            CursorKey::from_secret(&CursorSecret::from("another")).open("list a", &cursor),
+            None
+        );
         assert_eq!(CursorKey::random(&CountingIds::default()).open("list a", &cursor), None);
     }
 
@@ -126,14 +135,20 @@ mod tests {
     fn random_keys_differ_and_nothing_shows_a_key() {
         let cursor = CursorKey::random(&SystemIds).seal("list", b"");
         assert_eq!(CursorKey::random(&SystemIds).open("list", &cursor), None);
-        assert_eq!(format!("{:?} {:?}", key(), CursorSecret::from("a secret")), "CursorKey([redacted]) [redacted]");
+        assert_eq!(
+            format!("{:?} {:?}", key(), CursorSecret::from("a secret")),
+            "CursorKey([redacted]) [redacted]"
+        );
     }
 
-    /// Differences that would cancel each other out, and a signature that is cut, open nothing either.
+    /// Differences that would cancel each other out, and a signature that is cut, open nothing
+    /// either.
     #[test]
     fn no_two_changed_bytes_open() {
         let cursor = BASE64_URL_SAFE_NO_PAD.decode(key().seal("list", b"position")).unwrap();
-        for (first, second) in (0..cursor.len()).flat_map(|first| (0..first).map(move |second| (first, second))) {
+        for (first, second) in
+            (0..cursor.len()).flat_map(|first| (0..first).map(move |second| (first, second)))
+        {
             let mut changed = cursor.clone();
             changed[first] ^= 1;
             changed[second] ^= 1;
@@ -144,7 +159,8 @@ mod tests {
         }
     }
 
-    /// A key, a list and a position give the same cursor in every version: pages go on while a deployment is replaced.
+    /// A key, a list and a position give the same cursor in every version: pages go on while a
+    /// deployment is replaced.
     #[test]
     fn what_is_sealed_stays_the_same() {
         assert_eq!(key().seal("a list", b"position"), "zN119iZK_caAXEIthj4q13Bvc2l0aW9u");

@@ -1,4 +1,5 @@
-//! Owns `/livez`, `/readyz` and `/metrics`. Liveness must never depend on anything outside the process; readiness is off while draining.
+//! Owns `/livez`, `/readyz` and `/metrics`. Liveness must never depend on anything outside the
+//! process; readiness is off while draining.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,7 +47,8 @@ pub struct Health {
     metrics: Option<Arc<Rendered>>,
 }
 
-/// The text of all metrics, which costs its time and its memory once in a while, however often it is asked for.
+/// The text of all metrics, which costs its time and its memory once in a while, however often it
+/// is asked for.
 struct Rendered {
     handle: PrometheusHandle,
     last: Mutex<Option<(Instant, Bytes)>>,
@@ -74,13 +76,20 @@ impl Report {
 
 impl Health {
     pub fn new(shutdown: &Shutdown, metrics: Option<PrometheusHandle>) -> Self {
-        Self { checks: Arc::default(), draining: shutdown.leaving.clone(), metrics: metrics.map(Rendered::new) }
+        Self {
+            checks: Arc::default(),
+            draining: shutdown.leaving.clone(),
+            metrics: metrics.map(Rendered::new),
+        }
     }
 
     /// A later registration under the same name replaces the earlier.
     pub fn register(&self, name: &str, required: Required, check: Check) {
         let registered = Arc::new(Registered { required, check, last: Mutex::new(None) });
-        self.checks.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), registered);
+        self.checks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), registered);
     }
 
     /// Runs all checks at once, each within its limit; a result is used for about a second.
@@ -149,9 +158,14 @@ async fn readyz(State(health): State<Health>) -> Response {
     let report = health.report().await;
     if report.ready() {
         let status = if report.degraded.is_empty() { "ready" } else { "degraded" };
-        return axum::Json(json!({ "status": status, "degraded": report.degraded })).into_response();
+        return axum::Json(json!({ "status": status, "degraded": report.degraded }))
+            .into_response();
     }
-    let detail = if report.draining { "the process is draining" } else { "the process is not ready; the member missing says why" };
+    let detail = if report.draining {
+        "the process is draining"
+    } else {
+        "the process is not ready; the member missing says why"
+    };
     Problem::fixed(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
         .with("missing", json!(report.missing))
         .with("degraded", json!(report.degraded))
@@ -162,7 +176,8 @@ async fn readyz(State(health): State<Health>) -> Response {
 
 async fn metrics(State(health): State<Health>) -> Response {
     let Some(rendered) = &health.metrics else {
-        return Problem::not_found("metrics.off", "this process records no metrics").into_response();
+        return Problem::not_found("metrics.off", "this process records no metrics")
+            .into_response();
     };
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], rendered.text().await).into_response()

@@ -1,12 +1,14 @@
-//! Owns the place of what takes milliseconds of a processor: beside the threads that answer everybody, and few at once, so that some
-//! processors are left to them. Must never be asked for what waits.
+//! Owns the place of what takes milliseconds of a processor: beside the threads that answer
+//! everybody, and few at once, so that some processors are left to them. Must never be asked for
+//! what waits.
 
 use std::sync::LazyLock;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// What is done with fewer bytes of a body is done where it comes up: going elsewhere costs more than that.
+/// What is done with fewer bytes of a body is done where it comes up: going elsewhere costs more
+/// than that.
 const LARGE: usize = 16 * 1024;
 
 /// Half of the processors.

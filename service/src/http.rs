@@ -1,4 +1,5 @@
-//! Owns the HTTP server and the layers that stand around every route of every process. Must never know a route by its meaning.
+//! Owns the HTTP server and the layers that stand around every route of every process. Must never
+//! know a route by its meaning.
 
 mod adaptive;
 mod admission;
@@ -35,24 +36,33 @@ use crate::problem::Problem;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{address} is in use by another process: stop it, or set another address (http.listen; --listen of `highwater up`)")]
+    #[error(
+        "{address} is in use by another process: stop it, or set another address (http.listen; \
+         --listen of `highwater up`)"
+    )]
     InUse { address: SocketAddr },
     #[error("{address} cannot be listened on: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
     #[error(
-        "{address} can be reached from other machines and nothing asks callers who they are: listen on a loopback address, or say --insecure when something in front protects it"
+        "{address} can be reached from other machines and nothing asks callers who they are: \
+         listen on a loopback address, or say --insecure when something in front protects it"
     )]
     NotLoopback { address: SocketAddr },
 }
 
-/// Puts the layers around all routes of `router`, its fallback included: trace context, logs, metrics, problems for every
-/// error, what a head must say, bounds on requests in flight, time limits, a body limit. Routes added afterwards are outside, so merge
-/// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a 404 problem.
+/// Puts the layers around all routes of `router`, its fallback included: trace context, logs,
+/// metrics, problems for every error, what a head must say, bounds on requests in flight, time
+/// limits, a body limit. Routes added afterwards are outside, so merge
+/// [`crate::health::Health::router`] before. Replaces the router's fallback: an unknown path is a
+/// 404 problem.
 pub fn layers(router: Router, settings: &HttpSettings, ctx: &Context) -> Router {
     let observer = observe::Observer::new(Arc::clone(&ctx.ids));
     let protection = protect::Protection::new(settings, Arc::clone(&ctx.ids));
     let around = around::Around::new(observer, head::HeadRules::new(settings), protection);
-    router.fallback(|| async { Problem::no_route() }).method_not_allowed_fallback(|| async { Problem::wrong_method() }).layer(around)
+    router
+        .fallback(|| async { Problem::no_route() })
+        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
+        .layer(around)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Owns the deployment keys and everything made from them: command ids, aggregate ids of creates, pseudonyms,
-//! fingerprints, and the proofs of what instances say to each other.
-//! The same inputs give the same ids for the life of the log. Must never show a key: not in Debug, not in an error.
+//! Owns the deployment keys and everything made from them: command ids, aggregate ids of creates,
+//! pseudonyms, fingerprints, and the proofs of what instances say to each other. The same inputs
+//! give the same ids for the life of the log. Must never show a key: not in Debug, not in an error.
 
 mod file;
 mod proof;
@@ -20,8 +20,8 @@ const KEY_BYTES: usize = 32;
 type Key = SecretBox<[u8; KEY_BYTES]>;
 type Numbered = (u16, Key);
 
-/// Numbered keys. The lowest number is the oldest: the namespace of all ids comes from it, so it must never be removed.
-/// The highest is the current one, by which new fingerprints are made.
+/// Numbered keys. The lowest number is the oldest: the namespace of all ids comes from it, so it
+/// must never be removed. The highest is the current one, by which new fingerprints are made.
 pub struct DeploymentKeys {
     /// By number, rising; never empty.
     keys: Vec<Numbered>,
@@ -100,9 +100,12 @@ impl DeploymentKeys {
         bytes[..16].iter().fold(format!("{number}:"), |text, byte| format!("{text}{byte:02x}"))
     }
 
-    /// A key for `purpose` alone, made from the oldest key: it stays the same when keys are added, and tells nothing of them.
+    /// A key for `purpose` alone, made from the oldest key: it stays the same when keys are added,
+    /// and tells nothing of them.
     pub fn derived(&self, purpose: &str) -> [u8; 32] {
-        self.keys.first().map_or([0; 32], |(_, oldest)| mac(oldest, &["highwater", "derived", purpose]))
+        self.keys
+            .first()
+            .map_or([0; 32], |(_, oldest)| mac(oldest, &["highwater", "derived", purpose]))
     }
 
     fn v5(&self, parts: &[&str]) -> Uuid {
@@ -131,7 +134,8 @@ fn mac_bytes(key: &Key, message: &[u8]) -> [u8; 32] {
 }
 
 fn keyed(key: &Key) -> Hmac<Sha256> {
-    // The block of SHA-256: a shorter key is padded with zeros (RFC 2104), which is what HMAC does itself.
+    // The block of SHA-256: a shorter key is padded with zeros (RFC 2104), which is what HMAC does
+    // itself.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block[..KEY_BYTES].copy_from_slice(key.expose_secret());
     <Hmac<Sha256> as KeyInit>::new(&block)

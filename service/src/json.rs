@@ -1,5 +1,6 @@
-//! Owns the way from bytes to a JSON value, strictly: what two readers could understand differently is refused
-//! (duplicate names, invalid UTF-8, lone surrogates), and depth and number of values are bounded. And the way back, canonically (RFC 8785).
+//! Owns the way from bytes to a JSON value, strictly: what two readers could understand differently
+//! is refused (duplicate names, invalid UTF-8, lone surrogates), and depth and number of values are
+//! bounded. And the way back, canonically (RFC 8785).
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -12,7 +13,8 @@ use crate::problem::{FieldError, Problem};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 64;
-/// How many values one text may hold, arrays and objects counted: what comes after reading takes its time for each of them.
+/// How many values one text may hold, arrays and objects counted: what comes after reading takes
+/// its time for each of them.
 pub const MAX_VALUES: usize = 10_000;
 /// How much of a caller's text an error shows.
 pub(crate) const MAX_ECHO: usize = 100;
@@ -47,7 +49,9 @@ impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
         let detail = error.to_string();
         let errors = match &error {
-            JsonError::DuplicateName { pointer } | JsonError::TooDeep { pointer } | JsonError::TooManyValues { pointer } => {
+            JsonError::DuplicateName { pointer }
+            | JsonError::TooDeep { pointer }
+            | JsonError::TooManyValues { pointer } => {
                 vec![FieldError::pointer(pointer, detail.clone())]
             }
             JsonError::Malformed { .. } | JsonError::NotUtf8 { .. } => Vec::new(),
@@ -58,35 +62,42 @@ impl From<JsonError> for Problem {
 
 /// Reads one JSON text.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| JsonError::NotUtf8 { offset: error.valid_up_to() })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| JsonError::NotUtf8 { offset: error.valid_up_to() })?;
     let (refusal, values) = (RefCell::new(None), Cell::new(0));
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict { refusal: &refusal, values: &values, depth: 0 }.deserialize(&mut reader);
     let value = value.and_then(|value| reader.end().map(|()| value));
-    value.map_err(|error| refusal.into_inner().map_or_else(|| malformed(&error), Refusal::into_error))
+    value.map_err(|error| {
+        refusal.into_inner().map_or_else(|| malformed(&error), Refusal::into_error)
+    })
 }
 
-/// The canonical text: names sorted, numbers in one form (RFC 8785). Integers beyond 2^53 lose digits, as that RFC says:
-/// a schema that means them bounds them.
+/// The canonical text: names sorted, numbers in one form (RFC 8785). Integers beyond 2^53 lose
+/// digits, as that RFC says: a schema that means them bounds them.
 pub fn canonical(value: &Value) -> Vec<u8> {
     if is_canonical_as_it_is(value) {
         return value.to_string().into_bytes();
     }
-    // Fails only on a number that is not finite, which a `Value` cannot hold, and on a failing writer, which a `Vec` is not.
+    // Fails only on a number that is not finite, which a `Value` cannot hold, and on a failing
+    // writer, which a `Vec` is not.
     serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
-/// Maps are sorted by the bytes of their names, RFC 8785 by UTF-16: the same below U+E000. Integers that a double holds look the same in
-/// both. That is nearly every body.
+/// Maps are sorted by the bytes of their names, RFC 8785 by UTF-16: the same below U+E000. Integers
+/// that a double holds look the same in both. That is nearly every body.
 fn is_canonical_as_it_is(value: &Value) -> bool {
     const HELD: u64 = 1 << 53;
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => true,
-        Value::Number(number) => number.as_u64().is_some_and(|n| n <= HELD) || number.as_i64().is_some_and(|n| n.unsigned_abs() <= HELD),
-        Value::Array(items) => items.iter().all(is_canonical_as_it_is),
-        Value::Object(members) => {
-            members.iter().all(|(name, member)| name.bytes().all(|byte| byte < 0xee) && is_canonical_as_it_is(member))
+        Value::Number(number) => {
+            number.as_u64().is_some_and(|n| n <= HELD)
+                || number.as_i64().is_some_and(|n| n.unsigned_abs() <= HELD)
         }
+        Value::Array(items) => items.iter().all(is_canonical_as_it_is),
+        Value::Object(members) => members.iter().all(|(name, member)| {
+            name.bytes().all(|byte| byte < 0xee) && is_canonical_as_it_is(member)
+        }),
     }
 }
 
@@ -102,10 +113,13 @@ pub fn shorten(text: &str) -> String {
 
 /// The same, without a copy of what is short and plain, as nearly everything is.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_ECHO && text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control()) {
+    if text.len() <= MAX_ECHO
+        && text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())
+    {
         return Cow::Borrowed(text);
     }
-    let mut short: String = text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut short: String =
+        text.chars().take(MAX_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_ECHO).is_some() {
         short.pop();
         short.push('…');
@@ -124,7 +138,8 @@ enum Step {
     Index(usize),
 }
 
-/// Why a value was refused, and the way to it, the last step first: each level adds its own as the error passes it.
+/// Why a value was refused, and the way to it, the last step first: each level adds its own as the
+/// error passes it.
 struct Refusal {
     error: fn(String) -> JsonError,
     way: Vec<Step>,
@@ -227,7 +242,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let below = self.below(|| Step::Index(0))?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(below).map_err(|error| self.passed(error, || Step::Index(array.len())))? {
+        while let Some(item) = items
+            .next_element_seed(below)
+            .map_err(|error| self.passed(error, || Step::Index(array.len())))?
+        {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -244,7 +262,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 }
                 Entry::Vacant(absent) => {
                     let member = members.next_value_seed(below);
-                    let member = member.map_err(|error| self.passed(error, || Step::Name(absent.key().clone())))?;
+                    let member = member
+                        .map_err(|error| self.passed(error, || Step::Name(absent.key().clone())))?;
                     absent.insert(member);
                 }
             }

@@ -1,5 +1,5 @@
-//! Connections to Postgres: bounded in number and in waiting, open before a burst needs them, the same in every process, and with a
-//! cause where there is none.
+//! Connections to Postgres: bounded in number and in waiting, open before a burst needs them, the
+//! same in every process, and with a cause where there is none.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -35,7 +35,8 @@ pub struct Pool<'a> {
 impl Pool<'_> {
     /// Opens no connection yet: see [`Connections::open`]. Fails if the URL is not usable.
     pub fn build(self) -> Result<Connections, sqlx::Error> {
-        let session = Arc::new(Session::new(self.url, self.application, self.session, self.writes)?);
+        let session =
+            Arc::new(Session::new(self.url, self.application, self.session, self.writes)?);
         let connections = self.connections.max(1);
         let options = PgPoolOptions::new()
             .max_connections(connections)
@@ -46,14 +47,18 @@ impl Pool<'_> {
     }
 }
 
-/// Neither tables nor role of Highwater are there: 42P01 no such table, 22023 or 42704 no such role.
+/// Neither tables nor role of Highwater are there: 42P01 no such table, 22023 or 42704 no such
+/// role.
 pub fn is_unmigrated(error: &sqlx::Error) -> bool {
     has_code(error, &["42P01", "22023", "42704"])
 }
 
-/// The server has no room for one more connection: 53300, and how `PgBouncer` says it. It answers those that it has.
+/// The server has no room for one more connection: 53300, and how `PgBouncer` says it. It answers
+/// those that it has.
 pub fn is_full(error: &sqlx::Error) -> bool {
-    let said = |reported: &dyn sqlx::error::DatabaseError| reported.message().contains("no more connections allowed");
+    let said = |reported: &dyn sqlx::error::DatabaseError| {
+        reported.message().contains("no more connections allowed")
+    };
     has_code(error, &["53300"]) || error.as_database_error().is_some_and(said)
 }
 

@@ -1,5 +1,5 @@
-//! Owns the form of every error answer: RFC 9457, `application/problem+json`.
-//! The text of a 5xx is fixed here or at compile time: what failed inside goes to the log, never to a caller.
+//! Owns the form of every error answer: RFC 9457, `application/problem+json`. The text of a 5xx is
+//! fixed here or at compile time: what failed inside goes to the log, never to a caller.
 
 use std::time::Duration;
 
@@ -35,7 +35,12 @@ impl FieldError {
     }
 
     pub fn parameter(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: None, header: None, parameter: Some(parameter.into()), detail: detail.into() }
+        Self {
+            pointer: None,
+            header: None,
+            parameter: Some(parameter.into()),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -54,9 +59,11 @@ struct Parts {
 }
 
 impl Problem {
-    /// For a 5xx the given detail is replaced by the fixed text of its status; see [`Problem::fixed`].
+    /// For a 5xx the given detail is replaced by the fixed text of its status; see
+    /// [`Problem::fixed`].
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        let detail = if status.is_server_error() { fixed_detail(status).to_owned() } else { detail.into() };
+        let detail =
+            if status.is_server_error() { fixed_detail(status).to_owned() } else { detail.into() };
         Self::from_parts(status, code, detail)
     }
 
@@ -66,7 +73,14 @@ impl Problem {
     }
 
     fn from_parts(status: StatusCode, code: &str, detail: String) -> Self {
-        Self(Box::new(Parts { status, code: code.to_owned(), detail, errors: Vec::new(), members: Map::new(), headers: Vec::new() }))
+        Self(Box::new(Parts {
+            status,
+            code: code.to_owned(),
+            detail,
+            errors: Vec::new(),
+            members: Map::new(),
+            headers: Vec::new(),
+        }))
     }
 
     /// 400.
@@ -77,13 +91,15 @@ impl Problem {
     /// 400 that names the header.
     pub fn bad_header(name: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self::bad_request("header.invalid", format!("header {name}: {detail}")).with_errors(vec![FieldError::header(name, detail)])
+        Self::bad_request("header.invalid", format!("header {name}: {detail}"))
+            .with_errors(vec![FieldError::header(name, detail)])
     }
 
     /// 400 that names the query or path parameter.
     pub fn bad_parameter(name: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self::bad_request("parameter.invalid", format!("parameter {name}: {detail}")).with_errors(vec![FieldError::parameter(name, detail)])
+        Self::bad_request("parameter.invalid", format!("parameter {name}: {detail}"))
+            .with_errors(vec![FieldError::parameter(name, detail)])
     }
 
     /// 404.
@@ -112,14 +128,22 @@ impl Problem {
 
     /// 412, with the current version as the member `version`.
     pub fn version_mismatch(current: u64) -> Self {
-        Self::new(StatusCode::PRECONDITION_FAILED, "version.mismatch", format!("the current version is {current}"))
-            .with("version", json!(current))
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "version.mismatch",
+            format!("the current version is {current}"),
+        )
+        .with("version", json!(current))
     }
 
     /// 413.
     pub fn too_large(limit_bytes: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too-large", format!("the body may have at most {limit_bytes} bytes"))
-            .with("limit_bytes", json!(limit_bytes))
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body.too-large",
+            format!("the body may have at most {limit_bytes} bytes"),
+        )
+        .with("limit_bytes", json!(limit_bytes))
     }
 
     /// 415.
@@ -129,7 +153,12 @@ impl Problem {
 
     /// 422 with what is wrong and where.
     pub fn invalid_body(errors: Vec<FieldError>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "body.invalid", "the body does not follow its schema").with_errors(errors)
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "body.invalid",
+            "the body does not follow its schema",
+        )
+        .with_errors(errors)
     }
 
     /// 422: the key was used for another body.
@@ -230,7 +259,9 @@ impl Problem {
     /// The answer with `instance` and `trace_id`.
     pub fn into_response_for(self, instance: Option<&str>, trace_id: Option<&str>) -> Response {
         let body = self.to_json(instance, trace_id).to_string();
-        let mut response = (self.0.status, [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], body).into_response();
+        let mut response =
+            (self.0.status, [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], body)
+                .into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for (name, value) in &self.0.headers {
             response.headers_mut().insert(name.clone(), value.clone());
@@ -254,7 +285,10 @@ impl std::fmt::Display for Problem {
 
 fn fixed_detail(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::SERVICE_UNAVAILABLE => "the service cannot answer now; try again after the given time, with the same Idempotency-Key",
+        StatusCode::SERVICE_UNAVAILABLE => {
+            "the service cannot answer now; try again after the given time, with the same \
+             Idempotency-Key"
+        }
         StatusCode::GATEWAY_TIMEOUT => "the answer was not ready in time; try again",
         _ => "the service failed; the trace id finds the cause in its log",
     }

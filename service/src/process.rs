@@ -1,5 +1,5 @@
-//! The frame of a process of its own: configuration, telemetry, signals, one listener, drain, exit code.
-//! Knows nothing of what the process does.
+//! The frame of a process of its own: configuration, telemetry, signals, one listener, drain, exit
+//! code. Knows nothing of what the process does.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,19 @@ use crate::{
 };
 
 /// Every section that any process reads: one file can serve them all.
-pub const SECTIONS: [&str; 11] = ["http", "identity", "lane", "log", "owner", "peers", "projector", "query", "start", "telemetry", "up"];
+pub const SECTIONS: [&str; 11] = [
+    "http",
+    "identity",
+    "lane",
+    "log",
+    "owner",
+    "peers",
+    "projector",
+    "query",
+    "start",
+    "telemetry",
+    "up",
+];
 
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";
@@ -59,7 +71,8 @@ pub struct Listen {
     pub insecure: bool,
 }
 
-/// A process that is configured and has its port, and serves nothing yet: whoever connects is refused, and goes elsewhere.
+/// A process that is configured and has its port, and serves nothing yet: whoever connects is
+/// refused, and goes elsewhere.
 pub struct Process {
     pub ctx: Context,
     http: HttpSettings,
@@ -67,7 +80,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// `flags` (`section.key`, value) win over the file and the environment. A port in use is found before anything is started.
+    /// `flags` (`section.key`, value) win over the file and the environment. A port in use is found
+    /// before anything is started.
     pub async fn open(
         file: Option<&Path>,
         flags: Vec<(String, String)>,
@@ -90,8 +104,12 @@ impl Process {
         self.http.reached_as(url);
     }
 
-    /// Starts, and serves that, health and metrics until a signal; then, or if it did not start, drains. A signal ends the start at once.
-    pub async fn serve<E: From<Error>>(self, starting: impl Future<Output = Result<Router, E>>) -> Result<(), E> {
+    /// Starts, and serves that, health and metrics until a signal; then, or if it did not start,
+    /// drains. A signal ends the start at once.
+    pub async fn serve<E: From<Error>>(
+        self,
+        starting: impl Future<Output = Result<Router, E>>,
+    ) -> Result<(), E> {
         let shutdown = self.ctx.shutdown.clone();
         let started = tokio::select! {
             started = starting => Some(started),
@@ -120,7 +138,9 @@ impl Process {
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Telemetry(telemetry::Error::Filter { .. }) | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Config(_)
+            | Self::Telemetry(telemetry::Error::Filter { .. })
+            | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Telemetry(_) | Self::Signals(_) | Self::Http(_) => Exit::Failed,
         }
     }
@@ -132,8 +152,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs a process to its end, and does not wait for calls that block: brokers that do not answer would hold it up for as long as a
-/// look-up may take.
+/// Runs a process to its end, and does not wait for calls that block: brokers that do not answer
+/// would hold it up for as long as a look-up may take.
 pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -148,7 +168,8 @@ pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// The `main` of a process: `NAME [--insecure] [FILE]`. FILE is the configuration; `--insecure` sets `insecure_key`.
+/// The `main` of a process: `NAME [--insecure] [FILE]`. FILE is the configuration; `--insecure`
+/// sets `insecure_key`.
 pub async fn main<E: Exits>(
     name: &str,
     insecure_key: &str,
@@ -162,7 +183,9 @@ pub async fn main<E: Exits>(
         match argument.to_str() {
             Some("--insecure") => flags.push((insecure_key.to_owned(), "true".to_owned())),
             Some(unknown) if unknown.starts_with('-') => {
-                telemetry::last_words(Some(&format!("{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]")));
+                telemetry::last_words(Some(&format!(
+                    "{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]"
+                )));
                 return Exit::Usage.into();
             }
             _ => file = Some(PathBuf::from(argument)),

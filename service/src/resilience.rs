@@ -1,4 +1,5 @@
-//! Owns the waits between attempts, and what is logged while they last. Every retry here has an end or a wait that grows.
+//! Owns the waits between attempts, and what is logged while they last. Every retry here has an end
+//! or a wait that grows.
 
 use std::{fmt::Display, time::Duration};
 
@@ -55,8 +56,9 @@ const DOUBLINGS: u32 = 31;
 /// While one state lasts it is said again after so long.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
 
-/// One log line for each change of state, however often a loop meets the state between. `highwater_troubles` counts the states that
-/// last, `highwater_trouble_met_total` how often they were met.
+/// One log line for each change of state, however often a loop meets the state between.
+/// `highwater_troubles` counts the states that last, `highwater_trouble_met_total` how often they
+/// were met.
 #[derive(Debug)]
 pub struct Once {
     name: &'static str,
@@ -119,7 +121,8 @@ impl Once {
     /// [`Once::met`] with the usual line.
     pub fn warn(&mut self, what: &str, error: &dyn Display) {
         if self.met() {
-            tracing::warn!(trouble = self.name, error = %error, "{what}; tried again, and not said again while it lasts");
+            tracing::warn!(trouble = self.name, error = %error, "{what}; tried again, and not said \
+                again while it lasts");
         }
     }
 
@@ -137,7 +140,8 @@ impl Drop for Once {
     }
 }
 
-/// A `Retry-After` between `base` and twice `base`, so that those who were turned away do not return together.
+/// A `Retry-After` between `base` and twice `base`, so that those who were turned away do not
+/// return together.
 pub fn retry_after(base: Duration, ids: &dyn Ids) -> Duration {
     base.mul_f64(1.0 + share(ids))
 }
@@ -175,7 +179,9 @@ mod tests {
         assert!(waits.is_sorted());
         assert_eq!(backoff.after(u32::MAX), backoff.longest);
         let jittered: Vec<Duration> = (0..200).map(|_| backoff.jittered(3, &SystemIds)).collect();
-        assert!(jittered.iter().all(|wait| (backoff.after(3) / 2..=backoff.after(3)).contains(wait)));
+        assert!(
+            jittered.iter().all(|wait| (backoff.after(3) / 2..=backoff.after(3)).contains(wait))
+        );
         assert!(jittered.iter().any(|wait| *wait != jittered[0]));
     }
 

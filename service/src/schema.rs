@@ -1,5 +1,5 @@
-//! Owns the check of a JSON value against a JSON Schema, and the words for what is wrong. Must never show more of the
-//! value than 100 characters, and never more errors than [`MAX_ERRORS`].
+//! Owns the check of a JSON value against a JSON Schema, and the words for what is wrong. Must
+//! never show more of the value than 100 characters, and never more errors than [`MAX_ERRORS`].
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -31,18 +31,22 @@ pub struct Validator {
 
 impl Validator {
     pub fn new(text: &str) -> Result<Self, Error> {
-        let schema: Value = serde_json::from_str(text).map_err(|source| Error::NotJson { source })?;
+        let schema: Value =
+            serde_json::from_str(text).map_err(|source| Error::NotJson { source })?;
         Self::from_value(&schema)
     }
 
     pub fn from_value(schema: &Value) -> Result<Self, Error> {
         let compiled = jsonschema::options().should_validate_formats(true).build(schema);
         let lengths = Lengths::of(schema);
-        compiled.map(|compiled| Self { compiled, lengths }).map_err(|error| Error::NotASchema { detail: error.to_string() })
+        compiled
+            .map(|compiled| Self { compiled, lengths })
+            .map_err(|error| Error::NotASchema { detail: error.to_string() })
     }
 
-    /// What is wrong, at most [`MAX_ERRORS`], each with a JSON Pointer to the offending member. All errors are made before the first
-    /// is seen, so an array that is too long is refused for that alone, and none of its items is looked at.
+    /// What is wrong, at most [`MAX_ERRORS`], each with a JSON Pointer to the offending member. All
+    /// errors are made before the first is seen, so an array that is too long is refused for that
+    /// alone, and none of its items is looked at.
     pub fn validate(&self, value: &Value) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         self.lengths.check(value, &mut String::new(), &mut errors);
@@ -57,19 +61,28 @@ impl Validator {
 }
 
 fn describe(error: ValidationError<'_>) -> Vec<FieldError> {
-    let at = error.instance_path().as_str().split('/').skip(1).fold(String::new(), |mut pointer, token| {
-        pointer.push('/');
-        // Escaped already; only the length is new.
-        pointer.push_str(&shorten(token));
-        pointer
-    });
+    let at = error.instance_path().as_str().split('/').skip(1).fold(
+        String::new(),
+        |mut pointer, token| {
+            pointer.push('/');
+            // Escaped already; only the length is new.
+            pointer.push_str(&shorten(token));
+            pointer
+        },
+    );
     let member = |name: &str| format!("{at}/{}", pointer_token(name));
     match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            unexpected.iter().take(MAX_ERRORS).map(|name| FieldError::pointer(member(name), "this member is not known here")).collect()
-        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected
+            .iter()
+            .take(MAX_ERRORS)
+            .map(|name| FieldError::pointer(member(name), "this member is not known here"))
+            .collect(),
         ValidationErrorKind::Required { property } => {
-            vec![FieldError::pointer(member(property.as_str().unwrap_or_default()), "this member is required")]
+            vec![FieldError::pointer(
+                member(property.as_str().unwrap_or_default()),
+                "this member is required",
+            )]
         }
         _ => {
             // Masked: the value itself may be long or personal.

@@ -1,4 +1,5 @@
-//! Which ids have been seen: Bloom filters in segments, in the form in which they are stored. May hold too much, never too little.
+//! Which ids have been seen: Bloom filters in segments, in the form in which they are stored. May
+//! hold too much, never too little.
 
 use fastbloom::BloomFilter;
 use uuid::Uuid;
@@ -39,7 +40,10 @@ impl Segment {
         if bytes.len() != expected {
             return Err(WrongSize { number, found: bytes.len(), expected });
         }
-        let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+        let words = bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()))
+            .collect();
         Ok(Self { number, ids, bits: BloomFilter::from_vec(words).seed(&SEED).hashes(HASHES) })
     }
 
@@ -172,9 +176,25 @@ mod tests {
     fn the_stored_form_never_changes() {
         let mut segment = Segment::empty(0);
         segment.add(Uuid::from_u128(0x0190_163d_8694_739b_aea5_966c_26f8_ad91));
-        let set: Vec<_> = segment.to_bytes().iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, byte)| (at, *byte)).collect();
-        let golden =
-            [(1434, 4), (2886, 1), (3891, 8), (10216, 8), (15640, 16), (16416, 2), (16770, 1), (20963, 64), (22565, 4), (26962, 128)];
+        let set: Vec<_> = segment
+            .to_bytes()
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte != 0)
+            .map(|(at, byte)| (at, *byte))
+            .collect();
+        let golden = [
+            (1434, 4),
+            (2886, 1),
+            (3891, 8),
+            (10216, 8),
+            (15640, 16),
+            (16416, 2),
+            (16770, 1),
+            (20963, 64),
+            (22565, 4),
+            (26962, 128),
+        ];
         assert_eq!(set, golden);
     }
 

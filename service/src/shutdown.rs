@@ -1,6 +1,7 @@
-//! Owns the end of a process: leaving (others take over while requests are still served), soft cancellation (stop intake, finish what
-//! is open), hard cancellation (give up), and the tasks that are waited for. Must never cancel hard before the drain limit unless a
-//! second signal asks for it.
+//! Owns the end of a process: leaving (others take over while requests are still served), soft
+//! cancellation (stop intake, finish what is open), hard cancellation (give up), and the tasks that
+//! are waited for. Must never cancel hard before the drain limit unless a second signal asks for
+//! it.
 
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ pub const DEFAULT_DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    /// Cancelled first, at the latest with `soft`: hand over what others can take. Requests are still served.
+    /// Cancelled first, at the latest with `soft`: hand over what others can take. Requests are
+    /// still served.
     pub leaving: CancellationToken,
     /// Cancelled next: take nothing new, finish what is open.
     pub soft: CancellationToken,
     /// Cancelled last: give up what is still open.
     pub hard: CancellationToken,
-    /// Whoever holds a token of these when a signal comes puts off the soft cancellation, within `drain_limit`.
+    /// Whoever holds a token of these when a signal comes puts off the soft cancellation, within
+    /// `drain_limit`.
     pub hand_overs: TaskTracker,
     /// The tasks that [`Shutdown::drain`] waits for.
     pub tasks: TaskTracker,
@@ -42,10 +45,18 @@ impl Shutdown {
     pub fn within(drain_limit: Duration) -> Self {
         let soft = CancellationToken::new();
         let (leaving, hand_overs) = (soft.child_token(), TaskTracker::new());
-        Self { leaving, soft, hard: CancellationToken::new(), hand_overs, tasks: TaskTracker::new(), drain_limit }
+        Self {
+            leaving,
+            soft,
+            hard: CancellationToken::new(),
+            hand_overs,
+            tasks: TaskTracker::new(),
+            drain_limit,
+        }
     }
 
-    /// SIGTERM and SIGINT cancel softly, after what is to be handed over; a second one, or the drain limit, cancels hard.
+    /// SIGTERM and SIGINT cancel softly, after what is to be handed over; a second one, or the
+    /// drain limit, cancels hard.
     pub fn on_signals() -> std::io::Result<Self> {
         Self::on_signals_within(DEFAULT_DRAIN_LIMIT)
     }
@@ -77,7 +88,8 @@ impl Shutdown {
             }
             tokio::select! {
                 name = signals.next() => warn!(signal = name, "second signal: giving up open work"),
-                () = tokio::time::sleep_until(give_up_at) => warn!("drain limit reached: giving up open work"),
+                () = tokio::time::sleep_until(give_up_at) => warn!("drain limit reached: giving up \
+                    open work"),
                 () = watched.hard.cancelled() => {}
             }
             watched.hard.cancel();
@@ -89,8 +101,9 @@ impl Shutdown {
         self.leaving.is_cancelled()
     }
 
-    /// Cancels softly, waits for the tracked tasks, and cancels hard when the drain limit passes first.
-    /// Returns whether everything ended in time. Ends with hard cancellation either way, so what must finish belongs in `tasks`.
+    /// Cancels softly, waits for the tracked tasks, and cancels hard when the drain limit passes
+    /// first. Returns whether everything ended in time. Ends with hard cancellation either way, so
+    /// what must finish belongs in `tasks`.
     pub async fn drain(&self) -> bool {
         self.soft.cancel();
         self.tasks.close();
@@ -112,7 +125,10 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
@@ -131,7 +147,9 @@ mod tests {
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     fn terminate() -> std::io::Result<()> {
-        let sent = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status()?;
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &std::process::id().to_string()])
+            .status()?;
         assert!(sent.success());
         Ok(())
     }
@@ -160,10 +178,14 @@ mod tests {
         let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
         assert!(!shutdown.is_draining());
         terminate()?;
-        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok()
+        );
         assert!(!shutdown.hard.is_cancelled());
         terminate()?;
-        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.hard.cancelled()).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(20), shutdown.hard.cancelled()).await.is_ok()
+        );
         Ok(())
     }
 
@@ -173,10 +195,16 @@ mod tests {
         let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
         let handing_over = shutdown.hand_overs.token();
         terminate()?;
-        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.leaving.cancelled()).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(20), shutdown.leaving.cancelled())
+                .await
+                .is_ok()
+        );
         assert!(shutdown.is_draining() && !shutdown.soft.is_cancelled());
         drop(handing_over);
-        assert!(tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok()
+        );
         assert!(!shutdown.hard.is_cancelled());
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Owns the wait of a start for what others provide: the log, the database. What passes by itself is waited for, within a bound; what
-//! only a person can change ends the start at once.
+//! Owns the wait of a start for what others provide: the log, the database. What passes by itself
+//! is waited for, within a bound; what only a person can change ends the start at once.
 
 use std::{fmt::Display, time::Duration};
 
@@ -35,14 +35,16 @@ impl StartSettings {
     pub fn patience(&self) -> Patience {
         // Beyond what a clock can say it is for ever.
         let now = Instant::now();
-        let until = now.checked_add(Duration::from_millis(self.wait_ms)).unwrap_or(now + Duration::from_hours(24 * 365));
+        let until = now
+            .checked_add(Duration::from_millis(self.wait_ms))
+            .unwrap_or(now + Duration::from_hours(24 * 365));
         Patience { until }
     }
 }
 
 impl Patience {
-    /// Tries until it succeeds, until an error that does not pass, or as long as patience lasts; an attempt is not cut. Says what it
-    /// waits for once, and again where the reason is another one.
+    /// Tries until it succeeds, until an error that does not pass, or as long as patience lasts; an
+    /// attempt is not cut. Says what it waits for once, and again where the reason is another one.
     pub async fn until<T, E: Display>(
         &self,
         what: &str,
@@ -61,7 +63,8 @@ impl Patience {
                 }
             };
             if Instant::now() + again >= self.until {
-                warn!(what, %error, waited_ms = began.elapsed().as_millis(), "is not there: no more patience (start.wait_ms)");
+                warn!(what, %error, waited_ms = began.elapsed().as_millis(), "is not there: no \
+                    more patience (start.wait_ms)");
                 return Err(error);
             }
             let reason = error.to_string();
@@ -75,14 +78,16 @@ impl Patience {
     }
 }
 
-/// Whether a database may answer later although nothing is changed: it is away, starts, stops, or has no room.
+/// Whether a database may answer later although nothing is changed: it is away, starts, stops, or
+/// has no room.
 pub fn database_may_pass(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        // Classes of SQLSTATE: connection, resources; and starting (57P03), stopping (57P01, 57P02).
-        sqlx::Error::Database(reported) => {
-            reported.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
-        }
+        // Classes of SQLSTATE: connection, resources; and starting (57P03), stopping (57P01,
+        // 57P02).
+        sqlx::Error::Database(reported) => reported
+            .code()
+            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class))),
         _ => false,
     }
 }
@@ -134,13 +139,18 @@ mod tests {
         assert!(patience.until("two", |_| true, away).await.is_err());
         assert!(began.elapsed() - first < AGAIN_LONGEST, "it has been waited already");
         assert!(StartSettings { wait_ms: 0 }.patience().until("it", |_| true, away).await.is_err());
-        assert!(StartSettings { wait_ms: u64::MAX }.patience().until > began + Duration::from_hours(24));
+        assert!(
+            StartSettings { wait_ms: u64::MAX }.patience().until > began + Duration::from_hours(24)
+        );
     }
 
     #[test]
     fn a_database_that_is_away_may_come() {
         let io = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(database_may_pass(&io) && database_may_pass(&sqlx::Error::PoolTimedOut));
-        assert!(!database_may_pass(&sqlx::Error::RowNotFound) && !database_may_pass(&sqlx::Error::Configuration("no url".into())));
+        assert!(
+            !database_may_pass(&sqlx::Error::RowNotFound)
+                && !database_may_pass(&sqlx::Error::Configuration("no url".into()))
+        );
     }
 }

@@ -20,9 +20,15 @@ fn every_attack_has_a_row_whose_test_exists() {
     for (kind, count) in ATTACKS {
         for number in 1..=count {
             let start = format!("| {kind}{number} |");
-            let row = page.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("docs/security.md has no row {start}"));
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&start))
+                .unwrap_or_else(|| panic!("docs/security.md has no row {start}"));
             let tests = named(row);
-            assert!(tests.iter().any(|named| !named.missing && exists(named)), "{kind}{number} names no test that exists: {tests:?}");
+            assert!(
+                tests.iter().any(|named| !named.missing && exists(named)),
+                "{kind}{number} names no test that exists: {tests:?}"
+            );
         }
     }
     let all = named(&page);
@@ -32,8 +38,10 @@ fn every_attack_has_a_row_whose_test_exists() {
 
 #[test]
 fn a_name_without_a_test_is_found() {
-    let page = "| `tests/tests/architecture.rs#no_such_test`; `no/such/file.rs#test` (missing); `tests/tests/architecture.rs#exists` |";
-    let found: Vec<(bool, bool)> = named(page).iter().map(|named| (named.missing, exists(named))).collect();
+    let page = "| `tests/tests/architecture.rs#no_such_test`; `no/such/file.rs#test` (missing); \
+                `tests/tests/architecture.rs#exists` |";
+    let found: Vec<(bool, bool)> =
+        named(page).iter().map(|named| (named.missing, exists(named))).collect();
     assert_eq!(found, [(false, false), (true, false), (false, true)]);
 }
 

@@ -1,4 +1,5 @@
-//! Which crate may use which: the architecture as a table, enforced on every manifest of the workspace.
+//! Which crate may use which: the architecture as a table, enforced on every manifest of the
+//! workspace.
 #![expect(clippy::unwrap_used, reason = "a workspace that cannot be read must fail the test")]
 
 use std::{
@@ -56,8 +57,16 @@ fn every_crate_uses_only_what_it_may() {
 fn the_workspace_is_really_read() {
     let (members, edges) = workspace();
     assert!(members.contains("protocol") && members.contains("highwater"), "{members:?}");
-    for (from, to) in [("events", "protocol"), ("command-api", "domain"), ("eventlog", "rdkafka"), ("service", "hmac")] {
-        assert!(edges.iter().any(|edge| edge.from == from && edge.to == to), "{from} uses {to}, but that was not seen");
+    for (from, to) in [
+        ("events", "protocol"),
+        ("command-api", "domain"),
+        ("eventlog", "rdkafka"),
+        ("service", "hmac"),
+    ] {
+        assert!(
+            edges.iter().any(|edge| edge.from == from && edge.to == to),
+            "{from} uses {to}, but that was not seen"
+        );
     }
 }
 
@@ -88,7 +97,10 @@ fn planted_violations_are_found() {
         let mut planted = edges.clone();
         planted.push(Edge { from: from.into(), to: to.into(), kind });
         let found = violations(&members, &planted);
-        assert!(found.iter().any(|v| v.starts_with(&format!("{from} must not use {to}"))), "{from} -> {to} was not found: {found:?}");
+        assert!(
+            found.iter().any(|v| v.starts_with(&format!("{from} must not use {to}"))),
+            "{from} -> {to} was not found: {found:?}"
+        );
     }
 }
 
@@ -109,38 +121,68 @@ fn what_the_table_allows_is_no_violation() {
         ("highwater-tests", "rdkafka", DependencyKind::Development),
         ("protocol", "stateright", DependencyKind::Development),
     ];
-    let edges: Vec<Edge> = allowed.map(|(from, to, kind)| Edge { from: from.into(), to: to.into(), kind }).to_vec();
+    let edges: Vec<Edge> =
+        allowed.map(|(from, to, kind)| Edge { from: from.into(), to: to.into(), kind }).to_vec();
     assert_eq!(violations(&members, &edges), Vec::<String>::new());
 }
 
-/// Else cargo builds most crates once more, for the programs that tests start, for the docs and for the queries.
+/// Else cargo builds most crates once more, for the programs that tests start, for the docs and for
+/// the queries.
 #[test]
 fn a_build_of_the_workspace_has_the_features_that_its_tests_have() {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
-    let all: Vec<_> = metadata.workspace_packages().into_iter().flat_map(|package| &package.dependencies).collect();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
+    let all: Vec<_> = metadata
+        .workspace_packages()
+        .into_iter()
+        .flat_map(|package| &package.dependencies)
+        .collect();
     let of = |kind| all.iter().filter(move |dependency| dependency.kind == kind);
     let missing: Vec<_> = of(DependencyKind::Development)
-        .flat_map(|test| test.features.iter().map(|feature| (&test.name, Some(feature))).chain([(&test.name, None)]))
+        .flat_map(|test| {
+            test.features
+                .iter()
+                .map(|feature| (&test.name, Some(feature)))
+                .chain([(&test.name, None)])
+        })
         .filter(|(name, feature)| {
             let mut plain = of(DependencyKind::Normal).filter(|plain| plain.name == **name);
             !plain.any(|plain| feature.is_none_or(|feature| plain.features.contains(feature)))
         })
         .collect();
     assert!(missing.is_empty(), "name them in tests/Cargo.toml, too: {missing:?}");
-    assert!(of(DependencyKind::Development).any(|test| test.features.iter().any(|feature| feature == "test-util")), "nothing was read");
+    assert!(
+        of(DependencyKind::Development)
+            .any(|test| test.features.iter().any(|feature| feature == "test-util")),
+        "nothing was read"
+    );
 }
 
 /// Else its tests are built only beside those of others: `bin/test -p NAME` would not compile.
 #[test]
 fn who_stops_the_clock_in_tests_asks_for_it_itself() {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
     let mut found = 0;
     for package in metadata.workspace_packages() {
         let folder = package.manifest_path.parent().unwrap().as_std_path();
-        let stops = ["src", "tests"].iter().any(|within| is_within(&folder.join(within), "start_paused"));
+        let stops =
+            ["src", "tests"].iter().any(|within| is_within(&folder.join(within), "start_paused"));
         found += usize::from(stops && package.name.as_str() != "highwater-tests");
-        let asks = package.dependencies.iter().any(|to| to.name == "tokio" && to.features.iter().any(|feature| feature == "test-util"));
-        assert!(asks || !stops, "{}: tokio with test-util among the dev-dependencies", package.name);
+        let asks = package.dependencies.iter().any(|to| {
+            to.name == "tokio" && to.features.iter().any(|feature| feature == "test-util")
+        });
+        assert!(
+            asks || !stops,
+            "{}: tokio with test-util among the dev-dependencies",
+            package.name
+        );
     }
     assert!(found > 2, "nothing was read");
 }
@@ -155,10 +197,14 @@ fn is_within(folder: &Path, text: &str) -> bool {
 }
 
 fn violations(members: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {
-    let may_use: BTreeMap<&str, BTreeSet<&str>> = MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
+    let may_use: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
     let (pure, at_home) = (BTreeMap::from(PURE), BTreeMap::from(AT_HOME));
-    let mut found: Vec<String> =
-        members.iter().filter(|name| !may_use.contains_key(name.as_str())).map(|name| format!("{name} has no row in MAY_USE")).collect();
+    let mut found: Vec<String> = members
+        .iter()
+        .filter(|name| !may_use.contains_key(name.as_str()))
+        .map(|name| format!("{name} has no row in MAY_USE"))
+        .collect();
     for Edge { from, to, kind } in edges {
         let (from, to) = (from.as_str(), to.as_str());
         let internal = members.contains(to);
@@ -190,7 +236,11 @@ fn reachable(name: &str) -> BTreeSet<&'static str> {
 }
 
 fn workspace() -> (BTreeSet<String>, Vec<Edge>) {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
     let packages = metadata.workspace_packages();
     let members = packages.iter().map(|package| package.name.to_string()).collect();
     let edges = packages.iter().flat_map(|package| {

@@ -1,8 +1,10 @@
 //! Generic code says nothing of the store: whoever replaces the store touches nothing else.
 //!
-//! The words come from the file names under `schemas/`; they are searched in identifiers and string literals. The names of aggregates
-//! and their plurals always count, so also `PlaceOrder` and `order.place`. Names of commands and events count unless they are plain
-//! English (`store_words/words.rs`). "Order" in the sense of sequence is banned with the rest; SQL's ORDER BY is not.
+//! The words come from the file names under `schemas/`; they are searched in identifiers and string
+//! literals. The names of aggregates and their plurals always count, so also `PlaceOrder` and
+//! `order.place`. Names of commands and events count unless they are plain English
+//! (`store_words/words.rs`). "Order" in the sense of sequence is banned with the rest; SQL's ORDER
+//! BY is not.
 #![expect(clippy::unwrap_used, reason = "a workspace that cannot be read must fail the test")]
 
 #[path = "store_words/source.rs"]
@@ -15,8 +17,19 @@ use std::path::{Path, PathBuf};
 use source::Said;
 use words::Words;
 
-/// Crates and folders of the workspace that are searched. Below a `tests` or `benches` folder, what begins with `store` is the store's.
-const SEARCHED: [&str; 9] = ["protocol", "eventlog", "service", "command-api", "projectors", "query-api", "highwater", "tests", "benches"];
+/// Crates and folders of the workspace that are searched. Below a `tests` or `benches` folder, what
+/// begins with `store` is the store's.
+const SEARCHED: [&str; 9] = [
+    "protocol",
+    "eventlog",
+    "service",
+    "command-api",
+    "projectors",
+    "query-api",
+    "highwater",
+    "tests",
+    "benches",
+];
 
 /// What a team replaces by its own. A file `x.rs` goes with its folder `x`.
 const STORE: [&str; 8] = [
@@ -31,7 +44,8 @@ const STORE: [&str; 8] = [
 ];
 
 /// Names that libraries gave to their things.
-const FOREIGN: [&str; 2] = ["OutOfOrderSequenceNumber", "RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER"];
+const FOREIGN: [&str; 2] =
+    ["OutOfOrderSequenceNumber", "RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER"];
 
 #[test]
 fn generic_code_says_nothing_of_the_store() {
@@ -49,7 +63,12 @@ fn the_workspace_is_really_searched() {
     let words = Words::of_schemas(&root().join("schemas"));
     assert!(words.aggregates().len() >= 4, "{words:?}");
     let files = generic_files();
-    for file in ["protocol/src/fold.rs", "protocol/tests/codec.rs", "eventlog/src/log.rs", "service/src/lib.rs"] {
+    for file in [
+        "protocol/src/fold.rs",
+        "protocol/tests/codec.rs",
+        "eventlog/src/log.rs",
+        "service/src/lib.rs",
+    ] {
         assert!(files.contains(&PathBuf::from(file)), "{file} is not searched");
     }
     assert!(!files.iter().any(|file| file.starts_with("domain") || file.starts_with("events")));
@@ -81,10 +100,18 @@ fn planted_words_are_found() {
         "fn of<'a>(x: &'a str) -> &'a str { order }",
         "let quote = '\"'; let order = '\\'';",
     ] {
-        assert!(!violations(&planted_words(), Path::new("x.rs"), planted).is_empty(), "not found in: {planted}");
+        assert!(
+            !violations(&planted_words(), Path::new("x.rs"), planted).is_empty(),
+            "not found in: {planted}"
+        );
     }
-    assert_eq!(violations(&planted_words(), Path::new("x.rs"), "\n\nlet order = 1;"), ["x.rs:3: order in `order`"]);
-    assert!(!violations(&planted_words(), Path::new("x.sql"), "CREATE TABLE orders ();").is_empty());
+    assert_eq!(
+        violations(&planted_words(), Path::new("x.rs"), "\n\nlet order = 1;"),
+        ["x.rs:3: order in `order`"]
+    );
+    assert!(
+        !violations(&planted_words(), Path::new("x.sql"), "CREATE TABLE orders ();").is_empty()
+    );
 }
 
 #[test]
@@ -100,9 +127,16 @@ fn what_is_allowed_is_not_found() {
         "RDKafkaErrorCode::OutOfOrderSequenceNumber",
         "let production = \"productive\";",
     ] {
-        assert_eq!(violations(&planted_words(), Path::new("x.rs"), allowed), Vec::<String>::new(), "{allowed}");
+        assert_eq!(
+            violations(&planted_words(), Path::new("x.rs"), allowed),
+            Vec::<String>::new(),
+            "{allowed}"
+        );
     }
-    assert_eq!(violations(&planted_words(), Path::new("x.sql"), "SELECT a FROM b ORDER BY a; -- orders"), Vec::<String>::new());
+    assert_eq!(
+        violations(&planted_words(), Path::new("x.sql"), "SELECT a FROM b ORDER BY a; -- orders"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -142,7 +176,11 @@ fn planted_words() -> Words {
 }
 
 fn violations(words: &Words, path: &Path, text: &str) -> Vec<String> {
-    let said = if path.extension().is_some_and(|e| e == "sql") { source::sql(text) } else { source::rust(text) };
+    let said = if path.extension().is_some_and(|e| e == "sql") {
+        source::sql(text)
+    } else {
+        source::rust(text)
+    };
     let foreign = |said: &Said| FOREIGN.contains(&said.text.as_str());
     let found = said.iter().filter(|said| !foreign(said)).flat_map(|said| {
         let line = |word| format!("{}:{}: {word} in `{}`", path.display(), said.line, said.text);
@@ -154,12 +192,14 @@ fn violations(words: &Words, path: &Path, text: &str) -> Vec<String> {
 /// Rust and SQL of the searched folders without the store's.
 fn generic_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = SEARCHED.iter().map(PathBuf::from).filter(|folder| root().join(folder).exists()).collect();
+    let mut folders: Vec<PathBuf> =
+        SEARCHED.iter().map(PathBuf::from).filter(|folder| root().join(folder).exists()).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
             let entry = entry.unwrap();
             let path = folder.join(entry.file_name());
-            let searched = path.extension().is_some_and(|extension| extension == "rs" || extension == "sql");
+            let searched =
+                path.extension().is_some_and(|extension| extension == "rs" || extension == "sql");
             if entry.file_type().unwrap().is_dir() {
                 folders.push(path);
             } else if searched && !is_store(&path) {
@@ -174,7 +214,9 @@ fn generic_files() -> Vec<PathBuf> {
 fn is_store(path: &Path) -> bool {
     let path = path.with_extension("");
     let steps: Vec<_> = path.iter().filter_map(|step| step.to_str()).collect();
-    let own_test = steps.windows(2).any(|pair| ["tests", "benches"].contains(&pair[0]) && pair[1].starts_with("store"))
+    let own_test = steps
+        .windows(2)
+        .any(|pair| ["tests", "benches"].contains(&pair[0]) && pair[1].starts_with("store"))
         || matches!(steps.as_slice(), ["benches", "src", file, ..] if file.starts_with("store"));
     own_test || STORE.iter().any(|store| path.starts_with(store))
 }

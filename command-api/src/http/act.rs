@@ -48,9 +48,17 @@ async fn act<C: Category>(app: &App<C>, id: &str, command: &str, request: Reques
 }
 
 fn unknown<C: Category>(app: &App<C>, command: &str) -> Problem {
-    let known: Vec<_> = app.commands.names().filter(|name| app.commands.find(name, None).is_some_and(|spec| !spec.creates)).collect();
+    let known: Vec<_> = app
+        .commands
+        .names()
+        .filter(|name| app.commands.find(name, None).is_some_and(|spec| !spec.creates))
+        .collect();
     let given: String = command.chars().take(100).collect();
-    Problem::new(StatusCode::NOT_FOUND, "route.unknown", format!("there is no command {given:?} here; known are {}", known.join(", ")))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "route.unknown",
+        format!("there is no command {given:?} here; known are {}", known.join(", ")),
+    )
 }
 
 fn malformed_id() -> Problem {
@@ -62,5 +70,8 @@ fn malformed_id() -> Problem {
 /// Either case, hyphenated, nothing else.
 fn hyphenated(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
-    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).eq_ignore_ascii_case(text).then_some(id)
+    id.hyphenated()
+        .encode_lower(&mut Uuid::encode_buffer())
+        .eq_ignore_ascii_case(text)
+        .then_some(id)
 }

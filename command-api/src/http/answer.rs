@@ -37,7 +37,12 @@ pub(super) struct Sent {
     pub(super) creates: bool,
 }
 
-pub(super) fn response<C: Category>(app: &App<C>, caller: &Caller, sent: &Sent, ending: Ending) -> Response {
+pub(super) fn response<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    sent: &Sent,
+    ending: Ending,
+) -> Response {
     let may_wait = caller.forwarded && ending.may_wait();
     let mut response = match ending {
         Ending::Relayed { response, .. } => response,
@@ -45,17 +50,30 @@ pub(super) fn response<C: Category>(app: &App<C>, caller: &Caller, sent: &Sent, 
         Ending::Decided(Answer::Done { outcome, replayed }) => {
             let mut response = done::<C>(sent.partition, sent.aggregate, sent.creates, outcome);
             if replayed {
-                response.headers_mut().insert(IdempotencyKey::REPLAYED, HeaderValue::from_static("true"));
+                response
+                    .headers_mut()
+                    .insert(IdempotencyKey::REPLAYED, HeaderValue::from_static("true"));
             }
             response
         }
-        Ending::Decided(answer) => operation_named(problem::<C>(app, sent.aggregate, answer), sent).into_response(),
-        Ending::Undecided => operation_named(unavailable(app, "command.undecided", UNDECIDED), sent).into_response(),
-        Ending::Ownerless => operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response(),
+        Ending::Decided(answer) => {
+            operation_named(problem::<C>(app, sent.aggregate, answer), sent).into_response()
+        }
+        Ending::Undecided => {
+            operation_named(unavailable(app, "command.undecided", UNDECIDED), sent).into_response()
+        }
+        Ending::Ownerless => {
+            operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent)
+                .into_response()
+        }
         Ending::Refused(problem) => operation_named(problem, sent).into_response(),
-        Ending::NotAccepted(refused) => operation_named(not_accepted(app, refused), sent).into_response(),
+        Ending::NotAccepted(refused) => {
+            operation_named(not_accepted(app, refused), sent).into_response()
+        }
         Ending::NotOwner => {
-            let mut response = operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent).into_response();
+            let mut response =
+                operation_named(unavailable(app, "partition.ownerless", OWNERLESS), sent)
+                    .into_response();
             response.extensions_mut().insert(End::NotThere);
             return response;
         }
@@ -102,8 +120,14 @@ fn operation_named(problem: Problem, sent: &Sent) -> Problem {
 
 fn not_accepted<C: Category>(app: &App<C>, refused: Refused) -> Problem {
     match refused {
-        Refused::Full => unavailable(app, "lane.full", "too many commands of this aggregate's partition wait to be decided"),
-        Refused::NoRoom => unavailable(app, "lane.busy", "too many commands are on their way into the log"),
+        Refused::Full => unavailable(
+            app,
+            "lane.full",
+            "too many commands of this aggregate's partition wait to be decided",
+        ),
+        Refused::NoRoom => {
+            unavailable(app, "lane.busy", "too many commands are on their way into the log")
+        }
         Refused::Unknown => unavailable(app, "lane.unacknowledged", UNACKNOWLEDGED),
     }
 }
@@ -130,13 +154,23 @@ pub(super) fn outcome(ending: &Ending) -> &'static str {
     }
 }
 
-const UNDECIDED: &str = "the command was not decided in time and may still be: retry with the same Idempotency-Key";
-const UNACKNOWLEDGED: &str = "the log did not say that it has the command, and it may have it: retry with the same Idempotency-Key";
-const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with the same Idempotency-Key";
+const UNDECIDED: &str =
+    "the command was not decided in time and may still be: retry with the same Idempotency-Key";
+const UNACKNOWLEDGED: &str = "the log did not say that it has the command, and it may have it: \
+                              retry with the same Idempotency-Key";
+const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with \
+                         the same Idempotency-Key";
 
-fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Outcome<Wire>) -> Response {
+fn done<C: Category>(
+    partition: u32,
+    aggregate: Uuid,
+    creates: bool,
+    outcome: Outcome<Wire>,
+) -> Response {
     let (version, end, events, status) = match outcome {
-        Outcome::Accepted { version, end, events } => (version, end, events, if creates { StatusCode::CREATED } else { StatusCode::OK }),
+        Outcome::Accepted { version, end, events } => {
+            (version, end, events, if creates { StatusCode::CREATED } else { StatusCode::OK })
+        }
         Outcome::Unchanged { version, end, .. } => (version, end, Vec::new(), StatusCode::OK),
         Outcome::Rejected { version, end, reason } => {
             let mut response = rejected(&reason).into_response();
@@ -144,7 +178,8 @@ fn done<C: Category>(partition: u32, aggregate: Uuid, creates: bool, outcome: Ou
             return response;
         }
     };
-    let events = events.iter().map(|(kind, version)| Happened { kind, version: *version }).collect();
+    let events =
+        events.iter().map(|(kind, version)| Happened { kind, version: *version }).collect();
     let body = Done { events, id: aggregate, position: &position::<C>(partition, end), version };
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::CREATED
@@ -186,12 +221,24 @@ fn position<C: Category>(partition: u32, end: u64) -> String {
 
 /// The reason as it was recorded: code and detail, and whatever else the domain says.
 fn rejected(reason: &Reason) -> Problem {
-    let Ok(Value::Object(members)) = serde_json::from_slice(&reason.0) else { return Problem::internal() };
-    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Ok(Value::Object(members)) = serde_json::from_slice(&reason.0) else {
+        return Problem::internal();
+    };
+    let text =
+        |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     // What the lane records of 404, 412, 413 and 422 has their status.
-    let status = members.get("status").and_then(Value::as_u64).and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
-    let problem = Problem::new(status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::CONFLICT), &text("code"), text("detail"));
-    let extra = members.into_iter().filter(|(name, _)| !["code", "detail", "status"].contains(&name.as_str()));
+    let status = members
+        .get("status")
+        .and_then(Value::as_u64)
+        .and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
+    let problem = Problem::new(
+        status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::CONFLICT),
+        &text("code"),
+        text("detail"),
+    );
+    let extra = members
+        .into_iter()
+        .filter(|(name, _)| !["code", "detail", "status"].contains(&name.as_str()));
     extra.fold(problem, |problem, (name, value)| problem.with(&name, value))
 }
 
@@ -207,17 +254,30 @@ fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> 
             let limits = app.settings.limits(&app.lane.settings);
             request::too_large(events, bytes, limits.commit_events, limits.commit_bytes)
         }
-        Answer::Unreadable => unavailable(app, "aggregate.unreadable", "this release cannot read the aggregate"),
-        Answer::Busy(Busy::Aggregate) => unavailable(app, "aggregate.busy", "too many commands wait for this aggregate"),
-        Answer::Busy(Busy::Partition) => unavailable(app, "partition.busy", "too many commands wait for this aggregate's partition"),
-        Answer::Busy(Busy::SnapshotsBehind) => {
-            unavailable(app, "snapshots-behind", "snapshots are too far behind the log to take this command")
+        Answer::Unreadable => {
+            unavailable(app, "aggregate.unreadable", "this release cannot read the aggregate")
         }
-        Answer::Busy(Busy::SnapshotsUnreachable) => unavailable(app, "snapshots.unreachable", "snapshots cannot be read at the moment"),
+        Answer::Busy(Busy::Aggregate) => {
+            unavailable(app, "aggregate.busy", "too many commands wait for this aggregate")
+        }
+        Answer::Busy(Busy::Partition) => unavailable(
+            app,
+            "partition.busy",
+            "too many commands wait for this aggregate's partition",
+        ),
+        Answer::Busy(Busy::SnapshotsBehind) => unavailable(
+            app,
+            "snapshots-behind",
+            "snapshots are too far behind the log to take this command",
+        ),
+        Answer::Busy(Busy::SnapshotsUnreachable) => {
+            unavailable(app, "snapshots.unreachable", "snapshots cannot be read at the moment")
+        }
         Answer::Busy(Busy::Refused) => unavailable(
             app,
             "log.refused",
-            "the log does not take what this command would write; its operator must look at the limits of the topic",
+            "the log does not take what this command would write; its operator must look at the \
+             limits of the topic",
         ),
         Answer::Busy(Busy::Deadline) => unavailable(app, "command.undecided", UNDECIDED),
         Answer::Moved => unavailable(app, "partition.ownerless", OWNERLESS),
@@ -226,6 +286,9 @@ fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> 
 }
 
 fn unavailable<C: Category>(app: &App<C>, code: &str, detail: &'static str) -> Problem {
-    let after = resilience::retry_after(std::time::Duration::from_millis(app.settings.ownerless_wait_ms), app.ctx.ids.as_ref());
+    let after = resilience::retry_after(
+        std::time::Duration::from_millis(app.settings.ownerless_wait_ms),
+        app.ctx.ids.as_ref(),
+    );
     Problem::unavailable(code, detail, after)
 }

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::category::Category;
 
-pub(super) async fn handle<C: Category>(State(app): State<Arc<App<C>>>, request: Request) -> Response {
+pub(super) async fn handle<C: Category>(
+    State(app): State<Arc<App<C>>>,
+    request: Request,
+) -> Response {
     let (arrival, request) = match arrival::open(&app, request).await {
         Ok(opened) => opened,
         Err(refused) => return refused,

@@ -1,4 +1,5 @@
-//! The way of a command to its owner: here, or one hop away. Waits a little for a partition that has none.
+//! The way of a command to its owner: here, or one hop away. Waits a little for a partition that
+//! has none.
 
 use std::time::Duration;
 
@@ -67,8 +68,16 @@ pub(super) async fn run<C: Category>(
     };
     let began = Instant::now();
     let aggregate = command.submission.aggregate;
-    let partition = partition_of(aggregate.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(), app.partitions);
-    let sent = answer::Sent { partition, aggregate, command: command.submission.command, creates: command.creates };
+    let partition = partition_of(
+        aggregate.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
+        app.partitions,
+    );
+    let sent = answer::Sent {
+        partition,
+        aggregate,
+        command: command.submission.command,
+        creates: command.creates,
+    };
     let ending = decide_or_defer(app, &caller, partition, command, began).await;
     app.figures.count(answer::outcome(&ending));
     if matches!(ending, Ending::Decided(Answer::Done { .. })) {
@@ -78,8 +87,15 @@ pub(super) async fn run<C: Category>(
     caller.named(answered)
 }
 
-/// Waits for the owner as long as the caller wants to, and then lets the command wait in the lane, if the caller allows that.
-async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: Command<C>, began: Instant) -> Ending {
+/// Waits for the owner as long as the caller wants to, and then lets the command wait in the lane,
+/// if the caller allows that.
+async fn decide_or_defer<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: Command<C>,
+    began: Instant,
+) -> Ending {
     let longest = Duration::from_millis(app.settings.deadline_ms);
     // Whoever sent a request on knows better how it may end.
     let prefer = if caller.forwarded { Prefer::default() } else { caller.prefer };
@@ -87,7 +103,15 @@ async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: 
         Some(wait) => wait.min(longest),
         None if prefer.respond_async => Duration::ZERO,
         None => {
-            return find_owner(app, caller, partition, &command, began, caller.within.map_or(longest, |within| within.min(longest))).await;
+            return find_owner(
+                app,
+                caller,
+                partition,
+                &command,
+                began,
+                caller.within.map_or(longest, |within| within.min(longest)),
+            )
+            .await;
         }
     };
     let waiting = request::accepted(app, &command);
@@ -98,18 +122,26 @@ async fn decide_or_defer<C: Category>(app: &App<C>, caller: &Caller, partition: 
         }
     }
     let until = Instant::now() + Duration::from_millis(app.lane.settings.accept_wait_ms);
-    Box::pin(app.lane.accept(partition, &waiting, until)).await.map_or_else(Ending::NotAccepted, Ending::Accepted)
+    Box::pin(app.lane.accept(partition, &waiting, until))
+        .await
+        .map_or_else(Ending::NotAccepted, Ending::Accepted)
 }
 
 impl Ending {
     /// Nothing was decided, or nobody knows, and waiting may help.
     pub(super) fn may_wait(&self) -> bool {
         match self {
-            Ending::Undecided | Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => true,
+            Ending::Undecided
+            | Ending::Ownerless
+            | Ending::NotOwner
+            | Ending::Decided(Answer::Moved) => true,
             Ending::Relayed { may_wait, .. } => *may_wait,
             // A hot aggregate would fill the lane, and the lane cannot read what the owner cannot.
             Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
-            Ending::Decided(_) | Ending::Accepted(_) | Ending::NotAccepted(_) | Ending::Refused(_) => false,
+            Ending::Decided(_)
+            | Ending::Accepted(_)
+            | Ending::NotAccepted(_)
+            | Ending::Refused(_) => false,
         }
     }
 }
@@ -123,8 +155,10 @@ async fn find_owner<C: Category>(
     within: Duration,
 ) -> Ending {
     let until = began + within;
-    let ownerless_until = (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
-    // Watched, and written for another instance, only when it is needed: nearly always the owner is here.
+    let ownerless_until =
+        (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
+    // Watched, and written for another instance, only when it is needed: nearly always the owner is
+    // here.
     let (mut changes, mut outgoing) = (None, None);
     // As it was, until an owner ended with it.
     let mut again: Option<Submission<Wire, C::Command>> = None;
@@ -146,7 +180,8 @@ async fn find_owner<C: Category>(
         };
         if !caller.forwarded {
             let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
-            // What is rare is kept apart: each request is moved about with all that it may come to hold.
+            // What is rare is kept apart: each request is moved about with all that it may come to
+            // hold.
             let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));
             let is_answer = |asked: &Asked| matches!(asked, Asked::Ended(ending) if !(caller.defers() && ending.may_wait()));
             match aside(app, caller, asked, is_answer).await {
@@ -164,7 +199,14 @@ async fn find_owner<C: Category>(
             }
         };
         let is_answer = |changed: &Result<(), _>| changed.is_err() && !caller.defers();
-        match aside(app, caller, Box::pin(tokio::time::timeout_at(ownerless_until, changed)), is_answer).await {
+        match aside(
+            app,
+            caller,
+            Box::pin(tokio::time::timeout_at(ownerless_until, changed)),
+            is_answer,
+        )
+        .await
+        {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ending::Ownerless,
             Err(problem) => return Ending::Refused(problem),
@@ -175,8 +217,9 @@ async fn find_owner<C: Category>(
     }
 }
 
-/// Waits for what is no work of this process without the permit of the request: commands whose owner is here are not kept out by those
-/// whose owner is slow or gone, and how long these take says nothing about how busy this instance is.
+/// Waits for what is no work of this process without the permit of the request: commands whose
+/// owner is here are not kept out by those whose owner is slow or gone, and how long these take
+/// says nothing about how busy this instance is.
 async fn aside<C: Category, T>(
     app: &App<C>,
     caller: &Caller,
@@ -204,15 +247,30 @@ enum Asked {
 }
 
 /// Sends the command to the instances that are said to own the partition, the likeliest first.
-async fn ask_others<C: Category>(app: &App<C>, caller: &Caller, partition: u32, command: &forward::Command, until: Instant) -> Asked {
+async fn ask_others<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: &forward::Command,
+    until: Instant,
+) -> Asked {
     let (mut asked, mut unknown) = (false, false);
-    for hint in app.hints.candidates(C::NAME, partition).into_iter().filter(|hint| app.forwarder.allows(hint)) {
+    for hint in app
+        .hints
+        .candidates(C::NAME, partition)
+        .into_iter()
+        .filter(|hint| app.forwarder.allows(hint))
+    {
         asked = true;
         match app.forwarder.send(&hint, command, until).await {
             Outcome::Answered { response, may_wait } => {
-                return Asked::Ended(Ending::Relayed { response: caller.told(*response).await, may_wait });
+                return Asked::Ended(Ending::Relayed {
+                    response: caller.told(*response).await,
+                    may_wait,
+                });
             }
-            // Another instance may be asked all the same: a command that was decided is found by its id.
+            // Another instance may be asked all the same: a command that was decided is found by
+            // its id.
             Outcome::Unknown => unknown = true,
             Outcome::NotThere => {}
         }
@@ -233,11 +291,18 @@ enum Way {
     Elsewhere,
 }
 
-async fn deliver<C: Category>(app: &App<C>, partition: u32, submission: &Submission<Wire, C::Command>, until: Instant) -> Way {
+async fn deliver<C: Category>(
+    app: &App<C>,
+    partition: u32,
+    submission: &Submission<Wire, C::Command>,
+    until: Instant,
+) -> Way {
     let Some(intake) = app.table.find(partition) else { return Way::Elsewhere };
     let (reply, answer) = oneshot::channel();
     match intake.try_send(Delivery { submission: submission.clone(), reply, deadline: until }) {
-        Err(TrySendError::Full(_)) => return Way::Ended(Ending::Decided(Answer::Busy(Busy::Partition))),
+        Err(TrySendError::Full(_)) => {
+            return Way::Ended(Ending::Decided(Answer::Busy(Busy::Partition)));
+        }
         Err(TrySendError::Closed(_)) => return Way::Closed,
         Ok(()) => {}
     }

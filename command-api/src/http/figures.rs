@@ -1,4 +1,5 @@
-//! What the operator sees of a category's commands. Made once: a look-up by labels costs as much as parsing a small command.
+//! What the operator sees of a category's commands. Made once: a look-up by labels costs as much as
+//! parsing a small command.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -13,7 +14,11 @@ pub struct Figures {
 
 impl Figures {
     pub fn new(category: &'static str) -> Self {
-        Self { category, commands: RwLock::default(), acknowledged: histogram!("highwater_command_ack_seconds", "category" => category) }
+        Self {
+            category,
+            commands: RwLock::default(),
+            acknowledged: histogram!("highwater_command_ack_seconds", "category" => category),
+        }
     }
 
     pub(super) fn count(&self, outcome: &'static str) {
@@ -22,7 +27,8 @@ impl Figures {
             return commands.increment(1);
         }
         drop(commands);
-        let commands = counter!("highwater_commands_total", "category" => self.category, "outcome" => outcome);
+        let commands =
+            counter!("highwater_commands_total", "category" => self.category, "outcome" => outcome);
         commands.increment(1);
         self.commands.write().unwrap_or_else(PoisonError::into_inner).push((outcome, commands));
     }

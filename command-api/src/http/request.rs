@@ -69,13 +69,18 @@ pub(super) struct Command<C: Category> {
     pub(super) name: String,
     pub(super) version: u32,
     pub(super) creates: bool,
-    /// In canonical form (RFC 8785): what else a caller wrote, white space above all, goes neither into the log nor to the owner.
+    /// In canonical form (RFC 8785): what else a caller wrote, white space above all, goes neither
+    /// into the log nor to the owner.
     pub(super) body: Bytes,
     pub(super) media: MediaType,
 }
 
-/// Head and body. What is wrong with the body's size or type is said before what is wrong with a header.
-pub(super) async fn read<C: Category>(app: &App<C>, request: Request) -> Result<(Caller, Result<StrictJson, Problem>), Problem> {
+/// Head and body. What is wrong with the body's size or type is said before what is wrong with a
+/// header.
+pub(super) async fn read<C: Category>(
+    app: &App<C>,
+    request: Request,
+) -> Result<(Caller, Result<StrictJson, Problem>), Problem> {
     let (head, body) = request.into_parts();
     let body = StrictJson::read(&head, body).await;
     match Caller::of(app, head) {
@@ -101,7 +106,10 @@ impl Caller {
             admission: extensions.get::<Admission>().cloned(),
             forwarded: hop.is_some(),
             within: hop.map(|hop| Duration::from_millis(hop.within_ms)),
-            trace: extensions.get::<TraceContext>().cloned().unwrap_or_else(|| TraceContext::fresh(&*app.ctx.ids)),
+            trace: extensions
+                .get::<TraceContext>()
+                .cloned()
+                .unwrap_or_else(|| TraceContext::fresh(&*app.ctx.ids)),
             if_match,
         })
     }
@@ -111,7 +119,8 @@ impl Caller {
         !self.forwarded && (self.prefer.respond_async || self.prefer.wait.is_some())
     }
 
-    /// What an owner looks at, as it was understood here and in the form that every instance reads alike.
+    /// What an owner looks at, as it was understood here and in the form that every instance reads
+    /// alike.
     pub(super) fn understood(&self, media: &MediaType) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, media_type(media));
@@ -127,7 +136,10 @@ impl Caller {
 
     /// What another instance answered, as a problem of this request if it is one.
     pub(super) async fn told(&self, response: Response) -> Response {
-        let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes() == MEDIA_TYPE.as_bytes());
+        let is_problem = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|media| media.as_bytes() == MEDIA_TYPE.as_bytes());
         if !is_problem {
             return response;
         }
@@ -155,15 +167,19 @@ impl Caller {
 /// What a client asks for there it would not get: nothing of a command stands in its query string.
 fn without_parameters(uri: &Uri) -> Result<(), Problem> {
     let Some(given) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
-    let name: String = given.split(['=', '&']).next().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
-    let detail = "a command has no query parameters: what it says stands in its headers and its body";
+    let name: String =
+        given.split(['=', '&']).next().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
+    let detail =
+        "a command has no query parameters: what it says stands in its headers and its body";
     Err(Problem::bad_parameter(&name, detail))
 }
 
 fn media_type(media: &MediaType) -> HeaderValue {
     let text = match media {
         MediaType::Plain => "application/json".to_owned(),
-        MediaType::Versioned { name, version } => format!("application/vnd.highwater.{name}.v{version}+json"),
+        MediaType::Versioned { name, version } => {
+            format!("application/vnd.highwater.{name}.v{version}+json")
+        }
         MediaType::Other(essence) => essence.clone(),
     };
     // It was read out of a header.
@@ -255,7 +271,10 @@ pub(super) fn outgoing<C: Category>(caller: &Caller, command: &Command<C>) -> fo
     let collection = C::COLLECTION;
     let path = match command.target {
         Target::New => format!("/v1/{collection}"),
-        Target::Existing(id) => format!("/v1/{collection}/{id}/{}", command.name.trim_start_matches(C::NAME).trim_start_matches('.')),
+        Target::Existing(id) => format!(
+            "/v1/{collection}/{id}/{}",
+            command.name.trim_start_matches(C::NAME).trim_start_matches('.')
+        ),
     };
     let headers = caller.understood(&command.media);
     forward::Command { path, headers, body: command.body.clone(), minted: !caller.caller_key }
@@ -264,7 +283,8 @@ pub(super) fn outgoing<C: Category>(caller: &Caller, command: &Command<C>) -> fo
 /// The command as it waits in the lane.
 pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accepted {
     let submission = &command.submission;
-    let left_us = i64::try_from(app.lane.settings.deadline_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let left_us =
+        i64::try_from(app.lane.settings.deadline_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
     Accepted {
         aggregate: submission.aggregate,
         command: submission.command,
@@ -282,29 +302,51 @@ pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accep
     }
 }
 
-fn served<'a, C: Category>(app: &'a App<C>, name: &str, media: &MediaType) -> Result<&'a Arc<Spec>, Problem> {
+fn served<'a, C: Category>(
+    app: &'a App<C>,
+    name: &str,
+    media: &MediaType,
+) -> Result<&'a Arc<Spec>, Problem> {
     let version = match media {
         MediaType::Plain => None,
-        MediaType::Versioned { name: given, version } if *given == format!("{}.{name}", C::NAME) => Some(*version),
-        MediaType::Versioned { .. } | MediaType::Other(_) => return Err(unsupported::<C>(app, name)),
+        MediaType::Versioned { name: given, version }
+            if *given == format!("{}.{name}", C::NAME) =>
+        {
+            Some(*version)
+        }
+        MediaType::Versioned { .. } | MediaType::Other(_) => {
+            return Err(unsupported::<C>(app, name));
+        }
     };
     app.commands.find(name, version).ok_or_else(|| unsupported::<C>(app, name))
 }
 
 fn unsupported<C: Category>(app: &App<C>, name: &str) -> Problem {
     let versions = app.commands.versions(name).into_iter();
-    let served: Vec<_> = versions.map(|version| format!("application/vnd.highwater.{}.{name}.v{version}+json", C::NAME)).collect();
-    Problem::unsupported_media_type(format!("Content-Type must be application/json or {}", served.join(" or ")))
+    let served: Vec<_> = versions
+        .map(|version| format!("application/vnd.highwater.{}.{name}.v{version}+json", C::NAME))
+        .collect();
+    Problem::unsupported_media_type(format!(
+        "Content-Type must be application/json or {}",
+        served.join(" or ")
+    ))
 }
 
 /// The aggregate's id, and whether it was derived from the key.
-fn aggregate<C: Category>(app: &App<C>, caller: &Caller, target: Target, body: &Value) -> Result<(Uuid, bool), Problem> {
+fn aggregate<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    target: Target,
+    body: &Value,
+) -> Result<(Uuid, bool), Problem> {
     match (target, body.get("id").and_then(Value::as_str)) {
         (Target::Existing(id), _) => Ok((id, false)),
-        (Target::New, None) => Ok((app.keys.create_id(PRINCIPAL, C::NAME, caller.key.as_str()), true)),
-        (Target::New, Some(id)) => Uuid::try_parse(id)
-            .map(|id| (id, false))
-            .map_err(|_| Problem::invalid_body(vec![FieldError::pointer("/id", "must be a hyphenated UUID")])),
+        (Target::New, None) => {
+            Ok((app.keys.create_id(PRINCIPAL, C::NAME, caller.key.as_str()), true))
+        }
+        (Target::New, Some(id)) => Uuid::try_parse(id).map(|id| (id, false)).map_err(|_| {
+            Problem::invalid_body(vec![FieldError::pointer("/id", "must be a hyphenated UUID")])
+        }),
     }
 }
 
@@ -328,8 +370,15 @@ fn fingerprint((key_number, hmac): (u16, [u8; 32])) -> Fingerprint {
 }
 
 /// 413 of a command whose events are too large for one commit.
-pub(super) fn too_large(events: usize, bytes: usize, most_events: usize, most_bytes: usize) -> Problem {
-    let detail =
-        format!("the command would make {events} events of {bytes} bytes; one command may make {most_events} events of {most_bytes} bytes");
+pub(super) fn too_large(
+    events: usize,
+    bytes: usize,
+    most_events: usize,
+    most_bytes: usize,
+) -> Problem {
+    let detail = format!(
+        "the command would make {events} events of {bytes} bytes; one command may make \
+         {most_events} events of {most_bytes} bytes"
+    );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "commit.too-large", detail)
 }

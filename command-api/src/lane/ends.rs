@@ -1,4 +1,5 @@
-//! Where the partitions of `commands` end, as far as is known: asked for at most once a second each, and known from every append.
+//! Where the partitions of `commands` end, as far as is known: asked for at most once a second
+//! each, and known from every append.
 
 use std::{
     collections::BTreeMap,

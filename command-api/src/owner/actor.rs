@@ -1,4 +1,5 @@
-//! Drives one writer: carries out its effects, feeds it what happened. Decides nothing, and ends when the writer steps down.
+//! Drives one writer: carries out its effects, feeds it what happened. Decides nothing, and ends
+//! when the writer steps down.
 
 mod effects;
 mod gauges;
@@ -59,7 +60,8 @@ pub struct Shared<C: Category, S> {
     /// The asynchronous lane of the category.
     pub lane: lane::Source,
     pub clock_skew: Duration,
-    /// How far, beyond `clock_skew`, the last time in a partition may lie ahead of this machine's clock.
+    /// How far, beyond `clock_skew`, the last time in a partition may lie ahead of this machine's
+    /// clock.
     pub accept_ahead: Duration,
     pub drain: Duration,
     /// The waits between the fences of one partition, when one follows soon after the other.
@@ -77,11 +79,16 @@ pub enum End {
     Diverged(Divergence),
     #[error("this machine's clock is {off_ms} ms off the log's")]
     ClockSkew { off_ms: i64 },
-    #[error("this machine's clock went {by_ms} ms ahead at once: what is dated by it must be held against the log again")]
+    #[error(
+        "this machine's clock went {by_ms} ms ahead at once: what is dated by it must be held \
+         against the log again"
+    )]
     ClockStepped { by_ms: i64 },
     #[error(
-        "the last event of the partition is dated {last}, {ahead_ms} ms ahead of this machine's clock, and times in a partition never \
-         run backwards: set the clock right; if it is right, owner.accept_ahead_ms = {ahead_ms} serves it, and dates all events {last} \
+        "the last event of the partition is dated {last}, {ahead_ms} ms ahead of this machine's \
+         clock, and times in a partition never \
+         run backwards: set the clock right; if it is right, owner.accept_ahead_ms = {ahead_ms} \
+         serves it, and dates all events {last} \
          until then"
     )]
     TimesAhead { last: String, ahead_ms: i64 },
@@ -90,14 +97,16 @@ pub enum End {
 }
 
 const TICK: Duration = Duration::from_millis(50);
-/// The same where nothing waits for time to pass. An instance may own many partitions that nobody writes to.
+/// The same where nothing waits for time to pass. An instance may own many partitions that nobody
+/// writes to.
 const IDLE_TICK: Duration = Duration::from_millis(250);
 /// Inputs of one kind taken before the others have their turn.
 const BURST: usize = 256;
 /// Commands taken in before reports and reading have their turn.
 const INTAKE_BURST: usize = 32;
-/// Turns that an owner leaves to everybody else before it takes commands in: who sends wakes it at once, and what each of them sends would
-/// go to the log as a request of its own. Under load a turn is as long as the queue of whoever is ready, and without load nothing.
+/// Turns that an owner leaves to everybody else before it takes commands in: who sends wakes it at
+/// once, and what each of them sends would go to the log as a request of its own. Under load a turn
+/// is as long as the queue of whoever is ready, and without load nothing.
 const GATHERING_TURNS: usize = 4;
 
 struct Actor<'a, C: Category, S> {
@@ -126,7 +135,8 @@ struct Actor<'a, C: Category, S> {
     fence_is_out: bool,
     /// Where the reading must come to before the next fence.
     read_to: Option<u64>,
-    /// When the last fence was sent, and when the log says it took it; microseconds and milliseconds.
+    /// When the last fence was sent, and when the log says it took it; microseconds and
+    /// milliseconds.
     fence_sent_us: i64,
     fence_appended_ms: i64,
     end: Option<End>,
@@ -135,8 +145,8 @@ struct Actor<'a, C: Category, S> {
     lane: lane::Intake,
 }
 
-/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below `from`; that both histories began alike has
-/// been checked.
+/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below
+/// `from`; that both histories began alike has been checked.
 pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
@@ -179,7 +189,10 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_appended_ms: 0,
         end: None,
         seen,
-        lane: lane::Intake::new(Partition { topic: shared.lane.topic.clone(), index: partition.index }, C::NAME),
+        lane: lane::Intake::new(
+            Partition { topic: shared.lane.topic.clone(), index: partition.index },
+            C::NAME,
+        ),
     };
     actor.carry_out(effects);
     actor.drive(&mut subscription, &mut reports, intake, stop).await
@@ -237,7 +250,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                         for _ in 0..GATHERING_TURNS {
                             tokio::task::yield_now().await;
                         }
-                        // Commands are dated when they arrive, so what is submitted now was dated before this look.
+                        // Commands are dated when they arrive, so what is submitted now was dated
+                        // before this look.
                         self.look_at_clock();
                         if self.end.is_some() {
                             continue;
@@ -278,10 +292,16 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.carry_out(effects);
     }
 
-    /// Nothing is waiting for a deadline or a retry: neither the writer nor what the driver does for it.
+    /// Nothing is waiting for a deadline or a retry: neither the writer nor what the driver does
+    /// for it.
     fn is_idle(&self) -> bool {
-        let driver = self.fence_is_out || self.read_to.is_some() || self.load.is_some() || self.end_query.is_some();
-        let writer = self.writer.unanswered() > 0 || self.writer.in_flight() > 0 || self.writer.lane_open() > 0;
+        let driver = self.fence_is_out
+            || self.read_to.is_some()
+            || self.load.is_some()
+            || self.end_query.is_some();
+        let writer = self.writer.unanswered() > 0
+            || self.writer.in_flight() > 0
+            || self.writer.lane_open() > 0;
         !driver && !writer && self.writer.serving().is_some() && self.tokens.is_empty()
     }
 

@@ -1,5 +1,5 @@
-//! Where an instance is reached: scheme, host and port. Whatever else a URL can say would let an announcement choose what is called
-//! at an allowed host.
+//! Where an instance is reached: scheme, host and port. Whatever else a URL can say would let an
+//! announcement choose what is called at an allowed host.
 
 use std::fmt;
 
@@ -38,7 +38,11 @@ impl Address {
         // Looked for in the text, too: parsing resolves "/x/..".
         let rest = text.split_once("://").map_or("", |(_, rest)| rest).trim_end();
         let beyond = rest.find(['/', '\\', '?', '#']).map_or("", |at| &rest[at..]);
-        if !matches!(beyond, "" | "/") || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        if !matches!(beyond, "" | "/")
+            || url.path() != "/"
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             return Err(Unusable::More);
         }
         Ok(Self(url))
@@ -75,7 +79,11 @@ mod tests {
             ("https://Commands.example/", "https://commands.example"),
             ("http://[::1]:8080", "http://[::1]:8080"),
         ] {
-            assert_eq!(Address::parse(text).map(|address| address.to_string()), Ok(shown.to_owned()), "{text}");
+            assert_eq!(
+                Address::parse(text).map(|address| address.to_string()),
+                Ok(shown.to_owned()),
+                "{text}"
+            );
         }
         for (text, why) in [
             ("127.0.0.1:8080", Unusable::NoUrl),
@@ -98,8 +106,15 @@ mod tests {
     #[test]
     fn a_host_is_allowed_with_any_port_or_with_one() {
         let allowed = ["127.0.0.1", "[::1]", "commands:8080"].map(str::to_owned);
-        let among = |text: &str| Address::parse(text).is_ok_and(|address| address.is_among(&allowed));
-        assert!(among("http://127.0.0.1:9") && among("http://[::1]:9") && among("http://commands:8080"));
-        assert!(!among("http://commands:8081") && !among("http://commands") && !among("http://127.0.0.1.example"));
+        let among =
+            |text: &str| Address::parse(text).is_ok_and(|address| address.is_among(&allowed));
+        assert!(
+            among("http://127.0.0.1:9") && among("http://[::1]:9") && among("http://commands:8080")
+        );
+        assert!(
+            !among("http://commands:8081")
+                && !among("http://commands")
+                && !among("http://127.0.0.1.example")
+        );
     }
 }

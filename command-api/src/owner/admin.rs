@@ -1,5 +1,5 @@
-//! `GET /admin/owners`: the partitions owned here as they stand, for the operator. On a port of its own, on loopback, and only where
-//! `owner.admin_listen` is set. Changes nothing.
+//! `GET /admin/owners`: the partitions owned here as they stand, for the operator. On a port of its
+//! own, on loopback, and only where `owner.admin_listen` is set. Changes nothing.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -42,7 +42,11 @@ struct Owned {
 }
 
 /// Listens, and serves until shutdown: where. Only loopback: nothing asks callers who they are.
-pub async fn serve(address: SocketAddr, admin: Admin, ctx: &Context) -> Result<SocketAddr, http::Error> {
+pub async fn serve(
+    address: SocketAddr,
+    admin: Admin,
+    ctx: &Context,
+) -> Result<SocketAddr, http::Error> {
     http::check_listen(address, false)?;
     let listener = http::bind(address).await?;
     let bound = listener.local_addr().map_err(|source| http::Error::Bind { address, source })?;
@@ -60,13 +64,18 @@ pub async fn serve(address: SocketAddr, admin: Admin, ctx: &Context) -> Result<S
 }
 
 async fn owners(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let partitions = join_all(admin.standings.all().into_iter().map(|live| admin.owned(live))).await;
+    let partitions =
+        join_all(admin.standings.all().into_iter().map(|live| admin.owned(live))).await;
     Json(Owners { instance: admin.instance, url: admin.url.clone(), partitions })
 }
 
 impl Admin {
     async fn owned(&self, live: Live) -> Owned {
-        let topic = self.lanes.iter().find(|(category, _)| *category == live.category).map(|(_, topic)| topic.clone());
+        let topic = self
+            .lanes
+            .iter()
+            .find(|(category, _)| *category == live.category)
+            .map(|(_, topic)| topic.clone());
         let lane_backlog = match topic {
             Some(topic) => {
                 let end = self.log.end(&Partition { topic, index: live.partition }).await;

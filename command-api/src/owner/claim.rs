@@ -1,4 +1,5 @@
-//! By what right a partition is owned here. A hint, like all membership: safety comes from the fold.
+//! By what right a partition is owned here. A hint, like all membership: safety comes from the
+//! fold.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,8 @@ pub enum Right {
     Group,
     /// Its owner was gone, and the group has not said yet whose it is. Ends with another's fence.
     Early,
-    /// The group has taken it back, and nobody has fenced yet. Ends with another's fence, or when its time is over.
+    /// The group has taken it back, and nobody has fenced yet. Ends with another's fence, or when
+    /// its time is over.
     HandedOver,
 }
 
@@ -59,7 +61,8 @@ impl Claim {
         state.changes == change && !state.ended
     }
 
-    /// After a loss: ends unless the group says that the partition belongs here. Afterwards it cannot be raised.
+    /// After a loss: ends unless the group says that the partition belongs here. Afterwards it
+    /// cannot be raised.
     pub fn end_unless_assigned(&self) -> bool {
         let mut state = self.lock();
         state.ended |= state.right != Right::Group;
@@ -106,7 +109,10 @@ mod tests {
         let again = claim.hand_over();
         assert!(claim.is_still(again) && !claim.is_still(change), "each has its own number");
         let once_more = claim.hand_over();
-        assert!(claim.is_still(once_more) && !claim.is_still(again), "also one right after the other");
+        assert!(
+            claim.is_still(once_more) && !claim.is_still(again),
+            "also one right after the other"
+        );
         assert!(!claim.has_ended());
         claim.end();
         assert!(claim.has_ended() && !claim.is_still(once_more));

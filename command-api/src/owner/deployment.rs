@@ -1,5 +1,6 @@
-//! What the instances of one deployment prove to each other with: its keys, and its name in the log. Two deployments that have the
-//! same brokers, or the same keys, believe nothing of each other.
+//! What the instances of one deployment prove to each other with: its keys, and its name in the
+//! log. Two deployments that have the same brokers, or the same keys, believe nothing of each
+//! other.
 
 use std::sync::Arc;
 

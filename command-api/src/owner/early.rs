@@ -1,6 +1,7 @@
-//! Takes partitions whose owner goes or is gone, before the group says whose they are now: the owner has said that it ends, or that it
-//! gave them up, or its port refuses connections (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a hint; the
-//! fence decides, and whoever took a partition early leaves it to the next fence.
+//! Takes partitions whose owner goes or is gone, before the group says whose they are now: the
+//! owner has said that it ends, or that it gave them up, or its port refuses connections
+//! (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a
+//! hint; the fence decides, and whoever took a partition early leaves it to the next fence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,8 @@ pub struct EarlySettings {
     /// How often the ports of other owners are tried.
     pub probe: Duration,
     pub connect_timeout: Duration,
-    /// After taking a partition from an instance whose port refused it is not taken so again from this instance for so long.
+    /// After taking a partition from an instance whose port refused it is not taken so again from
+    /// this instance for so long.
     pub again: Duration,
 }
 
@@ -52,7 +54,8 @@ struct Taken {
     refused: Option<(Uuid, Instant)>,
 }
 
-/// In the sequence in which one may follow the other about the same writer: the first attempt may have failed.
+/// In the sequence in which one may follow the other about the same writer: the first attempt may
+/// have failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trigger {
     Leaving,
@@ -82,7 +85,8 @@ impl Early {
         ids: Arc<dyn Ids>,
         shutdown: Shutdown,
     ) -> Self {
-        let categories = categories.iter().map(|category| (category.category(), category.clone())).collect();
+        let categories =
+            categories.iter().map(|category| (category.category(), category.clone())).collect();
         Self { hints, forwarder, categories, settings, ids, shutdown, taken: Mutex::default() }
     }
 
@@ -101,15 +105,19 @@ impl Early {
         let mut changes = self.hints.watch();
         while changes.changed().await.is_ok() {
             changes.mark_unchanged();
-            for heard in self.hints.others().into_iter().filter(|heard| heard.fresh && !heard.hint.stays()) {
-                let trigger = if heard.hint.released { Trigger::Released } else { Trigger::Leaving };
+            for heard in
+                self.hints.others().into_iter().filter(|heard| heard.fresh && !heard.hint.stays())
+            {
+                let trigger =
+                    if heard.hint.released { Trigger::Released } else { Trigger::Leaving };
                 self.consider(heard, trigger);
             }
         }
     }
 
     async fn follow_ports(self: Arc<Self>) {
-        // Those that have listened once: a port that never did says nothing, it may be misconfigured or of the past.
+        // Those that have listened once: a port that never did says nothing, it may be
+        // misconfigured or of the past.
         let mut listening = BTreeSet::new();
         let mut tick = tokio::time::interval(self.settings.probe);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,7 +141,11 @@ impl Early {
 
     /// Where others are said to be.
     fn peers(&self) -> BTreeSet<String> {
-        let others = self.hints.others().into_iter().filter(|heard| !heard.hint.released && self.forwarder.allows(&heard.hint));
+        let others = self
+            .hints
+            .others()
+            .into_iter()
+            .filter(|heard| !heard.hint.released && self.forwarder.allows(&heard.hint));
         others.map(|heard| heard.hint.url).collect()
     }
 
@@ -166,37 +178,48 @@ impl Early {
                 () = shutdown.leaving.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
-            if early
-                .hints
-                .others()
-                .iter()
-                .any(|now| now.hint == heard.hint && (&now.category, now.partition) == (&heard.category, heard.partition))
-            {
+            if early.hints.others().iter().any(|now| {
+                now.hint == heard.hint
+                    && (&now.category, now.partition) == (&heard.category, heard.partition)
+            }) {
                 category.take_early(heard.partition, trigger.why());
             }
         });
     }
 
-    /// Once for each writer and reason; and a port that keeps refusing while its owner lives, and has its partition back, costs one take-over in
-    /// `again`. A process that dies, and is started again, is another.
+    /// Once for each writer and reason; and a port that keeps refusing while its owner lives, and
+    /// has its partition back, costs one take-over in `again`. A process that dies, and is started
+    /// again, is another.
     fn note(&self, heard: &Heard, trigger: Trigger) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (heard.category.clone(), heard.partition);
         let before = taken.get(&place);
         let refused = before.and_then(|taken| taken.refused);
-        let again = |(instance, at): (Uuid, Instant)| instance == heard.hint.instance && at.elapsed() < self.settings.again;
+        let again = |(instance, at): (Uuid, Instant)| {
+            instance == heard.hint.instance && at.elapsed() < self.settings.again
+        };
         let too_soon = trigger == Trigger::Refused && refused.is_some_and(again);
-        if too_soon || before.is_some_and(|taken| (taken.epoch, taken.why) >= (heard.hint.epoch, trigger)) {
+        if too_soon
+            || before.is_some_and(|taken| (taken.epoch, taken.why) >= (heard.hint.epoch, trigger))
+        {
             return false;
         }
-        let refused = if trigger == Trigger::Refused { Some((heard.hint.instance, Instant::now())) } else { refused };
+        let refused = if trigger == Trigger::Refused {
+            Some((heard.hint.instance, Instant::now()))
+        } else {
+            refused
+        };
         taken.insert(place, Taken { epoch: heard.hint.epoch, why: trigger, refused });
         true
     }
 
     /// The first candidate goes at once; the others in turn, and not together.
     fn turn(&self, heard: &Heard) -> Duration {
-        let others = self.hints.others().into_iter().filter(|other| other.hint.stays() && other.hint.url != heard.hint.url);
+        let others = self
+            .hints
+            .others()
+            .into_iter()
+            .filter(|other| other.hint.stays() && other.hint.url != heard.hint.url);
         let mut candidates: BTreeSet<Uuid> = others.map(|other| other.hint.instance).collect();
         candidates.insert(self.hints.instance);
         let place = rank(&candidates, self.hints.instance, &heard.category, heard.partition);
@@ -218,8 +241,9 @@ impl Trigger {
     }
 }
 
-/// How many of `candidates` come before `own` on this partition: by rendezvous hashing, so that all of them agree and none gets all.
-/// The score is a UUIDv5 (SHA-1, RFC 9562): instances of two releases agree too.
+/// How many of `candidates` come before `own` on this partition: by rendezvous hashing, so that all
+/// of them agree and none gets all. The score is a UUIDv5 (SHA-1, RFC 9562): instances of two
+/// releases agree too.
 fn rank(candidates: &BTreeSet<Uuid>, own: Uuid, category: &str, partition: u32) -> usize {
     let place = format!("{category}/{partition}");
     let score = |instance: Uuid| (Uuid::new_v5(&instance, place.as_bytes()), instance);
@@ -237,7 +261,9 @@ async fn connect(url: &str, within: Duration) -> Probed {
 fn concluded(tried: Option<std::io::Result<()>>) -> Probed {
     match tried {
         Some(Ok(())) => Probed::Listens,
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Probed::Refuses,
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Probed::Refuses
+        }
         Some(Err(_)) | None => Probed::Silent,
     }
 }
@@ -251,7 +277,10 @@ mod tests {
         let candidates: BTreeSet<Uuid> = (1..=3).map(Uuid::from_u128).collect();
         let mut firsts = BTreeMap::new();
         for partition in 0..64 {
-            let mut ranks: Vec<_> = candidates.iter().map(|own| (rank(&candidates, *own, "note", partition), *own)).collect();
+            let mut ranks: Vec<_> = candidates
+                .iter()
+                .map(|own| (rank(&candidates, *own, "note", partition), *own))
+                .collect();
             ranks.sort();
             assert_eq!(ranks.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [0, 1, 2]);
             *firsts.entry(ranks[0].1).or_insert(0) += 1;
@@ -259,11 +288,14 @@ mod tests {
         assert!(firsts.len() == 3 && firsts.values().all(|count| *count >= 8), "{firsts:?}");
     }
 
-    /// Computed by Python's `uuid.uuid5`: `min(candidates, key=lambda own: uuid5(own, f"note/{partition}"))`.
+    /// Computed by Python's `uuid.uuid5`: `min(candidates, key=lambda own: uuid5(own,
+    /// f"note/{partition}"))`.
     #[test]
     fn the_first_candidate_is_the_same_in_every_release() {
         let candidates: BTreeSet<Uuid> = (1..=3).map(Uuid::from_u128).collect();
-        let first = |partition| candidates.iter().position(|own| rank(&candidates, *own, "note", partition) == 0);
+        let first = |partition| {
+            candidates.iter().position(|own| rank(&candidates, *own, "note", partition) == 0)
+        };
         let firsts: Vec<_> = (0..8).filter_map(first).collect();
         assert_eq!(firsts, [1, 2, 0, 0, 0, 0, 2, 2]);
     }
@@ -271,7 +303,12 @@ mod tests {
     #[test]
     fn silence_is_an_overloaded_living_owner_and_so_is_all_but_a_refusal() {
         use std::io::ErrorKind;
-        for kind in [ErrorKind::TimedOut, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable, ErrorKind::ConnectionReset] {
+        for kind in [
+            ErrorKind::TimedOut,
+            ErrorKind::HostUnreachable,
+            ErrorKind::NetworkUnreachable,
+            ErrorKind::ConnectionReset,
+        ] {
             assert_eq!(concluded(Some(Err(kind.into()))), Probed::Silent, "{kind}");
         }
         assert_eq!(concluded(None), Probed::Silent);

@@ -1,5 +1,6 @@
-//! One hop to the instance that an announcement names. The owner checks the command again, as if it had come from the caller. What
-//! cannot prove that it comes from that instance is no answer (docs/adr/0017).
+//! One hop to the instance that an announcement names. The owner checks the command again, as if it
+//! had come from the caller. What cannot prove that it comes from that instance is no answer
+//! (docs/adr/0017).
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,8 @@ use crate::settings::PeerSettings;
 
 /// What is read of an answer at most: the events of the largest commit are named in less.
 const ANSWER_BYTES: usize = 1 << 20;
-/// After an answer that proved nothing the instance is not called for so long: what others send there goes to a stranger.
+/// After an answer that proved nothing the instance is not called for so long: what others send
+/// there goes to a stranger.
 const SHUNNED: Duration = Duration::from_secs(1);
 
 /// No clock was too far off for so long.
@@ -48,7 +50,8 @@ pub struct Forwarder {
     pub unreached: Notify,
 }
 
-/// A command as it is sent on: what the sender understood of it, in the form that every instance reads alike.
+/// A command as it is sent on: what the sender understood of it, in the form that every instance
+/// reads alike.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub path: String,
@@ -70,14 +73,29 @@ pub enum Outcome {
 }
 
 impl Forwarder {
-    pub fn new(peers: &PeerSettings, deployment: Deployment, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        peers: &PeerSettings,
+        deployment: Deployment,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(peers.connect_timeout_ms))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let (allowed, shunned, apart) = (peers.allowed.clone(), Mutex::default(), Mutex::new(Once::new("hop-clocks")));
-        Ok(Self { client, deployment, clock, ids, allowed, shunned, apart, unreached: Notify::new() })
+        let (allowed, shunned, apart) =
+            (peers.allowed.clone(), Mutex::default(), Mutex::new(Once::new("hop-clocks")));
+        Ok(Self {
+            client,
+            deployment,
+            clock,
+            ids,
+            allowed,
+            shunned,
+            apart,
+            unreached: Notify::new(),
+        })
     }
 
     /// Whether an announcement may be followed at all.
@@ -102,7 +120,12 @@ impl Forwarder {
         let Command { path, headers, body, .. } = command;
         let mut sealed = headers.clone();
         sealed.insert(HOP, hop.seal(&self.deployment, Sent { path, headers, body }));
-        let request = self.client.post(format!("{address}{path}")).headers(sealed).body(body.clone()).timeout(within);
+        let request = self
+            .client
+            .post(format!("{address}{path}"))
+            .headers(sealed)
+            .body(body.clone())
+            .timeout(within);
         match request.send().await {
             Ok(response) => self.heard(hint, &hop, response).await,
             Err(error) if error.is_connect() => {
@@ -119,16 +142,30 @@ impl Forwarder {
     async fn heard(&self, hint: &Hint, hop: &Hop, response: reqwest::Response) -> Outcome {
         let (status, headers) = (response.status(), response.headers().clone());
         let Some(body) = body(response).await else { return Outcome::Unknown };
-        match hop.open_answer(&self.deployment, Answered { status, headers: &headers, body: &body }) {
+        match hop.open_answer(&self.deployment, Answered { status, headers: &headers, body: &body })
+        {
             Some(End::Answered) => {
-                self.apart.lock().unwrap_or_else(PoisonError::into_inner).over_if_quiet(QUIET, "the clocks of instances agree");
-                Outcome::Answered { response: Box::new(relayed(status, &headers, body)), may_wait: false }
+                self.apart
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .over_if_quiet(QUIET, "the clocks of instances agree");
+                Outcome::Answered {
+                    response: Box::new(relayed(status, &headers, body)),
+                    may_wait: false,
+                }
             }
-            Some(End::MayWait) => Outcome::Answered { response: Box::new(relayed(status, &headers, body)), may_wait: true },
+            Some(End::MayWait) => Outcome::Answered {
+                response: Box::new(relayed(status, &headers, body)),
+                may_wait: true,
+            },
             Some(End::NotThere) => Outcome::NotThere,
             Some(End::Stale) => {
                 let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
-                apart.warn("a forwarded command was refused, because the clocks of two instances are too far apart", &hint.url);
+                apart.warn(
+                    "a forwarded command was refused, because the clocks of two instances \
+                            are too far apart",
+                    &hint.url,
+                );
                 Outcome::NotThere
             }
             None => {
@@ -138,13 +175,15 @@ impl Forwarder {
         }
     }
 
-    /// An instance that is too busy to look at a command cannot prove its 503: it is not shunned for that.
+    /// An instance that is too busy to look at a command cannot prove its 503: it is not shunned
+    /// for that.
     fn unproven(&self, hint: &Hint, status: StatusCode) {
         counter!("highwater_hops_unproven_total").increment(1);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return;
         }
-        tracing::warn!(url = hint.url, instance = %hint.instance, %status, "what answered a forwarded command is not the instance that was meant");
+        tracing::warn!(url = hint.url, instance = %hint.instance, %status, "what answered a \
+            forwarded command is not the instance that was meant");
         let mut shunned = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         shunned.retain(|_, until| *until > now);

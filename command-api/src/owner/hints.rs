@@ -1,6 +1,6 @@
-//! The `owners` topic: who owns which partition and at which URL, and the check values of deployment key and database.
-//! Hints only; a wrong one costs a hop. A record without the proof of this deployment is no hint at all, and where it takes the place
-//! of one, that is said again.
+//! The `owners` topic: who owns which partition and at which URL, and the check values of
+//! deployment key and database. Hints only; a wrong one costs a hop. A record without the proof of
+//! this deployment is no hint at all, and where it takes the place of one, that is said again.
 
 mod known;
 mod said;
@@ -65,7 +65,8 @@ pub enum Error {
     #[error("the owners topic cannot be read: {0}")]
     Unread(String),
     #[error(
-        "this deployment's {what} is not the one that the log was made with (the owners topic says {theirs}, here it is {ours}): {advice}"
+        "this deployment's {what} is not the one that the log was made with (the owners topic says \
+         {theirs}, here it is {ours}): {advice}"
     )]
     Foreign { what: &'static str, theirs: String, ours: String, advice: &'static str },
 }
@@ -86,7 +87,8 @@ pub struct Hints {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-/// After one that says that a record is not in the log, everything that this instance stands by is said again.
+/// After one that says that a record is not in the log, everything that this instance stands by is
+/// said again.
 pub type Reports = mpsc::UnboundedReceiver<Report>;
 
 /// How often, and how many times, a value that was appended is looked for.
@@ -96,7 +98,13 @@ const LOOKS: u32 = 100;
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 
 impl Hints {
-    pub fn new(log: Arc<dyn Log>, partition: Partition, keys: Arc<DeploymentKeys>, url: String, instance: Uuid) -> (Self, Reports) {
+    pub fn new(
+        log: Arc<dyn Log>,
+        partition: Partition,
+        keys: Arc<DeploymentKeys>,
+        url: String,
+        instance: Uuid,
+    ) -> (Self, Reports) {
         let (reports, received) = mpsc::unbounded_channel();
         (
             Self {
@@ -121,22 +129,33 @@ impl Hints {
         self.say(category, partition, epoch, |_| {});
     }
 
-    /// Says that this instance is about to end, so that others take the partition while it is still served.
+    /// Says that this instance is about to end, so that others take the partition while it is still
+    /// served.
     pub fn leave(&self, category: &str, partition: u32, epoch: u64) {
         self.say(category, partition, epoch, |hint| hint.leaving = true);
     }
 
-    /// Says that this instance has given the partition up, so that others need not wait for the group.
+    /// Says that this instance has given the partition up, so that others need not wait for the
+    /// group.
     pub fn release(&self, category: &str, partition: u32, epoch: u64) {
         self.say(category, partition, epoch, |hint| hint.released = true);
     }
 
     fn say(&self, category: &str, partition: u32, epoch: u64, also: impl FnOnce(&mut Hint)) {
-        let mut hint = Hint { url: self.url.clone(), epoch, instance: self.instance, leaving: false, released: false };
+        let mut hint = Hint {
+            url: self.url.clone(),
+            epoch,
+            instance: self.instance,
+            leaving: false,
+            released: false,
+        };
         also(&mut hint);
         let key = key(category, partition);
         // The fold says that this epoch is the last one: whoever said more was wrong.
-        self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|of, known| *of != key || known.is_plausible_after(epoch));
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|of, known| *of != key || known.is_plausible_after(epoch));
         let value = self.write(key.clone(), &hint);
         let mut said = self.said();
         if hint.released { said.forget(&key) } else { said.keep_epoch(key, value, epoch) }
@@ -144,7 +163,10 @@ impl Hints {
 
     /// Keeps a tenure in the history of the partition, which holds the last [`TENURES`].
     pub fn note(&self, category: &str, partition: u32, tenure: &Tenure) {
-        self.write(format!("{}{}", tenures_of(category, partition), tenure.epoch % TENURES), tenure);
+        self.write(
+            format!("{}{}", tenures_of(category, partition), tenure.epoch % TENURES),
+            tenure,
+        );
     }
 
     fn write(&self, key: String, value: &impl Serialize) -> Vec<u8> {
@@ -167,7 +189,10 @@ impl Hints {
     pub fn candidates(&self, category: &str, partition: u32) -> Vec<Hint> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let said = known.get(&key(category, partition)).map(Known::candidates).unwrap_or_default();
-        said.into_iter().filter(|hint| self.is_of_another(hint) && !hint.released).cloned().collect()
+        said.into_iter()
+            .filter(|hint| self.is_of_another(hint) && !hint.released)
+            .cloned()
+            .collect()
     }
 
     /// Everything that others have said, released or not.
@@ -175,7 +200,12 @@ impl Hints {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let heard = |(key, known): (&String, &Known)| {
             let (category, partition) = place(key)?;
-            self.is_of_another(&known.best).then(|| Heard { category, partition, hint: known.best.clone(), fresh: known.fresh })
+            self.is_of_another(&known.best).then(|| Heard {
+                category,
+                partition,
+                hint: known.best.clone(),
+                fresh: known.fresh,
+            })
         };
         known.iter().filter_map(heard).collect()
     }
@@ -189,11 +219,15 @@ impl Hints {
         hint.instance != self.instance && hint.url != self.url
     }
 
-    /// Whether every partition of `category` has an owner, as far as is known: this instance, or another at another URL.
-    /// A hint with this URL by another instance is of a process that was here before.
+    /// Whether every partition of `category` has an owner, as far as is known: this instance, or
+    /// another at another URL. A hint with this URL by another instance is of a process that was
+    /// here before.
     pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let owned = |known: &Known| !known.best.released && (known.best.instance == self.instance || known.best.url != self.url);
+        let owned = |known: &Known| {
+            !known.best.released
+                && (known.best.instance == self.instance || known.best.url != self.url)
+        };
         (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
     }
 
@@ -206,18 +240,31 @@ impl Hints {
 
     /// How far the lane of the partition has come, at least; 0 where nobody has said so.
     pub fn drained(&self, category: &str, partition: u32) -> u64 {
-        self.drained.read().unwrap_or_else(PoisonError::into_inner).get(&lane_key(category, partition)).copied().unwrap_or(0)
+        self.drained
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&lane_key(category, partition))
+            .copied()
+            .unwrap_or(0)
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Refuses to start with another deployment key or database than the log knows; the first to start says which.
-    pub async fn check(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
+    /// Refuses to start with another deployment key or database than the log knows; the first to
+    /// start says which.
+    pub async fn check(
+        &self,
+        what: &'static str,
+        ours: &str,
+        advice: &'static str,
+    ) -> Result<(), Error> {
         match check_values::find(&*self.log, &self.partition, what).await? {
             Some(theirs) if theirs == ours => {}
-            Some(theirs) => return Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice }),
+            Some(theirs) => {
+                return Err(Error::Foreign { what, theirs, ours: ours.to_owned(), advice });
+            }
             None => {
                 self.append(what.to_owned(), ours.as_bytes().to_vec());
                 self.agree(what, ours, advice).await?;
@@ -227,8 +274,14 @@ impl Hints {
         Ok(())
     }
 
-    /// Another may have said something else at the same time. Compaction keeps the last value, so the second puts back the first.
-    async fn agree(&self, what: &'static str, ours: &str, advice: &'static str) -> Result<(), Error> {
+    /// Another may have said something else at the same time. Compaction keeps the last value, so
+    /// the second puts back the first.
+    async fn agree(
+        &self,
+        what: &'static str,
+        ours: &str,
+        advice: &'static str,
+    ) -> Result<(), Error> {
         for _ in 0..LOOKS {
             match check_values::find(&*self.log, &self.partition, what).await? {
                 Some(theirs) if theirs == ours => return Ok(()),
@@ -274,7 +327,8 @@ impl Hints {
                             unread.over("the owners topic can be read again");
                             self.caught_up.store(true, Ordering::Relaxed);
                         }
-                        Some(Delivery::Trouble(what)) => unread.warn("trouble reading the owners topic", &what),
+                        Some(Delivery::Trouble(what)) => unread.warn("trouble reading the owners \
+                            topic", &what),
                         Some(Delivery::Failed(error)) => {
                             unread.warn("the owners topic cannot be read", &error);
                             break;
@@ -296,15 +350,23 @@ impl Hints {
             return self.disbelieve(key);
         }
         if let Some(of) = key.strip_suffix(LANE) {
-            if let Some(Drained { drained }) = place(of).and_then(|_| serde_json::from_slice(value).ok()) {
+            if let Some(Drained { drained }) =
+                place(of).and_then(|_| serde_json::from_slice(value).ok())
+            {
                 let mut known = self.drained.write().unwrap_or_else(PoisonError::into_inner);
                 let before = known.entry(key.to_owned()).or_default();
                 *before = drained.max(*before);
             }
         } else if place(key).is_some() {
-            let hint = serde_json::from_slice::<Hint>(value).ok().filter(|hint| Address::parse(&hint.url).is_ok());
+            let hint = serde_json::from_slice::<Hint>(value)
+                .ok()
+                .filter(|hint| Address::parse(&hint.url).is_ok());
             match hint {
-                Some(hint) if hint.instance == self.instance || self.said().hears(key, hint.epoch) => self.believe(key, hint),
+                Some(hint)
+                    if hint.instance == self.instance || self.said().hears(key, hint.epoch) =>
+                {
+                    self.believe(key, hint)
+                }
                 Some(_) | None => self.disbelieve(key),
             }
         }
@@ -316,7 +378,9 @@ impl Hints {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let news = match known.get_mut(key) {
             Some(known) => known.hear(hint, fresh),
-            None => known.insert(key.to_owned(), Known { best: hint.clone(), fresh, last: hint }).is_none(),
+            None => known
+                .insert(key.to_owned(), Known { best: hint.clone(), fresh, last: hint })
+                .is_none(),
         };
         drop(known);
         if news {
@@ -329,11 +393,16 @@ impl Hints {
         self.said().overwritten(key);
     }
 
-    /// Says again what a record without proof, or with an epoch that cannot be, has taken the place of: compaction keeps the last.
+    /// Says again what a record without proof, or with an epoch that cannot be, has taken the place
+    /// of: compaction keeps the last.
     fn repair(&self) {
         let (disbelieved, again) = self.said().take_overwritten();
         if disbelieved > 0 {
-            tracing::warn!(records = disbelieved, said_again = again.len(), "the owners topic has records that are not believed");
+            tracing::warn!(
+                records = disbelieved,
+                said_again = again.len(),
+                "the owners topic has records that are not believed"
+            );
         }
         again.into_iter().for_each(|(key, value)| self.append(key, value));
     }
@@ -341,7 +410,9 @@ impl Hints {
     fn append(&self, key: String, value: Vec<u8>) {
         let record = self.deployment.announcement(key, value);
         let ticket = Ticket { writer: self.instance, seq: None };
-        if let Err(error) = self.log.append(&self.partition, record, Reply { ticket, to: self.reports.clone() }) {
+        if let Err(error) =
+            self.log.append(&self.partition, record, Reply { ticket, to: self.reports.clone() })
+        {
             // Heard as any other report: said once.
             let _ = self.reports.send(Report { ticket, generation: 0, result: Err(error.into()) });
         }
@@ -354,7 +425,8 @@ impl Hint {
         !self.leaving && !self.released
     }
 
-    /// Of the same epoch: first it is owned, then left, then released, and never the other way round.
+    /// Of the same epoch: first it is owned, then left, then released, and never the other way
+    /// round.
     fn follows(&self, before: &Self) -> bool {
         let said = |hint: &Self| (hint.released, hint.leaving);
         self.epoch == before.epoch && self != before && said(self) >= said(before)

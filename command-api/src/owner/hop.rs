@@ -1,5 +1,5 @@
-//! One hop, as it is on the wire: what the sender says besides the command, what the owner says besides its answer, and the proof of
-//! both (docs/adr/0017). Sends nothing and decides nothing.
+//! One hop, as it is on the wire: what the sender says besides the command, what the owner says
+//! besides its answer, and the proof of both (docs/adr/0017). Sends nothing and decides nothing.
 
 use std::{fmt, str::FromStr};
 
@@ -15,7 +15,8 @@ pub const HOP: HeaderName = HeaderName::from_static("highwater-hop");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What the owner of a command looks at. Nothing else of a request is sent on.
-pub static OF_COMMANDS: [HeaderName; 4] = [header::CONTENT_TYPE, IdempotencyKey::NAME, header::IF_MATCH, TRACEPARENT];
+pub static OF_COMMANDS: [HeaderName; 4] =
+    [header::CONTENT_TYPE, IdempotencyKey::NAME, header::IF_MATCH, TRACEPARENT];
 
 /// What the caller of a command is told. Nothing else of an answer is relayed.
 pub static OF_ANSWERS: [HeaderName; 8] = [
@@ -86,10 +87,18 @@ impl Hop {
     }
 
     /// The header that says and proves what the answer is.
-    pub fn seal_answer(&self, deployment: &Deployment, end: End, answered: Answered<'_>) -> HeaderValue {
+    pub fn seal_answer(
+        &self,
+        deployment: &Deployment,
+        end: End,
+        answered: Answered<'_>,
+    ) -> HeaderValue {
         let nonce = self.nonce.to_string();
         let status = answered.status.as_str().to_owned();
-        with_proof(end.said(), &deployment.prove(ANSWER, &of_answer(&nonce, end.said(), &status, answered)))
+        with_proof(
+            end.said(),
+            &deployment.prove(ANSWER, &of_answer(&nonce, end.said(), &status, answered)),
+        )
     }
 
     /// `None`: it is no answer by an instance of this deployment to this hop.
@@ -97,7 +106,8 @@ impl Hop {
         let (said, proof) = proven(answered.headers)?;
         let nonce = self.nonce.to_string();
         let status = answered.status.as_str().to_owned();
-        let is_proven = deployment.is_proven(ANSWER, &of_answer(&nonce, said, &status, answered), proof);
+        let is_proven =
+            deployment.is_proven(ANSWER, &of_answer(&nonce, said, &status, answered), proof);
         is_proven.then(|| End::ALL.into_iter().find(|end| end.said() == said))?
     }
 }
@@ -108,7 +118,8 @@ const BEFORE_PROOF: &str = ", proof=";
 
 fn with_proof(said: &str, proof: &str) -> HeaderValue {
     // Ids, numbers and hex digits: the fallback, which proves nothing, is never used.
-    HeaderValue::from_str(&format!("{said}{BEFORE_PROOF}{proof}")).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(&format!("{said}{BEFORE_PROOF}{proof}"))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// What the one hop header says, and its proof.
@@ -125,7 +136,12 @@ fn of_command<'a>(said: &'a str, Sent { path, headers, body }: Sent<'a>) -> Vec<
     parts
 }
 
-fn of_answer<'a>(nonce: &'a str, said: &'a str, status: &'a str, Answered { headers, body, .. }: Answered<'a>) -> Vec<&'a [u8]> {
+fn of_answer<'a>(
+    nonce: &'a str,
+    said: &'a str,
+    status: &'a str,
+    Answered { headers, body, .. }: Answered<'a>,
+) -> Vec<&'a [u8]> {
     let mut parts = vec![nonce.as_bytes(), said.as_bytes(), status.as_bytes()];
     extend(&mut parts, headers, &OF_ANSWERS);
     parts.push(body);
@@ -135,7 +151,12 @@ fn of_answer<'a>(nonce: &'a str, said: &'a str, status: &'a str, Answered { head
 /// Each value after its name, then a part that ends the headers.
 fn extend<'a>(parts: &mut Vec<&'a [u8]>, headers: &'a HeaderMap, names: &'a [HeaderName]) {
     for name in names {
-        parts.extend(headers.get_all(name).iter().flat_map(|value| [name.as_str().as_bytes(), value.as_bytes()]));
+        parts.extend(
+            headers
+                .get_all(name)
+                .iter()
+                .flat_map(|value| [name.as_str().as_bytes(), value.as_bytes()]),
+        );
     }
     parts.push(b"");
 }
@@ -153,7 +174,9 @@ impl FromStr for Hop {
 
     fn from_str(said: &str) -> Result<Self, ()> {
         let mut members = said.split(", ");
-        let mut member = |name: &str| members.next().and_then(|member| member.strip_prefix(name)?.strip_prefix('=')).ok_or(());
+        let mut member = |name: &str| {
+            members.next().and_then(|member| member.strip_prefix(name)?.strip_prefix('=')).ok_or(())
+        };
         let hop = Self {
             to: member("to")?.parse().map_err(drop)?,
             nonce: member("nonce")?.parse().map_err(drop)?,

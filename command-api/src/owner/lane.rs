@@ -1,6 +1,8 @@
-//! Reads a partition of `commands` for its owner, and understands what lies there. Decides nothing: that is the writer's.
+//! Reads a partition of `commands` for its owner, and understands what lies there. Decides nothing:
+//! that is the writer's.
 //!
-//! It never passes a record that it does not understand but a newer release may, and never begins elsewhere than where the log says.
+//! It never passes a record that it does not understand but a newer release may, and never begins
+//! elsewhere than where the log says.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -84,7 +86,14 @@ const HINT: Duration = Duration::from_secs(30);
 
 impl Intake {
     pub(super) fn new(partition: Partition, category: &'static str) -> Self {
-        Self { partition, category, state: State::Closed, buffer: VecDeque::new(), hinted: None, trouble: Once::new("lane-reader") }
+        Self {
+            partition,
+            category,
+            state: State::Closed,
+            buffer: VecDeque::new(),
+            hinted: None,
+            trouble: Once::new("lane-reader"),
+        }
     }
 
     /// After the first own fence: where may it begin?
@@ -96,14 +105,18 @@ impl Intake {
 
     fn ask(&mut self, log: &Arc<dyn Log>) {
         let (log, partition) = (log.clone(), self.partition.clone());
-        self.state = State::Asking(Box::pin(async move { Ok((log.begin(&partition).await?, log.end(&partition).await?)) }));
+        self.state = State::Asking(Box::pin(async move {
+            Ok((log.begin(&partition).await?, log.end(&partition).await?))
+        }));
     }
 
     /// What comes next; nothing while there is enough.
     pub(super) async fn next(&mut self) -> Arrived {
         match &mut self.state {
             State::Asking(range) => Arrived::Range(range.await),
-            State::Reading(subscription) if self.buffer.is_empty() => Arrived::Delivery(subscription.deliveries.recv().await),
+            State::Reading(subscription) if self.buffer.is_empty() => {
+                Arrived::Delivery(subscription.deliveries.recv().await)
+            }
             State::Stopped(until) => {
                 tokio::time::sleep_until(*until).await;
                 Arrived::Again
@@ -115,22 +128,30 @@ impl Intake {
     pub(super) fn arrived(&mut self, arrived: Arrived, from: u64, log: &Arc<dyn Log>) {
         match arrived {
             Arrived::Again => self.ask(log),
-            Arrived::Range(Ok((begin, end))) if (begin..=end).contains(&from) => match log.read(&self.partition, from) {
-                Ok(subscription) => {
-                    self.state = State::Reading(subscription);
-                    self.served(true);
+            Arrived::Range(Ok((begin, end))) if (begin..=end).contains(&from) => {
+                match log.read(&self.partition, from) {
+                    Ok(subscription) => {
+                        self.state = State::Reading(subscription);
+                        self.served(true);
+                    }
+                    Err(error) => self.try_again(&error.to_string()),
                 }
-                Err(error) => self.try_again(&error.to_string()),
-            },
+            }
             Arrived::Range(Ok((begin, end))) => self.refuse(&format!(
-                "commands are missing: the log says that everything below offset {from} has its outcome, the topic holds {begin} to {end}"
+                "commands are missing: the log says that everything below offset {from} has its \
+                 outcome, the topic holds {begin} to {end}"
             )),
-            Arrived::Range(Err(error)) | Arrived::Delivery(Some(Delivery::Failed(error))) => self.try_again(&error.to_string()),
+            Arrived::Range(Err(error)) | Arrived::Delivery(Some(Delivery::Failed(error))) => {
+                self.try_again(&error.to_string())
+            }
             Arrived::Delivery(Some(Delivery::Records(records))) => {
                 self.trouble.over("the lane can be read again");
                 self.buffer.extend(records);
             }
-            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => self.trouble.over("the lane can be read again"),
+            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => self.trouble.over(
+                "the lane can be \
+                read again",
+            ),
             Arrived::Delivery(Some(Delivery::Trouble(what))) => {
                 self.trouble.warn(&format!("{}: trouble reading the lane", self.partition), &what);
             }
@@ -152,13 +173,17 @@ impl Intake {
         if stored.offset == next {
             return Some(stored.record);
         }
-        self.refuse(&format!("commands are missing: the topic continues at offset {} where {next} was expected", stored.offset));
+        self.refuse(&format!(
+            "commands are missing: the topic continues at offset {} where {next} was expected",
+            stored.offset
+        ));
         None
     }
 
     /// Nobody passes this record before this instance is upgraded.
     pub(super) fn pause(&mut self, offset: u64, what: &str) {
-        tracing::error!(partition = %self.partition, offset, what, "the lane pauses: upgrade this instance");
+        tracing::error!(partition = %self.partition, offset, what, "the lane pauses: upgrade this \
+            instance");
         self.state = State::Closed;
         self.buffer.clear();
         self.served(false);
@@ -167,7 +192,8 @@ impl Intake {
     /// Going on would pass over commands: nothing but a look at the log later can help.
     fn refuse(&mut self, why: &str) {
         if self.trouble.met() {
-            tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous commands are");
+            tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous \
+                commands are");
         }
         self.stop_until(Instant::now() + REFUSED);
     }
@@ -185,7 +211,8 @@ impl Intake {
     }
 
     pub(super) fn passed(&self, offset: u64, why: &str) {
-        tracing::error!(partition = %self.partition, offset, why, "a record of the lane names no command and is passed");
+        tracing::error!(partition = %self.partition, offset, why, "a record of the lane names no \
+            command and is passed");
         counter!("highwater_lane_passed_total", "category" => self.category, "partition" => self.partition.index.to_string()).increment(1);
     }
 
@@ -211,7 +238,8 @@ impl Intake {
     }
 }
 
-/// What the record at `offset` of partition `index` asks for. `deadline_ms` turns its deadline into the milliseconds of ticks.
+/// What the record at `offset` of partition `index` asks for. `deadline_ms` turns its deadline into
+/// the milliseconds of ticks.
 pub(super) fn understand<C: Category>(
     source: &Source,
     index: u32,
@@ -225,11 +253,19 @@ pub(super) fn understand<C: Category>(
             let origin = origin(&accepted);
             (Ok(accepted), origin)
         }
-        Err(Unread::Newer { kind }) => return Understood::Newer(format!("a record of kind {kind}")),
-        Err(Unread::Undecodable { defect, origin: Some(origin) }) => (Err(defect.to_string()), *origin),
-        Err(Unread::Undecodable { defect, origin: None }) => return Understood::Passed(defect.to_string()),
+        Err(Unread::Newer { kind }) => {
+            return Understood::Newer(format!("a record of kind {kind}"));
+        }
+        Err(Unread::Undecodable { defect, origin: Some(origin) }) => {
+            (Err(defect.to_string()), *origin)
+        }
+        Err(Unread::Undecodable { defect, origin: None }) => {
+            return Understood::Passed(defect.to_string());
+        }
     };
-    if partition_of(origin.aggregate.hyphenated().to_string().as_bytes(), source.partitions) != index {
+    if partition_of(origin.aggregate.hyphenated().to_string().as_bytes(), source.partitions)
+        != index
+    {
         return Understood::Passed("its key belongs to another partition".to_owned());
     }
     let mut submission = Submission {
@@ -255,21 +291,27 @@ pub(super) fn understand<C: Category>(
             return Understood::Command(Box::new(submission));
         }
     };
-    let Some(spec) = accepted.name.strip_prefix(C::NAME).and_then(|rest| rest.strip_prefix('.')).map(|name| (name, accepted.version))
+    let Some(spec) = accepted
+        .name
+        .strip_prefix(C::NAME)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .map(|name| (name, accepted.version))
     else {
         return Understood::Newer(format!("the command {}", accepted.name));
     };
-    submission.payload = match payload::<C>(source, spec, &accepted, now, &mut submission.older_fingerprints) {
-        Ok(payload) => payload.map(Arc::new),
-        Err(newer) => return Understood::Newer(newer),
-    };
+    submission.payload =
+        match payload::<C>(source, spec, &accepted, now, &mut submission.older_fingerprints) {
+            Ok(payload) => payload.map(Arc::new),
+            Err(newer) => return Understood::Newer(newer),
+        };
     submission.deadline_ms = deadline_ms(accepted.deadline);
     submission.expected = accepted.expected;
     submission.caller_key = accepted.caller_key;
     Understood::Command(Box::new(submission))
 }
 
-/// The body by the code that reads it over HTTP. `Err`: the command or its version may be known to a newer release.
+/// The body by the code that reads it over HTTP. `Err`: the command or its version may be known to
+/// a newer release.
 fn payload<C: Category>(
     source: &Source,
     (name, version): (&str, u32),
@@ -278,9 +320,14 @@ fn payload<C: Category>(
     fingerprints: &mut Vec<Fingerprint>,
 ) -> Result<Result<C::Command, Reason>, String> {
     let Some(spec) = source.commands.find(name, Some(version)) else {
-        let retired = source.commands.versions(name).first().is_some_and(|oldest| version < *oldest);
+        let retired =
+            source.commands.versions(name).first().is_some_and(|oldest| version < *oldest);
         let what = format!("version {version} of the command {}", accepted.name);
-        return if retired { Ok(Err(malformed(&format!("{what} is not served any more"), &[]))) } else { Err(what) };
+        return if retired {
+            Ok(Err(malformed(&format!("{what} is not served any more"), &[])))
+        } else {
+            Err(what)
+        };
     };
     let body = match json::parse(&accepted.body) {
         Ok(body) => body,
@@ -290,8 +337,11 @@ fn payload<C: Category>(
         }
     };
     let by_all_keys = source.keys.fingerprints(&accepted.name, &json::canonical(&body));
-    fingerprints.extend(by_all_keys.into_iter().map(|(key_number, hmac)| Fingerprint { key_number, hmac }));
-    Ok(spec.command::<C>(name, &body, now).map_err(|errors| malformed("the body is not what the command's schema asks for", &errors)))
+    fingerprints
+        .extend(by_all_keys.into_iter().map(|(key_number, hmac)| Fingerprint { key_number, hmac }));
+    Ok(spec
+        .command::<C>(name, &body, now)
+        .map_err(|errors| malformed("the body is not what the command's schema asks for", &errors)))
 }
 
 fn origin(accepted: &Accepted) -> Origin<Wire> {
@@ -302,7 +352,8 @@ fn origin(accepted: &Accepted) -> Origin<Wire> {
         causation: accepted.command,
         traceparent: accepted.traceparent.clone(),
     };
-    let (aggregate, command, fingerprint) = (accepted.aggregate, accepted.command, accepted.fingerprint.clone());
+    let (aggregate, command, fingerprint) =
+        (accepted.aggregate, accepted.command, accepted.fingerprint.clone());
     Origin { aggregate, command, fingerprint, meta, source: None }
 }
 

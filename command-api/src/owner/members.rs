@@ -1,7 +1,9 @@
-//! The group memberships that assign partitions to instances. Hints, like all membership: safety comes from the fold.
+//! The group memberships that assign partitions to instances. Hints, like all membership: safety
+//! comes from the fold.
 //!
-//! Each category has a group of its own: the assignor counts the partitions of a member over all topics of its group, so with one
-//! group an instance that comes second would get one whole category, and the first keep the other (docs/adr/0013).
+//! Each category has a group of its own: the assignor counts the partitions of a member over all
+//! topics of its group, so with one group an instance that comes second would get one whole
+//! category, and the first keep the other (docs/adr/0013).
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,12 +22,21 @@ pub struct Members {
 }
 
 impl Members {
-    pub fn new(categories: Vec<Arc<dyn Assignable>>, hand_over_within: Duration, leave_within: Duration) -> Self {
+    pub fn new(
+        categories: Vec<Arc<dyn Assignable>>,
+        hand_over_within: Duration,
+        leave_within: Duration,
+    ) -> Self {
         Self { categories, hand_over_within, leave_within }
     }
 
     /// In the sequence of the categories. The group of a category is `<prefix>.owners.<category>`.
-    pub fn join(&self, log: &dyn Log, prefix: &str, client: &str) -> Result<Vec<Membership>, eventlog::Error> {
+    pub fn join(
+        &self,
+        log: &dyn Log,
+        prefix: &str,
+        client: &str,
+    ) -> Result<Vec<Membership>, eventlog::Error> {
         let group = |category: &Arc<dyn Assignable>| Group {
             id: format!("{prefix}.owners.{}", category.category()),
             topics: vec![category.topic().clone()],
@@ -34,18 +45,29 @@ impl Members {
         self.categories.iter().map(|category| log.join(group(category))).collect()
     }
 
-    /// Follows the assignments until shutdown; then hands over what others take while it is still served, releases the rest and leaves.
+    /// Follows the assignments until shutdown; then hands over what others take while it is still
+    /// served, releases the rest and leaves.
     pub async fn run(self, mut memberships: Vec<Membership>, shutdown: Shutdown) {
         let handing_over = shutdown.hand_overs.token();
-        join_all(self.categories.iter().zip(&mut memberships).map(|(category, membership)| follow(&**category, membership, &shutdown)))
-            .await;
+        join_all(
+            self.categories
+                .iter()
+                .zip(&mut memberships)
+                .map(|(category, membership)| follow(&**category, membership, &shutdown)),
+        )
+        .await;
         tokio::select! {
             () = shutdown.soft.cancelled() => {}
             _ = tokio::time::timeout(self.hand_over_within, join_all(self.categories.iter().map(|category| category.leave()))) => {}
         }
         drop(handing_over);
-        join_all(self.categories.iter().zip(memberships).map(|(category, membership)| leave(&**category, membership, self.leave_within)))
-            .await;
+        join_all(
+            self.categories
+                .iter()
+                .zip(memberships)
+                .map(|(category, membership)| leave(&**category, membership, self.leave_within)),
+        )
+        .await;
     }
 }
 
@@ -80,7 +102,9 @@ fn hear(category: &dyn Assignable, event: MembershipEvent) {
                 .for_each(|partition| category.assign(partition.index));
         }
         MembershipEvent::Revoked { partitions, lost } => {
-            for partition in partitions.iter().filter(|partition| partition.topic == *category.topic()) {
+            for partition in
+                partitions.iter().filter(|partition| partition.topic == *category.topic())
+            {
                 tracing::info!(%partition, lost, "the group takes the partition back");
                 category.hand_over(partition.index);
             }

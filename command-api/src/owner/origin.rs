@@ -1,7 +1,9 @@
-//! Who wrote the first valid fence of each partition: with the witness, what proves that a stored place is one of this very log. It never
-//! changes, so it is read once, and by everybody, before anyone has to take the partition over.
+//! Who wrote the first valid fence of each partition: with the witness, what proves that a stored
+//! place is one of this very log. It never changes, so it is read once, and by everybody, before
+//! anyone has to take the partition over.
 //!
-//! A log that was put in the place of another while this process runs is found out by the witness, which every take-over reads.
+//! A log that was put in the place of another while this process runs is found out by the witness,
+//! which every take-over reads.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +22,12 @@ pub struct Origins(Mutex<BTreeMap<u32, Uuid>>);
 
 impl Origins {
     /// Proves that the history that `from` belongs to began as the log does.
-    pub async fn check(&self, log: &dyn Log, partition: &Partition, from: &Position<Wire>) -> Result<(), Divergence> {
+    pub async fn check(
+        &self,
+        log: &dyn Log,
+        partition: &Partition,
+        from: &Position<Wire>,
+    ) -> Result<(), Divergence> {
         if from.identity.is_some() && from.identity == self.known(partition.index) {
             return Ok(());
         }
@@ -40,7 +47,12 @@ impl Origins {
         stop: CancellationToken,
     ) {
         loop {
-            let begun: Vec<u32> = checkpoints.borrow_and_update().iter().filter(|(_, at)| **at > 0).map(|(index, _)| *index).collect();
+            let begun: Vec<u32> = checkpoints
+                .borrow_and_update()
+                .iter()
+                .filter(|(_, at)| **at > 0)
+                .map(|(index, _)| *index)
+                .collect();
             for index in begun.into_iter().filter(|index| self.known(*index).is_none()) {
                 let of = Partition { topic: topic.clone(), index };
                 tokio::select! {
@@ -49,7 +61,8 @@ impl Origins {
                         Ok(Some(writer)) => self.learn(index, writer),
                         Ok(None) => {}
                         // A take-over asks again, and so does the next change.
-                        Err(error) => tracing::debug!(partition = %of, %error, "the first fence cannot be read"),
+                        Err(error) => tracing::debug!(partition = %of, %error, "the first fence \
+                            cannot be read"),
                     },
                 }
             }

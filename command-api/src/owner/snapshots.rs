@@ -1,4 +1,5 @@
-//! States and outcomes as the projection `snapshots` has them. Read only; one statement a load, so that checkpoint and rows agree.
+//! States and outcomes as the projection `snapshots` has them. Read only; one statement a load, so
+//! that checkpoint and rows agree.
 
 mod seen;
 
@@ -37,10 +38,23 @@ pub enum Error {
 /// Where an owner takes up a partition, and what lies below.
 pub trait Snapshots<S>: Send + Sync + 'static {
     /// Where `snapshots` stands on the partition; the beginning, if it has not begun.
-    fn position(&self, partition: u32) -> impl Future<Output = Result<Position<Wire>, Error>> + Send;
+    fn position(
+        &self,
+        partition: u32,
+    ) -> impl Future<Output = Result<Position<Wire>, Error>> + Send;
     /// Which ids were seen below the position of `snapshots`, which must be at least `from`.
-    fn seen(&self, partition: u32, from: u64, limit_bytes: usize) -> impl Future<Output = Result<Seen, Error>> + Send;
-    fn load(&self, partition: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> impl Future<Output = Result<Loaded<S>, Error>> + Send;
+    fn seen(
+        &self,
+        partition: u32,
+        from: u64,
+        limit_bytes: usize,
+    ) -> impl Future<Output = Result<Seen, Error>> + Send;
+    fn load(
+        &self,
+        partition: u32,
+        aggregates: Vec<Uuid>,
+        commands: Vec<Uuid>,
+    ) -> impl Future<Output = Result<Loaded<S>, Error>> + Send;
 }
 
 /// The tables that projectors write, of one category.
@@ -81,7 +95,12 @@ impl<D: Durable> Snapshots<D::State> for Thawing<D> {
         seen::load(&self.tables, partition, from, limit_bytes).await
     }
 
-    async fn load(&self, partition: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> Result<Loaded<D::State>, Error> {
+    async fn load(
+        &self,
+        partition: u32,
+        aggregates: Vec<Uuid>,
+        commands: Vec<Uuid>,
+    ) -> Result<Loaded<D::State>, Error> {
         let mut loaded = Loaded { checkpoint: 0, aggregates: Vec::new(), outcomes: Vec::new() };
         for row in rows(&self.tables, partition, &aggregates, &commands).await? {
             match row.kind {
@@ -106,7 +125,8 @@ impl<D: Durable> Thawing<D> {
         Self { tables, domain }
     }
 
-    /// A state of another format, or one that cannot be thawed, is unreadable until `snapshots` has folded it again.
+    /// A state of another format, or one that cannot be thawed, is unreadable until `snapshots` has
+    /// folded it again.
     fn snapshot(&self, row: Row) -> Result<(Uuid, Snapshot<D::State>), Error> {
         let id = present(row.id)?;
         let version = unsigned(row.version)?;
@@ -115,8 +135,10 @@ impl<D: Durable> Thawing<D> {
         Ok(match thawed {
             Some(Ok(state)) => (id, Snapshot::State { version, state }),
             other => {
-                let why =
-                    other.and_then(Result::err).map_or_else(|| "of another format, or unreadable".to_owned(), |error| error.to_string());
+                let why = other.and_then(Result::err).map_or_else(
+                    || "of another format, or unreadable".to_owned(),
+                    |error| error.to_string(),
+                );
                 tracing::warn!(aggregate = %id, version, why, "a snapshot cannot be read");
                 (id, Snapshot::Unreadable { version })
             }
@@ -124,7 +146,12 @@ impl<D: Durable> Thawing<D> {
     }
 }
 
-async fn rows(tables: &PostgresSnapshots, partition: u32, aggregates: &[Uuid], commands: &[Uuid]) -> Result<Vec<Row>, Error> {
+async fn rows(
+    tables: &PostgresSnapshots,
+    partition: u32,
+    aggregates: &[Uuid],
+    commands: &[Uuid],
+) -> Result<Vec<Row>, Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -151,11 +178,14 @@ async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position
     let row = sqlx::query!(
         "SELECT identity, next_offset, epoch, writer, next_seq, drained, sealed, last_time_us,
                 witness_offset, witness_epoch, witness_writer, witness_seq
-           FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2",
+           FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 \
+           AND partition = $2",
         tables.category,
         i32::try_from(partition).unwrap_or(i32::MAX),
     );
-    let Some(row) = row.fetch_optional(&mut *tables.pool.acquire().await?).await? else { return Ok(Position::start()) };
+    let Some(row) = row.fetch_optional(&mut *tables.pool.acquire().await?).await? else {
+        return Ok(Position::start());
+    };
     let witness = match (row.witness_offset, row.witness_epoch, row.witness_writer) {
         (Some(offset), Some(epoch), Some(writer)) => Some(Witness {
             offset: unsigned(Some(offset))?,
@@ -180,16 +210,31 @@ async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position
 
 fn recorded(row: Row) -> Result<(Uuid, Recorded<Wire>), Error> {
     let (version, end) = (unsigned(row.version)?, unsigned(row.at)?);
-    let hmac = present(row.fingerprint)?.try_into().map_err(|_| Error::Malformed("a fingerprint is not 32 bytes".to_owned()))?;
-    let key_number = u16::try_from(present(row.fingerprint_key)?).map_err(|_| Error::Malformed("a key number above 65535".to_owned()))?;
-    let reason = || serde_json::to_vec(&row.reason).map(Reason).map_err(|error| Error::Malformed(error.to_string()));
+    let hmac = present(row.fingerprint)?
+        .try_into()
+        .map_err(|_| Error::Malformed("a fingerprint is not 32 bytes".to_owned()))?;
+    let key_number = u16::try_from(present(row.fingerprint_key)?)
+        .map_err(|_| Error::Malformed("a key number above 65535".to_owned()))?;
+    let reason = || {
+        serde_json::to_vec(&row.reason)
+            .map(Reason)
+            .map_err(|error| Error::Malformed(error.to_string()))
+    };
     let outcome = match row.verdict.as_deref() {
         Some("accepted") => Outcome::Accepted { version, end, events: summaries(row.events)? },
         Some("unchanged") => Outcome::Unchanged { version, end, reason: reason()? },
         Some("rejected") => Outcome::Rejected { version, end, reason: reason()? },
-        other => return Err(Error::Malformed(format!("unknown verdict {other:?}: upgrade this release"))),
+        other => {
+            return Err(Error::Malformed(format!(
+                "unknown verdict {other:?}: upgrade this release"
+            )));
+        }
     };
-    let recorded = Recorded { aggregate: present(row.aggregate)?, fingerprint: Fingerprint { key_number, hmac }, outcome };
+    let recorded = Recorded {
+        aggregate: present(row.aggregate)?,
+        fingerprint: Fingerprint { key_number, hmac },
+        outcome,
+    };
     Ok((present(row.id)?, recorded))
 }
 
@@ -199,7 +244,8 @@ fn summaries(events: Option<Value>) -> Result<Vec<(std::borrow::Cow<'static, str
         r#type: String,
         version: u64,
     }
-    let events: Vec<Summary> = serde_json::from_value(present(events)?).map_err(|error| Error::Malformed(error.to_string()))?;
+    let events: Vec<Summary> = serde_json::from_value(present(events)?)
+        .map_err(|error| Error::Malformed(error.to_string()))?;
     Ok(events.into_iter().map(|event| (event.r#type.into(), event.version)).collect())
 }
 
@@ -214,9 +260,14 @@ fn unsigned(value: Option<i64>) -> Result<u64, Error> {
 /// Where `snapshots` stands on each partition of a category.
 pub async fn checkpoints(tables: &PostgresSnapshots) -> Result<BTreeMap<u32, u64>, Error> {
     let rows = sqlx::query!(
-        "SELECT partition, next_offset FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1",
+        "SELECT partition, next_offset FROM checkpoints WHERE projection = 'snapshots' AND \
+         generation = 1 AND category = $1",
         tables.category,
     );
     let rows = rows.fetch_all(&mut *tables.pool.acquire().await?).await?;
-    rows.into_iter().map(|row| Ok((u32::try_from(row.partition).unwrap_or(u32::MAX), unsigned(Some(row.next_offset))?))).collect()
+    rows.into_iter()
+        .map(|row| {
+            Ok((u32::try_from(row.partition).unwrap_or(u32::MAX), unsigned(Some(row.next_offset))?))
+        })
+        .collect()
 }

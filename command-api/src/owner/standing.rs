@@ -1,5 +1,6 @@
-//! How the partitions stand that are owned here: the live state that `GET /admin/owners` shows, and each tenure for the history in
-//! the `owners` topic. Told by supervisors and actors; must never decide anything.
+//! How the partitions stand that are owned here: the live state that `GET /admin/owners` shows, and
+//! each tenure for the history in the `owners` topic. Told by supervisors and actors; must never
+//! decide anything.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,8 @@ pub struct Tenure {
     pub writer: Uuid,
     pub instance: Uuid,
     pub url: String,
-    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the tenure before it here ended.
+    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the tenure
+    /// before it here ended.
     pub why: String,
     /// By the owner's clock.
     pub since: String,
@@ -98,10 +100,27 @@ struct State {
 }
 
 impl Standing {
-    pub fn new(hints: Arc<Hints>, clock: Arc<dyn Clock>, category: &'static str, partition: u32, right: Right, why: &str) -> Self {
+    pub fn new(
+        hints: Arc<Hints>,
+        clock: Arc<dyn Clock>,
+        category: &'static str,
+        partition: u32,
+        right: Right,
+        why: &str,
+    ) -> Self {
         let (phase, since) = (Phase::TakingOver, text(clock.now()));
         let (epoch, writer, figures) = (None, None, Figures::default());
-        let live = Live { category, partition, phase, right, why: why.to_owned(), epoch, writer, since, figures };
+        let live = Live {
+            category,
+            partition,
+            phase,
+            right,
+            why: why.to_owned(),
+            epoch,
+            writer,
+            since,
+            figures,
+        };
         Self { hints, clock, state: Mutex::new(State { live, tenure: None }) }
     }
 
@@ -141,8 +160,18 @@ impl Standing {
             self.close(&state.live, before, OUTCOME_UNKNOWN);
         }
         let since = text(self.clock.now());
-        let (instance, url, why) = (self.hints.instance, self.hints.url.clone(), state.live.why.clone());
-        let tenure = Tenure { epoch, writer, instance, url, why, since: since.clone(), until: None, ended: None };
+        let (instance, url, why) =
+            (self.hints.instance, self.hints.url.clone(), state.live.why.clone());
+        let tenure = Tenure {
+            epoch,
+            writer,
+            instance,
+            url,
+            why,
+            since: since.clone(),
+            until: None,
+            ended: None,
+        };
         self.hints.note(state.live.category, state.live.partition, &tenure);
         state.tenure = Some(tenure);
         state.live.epoch = Some(epoch);
@@ -187,7 +216,10 @@ pub struct Standings(RwLock<BTreeMap<(&'static str, u32), Arc<Standing>>>);
 
 impl Standings {
     pub fn insert(&self, category: &'static str, partition: u32, standing: Arc<Standing>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert((category, partition), standing);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((category, partition), standing);
     }
 
     /// Takes out this very one, not a later one.
@@ -201,15 +233,27 @@ impl Standings {
     /// Names partitions that are not served because their last event is of the future. For health.
     pub fn times(&self) -> Result<(), String> {
         let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
-        let named = self.all().into_iter().filter(ahead).map(|live| format!("{}/{}", live.category, live.partition));
+        let named = self
+            .all()
+            .into_iter()
+            .filter(ahead)
+            .map(|live| format!("{}/{}", live.category, live.partition));
         let named = named.collect::<Vec<_>>().join(", ");
         if named.is_empty() {
             return Ok(());
         }
-        Err(format!("last events are dated ahead of this machine's clock, so these are not served (the log says more): {named}"))
+        Err(format!(
+            "last events are dated ahead of this machine's clock, so these are not served (the log \
+             says more): {named}"
+        ))
     }
 
     pub fn all(&self) -> Vec<Live> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().map(|standing| standing.live()).collect()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(|standing| standing.live())
+            .collect()
     }
 }

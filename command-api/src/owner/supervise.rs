@@ -1,4 +1,5 @@
-//! One partition from assignment to release: take-over, again after a loss as long as it is assigned, hand-over, drain.
+//! One partition from assignment to release: take-over, again after a loss as long as it is
+//! assigned, hand-over, drain.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,8 @@ pub struct Supervisors<C: Category, S> {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// The least wait after another writer's fence: whoever has lost the partition to it hears so from the group before.
+    /// The least wait after another writer's fence: whoever has lost the partition to it hears so
+    /// from the group before.
     pub deposed: Duration,
     /// How long a partition that the group takes back is served on, if nobody fences.
     pub hand_over: Duration,
@@ -59,11 +61,13 @@ pub trait Assignable: Send + Sync {
     fn topic(&self) -> &Arc<str>;
     /// The group says that the partition belongs here.
     fn assign(&self, partition: u32);
-    /// Its owner is gone, and the group has not said anything yet. `why`: what is written into its history.
+    /// Its owner is gone, and the group has not said anything yet. `why`: what is written into its
+    /// history.
     fn take_early(&self, partition: u32, why: &'static str);
     /// The group takes it back: it is served until another's fence, or for [`Terms::hand_over`].
     fn hand_over(&self, partition: u32);
-    /// Says that this instance is about to end, and serves on until others have fenced everything that they can be expected to take.
+    /// Says that this instance is about to end, and serves on until others have fenced everything
+    /// that they can be expected to take.
     fn leave(&self) -> BoxFuture<'static, ()>;
     /// Stops intake, confirms what is in flight, ends, says so.
     fn release(&self, partition: u32) -> BoxFuture<'static, ()>;
@@ -83,7 +87,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Supervisors<C, S> {
         Self { topic, shared, table, standings, shutdown, terms, running: Mutex::default() }
     }
 
-    /// Unless it is owned already, or this instance is about to end: whoever releases everything must see what was begun.
+    /// Unless it is owned already, or this instance is about to end: whoever releases everything
+    /// must see what was begun.
     fn begin(&self, running: &mut BTreeMap<u32, Running>, index: u32, right: Right, why: &str) {
         if self.shutdown.is_draining() {
             return;
@@ -142,8 +147,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
     fn take_early(&self, index: u32, why: &'static str) {
         let mut running = self.lock();
         if !running.get(&index).is_some_and(Running::is_up) {
-            tracing::info!(category = C::NAME, partition = index, why, "taking a partition whose owner is gone");
-            counter!("highwater_owner_early_total", "category" => C::NAME, "why" => why).increment(1);
+            tracing::info!(
+                category = C::NAME,
+                partition = index,
+                why,
+                "taking a partition whose owner is gone"
+            );
+            counter!("highwater_owner_early_total", "category" => C::NAME, "why" => why)
+                .increment(1);
             self.begin(&mut running, index, Right::Early, why);
         }
     }
@@ -151,7 +162,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
     fn hand_over(&self, index: u32) {
         let running = self.lock();
         let Some(handed) = running.get(&index).filter(|running| running.is_up()) else { return };
-        let (claim, stop, longest) = (handed.claim.clone(), handed.stop.clone(), self.terms.hand_over);
+        let (claim, stop, longest) =
+            (handed.claim.clone(), handed.stop.clone(), self.terms.hand_over);
         handed.standing.right(Right::HandedOver);
         let change = claim.hand_over();
         // Not waited for: whoever drains has cancelled `stop`.
@@ -206,13 +218,19 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
     }
 
     fn owned(&self) -> Vec<u32> {
-        self.lock().iter().filter(|(_, running)| !running.stop.is_cancelled()).map(|(index, _)| *index).collect()
+        self.lock()
+            .iter()
+            .filter(|(_, running)| !running.stop.is_cancelled())
+            .map(|(index, _)| *index)
+            .collect()
     }
 }
 
 impl Running {
     fn is_up(&self) -> bool {
-        !self.stop.is_cancelled() && !self.claim.has_ended() && self.done.as_ref().is_some_and(|done| !done.is_finished())
+        !self.stop.is_cancelled()
+            && !self.claim.has_ended()
+            && self.done.as_ref().is_some_and(|done| !done.is_finished())
     }
 }
 
@@ -228,7 +246,8 @@ struct Ownership<C: Category, S> {
 }
 
 impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
-    /// Takes the partition over, again and again, until it is released, or lost without a right to have it back.
+    /// Takes the partition over, again and again, until it is released, or lost without a right to
+    /// have it back.
     async fn run(self) {
         let Self { shared, partition, table, terms, stop, claim, standing } = self;
         let (to_actor, mut from_requests) = mpsc::channel::<Delivery<C::Command>>(terms.intake);
@@ -242,16 +261,30 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
             }
             let taken_up = take_up(&shared, &partition).await;
             table.insert(partition.index, to_actor.clone());
-            tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to begin");
+            tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to \
+                begin");
             let end = match taken_up {
-                Ok((from, seen)) => actor::run(&shared, &partition, &standing, &mut said, (from, seen), &mut from_requests, &stop).await,
+                Ok((from, seen)) => {
+                    actor::run(
+                        &shared,
+                        &partition,
+                        &standing,
+                        &mut said,
+                        (from, seen),
+                        &mut from_requests,
+                        &stop,
+                    )
+                    .await
+                }
                 Err(what) => End::Log(what),
             };
             let epoch = standing.epoch();
             standing.ended(reason(&end));
             gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => partition.index.to_string()).set(0.0);
             counter!("highwater_owner_ended_total", "category" => C::NAME, "reason" => reason(&end)).increment(1);
-            if matches!(end, End::SteppedDown(StepDown::Drained) | End::DrainedLate) && stop.is_cancelled() {
+            if matches!(end, End::SteppedDown(StepDown::Drained) | End::DrainedLate)
+                && stop.is_cancelled()
+            {
                 tracing::info!(%partition, end = %end, "released");
                 if let Some(epoch) = epoch {
                     shared.hints.release(C::NAME, partition.index, epoch);
@@ -262,10 +295,19 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
                 tracing::info!(%partition, end = %end, "left to another owner");
                 break;
             }
-            failures = if began.elapsed() > shared.fences.longest { 0 } else { failures.saturating_add(1) };
-            let least = if matches!(end, End::SteppedDown(StepDown::Deposed { .. })) { terms.deposed } else { Duration::ZERO };
+            failures = if began.elapsed() > shared.fences.longest {
+                0
+            } else {
+                failures.saturating_add(1)
+            };
+            let least = if matches!(end, End::SteppedDown(StepDown::Deposed { .. })) {
+                terms.deposed
+            } else {
+                Duration::ZERO
+            };
             let wait = least + shared.fences.jittered(failures, shared.ids.as_ref());
-            tracing::debug!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has no owner here for now");
+            tracing::debug!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has \
+                no owner here for now");
             said.ownerless.warn(&format!("{partition} has no owner here for now"), &end);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -284,8 +326,20 @@ async fn take_up<C: Category, S: Snapshots<C::State>>(
 ) -> Result<(Position<Wire>, Seen), String> {
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
     // Neither waits for the other: each is many times as long as the fence.
-    let check = async { shared.origins.check(shared.log.as_ref(), partition, &from).await.map_err(|error| chain(&error)) };
-    let seen = async { shared.snapshots.seen(partition.index, from.offset, shared.filter_bytes).await.map_err(|error| chain(&error)) };
+    let check = async {
+        shared
+            .origins
+            .check(shared.log.as_ref(), partition, &from)
+            .await
+            .map_err(|error| chain(&error))
+    };
+    let seen = async {
+        shared
+            .snapshots
+            .seen(partition.index, from.offset, shared.filter_bytes)
+            .await
+            .map_err(|error| chain(&error))
+    };
     let ((), seen) = tokio::try_join!(check, seen)?;
     Ok((from, seen))
 }

@@ -1,4 +1,5 @@
-//! Which partitions of a category are owned here, and the way in. Shared by requests and supervisors.
+//! Which partitions of a category are owned here, and the way in. Shared by requests and
+//! supervisors.
 
 use std::{
     collections::BTreeMap,

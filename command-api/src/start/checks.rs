@@ -1,4 +1,5 @@
-//! What must hold before an instance takes part: its settings fit together, its keys and the tables are there.
+//! What must hold before an instance takes part: its settings fit together, its keys and the tables
+//! are there.
 
 use std::path::Path;
 
@@ -15,13 +16,22 @@ use crate::{
     store,
 };
 
-/// A commit takes its share of the budget before its first append; the budgets must fit in the producers' queues.
-pub(super) fn budget(owner: &OwnerSettings, lane: &LaneSettings, naming: &LogSettings) -> Result<(), Error> {
+/// A commit takes its share of the budget before its first append; the budgets must fit in the
+/// producers' queues.
+pub(super) fn budget(
+    owner: &OwnerSettings,
+    lane: &LaneSettings,
+    naming: &LogSettings,
+) -> Result<(), Error> {
     let partitions = u64::from(naming.partitions.get()) * store::categories().len() as u64;
     let each = owner.in_flight_bytes as u64;
     let room = naming.queue_bytes() / 5 * 4;
     let lane = lane.in_flight_bytes as u64;
-    if partitions * each + lane > room { Err(Error::Budget { partitions, each, lane, room }) } else { Ok(()) }
+    if partitions * each + lane > room {
+        Err(Error::Budget { partitions, each, lane, room })
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn lane(lane: &LaneSettings) -> Result<(), Error> {
@@ -62,14 +72,18 @@ pub(super) async fn database(tables: &Connections) -> Result<uuid::Uuid, Error> 
     if found > SCHEMA_VERSION {
         return Err(Error::NewerSchema { found });
     }
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(&mut tables.connect().await?).await?)
+    Ok(sqlx::query_scalar!("SELECT id FROM database_identity")
+        .fetch_one(&mut tables.connect().await?)
+        .await?)
 }
 
 /// On a connection of its own, which says why there is none.
 async fn version(tables: &Connections) -> Result<i32, sqlx::Error> {
     let mut connection = tables.connect().await?;
     let found =
-        sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'").fetch_optional(&mut connection).await?;
+        sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'")
+            .fetch_optional(&mut connection)
+            .await?;
     Ok(found.unwrap_or(0))
 }
 
@@ -79,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_the_producers_queues_and_hold_the_largest_commit() {
-        let (owner, lane, mut naming) = (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
+        let (owner, lane, mut naming) =
+            (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
         assert!(budget(&owner, &lane, &naming).is_ok(), "{:?}", budget(&owner, &lane, &naming));
         assert!(owner.in_flight_bytes >= owner.limits(&lane).commit_bytes);
         assert!(self::lane(&lane).is_ok());

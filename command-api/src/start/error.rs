@@ -22,9 +22,15 @@ pub enum Error {
     Hints(#[from] hints::Error),
     #[error("the database cannot be read: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the database has no tables of Highwater, or older ones ({found}, wanted {SCHEMA_VERSION}): run `highwater migrate`")]
+    #[error(
+        "the database has no tables of Highwater, or older ones ({found}, wanted \
+         {SCHEMA_VERSION}): run `highwater migrate`"
+    )]
     OlderSchema { found: i32 },
-    #[error("the database has newer tables ({found}, this release knows {SCHEMA_VERSION}): upgrade this service")]
+    #[error(
+        "the database has newer tables ({found}, this release knows {SCHEMA_VERSION}): upgrade \
+         this service"
+    )]
     NewerSchema { found: i32 },
     #[error("identity.keys names no file of deployment keys: set it, or HIGHWATER__IDENTITY__KEYS")]
     NoKeys,
@@ -35,12 +41,17 @@ pub enum Error {
     #[error("the peer client cannot be made: {0}")]
     Peers(#[from] reqwest::Error),
     #[error(
-        "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
+        "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and \
+         {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
     )]
     Budget { partitions: u64, each: u64, lane: u64, room: u64 },
-    #[error("peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}")]
+    #[error(
+        "peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}"
+    )]
     Advertise { advertise: String, why: Unusable },
-    #[error("owner.admin_listen is {0:?}, and must be an address such as 127.0.0.1:9090, or nothing")]
+    #[error(
+        "owner.admin_listen is {0:?}, and must be an address such as 127.0.0.1:9090, or nothing"
+    )]
     AdminListen(String),
     #[error("owner.admin_listen: {0}")]
     Admin(#[from] server::Error),
@@ -51,12 +62,20 @@ pub enum Error {
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoKeys | Self::Keys(_) | Self::Budget { .. } | Self::Limit { .. } => Exit::Usage,
-            Self::Advertise { .. } | Self::AdminListen(_) | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
+            Self::Config(_)
+            | Self::NoKeys
+            | Self::Keys(_)
+            | Self::Budget { .. }
+            | Self::Limit { .. } => Exit::Usage,
+            Self::Advertise { .. }
+            | Self::AdminListen(_)
+            | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(eventlog::Error::Setting(_)) => Exit::Usage,
             Self::Database(_) => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
-            Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => Exit::Failed,
+            Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => {
+                Exit::Failed
+            }
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
         }
     }

@@ -1,4 +1,5 @@
-//! What is said of a command that is put into the lane, by what the log says of it: 202 only for what is in the log for certain.
+//! What is said of a command that is put into the lane, by what the log says of it: 202 only for
+//! what is in the log for certain.
 
 use std::sync::Arc;
 
@@ -22,7 +23,13 @@ use crate::{
 };
 
 fn lane(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Lane {
-    let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
+    let (hints, _reports) = Hints::new(
+        world.log.clone(),
+        owners(),
+        keys(),
+        "http://127.0.0.1:1".into(),
+        SystemIds.v4(),
+    );
     Lane {
         log,
         hints: Arc::new(hints),

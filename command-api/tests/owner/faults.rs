@@ -1,4 +1,5 @@
-//! Seeded faults under an owner, with a client that retries: what is acknowledged is in the log once, whatever the log did.
+//! Seeded faults under an owner, with a client that retries: what is acknowledged is in the log
+//! once, whatever the log did.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +45,10 @@ async fn faulty_run(seed: u64, faults: Faults) {
                 );
             }
             Outcome::Rejected { .. } => {
-                assert!(history.rejected.contains_key(&command), "seed {seed}: the rejection of {id} is not in the log")
+                assert!(
+                    history.rejected.contains_key(&command),
+                    "seed {seed}: the rejection of {id} is not in the log"
+                )
             }
             Outcome::Unchanged { .. } => panic!("nothing here does nothing"),
         }
@@ -71,7 +75,16 @@ async fn what_is_acknowledged_is_in_the_log_once_whatever_the_log_did() {
         Faults { misreported: 50, delay_up_to, ..Faults::default() },
         Faults { stripped: 200, delay_up_to, ..Faults::default() },
         Faults { duplicated: 100, foreign: 100, delay_up_to, ..Faults::default() },
-        Faults { dropped: 20, duplicated: 50, stripped: 100, misreported: 20, foreign: 50, delayed: 100, reported_late: 100, delay_up_to },
+        Faults {
+            dropped: 20,
+            duplicated: 50,
+            stripped: 100,
+            misreported: 20,
+            foreign: 50,
+            delayed: 100,
+            reported_late: 100,
+            delay_up_to,
+        },
     ];
     for (n, faults) in kinds.into_iter().enumerate() {
         for seed in 0..3 {
@@ -84,7 +97,8 @@ async fn what_is_acknowledged_is_in_the_log_once_whatever_the_log_did() {
 #[tokio::test]
 async fn a_command_sent_again_is_answered_as_it_was_decided() {
     let world = world().await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drop(owner.send(add(1, 1, 2)));
     let first = owner.ask(add(1, 1, 2)).await;
     assert_eq!(accepted(&first), Some((2, 3)));
@@ -92,7 +106,10 @@ async fn a_command_sent_again_is_answered_as_it_was_decided() {
     other.fingerprint.hmac = [9; 32];
     assert_eq!(owner.ask(other).await, Answer::KeyReused);
     let rejected = owner.ask(add(2, 1, 0)).await;
-    assert!(matches!(&rejected, Answer::Done { outcome: Outcome::Rejected { version: 2, .. }, replayed: false }));
+    assert!(matches!(
+        &rejected,
+        Answer::Done { outcome: Outcome::Rejected { version: 2, .. }, replayed: false }
+    ));
     owner.stop.cancel();
     owner.ended().await;
 
@@ -100,5 +117,8 @@ async fn a_command_sent_again_is_answered_as_it_was_decided() {
     let again = next.ask(add(1, 1, 2)).await;
     assert!(matches!(again, Answer::Done { replayed: true, .. }));
     assert_eq!(accepted(&again), accepted(&first));
-    assert!(matches!(next.ask(add(2, 1, 0)).await, Answer::Done { outcome: Outcome::Rejected { version: 2, .. }, replayed: true }));
+    assert!(matches!(
+        next.ask(add(2, 1, 0)).await,
+        Answer::Done { outcome: Outcome::Rejected { version: 2, .. }, replayed: true }
+    ));
 }

@@ -67,11 +67,20 @@ impl Domain<Wire> for Counters {
         add.must_exist
     }
 
-    fn decide(&self, state: Option<&u64>, add: &Add, _: Micros) -> Result<Decision<u64, Fact>, Reason> {
+    fn decide(
+        &self,
+        state: Option<&u64>,
+        add: &Add,
+        _: Micros,
+    ) -> Result<Decision<u64, Fact>, Reason> {
         if add.events == 0 {
             return Err(Reason(br#"{"code":"counter.nothing","detail":"adds nothing"}"#.to_vec()));
         }
-        let fact = || Fact { event_type: "counter.added".into(), schema: "counter.added.v1".into(), data: b"{}".to_vec() };
+        let fact = || Fact {
+            event_type: "counter.added".into(),
+            schema: "counter.added.v1".into(),
+            data: b"{}".to_vec(),
+        };
         let count = state.copied().unwrap_or(0) + add.events as u64;
         Ok(Decision::Change { events: (0..add.events).map(|_| fact()).collect(), state: count })
     }
@@ -89,7 +98,9 @@ impl Durable for Counters {
     }
 
     fn thaw(&self, frozen: &[u8]) -> Result<u64, Unreadable> {
-        let bytes = frozen.try_into().map_err(|_| Unreadable::Malformed { what: "counter".into(), why: "length".into() })?;
+        let bytes = frozen
+            .try_into()
+            .map_err(|_| Unreadable::Malformed { what: "counter".into(), why: "length".into() })?;
         Ok(u64::from_be_bytes(bytes))
     }
 }
@@ -139,19 +150,38 @@ impl Snapshots<u64> for TestSnapshots {
     }
 
     async fn seen(&self, _: u32, _: u64, limit_bytes: usize) -> Result<Seen, Error> {
-        Ok(if self.0.lock().unwrap().filters { Seen::new(Vec::new(), limit_bytes) } else { Seen::blind() })
+        Ok(if self.0.lock().unwrap().filters {
+            Seen::new(Vec::new(), limit_bytes)
+        } else {
+            Seen::blind()
+        })
     }
 
-    async fn load(&self, _: u32, aggregates: Vec<Uuid>, commands: Vec<Uuid>) -> Result<Loaded<u64>, Error> {
+    async fn load(
+        &self,
+        _: u32,
+        aggregates: Vec<Uuid>,
+        commands: Vec<Uuid>,
+    ) -> Result<Loaded<u64>, Error> {
         let mut kept = self.0.lock().unwrap();
         kept.loads += 1;
         if kept.unreachable {
             return Err(Error::Malformed("unreachable".into()));
         }
-        let state = |id: &Uuid| kept.states.get(id).map(|(version, state)| (*id, Snapshot::State { version: *version, state: *state }));
-        let unreadable = |id: &Uuid| kept.unreadable.contains(id).then_some((*id, Snapshot::Unreadable { version: 1 }));
-        let aggregates = aggregates.iter().filter_map(|id| state(id).or_else(|| unreadable(id))).collect();
-        let outcomes = commands.iter().filter_map(|id| kept.outcomes.get_key_value(id)).map(|(id, recorded)| (*id, recorded.clone()));
+        let state = |id: &Uuid| {
+            kept.states
+                .get(id)
+                .map(|(version, state)| (*id, Snapshot::State { version: *version, state: *state }))
+        };
+        let unreadable = |id: &Uuid| {
+            kept.unreadable.contains(id).then_some((*id, Snapshot::Unreadable { version: 1 }))
+        };
+        let aggregates =
+            aggregates.iter().filter_map(|id| state(id).or_else(|| unreadable(id))).collect();
+        let outcomes = commands
+            .iter()
+            .filter_map(|id| kept.outcomes.get_key_value(id))
+            .map(|(id, recorded)| (*id, recorded.clone()));
         Ok(Loaded { checkpoint: kept.position.offset, aggregates, outcomes: outcomes.collect() })
     }
 }
@@ -171,9 +201,13 @@ pub async fn world() -> World {
     let folder = std::env::temp_dir().join(format!("highwater-owner-{}", SystemIds.v4()));
     let log: Arc<dyn Log> = Arc::new(LocalLog::open(&folder, Settings::default()).unwrap());
     let topic = |name: &str, kind| Topic { name: name.into(), partitions: 1, kind };
-    log.prepare(vec![topic("counters", TopicKind::Events), topic("lane", TopicKind::Commands), topic("owners", TopicKind::Owners)])
-        .await
-        .unwrap();
+    log.prepare(vec![
+        topic("counters", TopicKind::Events),
+        topic("lane", TopicKind::Commands),
+        topic("owners", TopicKind::Owners),
+    ])
+    .await
+    .unwrap();
     World {
         log,
         commands: Partition { topic: "lane".into(), index: 0 },
@@ -201,7 +235,15 @@ pub fn owners() -> Partition {
 
 /// No peer but on loopback.
 pub fn forwarder(hints: &Hints) -> Arc<Forwarder> {
-    Arc::new(Forwarder::new(&PeerSettings::default(), hints.deployment.clone(), Arc::new(SystemClock), Arc::new(SystemIds)).unwrap())
+    Arc::new(
+        Forwarder::new(
+            &PeerSettings::default(),
+            hints.deployment.clone(),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+        )
+        .unwrap(),
+    )
 }
 
 /// What an owner of `world` shares with others, and the way to tell it where `snapshots` stands.
@@ -249,24 +291,48 @@ pub struct Owner {
 }
 
 impl Owner {
-    pub fn start(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits) -> Self {
-        let fences = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) };
+    pub fn start(
+        world: &World,
+        log: Arc<dyn Log>,
+        snapshots: TestSnapshots,
+        limits: Limits,
+    ) -> Self {
+        let fences =
+            Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) };
         Self::start_with(world, log, snapshots, limits, |shared| shared.fences = fences)
     }
 
     /// Although the partition's last time lies so far ahead.
-    pub fn accepting(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, ahead: Duration) -> Self {
+    pub fn accepting(
+        world: &World,
+        log: Arc<dyn Log>,
+        snapshots: TestSnapshots,
+        limits: Limits,
+        ahead: Duration,
+    ) -> Self {
         Self::start_with(world, log, snapshots, limits, |shared| shared.accept_ahead = ahead)
     }
 
     /// By this clock, which may be so far off.
     pub fn by_clock(world: &World, clock: Arc<dyn Clock>, skew: Duration) -> Self {
-        Self::start_with(world, world.log.clone(), TestSnapshots::default(), Limits::default(), |shared| {
-            (shared.clock, shared.clock_skew) = (clock, skew);
-        })
+        Self::start_with(
+            world,
+            world.log.clone(),
+            TestSnapshots::default(),
+            Limits::default(),
+            |shared| {
+                (shared.clock, shared.clock_skew) = (clock, skew);
+            },
+        )
     }
 
-    pub fn start_paced(world: &World, log: Arc<dyn Log>, snapshots: TestSnapshots, limits: Limits, fences: Backoff) -> Self {
+    pub fn start_paced(
+        world: &World,
+        log: Arc<dyn Log>,
+        snapshots: TestSnapshots,
+        limits: Limits,
+        fences: Backoff,
+    ) -> Self {
         Self::start_with(world, log, snapshots, limits, |shared| shared.fences = fences)
     }
 
@@ -277,8 +343,15 @@ impl Owner {
         limits: Limits,
         set: impl FnOnce(&mut Shared<Counters, TestSnapshots>),
     ) -> Self {
-        let (hints, _reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
-        let (mut shared, checkpoints) = shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+        let (hints, _reports) = Hints::new(
+            world.log.clone(),
+            owners(),
+            keys(),
+            "http://127.0.0.1:1".into(),
+            SystemIds.v4(),
+        );
+        let (mut shared, checkpoints) =
+            shared(world, log, snapshots.clone(), limits, Arc::new(hints));
         set(&mut shared);
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
@@ -288,7 +361,16 @@ impl Owner {
             let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
             let (hints, clock) = (shared.hints.clone(), shared.clock.clone());
             let standing = Standing::new(hints, clock, Counters::NAME, 0, Right::Group, "assigned");
-            actor::run(&shared, &partition, &standing, &mut Said::default(), (from, seen), &mut deliveries, &stopped).await
+            actor::run(
+                &shared,
+                &partition,
+                &standing,
+                &mut Said::default(),
+                (from, seen),
+                &mut deliveries,
+                &stopped,
+            )
+            .await
         });
         Self { intake, stop, checkpoints, task }
     }
@@ -297,7 +379,9 @@ impl Owner {
     pub fn send(&self, submission: Submission<Wire, Add>) -> oneshot::Receiver<Answer<Wire>> {
         let (reply, answer) = oneshot::channel();
         let delivery = Delivery { submission, reply, deadline: Instant::now() + SOON };
-        self.intake.try_send(delivery).unwrap_or_else(|_| panic!("the owner takes nothing any more"));
+        self.intake
+            .try_send(delivery)
+            .unwrap_or_else(|_| panic!("the owner takes nothing any more"));
         answer
     }
 
@@ -330,7 +414,10 @@ pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Ad
         token: 0,
         command: Uuid::from_u128(command),
         aggregate: Uuid::from_u128(aggregate),
-        fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(command % 256).unwrap(); 32] },
+        fingerprint: Fingerprint {
+            key_number: 1,
+            hmac: [u8::try_from(command % 256).unwrap(); 32],
+        },
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
         payload: Ok(Arc::new(Add { events, must_exist: false })),
@@ -346,7 +433,9 @@ pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Ad
 
 pub fn accepted(answer: &Answer<Wire>) -> Option<(u64, u64)> {
     match answer {
-        Answer::Done { outcome: Outcome::Accepted { version, end, .. }, .. } => Some((*version, *end)),
+        Answer::Done { outcome: Outcome::Accepted { version, end, .. }, .. } => {
+            Some((*version, *end))
+        }
         _ => None,
     }
 }
@@ -369,7 +458,8 @@ pub struct History {
 
 /// Folds everything; fails on a command that is there twice and on a version that is not the next.
 pub async fn history(world: &World) -> History {
-    let (mut fold, mut history, mut versions) = (Fold::<Wire>::new(), History::default(), BTreeMap::<Uuid, u64>::new());
+    let (mut fold, mut history, mut versions) =
+        (Fold::<Wire>::new(), History::default(), BTreeMap::<Uuid, u64>::new());
     loop {
         let records = world.log.fetch(&world.partition, fold.next_offset(), 1_000).await.unwrap();
         if records.is_empty() {
@@ -382,7 +472,10 @@ pub async fn history(world: &World) -> History {
                     let origin = commit.events[0].origin.clone();
                     let version = versions.entry(origin.aggregate).or_default();
                     for event in &commit.events {
-                        assert_eq!(event.origin.source, origin.source, "every event of a commit names the same source");
+                        assert_eq!(
+                            event.origin.source, origin.source,
+                            "every event of a commit names the same source"
+                        );
                         assert_eq!(event.version, *version + 1, "versions have no gap");
                         *version = event.version;
                     }
@@ -394,7 +487,11 @@ pub async fn history(world: &World) -> History {
                     let command = outcome.origin.command;
                     history.sources.extend(outcome.origin.source.map(|source| (command, source)));
                     let reason = serde_json::from_slice(&outcome.reason.0).unwrap();
-                    assert_eq!(history.rejected.insert(command, reason), None, "an outcome is there twice");
+                    assert_eq!(
+                        history.rejected.insert(command, reason),
+                        None,
+                        "an outcome is there twice"
+                    );
                 }
                 fold::Effect::Fence { .. } => history.fences += 1,
                 fold::Effect::Void(_) => history.voids += 1,

@@ -30,7 +30,10 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    harness::{History, Owner, SOON, TestSnapshots, World, accepted, add, history, keys, owners, soon, world},
+    harness::{
+        History, Owner, SOON, TestSnapshots, World, accepted, add, history, keys, owners, soon,
+        world,
+    },
     moves::until,
 };
 
@@ -43,7 +46,10 @@ pub fn waiting(command: u128, aggregate: u128) -> Accepted {
         command: Uuid::from_u128(command),
         name: "counter.add".to_owned(),
         version: 1,
-        fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(command % 256).unwrap(); 32] },
+        fingerprint: Fingerprint {
+            key_number: 1,
+            hmac: [u8::try_from(command % 256).unwrap(); 32],
+        },
         caller_key: true,
         expected: Expected::Anything,
         actor: Uuid::from_u128(9),
@@ -62,7 +68,14 @@ fn with_body(command: u128, aggregate: u128, body: &str) -> Accepted {
 /// Puts a record into the lane; its offset.
 pub async fn put(world: &World, record: Record) -> u64 {
     let (to, mut reports) = mpsc::unbounded_channel();
-    world.log.append(&world.commands, record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to }).unwrap();
+    world
+        .log
+        .append(
+            &world.commands,
+            record,
+            Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to },
+        )
+        .unwrap();
     match soon(reports.recv()).await.unwrap().result.unwrap() {
         Appended::At(offset) => offset,
         Appended::Somewhere => panic!("a local log knows where"),
@@ -83,7 +96,11 @@ pub async fn drained(world: &World, drained: u64) -> History {
         if history.drained >= drained {
             return history;
         }
-        assert!(Instant::now() < until, "drained up to {} of {drained}: {history:?}", history.drained);
+        assert!(
+            Instant::now() < until,
+            "drained up to {} of {drained}: {history:?}",
+            history.drained
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -100,12 +117,21 @@ async fn every_outcome_of_the_lane_is_recorded_with_its_source() {
     let minted = Accepted { caller_key: false, ..with_body(4, 1, r#"{"events":0}"#) };
     let large = with_body(5, 1, r#"{"events":257}"#);
     put_all(&world, [waiting(1, 1), missing, mismatch, minted, large]).await;
-    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let _owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let history = drained(&world, 5).await;
     assert_eq!(history.commits.keys().copied().collect::<Vec<_>>(), [Uuid::from_u128(1)]);
-    let answers: Vec<_> = history.rejected.values().map(|reason| (reason["code"].as_str().unwrap(), reason["status"].as_u64())).collect();
-    let expected =
-        [("counter.not-found", Some(404)), ("version.mismatch", Some(412)), ("counter.nothing", None), ("commit.too-large", Some(413))];
+    let answers: Vec<_> = history
+        .rejected
+        .values()
+        .map(|reason| (reason["code"].as_str().unwrap(), reason["status"].as_u64()))
+        .collect();
+    let expected = [
+        ("counter.not-found", Some(404)),
+        ("version.mismatch", Some(412)),
+        ("counter.nothing", None),
+        ("commit.too-large", Some(413)),
+    ];
     assert_eq!(answers, expected);
     let sources = (0..5).map(|source| (Uuid::from_u128(u128::from(source) + 1), source));
     assert_eq!(history.sources, sources.collect::<BTreeMap<_, _>>());
@@ -115,11 +141,17 @@ async fn every_outcome_of_the_lane_is_recorded_with_its_source() {
 async fn every_event_of_a_commit_names_its_source_and_the_last_one_what_is_drained() {
     let world = world().await;
     put(&world, encode(&with_body(1, 1, r#"{"events":3}"#))).await;
-    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let _owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drained(&world, 1).await;
     let records = world.log.fetch(&world.partition, 0, 100).await.unwrap();
-    let events = records.iter().map(|stored| &stored.record).filter(|record| record.header("hw-kind") == Some(b"event"));
-    let said = |name: &str| events.clone().map(|event| event.header(name).map(<[u8]>::to_vec)).collect::<Vec<_>>();
+    let events = records
+        .iter()
+        .map(|stored| &stored.record)
+        .filter(|record| record.header("hw-kind") == Some(b"event"));
+    let said = |name: &str| {
+        events.clone().map(|event| event.header(name).map(<[u8]>::to_vec)).collect::<Vec<_>>()
+    };
     let some = |texts: [&str; 3]| texts.map(|text| Some(text.as_bytes().to_vec())).to_vec();
     assert_eq!(said("hw-commit"), some(["1/3", "2/3", "3/3"]));
     assert_eq!(said("hw-source"), some(["0", "0", "0"]));
@@ -132,7 +164,10 @@ async fn a_command_by_both_lanes_is_there_once_and_its_caller_hears_what_became_
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), silent_for(50));
     for command in 1..40 {
         let (put, answer) = if command % 2 == 0 {
-            tokio::join!(put(&world, encode(&waiting(command, command % 3))), owner.ask(add(command, command % 3, 1)))
+            tokio::join!(
+                put(&world, encode(&waiting(command, command % 3))),
+                owner.ask(add(command, command % 3, 1))
+            )
         } else {
             let answer = owner.ask(add(command, command % 3, 1)).await;
             (put(&world, encode(&waiting(command, command % 3))).await, answer)
@@ -144,7 +179,10 @@ async fn a_command_by_both_lanes_is_there_once_and_its_caller_hears_what_became_
     let history = drained(&world, 78).await;
     assert_eq!(history.commits.len(), 39);
     for command in 1..40 {
-        assert!(matches!(owner.ask(add(command, command % 3, 1)).await, Answer::Done { replayed: true, .. }));
+        assert!(matches!(
+            owner.ask(add(command, command % 3, 1)).await,
+            Answer::Done { replayed: true, .. }
+        ));
     }
 }
 
@@ -152,7 +190,8 @@ async fn a_command_by_both_lanes_is_there_once_and_its_caller_hears_what_became_
 async fn a_caller_waits_for_what_came_by_the_lane_rejections_too() {
     let world = world().await;
     put(&world, encode(&with_body(1, 1, r#"{"must_exist":true}"#))).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drained(&world, 1).await;
     match owner.ask(add(1, 1, 1)).await {
         Answer::Done { outcome: Outcome::Rejected { reason, .. }, replayed: true } => {
@@ -181,7 +220,11 @@ async fn owners_die_while_the_lane_is_deep_and_each_command_is_decided_once() {
         owner.kill().await;
         drop(also);
         let begun = history(&world).await;
-        assert!((1..COMMANDS.try_into().unwrap()).contains(&begun.drained), "it died at {} of {COMMANDS}", begun.drained);
+        assert!(
+            (1..COMMANDS.try_into().unwrap()).contains(&begun.drained),
+            "it died at {} of {COMMANDS}",
+            begun.drained
+        );
         // What was on its way arrives, before the next owner's fence or after it.
         slow.release();
         deaths += 1;
@@ -196,9 +239,14 @@ async fn owners_die_while_the_lane_is_deep_and_each_command_is_decided_once() {
 async fn commands_of_one_aggregate_are_decided_in_their_sequence() {
     let world = world().await;
     put_all(&world, (1..=200).rev().map(|command| waiting(command, 1))).await;
-    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let _owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let history = drained(&world, 200).await;
-    let by_version: BTreeMap<_, _> = history.commits.iter().map(|(command, (version, _))| (*version, command.as_u128())).collect();
+    let by_version: BTreeMap<_, _> = history
+        .commits
+        .iter()
+        .map(|(command, (version, _))| (*version, command.as_u128()))
+        .collect();
     assert_eq!(by_version.into_values().collect::<Vec<_>>(), (1..=200).rev().collect::<Vec<_>>());
 }
 
@@ -216,11 +264,17 @@ async fn what_cannot_be_decoded_is_rejected_or_passed_and_holds_up_nobody() {
     put(&world, encode(&with_body(4, 1, r#"{"events":"many"}"#))).await;
     put(&world, Record::default()).await;
     put(&world, encode(&waiting(5, 1))).await;
-    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let _owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let history = drained(&world, 6).await;
     assert_eq!(history.commits.keys().map(Uuid::as_u128).collect::<Vec<_>>(), [5]);
     assert_eq!(history.rejected.keys().map(Uuid::as_u128).collect::<Vec<_>>(), [1, 3, 4]);
-    assert!(history.rejected.values().all(|reason| reason["code"] == "command.malformed" && reason["status"] == 422));
+    assert!(
+        history
+            .rejected
+            .values()
+            .all(|reason| reason["code"] == "command.malformed" && reason["status"] == 422)
+    );
     assert_eq!(history.rejected[&Uuid::from_u128(4)]["errors"][0]["pointer"], "/events");
 }
 
@@ -229,7 +283,8 @@ async fn a_version_newer_than_the_owner_pauses_the_lane_and_nothing_else() {
     let world = world().await;
     let newer = Accepted { version: 2, ..waiting(2, 2) };
     put_all(&world, [waiting(1, 1), newer, waiting(3, 3)]).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drained(&world, 1).await;
     for command in 100..150 {
         assert!(accepted(&owner.ask(add(command, command, 1)).await).is_some());
@@ -244,7 +299,8 @@ async fn a_version_that_is_not_served_any_more_is_rejected_and_holds_up_nobody()
     let world = world().await;
     let retired = Accepted { name: "counter.raise".to_owned(), version: 2, ..waiting(1, 1) };
     put_all(&world, [retired, waiting(2, 2)]).await;
-    let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let _owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let history = drained(&world, 2).await;
     let rejected = &history.rejected[&Uuid::from_u128(1)];
     assert_eq!(rejected["code"], "command.malformed");
@@ -253,7 +309,8 @@ async fn a_version_that_is_not_served_any_more_is_rejected_and_holds_up_nobody()
 }
 
 #[tokio::test]
-async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_aggregate_cannot_be_read() {
+async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_aggregate_cannot_be_read()
+ {
     let world = world().await;
     let snapshots = TestSnapshots::default();
     snapshots.0.lock().unwrap().unreadable.insert(Uuid::from_u128(7));
@@ -296,7 +353,11 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
         }
     })
     .await;
-    put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
+    put_all(
+        &world,
+        std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command))),
+    )
+    .await;
     let others: BTreeSet<_> = (10..30).map(Uuid::from_u128).collect();
     let until = Instant::now() + SOON;
     let before = loop {
@@ -315,7 +376,8 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
 #[tokio::test]
 async fn duplicates_that_write_nothing_are_said_to_be_drained_by_a_barrier() {
     let world = world().await;
-    let before = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let before =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     assert!(accepted(&before.ask(add(1, 1, 1)).await).is_some());
     before.stop.cancel();
     before.ended().await;
@@ -330,14 +392,20 @@ async fn duplicates_that_write_nothing_are_said_to_be_drained_by_a_barrier() {
 async fn a_lane_that_lacks_commands_is_not_served_and_callers_are() {
     let mut world = world().await;
     put_all(&world, [waiting(1, 1), waiting(2, 2)]).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drained(&world, 2).await;
     owner.kill().await;
     // Another topic: it begins before the place where the lane must go on, and ends before it, too.
     world.commands = Partition { topic: "other".into(), index: 0 };
-    world.log.prepare(vec![Topic { name: "other".into(), partitions: 1, kind: TopicKind::Commands }]).await.unwrap();
+    world
+        .log
+        .prepare(vec![Topic { name: "other".into(), partitions: 1, kind: TopicKind::Commands }])
+        .await
+        .unwrap();
     put(&world, encode(&waiting(3, 3))).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     for command in 100..150 {
         assert!(accepted(&owner.ask(add(command, command, 1)).await).is_some());
     }
@@ -348,7 +416,13 @@ async fn a_lane_that_lacks_commands_is_not_served_and_callers_are() {
 #[tokio::test]
 async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on() {
     let world = world().await;
-    let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), "http://127.0.0.1:1".into(), SystemIds.v4());
+    let (hints, reports) = Hints::new(
+        world.log.clone(),
+        owners(),
+        keys(),
+        "http://127.0.0.1:1".into(),
+        SystemIds.v4(),
+    );
     let hints = Arc::new(hints);
     let following = tokio::spawn(hints.clone().follow(reports));
     let lane = Lane {
@@ -356,12 +430,17 @@ async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on()
         hints: hints.clone(),
         category: "counter",
         topic: world.commands.topic.clone(),
-        settings: LaneSettings { max_backlog: 3, max_backlog_bytes: 10_000, ..LaneSettings::default() },
+        settings: LaneSettings {
+            max_backlog: 3,
+            max_backlog_bytes: 10_000,
+            ..LaneSettings::default()
+        },
         room: Arc::new(Semaphore::new(1 << 20)),
         shutdown: Shutdown::new(),
         ends: Ends::default(),
     };
-    let accept = async |command| lane.accept(0, &waiting(command, command), Instant::now() + SOON).await;
+    let accept =
+        async |command| lane.accept(0, &waiting(command, command), Instant::now() + SOON).await;
     for command in 1..=2 {
         assert_eq!(accept(command).await, Ok(command.try_into().unwrap()));
     }
@@ -370,7 +449,8 @@ async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on()
     assert_eq!(lane.accept(0, &large, Instant::now() + SOON).await, Err(Refused::Full));
     assert_eq!(accept(3).await, Ok(3));
     assert_eq!(accept(4).await, Err(Refused::Full));
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let until = Instant::now() + SOON;
     while hints.drained("counter", 0) < 3 {
         assert!(Instant::now() < until, "nobody said that the lane has come on");

@@ -1,5 +1,5 @@
-//! The vectors of what an owner makes of a record in `commands` (protocol/vectors/README.md), by a running owner: what it records, passes
-//! and stops at.
+//! The vectors of what an owner makes of a record in `commands` (protocol/vectors/README.md), by a
+//! running owner: what it records, passes and stops at.
 
 use std::path::Path;
 
@@ -28,8 +28,10 @@ async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
     stream::iter(&vectors).for_each_concurrent(AT_ONCE, comes_to).await;
     Row {
         id: "S5a",
-        situation: "records in `commands` that no command-api wrote: every defect, unknown kinds, names and versions, another partition's key, alone and together",
-        answer: "the first rule of docs/log-format.md that applies: the lane stops, the record is passed, or `rejected`, `command.malformed` is recorded",
+        situation: "records in `commands` that no command-api wrote: every defect, unknown kinds, \
+                    names and versions, another partition's key, alone and together",
+        answer: "the first rule of docs/log-format.md that applies: the lane stops, the record is \
+                 passed, or `rejected`, `command.malformed` is recorded",
         test: (file!(), "an_owner_does_with_every_record_of_the_lane_what_its_vector_says"),
     }
     .check();
@@ -37,10 +39,19 @@ async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
 
 async fn comes_to(vector: &Value) {
     let (name, mut world) = (&vector["name"], world().await);
-    assert_eq!((&vector["partition"], &vector["knows"][0]), (&Value::from(0), &Value::from("counter.add.v1")), "{name}");
+    assert_eq!(
+        (&vector["partition"], &vector["knows"][0]),
+        (&Value::from(0), &Value::from("counter.add.v1")),
+        "{name}"
+    );
     world.partitions = u32::try_from(vector["partitions"].as_u64().unwrap()).unwrap();
     put(&world, record(vector)).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits { lane_silence_ms: 0, ..Limits::default() });
+    let owner = Owner::start(
+        &world,
+        world.log.clone(),
+        TestSnapshots::default(),
+        Limits { lane_silence_ms: 0, ..Limits::default() },
+    );
     if vector["verdict"] == "stops" {
         // The owner has come past the lane by the time it answers so many callers.
         for command in 1..=20 {
@@ -52,11 +63,18 @@ async fn comes_to(vector: &Value) {
     }
     let history = drained(&world, 1).await;
     let decided: Vec<Uuid> = history.sources.keys().copied().collect();
-    let malformed = history.rejected.values().map(|reason| (reason["code"] == "command.malformed", reason["status"] == 422));
+    let malformed = history
+        .rejected
+        .values()
+        .map(|reason| (reason["code"] == "command.malformed", reason["status"] == 422));
     match vector["verdict"].as_str().unwrap() {
         "passed" => assert!(decided.is_empty(), "{name}: {history:?}"),
         "rejected" => {
-            assert_eq!(serde_json::json!(decided), serde_json::json!([vector["kept"]["command"]]), "{name}");
+            assert_eq!(
+                serde_json::json!(decided),
+                serde_json::json!([vector["kept"]["command"]]),
+                "{name}"
+            );
             assert_eq!(malformed.collect::<Vec<_>>(), [(true, true)], "{name}: {history:?}");
         }
         "command" => {
@@ -72,12 +90,20 @@ fn record(json: &Value) -> Record {
     Record {
         key: json.get("key").map(bytes),
         value: json.get("value").map(bytes),
-        headers: headers.map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1]))).collect(),
+        headers: headers
+            .map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1])))
+            .collect(),
     }
 }
 
 /// A string's UTF-8, or `{"hex": "..."}`.
 fn bytes(json: &Value) -> Vec<u8> {
-    let hex = |digits: &str| (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
-    json.as_str().map_or_else(|| hex(json["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec())
+    let hex = |digits: &str| {
+        (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    json.as_str()
+        .map_or_else(|| hex(json["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec())
 }

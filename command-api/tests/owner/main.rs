@@ -1,5 +1,11 @@
-//! Owners on a log that does what logs do: delays, losses, reports of no use, foreign writers, a predecessor that wakes up.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+//! Owners on a log that does what logs do: delays, losses, reports of no use, foreign writers, a
+//! predecessor that wakes up.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 mod accepted;
 #[path = "../../../tests/support/documented.rs"]

@@ -20,7 +20,11 @@ async fn a_cold_aggregate_is_loaded_and_a_warm_fresh_command_asks_nobody() {
     fresh.fresh = true;
     fresh.caller_key = false;
     assert_eq!(accepted(&owner.ask(fresh).await).map(|(version, _)| version), Some(43));
-    assert_eq!(snapshots.0.lock().unwrap().loads, 1, "a fresh command on a warm aggregate was looked up");
+    assert_eq!(
+        snapshots.0.lock().unwrap().loads,
+        1,
+        "a fresh command on a warm aggregate was looked up"
+    );
 }
 
 #[tokio::test]
@@ -47,7 +51,8 @@ async fn snapshots_below_the_horizon_end_the_owner() {
     let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
     let owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
     let (_, end) = accepted(&owner.ask(add(1, 1, 1)).await).unwrap();
-    // Snapshots have it, the owner forgets it; then they fall back, as a database does after a crash.
+    // Snapshots have it, the owner forgets it; then they fall back, as a database does after a
+    // crash.
     owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
     let answer = soon(async {
         loop {
@@ -61,13 +66,19 @@ async fn snapshots_below_the_horizon_end_the_owner() {
     })
     .await;
     assert!(matches!(answer, Ok(Answer::Busy(_)) | Err(_)), "{answer:?}");
-    assert!(matches!(owner.ended().await, End::SteppedDown(StepDown::BelowHorizon { checkpoint: 0, .. })));
+    assert!(matches!(
+        owner.ended().await,
+        End::SteppedDown(StepDown::BelowHorizon { checkpoint: 0, .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_hot_aggregate_is_bounded_and_its_neighbour_is_not() {
     let world = world().await;
-    let slow = std::sync::Arc::new(eventlog::FaultyLog::new(world.log.clone(), 1, eventlog::faulty::Faults::default()).unwrap());
+    let slow = std::sync::Arc::new(
+        eventlog::FaultyLog::new(world.log.clone(), 1, eventlog::faulty::Faults::default())
+            .unwrap(),
+    );
     let limits = Limits { aggregate_queue: 3, ..Limits::default() };
     let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), limits);
     assert!(accepted(&owner.ask(add(1, 1, 1)).await).is_some());
@@ -90,7 +101,9 @@ async fn a_partition_far_ahead_of_snapshots_refuses_cold_work_then_all() {
     // The owner counts what it has read, which may be a few records behind what it has answered.
     let refused_at = async |first: u128, aggregate: fn(u128) -> u128| {
         for command in first..first + 100 {
-            if owner.ask(add(command, aggregate(command), 1)).await == Answer::Busy(Busy::SnapshotsBehind) {
+            if owner.ask(add(command, aggregate(command), 1)).await
+                == Answer::Busy(Busy::SnapshotsBehind)
+            {
                 return world.log.end(&world.partition).await.unwrap();
             }
         }
@@ -105,23 +118,30 @@ async fn a_partition_far_ahead_of_snapshots_refuses_cold_work_then_all() {
 #[tokio::test]
 async fn an_unrecorded_no_is_held_until_a_barrier_proves_the_writer() {
     let world = world().await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let mut missing = add(1, 1, 1);
-    missing.payload = Ok(Arc::new(Add { must_exist: true, ..Add::clone(missing.payload.as_ref().unwrap()) }));
+    missing.payload =
+        Ok(Arc::new(Add { must_exist: true, ..Add::clone(missing.payload.as_ref().unwrap()) }));
     assert_eq!(owner.ask(missing).await, Answer::NotFound);
     assert_eq!(history(&world).await.barriers, 1);
     assert!(accepted(&owner.ask(add(2, 1, 2)).await).is_some());
     let mut below = add(3, 1, 1);
     below.expected = Expected::OneOf(vec![1]);
     assert_eq!(owner.ask(below).await, Answer::VersionMismatch { current: 2 });
-    assert_eq!(history(&world).await.barriers, 1, "a version below a confirmed one is final at once");
+    assert_eq!(
+        history(&world).await.barriers,
+        1,
+        "a version below a confirmed one is final at once"
+    );
     let mut above = add(4, 1, 1);
     above.expected = Expected::OneOf(vec![9]);
     assert_eq!(owner.ask(above).await, Answer::VersionMismatch { current: 2 });
     assert_eq!(history(&world).await.barriers, 2);
 }
 
-/// What it never saw is decided without a look-up, also the create of an aggregate by a caller's own key.
+/// What it never saw is decided without a look-up, also the create of an aggregate by a caller's
+/// own key.
 #[tokio::test]
 async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
     let world = world().await;
@@ -150,13 +170,19 @@ async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
     looked_up.await;
 }
 
-/// A predecessor's ids come from the log: the next owner decides none of them anew, also when nothing but the filter tells them from
-/// those that nobody ever sent.
+/// A predecessor's ids come from the log: the next owner decides none of them anew, also when
+/// nothing but the filter tells them from those that nobody ever sent.
 #[tokio::test]
 async fn a_take_over_fills_the_filter_from_the_log_before_it_serves() {
-    // A cold aggregate is loaded together with the outcome; of a warm one only the filter says that there may be an outcome to look for.
+    // A cold aggregate is loaded together with the outcome; of a warm one only the filter says that
+    // there may be an outcome to look for.
     for cached_aggregates in [0, Limits::default().cached_aggregates] {
-        nothing_is_decided_again(Limits { cached_aggregates, cached_outcomes: 0, ..Limits::default() }).await;
+        nothing_is_decided_again(Limits {
+            cached_aggregates,
+            cached_outcomes: 0,
+            ..Limits::default()
+        })
+        .await;
     }
 }
 
@@ -180,7 +206,10 @@ async fn nothing_is_decided_again(limits: Limits) {
     let next = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
     let is_replayed = async |command: u128| {
         let answer = next.ask(add(command, command % 7, 1)).await;
-        assert!(matches!(answer, Answer::Done { replayed: true, .. }), "command {command} was decided again: {answer:?}");
+        assert!(
+            matches!(answer, Answer::Done { replayed: true, .. }),
+            "command {command} was decided again: {answer:?}"
+        );
     };
     is_replayed(1).await;
     // Snapshots come as far as the log, and the owner forgets what it has read.

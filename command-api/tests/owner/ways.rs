@@ -1,5 +1,5 @@
-//! Which way a command goes, and what goes with it: to an owner here, one hop away, or into the lane. One way, and as long as its caller
-//! waits.
+//! Which way a command goes, and what goes with it: to an owner here, one hop away, or into the
+//! lane. One way, and as long as its caller waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,12 +67,16 @@ async fn waiting(world: &World) -> Vec<Accepted> {
 async fn what_was_decided_in_time_does_not_go_into_the_lane_as_well() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
-    let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
-    for (key, body, status) in
-        [("one", "{}", StatusCode::CREATED), ("two", r#"{"events":0}"#, StatusCode::CONFLICT), ("one", "{}", StatusCode::CREATED)]
-    {
-        let response = soon(instance.create(key, body).header("Prefer", "wait=60").send()).await.unwrap();
+    for (key, body, status) in [
+        ("one", "{}", StatusCode::CREATED),
+        ("two", r#"{"events":0}"#, StatusCode::CONFLICT),
+        ("one", "{}", StatusCode::CREATED),
+    ] {
+        let response =
+            soon(instance.create(key, body).header("Prefer", "wait=60").send()).await.unwrap();
         assert_eq!(response.status(), status, "{key}");
     }
     assert_eq!(in_lane(&world).await, 0);
@@ -107,7 +111,12 @@ async fn a_command_that_its_owner_sends_away_goes_to_the_next_which_looks_it_up(
     let world = world().await;
     let instance = instance(&world, SOON).await;
     let (intake, mut owner) = takes_one(&instance);
-    let create = instance.client.post(&instance.url).header("Content-Type", "application/json").body("{}").send();
+    let create = instance
+        .client
+        .post(&instance.url)
+        .header("Content-Type", "application/json")
+        .body("{}")
+        .send();
     let create = tokio::spawn(async move { create.await.unwrap() });
     let first = soon(owner.recv()).await.unwrap();
     assert!(first.submission.fresh);
@@ -141,12 +150,25 @@ async fn a_forwarded_command_waits_no_longer_than_who_sent_it_on() {
     let instance = instance(&world, ENDLESS).await;
     let (_intake, _owner) = takes_one(&instance);
     let sent_ms = SystemClock.now().div_euclid(1_000);
-    let hop = Hop { to: instance.hints.instance, nonce: SystemIds.v4(), sent_ms, within_ms: 100, minted: false };
+    let hop = Hop {
+        to: instance.hints.instance,
+        nonce: SystemIds.v4(),
+        sent_ms,
+        within_ms: 100,
+        minted: false,
+    };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("idempotency-key", HeaderValue::from_static("\"chosen\""));
-    let seal = hop.seal(&instance.hints.deployment, Sent { path: "/v1/counters", headers: &headers, body: b"{}" });
-    let response = soon(instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send()).await.unwrap();
+    let seal = hop.seal(
+        &instance.hints.deployment,
+        Sent { path: "/v1/counters", headers: &headers, body: b"{}" },
+    );
+    let response = soon(
+        instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send(),
+    )
+    .await
+    .unwrap();
     assert!(header(&response, "highwater-hop").starts_with("may-wait"));
     assert_eq!(code(response).await, "command.undecided");
 }
@@ -155,18 +177,28 @@ async fn a_forwarded_command_waits_no_longer_than_who_sent_it_on() {
 async fn what_waits_says_whose_key_it_has_and_which_version_it_expects() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
-    let json = |request: reqwest::RequestBuilder| request.header("Content-Type", "application/json").header("Prefer", "respond-async");
-    let conditional = instance.create("chosen", "{}").header("Prefer", "respond-async").header("If-Match", "\"v7\", \"v8\"");
+    let json = |request: reqwest::RequestBuilder| {
+        request.header("Content-Type", "application/json").header("Prefer", "respond-async")
+    };
+    let conditional = instance
+        .create("chosen", "{}")
+        .header("Prefer", "respond-async")
+        .header("If-Match", "\"v7\", \"v8\"");
     let minted = json(instance.client.post(&instance.url)).body("{}");
     for request in [conditional, minted] {
         assert_eq!(soon(request.send()).await.unwrap().status(), StatusCode::ACCEPTED);
     }
-    let said: Vec<_> = waiting(&world).await.into_iter().map(|waits| (waits.caller_key, waits.expected)).collect();
+    let said: Vec<_> =
+        waiting(&world).await.into_iter().map(|waits| (waits.caller_key, waits.expected)).collect();
     assert_eq!(said, [(true, Expected::OneOf(vec![7, 8])), (false, Expected::Anything)]);
     // Nor is the condition forgotten on the way to an owner.
     let (_intake, mut owner) = takes_one(&instance);
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let conditional = instance.create("another", "{}").header("If-Match", "\"v7\"").header("traceparent", traceparent).send();
+    let conditional = instance
+        .create("another", "{}")
+        .header("If-Match", "\"v7\"")
+        .header("traceparent", traceparent)
+        .send();
     let asked = tokio::spawn(async move { conditional.await.unwrap() });
     let submission = soon(owner.recv()).await.unwrap().submission;
     assert_eq!(submission.expected, Expected::OneOf(vec![7]));
@@ -186,7 +218,12 @@ async fn only_an_id_that_was_derived_from_a_minted_key_is_new() {
     let (_intake, mut owner) = takes_one(&instance);
     let id = Uuid::from_u128(7);
     let mut delivered = async |url: String, body: String| -> Submission<Wire, Add> {
-        let request = instance.client.post(url).header("Content-Type", "application/json").header("If-Match", "\"v1\"").body(body);
+        let request = instance
+            .client
+            .post(url)
+            .header("Content-Type", "application/json")
+            .header("If-Match", "\"v1\"")
+            .body(body);
         let asked = tokio::spawn(request.send());
         let Delivery { submission, reply, .. } = soon(owner.recv()).await.unwrap();
         reply.send(Answer::Busy(Busy::Partition)).unwrap();
@@ -214,7 +251,8 @@ async fn a_command_says_what_its_body_is_by_every_key() {
     let asked = tokio::spawn(instance.create("one", "{}").send());
     let submission = soon(owner.recv()).await.unwrap().submission;
     asked.abort();
-    let older: Vec<_> = submission.older_fingerprints.iter().map(|older| (older.key_number, older.hmac)).collect();
+    let older: Vec<_> =
+        submission.older_fingerprints.iter().map(|older| (older.key_number, older.hmac)).collect();
     assert_eq!((submission.fingerprint.key_number, older.len()), (3, 2));
     assert_eq!(older, all.fingerprints("counter.add", b"{}")[1..]);
     assert!(older.contains(&keys().fingerprints("counter.add", b"{}")[0]), "that of the first");
@@ -224,19 +262,35 @@ async fn a_command_says_what_its_body_is_by_every_key() {
 async fn a_rejection_has_its_status_its_version_and_its_place() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
-    // What was recorded of the lane says its status; whatever that is, nobody is told of a success or of an error of the server's.
-    for (recorded, status) in [(None, 409), (Some(404), 404), (Some(422), 422), (Some(200), 409), (Some(503), 409), (Some(70_000), 409)] {
+    // What was recorded of the lane says its status; whatever that is, nobody is told of a success
+    // or of an error of the server's.
+    for (recorded, status) in [
+        (None, 409),
+        (Some(404), 404),
+        (Some(422), 422),
+        (Some(200), 409),
+        (Some(503), 409),
+        (Some(70_000), 409),
+    ] {
         let mut reason = serde_json::json!({"code": "counter.no", "detail": "no", "left": 3});
         if let Some(recorded) = recorded {
             reason["status"] = recorded.into();
         }
-        let outcome = Outcome::Rejected { version: 4, end: 9, reason: Reason(reason.to_string().into_bytes()) };
+        let outcome = Outcome::Rejected {
+            version: 4,
+            end: 9,
+            reason: Reason(reason.to_string().into_bytes()),
+        };
         answering(&instance, Answer::Done { outcome, replayed: true });
         let response = instance.send("one", "").await;
         assert_eq!(response.status().as_u16(), status, "{recorded:?}");
-        let said = ["etag", "highwater-position", "idempotency-replayed"].map(|name| header(&response, name));
+        let said = ["etag", "highwater-position", "idempotency-replayed"]
+            .map(|name| header(&response, name));
         assert_eq!(said, ["\"v4\"", "counter/0@9", "true"]);
         let problem = soon(response.json::<Value>()).await.unwrap();
-        assert_eq!((&problem["code"], &problem["left"], &problem["status"]), (&"counter.no".into(), &3.into(), &status.into()));
+        assert_eq!(
+            (&problem["code"], &problem["left"], &problem["status"]),
+            (&"counter.no".into(), &3.into(), &status.into())
+        );
     }
 }

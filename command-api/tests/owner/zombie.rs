@@ -8,7 +8,8 @@ use protocol::writer::{Answer, Limits, StepDown};
 
 use crate::harness::{Owner, TestSnapshots, World, accepted, add, history, soon, world};
 
-/// What the successor's fence finds on its way: how many commands the zombie holds, and whether it still hears the log.
+/// What the successor's fence finds on its way: how many commands the zombie holds, and whether it
+/// still hears the log.
 async fn zombie_run(held: u128, deaf: bool) {
     let world = world().await;
     let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
@@ -20,19 +21,26 @@ async fn zombie_run(held: u128, deaf: bool) {
     if deaf {
         slow.hold_reads(&world.partition);
     }
-    let waiting: Vec<_> = (0..held).map(|n| zombie.send(add(100 + n, 1 + n % 3, 1 + usize::try_from(n % 2).unwrap()))).collect();
+    let waiting: Vec<_> = (0..held)
+        .map(|n| zombie.send(add(100 + n, 1 + n % 3, 1 + usize::try_from(n % 2).unwrap())))
+        .collect();
     until_held(&world, &slow, held).await;
 
-    let successor = Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let successor =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let taken_over = accepted(&successor.ask(add(2, 1, 1)).await).expect("the successor serves");
     let first_free = world.log.end(&world.partition).await.unwrap();
     let held_records = (0..held).map(|n| 1 + u64::try_from(n % 2).unwrap()).sum::<u64>();
-    // One that hears of the successor may say that it is not the owner any more; a deaf one can say nothing.
+    // One that hears of the successor may say that it is not the owner any more; a deaf one can say
+    // nothing.
     let mut silent = Vec::new();
     for mut answer in waiting {
         match answer.try_recv() {
             Err(_) => silent.push(answer),
-            Ok(early) => assert!(!deaf && early == Answer::Moved, "a held command was answered before anybody could know"),
+            Ok(early) => assert!(
+                !deaf && early == Answer::Moved,
+                "a held command was answered before anybody could know"
+            ),
         }
     }
 
@@ -40,7 +48,10 @@ async fn zombie_run(held: u128, deaf: bool) {
     landed(&world, first_free + held_records).await;
     if deaf {
         for answer in &mut silent {
-            assert!(answer.try_recv().is_err(), "a report at another offset than the anchor says was taken for a confirmation");
+            assert!(
+                answer.try_recv().is_err(),
+                "a report at another offset than the anchor says was taken for a confirmation"
+            );
         }
     }
     slow.release_partition(&world.partition);
@@ -62,7 +73,8 @@ async fn zombie_run(held: u128, deaf: bool) {
     assert!(matches!(successor.ended().await, End::SteppedDown(StepDown::Drained)));
 }
 
-/// Until the log ends at `end`, and the reports of what landed have had time to do harm: nothing shows that they were ignored.
+/// Until the log ends at `end`, and the reports of what landed have had time to do harm: nothing
+/// shows that they were ignored.
 async fn landed(world: &World, end: u64) {
     soon(async {
         while world.log.end(&world.partition).await.unwrap() < end {

@@ -1,4 +1,5 @@
-//! Whole instances on one log, each with its port: routes, owners, announcements, and no database. Included by `#[path]`.
+//! Whole instances on one log, each with its port: routes, owners, announcements, and no database.
+//! Included by `#[path]`.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -51,9 +52,15 @@ impl Place {
         let log: Arc<dyn Log> = Arc::new(LocalLog::open(&folder, Settings::default()).unwrap());
         let topic = |name: String, kind| Topic { name: name.into(), partitions: 1, kind };
         let of = |category: &&str| {
-            [topic(format!("test.{category}.events"), TopicKind::Events), topic(format!("test.{category}.commands"), TopicKind::Commands)]
+            [
+                topic(format!("test.{category}.events"), TopicKind::Events),
+                topic(format!("test.{category}.commands"), TopicKind::Commands),
+            ]
         };
-        let topics = categories.iter().flat_map(of).chain([topic("test.owners".to_owned(), TopicKind::Owners)]);
+        let topics = categories
+            .iter()
+            .flat_map(of)
+            .chain([topic("test.owners".to_owned(), TopicKind::Owners)]);
         log.prepare(topics.collect()).await.unwrap();
         Self { log, folder }
     }
@@ -86,7 +93,12 @@ impl<S: Send> Snapshots<S> for Nothing {
         Ok(Seen::blind())
     }
 
-    async fn load(&self, _: u32, _: Vec<uuid::Uuid>, _: Vec<uuid::Uuid>) -> Result<Loaded<S>, Error> {
+    async fn load(
+        &self,
+        _: u32,
+        _: Vec<uuid::Uuid>,
+        _: Vec<uuid::Uuid>,
+    ) -> Result<Loaded<S>, Error> {
         Ok(Loaded { checkpoint: 0, aggregates: Vec::new(), outcomes: Vec::new() })
     }
 }
@@ -111,11 +123,24 @@ impl Instance {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (keys, log) = (keys(key_file), place.log.clone());
-        let (hints, reports) = Hints::new(log.clone(), owners(), keys.clone(), format!("http://{address}"), SystemIds.v4());
+        let (hints, reports) = Hints::new(
+            log.clone(),
+            owners(),
+            keys.clone(),
+            format!("http://{address}"),
+            SystemIds.v4(),
+        );
         let hints = Arc::new(hints);
         let tasks = vec![tokio::spawn(hints.clone().follow(reports))];
-        let ctx = Context { clock: clock.clone(), ids: Arc::new(SystemIds), ..Context::for_tests() };
-        let forwarder = Forwarder::new(&PeerSettings::default(), hints.deployment.clone(), clock, Arc::new(SystemIds)).unwrap();
+        let ctx =
+            Context { clock: clock.clone(), ids: Arc::new(SystemIds), ..Context::for_tests() };
+        let forwarder = Forwarder::new(
+            &PeerSettings::default(),
+            hints.deployment.clone(),
+            clock,
+            Arc::new(SystemIds),
+        )
+        .unwrap();
         let forwarder = Arc::new(forwarder);
         let (router, owned, listener) = (Router::new(), Vec::new(), Some(listener));
         Self { address, hints, forwarder, ctx, keys, log, listener, router, owned, tasks }
@@ -137,7 +162,13 @@ impl Instance {
             limits: Limits::default(),
             filter_bytes: 1 << 20,
             source: format!("/test/{}", C::NAME),
-            lane: Source { topic: topic("commands"), partitions: 1, commands: commands.clone(), keys: self.keys.clone(), hint_step: 1 },
+            lane: Source {
+                topic: topic("commands"),
+                partitions: 1,
+                commands: commands.clone(),
+                keys: self.keys.clone(),
+                hint_step: 1,
+            },
             clock_skew: Duration::from_secs(60),
             accept_ahead: Duration::ZERO,
             drain: Duration::from_secs(2),
@@ -146,7 +177,14 @@ impl Instance {
         let short = Duration::from_millis(20);
         let terms = Terms { deposed: short, hand_over: SOON, intake: 64 };
         let (standings, shutdown) = (Arc::default(), self.ctx.shutdown.clone());
-        self.owned.push(Arc::new(Supervisors::new(topic("events"), Arc::new(shared), table.clone(), standings, shutdown, terms)));
+        self.owned.push(Arc::new(Supervisors::new(
+            topic("events"),
+            Arc::new(shared),
+            table.clone(),
+            standings,
+            shutdown,
+            terms,
+        )));
         let app = App::<C> {
             ctx: self.ctx.clone(),
             keys: self.keys.clone(),
@@ -188,7 +226,11 @@ impl Instance {
     pub async fn knows(&self, categories: &[&str], owner: &Self) {
         let mut changes = self.hints.watch();
         let known = || {
-            let of_owner = |category: &&str| self.hints.other(category, 0).is_some_and(|hint| hint.instance == owner.hints.instance);
+            let of_owner = |category: &&str| {
+                self.hints
+                    .other(category, 0)
+                    .is_some_and(|hint| hint.instance == owner.hints.instance)
+            };
             categories.iter().all(of_owner)
         };
         tokio::time::timeout(SOON, async {

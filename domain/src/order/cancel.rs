@@ -7,7 +7,11 @@ use events::{
 
 use super::{Order, Rejection, Stage};
 
-pub fn decide(order: &Order, command: &Cancel, at: Timestamp) -> Result<Option<Cancelled>, Rejection> {
+pub fn decide(
+    order: &Order,
+    command: &Cancel,
+    at: Timestamp,
+) -> Result<Option<Cancelled>, Rejection> {
     match order.stage {
         Stage::Placed | Stage::Confirmed => Ok(Some(Cancelled {
             reason: command.reason.clone(),
@@ -15,7 +19,9 @@ pub fn decide(order: &Order, command: &Cancel, at: Timestamp) -> Result<Option<C
             placed_at: order.placed_at,
             departments: order.departments.clone().into(),
         })),
-        Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => Err(Rejection::AlreadyShipped),
+        Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => {
+            Err(Rejection::AlreadyShipped)
+        }
         Stage::Cancelled => Ok(None),
     }
 }
@@ -43,16 +49,22 @@ mod tests {
 
     #[test]
     fn a_shipped_order_is_not_cancelled() {
-        given([placed(), confirmed(), shipped()]).when(cancel()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped()])
+            .when(cancel())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]
     fn a_delivered_order_is_not_cancelled() {
-        given([placed(), confirmed(), shipped(), delivered()]).when(cancel()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered()])
+            .when(cancel())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]
     fn a_returned_order_is_not_cancelled() {
-        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(cancel()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered(), returned()])
+            .when(cancel())
+            .then_rejected("order.already-shipped");
     }
 }

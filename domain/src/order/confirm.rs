@@ -8,7 +8,9 @@ pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Confirmed>, Rejecti
     match order.stage {
         Stage::Placed => Ok(Some(Confirmed { confirmed_at: at })),
         Stage::Confirmed => Ok(None),
-        Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => Err(Rejection::AlreadyShipped),
+        Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => {
+            Err(Rejection::AlreadyShipped)
+        }
         Stage::Cancelled => Err(Rejection::AlreadyCancelled),
     }
 }
@@ -23,7 +25,9 @@ mod tests {
 
     #[test]
     fn a_placed_order_is_confirmed() {
-        given([placed()]).when(confirm()).then([OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) })]);
+        given([placed()])
+            .when(confirm())
+            .then([OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) })]);
     }
 
     #[test]
@@ -33,17 +37,23 @@ mod tests {
 
     #[test]
     fn a_shipped_order_is_not_confirmed() {
-        given([placed(), confirmed(), shipped()]).when(confirm()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped()])
+            .when(confirm())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]
     fn a_delivered_order_is_not_confirmed() {
-        given([placed(), confirmed(), shipped(), delivered()]).when(confirm()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered()])
+            .when(confirm())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]
     fn a_returned_order_is_not_confirmed() {
-        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(confirm()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered(), returned()])
+            .when(confirm())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]

@@ -23,7 +23,9 @@ mod tests {
 
     #[test]
     fn a_shipped_order_is_delivered() {
-        given([placed(), confirmed(), shipped()]).when(deliver()).then([OrderEvent::Delivered(Delivered { delivered_at: Timestamp(NOW) })]);
+        given([placed(), confirmed(), shipped()])
+            .when(deliver())
+            .then([OrderEvent::Delivered(Delivered { delivered_at: Timestamp(NOW) })]);
     }
 
     #[test]
@@ -33,7 +35,9 @@ mod tests {
 
     #[test]
     fn a_returned_order_was_delivered() {
-        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(deliver()).then_nothing();
+        given([placed(), confirmed(), shipped(), delivered(), returned()])
+            .when(deliver())
+            .then_nothing();
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! An order's events and commands, for tests.
 
 use events::{
-    order::{Cancelled, Command, Confirmed, Delivered, DepartmentSum, OrderEvent, Placed, Returned, Shipped},
+    order::{
+        Cancelled, Command, Confirmed, Delivered, DepartmentSum, OrderEvent, Placed, Returned,
+        Shipped,
+    },
     timestamp::Timestamp,
 };
 use serde_json::{Value, json};
@@ -78,7 +81,11 @@ pub fn placed() -> OrderEvent {
 
 pub fn placed_at(at: Timestamp) -> OrderEvent {
     let Command::Place(place) = place() else { unreachable!("place() is a place command") };
-    let units = place.lines.iter().map(|line| line.quantity).reduce(|sum, quantity| sum.plus(quantity).expect("small"));
+    let units = place
+        .lines
+        .iter()
+        .map(|line| line.quantity)
+        .reduce(|sum, quantity| sum.plus(quantity).expect("small"));
     OrderEvent::Placed(Placed {
         customer_id: place.customer_id,
         currency: place.currency,
@@ -121,5 +128,8 @@ pub fn delivered() -> OrderEvent {
 }
 
 pub fn returned() -> OrderEvent {
-    OrderEvent::Returned(Returned { reason: "does not fit".try_into().expect("short"), returned_at: EARLIER })
+    OrderEvent::Returned(Returned {
+        reason: "does not fit".try_into().expect("short"),
+        returned_at: EARLIER,
+    })
 }

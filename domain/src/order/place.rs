@@ -67,13 +67,15 @@ mod tests {
     #[test]
     fn a_product_is_on_one_line_only() {
         let mut body = place_body();
-        body["lines"][2]["product_id"] = json!(body["lines"][0]["product_id"].as_str().map(str::to_uppercase));
+        body["lines"][2]["product_id"] =
+            json!(body["lines"][0]["product_id"].as_str().map(str::to_uppercase));
         given([]).when(command("place", body)).then_rejected("order.duplicate-line");
     }
 
     #[test]
     fn an_order_is_placed_once_whatever_became_of_it() {
-        let lives: [&[OrderEvent]; 3] = [&[], &[confirmed(), shipped(), delivered(), returned()], &[cancelled()]];
+        let lives: [&[OrderEvent]; 3] =
+            [&[], &[confirmed(), shipped(), delivered(), returned()], &[cancelled()]];
         for life in lives {
             let events: Vec<OrderEvent> = [placed()].iter().chain(life).cloned().collect();
             given_all(&events).when(place()).then_rejected("order.already-exists");

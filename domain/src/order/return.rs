@@ -11,7 +11,11 @@ use super::{Order, Rejection, Stage};
 /// 30 days, the last microsecond included.
 const WINDOW_MICROS: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 
-pub fn decide(order: &Order, command: &Return, at: Timestamp) -> Result<Option<Returned>, Rejection> {
+pub fn decide(
+    order: &Order,
+    command: &Return,
+    at: Timestamp,
+) -> Result<Option<Returned>, Rejection> {
     match order.stage {
         Stage::Placed | Stage::Confirmed | Stage::Shipped => Err(Rejection::NotDelivered),
         Stage::Delivered { delivered_at } => {
@@ -35,7 +39,10 @@ mod tests {
     use crate::scenario::DAY_MICROS;
 
     fn returned_at(at: Micros) -> OrderEvent {
-        OrderEvent::Returned(Returned { reason: "does not fit".try_into().expect("short"), returned_at: Timestamp(at) })
+        OrderEvent::Returned(Returned {
+            reason: "does not fit".try_into().expect("short"),
+            returned_at: Timestamp(at),
+        })
     }
 
     /// The last moment of the window that opens with [`delivered`].
@@ -51,7 +58,9 @@ mod tests {
     #[test]
     fn after_30_days_it_does_not() {
         let life = [placed(), confirmed(), shipped(), delivered()];
-        given(life).when_at(Micros(LAST.0 + 1), take_back()).then_rejected("order.return-window-closed");
+        given(life)
+            .when_at(Micros(LAST.0 + 1), take_back())
+            .then_rejected("order.return-window-closed");
     }
 
     #[test]
@@ -72,7 +81,9 @@ mod tests {
 
     #[test]
     fn a_shipped_order_is_delivered_first() {
-        given([placed(), confirmed(), shipped()]).when(take_back()).then_rejected("order.not-delivered");
+        given([placed(), confirmed(), shipped()])
+            .when(take_back())
+            .then_rejected("order.not-delivered");
     }
 
     #[test]

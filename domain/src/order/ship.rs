@@ -10,7 +10,11 @@ use super::{Order, Rejection, Stage};
 pub fn decide(order: &Order, command: &Ship, at: Timestamp) -> Result<Option<Shipped>, Rejection> {
     match order.stage {
         Stage::Placed => Err(Rejection::NotConfirmed),
-        Stage::Confirmed => Ok(Some(Shipped { carrier: command.carrier.clone(), tracking: command.tracking.clone(), shipped_at: at })),
+        Stage::Confirmed => Ok(Some(Shipped {
+            carrier: command.carrier.clone(),
+            tracking: command.tracking.clone(),
+            shipped_at: at,
+        })),
         Stage::Shipped => Ok(None),
         Stage::Delivered { .. } | Stage::Returned => Err(Rejection::AlreadyShipped),
         Stage::Cancelled => Err(Rejection::AlreadyCancelled),
@@ -28,7 +32,11 @@ mod tests {
 
     fn shipped_now(carrier: Option<&str>, tracking: Option<&str>) -> OrderEvent {
         let text = |text: Option<&str>| text.map(|text| text.try_into().expect("short"));
-        OrderEvent::Shipped(Shipped { carrier: text(carrier), tracking: text(tracking), shipped_at: Timestamp(NOW) })
+        OrderEvent::Shipped(Shipped {
+            carrier: text(carrier),
+            tracking: text(tracking),
+            shipped_at: Timestamp(NOW),
+        })
     }
 
     #[test]
@@ -55,12 +63,16 @@ mod tests {
 
     #[test]
     fn a_delivered_order_is_not_shipped_again() {
-        given([placed(), confirmed(), shipped(), delivered()]).when(ship()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered()])
+            .when(ship())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]
     fn a_returned_order_is_not_shipped_again() {
-        given([placed(), confirmed(), shipped(), delivered(), returned()]).when(ship()).then_rejected("order.already-shipped");
+        given([placed(), confirmed(), shipped(), delivered(), returned()])
+            .when(ship())
+            .then_rejected("order.already-shipped");
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl From<Departments> for Vec<DepartmentSum> {
 
 impl Order {
     pub fn placed(event: &Placed) -> Self {
-        Self { stage: Stage::Placed, placed_at: event.placed_at, departments: event.lines.by_department().into() }
+        Self {
+            stage: Stage::Placed,
+            placed_at: event.placed_at,
+            departments: event.lines.by_department().into(),
+        }
     }
 
     /// The event is a fact, whatever this release would have decided.

@@ -37,23 +37,39 @@ mod tests {
     #[test]
     fn what_is_named_changes_and_the_rest_stays() {
         let describe = describe(json!({ "name": "Brown bread", "category": "BREAD" }));
-        given([created()]).when(describe).then([described("Brown bread", Some("Private"), Some("BREAD"))]);
+        given([created()]).when(describe).then([described(
+            "Brown bread",
+            Some("Private"),
+            Some("BREAD"),
+        )]);
     }
 
     #[test]
     fn null_clears() {
-        given([created()]).when(describe(json!({ "brand": null }))).then([described("White bread", None, None)]);
+        given([created()]).when(describe(json!({ "brand": null }))).then([described(
+            "White bread",
+            None,
+            None,
+        )]);
     }
 
     #[test]
     fn it_builds_on_the_description_before() {
         let before = [created(), described("Brown bread", None, None)];
-        given(before).when(describe(json!({ "category": "BREAD" }))).then([described("Brown bread", None, Some("BREAD"))]);
+        given(before).when(describe(json!({ "category": "BREAD" }))).then([described(
+            "Brown bread",
+            None,
+            Some("BREAD"),
+        )]);
     }
 
     #[test]
     fn without_a_difference_nothing_changes() {
-        for body in [json!({}), json!({ "name": "White bread", "brand": "Private" }), json!({ "category": null })] {
+        for body in [
+            json!({}),
+            json!({ "name": "White bread", "brand": "Private" }),
+            json!({ "category": null }),
+        ] {
             given([created()]).when(describe(body)).then_nothing();
         }
     }
@@ -61,7 +77,9 @@ mod tests {
     #[test]
     fn a_discontinued_product_is_not_described() {
         for body in [json!({}), json!({ "name": "Brown bread" })] {
-            given([created(), discontinued()]).when(describe(body)).then_rejected("product.discontinued");
+            given([created(), discontinued()])
+                .when(describe(body))
+                .then_rejected("product.discontinued");
         }
     }
 }

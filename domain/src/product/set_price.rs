@@ -13,7 +13,11 @@ pub fn decide(product: &Product, command: &SetPrice) -> Result<Option<PriceSet>,
         return Err(Rejection::CurrencyMismatch { priced_in: product.currency, asked: currency });
     }
     let changes = unit_price_minor != product.unit_price_minor;
-    Ok(changes.then_some(PriceSet { unit_price_minor, currency, previous_unit_price_minor: product.unit_price_minor }))
+    Ok(changes.then_some(PriceSet {
+        unit_price_minor,
+        currency,
+        previous_unit_price_minor: product.unit_price_minor,
+    }))
 }
 
 #[cfg(test)]
@@ -38,12 +42,16 @@ mod tests {
     #[test]
     fn a_product_keeps_its_currency() {
         for price in [249, 299] {
-            given([created()]).when(set_price(price, "EUR")).then_rejected("product.currency-mismatch");
+            given([created()])
+                .when(set_price(price, "EUR"))
+                .then_rejected("product.currency-mismatch");
         }
     }
 
     #[test]
     fn a_discontinued_product_keeps_its_price() {
-        given([created(), discontinued()]).when(set_price(299, "USD")).then_rejected("product.discontinued");
+        given([created(), discontinued()])
+            .when(set_price(299, "USD"))
+            .then_rejected("product.discontinued");
     }
 }

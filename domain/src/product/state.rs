@@ -71,7 +71,11 @@ impl Product {
         match event {
             ProductEvent::Created(event) => Self::created(event),
             ProductEvent::Described(event) => Self { description: event.clone().into(), ..before },
-            ProductEvent::PriceSet(event) => Self { unit_price_minor: event.unit_price_minor, currency: event.currency, ..before },
+            ProductEvent::PriceSet(event) => Self {
+                unit_price_minor: event.unit_price_minor,
+                currency: event.currency,
+                ..before
+            },
             ProductEvent::Discontinued(_) => Self { stage: Stage::Discontinued, ..before },
         }
     }

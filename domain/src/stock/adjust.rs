@@ -38,7 +38,11 @@ mod tests {
     fn everything_that_is_available_can_be_taken_away_and_nothing_that_is_reserved() {
         let before = [received(12, (12, 0)), reserved(1, 3, (12, 3))];
         given(before.clone()).when(adjust(-9)).then([adjusted(-9, (3, 3))]);
-        given(before.clone()).when(adjust(-10)).then_rejected_with("stock.insufficient", "available", 9);
+        given(before.clone()).when(adjust(-10)).then_rejected_with(
+            "stock.insufficient",
+            "available",
+            9,
+        );
         given(before).when(adjust(-MAX)).then_rejected("stock.insufficient");
     }
 

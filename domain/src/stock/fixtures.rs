@@ -46,34 +46,60 @@ pub fn adjust(delta: i64) -> Command {
 
 #[track_caller]
 pub fn order_id(order: u16) -> OrderId {
-    OrderId(events::id::parse(&format!("1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e{order:04x}")).expect("an id"))
+    OrderId(
+        events::id::parse(&format!("1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e{order:04x}")).expect("an id"),
+    )
 }
 
 /// Then so many are on hand, and so many of them reserved.
 pub type Left = (i64, i64);
 
 pub fn received(quantity: i64, (on_hand, reserved): Left) -> StockEvent {
-    StockEvent::Received(Received { quantity: number(quantity), on_hand: number(on_hand), reserved: number(reserved) })
+    StockEvent::Received(Received {
+        quantity: number(quantity),
+        on_hand: number(on_hand),
+        reserved: number(reserved),
+    })
 }
 
 pub fn reserved(order: u16, quantity: i64, (on_hand, reserved): Left) -> StockEvent {
     let order_id = order_id(order);
-    StockEvent::Reserved(Reserved { order_id, quantity: number(quantity), on_hand: number(on_hand), reserved: number(reserved) })
+    StockEvent::Reserved(Reserved {
+        order_id,
+        quantity: number(quantity),
+        on_hand: number(on_hand),
+        reserved: number(reserved),
+    })
 }
 
 pub fn released(order: u16, quantity: i64, (on_hand, reserved): Left) -> StockEvent {
     let order_id = order_id(order);
-    StockEvent::Released(Released { order_id, quantity: number(quantity), on_hand: number(on_hand), reserved: number(reserved) })
+    StockEvent::Released(Released {
+        order_id,
+        quantity: number(quantity),
+        on_hand: number(on_hand),
+        reserved: number(reserved),
+    })
 }
 
 pub fn shipped(order: u16, quantity: i64, (on_hand, reserved): Left) -> StockEvent {
     let order_id = order_id(order);
-    StockEvent::Shipped(Shipped { order_id, quantity: number(quantity), on_hand: number(on_hand), reserved: number(reserved) })
+    StockEvent::Shipped(Shipped {
+        order_id,
+        quantity: number(quantity),
+        on_hand: number(on_hand),
+        reserved: number(reserved),
+    })
 }
 
 pub fn adjusted(delta: i64, (on_hand, reserved): Left) -> StockEvent {
     let reason = "counted".try_into().expect("short");
-    StockEvent::Adjusted(Adjusted { delta: number(delta), reason, on_hand: number(on_hand), reserved: number(reserved) })
+    StockEvent::Adjusted(Adjusted {
+        delta: number(delta),
+        reason,
+        on_hand: number(on_hand),
+        reserved: number(reserved),
+    })
 }
 
 #[track_caller]

@@ -8,7 +8,12 @@ pub fn decide(stock: &Stock, command: &Release) -> Result<Released, Rejection> {
     let order_id = command.order_id;
     let quantity = stock.reservations.of(order_id).ok_or(Rejection::NotReserved(order_id))?;
     let levels = stock.levels;
-    Ok(Released { order_id, quantity, on_hand: levels.on_hand, reserved: levels.reserved.saturating_minus(quantity.get()) })
+    Ok(Released {
+        order_id,
+        quantity,
+        on_hand: levels.on_hand,
+        reserved: levels.reserved.saturating_minus(quantity.get()),
+    })
 }
 
 #[cfg(test)]

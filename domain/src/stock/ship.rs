@@ -9,7 +9,12 @@ pub fn decide(stock: &Stock, command: &Ship) -> Result<Shipped, Rejection> {
     let quantity = stock.reservations.of(order_id).ok_or(Rejection::NotReserved(order_id))?;
     let (on_hand, reserved) = (stock.levels.on_hand, stock.levels.reserved);
     let left = quantity.get();
-    Ok(Shipped { order_id, quantity, on_hand: on_hand.saturating_minus(left), reserved: reserved.saturating_minus(left) })
+    Ok(Shipped {
+        order_id,
+        quantity,
+        on_hand: on_hand.saturating_minus(left),
+        reserved: reserved.saturating_minus(left),
+    })
 }
 
 #[cfg(test)]

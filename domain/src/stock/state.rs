@@ -19,8 +19,8 @@ pub struct Stock {
     pub reservations: Reservations,
 }
 
-/// What is kept for which order. One block sorted by order: a change copies it at the speed of memory, and at most
-/// [`events::stock::MOST_RESERVATIONS`] entries of 24 bytes.
+/// What is kept for which order. One block sorted by order: a change copies it at the speed of
+/// memory, and at most [`events::stock::MOST_RESERVATIONS`] entries of 24 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(from = "BTreeMap<OrderId, Quantity>", into = "BTreeMap<OrderId, Quantity>")]
 pub struct Reservations(Arc<[(OrderId, Quantity)]>);
@@ -60,7 +60,10 @@ impl Reservations {
     }
 
     fn without(&self, order: OrderId) -> Self {
-        self.find(order).map_or_else(|_| self.clone(), |at| Self([&self.0[..at], &self.0[at + 1..]].concat().into()))
+        self.find(order).map_or_else(
+            |_| self.clone(),
+            |at| Self([&self.0[..at], &self.0[at + 1..]].concat().into()),
+        )
     }
 
     fn find(&self, order: OrderId) -> Result<usize, usize> {
@@ -86,6 +89,9 @@ pub fn evolve(stock: Option<&Stock>, event: &StockEvent) -> Result<Stock, Unread
     match (stock, event) {
         (Some(stock), event) => Ok(stock.after(event)),
         (None, StockEvent::Received(_)) => Ok(Stock::default().after(event)),
-        (None, _) => Err(Unreadable::Malformed { what: event.encode().schema.into_owned(), why: "there is no stock before it".to_owned() }),
+        (None, _) => Err(Unreadable::Malformed {
+            what: event.encode().schema.into_owned(),
+            why: "there is no stock before it".to_owned(),
+        }),
     }
 }

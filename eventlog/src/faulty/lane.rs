@@ -1,5 +1,5 @@
-//! One partition of a faulty log: appends go through in turn, each with the fate drawn when it was accepted; their reports come back in
-//! turn. Every accepted append is answered exactly once.
+//! One partition of a faulty log: appends go through in turn, each with the fate drawn when it was
+//! accepted; their reports come back in turn. Every accepted append is answered exactly once.
 
 use std::{
     sync::{
@@ -71,7 +71,12 @@ impl Lane {
         let (queue, queued) = mpsc::unbounded_channel();
         let (reports, reported) = mpsc::unbounded_channel();
         let waiting = Arc::<AtomicUsize>::default();
-        let out = Outbound { inner: Arc::clone(inner), partition: partition.clone(), gates: gates.clone(), waiting: Arc::clone(&waiting) };
+        let out = Outbound {
+            inner: Arc::clone(inner),
+            partition: partition.clone(),
+            gates: gates.clone(),
+            waiting: Arc::clone(&waiting),
+        };
         tasks.spawn_on(out.run(queued, reports), runtime);
         tasks.spawn_on(inbound(reported, gates), runtime);
         Self { random, queue, waiting }
@@ -80,7 +85,9 @@ impl Lane {
     pub fn append(&mut self, faults: &Faults, record: Record, answer: Answer) -> Result<(), Error> {
         let fate = Fate::draw(&mut self.random, faults);
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.queue.send(Queued { record, answer, fate }).map_err(|_| Error::Refused("the log was closed".to_owned()))
+        self.queue
+            .send(Queued { record, answer, fate })
+            .map_err(|_| Error::Refused("the log was closed".to_owned()))
     }
 
     pub fn waiting(&self) -> usize {
@@ -96,7 +103,11 @@ struct Outbound {
 }
 
 impl Outbound {
-    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Queued>, reports: mpsc::UnboundedSender<Reported>) {
+    async fn run(
+        mut self,
+        mut queue: mpsc::UnboundedReceiver<Queued>,
+        reports: mpsc::UnboundedSender<Reported>,
+    ) {
         while let Some(queued) = queue.recv().await {
             if !queued.fate.delay.is_zero() {
                 tokio::time::sleep(queued.fate.delay).await;
@@ -136,7 +147,10 @@ impl Outbound {
     }
 }
 
-async fn inbound(mut reports: mpsc::UnboundedReceiver<Reported>, mut gates: watch::Receiver<Gates>) {
+async fn inbound(
+    mut reports: mpsc::UnboundedReceiver<Reported>,
+    mut gates: watch::Receiver<Gates>,
+) {
     while let Some(Reported { answer, fate, report }) = reports.recv().await {
         let (generation, result) = match report {
             Source::Known(error) => (0, Err(error)),
@@ -156,9 +170,16 @@ async fn inbound(mut reports: mpsc::UnboundedReceiver<Reported>, mut gates: watc
 impl Fate {
     /// Always the same count of draws, so that one rate does not shift the others.
     fn draw(random: &mut Random, faults: &Faults) -> Self {
-        let [dropped, duplicated, stripped, misreported, foreign, delayed, late] =
-            [faults.dropped, faults.duplicated, faults.stripped, faults.misreported, faults.foreign, faults.delayed, faults.reported_late]
-                .map(|per_mille| random.happens(per_mille));
+        let [dropped, duplicated, stripped, misreported, foreign, delayed, late] = [
+            faults.dropped,
+            faults.duplicated,
+            faults.stripped,
+            faults.misreported,
+            faults.foreign,
+            faults.delayed,
+            faults.reported_late,
+        ]
+        .map(|per_mille| random.happens(per_mille));
         let [delay, report_delay] = [delayed, late].map(|happens| {
             let delay = random.delay(faults.delay_up_to);
             if happens { delay } else { Duration::ZERO }
@@ -168,7 +189,9 @@ impl Fate {
 
     fn bend(self, result: Result<Appended, ReportError>) -> Result<Appended, ReportError> {
         match result {
-            Ok(_) if self.misreported => Err(ReportError::Failed("timed out, though it was appended (injected)".to_owned())),
+            Ok(_) if self.misreported => {
+                Err(ReportError::Failed("timed out, though it was appended (injected)".to_owned()))
+            }
             Ok(_) if self.stripped => Ok(Appended::Somewhere),
             result => result,
         }
@@ -182,7 +205,11 @@ impl Answer {
 
     fn ticket(&self) -> crate::log::Ticket {
         let reply = lock(&self.0);
-        reply.as_ref().map_or(crate::log::Ticket { writer: uuid::Uuid::nil(), seq: None }, |reply| reply.ticket)
+        reply
+            .as_ref()
+            .map_or(crate::log::Ticket { writer: uuid::Uuid::nil(), seq: None }, |reply| {
+                reply.ticket
+            })
     }
 
     /// The first one counts.

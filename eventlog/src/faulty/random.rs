@@ -1,4 +1,5 @@
-//! Seeded chance: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014). For faults only.
+//! Seeded chance: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
+//! 2014). For faults only.
 
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ impl Random {
     pub fn for_partition(seed: u64, partition: &Partition) -> Self {
         // FNV-1a.
         let bytes = partition.topic.bytes().chain(partition.index.to_be_bytes());
-        let name = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let name = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
         Self(seed ^ name)
     }
 
@@ -44,6 +47,9 @@ mod tests {
     fn draws_the_reference_numbers() {
         let mut random = Random(1_234_567);
         let drawn: Vec<u64> = (0..3).map(|_| random.next()).collect();
-        assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            drawn,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
     }
 }

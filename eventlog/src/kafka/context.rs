@@ -1,4 +1,5 @@
-//! Callbacks of the clients that read and look up: what librdkafka reports about its connections goes to the log, as warnings.
+//! Callbacks of the clients that read and look up: what librdkafka reports about its connections
+//! goes to the log, as warnings.
 
 use std::{
     collections::BTreeMap,
@@ -34,8 +35,10 @@ impl ConsumerContext for Context {
 }
 
 pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
-    // The end of a partition is news, not an error, and comes with every record that is read at once.
-    if let KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF) = error {
+    // The end of a partition is news, not an error, and comes with every record that is read at
+    // once.
+    if let KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF) = error
+    {
         return;
     }
     metrics::counter!("highwater_kafka_client_errors_total", "client" => role).increment(1);
@@ -49,7 +52,8 @@ pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
         Instant::now()
     });
     if first {
-        tracing::warn!(client = role, %error, reason, "a Kafka client had a problem; the same is not said again for a minute");
+        tracing::warn!(client = role, %error, reason, "a Kafka client had a problem; the same is \
+            not said again for a minute");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Group membership: a consumer of its own, for its assignment alone. Everything assigned is paused; records are read elsewhere.
-//! Nothing ever waits inside a rebalance callback.
+//! Group membership: a consumer of its own, for its assignment alone. Everything assigned is
+//! paused; records are read elsewhere. Nothing ever waits inside a rebalance callback.
 
 use std::{
     collections::BTreeSet,
@@ -33,8 +33,11 @@ pub fn join(settings: &Settings, group: &Group) -> Result<Membership, Error> {
     let (events, receiver) = mpsc::unbounded_channel();
     let member = Member { group: group.id.clone(), events, held: Mutex::default() };
     let refused = |error: KafkaError| Error::Refused(format!("group {}: {error}", group.id));
-    let consumer: BaseConsumer<Member> = settings.member(&group.id, &group.client).create_with_context(member).map_err(refused)?;
-    consumer.subscribe(&group.topics.iter().map(|topic| &**topic).collect::<Vec<_>>()).map_err(refused)?;
+    let consumer: BaseConsumer<Member> =
+        settings.member(&group.id, &group.client).create_with_context(member).map_err(refused)?;
+    consumer
+        .subscribe(&group.topics.iter().map(|topic| &**topic).collect::<Vec<_>>())
+        .map_err(refused)?;
     let stop = Arc::new(AtomicBool::new(false));
     let (commits, to_commit) = sync_channel(COMMITS);
     let (left, has_left) = oneshot::channel();
@@ -46,13 +49,19 @@ pub fn join(settings: &Settings, group: &Group) -> Result<Membership, Error> {
             // Nobody waits for a member that was dropped.
             let _ = left.send(());
         })
-        .map_err(|error| Error::Refused(format!("group {}: its thread does not start: {error}", group.id)))?;
+        .map_err(|error| {
+            Error::Refused(format!("group {}: its thread does not start: {error}", group.id))
+        })?;
     let name = group.id.clone();
     let leave = Box::new(move |within: Duration| {
         stop.store(true, Ordering::Release);
         Box::pin(async move {
             if tokio::time::timeout(within, has_left).await.is_err() {
-                tracing::warn!(group = name, ?within, "the group was not left in time; its session will run out");
+                tracing::warn!(
+                    group = name,
+                    ?within,
+                    "the group was not left in time; its session will run out"
+                );
             }
         }) as futures_util::future::BoxFuture<'static, ()>
     });
@@ -64,13 +73,21 @@ fn committer(commits: SyncSender<Offsets>) -> CommitOffsets {
     Arc::new(move |offsets: &[(Partition, u64)]| drop(commits.try_send(offsets.to_vec())))
 }
 
-/// Polls until told to stop, or until nobody listens; then leaves by closing, off the runtime, because closing can hang.
+/// Polls until told to stop, or until nobody listens; then leaves by closing, off the runtime,
+/// because closing can hang.
 fn run(consumer: BaseConsumer<Member>, commits: &Receiver<Offsets>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) && !consumer.context().events.is_closed() {
-        // Records that were fetched before their partition was paused are dropped; errors went to the context.
-        if let Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::InvalidSessionTimeout))) = consumer.poll(TICK) {
-            // For ever: the brokers' group.min.session.timeout.ms is higher. `prepare` has checked it.
-            tracing::error!(group = consumer.context().group, "the brokers refuse session.timeout.ms; there will be no assignment");
+        // Records that were fetched before their partition was paused are dropped; errors went to
+        // the context.
+        if let Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::InvalidSessionTimeout))) =
+            consumer.poll(TICK)
+        {
+            // For ever: the brokers' group.min.session.timeout.ms is higher. `prepare` has checked
+            // it.
+            tracing::error!(
+                group = consumer.context().group,
+                "the brokers refuse session.timeout.ms; there will be no assignment"
+            );
             break;
         }
         while let Ok(offsets) = commits.try_recv() {
@@ -83,8 +100,13 @@ fn run(consumer: BaseConsumer<Member>, commits: &Receiver<Offsets>, stop: &Atomi
 fn commit(consumer: &BaseConsumer<Member>, offsets: &[(Partition, u64)]) {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in offsets {
-        let (Ok(index), Ok(offset)) = (i32::try_from(partition.index), i64::try_from(*offset)) else { continue };
-        if let Err(error) = list.add_partition_offset(&partition.topic, index, Offset::Offset(offset)) {
+        let (Ok(index), Ok(offset)) = (i32::try_from(partition.index), i64::try_from(*offset))
+        else {
+            continue;
+        };
+        if let Err(error) =
+            list.add_partition_offset(&partition.topic, index, Offset::Offset(offset))
+        {
             tracing::warn!(%partition, %error, "an offset for Kafka's lag tools was not stored");
         }
     }
@@ -111,7 +133,11 @@ impl Member {
         self.tell(partitions, |partitions| MembershipEvent::Revoked { partitions, lost });
     }
 
-    fn tell(&self, partitions: Vec<Partition>, event: impl FnOnce(Vec<Partition>) -> MembershipEvent) {
+    fn tell(
+        &self,
+        partitions: Vec<Partition>,
+        event: impl FnOnce(Vec<Partition>) -> MembershipEvent,
+    ) {
         if !partitions.is_empty() {
             // A membership that was dropped is left by its thread.
             let _ = self.events.send(event(partitions));
@@ -136,7 +162,8 @@ impl ConsumerContext for Member {
             Rebalance::Assign(_) => {}
             Rebalance::Revoke(list) => self.revoked(partitions(list), consumer.assignment_lost()),
             Rebalance::Error(error) => {
-                tracing::warn!(group = self.group, %error, "the group had a problem and took everything back");
+                tracing::warn!(group = self.group, %error, "the group had a problem and took \
+                    everything back");
                 let all = self.held().iter().cloned().collect();
                 self.revoked(all, true);
             }
@@ -148,7 +175,8 @@ impl ConsumerContext for Member {
             if list.count() > 0
                 && let Err(error) = consumer.pause(list)
             {
-                tracing::warn!(group = self.group, %error, "the assignment could not be paused; records come twice over the network");
+                tracing::warn!(group = self.group, %error, "the assignment could not be paused; \
+                    records come twice over the network");
             }
             self.assigned(list);
         }

@@ -1,5 +1,5 @@
-//! Look-ups: ends of partitions, some records from an offset. Blocking calls with a deadline, each on a consumer of its own kind, so
-//! that they never disturb who follows. Never used for following.
+//! Look-ups: ends of partitions, some records from an offset. Blocking calls with a deadline, each
+//! on a consumer of its own kind, so that they never disturb who follows. Never used for following.
 
 use std::{
     sync::{
@@ -67,22 +67,35 @@ impl Lookups {
         let pool = |config: &dyn Fn() -> ClientConfig| {
             let create = |_| {
                 let consumer = config().create_with_context(Context { role: "lookup" });
-                Ok(Mutex::new(Some(Cursor { consumer: consumer.map_err(|error| Error::Refused(error.to_string()))?, at: None })))
+                Ok(Mutex::new(Some(Cursor {
+                    consumer: consumer.map_err(|error| Error::Refused(error.to_string()))?,
+                    at: None,
+                })))
             };
-            Ok(Pool { cursors: (0..settings.lookups).map(create).collect::<Result<_, Error>>()?, next: AtomicUsize::new(0) })
+            Ok(Pool {
+                cursors: (0..settings.lookups).map(create).collect::<Result<_, Error>>()?,
+                next: AtomicUsize::new(0),
+            })
         };
-        Ok(Self { spots: pool(&|| settings.spot())?, scans: pool(&|| settings.reader(Pace::Prompt))?, settings: settings.clone() })
+        Ok(Self {
+            spots: pool(&|| settings.spot())?,
+            scans: pool(&|| settings.reader(Pace::Prompt))?,
+            settings: settings.clone(),
+        })
     }
 
     pub fn range(&self, of: &Partition) -> Result<Range, Error> {
         self.spots.with(None, |cursor| range(&cursor.consumer, of, self.settings.request_timeout))
     }
 
-    /// Waits until the leader of every partition answers for it. Metadata names leaders that do not know it yet, and then the first
-    /// batch of an idempotent producer can be refused while the next one is taken: the retry of the first is answered with
-    /// "duplicate sequence", which librdkafka reports as `Ok` without offset, and the record is lost.
+    /// Waits until the leader of every partition answers for it. Metadata names leaders that do not
+    /// know it yet, and then the first batch of an idempotent producer can be refused while the
+    /// next one is taken: the retry of the first is answered with "duplicate sequence", which
+    /// librdkafka reports as `Ok` without offset, and the record is lost.
     pub fn await_leaders(&self, topic: &Topic) -> Result<(), Error> {
-        (0..topic.partitions).try_for_each(|index| self.range(&Partition { topic: Arc::clone(&topic.name), index }).map(drop))
+        (0..topic.partitions).try_for_each(|index| {
+            self.range(&Partition { topic: Arc::clone(&topic.name), index }).map(drop)
+        })
     }
 
     pub fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
@@ -96,7 +109,11 @@ impl Lookups {
             }
             cursor.go_to(of, offset)?;
             let records = self.collect(&cursor.consumer, of, offset, range.high, limit);
-            let next = records.as_ref().ok().and_then(|records| records.last()).map(|last| last.offset + 1);
+            let next = records
+                .as_ref()
+                .ok()
+                .and_then(|records| records.last())
+                .map(|last| last.offset + 1);
             match next.filter(|next| scan && *next < range.high) {
                 Some(next) => cursor.at = Some((of.clone(), next)),
                 None => cursor.stop(of)?,
@@ -108,7 +125,10 @@ impl Lookups {
     /// All topics but Kafka's own.
     pub fn topics(&self) -> Result<Vec<RawTopic>, Error> {
         self.spots.with(None, |cursor| {
-            let metadata = cursor.consumer.fetch_metadata(None, self.settings.request_timeout).map_err(unreachable)?;
+            let metadata = cursor
+                .consumer
+                .fetch_metadata(None, self.settings.request_timeout)
+                .map_err(unreachable)?;
             let named = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
             let mut topics: Vec<_> = named
                 .map(|topic| RawTopic {
@@ -125,7 +145,9 @@ impl Lookups {
     pub fn ping(&self, within: Duration) -> Result<(), Error> {
         self.spots.with(None, |cursor| match cursor.consumer.client().fetch_cluster_id(within) {
             Some(_) => cursor.consumer.fetch_metadata(None, within).map(drop).map_err(unreachable),
-            None => Err(Error::Unreachable(format!("no broker of {} answers", self.settings.bootstrap))),
+            None => {
+                Err(Error::Unreachable(format!("no broker of {} answers", self.settings.bootstrap)))
+            }
         })
     }
 
@@ -133,12 +155,20 @@ impl Lookups {
     pub fn close(&self) {
         std::thread::scope(|closing| {
             for cursor in self.spots.cursors.iter().chain(&self.scans.cursors) {
-                closing.spawn(|| drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take()));
+                closing
+                    .spawn(|| drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take()));
             }
         });
     }
 
-    fn collect(&self, consumer: &BaseConsumer<Context>, of: &Partition, from: u64, high: u64, limit: usize) -> Result<Vec<Stored>, Error> {
+    fn collect(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        of: &Partition,
+        from: u64,
+        high: u64,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error> {
         let mut deadline = Instant::now() + self.settings.request_timeout;
         let (mut records, mut bytes, mut next): (Vec<Stored>, usize, u64) = (Vec::new(), 0, from);
         let mut ended = false;
@@ -163,18 +193,25 @@ impl Lookups {
                     ended = true;
                     deadline = deadline.min(Instant::now() + AFTER_END);
                 }
-                Some(Err(error @ (KafkaError::MessageConsumptionFatal(_) | KafkaError::Global(_)))) => return Err(of.error(error)),
-                // Trouble with a broker: librdkafka goes on trying, and so does this, until the deadline.
+                Some(Err(
+                    error @ (KafkaError::MessageConsumptionFatal(_) | KafkaError::Global(_)),
+                )) => return Err(of.error(error)),
+                // Trouble with a broker: librdkafka goes on trying, and so does this, until the
+                // deadline.
                 Some(_) | None => {}
             }
         }
         if records.is_empty() && ended {
             return Err(of.error(format!(
-                "the log ends at {high}, but nothing from offset {from} on can be read: a transactional producer wrote here?"
+                "the log ends at {high}, but nothing from offset {from} on can be read: a \
+                 transactional producer wrote here?"
             )));
         }
         if records.is_empty() {
-            return Err(Error::Unreachable(format!("{of}: offset {from} could not be read within {:?}", self.settings.request_timeout)));
+            return Err(Error::Unreachable(format!(
+                "{of}: offset {from} could not be read within {:?}",
+                self.settings.request_timeout
+            )));
         }
         Ok(records)
     }
@@ -195,7 +232,11 @@ impl Cursor {
 }
 
 impl Pool {
-    fn with<T>(&self, place: Option<(&Partition, u64)>, work: impl FnOnce(&mut Cursor) -> Result<T, Error>) -> Result<T, Error> {
+    fn with<T>(
+        &self,
+        place: Option<(&Partition, u64)>,
+        work: impl FnOnce(&mut Cursor) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut cursor = self.free(place);
         work(cursor.as_mut().ok_or_else(|| Error::Unreachable("the log was closed".to_owned()))?)
     }
@@ -209,7 +250,10 @@ impl Pool {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
-            let at = cursor.as_ref().and_then(|cursor| cursor.at.as_ref()).map(|(partition, next)| (partition, *next));
+            let at = cursor
+                .as_ref()
+                .and_then(|cursor| cursor.at.as_ref())
+                .map(|(partition, next)| (partition, *next));
             if at.is_some() && at == place {
                 return cursor;
             }
@@ -227,7 +271,8 @@ impl Pool {
 
 impl Drop for Lookups {
     fn drop(&mut self) {
-        let cursors = [&mut self.spots, &mut self.scans].map(|pool| std::mem::take(&mut pool.cursors));
+        let cursors =
+            [&mut self.spots, &mut self.scans].map(|pool| std::mem::take(&mut pool.cursors));
         // Dropping a consumer can hang.
         std::thread::spawn(move || drop(cursors));
     }
@@ -239,11 +284,17 @@ impl Range {
         if (low..=high).contains(&offset) {
             return Ok(());
         }
-        Err(of.error(format!("offset {offset} is outside the log, which begins at {low} and ends at {high}")))
+        Err(of.error(format!(
+            "offset {offset} is outside the log, which begins at {low} and ends at {high}"
+        )))
     }
 }
 
-pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration) -> Result<Range, Error> {
+pub fn range(
+    consumer: &BaseConsumer<Context>,
+    of: &Partition,
+    within: Duration,
+) -> Result<Range, Error> {
     let index = i32::try_from(of.index).unwrap_or(i32::MAX);
     let deadline = Instant::now() + within;
     let (low, high) = loop {
@@ -251,11 +302,14 @@ pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration)
         match consumer.fetch_watermarks(&of.topic, index, left.clamp(RETRY, ATTEMPT)) {
             Ok(range) => break range,
             Err(error) if error.rdkafka_error_code().is_some_and(passes) && left > RETRY => {
-                // librdkafka asks the leader that it knows, dead or alive, and by itself looks for another one only every few minutes.
+                // librdkafka asks the leader that it knows, dead or alive, and by itself looks for
+                // another one only every few minutes.
                 let _ = consumer.fetch_metadata(Some(&of.topic), left.min(ATTEMPT));
                 std::thread::sleep(RETRY);
             }
-            Err(error) if error.rdkafka_error_code().is_some_and(passes) => return Err(Error::Unreachable(format!("{of}: {error}"))),
+            Err(error) if error.rdkafka_error_code().is_some_and(passes) => {
+                return Err(Error::Unreachable(format!("{of}: {error}")));
+            }
             Err(error) => return Err(of.error(error)),
         }
     };
@@ -268,8 +322,10 @@ pub fn range(consumer: &BaseConsumer<Context>, of: &Partition, within: Duration)
 /// One partition and where to begin.
 pub fn at(of: &Partition, offset: u64) -> Result<TopicPartitionList, Error> {
     let mut list = TopicPartitionList::new();
-    let (index, offset) = (i32::try_from(of.index).unwrap_or(i32::MAX), i64::try_from(offset).unwrap_or(i64::MAX));
-    list.add_partition_offset(&of.topic, index, Offset::Offset(offset)).map_err(|error| of.error(error))?;
+    let (index, offset) =
+        (i32::try_from(of.index).unwrap_or(i32::MAX), i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(&of.topic, index, Offset::Offset(offset))
+        .map_err(|error| of.error(error))?;
     Ok(list)
 }
 

@@ -4,8 +4,8 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::log::Error;
 
-/// What a broker answers about a partition that was made a moment ago, or whose leader or brokers come and go: the next one to be asked,
-/// or the same one a little later, knows better.
+/// What a broker answers about a partition that was made a moment ago, or whose leader or brokers
+/// come and go: the next one to be asked, or the same one a little later, knows better.
 pub fn passes(code: Code) -> bool {
     matches!(
         code,
@@ -70,8 +70,11 @@ mod tests {
         }
         Row {
             id: "S3",
-            situation: "a first start on slow brokers: topics that one process has just made are unknown to a broker (UnknownTopicOrPartition), without a leader, or not described in time",
-            answer: "each process waits for them within `start.wait_ms`; a setting or promise that is wrong ends it at once",
+            situation: "a first start on slow brokers: topics that one process has just made are \
+                        unknown to a broker (UnknownTopicOrPartition), without a leader, or not \
+                        described in time",
+            answer: "each process waits for them within `start.wait_ms`; a setting or promise that \
+                     is wrong ends it at once",
             test: (file!(), "what_passes_is_waited_for_and_what_stays_is_not"),
         }
         .check();

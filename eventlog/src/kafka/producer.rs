@@ -1,5 +1,6 @@
-//! Idempotent producers that push delivery reports to whoever appended. A producer is made anew only after a fatal error; then the
-//! generation in its reports is one higher. Decides nothing about what a report means.
+//! Idempotent producers that push delivery reports to whoever appended. A producer is made anew
+//! only after a fatal error; then the generation in its reports is one higher. Decides nothing
+//! about what a report means.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -40,7 +41,8 @@ struct Reports {
 
 impl Producers {
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let slots = (0..settings.producers).map(|_| Ok(RwLock::new(Some(Arc::new(Instance::new(settings, 0)?)))));
+        let slots = (0..settings.producers)
+            .map(|_| Ok(RwLock::new(Some(Arc::new(Instance::new(settings, 0)?)))));
         Ok(Self { settings: settings.clone(), slots: slots.collect::<Result<_, Error>>()? })
     }
 
@@ -59,7 +61,8 @@ impl Producers {
         self.instance(slot)?.send(to, record, reply).map_err(|(error, _)| refused(to, &error))
     }
 
-    /// Connects every producer to the brokers of `topic`, so that a take-over does not have to. Blocks.
+    /// Connects every producer to the brokers of `topic`, so that a take-over does not have to.
+    /// Blocks.
     pub fn warm(&self, topic: &str, within: Duration) -> Result<(), Error> {
         for slot in 0..self.slots.len() {
             let instance = self.instance(slot)?;
@@ -70,7 +73,11 @@ impl Producers {
 
     /// Sends what is queued and closes. Blocks, off the runtime.
     pub fn close(&self, within: Duration) {
-        let closing: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take()).collect();
+        let closing: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take())
+            .collect();
         for instance in &closing {
             if let Err(error) = instance.producer.flush(within) {
                 tracing::warn!(%error, records = instance.producer.in_flight_count(), "records were not acknowledged before closing");
@@ -88,7 +95,8 @@ impl Producers {
         let mut place = self.slots[slot].write().unwrap_or_else(PoisonError::into_inner);
         if place.as_ref().is_some_and(|instance| instance.generation == dead.generation) {
             let generation = dead.generation + 1;
-            tracing::error!(fatal = ?dead.producer.client().fatal_error(), generation, "a producer had a fatal error and is replaced");
+            tracing::error!(fatal = ?dead.producer.client().fatal_error(), generation, "a producer \
+                had a fatal error and is replaced");
             metrics::counter!("highwater_kafka_producers_replaced_total").increment(1);
             let replaced = place.replace(Arc::new(Instance::new(&self.settings, generation)?));
             // Dropping purges, reports and waits: not here.
@@ -100,7 +108,11 @@ impl Producers {
 
 impl Drop for Producers {
     fn drop(&mut self) {
-        let left: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take()).collect();
+        let left: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take())
+            .collect();
         if !left.is_empty() {
             std::thread::spawn(move || drop(left));
         }
@@ -110,12 +122,22 @@ impl Drop for Producers {
 impl Instance {
     fn new(settings: &Settings, generation: u64) -> Result<Self, Error> {
         let producer = settings.producer().create_with_context(Reports::new(generation));
-        Ok(Self { generation, producer: producer.map_err(|error| Error::Refused(error.to_string()))? })
+        Ok(Self {
+            generation,
+            producer: producer.map_err(|error| Error::Refused(error.to_string()))?,
+        })
     }
 
-    fn send(&self, to: &Partition, record: &Record, reply: Reply) -> Result<(), (KafkaError, Reply)> {
+    fn send(
+        &self,
+        to: &Partition,
+        record: &Record,
+        reply: Reply,
+    ) -> Result<(), (KafkaError, Reply)> {
         let partition = i32::try_from(to.index).unwrap_or(i32::MAX);
-        let mut message = BaseRecord::<[u8], [u8], Box<Reply>>::with_opaque_to(&to.topic, Box::new(reply)).partition(partition);
+        let mut message =
+            BaseRecord::<[u8], [u8], Box<Reply>>::with_opaque_to(&to.topic, Box::new(reply))
+                .partition(partition);
         if let Some(key) = &record.key {
             message = message.key(key);
         }
@@ -124,12 +146,9 @@ impl Instance {
         }
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            message = message.headers(
-                record
-                    .headers
-                    .iter()
-                    .fold(headers, |headers, header| headers.insert(Header { key: &header.name, value: Some(header.value.as_slice()) })),
-            );
+            message = message.headers(record.headers.iter().fold(headers, |headers, header| {
+                headers.insert(Header { key: &header.name, value: Some(header.value.as_slice()) })
+            }));
         }
         self.producer.send(message).map_err(|(error, message)| (error, *message.delivery_opaque))
     }
@@ -139,7 +158,8 @@ impl Reports {
     fn new(generation: u64) -> Self {
         // Made once: a look-up by labels for each record costs more than the rest of its report.
         let counter = |outcome| metrics::counter!("highwater_kafka_delivery_reports_total", "outcome" => outcome);
-        let [at, somewhere, purged, failed, refused] = ["at", "somewhere", "purged", "failed", "refused"].map(counter);
+        let [at, somewhere, purged, failed, refused] =
+            ["at", "somewhere", "purged", "failed", "refused"].map(counter);
         Self { generation, at, somewhere, purged, failed, refused }
     }
 }
@@ -155,12 +175,20 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, delivered: &DeliveryResult<'_>, reply: Box<Reply>) {
         let result = match delivered {
-            // -1: a duplicate sequence; -1001: a later batch's success confirmed this one, whose answer was lost.
-            Ok(message) => Ok(u64::try_from(message.offset()).map_or(Appended::Somewhere, Appended::At)),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
-                Err(ReportError::Purged)
+            // -1: a duplicate sequence; -1001: a later batch's success confirmed this one, whose
+            // answer was lost.
+            Ok(message) => {
+                Ok(u64::try_from(message.offset()).map_or(Appended::Somewhere, Appended::At))
             }
-            Err((KafkaError::MessageProduction(code), _)) if is_refusal(*code) => Err(ReportError::Refused(code.to_string())),
+            Err((
+                KafkaError::MessageProduction(
+                    RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight,
+                ),
+                _,
+            )) => Err(ReportError::Purged),
+            Err((KafkaError::MessageProduction(code), _)) if is_refusal(*code) => {
+                Err(ReportError::Refused(code.to_string()))
+            }
             Err((error, _)) => Err(ReportError::Failed(error.to_string())),
         };
         let reports = match &result {
@@ -178,8 +206,12 @@ impl ProducerContext for Reports {
 
 fn refused(to: &Partition, error: &KafkaError) -> Error {
     match error {
-        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => Error::Refused(format!("{to}: the producer's queue is full")),
-        KafkaError::MessageProduction(code) if is_refusal(*code) => Error::Record(format!("{to}: {code}")),
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
+            Error::Refused(format!("{to}: the producer's queue is full"))
+        }
+        KafkaError::MessageProduction(code) if is_refusal(*code) => {
+            Error::Record(format!("{to}: {code}"))
+        }
         error => to.error(error),
     }
 }
@@ -236,7 +268,10 @@ mod tests {
             let to = Partition { topic: TOPIC.into(), index: 1 };
             let record = Record { value: Some(vec![1]), ..Record::default() };
             self.producers.append(&to, &record, Reply { ticket, to: self.to.clone() }).unwrap();
-            let report = tokio::time::timeout(Duration::from_secs(20), self.reports.recv()).await.unwrap().unwrap();
+            let report = tokio::time::timeout(Duration::from_secs(20), self.reports.recv())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(report.ticket, ticket);
             (report.generation, report.result)
         }
@@ -267,15 +302,23 @@ mod tests {
             world.answer(error);
             let (generation, result) = world.append().await;
             assert_eq!(generation, 0);
-            assert_eq!(matches!(result, Err(ReportError::Refused(_))), refused, "{error:?}: {result:?}");
-            assert!(refused || matches!(result, Err(ReportError::Failed(_))), "{error:?}: {result:?}");
+            assert_eq!(
+                matches!(result, Err(ReportError::Refused(_))),
+                refused,
+                "{error:?}: {result:?}"
+            );
+            assert!(
+                refused || matches!(result, Err(ReportError::Failed(_))),
+                "{error:?}: {result:?}"
+            );
             if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED {
                 assert_eq!(world.append().await, (0, Ok(Appended::At(0))));
             }
         }
     }
 
-    /// librdkafka notes it of the topic, and refuses by itself until the next metadata say otherwise.
+    /// librdkafka notes it of the topic, and refuses by itself until the next metadata say
+    /// otherwise.
     #[tokio::test]
     async fn a_topic_that_may_not_be_written_is_refused_before_anything_is_sent() {
         let mut world = world();
@@ -283,9 +326,15 @@ mod tests {
         assert!(matches!(world.append().await, (0, Err(ReportError::Refused(_)))));
         let to = Partition { topic: TOPIC.into(), index: 1 };
         let record = Record { value: Some(vec![1]), ..Record::default() };
-        let reply = Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: Some(8) }, to: world.to.clone() };
+        let reply = Reply {
+            ticket: Ticket { writer: uuid::Uuid::nil(), seq: Some(8) },
+            to: world.to.clone(),
+        };
         let refused = world.producers.append(&to, &record, reply);
-        assert!(matches!(&refused, Err(Error::Record(said)) if said.contains(TOPIC)), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Error::Record(said)) if said.contains(TOPIC)),
+            "{refused:?}"
+        );
     }
 
     #[tokio::test]
@@ -300,8 +349,10 @@ mod tests {
 
     #[test]
     fn partitions_share_producers_by_their_number() {
-        let producers = Producers::new(&Settings { producers: 2, ..Settings::new("127.0.0.1:1") }).unwrap();
-        let slots = [0, 1, 2].map(|index| producers.slot_of(&Partition { topic: TOPIC.into(), index }));
+        let producers =
+            Producers::new(&Settings { producers: 2, ..Settings::new("127.0.0.1:1") }).unwrap();
+        let slots =
+            [0, 1, 2].map(|index| producers.slot_of(&Partition { topic: TOPIC.into(), index }));
         assert_eq!(slots, [0, 1, 0]);
     }
 }

@@ -1,4 +1,5 @@
-//! What a topic must be (docs/log-format.md, "What Kafka must promise"), as one table. Talks to nobody.
+//! What a topic must be (docs/log-format.md, "What Kafka must promise"), as one table. Talks to
+//! nobody.
 
 use std::fmt;
 
@@ -61,18 +62,27 @@ pub fn created(kind: TopicKind, replication: usize) -> Vec<(&'static str, String
 /// Settings with one right value, by kind.
 fn exact(kind: TopicKind) -> Vec<(&'static str, &'static str)> {
     match kind {
-        TopicKind::Events => vec![("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
-        TopicKind::Commands => vec![("cleanup.policy", "delete"), ("retention.ms", SEVEN_DAYS_MS), ("retention.bytes", "-1")],
+        TopicKind::Events => {
+            vec![("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]
+        }
+        TopicKind::Commands => vec![
+            ("cleanup.policy", "delete"),
+            ("retention.ms", SEVEN_DAYS_MS),
+            ("retention.bytes", "-1"),
+        ],
         TopicKind::Owners => vec![("cleanup.policy", "compact")],
     }
 }
 
 /// Beside what is refused, and would not be there.
-pub const IN_DEVELOPMENT: &str = "with log.development (--development) fewer will do, and less is promised";
+pub const IN_DEVELOPMENT: &str =
+    "with log.development (--development) fewer will do, and less is promised";
 
 /// Every promise that `topic` does not keep.
 pub fn broken(topic: &Topic, found: &Found) -> Vec<Broken> {
-    let value = |name: &str| found.config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    let value = |name: &str| {
+        found.config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default()
+    };
     let wrong = |setting, found: String, wanted: String| Broken {
         topic: topic.name.to_string(),
         setting,
@@ -83,21 +93,40 @@ pub fn broken(topic: &Topic, found: &Found) -> Vec<Broken> {
     };
     let mut broken = Vec::new();
     if found.shape.partitions != topic.partitions as usize {
-        broken.push(wrong("partitions", found.shape.partitions.to_string(), topic.partitions.to_string()));
+        broken.push(wrong(
+            "partitions",
+            found.shape.partitions.to_string(),
+            topic.partitions.to_string(),
+        ));
     }
     if found.shape.replicas < REPLICATION {
-        let lacking = wrong("replication factor", found.shape.replicas.to_string(), format!("at least {REPLICATION}"));
-        broken.push(Broken { may_lack: true, risk: "whatever was acknowledged is lost with the disks of its few brokers", ..lacking });
+        let lacking = wrong(
+            "replication factor",
+            found.shape.replicas.to_string(),
+            format!("at least {REPLICATION}"),
+        );
+        broken.push(Broken {
+            may_lack: true,
+            risk: "whatever was acknowledged is lost with the disks of its few brokers",
+            ..lacking
+        });
     }
-    for (setting, wanted) in [("min.insync.replicas", MIN_INSYNC), ("max.message.bytes", MESSAGE_BYTES)] {
+    for (setting, wanted) in
+        [("min.insync.replicas", MIN_INSYNC), ("max.message.bytes", MESSAGE_BYTES)]
+    {
         let found = value(setting);
         if found.parse::<u64>().unwrap_or(0) < wanted {
             let may_lack = setting == "min.insync.replicas";
             let lacking = wrong(setting, found, format!("at least {wanted}"));
-            broken.push(Broken { may_lack, risk: "a record that one broker alone has is acknowledged, and lost with it", ..lacking });
+            broken.push(Broken {
+                may_lack,
+                risk: "a record that one broker alone has is acknowledged, and lost with it",
+                ..lacking
+            });
         }
     }
-    let always = [("unclean.leader.election.enable", "false"), ("message.timestamp.type", "LogAppendTime")];
+    let always =
+        [("unclean.leader.election.enable", "false"), ("message.timestamp.type", "LogAppendTime")];
     for (setting, wanted) in always.into_iter().chain(exact(topic.kind)) {
         let found = value(setting);
         if found != wanted {
@@ -122,13 +151,26 @@ mod tests {
 
     fn entry(name: &str, value: &str) -> ConfigEntry {
         let (name, value) = (name.to_owned(), Some(value.to_owned()));
-        ConfigEntry { name, value, source: ConfigSource::DynamicTopic, is_read_only: false, is_default: false, is_sensitive: false }
+        ConfigEntry {
+            name,
+            value,
+            source: ConfigSource::DynamicTopic,
+            is_read_only: false,
+            is_default: false,
+            is_sensitive: false,
+        }
     }
 
     fn kept(kind: TopicKind) -> Found {
         let entries = created(kind, 3).iter().map(|(name, value)| entry(name, value)).collect();
         let shape = Shape { partitions: 8, replicas: 3, led: true };
-        Found { shape, config: ConfigResource { specifier: OwnedResourceSpecifier::Topic("t".to_owned()), entries } }
+        Found {
+            shape,
+            config: ConfigResource {
+                specifier: OwnedResourceSpecifier::Topic("t".to_owned()),
+                entries,
+            },
+        }
     }
 
     fn topic(kind: TopicKind) -> Topic {
@@ -146,12 +188,28 @@ mod tests {
     fn every_broken_promise_is_named_with_what_it_is_and_must_be() {
         for (name, value, message) in [
             ("min.insync.replicas", "1", "topic t: min.insync.replicas is 1, must be at least 2"),
-            ("max.message.bytes", "999999", "topic t: max.message.bytes is 999999, must be at least 1000000"),
-            ("unclean.leader.election.enable", "true", "topic t: unclean.leader.election.enable is true, must be false"),
-            ("cleanup.policy", "compact,delete", "topic t: cleanup.policy is compact,delete, must be delete"),
+            (
+                "max.message.bytes",
+                "999999",
+                "topic t: max.message.bytes is 999999, must be at least 1000000",
+            ),
+            (
+                "unclean.leader.election.enable",
+                "true",
+                "topic t: unclean.leader.election.enable is true, must be false",
+            ),
+            (
+                "cleanup.policy",
+                "compact,delete",
+                "topic t: cleanup.policy is compact,delete, must be delete",
+            ),
             ("retention.ms", "604800000", "topic t: retention.ms is 604800000, must be -1"),
             ("retention.bytes", "1", "topic t: retention.bytes is 1, must be -1"),
-            ("message.timestamp.type", "CreateTime", "topic t: message.timestamp.type is CreateTime, must be LogAppendTime"),
+            (
+                "message.timestamp.type",
+                "CreateTime",
+                "topic t: message.timestamp.type is CreateTime, must be LogAppendTime",
+            ),
         ] {
             let mut found = kept(TopicKind::Events);
             found.config.entries.retain(|entry| entry.name != name);

@@ -1,5 +1,6 @@
-//! Following partitions: one consumer on its own thread per topic (a second one where a partition is read twice) spreads records into
-//! bounded channels, and pauses a partition whose reader is behind. Never joins a group, never starts anywhere but where it was told.
+//! Following partitions: one consumer on its own thread per topic (a second one where a partition
+//! is read twice) spreads records into bounded channels, and pauses a partition whose reader is
+//! behind. Never joins a group, never starts anywhere but where it was told.
 //!
 //! A consumer per topic, because librdkafka's "end of partition" names the partition's number only.
 
@@ -31,13 +32,14 @@ use super::{
 };
 use crate::log::{Error, Pace, Partition, Subscription};
 
-/// How long a poll may keep the thread from noticing dropped subscriptions. A partition that is taken up again within that is read by a
-/// second consumer.
+/// How long a poll may keep the thread from noticing dropped subscriptions. A partition that is
+/// taken up again within that is read by a second consumer.
 const TICK: Duration = Duration::from_millis(50);
 /// The same where a paused partition may have to be resumed.
 const TICK_WHILE_BEHIND: Duration = Duration::from_millis(2);
-/// How often a reader that reads nothing asks for the leaders: librdkafka forgets those of a topic that it does not use after
-/// 15 minutes, and may need a second to look for them when a partition comes.
+/// How often a reader that reads nothing asks for the leaders: librdkafka forgets those of a topic
+/// that it does not use after 15 minutes, and may need a second to look for them when a partition
+/// comes.
 const KNOW_EVERY: Duration = Duration::from_secs(60);
 const KNOW_WITHIN: Duration = Duration::from_secs(1);
 /// Messages taken before what was taken is handed on.
@@ -57,7 +59,8 @@ struct Lane {
     topic: Arc<str>,
     settings: Settings,
     consumer: BaseConsumer<Context>,
-    /// By partition. Only the thread takes one out: then no message of an older subscriber is in its hands.
+    /// By partition. Only the thread takes one out: then no message of an older subscriber is in
+    /// its hands.
     subscribers: Mutex<HashMap<u32, Subscriber>>,
     stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -65,10 +68,19 @@ struct Lane {
 
 impl Readers {
     pub fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), lanes: Mutex::default(), closed: CancellationToken::new() }
+        Self {
+            settings: settings.clone(),
+            lanes: Mutex::default(),
+            closed: CancellationToken::new(),
+        }
     }
 
-    pub fn subscribe(&self, of: &Partition, offset: u64, pace: Pace) -> Result<Subscription, Error> {
+    pub fn subscribe(
+        &self,
+        of: &Partition,
+        offset: u64,
+        pace: Pace,
+    ) -> Result<Subscription, Error> {
         let mut lanes = self.lock()?;
         let lanes = lanes.entry((Arc::clone(&of.topic), pace)).or_default();
         let (deliveries, receiver) = mpsc::channel(self.settings.reader_chunks);
@@ -89,7 +101,8 @@ impl Readers {
         }
     }
 
-    /// Starts a reader of `topic` that knows its leaders, so that the first subscription finds it ready. Blocks.
+    /// Starts a reader of `topic` that knows its leaders, so that the first subscription finds it
+    /// ready. Blocks.
     pub fn warm(&self, topic: &Arc<str>, pace: Pace) -> Result<(), Error> {
         let mut lanes = self.lock()?;
         let lanes = lanes.entry((Arc::clone(topic), pace)).or_default();
@@ -105,7 +118,10 @@ impl Readers {
     /// Ends all subscriptions and closes the consumers, which may take long, all at once. Blocks.
     pub fn close(&self) {
         self.closed.cancel();
-        let lanes: Vec<_> = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
+        let lanes: Vec<_> =
+            std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_values()
+                .collect();
         for lane in lanes.iter().flatten() {
             lane.stop.store(true, Ordering::Release);
         }
@@ -123,7 +139,11 @@ impl Readers {
 
     fn lock(&self) -> Result<MutexGuard<'_, Lanes>, Error> {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.closed.is_cancelled() { Err(Error::Refused("the log was closed".to_owned())) } else { Ok(lanes) }
+        if self.closed.is_cancelled() {
+            Err(Error::Refused("the log was closed".to_owned()))
+        } else {
+            Ok(lanes)
+        }
     }
 }
 
@@ -142,7 +162,9 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name("kafka-reader".to_owned())
             .spawn(move || running.run())
-            .map_err(|error| Error::Refused(format!("a reader's thread does not start: {error}")))?;
+            .map_err(|error| {
+                Error::Refused(format!("a reader's thread does not start: {error}"))
+            })?;
         *lane.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(lane)
     }
@@ -193,20 +215,30 @@ impl Lane {
         self.consumer.fetch_metadata(Some(&self.topic), within).map(drop)
     }
 
-    fn take(&self, subscribers: &mut HashMap<u32, Subscriber>, event: KafkaResult<BorrowedMessage<'_>>) {
+    fn take(
+        &self,
+        subscribers: &mut HashMap<u32, Subscriber>,
+        event: KafkaResult<BorrowedMessage<'_>>,
+    ) {
         match event {
             Ok(message) => {
-                let subscriber = u32::try_from(message.partition()).ok().and_then(|index| subscribers.get_mut(&index));
+                let subscriber = u32::try_from(message.partition())
+                    .ok()
+                    .and_then(|index| subscribers.get_mut(&index));
                 if let Some(subscriber) = subscriber {
                     subscriber.take(message::stored(&message));
                 }
             }
             Err(KafkaError::PartitionEOF(index)) => {
-                if let Some(subscriber) = u32::try_from(index).ok().and_then(|index| subscribers.get_mut(&index)) {
+                if let Some(subscriber) =
+                    u32::try_from(index).ok().and_then(|index| subscribers.get_mut(&index))
+                {
                     subscriber.caught_up();
                 }
             }
-            Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
+            Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            )) => {
                 self.check_all(subscribers);
             }
             Err(error) => {
@@ -217,11 +249,13 @@ impl Lane {
         }
     }
 
-    /// Some position is outside its partition; librdkafka does not say which, and has stopped reading that one.
+    /// Some position is outside its partition; librdkafka does not say which, and has stopped
+    /// reading that one.
     fn check_all(&self, subscribers: &mut HashMap<u32, Subscriber>) {
         for (index, subscriber) in subscribers.iter_mut() {
             let of = self.partition(*index);
-            let checked = range(&self.consumer, &of, self.settings.request_timeout).map(|range| range.check(&of, subscriber.at));
+            let checked = range(&self.consumer, &of, self.settings.request_timeout)
+                .map(|range| range.check(&of, subscriber.at));
             match checked {
                 Ok(Err(outside)) => subscriber.fail(outside),
                 Ok(Ok(())) => self.again(&of, subscriber),
@@ -237,13 +271,16 @@ impl Lane {
     fn again(&self, of: &Partition, subscriber: &mut Subscriber) {
         self.unassign(of);
         subscriber.paused = false;
-        let assigned = at(of, subscriber.at).and_then(|list| self.consumer.incremental_assign(&list).map_err(|error| of.error(error)));
+        let assigned = at(of, subscriber.at).and_then(|list| {
+            self.consumer.incremental_assign(&list).map_err(|error| of.error(error))
+        });
         if let Err(error) = assigned {
             subscriber.fail(error);
         }
     }
 
-    /// Hands on what was taken, pauses and resumes, takes out who has gone. Returns how long the next poll may wait.
+    /// Hands on what was taken, pauses and resumes, takes out who has gone. Returns how long the
+    /// next poll may wait.
     fn hand_on(&self, subscribers: &mut HashMap<u32, Subscriber>) -> Duration {
         let mut tick = TICK;
         subscribers.retain(|index, subscriber| {
@@ -263,7 +300,8 @@ impl Lane {
     fn pace(&self, index: u32, subscriber: &mut Subscriber) {
         let pause = subscriber.waiting_records() >= self.settings.reader_buffer_records;
         let resume = !subscriber.is_behind();
-        // The list only when something changes: this is every turn of an idle reader, for each of its partitions.
+        // The list only when something changes: this is every turn of an idle reader, for each of
+        // its partitions.
         let list = || at(&self.partition(index), subscriber.at);
         let changed = match (subscriber.paused, pause, resume) {
             (false, true, _) => list().map(|list| self.consumer.pause(&list)),
@@ -274,12 +312,17 @@ impl Lane {
         match changed {
             Ok(()) => subscriber.paused = !subscriber.paused,
             // Tried again at the next turn.
-            Err(error) => tracing::warn!(topic = %self.topic, partition = index, %error, "a partition was neither paused nor resumed"),
+            Err(error) => {
+                tracing::warn!(topic = %self.topic, partition = index, %error, "a partition was \
+                    neither paused nor resumed")
+            }
         }
     }
 
     fn unassign(&self, of: &Partition) {
-        let unassigned = at(of, 0).and_then(|list| self.consumer.incremental_unassign(&list).map_err(|error| of.error(error)));
+        let unassigned = at(of, 0).and_then(|list| {
+            self.consumer.incremental_unassign(&list).map_err(|error| of.error(error))
+        });
         if let Err(error) = unassigned {
             tracing::warn!(%error, "a partition was not given up by its reader");
         }

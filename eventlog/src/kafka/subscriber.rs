@@ -1,4 +1,5 @@
-//! One subscription as the reader's thread sees it: what was taken for it and not handed on yet. Never waits.
+//! One subscription as the reader's thread sees it: what was taken for it and not handed on yet.
+//! Never waits.
 
 use std::collections::VecDeque;
 
@@ -25,7 +26,15 @@ pub struct Subscriber {
 
 impl Subscriber {
     pub fn new(at: u64, deliveries: Sender<Delivery>, token: CancellationToken) -> Self {
-        Self { at, paused: false, deliveries, token, waiting: VecDeque::new(), waiting_records: 0, failed: false }
+        Self {
+            at,
+            paused: false,
+            deliveries,
+            token,
+            waiting: VecDeque::new(),
+            waiting_records: 0,
+            failed: false,
+        }
     }
 
     pub fn take(&mut self, stored: Stored) {
@@ -66,7 +75,8 @@ impl Subscriber {
             return true;
         }
         while let Some(delivery) = self.waiting.pop_front() {
-            let records = if let Delivery::Records(records) = &delivery { records.len() } else { 0 };
+            let records =
+                if let Delivery::Records(records) = &delivery { records.len() } else { 0 };
             match self.deliveries.try_send(delivery) {
                 Ok(()) => self.waiting_records -= records,
                 Err(TrySendError::Full(delivery)) => {

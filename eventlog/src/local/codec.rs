@@ -1,7 +1,8 @@
-//! How a record is written in the local store and on its socket: lengths as u32, big endian. Interprets no header.
+//! How a record is written in the local store and on its socket: lengths as u32, big endian.
+//! Interprets no header.
 //!
-//! `appended_at_ms i64 | key | value | count u32 | (name, value)*`, where key and value are `u32 length, bytes`, and a length of
-//! `u32::MAX` says that there is none.
+//! `appended_at_ms i64 | key | value | count u32 | (name, value)*`, where key and value are `u32
+//! length, bytes`, and a length of `u32::MAX` says that there is none.
 
 use protocol::{
     record::{Header, Record, Stored},
@@ -31,14 +32,19 @@ pub fn appended_at_ms(bytes: &[u8]) -> Option<i64> {
 pub fn decode(offset: u64, bytes: &[u8]) -> Option<Stored> {
     let mut rest = bytes;
     let appended_at_ms = i64::from_be_bytes(take(&mut rest, 8)?.try_into().ok()?);
-    let (key, value) = (borrow(&mut rest)?.map(<[u8]>::to_vec), borrow(&mut rest)?.map(<[u8]>::to_vec));
+    let (key, value) =
+        (borrow(&mut rest)?.map(<[u8]>::to_vec), borrow(&mut rest)?.map(<[u8]>::to_vec));
     let count = number(&mut rest)?;
     let mut headers = Vec::new();
     for _ in 0..count {
         let name = std::str::from_utf8(borrow(&mut rest)??).ok()?;
         headers.push(Header::new(wire::header_name(name), borrow(&mut rest)??));
     }
-    rest.is_empty().then_some(Stored { offset, appended_at_ms, record: Record { key, value, headers } })
+    rest.is_empty().then_some(Stored {
+        offset,
+        appended_at_ms,
+        record: Record { key, value, headers },
+    })
 }
 
 fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
@@ -77,11 +83,18 @@ mod tests {
     fn records() -> Vec<Record> {
         vec![
             Record::default(),
-            Record { key: Some(Vec::new()), value: None, headers: vec![Header::new("", Vec::new())] },
+            Record {
+                key: Some(Vec::new()),
+                value: None,
+                headers: vec![Header::new("", Vec::new())],
+            },
             Record {
                 key: Some(b"k".to_vec()),
                 value: Some(vec![0; 300]),
-                headers: vec![Header::new("hw-kind", "event"), Header::new("hw-kind", vec![255, 0])],
+                headers: vec![
+                    Header::new("hw-kind", "event"),
+                    Header::new("hw-kind", vec![255, 0]),
+                ],
             },
         ]
     }

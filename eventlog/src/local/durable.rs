@@ -1,4 +1,5 @@
-//! Names that are still there after a power cut: a file system may keep what was synced and nothing else, and a name lies in its folder.
+//! Names that are still there after a power cut: a file system may keep what was synced and nothing
+//! else, and a name lies in its folder.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -7,8 +8,9 @@ use std::{
     path::Path,
 };
 
-/// With every folder above it that is missing, all with the permissions `mode` (before the umask). One that is there already is synced
-/// into its parent as well: another process may have made it a moment ago.
+/// With every folder above it that is missing, all with the permissions `mode` (before the umask).
+/// One that is there already is synced into its parent as well: another process may have made it a
+/// moment ago.
 ///
 /// # Errors
 ///
@@ -34,7 +36,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { here } else { folder })?.sync_all()
 }
 
-/// Makes or replaces a file that is either as it was or as it will be, by way of another beside it whose name ends in `.new`.
+/// Makes or replaces a file that is either as it was or as it will be, by way of another beside it
+/// whose name ends in `.new`.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Consumer groups of the local log: one process, so the first member has every partition, and the next member waits for it to go.
-//! Never touches records.
+//! Consumer groups of the local log: one process, so the first member has every partition, and the
+//! next member waits for it to go. Never touches records.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -37,7 +37,12 @@ impl Groups {
         {
             let mut groups = self.lock();
             let members = groups.entry(group.clone()).or_default();
-            members.push_back(Member { number, partitions, events: events.clone(), _watch: left.clone().drop_guard() });
+            members.push_back(Member {
+                number,
+                partitions,
+                events: events.clone(),
+                _watch: left.clone().drop_guard(),
+            });
             if members.len() == 1 {
                 assign_first(members);
             }
@@ -67,7 +72,9 @@ impl Groups {
         let Some(place) = members.iter().position(|member| member.number == number) else { return };
         let Some(left) = members.remove(place) else { return };
         if place == 0 {
-            let _ = left.events.send(MembershipEvent::Revoked { partitions: left.partitions, lost: false });
+            let _ = left
+                .events
+                .send(MembershipEvent::Revoked { partitions: left.partitions, lost: false });
             assign_first(members);
         }
         if members.is_empty() {

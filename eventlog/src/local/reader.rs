@@ -1,4 +1,5 @@
-//! A partition of the local log as a [`Subscription`]: a task per reader, woken by the writer. Never writes.
+//! A partition of the local log as a [`Subscription`]: a task per reader, woken by the writer.
+//! Never writes.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ const INLINE_RECORDS: u64 = 64;
 
 pub fn subscribe(shared: &Arc<Shared>, of: &Partition, offset: u64) -> Result<Subscription, Error> {
     shared.topic(of)?;
-    let runtime = tokio::runtime::Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?;
+    let runtime =
+        tokio::runtime::Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?;
     let (deliveries, receiver) = mpsc::channel(shared.settings.reader_chunks);
     let token = shared.closed.child_token();
     let guard = token.clone().drop_guard();
@@ -62,7 +64,12 @@ impl Reader {
             let end = *ends.borrow_and_update();
             trouble.mark_unchanged();
             if self.at > end {
-                return Some(self.of.error(format!("offset {} is outside the log, which ends at {end}", self.at)));
+                return Some(
+                    self.of.error(format!(
+                        "offset {} is outside the log, which ends at {end}",
+                        self.at
+                    )),
+                );
             }
             if self.at == end {
                 self.deliveries.send(Delivery::CaughtUp(end)).await.ok()?;
@@ -72,15 +79,21 @@ impl Reader {
             match self.chunk(end).await {
                 Ok(records) => {
                     let Some(last) = records.last() else {
-                        return Some(self.of.error(format!("offset {} is missing in the local store", self.at)));
+                        return Some(
+                            self.of
+                                .error(format!("offset {} is missing in the local store", self.at)),
+                        );
                     };
                     self.at = last.offset + 1;
                     self.deliveries.send(Delivery::Records(records)).await.ok()?;
                 }
                 Err(error @ Error::Unreachable(_)) => {
                     self.deliveries.send(Delivery::Trouble(error.to_string())).await.ok()?;
-                    // The store is being opened again: that ends in a change of the trouble, or in closing.
-                    let _ = tokio::time::timeout(self.shared.settings.retry_every, trouble.changed()).await;
+                    // The store is being opened again: that ends in a change of the trouble, or in
+                    // closing.
+                    let _ =
+                        tokio::time::timeout(self.shared.settings.retry_every, trouble.changed())
+                            .await;
                 }
                 Err(error) => return Some(error),
             }
@@ -88,7 +101,10 @@ impl Reader {
     }
 
     async fn chunk(&self, end: u64) -> Result<Vec<protocol::record::Stored>, Error> {
-        let bounds = Bounds { records: self.shared.settings.chunk_records, bytes: self.shared.settings.chunk_bytes };
+        let bounds = Bounds {
+            records: self.shared.settings.chunk_records,
+            bytes: self.shared.settings.chunk_bytes,
+        };
         if end - self.at <= INLINE_RECORDS {
             return self.shared.fetch(&self.of, self.at, end, bounds);
         }

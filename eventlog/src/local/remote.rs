@@ -1,4 +1,5 @@
-//! Reading a local log from another process: directly while nobody holds the store, else through the holder's socket. Never writes.
+//! Reading a local log from another process: directly while nobody holds the store, else through
+//! the holder's socket. Never writes.
 
 use std::{
     io,
@@ -26,11 +27,13 @@ use crate::{
 pub struct LocalReader;
 
 impl LocalReader {
-    /// A reader of the log in `folder`, which must be there. While it reads directly, the log cannot be opened for writing.
+    /// A reader of the log in `folder`, which must be there. While it reads directly, the log
+    /// cannot be opened for writing.
     pub async fn open(folder: impl AsRef<Path>) -> Result<Arc<dyn RawReader>, Error> {
         let folder = folder.as_ref().to_owned();
         let (opened, opening) = (folder.clone(), Settings::default().cache_bytes);
-        let direct = tokio::task::spawn_blocking(move || Store::open(&opened, false, opening)).await;
+        let direct =
+            tokio::task::spawn_blocking(move || Store::open(&opened, false, opening)).await;
         match direct.map_err(|error| Error::Unreachable(error.to_string()))? {
             Ok(store) => Ok(Arc::new(Direct::new(store)?)),
             Err(store::Error::Locked(_)) => Ok(Arc::new(Remote::connect(folder).await?)),
@@ -51,14 +54,19 @@ impl Direct {
     }
 
     fn topic(&self, of: &Partition) -> Result<u32, Error> {
-        let found = self.topics.iter().find(|(name, row)| **name == *of.topic && of.index < row.partitions);
+        let found =
+            self.topics.iter().find(|(name, row)| **name == *of.topic && of.index < row.partitions);
         found.map(|(_, row)| row.id).ok_or_else(|| of.error("there is no such partition"))
     }
 }
 
 impl RawReader for Direct {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
-        let topics = self.topics.iter().map(|(name, row)| RawTopic { name: name.clone(), partitions: row.partitions }).collect();
+        let topics = self
+            .topics
+            .iter()
+            .map(|(name, row)| RawTopic { name: name.clone(), partitions: row.partitions })
+            .collect();
         Box::pin(std::future::ready(Ok(topics)))
     }
 
@@ -72,13 +80,20 @@ impl RawReader for Direct {
         blocking(move || store.end(topic?, of.index).map_err(|error| of.error(error)))
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let (topic, of, store) = (self.topic(of), of.clone(), Arc::clone(&self.store));
         blocking(move || {
             let topic = topic?;
             let end = store.end(topic, of.index).map_err(|error| of.error(error))?;
             if offset > end {
-                return Err(of.error(format!("offset {offset} is outside the log, which ends at {end}")));
+                return Err(
+                    of.error(format!("offset {offset} is outside the log, which ends at {end}"))
+                );
             }
             let bounds = Bounds { records: limit, bytes: Settings::default().fetch_bytes };
             store.fetch(topic, of.index, offset, end, bounds).map_err(|error| of.error(error))
@@ -100,9 +115,11 @@ impl Remote {
     }
 
     async fn ask(&self, request: &Request) -> Result<Vec<u8>, Error> {
-        let request = serde_json::to_vec(request).map_err(|error| Error::Refused(error.to_string()))?;
+        let request =
+            serde_json::to_vec(request).map_err(|error| Error::Refused(error.to_string()))?;
         let mut stream = self.stream.lock().await;
-        // A kept connection may have been closed since (idle, or the holder was restarted): then once more on a new one.
+        // A kept connection may have been closed since (idle, or the holder was restarted): then
+        // once more on a new one.
         let kept = stream.take();
         let tries = if kept.is_some() { 2 } else { 1 };
         let mut next = kept;
@@ -124,7 +141,10 @@ impl Remote {
             }
         }
         let why = failed.map_or_else(String::new, |error| error.to_string());
-        Err(Error::Unreachable(format!("{} is held by another process, whose socket does not answer: {why}", self.folder.display())))
+        Err(Error::Unreachable(format!(
+            "{} is held by another process, whose socket does not answer: {why}",
+            self.folder.display()
+        )))
     }
 }
 
@@ -142,32 +162,50 @@ async fn exchange(mut stream: UnixStream, request: &[u8]) -> io::Result<(UnixStr
 fn understand(mut answer: Vec<u8>) -> Result<Vec<u8>, Error> {
     match answer.first() {
         Some(&serve::DONE) => Ok(answer.split_off(1)),
-        Some(&serve::REFUSED) => Err(Error::Refused(String::from_utf8_lossy(&answer[1..]).into_owned())),
+        Some(&serve::REFUSED) => {
+            Err(Error::Refused(String::from_utf8_lossy(&answer[1..]).into_owned()))
+        }
         _ => Err(malformed()),
     }
 }
 
 impl RawReader for Remote {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
-        Box::pin(async move { serde_json::from_slice(&self.ask(&Request::Topics).await?).map_err(|_| malformed()) })
+        Box::pin(async move {
+            serde_json::from_slice(&self.ask(&Request::Topics).await?).map_err(|_| malformed())
+        })
     }
 
     fn begin(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         let request = Request::Begin { topic: of.topic.to_string(), partition: of.index };
-        Box::pin(async move { Ok(u64::from_be_bytes(self.ask(&request).await?.try_into().map_err(|_| malformed())?)) })
+        Box::pin(async move {
+            Ok(u64::from_be_bytes(self.ask(&request).await?.try_into().map_err(|_| malformed())?))
+        })
     }
 
     fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
         let request = Request::End { topic: of.topic.to_string(), partition: of.index };
-        Box::pin(async move { Ok(u64::from_be_bytes(self.ask(&request).await?.try_into().map_err(|_| malformed())?)) })
+        Box::pin(async move {
+            Ok(u64::from_be_bytes(self.ask(&request).await?.try_into().map_err(|_| malformed())?))
+        })
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
-        let request = Request::Fetch { topic: of.topic.to_string(), partition: of.index, offset, limit };
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+        let request =
+            Request::Fetch { topic: of.topic.to_string(), partition: of.index, offset, limit };
         Box::pin(async move { serve::decode(&self.ask(&request).await?).ok_or_else(malformed) })
     }
 }
 
 fn malformed() -> Error {
-    Error::Unreachable("the process that holds the log answered something else than this protocol: another release?".to_owned())
+    Error::Unreachable(
+        "the process that holds the log answered something else than this protocol: \
+                        another release?"
+            .to_owned(),
+    )
 }

@@ -1,5 +1,6 @@
-//! The socket by which other processes read while this one holds the store: `log.sock` in the data folder, for its owner only.
-//! Read only. A frame is `u32 length, bytes`; a request is JSON; an answer is a byte (0 done, 1 refused) and the content.
+//! The socket by which other processes read while this one holds the store: `log.sock` in the data
+//! folder, for its owner only. Read only. A frame is `u32 length, bytes`; a request is JSON; an
+//! answer is a byte (0 done, 1 refused) and the content.
 
 use std::{
     fs, io,
@@ -38,10 +39,12 @@ pub enum Request {
 pub const DONE: u8 = 0;
 pub const REFUSED: u8 = 1;
 
-/// What a socket's address has room for (`sun_path`) on Linux and macOS, the zero at its end counted.
+/// What a socket's address has room for (`sun_path`) on Linux and macOS, the zero at its end
+/// counted.
 const ADDRESS_BYTES: usize = if cfg!(target_os = "linux") { 108 } else { 104 };
 
-/// The way to the socket in a folder, also where the folder's own path is too long for the address of a socket.
+/// The way to the socket in a folder, also where the folder's own path is too long for the address
+/// of a socket.
 pub struct Address {
     path: PathBuf,
     _folder: Option<fs::File>,
@@ -58,8 +61,11 @@ impl Address {
         let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
         if !short.is_dir() {
             let most = ADDRESS_BYTES - 1;
-            let said =
-                format!("{} has {bytes} bytes, and a socket's path at most {most}: use a data folder with a shorter path", path.display());
+            let said = format!(
+                "{} has {bytes} bytes, and a socket's path at most {most}: use a data folder with \
+                 a shorter path",
+                path.display()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
         }
         Ok(Self { path: short.join(SOCKET), _folder: Some(open) })
@@ -75,13 +81,15 @@ pub fn start(shared: &Arc<Shared>) -> Result<(), Error> {
     let path = shared.folder.join(SOCKET);
     // Open as long as the path that may lead through it is used.
     let at = Address::of(&shared.folder).map_err(|error| Error::Refused(error.to_string()))?;
-    let _context = tokio::runtime::Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?;
+    let _context =
+        tokio::runtime::Handle::try_current().map_err(|error| Error::Refused(error.to_string()))?;
     match bind(at.path()) {
         Ok(listener) => {
             tokio::spawn(accept(listener, Arc::clone(shared)));
         }
         Err(error) => {
-            tracing::warn!(socket = %path.display(), %error, "other processes cannot read this log while it is open here");
+            tracing::warn!(socket = %path.display(), %error, "other processes cannot read this log \
+                while it is open here");
         }
     }
     Ok(())
@@ -134,8 +142,11 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 async fn converse(mut stream: UnixStream, shared: Arc<Shared>) -> io::Result<()> {
-    while let Some(request) = tokio::time::timeout(IDLE, read_frame(&mut stream, REQUEST_BYTES)).await?? {
-        let (answering, parsed) = (Arc::clone(&shared), serde_json::from_slice::<Request>(&request));
+    while let Some(request) =
+        tokio::time::timeout(IDLE, read_frame(&mut stream, REQUEST_BYTES)).await??
+    {
+        let (answering, parsed) =
+            (Arc::clone(&shared), serde_json::from_slice::<Request>(&request));
         let answer = tokio::task::spawn_blocking(move || match parsed {
             Ok(request) => answer(&answering, request),
             Err(error) => Err(Error::Refused(format!("not a request of this protocol: {error}"))),
@@ -151,7 +162,8 @@ async fn converse(mut stream: UnixStream, shared: Arc<Shared>) -> io::Result<()>
 
 fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, Error> {
     match request {
-        Request::Topics => serde_json::to_vec(&shared.raw_topics()).map_err(|error| Error::Refused(error.to_string())),
+        Request::Topics => serde_json::to_vec(&shared.raw_topics())
+            .map_err(|error| Error::Refused(error.to_string())),
         Request::Begin { topic, partition } => {
             let topic = shared.topic(&Partition { topic: topic.into(), index: partition })?;
             Ok(topic.begin(partition).to_be_bytes().to_vec())
@@ -160,9 +172,11 @@ fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, Error> {
             let topic = shared.topic(&Partition { topic: topic.into(), index: partition })?;
             Ok(topic.end(partition).borrow().to_be_bytes().to_vec())
         }
-        Request::Fetch { topic, partition, offset, limit } => {
-            Ok(encode(&shared.look_up(&Partition { topic: topic.into(), index: partition }, offset, limit)?))
-        }
+        Request::Fetch { topic, partition, offset, limit } => Ok(encode(&shared.look_up(
+            &Partition { topic: topic.into(), index: partition },
+            offset,
+            limit,
+        )?)),
     }
 }
 
@@ -199,7 +213,10 @@ pub async fn write_frame(to: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io
 }
 
 /// `None` at the end of the stream.
-pub async fn read_frame(from: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<Option<Vec<u8>>> {
+pub async fn read_frame(
+    from: &mut (impl AsyncRead + Unpin),
+    limit: usize,
+) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length).await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

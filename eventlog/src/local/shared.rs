@@ -1,5 +1,5 @@
-//! What the writer thread, the readers and the socket of a local log share: the open store, the topics, the state of health.
-//! Assigns no offset and writes no record.
+//! What the writer thread, the readers and the socket of a local log share: the open store, the
+//! topics, the state of health. Assigns no offset and writes no record.
 
 use std::{
     collections::BTreeMap,
@@ -64,7 +64,8 @@ impl Shared {
         Ok(shared)
     }
 
-    /// Gives the store up and opens its files again. While it is closed, readers wait or hear of trouble.
+    /// Gives the store up and opens its files again. While it is closed, readers wait or hear of
+    /// trouble.
     pub fn reopen(&self) -> Result<(), store::Error> {
         self.release();
         self.adopt(Store::open(&self.folder, false, self.settings.cache_bytes)?)
@@ -82,12 +83,18 @@ impl Shared {
             let name: Arc<str> = name.into();
             let state = topics.entry(name).or_insert_with(|| Arc::new(TopicState::new(row)));
             for (partition, end) in (0..).zip(&state.ends) {
-                state.begins[partition as usize].store(store.begin(state.row.id, partition)?, Ordering::Release);
+                state.begins[partition as usize]
+                    .store(store.begin(state.row.id, partition)?, Ordering::Release);
                 let found = store.end(state.row.id, partition)?;
                 let before = end.send_replace(found);
                 if found < before {
                     // Readers beyond it fail by themselves.
-                    tracing::error!(partition, before, found, "the local store lost records that it had acknowledged");
+                    tracing::error!(
+                        partition,
+                        before,
+                        found,
+                        "the local store lost records that it had acknowledged"
+                    );
                 }
             }
         }
@@ -102,8 +109,13 @@ impl Shared {
             return state.check(topic);
         }
         let id = topics.values().map(|state| state.row.id + 1).max().unwrap_or(0);
-        let row = TopicRow { id, partitions: topic.partitions, kind: kind_name(topic.kind).to_owned() };
-        self.store()?.as_ref().ok_or_else(closed)?.create_topic(&topic.name, &row).map_err(to_error)?;
+        let row =
+            TopicRow { id, partitions: topic.partitions, kind: kind_name(topic.kind).to_owned() };
+        self.store()?
+            .as_ref()
+            .ok_or_else(closed)?
+            .create_topic(&topic.name, &row)
+            .map_err(to_error)?;
         topics.insert(Arc::clone(&topic.name), Arc::new(TopicState::new(row)));
         Ok(())
     }
@@ -116,7 +128,13 @@ impl Shared {
 
     pub fn raw_topics(&self) -> Vec<RawTopic> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.iter().map(|(name, state)| RawTopic { name: name.to_string(), partitions: state.row.partitions }).collect()
+        topics
+            .iter()
+            .map(|(name, state)| RawTopic {
+                name: name.to_string(),
+                partitions: state.row.partitions,
+            })
+            .collect()
     }
 
     pub fn commit(&self, rows: Vec<Row>) -> Result<(), store::Error> {
@@ -127,9 +145,19 @@ impl Shared {
     }
 
     /// Reads without waiting for a store that is being opened again.
-    pub fn fetch(&self, of: &Partition, from: u64, until: u64, bounds: Bounds) -> Result<Vec<Stored>, Error> {
+    pub fn fetch(
+        &self,
+        of: &Partition,
+        from: u64,
+        until: u64,
+        bounds: Bounds,
+    ) -> Result<Vec<Stored>, Error> {
         let topic = self.topic(of)?;
-        self.store()?.as_ref().ok_or_else(closed)?.fetch(topic.row.id, of.index, from, until, bounds).map_err(|e| of.error(e))
+        self.store()?
+            .as_ref()
+            .ok_or_else(closed)?
+            .fetch(topic.row.id, of.index, from, until, bounds)
+            .map_err(|e| of.error(e))
     }
 
     /// For look-ups: the range is checked against the log.
@@ -143,22 +171,27 @@ impl Shared {
         let topic = self.topic(of)?;
         let (begin, end) = (topic.begin(of.index), *topic.end(of.index).borrow());
         if offset > end {
-            return Err(of.error(format!("offset {offset} is outside the log, which ends at {end}")));
+            return Err(
+                of.error(format!("offset {offset} is outside the log, which ends at {end}"))
+            );
         }
         if offset < begin {
-            return Err(of.error(format!("offset {offset} is outside the log, which begins at {begin}")));
+            return Err(
+                of.error(format!("offset {offset} is outside the log, which begins at {begin}"))
+            );
         }
         Ok(end)
     }
 
-    /// Forgets accepted commands that are older than they are kept, some of each partition, and never the last one: it says where the
-    /// partition ends. Returns whether there may be more.
+    /// Forgets accepted commands that are older than they are kept, some of each partition, and
+    /// never the last one: it says where the partition ends. Returns whether there may be more.
     pub fn forget(&self) -> Result<bool, store::Error> {
         let keep_ms = i64::try_from(self.settings.keep_commands.as_millis()).unwrap_or(i64::MAX);
         let before_ms = (self.settings.clock)().saturating_sub(keep_ms);
         let topics: Vec<(Arc<str>, Arc<TopicState>)> = {
             let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-            let commands = topics.iter().filter(|(_, state)| state.row.kind == kind_name(TopicKind::Commands));
+            let commands =
+                topics.iter().filter(|(_, state)| state.row.kind == kind_name(TopicKind::Commands));
             commands.map(|(name, state)| (Arc::clone(name), Arc::clone(state))).collect()
         };
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
@@ -166,10 +199,19 @@ impl Shared {
         let mut more = false;
         for (topic, state) in topics {
             for partition in 0..state.row.partitions {
-                let (from, last) = (state.begin(partition), state.end(partition).borrow().saturating_sub(1));
-                let begin = store.forget(state.row.id, partition, from, last, before_ms, FORGOTTEN_AT_ONCE)?;
+                let (from, last) =
+                    (state.begin(partition), state.end(partition).borrow().saturating_sub(1));
+                let begin = store.forget(
+                    state.row.id,
+                    partition,
+                    from,
+                    last,
+                    before_ms,
+                    FORGOTTEN_AT_ONCE,
+                )?;
                 if begin > from {
-                    tracing::info!(%topic, partition, from, begin, "accepted commands are old enough to be forgotten");
+                    tracing::info!(%topic, partition, from, begin, "accepted commands are old \
+                        enough to be forgotten");
                     state.begins[partition as usize].store(begin, Ordering::Release);
                 }
                 more |= begin >= from + FORGOTTEN_AT_ONCE as u64;
@@ -230,10 +272,16 @@ impl TopicState {
     fn check(&self, wanted: &Topic) -> Result<(), Error> {
         let (name, found, kind) = (&wanted.name, self.row.partitions, kind_name(wanted.kind));
         if found != wanted.partitions {
-            return Err(Error::Promise(format!("topic {name}: partitions is {found}, must be {}", wanted.partitions)));
+            return Err(Error::Promise(format!(
+                "topic {name}: partitions is {found}, must be {}",
+                wanted.partitions
+            )));
         }
         if self.row.kind != kind {
-            return Err(Error::Promise(format!("topic {name}: kind is {}, must be {kind}", self.row.kind)));
+            return Err(Error::Promise(format!(
+                "topic {name}: kind is {}, must be {kind}",
+                self.row.kind
+            )));
         }
         Ok(())
     }
@@ -253,5 +301,9 @@ fn closed() -> Error {
 
 /// As the log's own error.
 pub fn to_error(error: store::Error) -> Error {
-    if error.is_full() { Error::ReadOnly(error.to_string()) } else { Error::Unreachable(error.to_string()) }
+    if error.is_full() {
+        Error::ReadOnly(error.to_string())
+    } else {
+        Error::Unreachable(error.to_string())
+    }
 }

@@ -1,4 +1,5 @@
-//! The files of the local log: topics, and records by `(topic id, partition, offset)`. Knows no queue and no reader.
+//! The files of the local log: topics, and records by `(topic id, partition, offset)`. Knows no
+//! queue and no reader.
 
 use std::{
     fs, io,
@@ -23,11 +24,13 @@ const STORE: &str = "store";
 pub enum Error {
     #[error("{} holds no log", .0.display())]
     Missing(PathBuf),
-    #[error("{} was written by a newer release (format {found}, this release reads up to {FORMAT}): start that release", .folder.display())]
+    #[error("{} was written by a newer release (format {found}, this release reads up to \
+             {FORMAT}): start that release", .folder.display())]
     Newer { folder: PathBuf, found: u32 },
     #[error("{} does not say which format it has: {found:?}", .file.display())]
     Format { file: PathBuf, found: String },
-    #[error("{} is in use by another process that is alive: stop it, or name another folder", .0.display())]
+    #[error("{} is in use by another process that is alive: stop it, or name another \
+             folder", .0.display())]
     Locked(PathBuf),
     #[error("{}: {source}", .folder.display())]
     Io { folder: PathBuf, source: io::Error },
@@ -74,11 +77,16 @@ impl Store {
             fjall::Error::Locked => Error::Locked(folder.to_owned()),
             source => Error::Engine { folder: folder.to_owned(), source },
         };
-        let database = Database::builder(folder.join(STORE)).cache_size(cache_bytes).worker_threads(2).open().map_err(engine)?;
+        let database = Database::builder(folder.join(STORE))
+            .cache_size(cache_bytes)
+            .worker_threads(2)
+            .open()
+            .map_err(engine)?;
         // The engine syncs what it makes in its folder, and not that its folder is there.
         sync_folder(folder).map_err(|source| Error::Io { folder: folder.to_owned(), source })?;
         let topics = database.keyspace("topics", KeyspaceCreateOptions::default).map_err(engine)?;
-        let records = database.keyspace("records", KeyspaceCreateOptions::default).map_err(engine)?;
+        let records =
+            database.keyspace("records", KeyspaceCreateOptions::default).map_err(engine)?;
         Ok(Self { folder: folder.to_owned(), database, topics, records })
     }
 
@@ -87,16 +95,20 @@ impl Store {
         for guard in self.topics.iter() {
             let (name, row) = guard.into_inner().map_err(|source| self.engine(source))?;
             let name = String::from_utf8_lossy(&name).into_owned();
-            let row = serde_json::from_slice(&row)
-                .map_err(|source| Error::Io { folder: self.folder.clone(), source: io::Error::other(format!("topic {name}: {source}")) })?;
+            let row = serde_json::from_slice(&row).map_err(|source| Error::Io {
+                folder: self.folder.clone(),
+                source: io::Error::other(format!("topic {name}: {source}")),
+            })?;
             found.push((name, row));
         }
         Ok(found)
     }
 
     pub fn create_topic(&self, name: &str, row: &TopicRow) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(row)
-            .map_err(|source| Error::Io { folder: self.folder.clone(), source: io::Error::other(source.to_string()) })?;
+        let bytes = serde_json::to_vec(row).map_err(|source| Error::Io {
+            folder: self.folder.clone(),
+            source: io::Error::other(source.to_string()),
+        })?;
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
         batch.insert(&self.topics, name, bytes);
         batch.commit().map_err(|source| self.engine(source))
@@ -113,20 +125,35 @@ impl Store {
 
     /// The offset of the first record of a partition that is still there; 0 if there is none.
     pub fn begin(&self, topic: u32, partition: u32) -> Result<u64, Error> {
-        let Some(first) = self.records.prefix(&key(topic, partition, 0)[..8]).next() else { return Ok(0) };
+        let Some(first) = self.records.prefix(&key(topic, partition, 0)[..8]).next() else {
+            return Ok(0);
+        };
         let key = first.key().map_err(|source| self.engine(source))?;
         Ok(offset_of(&key).unwrap_or(0))
     }
 
-    /// Forgets the records of a partition in `from..until` that were appended before `before_ms`, up to the first that was not, and at
-    /// most `limit`. All or none. Returns the first offset that is left.
-    pub fn forget(&self, topic: u32, partition: u32, from: u64, until: u64, before_ms: i64, limit: usize) -> Result<u64, Error> {
+    /// Forgets the records of a partition in `from..until` that were appended before `before_ms`,
+    /// up to the first that was not, and at most `limit`. All or none. Returns the first offset
+    /// that is left.
+    pub fn forget(
+        &self,
+        topic: u32,
+        partition: u32,
+        from: u64,
+        until: u64,
+        before_ms: i64,
+        limit: usize,
+    ) -> Result<u64, Error> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         let mut begin = from;
         if from >= until {
             return Ok(begin);
         }
-        for guard in self.records.range(key(topic, partition, from)..key(topic, partition, until)).take(limit) {
+        for guard in self
+            .records
+            .range(key(topic, partition, from)..key(topic, partition, until))
+            .take(limit)
+        {
             let (key, value) = guard.into_inner().map_err(|source| self.engine(source))?;
             let offset = offset_of(&key).unwrap_or(from);
             if codec::appended_at_ms(&value).ok_or(Error::Damaged(offset))? >= before_ms {
@@ -149,8 +176,16 @@ impl Store {
         Ok(offset_of(&key).map_or(0, |offset| offset + 1))
     }
 
-    /// The records of a partition in `from..until`, as many as `bounds` allow, at least one if there is one.
-    pub fn fetch(&self, topic: u32, partition: u32, from: u64, until: u64, bounds: Bounds) -> Result<Vec<Stored>, Error> {
+    /// The records of a partition in `from..until`, as many as `bounds` allow, at least one if
+    /// there is one.
+    pub fn fetch(
+        &self,
+        topic: u32,
+        partition: u32,
+        from: u64,
+        until: u64,
+        bounds: Bounds,
+    ) -> Result<Vec<Stored>, Error> {
         let mut found: Vec<Stored> = Vec::new();
         let mut bytes = 0;
         if from >= until {
@@ -197,11 +232,17 @@ fn check_format(folder: &Path, create: bool) -> Result<(), Error> {
             Ok(found) if found > FORMAT => Err(Error::Newer { folder: folder.to_owned(), found }),
             _ => Err(Error::Format { file, found: text.chars().take(40).collect() }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound && create && !folder.join(STORE).exists() => {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && create
+                && !folder.join(STORE).exists() =>
+        {
             create_folder(folder, 0o777).map_err(io_error)?;
             replace_file(&file, format!("{FORMAT}\n").as_bytes()).map_err(io_error)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(folder.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Missing(folder.to_owned()))
+        }
         Err(source) => Err(io_error(source)),
     }
 }

@@ -1,4 +1,5 @@
-//! What only the local log promises: survival, recovery from I/O errors, a full disk, one process at a time, reading from others.
+//! What only the local log promises: survival, recovery from I/O errors, a full disk, one process
+//! at a time, reading from others.
 
 use std::{
     future::Future,
@@ -18,7 +19,9 @@ use tokio::io::AsyncWriteExt;
 use super::{LocalLog, LocalReader, Settings, serve, store};
 use crate::documented::Row;
 use crate::{
-    log::{Appended, Delivery, Error, Log, Partition, Reply, ReportError, Ticket, Topic, TopicKind},
+    log::{
+        Appended, Delivery, Error, Log, Partition, Reply, ReportError, Ticket, Topic, TopicKind,
+    },
     raw::RawReader,
 };
 
@@ -32,16 +35,24 @@ pub struct Faults {
 
 impl Faults {
     pub fn before_commit(&self, folder: &Path) -> Result<(), store::Error> {
-        let broken = |kind: io::ErrorKind| Err(store::Error::Io { folder: folder.to_owned(), source: kind.into() });
+        let broken = |kind: io::ErrorKind| {
+            Err(store::Error::Io { folder: folder.to_owned(), source: kind.into() })
+        };
         if self.disk_full.load(Ordering::Acquire) {
             return broken(io::ErrorKind::StorageFull);
         }
-        let failing = self.failing_commits.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        let failing = self
+            .failing_commits
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
         if failing.is_ok() { broken(io::ErrorKind::Other) } else { Ok(()) }
     }
 
     pub fn probe(&self) -> io::Result<()> {
-        if self.disk_full.load(Ordering::Acquire) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if self.disk_full.load(Ordering::Acquire) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -64,7 +75,11 @@ impl Drop for Opened {
 
 async fn open() -> Opened {
     let folder = folder();
-    let settings = Settings { retry_every: Duration::from_millis(5), spare_bytes: 1 << 16, ..Settings::default() };
+    let settings = Settings {
+        retry_every: Duration::from_millis(5),
+        spare_bytes: 1 << 16,
+        ..Settings::default()
+    };
     let log = LocalLog::open(&folder, settings).unwrap();
     log.prepare(vec![topic()]).await.unwrap();
     Opened { log, folder }
@@ -86,9 +101,17 @@ async fn append(log: &LocalLog, n: u8) -> Result<Result<Appended, ReportError>, 
     append_to(log, &partition(), n).await
 }
 
-async fn append_to(log: &LocalLog, partition: &Partition, n: u8) -> Result<Result<Appended, ReportError>, Error> {
+async fn append_to(
+    log: &LocalLog,
+    partition: &Partition,
+    n: u8,
+) -> Result<Result<Appended, ReportError>, Error> {
     let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
-    log.append(partition, record(n), Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to })?;
+    log.append(
+        partition,
+        record(n),
+        Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to },
+    )?;
     Ok(soon(reports.recv()).await.unwrap().result)
 }
 
@@ -113,7 +136,9 @@ async fn after_an_io_error_the_store_is_opened_again_before_it_serves() {
     let mut values = Vec::new();
     while values.len() < 2 {
         match soon(subscription.deliveries.recv()).await.unwrap() {
-            Delivery::Records(records) => values.extend(records.into_iter().map(|stored| stored.record)),
+            Delivery::Records(records) => {
+                values.extend(records.into_iter().map(|stored| stored.record))
+            }
             Delivery::CaughtUp(_) | Delivery::Trouble(_) => {}
             Delivery::Failed(error) => panic!("{error}"),
         }
@@ -142,7 +167,10 @@ async fn a_store_that_lost_records_goes_on_where_it_ends() {
             }
         }
     });
-    assert!(failed.await.to_string().contains("offset 5 is outside the log"), "a reader beyond it hears so");
+    assert!(
+        failed.await.to_string().contains("offset 5 is outside the log"),
+        "a reader beyond it hears so"
+    );
     assert_eq!(append(log, 2).await.unwrap(), Ok(Appended::At(1)), "no offset is left out");
 }
 
@@ -151,7 +179,11 @@ async fn a_topic_of_another_kind_is_refused() {
     let opened = open().await;
     let other = Topic { kind: TopicKind::Commands, ..topic() };
     let refused = opened.log.prepare(vec![other]).await.unwrap_err();
-    assert!(matches!(&refused, Error::Promise(said) if said.contains("kind is events, must be commands")), "{refused}");
+    assert!(
+        matches!(&refused, Error::Promise(said) if said.contains("kind is events, must be \
+            commands")),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -164,7 +196,9 @@ async fn on_a_full_disk_reads_go_on_and_appends_come_back_with_the_space() {
     let refused = append(log, 2).await.unwrap_err();
     assert!(matches!(refused, Error::ReadOnly(_)), "{refused}");
     assert!(matches!(log.health().await, Err(Error::ReadOnly(_))));
-    let full = |trouble: &Option<String>| trouble.as_ref().is_some_and(|trouble| trouble.contains("the disk is full"));
+    let full = |trouble: &Option<String>| {
+        trouble.as_ref().is_some_and(|trouble| trouble.contains("the disk is full"))
+    };
     soon(log.shared.watch_trouble().wait_for(full)).await.unwrap();
     assert_eq!(Log::fetch(log, &partition(), 0, 10).await.unwrap()[0].record, record(0));
     let mut subscription = log.read(&partition(), 0).unwrap();
@@ -180,18 +214,31 @@ async fn a_folder_of_a_newer_release_or_of_no_known_format_is_refused() {
     let opened = open().await;
     append(&opened.log, 0).await.unwrap().unwrap();
     opened.log.close(Duration::from_secs(20)).await;
-    for (format, said) in [("2\n", "newer release"), ("", "does not say"), ("one", "does not say"), ("0", "does not say")] {
+    for (format, said) in [
+        ("2\n", "newer release"),
+        ("", "does not say"),
+        ("one", "does not say"),
+        ("0", "does not say"),
+    ] {
         std::fs::write(opened.folder.join("FORMAT"), format).unwrap();
         let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
-        assert!(refused.contains(said) && refused.contains(opened.folder.to_str().unwrap()), "{refused}");
+        assert!(
+            refused.contains(said) && refused.contains(opened.folder.to_str().unwrap()),
+            "{refused}"
+        );
     }
     std::fs::remove_file(opened.folder.join("FORMAT")).unwrap();
     let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
-    assert!(refused.contains("holds no log"), "a store of which nobody knows the format: {refused}");
+    assert!(
+        refused.contains("holds no log"),
+        "a store of which nobody knows the format: {refused}"
+    );
     std::fs::write(opened.folder.join("FORMAT"), "1\n").unwrap();
     let log = LocalLog::open(&opened.folder, Settings::default()).unwrap();
     assert_eq!(Log::end(&log, &partition()).await.unwrap(), 1);
-    assert!(matches!(LocalReader::open(folder()).await, Err(Error::Unreachable(why)) if why.contains("holds no log")));
+    assert!(
+        matches!(LocalReader::open(folder()).await, Err(Error::Unreachable(why)) if why.contains("holds no log"))
+    );
 }
 
 #[tokio::test]
@@ -216,17 +263,26 @@ async fn the_socket_is_for_its_owner_only_and_answers_what_the_log_would() {
     let answer = soon(serve::read_frame(&mut stranger, 1 << 20)).await.unwrap().unwrap();
     assert_eq!(answer[0], serve::REFUSED);
     stranger.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
-    assert!(matches!(soon(serve::read_frame(&mut stranger, 1 << 20)).await, Ok(None) | Err(_)), "closed, nothing was allocated");
+    assert!(
+        matches!(soon(serve::read_frame(&mut stranger, 1 << 20)).await, Ok(None) | Err(_)),
+        "closed, nothing was allocated"
+    );
 
     opened.log.close(Duration::from_secs(20)).await;
     let reader = LocalReader::open(&opened.folder).await.unwrap();
-    assert_eq!(reader.fetch(&partition(), 4, 3).await.unwrap(), direct, "directly, once nobody holds the store");
+    assert_eq!(
+        reader.fetch(&partition(), 4, 3).await.unwrap(),
+        direct,
+        "directly, once nobody holds the store"
+    );
 }
 
 #[tokio::test]
 async fn a_folder_with_a_path_longer_than_a_sockets_is_read_while_it_is_open() {
     let opened = open().await;
-    let deep = (0..6).fold(opened.folder.join("deep"), |path, _| path.join("a-folder-with-a-long-name-0123456789"));
+    let deep = (0..6).fold(opened.folder.join("deep"), |path, _| {
+        path.join("a-folder-with-a-long-name-0123456789")
+    });
     assert!(deep.as_os_str().len() > 200);
     std::fs::create_dir_all(deep.parent().unwrap()).unwrap();
     let log = LocalLog::open(&deep, Settings::default()).unwrap();
@@ -237,7 +293,8 @@ async fn a_folder_with_a_path_longer_than_a_sockets_is_read_while_it_is_open() {
     Row {
         id: "P9",
         situation: "a data folder whose path is longer than a socket's may be (107 bytes on Linux)",
-        answer: "`audit`, `lag` and `replay` read it while `up` runs, through the folder itself; where there is no /proc, a message asks \
+        answer: "`audit`, `lag` and `replay` read it while `up` runs, through the folder itself; \
+                 where there is no /proc, a message asks \
                  for a shorter path",
         test: (file!(), "a_folder_with_a_path_longer_than_a_sockets_is_read_while_it_is_open"),
     }
@@ -254,11 +311,15 @@ async fn the_queue_is_bounded_by_records_and_bytes() {
     let (to, _reports) = tokio::sync::mpsc::unbounded_channel();
     let ticket = Ticket { writer: uuid::Uuid::nil(), seq: None };
     let large = Record { value: Some(vec![0; 501]), ..Record::default() };
-    let refused = log.append(&partition(), large, Reply { ticket, to: to.clone() }).unwrap_err().to_string();
+    let refused =
+        log.append(&partition(), large, Reply { ticket, to: to.clone() }).unwrap_err().to_string();
     assert!(refused.contains("things/1") && refused.contains("500"), "{refused}");
     assert!(log.shared.reserve(900));
     let half = Record { value: Some(vec![0; 400]), ..Record::default() };
-    let full = log.append(&partition(), half.clone(), Reply { ticket, to: to.clone() }).unwrap_err().to_string();
+    let full = log
+        .append(&partition(), half.clone(), Reply { ticket, to: to.clone() })
+        .unwrap_err()
+        .to_string();
     assert!(full.contains("queue"), "{full}");
     log.shared.unreserve(900);
     log.append(&partition(), half.clone(), Reply { ticket, to }).unwrap();
@@ -307,16 +368,33 @@ async fn accepted_commands_are_forgotten_when_they_are_old_but_the_last_one_is_n
     now_ms.fetch_add(1_000_000, Ordering::AcqRel);
     begins_at(log, &commands, 4).await;
     let reader = LocalReader::open(&opened.folder).await.unwrap();
-    assert_eq!((reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()), (4, 5));
-    assert_eq!((Log::begin(log, &events).await.unwrap(), Log::end(log, &events).await.unwrap()), (0, 3), "events stay");
+    assert_eq!(
+        (reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()),
+        (4, 5)
+    );
+    assert_eq!(
+        (Log::begin(log, &events).await.unwrap(), Log::end(log, &events).await.unwrap()),
+        (0, 3),
+        "events stay"
+    );
 
     log.close(Duration::from_secs(20)).await;
     let reader = LocalReader::open(&opened.folder).await.unwrap();
-    assert_eq!((reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()), (4, 5));
+    assert_eq!(
+        (reader.begin(&commands).await.unwrap(), reader.end(&commands).await.unwrap()),
+        (4, 5)
+    );
     drop(reader);
     let again = LocalLog::open(&opened.folder, settings).unwrap();
-    assert_eq!((Log::begin(&again, &commands).await.unwrap(), Log::end(&again, &commands).await.unwrap()), (4, 5));
-    assert_eq!(append_to(&again, &commands, 5).await.unwrap(), Ok(Appended::At(5)), "no offset is given twice");
+    assert_eq!(
+        (Log::begin(&again, &commands).await.unwrap(), Log::end(&again, &commands).await.unwrap()),
+        (4, 5)
+    );
+    assert_eq!(
+        append_to(&again, &commands, 5).await.unwrap(),
+        Ok(Appended::At(5)),
+        "no offset is given twice"
+    );
     again.close(Duration::from_secs(20)).await;
 }
 
@@ -333,7 +411,13 @@ async fn nothing_is_forgotten_behind_a_command_that_is_young() {
     };
     let opened = Opened { log: LocalLog::open(&folder, settings).unwrap(), folder };
     let (log, commands) = (&opened.log, Partition { topic: "accepted".into(), index: 0 });
-    log.prepare(vec![Topic { name: commands.topic.clone(), partitions: 1, kind: TopicKind::Commands }]).await.unwrap();
+    log.prepare(vec![Topic {
+        name: commands.topic.clone(),
+        partitions: 1,
+        kind: TopicKind::Commands,
+    }])
+    .await
+    .unwrap();
     append_to(log, &commands, 0).await.unwrap().unwrap();
     now_ms.store(1_050_000, Ordering::Release);
     append_to(log, &commands, 1).await.unwrap().unwrap();

@@ -1,5 +1,6 @@
-//! The one thread that writes: collects what waits into a group commit, assigns dense offsets, reports after the fsync, wakes readers.
-//! After an I/O error nothing is written before the store has been closed and opened again; a full disk leaves it readable.
+//! The one thread that writes: collects what waits into a group commit, assigns dense offsets,
+//! reports after the fsync, wakes readers. After an I/O error nothing is written before the store
+//! has been closed and opened again; a full disk leaves it readable.
 
 use std::{
     collections::HashMap,
@@ -41,7 +42,11 @@ pub fn run(shared: &Shared, queue: &Receiver<Queued>) {
         if healthy && forget_at <= Instant::now() {
             forget_at = Instant::now() + forget(shared);
         }
-        let left = if healthy { forget_at.saturating_duration_since(Instant::now()) } else { shared.settings.retry_every };
+        let left = if healthy {
+            forget_at.saturating_duration_since(Instant::now())
+        } else {
+            shared.settings.retry_every
+        };
         match queue.recv_timeout(left) {
             Ok(first) => commit(shared, collect(shared, first, queue)),
             Err(RecvTimeoutError::Timeout) if healthy => {}
@@ -60,7 +65,8 @@ fn forget(shared: &Shared) -> Duration {
         Ok(true) => FORGET_ON_AFTER,
         Ok(false) => shared.settings.forget_every,
         Err(error) => {
-            tracing::error!(%error, "the local log could not forget old commands; appends wait until its store has been opened again");
+            tracing::error!(%error, "the local log could not forget old commands; appends wait \
+                                     until its store has been opened again");
             shared.set_trouble(Some(error.to_string()));
             shared.settings.forget_every
         }
@@ -87,13 +93,17 @@ fn commit(shared: &Shared, batch: Vec<Queued>) {
     let started = Instant::now();
     match shared.commit(rows) {
         Ok(()) => {
-            metrics::histogram!("highwater_log_commit_seconds", "log" => "local").record(started.elapsed().as_secs_f64());
-            metrics::counter!("highwater_log_appended_records_total", "log" => "local").increment(batch.len() as u64);
+            metrics::histogram!("highwater_log_commit_seconds", "log" => "local")
+                .record(started.elapsed().as_secs_f64());
+            metrics::counter!("highwater_log_appended_records_total", "log" => "local")
+                .increment(batch.len() as u64);
             publish(&batch, &offsets);
         }
         Err(error) => {
-            metrics::counter!("highwater_log_append_errors_total", "log" => "local").increment(batch.len() as u64);
-            tracing::error!(%error, records = batch.len(), "the local log could not write; appends wait until its store has been opened again");
+            metrics::counter!("highwater_log_append_errors_total", "log" => "local")
+                .increment(batch.len() as u64);
+            tracing::error!(%error, records = batch.len(), "the local log could not write; appends \
+                wait until its store has been opened again");
             shared.set_trouble(Some(error.to_string()));
             report_all(&batch, &ReportError::Failed(error.to_string()));
             recover(shared);
@@ -104,10 +114,12 @@ fn commit(shared: &Shared, batch: Vec<Queued>) {
 fn rows(shared: &Shared, batch: &[Queued]) -> (Vec<Row>, Vec<u64>) {
     let appended_at_ms = (shared.settings.clock)();
     let mut next: HashMap<(u32, u32), u64> = HashMap::new();
-    let (mut rows, mut offsets) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    let (mut rows, mut offsets) =
+        (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for queued in batch {
         let (topic, partition) = (queued.topic.row.id, queued.partition);
-        let next = next.entry((topic, partition)).or_insert_with(|| *queued.topic.end(partition).borrow());
+        let next =
+            next.entry((topic, partition)).or_insert_with(|| *queued.topic.end(partition).borrow());
         let mut bytes = Vec::with_capacity(queued.size_bytes + 64);
         codec::encode(appended_at_ms, &queued.record, &mut bytes);
         rows.push(Row { topic, partition, offset: *next, bytes });
@@ -145,13 +157,15 @@ fn report(queued: &Queued, result: Result<Appended, ReportError>) {
 /// Opens the store again once there is room for it. Until then the old one goes on answering reads.
 fn recover(shared: &Shared) {
     if let Err(error) = probe(shared) {
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let what = if full { "the disk is full" } else { "the disk cannot be written" };
         return shared.set_trouble(Some(format!("{what}: {}: {error}", shared.folder.display())));
     }
     match shared.reopen() {
         Ok(()) => {
-            tracing::warn!(folder = %shared.folder.display(), "the local log was opened again and takes appends");
+            tracing::warn!(folder = %shared.folder.display(), "the local log was opened again and \
+                takes appends");
             shared.set_trouble(None);
         }
         Err(error) => {

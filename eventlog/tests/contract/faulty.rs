@@ -1,4 +1,5 @@
-//! The suite on `FaultyLog` over `LocalLog`: without faults, and with delays, which promise the same.
+//! The suite on `FaultyLog` over `LocalLog`: without faults, and with delays, which promise the
+//! same.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,5 +20,10 @@ mod without_faults {
 mod with_delays {
     use super::{Duration, Faults};
 
-    crate::contract!(super::faulty(Faults { delayed: 20, reported_late: 20, delay_up_to: Duration::from_millis(3), ..Faults::default() }));
+    crate::contract!(super::faulty(Faults {
+        delayed: 20,
+        reported_late: 20,
+        delay_up_to: Duration::from_millis(3),
+        ..Faults::default()
+    }));
 }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Appended, Delivery, Log, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic, TopicKind};
+use eventlog::{
+    Appended, Delivery, Log, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
+    TopicKind,
+};
 use protocol::record::{Header, Record, Stored};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -24,7 +27,11 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn new(log: Arc<dyn Log>, kept: impl Send + Sync + 'static) -> Self {
-        let topic = Topic { name: unique("contract").into(), partitions: PARTITIONS, kind: TopicKind::Events };
+        let topic = Topic {
+            name: unique("contract").into(),
+            partitions: PARTITIONS,
+            kind: TopicKind::Events,
+        };
         soon(log.prepare(vec![topic.clone()])).await.unwrap();
         Self { log, topic, _kept: Box::new(kept) }
     }
@@ -33,7 +40,8 @@ impl Fixture {
         Partition { topic: Arc::clone(&self.topic.name), index }
     }
 
-    /// Appends and returns where; the test is the only writer of the partition, so that the log's end tells, if the report does not.
+    /// Appends and returns where; the test is the only writer of the partition, so that the log's
+    /// end tells, if the report does not.
     pub async fn append(&self, to: &Partition, record: Record) -> Result<Appended, ReportError> {
         let mut reports = Reports::new();
         self.log.append(to, record, reports.reply(0)).unwrap();
@@ -117,7 +125,11 @@ pub async fn caught_up(subscription: &mut Subscription) -> u64 {
 }
 
 pub fn numbered(n: u64) -> Record {
-    Record { key: Some(n.to_string().into_bytes()), value: Some(vec![b'v'; 100]), headers: vec![Header::new("n", n.to_string())] }
+    Record {
+        key: Some(n.to_string().into_bytes()),
+        value: Some(vec![b'v'; 100]),
+        headers: vec![Header::new("n", n.to_string())],
+    }
 }
 
 /// Fails the test instead of waiting for ever.

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use eventlog::{
-    Divergence, Follow, LocalLog, LocalReader, Log, Partition, RawReader, Replay, Topic, TopicKind, Until,
+    Divergence, Follow, LocalLog, LocalReader, Log, Partition, RawReader, Replay, Topic, TopicKind,
+    Until,
     follow::{self, check},
     local::Settings,
 };
@@ -58,7 +59,11 @@ fn fold(records: &[Record]) -> (Vec<Effect<Wire>>, Vec<Position<Wire>>) {
 async fn following_from_every_stored_position_gives_the_fold_in_one_go() {
     let records = eventful(id(11), id(12));
     let (effects, positions) = fold(&records);
-    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Commit(_))).count(), 3, "{effects:?}");
+    assert_eq!(
+        effects.iter().filter(|effect| matches!(effect, Effect::Commit(_))).count(),
+        3,
+        "{effects:?}"
+    );
     let world = world(records).await;
     for position in positions {
         let from = position.offset as usize;
@@ -72,15 +77,23 @@ async fn following_from_every_stored_position_gives_the_fold_in_one_go() {
                 break;
             }
         }
-        assert_eq!(seen.iter().map(|seen| seen.offset).collect::<Vec<_>>(), (from as u64..effects.len() as u64).collect::<Vec<_>>());
-        assert_eq!(seen.into_iter().map(|seen| seen.effect).collect::<Vec<_>>(), effects[from..], "from {from}");
+        assert_eq!(
+            seen.iter().map(|seen| seen.offset).collect::<Vec<_>>(),
+            (from as u64..effects.len() as u64).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            seen.into_iter().map(|seen| seen.effect).collect::<Vec<_>>(),
+            effects[from..],
+            "from {from}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_stored_position_never_lies_inside_a_commit() {
     let world = world(vec![fence(1, id(1)), event(1, id(1), 0, 1, 1, 1, (1, 2))]).await;
-    let mut follow = Follow::resume(&*world.log, &world.partition, Position::start()).await.unwrap();
+    let mut follow =
+        Follow::resume(&*world.log, &world.partition, Position::start()).await.unwrap();
     let step = soon(follow.next()).await.unwrap();
     assert_eq!((step.position.offset, step.position.next_seq, step.end), (1, 0, 2));
     assert!(soon(follow.next()).await.unwrap().caught_up);
@@ -124,9 +137,14 @@ async fn a_position_before_the_first_fence_fits_only_a_log_without_one_there() {
     let junk_only = Position { offset: 2, ..Position::start() };
     let world = world(vec![Record::default(), fence(1, id(1))]).await;
     check(&*world.log, &world.partition, &start).await.unwrap();
-    check(&*world.log, &world.partition, &Position { offset: 1, ..Position::start() }).await.unwrap();
+    check(&*world.log, &world.partition, &Position { offset: 1, ..Position::start() })
+        .await
+        .unwrap();
     let error = check(&*world.log, &world.partition, &junk_only).await.unwrap_err();
-    assert!(error.to_string().contains("nobody") && error.to_string().contains(&id(1).to_string()), "{error}");
+    assert!(
+        error.to_string().contains("nobody") && error.to_string().contains(&id(1).to_string()),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -135,8 +153,15 @@ async fn replay_shows_every_visible_event_once_with_its_own_offset() {
     let shown = |from| {
         let replay = Replay::new(Arc::clone(&world.raw), world.partition.clone(), from, Until::End);
         async move {
-            let events: Vec<_> = soon(replay.into_stream().collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();
-            events.iter().map(|event| (event.offset, event.commit_end, event.event.version)).collect::<Vec<_>>()
+            let events: Vec<_> = soon(replay.into_stream().collect::<Vec<_>>())
+                .await
+                .into_iter()
+                .map(Result::unwrap)
+                .collect();
+            events
+                .iter()
+                .map(|event| (event.offset, event.commit_end, event.event.version))
+                .collect::<Vec<_>>()
         }
     };
     let all = [(2, 3, 1), (3, 7, 1), (5, 7, 2), (6, 7, 3), (11, 14, 2), (13, 14, 3)];
@@ -151,7 +176,12 @@ async fn a_following_replay_shows_what_is_appended_later() {
     let forever = Until::Forever { poll_every: Duration::from_millis(1) };
     let mut replay = Replay::new(Arc::clone(&world.raw), world.partition.clone(), None, forever);
     assert_eq!(soon(replay.next()).await.unwrap().unwrap().offset, 1);
-    write(&world.log, &world.partition, vec![Record::default(), event(1, id(1), 1, 1, 2, 2, (1, 1))]).await;
+    write(
+        &world.log,
+        &world.partition,
+        vec![Record::default(), event(1, id(1), 1, 1, 2, 2, (1, 1))],
+    )
+    .await;
     assert_eq!(soon(replay.next()).await.unwrap().unwrap().offset, 3);
 }
 
@@ -161,7 +191,8 @@ async fn a_replay_reads_through_the_socket_as_it_reads_directly() {
     let through_socket = LocalReader::open(world._folder.path().join("log")).await.unwrap();
     for reader in [&world.raw, &through_socket] {
         let replay = Replay::new(Arc::clone(reader), world.partition.clone(), None, Until::End);
-        let offsets: Vec<u64> = soon(replay.into_stream().map(|event| event.unwrap().offset).collect()).await;
+        let offsets: Vec<u64> =
+            soon(replay.into_stream().map(|event| event.unwrap().offset).collect()).await;
         assert_eq!(offsets, [2, 3, 5, 6, 11, 13]);
     }
 }

@@ -27,7 +27,15 @@ pub fn barrier(epoch: u64, writer: Uuid, seq: u64) -> Record {
 }
 
 /// The `index`-th of `of` events of command `command` on aggregate `aggregate`.
-pub fn event(epoch: u64, writer: Uuid, seq: u64, aggregate: u128, command: u128, version: u64, (index, of): (u32, u32)) -> Record {
+pub fn event(
+    epoch: u64,
+    writer: Uuid,
+    seq: u64,
+    aggregate: u128,
+    command: u128,
+    version: u64,
+    (index, of): (u32, u32),
+) -> Record {
     let origin = Origin {
         aggregate: id(aggregate),
         command: id(command),
@@ -35,8 +43,18 @@ pub fn event(epoch: u64, writer: Uuid, seq: u64, aggregate: u128, command: u128,
         meta: Meta::default(),
         source: None,
     };
-    let fact = Fact { event_type: "thing.happened".into(), schema: "thing.happened.v1".into(), data: b"{}".to_vec() };
-    let body = EventBody { origin, version, part: Part { index, of }, time: Micros(1_000_000), event: fact };
+    let fact = Fact {
+        event_type: "thing.happened".into(),
+        schema: "thing.happened.v1".into(),
+        data: b"{}".to_vec(),
+    };
+    let body = EventBody {
+        origin,
+        version,
+        part: Part { index, of },
+        time: Micros(1_000_000),
+        event: fact,
+    };
     record(Entry { epoch, writer, seq: Some(seq), drained: None, body: Body::Event(body) })
 }
 
@@ -49,14 +67,20 @@ pub async fn write(log: &Arc<dyn Log>, partition: &Partition, records: Vec<Recor
     let (to, mut reports) = mpsc::unbounded_channel();
     let n = records.len();
     for record in records {
-        log.append(partition, record, Reply { ticket: Ticket { writer: id(0), seq: None }, to: to.clone() }).unwrap();
+        log.append(
+            partition,
+            record,
+            Reply { ticket: Ticket { writer: id(0), seq: None }, to: to.clone() },
+        )
+        .unwrap();
     }
     for _ in 0..n {
         assert!(matches!(soon(reports.recv()).await.unwrap().result.unwrap(), Appended::At(_)));
     }
 }
 
-/// Two epochs, two commits of three events with a void between their records, a torn commit, and junk.
+/// Two epochs, two commits of three events with a void between their records, a torn commit, and
+/// junk.
 pub fn eventful(first: Uuid, second: Uuid) -> Vec<Record> {
     vec![
         Record::default(),

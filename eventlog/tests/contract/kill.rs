@@ -1,4 +1,5 @@
-//! `LocalLog` and the death of its process: what was acknowledged is there, and other processes read meanwhile.
+//! `LocalLog` and the death of its process: what was acknowledged is there, and other processes
+//! read meanwhile.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -30,7 +31,13 @@ fn partition(index: u32) -> Partition {
 
 async fn open(folder: &Path) -> Arc<dyn Log> {
     let log: Arc<dyn Log> = Arc::new(LocalLog::open(folder, Settings::default()).unwrap());
-    soon(log.prepare(vec![Topic { name: "things".into(), partitions: PARTITIONS, kind: TopicKind::Events }])).await.unwrap();
+    soon(log.prepare(vec![Topic {
+        name: "things".into(),
+        partitions: PARTITIONS,
+        kind: TopicKind::Events,
+    }]))
+    .await
+    .unwrap();
     log
 }
 
@@ -46,7 +53,8 @@ async fn append_until_killed(folder: &Path) {
         let (from, batch) = (next, 32);
         for n in 0..batch {
             for p in 0..PARTITIONS {
-                log.append(&partition(p), numbered(from[p as usize] + n), reports.reply(seq)).unwrap();
+                log.append(&partition(p), numbered(from[p as usize] + n), reports.reply(seq))
+                    .unwrap();
                 seq += 1;
             }
         }
@@ -69,7 +77,8 @@ fn spawn(folder: &Path) -> (Killed, impl Iterator<Item = [u64; 2]>) {
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let acknowledged = lines.map_while(Result::ok).filter_map(|line| {
-        let mut numbers = line.split("acknowledged ").nth(1)?.split(' ').map(|n| n.parse().unwrap());
+        let mut numbers =
+            line.split("acknowledged ").nth(1)?.split(' ').map(|n| n.parse().unwrap());
         Some([numbers.next()?, numbers.next()?])
     });
     (Killed(child), acknowledged)
@@ -93,7 +102,12 @@ async fn what_was_acknowledged_survives_kill_9() {
         let log = open(&folder).await;
         for p in 0..PARTITIONS {
             let end = soon(log.end(&partition(p))).await.unwrap();
-            assert!(end >= ends[p as usize], "{} of {} acknowledged records are there", end, ends[p as usize]);
+            assert!(
+                end >= ends[p as usize],
+                "{} of {} acknowledged records are there",
+                end,
+                ends[p as usize]
+            );
             let mut subscription = log.read(&partition(p), 0).unwrap();
             for (n, stored) in (0..).zip(take(&mut subscription, end as usize).await) {
                 assert_eq!((stored.offset, stored.record), (n, numbered(n)));
@@ -114,12 +128,21 @@ async fn while_one_process_writes_another_reads_and_a_second_writer_is_refused()
     assert_eq!(reader.topics().await.unwrap()[0].partitions, PARTITIONS);
     assert!(reader.end(&partition(1)).await.unwrap() >= ends[1]);
     let fetched = reader.fetch(&partition(1), 3, 2).await.unwrap();
-    assert_eq!(fetched.into_iter().map(|stored| stored.record).collect::<Vec<_>>(), [numbered(3), numbered(4)]);
+    assert_eq!(
+        fetched.into_iter().map(|stored| stored.record).collect::<Vec<_>>(),
+        [numbered(3), numbered(4)]
+    );
     let refused = LocalLog::open(&folder, Settings::default()).unwrap_err().to_string();
-    assert!(refused.contains("in use by another process") && refused.contains(folder.to_str().unwrap()), "{refused}");
+    assert!(
+        refused.contains("in use by another process") && refused.contains(folder.to_str().unwrap()),
+        "{refused}"
+    );
     drop(child);
     let gone = reader.end(&partition(0)).await.unwrap_err().to_string();
     assert!(gone.contains(folder.to_str().unwrap()), "{gone}");
     let reader = LocalReader::open(&folder).await.unwrap();
-    assert!(reader.end(&partition(0)).await.unwrap() >= ends[0], "directly, past the socket that the dead process left");
+    assert!(
+        reader.end(&partition(0)).await.unwrap() >= ends[0],
+        "directly, past the socket that the dead process left"
+    );
 }

@@ -1,4 +1,5 @@
-//! What every implementation of `Log` promises: one suite, run on each of them. And what is read through the fold on top of it.
+//! What every implementation of `Log` promises: one suite, run on each of them. And what is read
+//! through the fold on top of it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../../tests/support/documented.rs"]

@@ -10,7 +10,8 @@ use crate::fixture::{Fixture, PARTITIONS, Reports, caught_up, numbered, soon, ta
 const APPENDS: u64 = 600;
 
 pub async fn every_append_is_reported_once_and_in_sequence(fixture: &Fixture) {
-    let mut partitions: Vec<(Partition, Reports)> = (0..PARTITIONS).map(|p| (fixture.partition(p), Reports::new())).collect();
+    let mut partitions: Vec<(Partition, Reports)> =
+        (0..PARTITIONS).map(|p| (fixture.partition(p), Reports::new())).collect();
     for seq in 0..APPENDS {
         for (partition, reports) in &partitions {
             fixture.log.append(partition, numbered(seq), reports.reply(seq)).unwrap();
@@ -20,14 +21,23 @@ pub async fn every_append_is_reported_once_and_in_sequence(fixture: &Fixture) {
         for seq in 0..APPENDS {
             let report = reports.next().await;
             assert_eq!(report.ticket.seq, Some(seq), "{partition}");
-            // Offsets are dense and start at 0; where a report does not say which one, reading does, below.
-            assert!([Ok(Appended::At(seq)), Ok(Appended::Somewhere)].contains(&report.result), "{partition}: {report:?}");
+            // Offsets are dense and start at 0; where a report does not say which one, reading
+            // does, below.
+            assert!(
+                [Ok(Appended::At(seq)), Ok(Appended::Somewhere)].contains(&report.result),
+                "{partition}: {report:?}"
+            );
         }
         assert_eq!(soon(fixture.log.end(partition)).await.unwrap(), APPENDS);
         assert_eq!(soon(fixture.log.begin(partition)).await.unwrap(), 0);
         let mut subscription = fixture.log.read(partition, 0).unwrap();
         let stored = take(&mut subscription, APPENDS as usize).await;
-        assert!(stored.into_iter().map(|stored| (stored.offset, stored.record)).eq((0..APPENDS).map(|n| (n, numbered(n)))));
+        assert!(
+            stored
+                .into_iter()
+                .map(|stored| (stored.offset, stored.record))
+                .eq((0..APPENDS).map(|n| (n, numbered(n))))
+        );
     }
     soon(fixture.log.close(Duration::from_secs(30))).await;
     for (partition, reports) in &mut partitions {
@@ -38,7 +48,9 @@ pub async fn every_append_is_reported_once_and_in_sequence(fixture: &Fixture) {
 pub async fn what_is_reported_can_be_read_at_once(fixture: &Fixture) {
     let partition = fixture.partition(1);
     for n in 0..20 {
-        let Appended::At(offset) = fixture.append(&partition, numbered(n)).await.unwrap() else { panic!("no offset") };
+        let Appended::At(offset) = fixture.append(&partition, numbered(n)).await.unwrap() else {
+            panic!("no offset")
+        };
         assert_eq!(offset, n);
         let fetched = soon(fixture.log.fetch(&partition, offset, 10)).await.unwrap();
         assert_eq!(fetched.iter().map(|stored| &stored.record).collect::<Vec<_>>(), [&numbered(n)]);
@@ -53,11 +65,19 @@ pub async fn records_come_back_as_they_were_given(fixture: &Fixture) {
     let records = [
         Record::default(),
         Record { key: Some(b"key".to_vec()), value: None, headers: Vec::new() },
-        Record { key: None, value: Some(Vec::new()), headers: vec![Header::new("empty", Vec::new())] },
+        Record {
+            key: None,
+            value: Some(Vec::new()),
+            headers: vec![Header::new("empty", Vec::new())],
+        },
         Record {
             key: Some(vec![0, 255]),
             value: Some(vec![7; 200_000]),
-            headers: vec![Header::new("twice", "a"), Header::new("twice", vec![0, 1, 255]), Header::new("ünï", "b")],
+            headers: vec![
+                Header::new("twice", "a"),
+                Header::new("twice", vec![0, 1, 255]),
+                Header::new("ünï", "b"),
+            ],
         },
     ];
     for record in &records {
@@ -89,7 +109,8 @@ pub async fn two_readers_of_a_partition_both_get_everything(fixture: &Fixture) {
     assert_eq!(caught_up(&mut second).await, 300);
     fixture.fill(&partition, 100).await;
     for subscription in [&mut first, &mut second] {
-        let offsets: Vec<u64> = take(subscription, 100).await.iter().map(|stored| stored.offset).collect();
+        let offsets: Vec<u64> =
+            take(subscription, 100).await.iter().map(|stored| stored.offset).collect();
         assert_eq!(offsets, (300..400).collect::<Vec<_>>());
     }
     drop(first);
@@ -105,7 +126,11 @@ pub async fn reading_resumes_at_any_offset(fixture: &Fixture) {
     assert_eq!(take(&mut empty, 1).await[0].offset, 0, "a reader that waits at the end goes on");
     for from in [0, 1, APPENDS / 2, APPENDS - 1] {
         let mut subscription = fixture.log.read(&partition, from).unwrap();
-        let offsets: Vec<u64> = take(&mut subscription, (APPENDS - from) as usize).await.iter().map(|stored| stored.offset).collect();
+        let offsets: Vec<u64> = take(&mut subscription, (APPENDS - from) as usize)
+            .await
+            .iter()
+            .map(|stored| stored.offset)
+            .collect();
         assert_eq!(offsets, (from..APPENDS).collect::<Vec<_>>());
         assert_eq!(caught_up(&mut subscription).await, APPENDS);
     }
@@ -134,7 +159,11 @@ pub async fn partitions_that_are_gone_through_side_by_side_are_not_mixed_up(fixt
             let found = soon(fixture.log.fetch(partition, from, STEP)).await.unwrap();
             assert!(!found.is_empty(), "{partition} from offset {from}");
             for (stored, offset) in found.into_iter().zip(from..) {
-                assert_eq!((stored.offset, stored.record), (offset, numbered(first + offset)), "{partition}");
+                assert_eq!(
+                    (stored.offset, stored.record),
+                    (offset, numbered(first + offset)),
+                    "{partition}"
+                );
             }
         }
     }
@@ -187,7 +216,12 @@ pub async fn reading_outside_the_log_fails_and_says_where(fixture: &Fixture) {
     };
     let fetched = soon(fixture.log.fetch(&partition, 77, 1)).await.unwrap_err().to_string();
     for message in [failed, fetched] {
-        assert!(message.contains(&*fixture.topic.name) && message.contains("/1") && message.contains("77"), "{message}");
+        assert!(
+            message.contains(&*fixture.topic.name)
+                && message.contains("/1")
+                && message.contains("77"),
+            "{message}"
+        );
         assert!(message.contains('3'), "where the log ends: {message}");
     }
     let nowhere = Partition { topic: Arc::clone(&fixture.topic.name), index: PARTITIONS };
@@ -243,7 +277,8 @@ pub async fn a_member_is_assigned_everything_until_it_leaves(fixture: &Fixture) 
 pub async fn two_members_share_without_overlap(fixture: &Fixture) {
     let group = group(fixture);
     let all: BTreeSet<Partition> = (0..PARTITIONS).map(|p| fixture.partition(p)).collect();
-    let (mut first, mut second) = (fixture.log.join(group.clone()).unwrap(), fixture.log.join(group).unwrap());
+    let (mut first, mut second) =
+        (fixture.log.join(group.clone()).unwrap(), fixture.log.join(group).unwrap());
     let (mut of_first, mut of_second) = (BTreeSet::new(), BTreeSet::new());
     while &of_first | &of_second != all {
         next_of_either(&mut first, &mut of_first, &mut second, &mut of_second).await;
@@ -288,10 +323,16 @@ async fn next_of_either(
 fn follow(held: &mut BTreeSet<Partition>, event: MembershipEvent) {
     match event {
         MembershipEvent::Assigned(partitions) => held.extend(partitions),
-        MembershipEvent::Revoked { partitions, .. } => held.retain(|partition| !partitions.contains(partition)),
+        MembershipEvent::Revoked { partitions, .. } => {
+            held.retain(|partition| !partitions.contains(partition))
+        }
     }
 }
 
 fn group(fixture: &Fixture) -> Group {
-    Group { id: unique("group"), topics: vec![Arc::clone(&fixture.topic.name)], client: "contract".to_owned() }
+    Group {
+        id: unique("group"),
+        topics: vec![Arc::clone(&fixture.topic.name)],
+        client: "contract".to_owned(),
+    }
 }

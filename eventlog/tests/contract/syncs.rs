@@ -1,5 +1,6 @@
-//! What `LocalLog` acknowledges is on the disk. Between the process and the kernel lies a library that makes every sync fail once it is told
-//! to: what is acknowledged then was not waited for. It also notes what was synced. Needs a C compiler, as librdkafka does.
+//! What `LocalLog` acknowledges is on the disk. Between the process and the kernel lies a library
+//! that makes every sync fail once it is told to: what is acknowledged then was not waited for. It
+//! also notes what was synced. Needs a C compiler, as librdkafka does.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -69,7 +70,11 @@ fn child(test: &str) -> Option<PathBuf> {
     std::fs::create_dir_all(folder.path()).unwrap();
     let (source, library) = (folder.path().join("syncs.c"), folder.path().join("syncs.so"));
     std::fs::write(&source, LIBRARY).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .output()
+        .unwrap();
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("syncs::{test}"), "--nocapture"])
@@ -77,7 +82,8 @@ fn child(test: &str) -> Option<PathBuf> {
         .env("LD_PRELOAD", &library)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    let said = String::from_utf8_lossy(&child.stdout).into_owned()
+        + &String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && said.contains(DONE), "{said}");
     None
 }
@@ -92,7 +98,14 @@ fn first_of(topic: &str) -> Partition {
 
 async fn log(folder: &Path, settings: Settings) -> Arc<dyn Log> {
     let log: Arc<dyn Log> = Arc::new(LocalLog::open(folder.join("log"), settings).unwrap());
-    soon(log.prepare(vec![topic("things", TopicKind::Events), topic("accepted", TopicKind::Commands)])).await.unwrap();
+    soon(
+        log.prepare(vec![
+            topic("things", TopicKind::Events),
+            topic("accepted", TopicKind::Commands),
+        ]),
+    )
+    .await
+    .unwrap();
     log
 }
 
@@ -144,7 +157,11 @@ async fn nothing_is_forgotten_before_that_is_on_the_disk() {
     now_ms.store(3_600_000, Ordering::Release);
     soon(async {
         while log.health().await.is_ok() {
-            assert_eq!(log.begin(&first_of("accepted")).await.unwrap(), 0, "forgotten without a sync");
+            assert_eq!(
+                log.begin(&first_of("accepted")).await.unwrap(),
+                0,
+                "forgotten without a sync"
+            );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
@@ -152,24 +169,38 @@ async fn nothing_is_forgotten_before_that_is_on_the_disk() {
     println!("{DONE}");
 }
 
-/// A power cut takes nothing away of what is there when the first record is acknowledged: neither a file's content nor a name.
+/// A power cut takes nothing away of what is there when the first record is acknowledged: neither a
+/// file's content nor a name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_folder_and_the_file_that_says_its_format_are_on_the_disk_with_their_names() {
-    let Some(folder) = child("every_folder_and_the_file_that_says_its_format_are_on_the_disk_with_their_names") else { return };
+    let Some(folder) =
+        child("every_folder_and_the_file_that_says_its_format_are_on_the_disk_with_their_names")
+    else {
+        return;
+    };
     drop(LocalLog::open(folder.join("deep/log"), Settings::default()).unwrap());
     let synced = std::fs::read_to_string(folder.join(SYNCED)).unwrap();
     let is = |path: &'static str| {
         let path = folder.join(path);
         move |line: &str| Path::new(line.trim_end_matches('/')) == path.components().as_path()
     };
-    let (first, last) =
-        (|path| synced.lines().position(is(path)), |path| synced.lines().collect::<Vec<_>>().into_iter().rposition(is(path)));
-    // The file before it is renamed into place, its new name afterwards, and before there is a store: one without a format is refused.
-    assert!(first("deep/log/FORMAT.new").is_some() && first("deep/log/FORMAT.new") < first("deep/log"), "{synced}");
+    let (first, last) = (
+        |path| synced.lines().position(is(path)),
+        |path| synced.lines().collect::<Vec<_>>().into_iter().rposition(is(path)),
+    );
+    // The file before it is renamed into place, its new name afterwards, and before there is a
+    // store: one without a format is refused.
+    assert!(
+        first("deep/log/FORMAT.new").is_some() && first("deep/log/FORMAT.new") < first("deep/log"),
+        "{synced}"
+    );
     assert!(first("deep/log") < first("deep/log/store"), "{synced}");
     // What names a folder, after that was made.
     assert!(first("").is_some() && first("deep").is_some(), "{synced}");
-    assert!(first("deep/log/store").is_some() && first("deep/log/store") < last("deep/log"), "{synced}");
+    assert!(
+        first("deep/log/store").is_some() && first("deep/log/store") < last("deep/log"),
+        "{synced}"
+    );
     println!("{DONE}");
 }
 
@@ -179,7 +210,9 @@ async fn what_is_made_by_hand_is_on_the_disk_with_its_name() {
     let Some(folder) = child("what_is_made_by_hand_is_on_the_disk_with_its_name") else { return };
     let synced = |path: &str| {
         let synced = std::fs::read_to_string(folder.join(SYNCED)).unwrap_or_default();
-        synced.lines().any(|line| Path::new(line.trim_end_matches('/')) == folder.join(path).components().as_path())
+        synced.lines().any(|line| {
+            Path::new(line.trim_end_matches('/')) == folder.join(path).components().as_path()
+        })
     };
     create_folder(&folder.join("new/er/data"), 0o711).unwrap();
     assert!(["new/er", "new", ""].map(synced) == [true; 3] && !synced("new/er/data"));

@@ -1,8 +1,12 @@
-//! An owner that was paused, and goes on after its successor's fence: by hand on `FaultyLog`, without any clock.
+//! An owner that was paused, and goes on after its successor's fence: by hand on `FaultyLog`,
+//! without any clock.
 
 use std::sync::Arc;
 
-use eventlog::{Appended, FaultyLog, Follow, LocalLog, Log, Partition, ReportError, Topic, TopicKind, faulty::Faults, local::Settings};
+use eventlog::{
+    Appended, FaultyLog, Follow, LocalLog, Log, Partition, ReportError, Topic, TopicKind,
+    faulty::Faults, local::Settings,
+};
 use protocol::{
     fold::{Effect, Void},
     position::Position,
@@ -22,8 +26,15 @@ struct World {
 
 async fn world() -> World {
     let folder = Folder::new();
-    let shared: Arc<dyn Log> = Arc::new(LocalLog::open(folder.path().join("log"), Settings::default()).unwrap());
-    soon(shared.prepare(vec![Topic { name: "things".into(), partitions: 1, kind: TopicKind::Events }])).await.unwrap();
+    let shared: Arc<dyn Log> =
+        Arc::new(LocalLog::open(folder.path().join("log"), Settings::default()).unwrap());
+    soon(shared.prepare(vec![Topic {
+        name: "things".into(),
+        partitions: 1,
+        kind: TopicKind::Events,
+    }]))
+    .await
+    .unwrap();
     World { shared, partition: Partition { topic: "things".into(), index: 0 }, _folder: folder }
 }
 
@@ -32,10 +43,12 @@ fn seen_by(world: &World, seed: u64, faults: Faults) -> FaultyLog {
 }
 
 async fn effects(world: &World, n: usize) -> Vec<Effect<protocol::wire::Wire>> {
-    let mut follow = Follow::resume(&*world.shared, &world.partition, Position::start()).await.unwrap();
+    let mut follow =
+        Follow::resume(&*world.shared, &world.partition, Position::start()).await.unwrap();
     let mut effects = Vec::new();
     while effects.len() < n {
-        effects.extend(soon(follow.next()).await.unwrap().effects.into_iter().map(|seen| seen.effect));
+        effects
+            .extend(soon(follow.next()).await.unwrap().effects.into_iter().map(|seen| seen.effect));
     }
     effects
 }
@@ -52,14 +65,25 @@ async fn records_held_past_the_successors_fence_are_void_for_every_reader() {
     assert_eq!(reports.next().await.result, Ok(Appended::At(1)));
     zombie.hold(&world.partition);
     for seq in 1..5 {
-        zombie.append(&world.partition, event(1, old, seq, 1, 1 + u128::from(seq), 1 + seq, (1, 1)), reports.reply(seq)).unwrap();
+        zombie
+            .append(
+                &world.partition,
+                event(1, old, seq, 1, 1 + u128::from(seq), 1 + seq, (1, 1)),
+                reports.reply(seq),
+            )
+            .unwrap();
     }
     assert_eq!(zombie.waiting(&world.partition), 4);
-    write(&world.shared, &world.partition, vec![fence(2, new), event(2, new, 0, 1, 9, 2, (1, 1))]).await;
+    write(&world.shared, &world.partition, vec![fence(2, new), event(2, new, 0, 1, 9, 2, (1, 1))])
+        .await;
     assert!(reports.waiting().is_none(), "nothing that is held was reported");
     zombie.release();
     for offset in 4..8 {
-        assert_eq!(reports.next().await.result, Ok(Appended::At(offset)), "appended, but not where its anchor says");
+        assert_eq!(
+            reports.next().await.result,
+            Ok(Appended::At(offset)),
+            "appended, but not where its anchor says"
+        );
     }
     let effects = effects(&world, 8).await;
     assert!(matches!(effects[3], Effect::Commit(_)));
@@ -108,7 +132,14 @@ async fn fates(seed: u64, faults: Faults) -> Vec<(Result<Appended, ReportError>,
 
 #[tokio::test]
 async fn the_same_seed_gives_the_same_fates_and_another_seed_others() {
-    let faults = Faults { dropped: 100, duplicated: 100, stripped: 100, misreported: 100, foreign: 100, ..Faults::default() };
+    let faults = Faults {
+        dropped: 100,
+        duplicated: 100,
+        stripped: 100,
+        misreported: 100,
+        foreign: 100,
+        ..Faults::default()
+    };
     let first = fates(7, faults.clone()).await;
     assert_eq!(first, fates(7, faults.clone()).await);
     assert_ne!(first, fates(8, faults).await);
@@ -126,10 +157,14 @@ async fn every_fault_does_what_it_says() {
     for (result, copies) in always(Faults { stripped: 1000, ..Faults::default() }).await {
         assert!(result == Ok(Appended::Somewhere) && copies == 1);
     }
-    for (n, (result, copies)) in (0..).zip(always(Faults { foreign: 1000, ..Faults::default() }).await) {
+    for (n, (result, copies)) in
+        (0..).zip(always(Faults { foreign: 1000, ..Faults::default() }).await)
+    {
         assert_eq!((result, copies), (Ok(Appended::At(2 * n + 1)), 1));
     }
-    for (n, (result, copies)) in (0..).zip(always(Faults { duplicated: 1000, ..Faults::default() }).await) {
+    for (n, (result, copies)) in
+        (0..).zip(always(Faults { duplicated: 1000, ..Faults::default() }).await)
+    {
         assert_eq!(result, Ok(Appended::At(2 * n)));
         // The second copy of the last one may still be on its way.
         assert!(copies == 2 || n == 199);

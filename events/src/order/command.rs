@@ -55,17 +55,29 @@ pub struct Return {
 }
 
 impl Command {
-    /// Reads a body that passed the command's schema; any other body is refused as well. `now` bounds `placed_at`.
-    /// An `id` in the body of `place` is checked and left to the caller, who chose the aggregate by it.
-    pub fn parse(name: &str, version: u32, body: &Value, now: Micros) -> Result<Command, Vec<Invalid>> {
+    /// Reads a body that passed the command's schema; any other body is refused as well. `now`
+    /// bounds `placed_at`. An `id` in the body of `place` is checked and left to the caller, who
+    /// chose the aggregate by it.
+    pub fn parse(
+        name: &str,
+        version: u32,
+        body: &Value,
+        now: Micros,
+    ) -> Result<Command, Vec<Invalid>> {
         match (name, version) {
             ("place", 1) => Fields::read(body, |fields| place(fields, now)).map(Command::Place),
             ("place", 2) => Fields::read(body, |fields| place_v2(fields, now)).map(Command::Place),
             ("confirm", 1) => Fields::read(body, |_| Some(Command::Confirm)),
-            ("cancel", 1) => Fields::read(body, |fields| Some(Cancel { reason: fields.required("reason")? })).map(Command::Cancel),
+            ("cancel", 1) => {
+                Fields::read(body, |fields| Some(Cancel { reason: fields.required("reason")? }))
+                    .map(Command::Cancel)
+            }
             ("ship", 1) => Fields::read(body, ship).map(Command::Ship),
             ("deliver", 1) => Fields::read(body, |_| Some(Command::Deliver)),
-            ("return", 1) => Fields::read(body, |fields| Some(Return { reason: fields.required("reason")? })).map(Command::Return),
+            ("return", 1) => {
+                Fields::read(body, |fields| Some(Return { reason: fields.required("reason")? }))
+                    .map(Command::Return)
+            }
             _ => Err(Invalid::unknown("order", name, version)),
         }
     }
@@ -84,7 +96,13 @@ fn place(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
         fields.refuse("placed_at", "must be at most five minutes ahead");
     }
     id?;
-    Some(Place { customer_id: customer_id?, currency: currency?, lines: lines?.ok()?, placed_at: placed_at?, confirm: false })
+    Some(Place {
+        customer_id: customer_id?,
+        currency: currency?,
+        lines: lines?.ok()?,
+        placed_at: placed_at?,
+        confirm: false,
+    })
 }
 
 fn place_v2(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
@@ -94,8 +112,14 @@ fn place_v2(fields: &mut Fields<'_>, now: Micros) -> Option<Place> {
 
 fn line(fields: &mut Fields<'_>) -> Option<Line> {
     let (product_id, department) = (fields.required("product_id"), fields.required("department"));
-    let (quantity, unit_price_minor) = (fields.required("quantity"), fields.required("unit_price_minor"));
-    Some(Line { product_id: product_id?, department: department?, quantity: quantity?, unit_price_minor: unit_price_minor? })
+    let (quantity, unit_price_minor) =
+        (fields.required("quantity"), fields.required("unit_price_minor"));
+    Some(Line {
+        product_id: product_id?,
+        department: department?,
+        quantity: quantity?,
+        unit_price_minor: unit_price_minor?,
+    })
 }
 
 fn ship(fields: &mut Fields<'_>) -> Option<Ship> {

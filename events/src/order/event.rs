@@ -28,7 +28,8 @@ pub struct Confirmed {
     pub confirmed_at: Timestamp,
 }
 
-/// Carries what was placed, so that sums by day and department can be taken back without asking another table.
+/// Carries what was placed, so that sums by day and department can be taken back without asking
+/// another table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancelled {
@@ -51,9 +52,17 @@ pub struct DepartmentSum {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shipped {
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub carrier: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub tracking: Option<Text<100>>,
     pub shipped_at: Timestamp,
 }
@@ -72,7 +81,8 @@ pub struct Returned {
 }
 
 impl OrderEvent {
-    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release does not know yet.
+    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release
+    /// does not know yet.
     pub fn decode(stored: &Fact) -> Result<Self, Unreadable> {
         Ok(match fact::claimed(stored)? {
             ("order.placed", 1) => Self::Placed(fact::data::<PlacedV1>(stored)?.into()),

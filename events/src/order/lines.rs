@@ -35,7 +35,10 @@ pub enum Unfit {
 
 impl Lines {
     pub fn units(&self) -> Quantity {
-        self.0.iter().skip(1).fold(self.0[0].quantity, |sum, line| sum.saturating_plus(line.quantity))
+        self.0
+            .iter()
+            .skip(1)
+            .fold(self.0[0].quantity, |sum, line| sum.saturating_plus(line.quantity))
     }
 
     pub fn total_minor(&self) -> Money {
@@ -75,7 +78,9 @@ impl TryFrom<Vec<Line>> for Lines {
 
     fn try_from(lines: Vec<Line>) -> Result<Self, Unfit> {
         let (first, rest) = lines.split_first().ok_or(Unfit::Empty)?;
-        rest.iter().try_fold(first.quantity, |sum, line| sum.plus(line.quantity)).ok_or(Unfit::Overflow)?;
+        rest.iter()
+            .try_fold(first.quantity, |sum, line| sum.plus(line.quantity))
+            .ok_or(Unfit::Overflow)?;
         let add = |sum: Money, line: &Line| sum.plus(line.unit_price_minor.times(line.quantity)?);
         lines.iter().try_fold(Money::ZERO, add).ok_or(Unfit::Overflow)?;
         Ok(Self(lines))
@@ -114,11 +119,25 @@ mod tests {
 
     #[test]
     fn adds_up_by_department() {
-        let lines = Lines::try_from(vec![line("GROCERY", 2, 199), line("DRUG GM", 1, 5), line("GROCERY", 3, 100)]).unwrap();
+        let lines = Lines::try_from(vec![
+            line("GROCERY", 2, 199),
+            line("DRUG GM", 1, 5),
+            line("GROCERY", 3, 100),
+        ])
+        .unwrap();
         assert_eq!((lines.units().get(), lines.total_minor().get()), (6, 703));
         let sums = lines.by_department();
-        let sums: Vec<_> =
-            sums.iter().map(|sum| (sum.department.to_string(), sum.lines.get(), sum.units.get(), sum.total_minor.get())).collect();
+        let sums: Vec<_> = sums
+            .iter()
+            .map(|sum| {
+                (
+                    sum.department.to_string(),
+                    sum.lines.get(),
+                    sum.units.get(),
+                    sum.total_minor.get(),
+                )
+            })
+            .collect();
         assert_eq!(sums, [("DRUG GM".to_owned(), 1, 1, 5), ("GROCERY".to_owned(), 2, 5, 698)]);
     }
 

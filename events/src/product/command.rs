@@ -50,9 +50,15 @@ pub struct SetPrice {
 }
 
 impl Command {
-    /// Reads a body that passed the command's schema; any other body is refused as well. No product command looks at `now`.
-    /// An `id` in the body of `create` is checked and left to the caller, who chose the aggregate by it.
-    pub fn parse(name: &str, version: u32, body: &Value, _now: Micros) -> Result<Command, Vec<Invalid>> {
+    /// Reads a body that passed the command's schema; any other body is refused as well. No product
+    /// command looks at `now`. An `id` in the body of `create` is checked and left to the caller,
+    /// who chose the aggregate by it.
+    pub fn parse(
+        name: &str,
+        version: u32,
+        body: &Value,
+        _now: Micros,
+    ) -> Result<Command, Vec<Invalid>> {
         match (name, version) {
             ("create", 1) => Fields::read(body, create).map(Command::Create),
             ("describe", 1) => Fields::read(body, describe).map(Command::Describe),
@@ -66,9 +72,11 @@ impl Command {
 fn create(fields: &mut Fields<'_>) -> Option<Create> {
     let id = fields.optional::<ChosenId>("id");
     let (name, department) = (fields.required("name"), fields.required("department"));
-    let (unit_price_minor, currency) = (fields.required("unit_price_minor"), fields.required("currency"));
+    let (unit_price_minor, currency) =
+        (fields.required("unit_price_minor"), fields.required("currency"));
     let (brand, category) = (fields.optional("brand"), fields.optional("category"));
-    let (description, package_size) = (fields.optional("description"), fields.optional("package_size"));
+    let (description, package_size) =
+        (fields.optional("description"), fields.optional("package_size"));
     id?;
     Some(Create {
         name: name?,
@@ -97,6 +105,7 @@ fn describe(fields: &mut Fields<'_>) -> Option<Describe> {
 }
 
 fn set_price(fields: &mut Fields<'_>) -> Option<SetPrice> {
-    let (unit_price_minor, currency) = (fields.required("unit_price_minor"), fields.required("currency"));
+    let (unit_price_minor, currency) =
+        (fields.required("unit_price_minor"), fields.required("currency"));
     Some(SetPrice { unit_price_minor: unit_price_minor?, currency: currency? })
 }

@@ -21,13 +21,29 @@ pub struct Created {
     pub department: Text<100>,
     pub unit_price_minor: Money,
     pub currency: Currency,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub brand: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub category: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub description: Option<Text<4000>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub package_size: Option<Text<100>>,
 }
 
@@ -37,13 +53,29 @@ pub struct Created {
 pub struct Described {
     pub name: Text<200>,
     pub department: Text<100>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub brand: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub category: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub description: Option<Text<4000>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::fact::present"
+    )]
     pub package_size: Option<Text<100>>,
 }
 
@@ -60,7 +92,8 @@ pub struct PriceSet {
 pub struct Discontinued {}
 
 impl ProductEvent {
-    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release does not know yet.
+    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release
+    /// does not know yet.
     pub fn decode(stored: &Fact) -> Result<Self, Unreadable> {
         Ok(match fact::claimed(stored)? {
             ("product.created", 1) => Self::Created(fact::data(stored)?),
@@ -75,9 +108,13 @@ impl ProductEvent {
     pub fn encode(&self) -> Fact {
         match self {
             Self::Created(data) => fact::encode("product.created", "product.created.v1", data),
-            Self::Described(data) => fact::encode("product.described", "product.described.v1", data),
+            Self::Described(data) => {
+                fact::encode("product.described", "product.described.v1", data)
+            }
             Self::PriceSet(data) => fact::encode("product.price-set", "product.price-set.v1", data),
-            Self::Discontinued(data) => fact::encode("product.discontinued", "product.discontinued.v1", data),
+            Self::Discontinued(data) => {
+                fact::encode("product.discontinued", "product.discontinued.v1", data)
+            }
         }
     }
 }

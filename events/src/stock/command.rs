@@ -51,13 +51,28 @@ pub struct Adjust {
 }
 
 impl Command {
-    /// Reads a body that passed the command's schema; any other body is refused as well. No stock command looks at `now`.
-    pub fn parse(name: &str, version: u32, body: &Value, _now: Micros) -> Result<Command, Vec<Invalid>> {
+    /// Reads a body that passed the command's schema; any other body is refused as well. No stock
+    /// command looks at `now`.
+    pub fn parse(
+        name: &str,
+        version: u32,
+        body: &Value,
+        _now: Micros,
+    ) -> Result<Command, Vec<Invalid>> {
         match (name, version) {
-            ("receive", 1) => Fields::read(body, |fields| Some(Receive { quantity: fields.required("quantity")? })).map(Command::Receive),
+            ("receive", 1) => Fields::read(body, |fields| {
+                Some(Receive { quantity: fields.required("quantity")? })
+            })
+            .map(Command::Receive),
             ("reserve", 1) => Fields::read(body, reserve).map(Command::Reserve),
-            ("release", 1) => Fields::read(body, |fields| Some(Release { order_id: fields.required("order_id")? })).map(Command::Release),
-            ("ship", 1) => Fields::read(body, |fields| Some(Ship { order_id: fields.required("order_id")? })).map(Command::Ship),
+            ("release", 1) => Fields::read(body, |fields| {
+                Some(Release { order_id: fields.required("order_id")? })
+            })
+            .map(Command::Release),
+            ("ship", 1) => {
+                Fields::read(body, |fields| Some(Ship { order_id: fields.required("order_id")? }))
+                    .map(Command::Ship)
+            }
             ("adjust", 1) => Fields::read(body, adjust).map(Command::Adjust),
             _ => Err(Invalid::unknown("stock", name, version)),
         }

@@ -1,4 +1,5 @@
-//! The stock's events, read from and written to the log. Each says what it left behind, so that a reader need not add up.
+//! The stock's events, read from and written to the log. Each says what it left behind, so that a
+//! reader need not add up.
 
 use protocol::{domain::Unreadable, wire::Fact};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,8 @@ impl Levels {
 }
 
 impl StockEvent {
-    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release does not know yet.
+    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release
+    /// does not know yet.
     pub fn decode(stored: &Fact) -> Result<Self, Unreadable> {
         Ok(match fact::claimed(stored)? {
             ("stock.received", 1) => Self::Received(fact::data(stored)?),

@@ -1,5 +1,6 @@
-//! What must hold in one partition beside the fold: versions 1, 2, 3 ... of every aggregate, each command id once, commits whole,
-//! times that never run backwards, records on the partition of their key. Knows nothing of what the events say.
+//! What must hold in one partition beside the fold: versions 1, 2, 3 ... of every aggregate, each
+//! command id once, commits whole, times that never run backwards, records on the partition of
+//! their key. Knows nothing of what the events say.
 
 use std::collections::{HashMap, HashSet};
 
@@ -82,7 +83,13 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn look_at_headers(&self, entry: &Entry, last_time: Option<[u8; 27]>, stored: &Stored, faults: &mut Vec<Fault>) {
+    fn look_at_headers(
+        &self,
+        entry: &Entry,
+        last_time: Option<[u8; 27]>,
+        stored: &Stored,
+        faults: &mut Vec<Fault>,
+    ) {
         if let Some(key) = stored.record.key.as_deref().filter(|_| entry.about().is_some()) {
             let belongs = partition_for(key, self.partitions);
             if belongs != self.partition.index {
@@ -94,7 +101,10 @@ impl<'a> Checks<'a> {
             faults.push(Fault::TimeBackwards { last: lossy(&last), time: lossy(&event.time) });
         }
         if event.source != self.source {
-            faults.push(Fault::OtherSource { found: event.source.clone(), expected: self.source.clone() });
+            faults.push(Fault::OtherSource {
+                found: event.source.clone(),
+                expected: self.source.clone(),
+            });
         }
     }
 
@@ -132,7 +142,11 @@ impl<'a> Checks<'a> {
         self.counts.events += commit.last_version - commit.first_version + 1;
         let version = self.versions.entry(commit.aggregate).or_insert(0);
         if commit.first_version != *version + 1 {
-            faults.push(Fault::Versions { aggregate: Uuid::from_bytes(commit.aggregate), after: *version, found: commit.first_version });
+            faults.push(Fault::Versions {
+                aggregate: Uuid::from_bytes(commit.aggregate),
+                after: *version,
+                found: commit.first_version,
+            });
         }
         // Goes on from what is there: one gap is one difference.
         *version = commit.last_version;
@@ -142,7 +156,11 @@ impl<'a> Checks<'a> {
     fn outcome(&mut self, about: &About, faults: &mut Vec<Fault>) {
         let at = self.versions.get(&about.aggregate).copied().unwrap_or(0);
         if about.version != at {
-            faults.push(Fault::DecidedAt { aggregate: Uuid::from_bytes(about.aggregate), at, says: about.version });
+            faults.push(Fault::DecidedAt {
+                aggregate: Uuid::from_bytes(about.aggregate),
+                at,
+                says: about.version,
+            });
         }
         self.command(about.command, faults);
     }
@@ -156,7 +174,8 @@ impl<'a> Checks<'a> {
 }
 
 impl Counts {
-    /// Counts a void record. Void records are how the log works; one that nobody could read was written by no release of this program.
+    /// Counts a void record. Void records are how the log works; one that nobody could read was
+    /// written by no release of this program.
     fn void(&mut self, void: Void) -> Option<Fault> {
         match void {
             Void::Unreadable(why) => {

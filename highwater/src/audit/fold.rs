@@ -1,5 +1,5 @@
-//! The fold of one partition, written from the text of docs/log-format.md for the audit alone. Judges; never decides whether a
-//! verdict is a fault.
+//! The fold of one partition, written from the text of docs/log-format.md for the audit alone.
+//! Judges; never decides whether a verdict is a fault.
 
 use super::record::{About, Body, Entry, Event, Id, Time, Unreadable};
 
@@ -111,7 +111,12 @@ impl Fold {
         if let Some(void) = stranger(&before, entry) {
             return (Verdict::Void(void), None);
         }
-        self.now.witness = Some(Witness { offset: before.offset, epoch: entry.epoch, writer: entry.writer, seq: entry.seq });
+        self.now.witness = Some(Witness {
+            offset: before.offset,
+            epoch: entry.epoch,
+            writer: entry.writer,
+            seq: entry.seq,
+        });
         self.now.drained = before.drained.max(entry.drained.unwrap_or_default());
         self.now.next_seq = entry.seq.map_or(0, |seq| seq + 1);
         let open = self.open.take();
@@ -134,10 +139,22 @@ impl Fold {
         }
     }
 
-    fn event(&mut self, about: &About, event: &Event, open: Option<Open>, before: Position) -> (Verdict, Torn) {
+    fn event(
+        &mut self,
+        about: &About,
+        event: &Event,
+        open: Option<Open>,
+        before: Position,
+    ) -> (Verdict, Torn) {
         self.now.last_time = before.last_time.max(Some(event.time));
         let (first_version, last_version) = (about.version, about.version);
-        let alone = Commit { first: before.offset, aggregate: about.aggregate, command: about.command, first_version, last_version };
+        let alone = Commit {
+            first: before.offset,
+            aggregate: about.aggregate,
+            command: about.command,
+            first_version,
+            last_version,
+        };
         let (open, torn) = match open {
             Some(open) if open.goes_on_with(&alone, event) => (open.with(&alone, event), None),
             other => {
@@ -175,7 +192,13 @@ impl Open {
     /// Rule 3.
     fn goes_on_with(&self, next: &Commit, event: &Event) -> bool {
         (next.command, next.aggregate, event.of, event.index, Some(next.first_version))
-            == (self.commit.command, self.commit.aggregate, self.of, self.index + 1, self.commit.last_version.checked_add(1))
+            == (
+                self.commit.command,
+                self.commit.aggregate,
+                self.of,
+                self.index + 1,
+                self.commit.last_version.checked_add(1),
+            )
     }
 
     fn with(mut self, next: &Commit, event: &Event) -> Self {

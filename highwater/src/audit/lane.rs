@@ -1,5 +1,6 @@
-//! What must hold for the asynchronous lane: every command below the offset up to which its owners say they have come (`hw-drained`)
-//! has its outcome. What the log has forgotten is not judged. Never says what the outcome must be.
+//! What must hold for the asynchronous lane: every command below the offset up to which its owners
+//! say they have come (`hw-drained`) has its outcome. What the log has forgotten is not judged.
+//! Never says what the outcome must be.
 
 use std::collections::HashSet;
 
@@ -44,10 +45,18 @@ pub(super) async fn audit(
         let Some(last) = records.last().map(|last| last.offset) else { break };
         for stored in records.iter().filter(|stored| stored.offset < drained) {
             // An outcome can name only what can be read, and where it belongs.
-            let Said::Command(Command { command, aggregate, .. }) = Said::of(&stored.record) else { continue };
-            let here = partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), partitions) == lane.index;
+            let Said::Command(Command { command, aggregate, .. }) = Said::of(&stored.record) else {
+                continue;
+            };
+            let here =
+                partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), partitions)
+                    == lane.index;
             if here && !decided.contains(&command) {
-                report.difference(lane, stored.offset, Fault::NoOutcome { id: Uuid::from_bytes(command), drained });
+                report.difference(
+                    lane,
+                    stored.offset,
+                    Fault::NoOutcome { id: Uuid::from_bytes(command), drained },
+                );
             }
         }
         next = last + 1;

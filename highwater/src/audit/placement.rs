@@ -1,4 +1,5 @@
-//! Which partition a key belongs to: murmur2 as Kafka's Java client computes it, written once more for the audit.
+//! Which partition a key belongs to: murmur2 as Kafka's Java client computes it, written once more
+//! for the audit.
 
 /// The partition, of `partitions`, that records with this key lie in.
 pub fn partition_for(key: &[u8], partitions: u32) -> u32 {
@@ -27,14 +28,18 @@ fn hash(key: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The values of Kafka's own test of this hash (`UtilsTest.testMurmur2`), all remainders of a length by four among them.
+    /// The values of Kafka's own test of this hash (`UtilsTest.testMurmur2`), all remainders of a
+    /// length by four among them.
     #[test]
     fn hashes_as_kafka_does() {
         assert_eq!(hash(b"21").cast_signed(), -973_932_308);
         assert_eq!(hash(b"foobar").cast_signed(), -790_332_482);
         assert_eq!(hash(b"a-little-bit-long-string").cast_signed(), -985_981_536);
         assert_eq!(hash(b"a-little-bit-longer-string").cast_signed(), -1_486_304_829);
-        assert_eq!(hash(b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8").cast_signed(), -58_897_971);
+        assert_eq!(
+            hash(b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8").cast_signed(),
+            -58_897_971
+        );
         assert_eq!(hash(b"abc").cast_signed(), 479_470_107);
     }
 

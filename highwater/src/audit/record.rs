@@ -1,5 +1,5 @@
-//! One record's headers and key, read as docs/log-format.md says: every header that the table demands for the kind, there once, in
-//! its encoding. Never looks at another record.
+//! One record's headers and key, read as docs/log-format.md says: every header that the table
+//! demands for the kind, there once, in its encoding. Never looks at another record.
 
 pub mod command;
 
@@ -80,7 +80,12 @@ impl Entry {
             b"unchanged" => Body::Unchanged(about(&headers, record)?),
             b"barrier" => Body::Barrier,
             b"sealed" => Body::Sealed,
-            other if !other.is_empty() && other.iter().all(|b| b.is_ascii_lowercase() || *b == b'-') => Body::Unknown,
+            other
+                if !other.is_empty()
+                    && other.iter().all(|b| b.is_ascii_lowercase() || *b == b'-') =>
+            {
+                Body::Unknown
+            }
             _ => return Err(Unreadable::Malformed("hw-kind")),
         };
         Ok(Self { epoch, writer, seq: Some(seq), drained, body })
@@ -107,7 +112,11 @@ fn about(headers: &Headers<'_>, record: &Record) -> Result<About, Unreadable> {
     if record.value.is_none() {
         return Err(Unreadable::NoValue);
     }
-    Ok(About { aggregate, command: headers.id("hw-command")?, version: headers.number("hw-version")? })
+    Ok(About {
+        aggregate,
+        command: headers.id("hw-command")?,
+        version: headers.number("hw-version")?,
+    })
 }
 
 fn event(headers: &Headers<'_>, record: &Record) -> Result<Event, Unreadable> {
@@ -119,22 +128,31 @@ fn event(headers: &Headers<'_>, record: &Record) -> Result<Event, Unreadable> {
     for name in ["ce_source", "ce_type"] {
         headers.in_form(name, is_text)?;
     }
-    headers.in_form("ce_dataschema", |value| value.strip_prefix(b"urn:highwater:schema:").is_some_and(is_text))?;
+    headers.in_form("ce_dataschema", |value| {
+        value.strip_prefix(b"urn:highwater:schema:").is_some_and(is_text)
+    })?;
     headers.in_form("hw-version", |value| value != b"0")?;
     let time = headers.demand("ce_time")?;
-    let time: Time = time.try_into().ok().filter(is_time).ok_or(Unreadable::Malformed("ce_time"))?;
+    let time: Time =
+        time.try_into().ok().filter(is_time).ok_or(Unreadable::Malformed("ce_time"))?;
     let (index, of) = match headers.optional("hw-commit")? {
         Some(value) => part(value).ok_or(Unreadable::Malformed("hw-commit"))?,
         None => (1, 1),
     };
-    Ok(Event { index, of, time, source: String::from_utf8_lossy(headers.demand("ce_source")?).into_owned() })
+    Ok(Event {
+        index,
+        of,
+        time,
+        source: String::from_utf8_lossy(headers.demand("ce_source")?).into_owned(),
+    })
 }
 
 /// `i/n`, 1 <= i <= n, 2 <= n <= 256.
 fn part(value: &[u8]) -> Option<(u64, u64)> {
     let mut sides = value.split(|b| *b == b'/');
     let (index, of) = (decimal(sides.next()?)?, decimal(sides.next()?)?);
-    (sides.next().is_none() && (2..=256).contains(&of) && (1..=of).contains(&index)).then_some((index, of))
+    (sides.next().is_none() && (2..=256).contains(&of) && (1..=of).contains(&index))
+        .then_some((index, of))
 }
 
 /// Digits without sign and leading zeros, at most 2^63 - 1.
@@ -157,9 +175,13 @@ fn id_text(value: &[u8]) -> Option<Id> {
 /// `YYYY-MM-DDThh:mm:ss.ffffffZ`, a second that exists.
 fn is_time(text: &Time) -> bool {
     let form = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
-    let fits = text.iter().zip(form).all(|(byte, form)| if *form == b'd' { byte.is_ascii_digit() } else { byte == form });
+    let fits = text
+        .iter()
+        .zip(form)
+        .all(|(byte, form)| if *form == b'd' { byte.is_ascii_digit() } else { byte == form });
     let text = String::from_utf8_lossy(text);
-    fits && chrono::NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.6fZ").is_ok() && &text[17..19] != "60"
+    fits && chrono::NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.6fZ").is_ok()
+        && &text[17..19] != "60"
 }
 
 /// Every header's values by name.
@@ -186,7 +208,11 @@ impl<'a> Headers<'a> {
         self.optional(name)?.ok_or(Unreadable::Missing(name))
     }
 
-    fn in_form(&self, name: &'static str, form: impl FnOnce(&[u8]) -> bool) -> Result<(), Unreadable> {
+    fn in_form(
+        &self,
+        name: &'static str,
+        form: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<(), Unreadable> {
         if form(self.demand(name)?) { Ok(()) } else { Err(Unreadable::Malformed(name)) }
     }
 

@@ -1,4 +1,5 @@
-//! What an audit found: counts by partition and in total, rows by table, and the differences, each with its place. As text and as JSON.
+//! What an audit found: counts by partition and in total, rows by table, and the differences, each
+//! with its place. As text and as JSON.
 
 use std::{fmt, ops::AddAssign};
 
@@ -14,19 +15,30 @@ const LISTED_DIFFERENCES: usize = 1_000;
 /// Something that must not be in a log or in a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("the log continues at offset {found}: records are missing; the rest of this partition was not audited")]
+    #[error(
+        "the log continues at offset {found}: records are missing; the rest of this partition was \
+         not audited"
+    )]
     Gap { found: u64 },
-    #[error("the log ends here, before offset {end} where it ended when the audit began: the rest of this partition was not audited")]
+    #[error(
+        "the log ends here, before offset {end} where it ended when the audit began: the rest of \
+         this partition was not audited"
+    )]
     Shorter { end: u64 },
     #[error("nobody can read this record: {0}")]
     Unreadable(Unreadable),
-    #[error("the commit that begins at offset {first} is torn: its own writer wrote something else before it was whole")]
+    #[error(
+        "the commit that begins at offset {first} is torn: its own writer wrote something else \
+         before it was whole"
+    )]
     TornCommit { first: u64 },
     #[error("an event in sequence neither opens a commit nor continues one")]
     Ineffective,
     #[error("aggregate {aggregate}: version {found} follows version {after}")]
     Versions { aggregate: Uuid, after: u64, found: u64 },
-    #[error("aggregate {aggregate} is at version {at}, and this outcome says it was decided at {says}")]
+    #[error(
+        "aggregate {aggregate} is at version {at}, and this outcome says it was decided at {says}"
+    )]
     DecidedAt { aggregate: Uuid, at: u64, says: u64 },
     #[error("command {id} is in the log already")]
     CommandAgain { id: Uuid },
@@ -36,9 +48,14 @@ pub enum Fault {
     OtherPartition { belongs: u32 },
     #[error("ce_source is {found}, and must be {expected}")]
     OtherSource { found: String, expected: String },
-    #[error("command {id} of the lane has no outcome, and its owners say that everything below offset {drained} has")]
+    #[error(
+        "command {id} of the lane has no outcome, and its owners say that everything below offset \
+         {drained} has"
+    )]
     NoOutcome { id: Uuid, drained: u64 },
-    #[error("the lane ends here, and its owners say that everything below offset {drained} is decided")]
+    #[error(
+        "the lane ends here, and its owners say that everything below offset {drained} is decided"
+    )]
     DrainedBeyond { drained: u64 },
     #[error("{0}")]
     Row(RowFault),
@@ -194,7 +211,17 @@ impl Counts {
 
     /// What the table shows, in this sequence.
     fn row(&self) -> [u64; 9] {
-        [self.records, self.events, self.commits, self.commands, self.rejected, self.unchanged, self.voids(), self.fences, self.barriers]
+        [
+            self.records,
+            self.events,
+            self.commits,
+            self.commands,
+            self.rejected,
+            self.unchanged,
+            self.voids(),
+            self.fences,
+            self.barriers,
+        ]
     }
 }
 
@@ -206,16 +233,34 @@ impl AddAssign for Counts {
     }
 }
 
-const COLUMNS: [&str; 10] =
-    ["partition", "records", "events", "commits", "commands", "rejected", "unchanged", "void", "fences", "barriers"];
+const COLUMNS: [&str; 10] = [
+    "partition",
+    "records",
+    "events",
+    "commits",
+    "commands",
+    "rejected",
+    "unchanged",
+    "void",
+    "fences",
+    "barriers",
+];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |name: String, counts: &Counts| std::iter::once(name).chain(counts.row().map(|n| n.to_string())).collect::<Vec<_>>();
+        let named = |name: String, counts: &Counts| {
+            std::iter::once(name).chain(counts.row().map(|n| n.to_string())).collect::<Vec<_>>()
+        };
         let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
-        rows.extend(self.partitions.iter().map(|p| named(format!("{}/{}", p.topic, p.partition), &p.counts)));
+        rows.extend(
+            self.partitions
+                .iter()
+                .map(|p| named(format!("{}/{}", p.topic, p.partition), &p.counts)),
+        );
         rows.push(named("total".to_owned(), &self.total));
-        let widths: Vec<usize> = (0..COLUMNS.len()).map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..COLUMNS.len())
+            .map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0))
+            .collect();
         for row in &rows {
             write!(f, "{:<width$}", row[0], width = widths[0])?;
             for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -249,7 +294,11 @@ impl Report {
         }
         match self.differences_found {
             0 => writeln!(f, "clean: no difference found"),
-            n if n > self.differences.len() as u64 => writeln!(f, "{n} differences found, the first {} are listed", self.differences.len()),
+            n if n > self.differences.len() as u64 => writeln!(
+                f,
+                "{n} differences found, the first {} are listed",
+                self.differences.len()
+            ),
             n => writeln!(f, "{n} differences found"),
         }
     }

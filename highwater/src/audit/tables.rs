@@ -1,5 +1,6 @@
-//! The store's tables and states, as its events say: a second account of what the projections and the domain do, written from the
-//! descriptions of events and tables, without a line of theirs. Reads data as JSON; never asks why an event happened.
+//! The store's tables and states, as its events say: a second account of what the projections and
+//! the domain do, written from the descriptions of events and tables, without a line of theirs.
+//! Reads data as JSON; never asks why an event happened.
 
 mod levels;
 mod orders;
@@ -20,9 +21,24 @@ pub fn all() -> Vec<Box<dyn Table>> {
         Box::new(Snapshots { category: "order", format: 1, evolve: orders::state }),
         Box::new(Snapshots { category: "product", format: 1, evolve: products::state }),
         Box::new(Snapshots { category: "stock", format: 1, evolve: levels::state }),
-        Box::new(PerAggregate { name: "orders", category: "order", rows: orders::ROWS, columns: orders::columns }),
-        Box::new(PerAggregate { name: "catalog", category: "product", rows: products::ROWS, columns: products::columns }),
-        Box::new(PerAggregate { name: "stock_levels", category: "stock", rows: levels::ROWS, columns: levels::columns }),
+        Box::new(PerAggregate {
+            name: "orders",
+            category: "order",
+            rows: orders::ROWS,
+            columns: orders::columns,
+        }),
+        Box::new(PerAggregate {
+            name: "catalog",
+            category: "product",
+            rows: products::ROWS,
+            columns: products::columns,
+        }),
+        Box::new(PerAggregate {
+            name: "stock_levels",
+            category: "stock",
+            rows: levels::ROWS,
+            columns: levels::columns,
+        }),
         Box::new(sales::SalesDaily),
     ]
 }
@@ -77,7 +93,8 @@ fn text(value: Option<&Value>, name: &str) -> Result<String, String> {
 /// Microseconds, as the tables keep it and as states write it.
 fn time(value: Option<&Value>, name: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
     let text = text(value, name)?;
-    let time = chrono::DateTime::parse_from_rfc3339(&text).map_err(|error| format!("{name}: {error}"))?;
+    let time =
+        chrono::DateTime::parse_from_rfc3339(&text).map_err(|error| format!("{name}: {error}"))?;
     Ok(time.with_timezone(&chrono::Utc))
 }
 

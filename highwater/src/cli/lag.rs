@@ -18,13 +18,15 @@ use crate::lag::{self, report::Report};
 
 /// Show how far every projection is behind the end of the log, and who owns each partition.
 ///
-/// For every category, partition and projection: the end of the log, the checkpoint, the records between them (control records
-/// counted), and the age of the oldest event or outcome among those. `snapshots` is what owners load from. For every partition: epoch
-/// and writer as the furthest checkpoint has folded them, and what the last hint in the owners topic says. It looks once and changes
-/// nothing.
+/// For every category, partition and projection: the end of the log, the checkpoint, the records
+/// between them (control records counted), and the age of the oldest event or outcome among those.
+/// `snapshots` is what owners load from. For every partition: epoch and writer as the furthest
+/// checkpoint has folded them, and what the last hint in the owners topic says. It looks once and
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 beyond --max-records or not the log that was projected, 2 wrong usage, 3 the log or the database cannot be reached"
+    after_help = "Exit codes: 0 done, 1 beyond --max-records or not the log that was projected, 2 \
+                  wrong usage, 3 the log or the database cannot be reached"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -47,7 +49,9 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
     let tables = args.database.find(&args.source, &log).await?;
     let shown = match tables.url() {
         Ok(url) => args.show(&log, &url).await,
-        Err(why) => Err(Error::Usage(format!("the lag cannot be told without the checkpoints: {why}"))),
+        Err(why) => {
+            Err(Error::Usage(format!("the lag cannot be told without the checkpoints: {why}")))
+        }
     };
     tables.stop().await?;
     shown
@@ -82,7 +86,9 @@ impl Args {
     fn print(&self, report: &Report) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         match (self.json, self.watch) {
-            (true, None) => serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from)?,
+            (true, None) => {
+                serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from)?
+            }
             (true, Some(_)) => serde_json::to_writer(&mut out, report).map_err(io::Error::from)?,
             (false, _) => write!(out, "{report}")?,
         }

@@ -13,13 +13,16 @@ use crate::{folder::Folder, postgres::PrivatePostgres, up};
 
 /// Bring the database's tables to this release.
 ///
-/// Creates or upgrades the tables; safe to run again, and from several places at once. The services refuse to start on tables of an
-/// older release; `highwater up` migrates by itself.
+/// Creates or upgrades the tables; safe to run again, and from several places at once. The services
+/// refuse to start on tables of an older release; `highwater up` migrates by itself.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the database cannot be reached")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the database cannot be reached"
+)]
 pub(super) struct Args {
-    /// The database, as postgres://user:password@host:port/name [default: the private one of --data, else `projector.database.url`, if it
-    /// is set, else the private one of the data folder]
+    /// The database, as postgres://user:password@host:port/name [default: the private one of
+    /// --data, else `projector.database.url`, if it is set, else the private one of the data
+    /// folder]
     #[arg(long, value_name = "URL", env = "HIGHWATER_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// The data folder of `highwater up`, which must not be running [default: data]
@@ -28,7 +31,8 @@ pub(super) struct Args {
     /// Settings, of which the database is read [default: highwater.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Let this new, empty database take the place of the lost one with this identity: the services name it when they refuse
+    /// Let this new, empty database take the place of the lost one with this identity: the services
+    /// name it when they refuse
     #[arg(long, value_name = "UUID")]
     replace: Option<Uuid>,
 }
@@ -38,7 +42,9 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
     let named = match (&args.database_url, &args.data) {
         (Some(url), _) => Some((url.clone(), "--database-url")),
         (None, Some(_)) => None,
-        (None, None) => up::database_in_settings(&config).map_err(|error| settings::unusable(&error))?,
+        (None, None) => {
+            up::database_in_settings(&config).map_err(|error| settings::unusable(&error))?
+        }
     };
     if let Some((url, by)) = named {
         migrate(&url, &settings::shown(&url, by), args.replace).await?;
@@ -47,7 +53,12 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
     let folder = Folder::open(args.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)))?;
     let settings = up::postgres_settings(&config).map_err(|error| settings::unusable(&error))?;
     let server = PrivatePostgres::start(&folder.postgres(), settings).await?;
-    let migrated = migrate(&server.url(), &format!("the private Postgres in {}", folder.postgres().display()), args.replace).await;
+    let migrated = migrate(
+        &server.url(),
+        &format!("the private Postgres in {}", folder.postgres().display()),
+        args.replace,
+    )
+    .await;
     server.stop().await?;
     migrated.map(|()| End::Done)
 }
@@ -64,8 +75,11 @@ async fn migrate(url: &str, shown: &str, replace: Option<Uuid>) -> Result<(), Er
 async fn migrate_in(connection: &mut PgConnection, replace: Option<Uuid>) -> Result<(), Error> {
     projectors::migrations::migrate(&mut *connection).await?;
     let Some(identity) = replace else { return Ok(()) };
-    // With nothing projected yet, every table will be made from the log that the lost database belonged to.
-    let replaced = sqlx::query("UPDATE database_identity SET id = $1 WHERE NOT EXISTS (SELECT FROM checkpoints)");
+    // With nothing projected yet, every table will be made from the log that the lost database
+    // belonged to.
+    let replaced = sqlx::query(
+        "UPDATE database_identity SET id = $1 WHERE NOT EXISTS (SELECT FROM checkpoints)",
+    );
     match replaced.bind(identity).execute(connection).await?.rows_affected() {
         0 => Err(Error::NotEmpty),
         _ => Ok(()),

@@ -1,4 +1,5 @@
-//! The settings of a subcommand: those that every process has, from the file and the environment; flags win.
+//! The settings of a subcommand: those that every process has, from the file and the environment;
+//! flags win.
 
 use std::{path::Path, str::FromStr};
 
@@ -23,7 +24,10 @@ pub(super) fn load(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<
     Ok(config)
 }
 
-pub(super) fn section<T: DeserializeOwned + Default>(config: &Config, name: &str) -> Result<T, Error> {
+pub(super) fn section<T: DeserializeOwned + Default>(
+    config: &Config,
+    name: &str,
+) -> Result<T, Error> {
     config.section(name).map_err(|error| unusable(&error))
 }
 
@@ -35,7 +39,12 @@ pub(super) fn unusable(error: &config::Error) -> Error {
 pub(super) fn shown(url: &str, by: &str) -> String {
     match PgConnectOptions::from_str(url) {
         Ok(options) => {
-            format!("the database {} at {}:{} ({by})", options.get_database().unwrap_or_default(), options.get_host(), options.get_port())
+            format!(
+                "the database {} at {}:{} ({by})",
+                options.get_database().unwrap_or_default(),
+                options.get_host(),
+                options.get_port()
+            )
         }
         Err(_) => format!("the database of {by}"),
     }

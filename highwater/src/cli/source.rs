@@ -1,5 +1,5 @@
-//! Which log a subcommand reads, and whose topics in it: by the flags, else as the settings say, as for every process. Says which, so that
-//! nobody takes the answer for that of another log.
+//! Which log a subcommand reads, and whose topics in it: by the flags, else as the settings say, as
+//! for every process. Says which, so that nobody takes the answer for that of another log.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,16 +19,20 @@ use crate::folder::{self, Kind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
-    /// The data folder of `highwater up`, which may be running; of a log on Kafka only its private Postgres is used [default: data]
+    /// The data folder of `highwater up`, which may be running; of a log on Kafka only its private
+    /// Postgres is used [default: data]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Read the log on this Kafka, as host:port,host:port [default: `log.kafka`, if it is set; else the log in the data folder]
+    /// Read the log on this Kafka, as host:port,host:port [default: `log.kafka`, if it is set; else
+    /// the log in the data folder]
     #[arg(long, value_name = "BOOTSTRAP")]
     pub(super) kafka: Option<String>,
-    /// Only the topics of the deployment with this prefix, PREFIX.CATEGORY.events [default: `log.prefix`, if it is set; else all]
+    /// Only the topics of the deployment with this prefix, PREFIX.CATEGORY.events [default:
+    /// `log.prefix`, if it is set; else all]
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// Settings: the log with its prefix, security, time-outs; the database [default: highwater.toml, if it is there]
+    /// Settings: the log with its prefix, security, time-outs; the database [default:
+    /// highwater.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -54,7 +58,12 @@ impl Source {
         }
         let prefix = settings.prefix;
         check_prefix(&*log, &prefix).await?;
-        Ok(Opened { log: Arc::new(Prefixed { log, prefix: prefix.clone() }), prefix: Some(prefix), kind, config })
+        Ok(Opened {
+            log: Arc::new(Prefixed { log, prefix: prefix.clone() }),
+            prefix: Some(prefix),
+            kind,
+            config,
+        })
     }
 
     /// A flag goes before what the settings say, and a folder that is named belongs to one log.
@@ -69,12 +78,19 @@ impl Source {
         let data = self.folder();
         if folder::kind_of(data)? == Some(Kind::Kafka) {
             let data = data.display();
-            return Err(Error::Usage(format!("{data} is the data folder of a log on Kafka: name that one with --kafka, or `log.kafka`")));
+            return Err(Error::Usage(format!(
+                "{data} is the data folder of a log on Kafka: name that one with --kafka, or \
+                 `log.kafka`"
+            )));
         }
         Ok(Kind::Local)
     }
 
-    async fn open_all(&self, settings: &LogSettings, kind: Kind) -> Result<Arc<dyn RawReader>, Error> {
+    async fn open_all(
+        &self,
+        settings: &LogSettings,
+        kind: Kind,
+    ) -> Result<Arc<dyn RawReader>, Error> {
         if kind == Kind::Kafka {
             let by = if self.kafka.is_some() { "--kafka" } else { "log.kafka" };
             eprintln!("highwater: the log is that on Kafka at {} ({by})", settings.kafka);
@@ -83,7 +99,10 @@ impl Source {
         let folder = folder::log_in(self.folder());
         let shown = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
         if !folder.is_dir() {
-            let missing = format!("there is no log in {}; --data names another folder, --kafka a Kafka", shown.display());
+            let missing = format!(
+                "there is no log in {}; --data names another folder, --kafka a Kafka",
+                shown.display()
+            );
             return Err(eventlog::Error::Unreachable(missing).into());
         }
         eprintln!("highwater: the log is the local one in {}", shown.display());
@@ -98,19 +117,26 @@ impl Source {
 /// An unknown prefix would look like an empty log.
 async fn check_prefix(log: &dyn RawReader, wanted: &str) -> Result<(), Error> {
     let topics = log.topics().await?;
-    let mut known: Vec<&str> =
-        topics.iter().filter(|topic| topic.name.ends_with(".events")).filter_map(|topic| prefix_of(&topic.name)).collect();
+    let mut known: Vec<&str> = topics
+        .iter()
+        .filter(|topic| topic.name.ends_with(".events"))
+        .filter_map(|topic| prefix_of(&topic.name))
+        .collect();
     known.sort_unstable();
     known.dedup();
     if known.contains(&wanted) {
         return Ok(());
     }
-    let known =
-        if known.is_empty() { "there are no topics of events at all".to_owned() } else { format!("there are: {}", known.join(", ")) };
+    let known = if known.is_empty() {
+        "there are no topics of events at all".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    };
     Err(Error::Usage(format!("the log has no topics with the prefix {wanted}; {known}")))
 }
 
-/// Of `PREFIX.owners`, `PREFIX.CATEGORY.events` and `PREFIX.CATEGORY.commands`. A category has no dot in it, a prefix may.
+/// Of `PREFIX.owners`, `PREFIX.CATEGORY.events` and `PREFIX.CATEGORY.commands`. A category has no
+/// dot in it, a prefix may.
 fn prefix_of(topic: &str) -> Option<&str> {
     let (rest, kind) = topic.rsplit_once('.')?;
     match kind {
@@ -138,7 +164,12 @@ impl RawReader for Prefixed {
         self.log.end(of)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, eventlog::Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, eventlog::Error>> {
         self.log.fetch(of, offset, limit)
     }
 }

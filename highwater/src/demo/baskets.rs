@@ -1,4 +1,5 @@
-//! Rows become baskets: what stands together under one number. Holds one basket at a time and refuses what no order could be.
+//! Rows become baskets: what stands together under one number. Holds one basket at a time and
+//! refuses what no order could be.
 
 use std::collections::HashSet;
 
@@ -94,25 +95,37 @@ impl Baskets {
 
 impl Basket {
     fn add(&mut self, row: Sold, products: &mut HashSet<String>) -> Result<(), String> {
-        let Sold { basket_id, household_id, placed_at, product_id, quantity, unit_price_minor } = row;
+        let Sold { basket_id, household_id, placed_at, product_id, quantity, unit_price_minor } =
+            row;
         if basket_id.is_empty() || household_id.is_empty() || product_id.is_empty() {
             return Err("basket_id, household_id and product_id must not be empty".to_owned());
         }
         if household_id != self.household || placed_at != self.placed_at {
-            return Err(format!("household and time are not those of the first line of basket {basket_id}"));
+            return Err(format!(
+                "household and time are not those of the first line of basket {basket_id}"
+            ));
         }
         if quantity == 0 || quantity > MAX || unit_price_minor > MAX {
             return Err(format!("quantities go from 1 and prices from 0, both up to {MAX}"));
         }
         if self.lines.len() == MOST_LINES {
-            return Err(format!("basket {basket_id} has more than the {MOST_LINES} lines of an order"));
+            return Err(format!(
+                "basket {basket_id} has more than the {MOST_LINES} lines of an order"
+            ));
         }
         if !products.insert(product_id.clone()) {
             return Err(format!("basket {basket_id} has product {product_id} on a line already"));
         }
-        let total = quantity.checked_mul(unit_price_minor).and_then(|price| price.checked_add(self.total_minor));
-        self.total_minor = total.filter(|total| *total <= MAX).ok_or_else(|| too_large(&basket_id))?;
-        self.units = self.units.checked_add(quantity).filter(|units| *units <= MAX).ok_or_else(|| too_large(&basket_id))?;
+        let total = quantity
+            .checked_mul(unit_price_minor)
+            .and_then(|price| price.checked_add(self.total_minor));
+        self.total_minor =
+            total.filter(|total| *total <= MAX).ok_or_else(|| too_large(&basket_id))?;
+        self.units = self
+            .units
+            .checked_add(quantity)
+            .filter(|units| *units <= MAX)
+            .ok_or_else(|| too_large(&basket_id))?;
         self.lines.push(Line { product: product_id, quantity, unit_price_minor });
         Ok(())
     }

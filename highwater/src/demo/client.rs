@@ -1,5 +1,6 @@
-//! Sends a command until it is answered. A key makes that safe: while the store cannot be reached, breaks off or refuses for the
-//! moment, the same command goes out again, for as long as patience lasts. Judges no answer.
+//! Sends a command until it is answered. A key makes that safe: while the store cannot be reached,
+//! breaks off or refuses for the moment, the same command goes out again, for as long as patience
+//! lasts. Judges no answer.
 
 use std::{
     error::Error as _,
@@ -47,8 +48,15 @@ enum Try {
 
 impl Client {
     /// `patience`: for how long a command is tried.
-    pub(super) fn new(base: Url, patience: Duration, notice: impl Fn(&str) + Send + Sync + 'static) -> Result<Self, Error> {
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).no_proxy();
+    pub(super) fn new(
+        base: Url,
+        patience: Duration,
+        notice: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ANSWER_LIMIT)
+            .no_proxy();
         let http = http.redirect(reqwest::redirect::Policy::none()).build().map_err(Error::Http)?;
         Ok(Self { http, base, patience, notice: Box::new(notice), waits: AtomicBool::new(false) })
     }
@@ -67,7 +75,12 @@ impl Client {
             let wait = after.unwrap_or(pause);
             if Instant::now() + wait > give_up {
                 let (what, url) = (command.what.clone(), self.base.to_string());
-                return Err(Error::Unreachable { what, url, seconds: self.patience.as_secs(), why });
+                return Err(Error::Unreachable {
+                    what,
+                    url,
+                    seconds: self.patience.as_secs(),
+                    why,
+                });
             }
             self.waits_for(&why);
             sleep(wait).await;
@@ -77,7 +90,10 @@ impl Client {
 
     fn waits_for(&self, why: &str) {
         if !self.waits.swap(true, Ordering::Relaxed) {
-            (self.notice)(&format!("{} takes nothing at the moment, and is asked again: {why}", self.base));
+            (self.notice)(&format!(
+                "{} takes nothing at the moment, and is asked again: {why}",
+                self.base
+            ));
         }
     }
 
@@ -91,15 +107,19 @@ impl Client {
         // What the path is made of is fit for a URL, and so is the base.
         let url = format!("{}{}", self.base, command.path);
         let request = self.http.post(url).header(header::CONTENT_TYPE, "application/json");
-        let request = request.header("Idempotency-Key", command.key.to_string()).body(command.body.clone());
+        let request =
+            request.header("Idempotency-Key", command.key.to_string()).body(command.body.clone());
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Try::Later(innermost(&error), None),
         };
         let (status, after) = (response.status(), retry_after(&response));
-        let replayed = response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true");
+        let replayed =
+            response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true");
         match start_of(response).await {
-            Ok(body) if is_passing(status) => Try::Later(format!("{} {body}", status.as_u16()), after),
+            Ok(body) if is_passing(status) => {
+                Try::Later(format!("{} {body}", status.as_u16()), after)
+            }
             Ok(body) => Try::Answered(Answer { status: status.as_u16(), replayed, body }),
             Err(error) => Try::Later(innermost(&error), None),
         }
@@ -110,12 +130,16 @@ impl Client {
 fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
     )
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds =
+        response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 

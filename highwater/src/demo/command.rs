@@ -1,4 +1,5 @@
-//! What is sent: a path, a key and a body that follow from the files alone, and how a person calls it.
+//! What is sent: a path, a key and a body that follow from the files alone, and how a person calls
+//! it.
 
 use std::collections::HashMap;
 
@@ -66,7 +67,9 @@ struct Line {
 
 impl Command {
     pub(super) fn create(product: &Product) -> Result<Self, Error> {
-        let listed = |field: fn(&Listing) -> &Option<String>| product.listing.as_ref().and_then(|listing| field(listing).as_deref());
+        let listed = |field: fn(&Listing) -> &Option<String>| {
+            product.listing.as_ref().and_then(|listing| field(listing).as_deref())
+        };
         let category = listed(|listing| &listing.category);
         let body = serde_json::to_vec(&Create {
             id: identity::product(&product.number),
@@ -79,7 +82,12 @@ impl Command {
             package_size: listed(|listing| &listing.package_size),
         })?;
         let key = identity::create_key(&body);
-        Ok(Self { path: "v1/products".to_owned(), key, body, what: format!("product {}", product.number) })
+        Ok(Self {
+            path: "v1/products".to_owned(),
+            key,
+            body,
+            what: format!("product {}", product.number),
+        })
     }
 
     /// `digest`: of the file that sells it.
@@ -96,7 +104,11 @@ impl Command {
     pub(super) fn place(basket: &Basket, departments: &HashMap<&str, &str>) -> Result<Self, Error> {
         let line = |line: &baskets::Line| Line {
             product_id: identity::product(&line.product),
-            department: departments.get(line.product.as_str()).copied().unwrap_or(UNKNOWN).to_owned(),
+            department: departments
+                .get(line.product.as_str())
+                .copied()
+                .unwrap_or(UNKNOWN)
+                .to_owned(),
             quantity: line.quantity,
             unit_price_minor: line.unit_price_minor,
         };
@@ -108,7 +120,12 @@ impl Command {
             lines: basket.lines.iter().map(line).collect(),
         })?;
         let what = format!("basket {} (line {})", basket.number, basket.begins);
-        Ok(Self { path: "v1/orders".to_owned(), key: identity::place_key(&basket.number), body, what })
+        Ok(Self {
+            path: "v1/orders".to_owned(),
+            key: identity::place_key(&basket.number),
+            body,
+            what,
+        })
     }
 }
 

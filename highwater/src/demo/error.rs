@@ -19,7 +19,10 @@ pub enum Error {
     Body(#[from] serde_json::Error),
     #[error("cannot speak HTTP")]
     Http(#[source] reqwest::Error),
-    #[error("{what}: {url} did not take it within {seconds} s, at last: {why} (run the same again to go on from here)")]
+    #[error(
+        "{what}: {url} did not take it within {seconds} s, at last: {why} (run the same again to \
+         go on from here)"
+    )]
     Unreachable { what: String, url: String, seconds: u64, why: String },
     #[error("{what}: the store answered {status} {body}")]
     Answer { what: String, status: u16, body: String },

@@ -26,8 +26,8 @@ pub(super) fn order(basket: &str) -> Uuid {
     named(Kind::Order, basket)
 }
 
-/// Of what the key says, not only of the number: a product that another file describes in another way exists already, which is no
-/// misuse of the first file's key.
+/// Of what the key says, not only of the number: a product that another file describes in another
+/// way exists already, which is no misuse of the first file's key.
 pub(super) fn create_key(body: &[u8]) -> Uuid {
     let of_create = Uuid::new_v5(&namespace(Kind::Key), b"create");
     Uuid::new_v5(&of_create, body)
@@ -71,13 +71,22 @@ mod tests {
     #[test]
     fn keys_never_change() {
         assert_eq!(create_key(b"{}").to_string(), "1acdd257-76fd-55af-aeaa-8b628b618b58");
-        assert_eq!(receive_key("1095275", "digest").to_string(), "3fde3c5a-533b-54b5-b30f-593cc1b1dcba");
+        assert_eq!(
+            receive_key("1095275", "digest").to_string(),
+            "3fde3c5a-533b-54b5-b30f-593cc1b1dcba"
+        );
         assert_eq!(place_key("31198570044").to_string(), "a00d3566-52cb-5f60-95b0-671aed2f9fcb");
     }
 
     #[test]
     fn the_same_number_of_another_kind_is_another_id() {
-        let ids = std::collections::HashSet::from([product("7"), customer("7"), order("7"), receive_key("7", ""), place_key("7")]);
+        let ids = std::collections::HashSet::from([
+            product("7"),
+            customer("7"),
+            order("7"),
+            receive_key("7", ""),
+            place_key("7"),
+        ]);
         assert_eq!(ids.len(), 5);
     }
 }

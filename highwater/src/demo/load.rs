@@ -1,5 +1,5 @@
-//! Products, then stock, then every basket as an order, so many commands at once. The first failure ends it: what was done stays, and
-//! the next run goes on from there.
+//! Products, then stock, then every basket as an order, so many commands at once. The first failure
+//! ends it: what was done stays, and the next run goes on from there.
 
 use std::{collections::HashMap, future::Future};
 
@@ -18,14 +18,24 @@ use super::{
     survey::Survey,
 };
 
-/// Nothing is sent before both files were read to their ends and found fit. Progress goes to stderr.
+/// Nothing is sent before both files were read to their ends and found fit. Progress goes to
+/// stderr.
 pub async fn run(args: Args) -> Result<Summary, Error> {
     let (baskets, products) = (args.baskets(), args.products());
     let survey = survey(&baskets, &products).await?;
     let progress = Progress::new();
     let client = Client::new(args.url.clone(), args.patience(), progress.notices())?;
-    let load = Load { client: &client, survey: &survey, progress: &progress, concurrency: usize::from(args.concurrency) };
-    let mut summary = Summary { products: load.products().await?, stock: load.stock().await?, ..Summary::default() };
+    let load = Load {
+        client: &client,
+        survey: &survey,
+        progress: &progress,
+        concurrency: usize::from(args.concurrency),
+    };
+    let mut summary = Summary {
+        products: load.products().await?,
+        stock: load.stock().await?,
+        ..Summary::default()
+    };
     load.baskets(baskets, args.limit.unwrap_or(u64::MAX), &mut summary).await?;
     Ok(summary)
 }
@@ -61,7 +71,11 @@ impl Load<'_> {
         let received = self.survey.products.iter().map(|product| async move {
             let command = Command::receive(product, &self.survey.digest)?;
             let answer = self.client.send(&command).await?;
-            if answer.status == 200 { Ok(answer.replayed) } else { Err(unexpected(&command, answer)) }
+            if answer.status == 200 {
+                Ok(answer.replayed)
+            } else {
+                Err(unexpected(&command, answer))
+            }
         });
         self.counted("stock", received).await
     }
@@ -83,17 +97,30 @@ impl Load<'_> {
         Ok(count)
     }
 
-    async fn baskets(&self, source: Source, limit: u64, summary: &mut Summary) -> Result<(), Error> {
+    async fn baskets(
+        &self,
+        source: Source,
+        limit: u64,
+        summary: &mut Summary,
+    ) -> Result<(), Error> {
         self.progress.begin("orders", self.survey.baskets.min(limit));
-        let departments: HashMap<&str, &str> =
-            self.survey.products.iter().map(|product| (product.number.as_str(), product.department())).collect();
+        let departments: HashMap<&str, &str> = self
+            .survey
+            .products
+            .iter()
+            .map(|product| (product.number.as_str(), product.department()))
+            .collect();
         let departments = &departments;
         let baskets = read(source, limit, self.survey.digest.clone(), self.concurrency);
         let placed = baskets.map(|basket| async move {
             let basket = basket?;
             let command = Command::place(&basket, departments)?;
             let answer = self.client.send(&command).await?;
-            if answer.status == 201 { Ok((basket, answer.replayed)) } else { Err(unexpected(&command, answer)) }
+            if answer.status == 201 {
+                Ok((basket, answer.replayed))
+            } else {
+                Err(unexpected(&command, answer))
+            }
         });
         let mut placed = placed.buffer_unordered(self.concurrency);
         while let Some((basket, replayed)) = placed.try_next().await? {
@@ -108,11 +135,18 @@ impl Load<'_> {
 async fn survey(baskets: &Source, products: &Source) -> Result<Survey, Error> {
     let (baskets, products) = (baskets.clone(), products.clone());
     let file = baskets.to_string();
-    task::spawn_blocking(move || Survey::of(&baskets, &products)).await.map_err(|source| Error::Reader { file, source })?
+    task::spawn_blocking(move || Survey::of(&baskets, &products))
+        .await
+        .map_err(|source| Error::Reader { file, source })?
 }
 
 /// The second pass, on a thread of its own that is never further ahead than `ahead` baskets.
-fn read(source: Source, limit: u64, digest: String, ahead: usize) -> impl Stream<Item = Result<Basket, Error>> {
+fn read(
+    source: Source,
+    limit: u64,
+    digest: String,
+    ahead: usize,
+) -> impl Stream<Item = Result<Basket, Error>> {
     let (send, mut baskets) = mpsc::channel(ahead);
     task::spawn_blocking(move || {
         if let Err(error) = read_into(&send, &source, limit, &digest) {
@@ -123,7 +157,12 @@ fn read(source: Source, limit: u64, digest: String, ahead: usize) -> impl Stream
     stream::poll_fn(move |context| baskets.poll_recv(context))
 }
 
-fn read_into(send: &mpsc::Sender<Result<Basket, Error>>, source: &Source, limit: u64, digest: &str) -> Result<(), Error> {
+fn read_into(
+    send: &mpsc::Sender<Result<Basket, Error>>,
+    source: &Source,
+    limit: u64,
+    digest: &str,
+) -> Result<(), Error> {
     let mut reader = Baskets::of(source)?;
     for _ in 0..limit {
         let Some(basket) = reader.next()? else {

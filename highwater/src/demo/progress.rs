@@ -1,5 +1,5 @@
-//! What a person sees meanwhile, on stderr: a bar with rate and ETA on a terminal, else a line now and then. Counts nothing that
-//! matters.
+//! What a person sees meanwhile, on stderr: a bar with rate and ETA on a terminal, else a line now
+//! and then. Counts nothing that matters.
 
 use std::{
     fmt,
@@ -55,7 +55,9 @@ impl Progress {
 
     pub(super) fn done(&self) {
         let (phase, done, took) = (self.bar.message(), self.bar.position(), self.bar.elapsed());
-        self.bar.suspend(|| eprintln!("{phase}: {done} in {:.1} s, {:.0}/s", took.as_secs_f64(), rate(done, took)));
+        self.bar.suspend(|| {
+            eprintln!("{phase}: {done} in {:.1} s, {:.0}/s", took.as_secs_f64(), rate(done, took))
+        });
     }
 
     /// Says something between the bar's moves.

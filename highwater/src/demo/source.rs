@@ -1,5 +1,5 @@
-//! A CSV file, or one that is built in: opened, unpacked when it is gzip, read row by row with a digest of what was read. Knows no
-//! column.
+//! A CSV file, or one that is built in: opened, unpacked when it is gzip, read row by row with a
+//! digest of what was read. Knows no column.
 
 use std::{
     fmt,
@@ -51,7 +51,8 @@ impl Source {
         let digesting = Digesting { inner, sha256: Sha256::new() };
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(digesting);
         let file = self.to_string();
-        let headers = reader.headers().map_err(|source| Error::Csv { file: file.clone(), source })?.clone();
+        let headers =
+            reader.headers().map_err(|source| Error::Csv { file: file.clone(), source })?.clone();
         Ok(Rows { file, reader, headers, record: StringRecord::new(), row: PhantomData })
     }
 
@@ -71,7 +72,11 @@ impl Source {
 }
 
 fn unpacked(mut packed: impl BufRead + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    if packed.fill_buf()?.starts_with(&GZIP) { Ok(Box::new(MultiGzDecoder::new(packed))) } else { Ok(Box::new(packed)) }
+    if packed.fill_buf()?.starts_with(&GZIP) {
+        Ok(Box::new(MultiGzDecoder::new(packed)))
+    } else {
+        Ok(Box::new(packed))
+    }
 }
 
 impl<T: DeserializeOwned> Rows<T> {
@@ -89,9 +94,16 @@ impl<T: DeserializeOwned> Rows<T> {
         &self.file
     }
 
-    /// SHA-256, in hex, of what was read, unpacked. Of the whole file once [`Rows::next`] had no more.
+    /// SHA-256, in hex, of what was read, unpacked. Of the whole file once [`Rows::next`] had no
+    /// more.
     pub(super) fn digest(self) -> String {
-        self.reader.into_inner().sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.reader
+            .into_inner()
+            .sha256
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 

@@ -60,11 +60,20 @@ impl std::ops::Add for Sum {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<10}{:>12}{:>16}", "", "created", "already there")?;
-        for (name, Count { created, there }) in [("products", self.products), ("stock", self.stock)] {
+        for (name, Count { created, there }) in [("products", self.products), ("stock", self.stock)]
+        {
             writeln!(f, "{name:<10}{created:>12}{there:>16}")?;
         }
-        writeln!(f, "\n{:<10}{:>12}{:>12}{:>12}{:>16}", "baskets", "orders", "lines", "units", "minor units")?;
-        for (name, sum) in [("created", self.created), ("replayed", self.replayed), ("total", self.created + self.replayed)] {
+        writeln!(
+            f,
+            "\n{:<10}{:>12}{:>12}{:>12}{:>16}",
+            "baskets", "orders", "lines", "units", "minor units"
+        )?;
+        for (name, sum) in [
+            ("created", self.created),
+            ("replayed", self.replayed),
+            ("total", self.created + self.replayed),
+        ] {
             let Sum { baskets, lines, units, total_minor } = sum;
             writeln!(f, "{name:<10}{baskets:>12}{lines:>12}{units:>12}{total_minor:>16}")?;
         }

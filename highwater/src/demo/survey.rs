@@ -1,5 +1,6 @@
-//! The first pass over both files, before anything is sent: what each product was sold for at first, how much of it is sold in all,
-//! what it is called; and whether every row can be sent. Holds something for each product that is sold, and 16 bytes for each basket.
+//! The first pass over both files, before anything is sent: what each product was sold for at
+//! first, how much of it is sold in all, what it is called; and whether every row can be sent.
+//! Holds something for each product that is sold, and 16 bytes for each basket.
 
 use std::collections::{HashMap, HashSet};
 
@@ -63,7 +64,10 @@ impl Survey {
         let mut reader = Baskets::of(baskets)?;
         while let Some(basket) = reader.next()? {
             if !seen.insert(identity::order(&basket.number)) {
-                let what = format!("basket {} was there before: the lines of a basket must stand together", basket.number);
+                let what = format!(
+                    "basket {} was there before: the lines of a basket must stand together",
+                    basket.number
+                );
                 return Err(reader.refused(basket.begins, what));
             }
             sold.add(&basket).map_err(|what| reader.refused(basket.begins, what))?;
@@ -76,14 +80,23 @@ impl Survey {
 impl Sold {
     fn add(&mut self, basket: &Basket) -> Result<(), String> {
         for line in &basket.lines {
-            let Some(product) = self.places.get(&line.product).and_then(|place| self.products.get_mut(*place)) else {
+            let Some(product) =
+                self.places.get(&line.product).and_then(|place| self.products.get_mut(*place))
+            else {
                 self.places.insert(line.product.clone(), self.products.len());
                 let (number, unit_price_minor) = (line.product.clone(), line.unit_price_minor);
-                self.products.push(Product { number, unit_price_minor, units: line.quantity, listing: None });
+                self.products.push(Product {
+                    number,
+                    unit_price_minor,
+                    units: line.quantity,
+                    listing: None,
+                });
                 continue;
             };
             let units = product.units.checked_add(line.quantity).filter(|units| *units <= MAX);
-            product.units = units.ok_or_else(|| format!("of product {} more than {MAX} units are sold", line.product))?;
+            product.units = units.ok_or_else(|| {
+                format!("of product {} more than {MAX} units are sold", line.product)
+            })?;
         }
         Ok(())
     }
@@ -93,7 +106,9 @@ impl Sold {
         while let Some(row) = rows.next()? {
             let (line, listed) = (row.line, row.row);
             let place = self.places.get(&listed.product_id);
-            let Some(product) = place.and_then(|place| self.products.get_mut(*place)) else { continue };
+            let Some(product) = place.and_then(|place| self.products.get_mut(*place)) else {
+                continue;
+            };
             if product.listing.replace(listed.into()).is_some() {
                 let what = format!("product {} was listed before", product.number);
                 return Err(Error::Row { file: rows.file().to_owned(), line, what });
@@ -105,7 +120,14 @@ impl Sold {
 
 impl From<Listed> for Listing {
     fn from(listed: Listed) -> Self {
-        let Listed { product_id: _, department, brand, product_category: category, product_type: name, package_size } = listed;
+        let Listed {
+            product_id: _,
+            department,
+            brand,
+            product_category: category,
+            product_type: name,
+            package_size,
+        } = listed;
         Self { department, brand, category, name, package_size }
     }
 }

@@ -1,5 +1,5 @@
-//! What the `owners` topic says: the last hint for every partition, its last tenures, and the database that owners load from. Hints are
-//! shown, not believed.
+//! What the `owners` topic says: the last hint for every partition, its last tenures, and the
+//! database that owners load from. Hints are shown, not believed.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,9 @@ impl Said {
             }
             return;
         }
-        let (Some(place), Ok(hint)) = (place, serde_json::from_slice::<Hint>(value)) else { return };
+        let (Some(place), Ok(hint)) = (place, serde_json::from_slice::<Hint>(value)) else {
+            return;
+        };
         if self.hints.get(&place).is_none_or(|before| before.epoch <= hint.epoch) {
             self.hints.insert(place, hint);
         }
@@ -88,7 +90,12 @@ mod tests {
     #[test]
     fn the_first_database_and_the_highest_epoch_count() {
         let mut said = Said::default();
-        let hint = |epoch: u64| format!(r#"{{"url":"http://h:{epoch}","epoch":{epoch},"instance":"{}"}}"#, uuid::Uuid::nil());
+        let hint = |epoch: u64| {
+            format!(
+                r#"{{"url":"http://h:{epoch}","epoch":{epoch},"instance":"{}"}}"#,
+                uuid::Uuid::nil()
+            )
+        };
         let tenure = |epoch: u64, end: &str| {
             let id = uuid::Uuid::nil();
             format!(
@@ -111,14 +118,20 @@ mod tests {
             said.hear(key, value.as_bytes());
         }
         assert_eq!(said.database.as_deref(), Some("a"));
-        let hints: Vec<_> = said.hints.iter().map(|(place, hint)| (place.clone(), hint.epoch)).collect();
+        let hints: Vec<_> =
+            said.hints.iter().map(|(place, hint)| (place.clone(), hint.epoch)).collect();
         assert_eq!(hints, [(("note".to_owned(), 1), 2)]);
         let tenures = &said.tenures[&("note".to_owned(), 1)];
-        let ends: Vec<_> = tenures.values().map(|tenure| (tenure.epoch, tenure.ended.as_deref())).collect();
+        let ends: Vec<_> =
+            tenures.values().map(|tenure| (tenure.epoch, tenure.ended.as_deref())).collect();
         assert_eq!(ends, [(1, Some("drained")), (2, None), (34, None)]);
         for epoch in 35..100 {
             said.hear("note/1/tenure/0", tenure(epoch, "").as_bytes());
         }
-        assert_eq!(said.tenures[&("note".to_owned(), 1)].len(), 32, "a log that is not compacted shows no more than one that is");
+        assert_eq!(
+            said.tenures[&("note".to_owned(), 1)].len(),
+            32,
+            "a log that is not compacted shows no more than one that is"
+        );
     }
 }

@@ -18,7 +18,8 @@ pub struct Lag {
     pub checkpoint: Option<u64>,
     /// Records from the checkpoint to the end, control records counted.
     pub records: u64,
-    /// How far the checkpoint lies beyond the end: not 0 means that this is not the log which was projected.
+    /// How far the checkpoint lies beyond the end: not 0 means that this is not the log which was
+    /// projected.
     pub ahead: u64,
     /// Age of the oldest event or outcome among them; none: there is none.
     pub oldest_seconds: Option<f64>,
@@ -81,7 +82,10 @@ impl Report {
             total.largest = total.largest.max(lag.records);
             total.oldest_seconds = older(total.oldest_seconds, lag.oldest_seconds);
         }
-        self.totals = totals.into_iter().map(|(projection, total)| Total { projection: projection.to_owned(), ..total }).collect();
+        self.totals = totals
+            .into_iter()
+            .map(|(projection, total)| Total { projection: projection.to_owned(), ..total })
+            .collect();
         self.records = self.totals.iter().map(|total| total.records).sum();
         self.largest = self.totals.iter().map(|total| total.largest).max().unwrap_or(0);
     }
@@ -113,14 +117,20 @@ impl fmt::Display for Lag {
         }
         match self.ahead {
             0 => write!(f, ": {} records behind the end {}", self.records, self.end),
-            ahead => write!(f, ": {ahead} records ahead of the end {}: this is not the log that was projected", self.end),
+            ahead => write!(
+                f,
+                ": {ahead} records ahead of the end {}: this is not the log that was projected",
+                self.end
+            ),
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |names: &mut dyn Iterator<Item = usize>, least: usize| names.max().unwrap_or(0).max(least);
+        let width = |names: &mut dyn Iterator<Item = usize>, least: usize| {
+            names.max().unwrap_or(0).max(least)
+        };
         let category = width(&mut self.lags.iter().map(|lag| lag.category.len()), 8);
         let projection = width(&mut self.lags.iter().map(|lag| lag.projection.len()), 10);
         writeln!(
@@ -129,19 +139,32 @@ impl fmt::Display for Report {
             "category", "partition", "projection", "end", "checkpoint", "behind", "oldest"
         )?;
         for lag in &self.lags {
-            let checkpoint = lag.checkpoint.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+            let checkpoint =
+                lag.checkpoint.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
             let oldest = seconds(lag.oldest_seconds);
-            write!(f, "{:category$} {:>9} {:projection$} {:>12} {checkpoint:>12} ", lag.category, lag.partition, lag.projection, lag.end)?;
+            write!(
+                f,
+                "{:category$} {:>9} {:projection$} {:>12} {checkpoint:>12} ",
+                lag.category, lag.partition, lag.projection, lag.end
+            )?;
             write!(f, "{:>12} {oldest:>12}", lag.records)?;
             if lag.generation != projectors::runner::GENERATION {
                 write!(f, " generation {}", lag.generation)?;
             }
             writeln!(f, "{}", if lag.ahead > 0 { " AHEAD OF THE LOG" } else { "" })?;
         }
-        writeln!(f, "\n{:projection$} {:>12} {:>12} {:>12}", "projection", "behind", "largest", "oldest")?;
+        writeln!(
+            f,
+            "\n{:projection$} {:>12} {:>12} {:>12}",
+            "projection", "behind", "largest", "oldest"
+        )?;
         for total in &self.totals {
             let oldest = seconds(total.oldest_seconds);
-            writeln!(f, "{:projection$} {:>12} {:>12} {oldest:>12}", total.projection, total.records, total.largest)?;
+            writeln!(
+                f,
+                "{:projection$} {:>12} {:>12} {oldest:>12}",
+                total.projection, total.records, total.largest
+            )?;
         }
         writeln!(f, "{:projection$} {:>12} {:>12}", "all", self.records, self.largest)?;
         writeln!(
@@ -150,11 +173,19 @@ impl fmt::Display for Report {
             "category", "partition", "epoch", "writer", "as folded to", "hint's epoch"
         )?;
         for owner in &self.owners {
-            let number = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
-            let writer = owner.writer.map_or_else(|| "none".to_owned(), |writer| writer.to_string());
-            let (epoch, to, hinted) = (number(owner.epoch), number(owner.folded_to), number(owner.hint_epoch));
+            let number = |number: Option<u64>| {
+                number.map_or_else(|| "none".to_owned(), |number| number.to_string())
+            };
+            let writer =
+                owner.writer.map_or_else(|| "none".to_owned(), |writer| writer.to_string());
+            let (epoch, to, hinted) =
+                (number(owner.epoch), number(owner.folded_to), number(owner.hint_epoch));
             let url = owner.hint_url.as_deref().unwrap_or("none");
-            writeln!(f, "{:category$} {:>9} {epoch:>6} {writer:36} {to:>12} {hinted:>12} {url}", owner.category, owner.partition)?;
+            writeln!(
+                f,
+                "{:category$} {:>9} {epoch:>6} {writer:36} {to:>12} {hinted:>12} {url}",
+                owner.category, owner.partition
+            )?;
         }
         Ok(())
     }
@@ -168,7 +199,14 @@ fn seconds(age: Option<f64>) -> String {
 mod tests {
     use super::*;
 
-    fn lag(category: &str, partition: u32, projection: &str, end: u64, checkpoint: Option<u64>, oldest_seconds: Option<f64>) -> Lag {
+    fn lag(
+        category: &str,
+        partition: u32,
+        projection: &str,
+        end: u64,
+        checkpoint: Option<u64>,
+        oldest_seconds: Option<f64>,
+    ) -> Lag {
         let at = checkpoint.unwrap_or(0);
         Lag {
             category: category.to_owned(),
@@ -190,12 +228,20 @@ mod tests {
         report.lag(lag("note", 0, "pages", 7, Some(7), None));
         report.lag(lag("mark", 0, "index", 9, None, Some(60.0)));
         report.finish();
-        let places: Vec<_> = report.lags.iter().map(|lag| (lag.category.as_str(), lag.partition)).collect();
+        let places: Vec<_> =
+            report.lags.iter().map(|lag| (lag.category.as_str(), lag.partition)).collect();
         assert_eq!(places, [("mark", 0), ("note", 0), ("note", 1)]);
-        let totals: Vec<_> = report.totals.iter().map(|t| (t.projection.as_str(), t.records, t.largest, t.oldest_seconds)).collect();
+        let totals: Vec<_> = report
+            .totals
+            .iter()
+            .map(|t| (t.projection.as_str(), t.records, t.largest, t.oldest_seconds))
+            .collect();
         assert_eq!(totals, [("index", 9, 9, Some(60.0)), ("pages", 6, 6, Some(2.5))]);
         assert_eq!((report.records, report.largest), (15, 9));
-        assert_eq!(report.beyond(6).map(ToString::to_string).collect::<Vec<_>>(), ["index on mark/0: 9 records behind the end 9"]);
+        assert_eq!(
+            report.beyond(6).map(ToString::to_string).collect::<Vec<_>>(),
+            ["index on mark/0: 9 records behind the end 9"]
+        );
         let text = report.to_string();
         for shown in ["none", "60.0 s", " -\n", "2.5 s"] {
             assert!(text.contains(shown), "{shown}: {text}");
@@ -208,6 +254,11 @@ mod tests {
         report.lag(lag("note", 1, "pages", 10, Some(14), None));
         report.finish();
         assert_eq!(report.records, 0);
-        assert!(report.beyond(u64::MAX).next().is_some_and(|lag| lag.to_string().contains("4 records ahead")));
+        assert!(
+            report
+                .beyond(u64::MAX)
+                .next()
+                .is_some_and(|lag| lag.to_string().contains("4 records ahead"))
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Where initdb, pg_ctl and postgres are: in PATH, or in the folders of the distributions, the newest first; but the version that
-//! wrote the data, when it is there. Never installs anything.
+//! Where initdb, pg_ctl and postgres are: in PATH, or in the folders of the distributions, the
+//! newest first; but the version that wrote the data, when it is there. Never installs anything.
 
 use std::{
     env, fs,
@@ -21,19 +21,23 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The installed version that wrote the data below `dir`, else the first in PATH, else the newest.
+    /// The installed version that wrote the data below `dir`, else the first in PATH, else the
+    /// newest.
     pub(super) fn find(dir: &Path) -> Result<Self, Error> {
         let found = candidates().iter().filter_map(|folder| Self::in_folder(folder)).collect();
         Self::choose(found, super::cluster::major_of(dir).as_deref())
     }
 
     fn choose(mut found: Vec<Self>, wanted: Option<&str>) -> Result<Self, Error> {
-        let at = wanted.and_then(|major| found.iter().position(|binaries| binaries.major == major)).unwrap_or(0);
+        let at = wanted
+            .and_then(|major| found.iter().position(|binaries| binaries.major == major))
+            .unwrap_or(0);
         if found.is_empty() { Err(Error::NotInstalled) } else { Ok(found.swap_remove(at)) }
     }
 
     fn in_folder(folder: &Path) -> Option<Self> {
-        let (initdb, pg_ctl, postgres) = (folder.join("initdb"), folder.join("pg_ctl"), folder.join("postgres"));
+        let (initdb, pg_ctl, postgres) =
+            (folder.join("initdb"), folder.join("pg_ctl"), folder.join("postgres"));
         if !(initdb.is_file() && pg_ctl.is_file() && postgres.is_file()) {
             return None;
         }
@@ -60,19 +64,25 @@ fn candidates() -> Vec<PathBuf> {
         .filter(|entry| version_in(&entry.file_name().to_string_lossy()).is_some())
         .map(|entry| entry.path())
         .collect();
-    versioned.sort_by_key(|path| std::cmp::Reverse(path.file_name().and_then(|name| version_in(&name.to_string_lossy()))));
+    versioned.sort_by_key(|path| {
+        std::cmp::Reverse(path.file_name().and_then(|name| version_in(&name.to_string_lossy())))
+    });
     path_folders().chain(versioned.into_iter().map(|path| path.join("bin"))).collect()
 }
 
 /// `17`, `postgresql@17`, `pgsql-17`: 17.
 fn version_in(folder: &str) -> Option<u32> {
-    let digits = folder.strip_prefix("postgresql@").or_else(|| folder.strip_prefix("pgsql-")).unwrap_or(folder);
+    let digits = folder
+        .strip_prefix("postgresql@")
+        .or_else(|| folder.strip_prefix("pgsql-"))
+        .unwrap_or(folder);
     digits.parse().ok()
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian ...)`: 15.
 fn major(version: &str) -> Option<String> {
-    let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let number =
+        version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     Some(number.chars().take_while(char::is_ascii_digit).collect())
 }
 
@@ -82,27 +92,45 @@ mod tests {
 
     #[test]
     fn reads_the_major_version_of_releases_and_betas() {
-        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n").as_deref(), Some("15"));
+        assert_eq!(
+            major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n").as_deref(),
+            Some("15")
+        );
         assert_eq!(major("postgres (PostgreSQL) 18beta1").as_deref(), Some("18"));
         assert_eq!(major("nothing"), None);
     }
 
     #[test]
     fn chooses_what_wrote_the_data_else_the_first_found() -> Result<(), Error> {
-        let version = |major: &str| Binaries { initdb: PathBuf::new(), pg_ctl: PathBuf::new(), major: major.to_owned() };
+        let version = |major: &str| Binaries {
+            initdb: PathBuf::new(),
+            pg_ctl: PathBuf::new(),
+            major: major.to_owned(),
+        };
         let found = || vec![version("17"), version("15")];
         assert_eq!(Binaries::choose(found(), None)?.major, "17");
         assert_eq!(Binaries::choose(found(), Some("15"))?.major, "15");
         assert_eq!(Binaries::choose(found(), Some("9"))?.major, "17");
-        let missing = Binaries::choose(Vec::new(), None).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(missing.contains("apt-get install postgresql") && missing.contains("--database-url"), "{missing}");
+        let missing = Binaries::choose(Vec::new(), None)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            missing.contains("apt-get install postgresql") && missing.contains("--database-url"),
+            "{missing}"
+        );
         Ok(())
     }
 
     #[test]
     fn knows_the_folders_of_the_distributions() {
         assert_eq!(
-            [version_in("15"), version_in("postgresql@17"), version_in("pgsql-16"), version_in("lib")],
+            [
+                version_in("15"),
+                version_in("postgresql@17"),
+                version_in("pgsql-16"),
+                version_in("lib")
+            ],
             [Some(15), Some(17), Some(16), None]
         );
     }

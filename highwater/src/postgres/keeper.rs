@@ -1,5 +1,5 @@
-//! Starts a private server again when it dies under its owner, on the same port, so that addresses given out stay right.
-//! Never stops one.
+//! Starts a private server again when it dies under its owner, on the same port, so that addresses
+//! given out stay right. Never stops one.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -36,7 +36,8 @@ impl Keeper {
     pub async fn run(self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut down, mut failed, mut not_before) = (Once::new("private-postgres"), 0_u32, Instant::now());
+        let (mut down, mut failed, mut not_before) =
+            (Once::new("private-postgres"), 0_u32, Instant::now());
         let mut unseen = Once::new("private-postgres-unseen");
         loop {
             tokio::select! {
@@ -55,10 +56,15 @@ impl Keeper {
                     failed = 0;
                     down.over("the private Postgres runs again");
                     if started {
-                        info!(port = self.port, "the private Postgres had died and was started again");
+                        info!(
+                            port = self.port,
+                            "the private Postgres had died and was started again"
+                        );
                     }
                 }
-                Err(Failure::Unseen(error)) => unseen.warn("cannot look whether the private Postgres runs", &chain(&error)),
+                Err(Failure::Unseen(error)) => {
+                    unseen.warn("cannot look whether the private Postgres runs", &chain(&error))
+                }
                 Err(Failure::Dead(error)) => {
                     failed = failed.saturating_add(1);
                     not_before = Instant::now() + STARTS.after(failed);

@@ -1,5 +1,6 @@
-//! Where the data of a private server lies, and whose it is. Looks before it changes anything: a folder of another user stays as it is,
-//! and a copy of a data folder does not get the database of the original.
+//! Where the data of a private server lies, and whose it is. Looks before it changes anything: a
+//! folder of another user stays as it is, and a copy of a data folder does not get the database of
+//! the original.
 
 use std::{
     fs,
@@ -15,7 +16,8 @@ use super::{Error, account::Account, random_hex};
 /// In a folder below the fallback: whose database it is.
 const OWNER: &str = "folder";
 
-/// Where the data of `dir` lies: there, or, when the server's account cannot enter it, below `fallback`, as `dir/location` says.
+/// Where the data of `dir` lies: there, or, when the server's account cannot enter it, below
+/// `fallback`, as `dir/location` says.
 pub(super) fn place(dir: &Path, account: &Account, fallback: &Path) -> Result<PathBuf, Error> {
     if let Some(target) = moved_to(dir) {
         if !target.is_dir() {
@@ -27,20 +29,29 @@ pub(super) fn place(dir: &Path, account: &Account, fallback: &Path) -> Result<Pa
     refuse_foreign(dir, account)?;
     make_plain(dir)?;
     // The data folder above is ours to pass through, and those above it are not ours to change.
-    let above = dir.parent().filter(|above| above.is_absolute()).map_or_else(|| fs::canonicalize(dir.join("..")), fs::canonicalize);
+    let above = dir
+        .parent()
+        .filter(|above| above.is_absolute())
+        .map_or_else(|| fs::canonicalize(dir.join("..")), fs::canonicalize);
     let above = above.map_err(|source| Error::Io { path: dir.to_owned(), source })?;
     if account.can_pass(&above)? {
         return make(dir, account);
     }
-    let no_place = || Error::NoPlace { user: account.name(), wanted: dir.to_owned(), fallback: fallback.to_owned() };
-    let target = make(&fallback.join(format!("postgres-{}", random_hex(8)?)), account).map_err(|_| no_place())?;
+    let no_place = || Error::NoPlace {
+        user: account.name(),
+        wanted: dir.to_owned(),
+        fallback: fallback.to_owned(),
+    };
+    let target = make(&fallback.join(format!("postgres-{}", random_hex(8)?)), account)
+        .map_err(|_| no_place())?;
     if !account.can_use(&target)? {
         let _ = fs::remove_dir(&target);
         return Err(no_place());
     }
     Noted::of(dir, &target)?.write(&target)?;
     let note = dir.join("location");
-    replace_file(&note, target.as_os_str().as_encoded_bytes()).map_err(|source| Error::Io { path: note, source })?;
+    replace_file(&note, target.as_os_str().as_encoded_bytes())
+        .map_err(|source| Error::Io { path: note, source })?;
     tracing::warn!(
         "user `{}` cannot enter {}, so the private Postgres keeps its data in {}",
         account.name(),
@@ -90,8 +101,8 @@ fn make(dir: &Path, account: &Account) -> Result<PathBuf, Error> {
     fs::canonicalize(dir).map_err(fail)
 }
 
-/// What a database below the fallback says about the folder that it belongs to. A folder keeps its number when it is renamed; a copy
-/// has another one.
+/// What a database below the fallback says about the folder that it belongs to. A folder keeps its
+/// number when it is renamed; a copy has another one.
 #[derive(Debug, PartialEq, Eq)]
 struct Noted {
     folder: (u64, u64),
@@ -101,7 +112,8 @@ struct Noted {
 
 impl Noted {
     fn of(dir: &Path, target: &Path) -> Result<Self, Error> {
-        let path = fs::canonicalize(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+        let path =
+            fs::canonicalize(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         Ok(Self { folder: number(dir)?, target: number(target)?, path })
     }
 
@@ -113,22 +125,28 @@ impl Noted {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Io { path, source }),
         };
-        let unreadable = || Error::Io { path: path.clone(), source: io::Error::new(ErrorKind::InvalidData, "not a note of a folder") };
+        let unreadable = || Error::Io {
+            path: path.clone(),
+            source: io::Error::new(ErrorKind::InvalidData, "not a note of a folder"),
+        };
         let (numbers, path) = text.trim_end().split_once('\n').ok_or_else(unreadable)?;
-        let numbers: Vec<u64> = numbers.split(' ').map_while(|number| number.parse().ok()).collect();
+        let numbers: Vec<u64> =
+            numbers.split(' ').map_while(|number| number.parse().ok()).collect();
         let [a, b, c, d] = numbers[..] else { return Err(unreadable()) };
         Ok(Some(Self { folder: (a, b), target: (c, d), path: PathBuf::from(path) }))
     }
 
     fn write(&self, target: &Path) -> Result<(), Error> {
         let Self { folder, target: number, path } = self;
-        let text = format!("{} {} {} {}\n{}\n", folder.0, folder.1, number.0, number.1, path.display());
+        let text =
+            format!("{} {} {} {}\n{}\n", folder.0, folder.1, number.0, number.1, path.display());
         let note = target.join(OWNER);
         replace_file(&note, text.as_bytes()).map_err(|source| Error::Io { path: note, source })
     }
 }
 
-/// Makes sure that the database in `target` is that of `dir`, and of no folder that `dir` is a copy of.
+/// Makes sure that the database in `target` is that of `dir`, and of no folder that `dir` is a copy
+/// of.
 fn claim(dir: &Path, target: &Path) -> Result<(), Error> {
     let ours = Noted::of(dir, target)?;
     if let Some(noted) = Noted::read(target)? {
@@ -138,7 +156,11 @@ fn claim(dir: &Path, target: &Path) -> Result<(), Error> {
         // Where the database was copied as well, the note in it is the original's.
         let is_original = noted.target == ours.target && noted.folder != ours.folder;
         if is_original && number(&noted.path).is_ok_and(|found| found == noted.folder) {
-            return Err(Error::Copy { dir: dir.to_owned(), target: target.to_owned(), original: noted.path });
+            return Err(Error::Copy {
+                dir: dir.to_owned(),
+                target: target.to_owned(),
+                original: noted.path,
+            });
         }
     }
     ours.write(target)

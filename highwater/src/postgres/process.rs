@@ -1,5 +1,5 @@
-//! Whether a process is the server of a data folder: of this very one, whatever its path was when it was started, and of no other
-//! whose path begins or ends alike.
+//! Whether a process is the server of a data folder: of this very one, whatever its path was when
+//! it was started, and of no other whose path begins or ends alike.
 
 use std::{
     fs,
@@ -12,7 +12,8 @@ use std::{
 /// `Err`: it could not be found out.
 pub(super) fn is_postmaster(pid: u32, data: &Path) -> io::Result<bool> {
     if !Path::new("/proc/self").exists() {
-        let output = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output()?;
+        let output =
+            Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output()?;
         return Ok(output.status.success() && names(&shown(&output.stdout), data));
     }
     let line = match fs::read(format!("/proc/{pid}/cmdline")) {
@@ -26,7 +27,9 @@ pub(super) fn is_postmaster(pid: u32, data: &Path) -> io::Result<bool> {
     }
     // It works in its data folder; the words name the path that this had when it was started.
     match (fs::metadata(format!("/proc/{pid}/cwd")), fs::metadata(data)) {
-        (Ok(works_in), Ok(ours)) => Ok((works_in.dev(), works_in.ino()) == (ours.dev(), ours.ino())),
+        (Ok(works_in), Ok(ours)) => {
+            Ok((works_in.dev(), works_in.ino()) == (ours.dev(), ours.ino()))
+        }
         // Not everybody may look there.
         _ => Ok(names(&words, data)),
     }
@@ -48,7 +51,8 @@ mod tests {
 
     #[test]
     fn only_the_very_path_is_recognised() {
-        let line = b"/usr/lib/postgresql/15/bin/postgres -D /staging/srv/x/data/postgres/cluster -p 5433\n";
+        let line = b"/usr/lib/postgresql/15/bin/postgres -D /staging/srv/x/data/postgres/cluster \
+                     -p 5433\n";
         for (data, is) in [
             ("/staging/srv/x/data/postgres/cluster", true),
             ("/srv/x/data/postgres/cluster", false),

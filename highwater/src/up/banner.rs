@@ -1,4 +1,5 @@
-//! What a person reads when all is up: where to go, what is embedded and where, how durable it is, what to try. Never a password.
+//! What a person reads when all is up: where to go, what is embedded and where, how durable it is,
+//! what to try. Never a password.
 
 use std::{fmt, net::SocketAddr, path::Path};
 
@@ -11,13 +12,26 @@ pub(super) struct Banner {
 }
 
 impl Banner {
-    pub(super) fn new(address: SocketAddr, settings: &Settings, folder: &Folder, keys: &Path, database: &Database) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        settings: &Settings,
+        folder: &Folder,
+        keys: &Path,
+        database: &Database,
+    ) -> Self {
         // 0.0.0.0 listens everywhere, and is no address to go to.
-        let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        let host = if address.ip().is_unspecified() {
+            "127.0.0.1".to_owned()
+        } else {
+            address.ip().to_string()
+        };
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let url = format!("http://{host}:{}", address.port());
         let lines = vec![
-            ("HTTP", format!("{url}/v1 (commands by POST, queries by GET), {url}/readyz, {url}/metrics")),
+            (
+                "HTTP",
+                format!("{url}/v1 (commands by POST, queries by GET), {url}/readyz, {url}/metrics"),
+            ),
             ("Log", log(settings, folder)),
             ("Database", of_database(database)),
             ("Keys", format!("{} (keep this file: ids in the log come from it)", keys.display())),
@@ -31,7 +45,10 @@ impl Banner {
 fn log(settings: &Settings, folder: &Folder) -> String {
     let kafka = &settings.log.kafka;
     if settings.log.is_local() {
-        format!("embedded, in {}; every answer is fsynced to this disk, the only copy", folder.log().display())
+        format!(
+            "embedded, in {}; every answer is fsynced to this disk, the only copy",
+            folder.log().display()
+        )
     } else if settings.log.development {
         format!("Kafka at {kafka}, for development: what a single broker loses is lost")
     } else {
@@ -42,7 +59,8 @@ fn log(settings: &Settings, folder: &Folder) -> String {
 fn of_database(database: &Database) -> String {
     match database.private() {
         Some(private) => format!(
-            "embedded Postgres on 127.0.0.1:{}, in {}{}; follows the log, a crash loses nothing that the log has",
+            "embedded Postgres on 127.0.0.1:{}, in {}{}; follows the log, a crash loses nothing \
+             that the log has",
             private.port(),
             private.dir().display(),
             if private.adopted() { " (still running from before)" } else { "" }

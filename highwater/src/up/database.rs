@@ -36,10 +36,17 @@ pub(super) struct Database {
 
 impl Database {
     /// Starts the private server, unless another one is named.
-    pub(super) async fn open(named: Named, folder: &Folder, settings: postgres::Settings, patience: Patience) -> Result<Self, Error> {
+    pub(super) async fn open(
+        named: Named,
+        folder: &Folder,
+        settings: postgres::Settings,
+        patience: Patience,
+    ) -> Result<Self, Error> {
         let in_settings = matches!(named, Named::InSettings(_));
         if let Named::Once(url) | Named::InSettings(url) = named {
-            patience.until("the database", database_may_pass, async || reach(&url).await?.close().await).await?;
+            patience
+                .until("the database", database_may_pass, async || reach(&url).await?.close().await)
+                .await?;
             return Ok(Self { url, in_settings, private: None });
         }
         let private = PrivatePostgres::start(&folder.postgres(), settings).await?;
@@ -65,7 +72,8 @@ impl Database {
         self.private.as_ref().map(|(private, _)| private)
     }
 
-    /// Creates or upgrades the tables. Where they are right, the role of the projectors, which may not create any, will do.
+    /// Creates or upgrades the tables. Where they are right, the role of the projectors, which may
+    /// not create any, will do.
     pub(super) async fn migrate(&self) -> Result<(), Error> {
         let mut connection = reach(&self.url).await?;
         if projectors::schema_version_check(&mut connection).await.is_ok() {
@@ -84,7 +92,10 @@ impl Database {
     }
 }
 
-/// A pool would only say that it waited in vain; a connection says why. Set up as those of the services.
+/// A pool would only say that it waited in vain; a connection says why. Set up as those of the
+/// services.
 pub(crate) async fn reach(url: &str) -> Result<PgConnection, sqlx::Error> {
-    tokio::time::timeout(REACH_LIMIT, service::postgres::connect(url)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    tokio::time::timeout(REACH_LIMIT, service::postgres::connect(url))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

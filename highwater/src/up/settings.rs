@@ -27,7 +27,8 @@ use crate::postgres;
 const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
 
 /// Where the services have their databases from. The second is where the tables are made.
-pub(super) const DATABASES: [&str; 3] = ["owner.database.url", "projector.database.url", "query.database.url"];
+pub(super) const DATABASES: [&str; 3] =
+    ["owner.database.url", "projector.database.url", "query.database.url"];
 
 pub(super) struct Settings {
     pub(super) config: Config,
@@ -72,8 +73,12 @@ struct PostgresSettings {
 }
 
 impl Settings {
-    /// `found`: settings that are known only once something was started. They win over the file and the environment, as flags do.
-    pub(super) fn load(options: &Options, found: Vec<(String, String)>) -> Result<Self, Box<Error>> {
+    /// `found`: settings that are known only once something was started. They win over the file and
+    /// the environment, as flags do.
+    pub(super) fn load(
+        options: &Options,
+        found: Vec<(String, String)>,
+    ) -> Result<Self, Box<Error>> {
         let mut flags = flags(options);
         flags.extend(found);
         let default = Path::new(process::DEFAULT_FILE);
@@ -107,10 +112,14 @@ impl Settings {
     /// Which database is used: the flag's, or those of the settings, which name all three or none.
     pub(super) fn database(&self, options: &Options) -> Result<Named, Box<super::Error>> {
         let given = self.config.redacted();
-        let (given, missing): (Vec<_>, Vec<_>) = DATABASES.into_iter().partition(|key| given.contains_key(*key));
+        let (given, missing): (Vec<_>, Vec<_>) =
+            DATABASES.into_iter().partition(|key| given.contains_key(*key));
         let urls = databases(&self.config).map_err(super::Error::from)?;
         if let Some(url) = &options.database_url {
-            let others: Vec<_> = given.into_iter().filter(|key| urls.iter().any(|(of, set)| of == key && set != url)).collect();
+            let others: Vec<_> = given
+                .into_iter()
+                .filter(|key| urls.iter().any(|(of, set)| of == key && set != url))
+                .collect();
             if !others.is_empty() {
                 tracing::warn!("--database-url goes before {}", others.join(", "));
             }
@@ -120,19 +129,29 @@ impl Settings {
         match (given.is_empty(), missing.is_empty()) {
             (true, _) => Ok(Named::Private),
             (false, true) => Ok(Named::InSettings(made)),
-            (false, false) => Err(super::Error::SomeDatabases { given: given.join(", "), missing: missing.join(", ") }.into()),
+            (false, false) => Err(super::Error::SomeDatabases {
+                given: given.join(", "),
+                missing: missing.join(", "),
+            }
+            .into()),
         }
     }
 
-    /// For a database on the processors of this process, unless it is given: with about as many lists at once as there are processors, what
-    /// else happens waits for no more than them. One more, because one address has three quarters of them.
+    /// For a database on the processors of this process, unless it is given: with about as many
+    /// lists at once as there are processors, what else happens waits for no more than them. One
+    /// more, because one address has three quarters of them.
     pub(super) fn lists_at_once(&self) -> Option<(String, String)> {
         const KEY: &str = "query.lists.limit";
         if self.config.redacted().contains_key(KEY) {
             return None;
         }
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Some((KEY.to_owned(), (processors + 1).min(usize::try_from(ListSettings::default().limit).unwrap_or(1)).to_string()))
+        Some((
+            KEY.to_owned(),
+            (processors + 1)
+                .min(usize::try_from(ListSettings::default().limit).unwrap_or(1))
+                .to_string(),
+        ))
     }
 }
 
@@ -146,8 +165,11 @@ fn databases(config: &Config) -> Result<[(&'static str, String); 3], Box<Error>>
     ])
 }
 
-/// The database where projectors make the tables, if the file or the environment names it, with the key that does.
-pub(crate) fn database_in_settings(config: &Config) -> Result<Option<(String, &'static str)>, Box<Error>> {
+/// The database where projectors make the tables, if the file or the environment names it, with the
+/// key that does.
+pub(crate) fn database_in_settings(
+    config: &Config,
+) -> Result<Option<(String, &'static str)>, Box<Error>> {
     let [_, (key, url), _] = databases(config)?;
     Ok(config.redacted().contains_key(key).then_some((url, key)))
 }
@@ -198,13 +220,23 @@ impl UpSettings {
 
 impl Default for UpSettings {
     fn default() -> Self {
-        Self { drain_limit_ms: 20_000, close_limit_ms: 10_000, postgres: PostgresSettings::default() }
+        Self {
+            drain_limit_ms: 20_000,
+            close_limit_ms: 10_000,
+            postgres: PostgresSettings::default(),
+        }
     }
 }
 
 impl Default for PostgresSettings {
     fn default() -> Self {
-        let postgres::Settings { start_limit, stop_limit, max_connections, shared_buffers_mib, fallback } = postgres::Settings::default();
+        let postgres::Settings {
+            start_limit,
+            stop_limit,
+            max_connections,
+            shared_buffers_mib,
+            fallback,
+        } = postgres::Settings::default();
         let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         Self {
             start_limit_ms: millis(start_limit),

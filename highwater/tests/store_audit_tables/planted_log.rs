@@ -1,4 +1,5 @@
-//! A log written again with a fault in it: a LocalLog only appends, so what it has is read and appended to a new one.
+//! A log written again with a fault in it: a LocalLog only appends, so what it has is read and
+//! appended to a new one.
 
 use std::{fs, time::Duration};
 
@@ -16,10 +17,19 @@ pub async fn rewrite(folder: &Scratch, mut keep: impl FnMut(&mut Record) -> bool
     let (old, new) = (folder.0.join("log"), folder.0.join("log.new"));
     {
         let reader = LocalReader::open(&old).await?;
-        let topics: Vec<_> = reader.topics().await?.into_iter().filter(|topic| topic.name.ends_with(EVENTS)).collect();
+        let topics: Vec<_> = reader
+            .topics()
+            .await?
+            .into_iter()
+            .filter(|topic| topic.name.ends_with(EVENTS))
+            .collect();
         fs::create_dir_all(&new)?;
         let log = LocalLog::open(&new, local::Settings::default())?;
-        let kinds = topics.iter().map(|t| Topic { name: t.name.as_str().into(), partitions: t.partitions, kind: TopicKind::Events });
+        let kinds = topics.iter().map(|t| Topic {
+            name: t.name.as_str().into(),
+            partitions: t.partitions,
+            kind: TopicKind::Events,
+        });
         log.prepare(kinds.collect()).await?;
         let (to, mut reports) = mpsc::unbounded_channel();
         for partition in topics.iter().flat_map(|topic| topic.each()) {

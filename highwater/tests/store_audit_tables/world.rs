@@ -1,4 +1,5 @@
-//! A log and tables that the services made, once for all tests that run at the same time; every test works on copies.
+//! A log and tables that the services made, once for all tests that run at the same time; every
+//! test works on copies.
 
 use std::{
     fs,
@@ -44,7 +45,8 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let notes = self.0.join("postgres");
-        let home = fs::read_to_string(notes.join("location")).map_or(notes, |moved| PathBuf::from(moved.trim()));
+        let home = fs::read_to_string(notes.join("location"))
+            .map_or(notes, |moved| PathBuf::from(moved.trim()));
         if let Ok(text) = fs::read_to_string(home.join("cluster/postmaster.pid"))
             && let Some(pid) = text.lines().next()
         {
@@ -64,25 +66,44 @@ pub struct Up {
 impl Up {
     pub fn start(data: &Path, more: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
         let mut command = Command::new(HIGHWATER);
-        command.arg("up").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(more).current_dir("/").stdin(Stdio::null());
+        command
+            .arg("up")
+            .arg("--data")
+            .arg(data)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(more)
+            .current_dir("/")
+            .stdin(Stdio::null());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("stderr is piped")?;
         let mut up = Self { child, address: String::new() };
         let (lines, said) = mpsc::channel();
-        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| lines.send(line))
+        });
         let mut banner = String::new();
         while !banner.contains("Try:") {
-            let line = said.recv_timeout(PATIENCE).map_err(|_| format!("not ready; it said: {banner}"))?;
+            let line =
+                said.recv_timeout(PATIENCE).map_err(|_| format!("not ready; it said: {banner}"))?;
             banner = banner + &line + "\n";
         }
         thread::spawn(move || said.into_iter().for_each(drop));
-        let url = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).ok_or("the banner has no URL")?;
+        let url = banner
+            .split("http://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next())
+            .ok_or("the banner has no URL")?;
         up.address = url.to_owned();
         Ok(up)
     }
 
     pub fn stop(mut self) -> Outcome {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?.success());
+        assert!(
+            Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?.success()
+        );
         assert!(self.child.wait()?.success());
         Ok(())
     }
@@ -97,17 +118,29 @@ impl Up {
     }
 
     /// Answers with the position after it.
-    fn command(&self, path: &str, version: Option<u64>, body: &str) -> Result<String, Box<dyn std::error::Error>> {
-        let expected = version.map_or_else(String::new, |version| format!("If-Match: \"v{version}\"\r\n"));
+    fn command(
+        &self,
+        path: &str,
+        version: Option<u64>,
+        body: &str,
+    ) -> Result<String, Box<dyn std::error::Error>> {
+        let expected =
+            version.map_or_else(String::new, |version| format!("If-Match: \"v{version}\"\r\n"));
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
         let answer = self.exchange(&format!(
-            "POST /v1/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+            "POST /v1/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: \
+             application/json\r\n\
              Idempotency-Key: \"{key}\"\r\n{expected}Content-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         ))?;
-        assert!(["HTTP/1.1 20", "HTTP/1.1 409"].iter().any(|ok| answer.starts_with(ok)), "{path}: {answer}");
-        let position = answer.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("highwater-position: ").map(str::to_owned));
+        assert!(
+            ["HTTP/1.1 20", "HTTP/1.1 409"].iter().any(|ok| answer.starts_with(ok)),
+            "{path}: {answer}"
+        );
+        let position = answer.lines().find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("highwater-position: ").map(str::to_owned)
+        });
         Ok(position.unwrap_or_default())
     }
 
@@ -119,20 +152,32 @@ impl Up {
     /// Waits until the view has this position.
     fn reached(&self, path: &str, position: &str) -> Outcome {
         let answer = self.exchange(&format!(
-            "GET /v1/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nHighwater-Min-Position: {position}\r\n\r\n",
+            "GET /v1/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nHighwater-Min-Position: \
+             {position}\r\n\r\n",
             self.address
         ))?;
-        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("{path}: {answer}").into()) }
+        if answer.starts_with("HTTP/1.1 200") {
+            Ok(())
+        } else {
+            Err(format!("{path}: {answer}").into())
+        }
     }
 
-    /// Products, stock, and three orders, each at the end of its life; one rejection and one command that changes nothing.
+    /// Products, stock, and three orders, each at the end of its life; one rejection and one
+    /// command that changes nothing.
     pub fn live(&self) -> Outcome {
         for (id, department) in [(APPLE, "GROCERY"), (PEAR, "PRODUCE")] {
-            let body = format!(r#"{{"id":"{id}","name":"A {id}","department":"{department}","unit_price_minor":250,"currency":"USD"}}"#);
+            let body = format!(
+                r#"{{"id":"{id}","name":"A {id}","department":"{department}","unit_price_minor":250,"currency":"USD"}}"#
+            );
             self.command("products", None, &body)?;
             self.command(&format!("stock/{id}/receive"), None, r#"{"quantity":40}"#)?;
         }
-        self.command(&format!("products/{APPLE}/set-price"), None, r#"{"unit_price_minor":300,"currency":"USD"}"#)?;
+        self.command(
+            &format!("products/{APPLE}/set-price"),
+            None,
+            r#"{"unit_price_minor":300,"currency":"USD"}"#,
+        )?;
         let described = r#"{"brand":"National","description":"Green","package_size":null}"#;
         let products = self.command(&format!("products/{APPLE}/describe"), None, described)?;
         for _ in 0..2 {
@@ -140,7 +185,9 @@ impl Up {
         }
         for id in [CANCELLED, RETURNED, SHIPPED] {
             let line = |product: &str, department: &str, quantity: u32| {
-                format!(r#"{{"product_id":"{product}","department":"{department}","quantity":{quantity},"unit_price_minor":250}}"#)
+                format!(
+                    r#"{{"product_id":"{product}","department":"{department}","quantity":{quantity},"unit_price_minor":250}}"#
+                )
             };
             let lines = [line(APPLE, "GROCERY", 2), line(PEAR, "PRODUCE", 3)].join(",");
             let body = format!(
@@ -148,7 +195,11 @@ impl Up {
                 id.chars().last().unwrap_or('1')
             );
             self.command("orders", None, &body)?;
-            self.command(&format!("stock/{APPLE}/reserve"), None, &format!(r#"{{"order_id":"{id}","quantity":2}}"#))?;
+            self.command(
+                &format!("stock/{APPLE}/reserve"),
+                None,
+                &format!(r#"{{"order_id":"{id}","quantity":2}}"#),
+            )?;
         }
         self.command(&format!("orders/{CANCELLED}/cancel"), Some(1), r#"{"reason":"too late"}"#)?;
         self.command(&format!("orders/{CANCELLED}/confirm"), None, "{}")?;
@@ -157,8 +208,13 @@ impl Up {
             self.command(&format!("orders/{id}/ship"), Some(2), r#"{"carrier":"UPS"}"#)?;
         }
         self.command(&format!("orders/{RETURNED}/deliver"), None, "{}")?;
-        let orders = self.command(&format!("orders/{RETURNED}/return"), Some(4), r#"{"reason":"bruised"}"#)?;
-        let stock = self.command(&format!("stock/{APPLE}/adjust"), None, r#"{"delta":-3,"reason":"lost"}"#)?;
+        let orders =
+            self.command(&format!("orders/{RETURNED}/return"), Some(4), r#"{"reason":"bruised"}"#)?;
+        let stock = self.command(
+            &format!("stock/{APPLE}/adjust"),
+            None,
+            r#"{"delta":-3,"reason":"lost"}"#,
+        )?;
         self.reached(&format!("orders/{RETURNED}"), &orders)?;
         self.reached(&format!("products/{APPLE}"), &products)?;
         self.reached(&format!("stock/{APPLE}"), &stock)
@@ -201,7 +257,8 @@ impl World {
     async fn caught_up(url: &str) -> Outcome {
         let mut connection = PgConnection::connect(url).await?;
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let behind = "SELECT (SELECT count(*) FROM outcomes) < 23 OR (SELECT count(*) FROM sales_daily WHERE orders = 0) < 3
+        let behind = "SELECT (SELECT count(*) FROM outcomes) < 23 OR (SELECT count(*) FROM \
+                      sales_daily WHERE orders = 0) < 3
                       OR NOT EXISTS (SELECT FROM seen_filters)";
         tokio::time::timeout(PATIENCE, async {
             while sqlx::query_scalar::<_, bool>(behind).fetch_one(&mut connection).await? {
@@ -218,15 +275,28 @@ impl World {
         let number = COPIES.fetch_add(1, Ordering::Relaxed);
         let folder = Scratch::new(&format!("copy-{number}"));
         fs::create_dir_all(&folder.0)?;
-        assert!(Command::new("cp").arg("-r").arg(self.folder.0.join("log")).arg(folder.0.join("log")).status()?.success());
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .arg(self.folder.0.join("log"))
+                .arg(folder.0.join("log"))
+                .status()?
+                .success()
+        );
         let name = format!("copy_{number}");
         // One at a time: a database that is being copied is closed to others.
         let _alone = WORLD.lock().await;
         let administration = self.server.url().replace("/highwater?", "/postgres?");
         let mut connection = PgConnection::connect(&administration).await?;
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE highwater"))).execute(&mut connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE highwater")))
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
-        Ok(Copy { _world: Arc::clone(self), folder, url: self.server.url().replace("/highwater?", &format!("/{name}?")) })
+        Ok(Copy {
+            _world: Arc::clone(self),
+            folder,
+            url: self.server.url().replace("/highwater?", &format!("/{name}?")),
+        })
     }
 }
 

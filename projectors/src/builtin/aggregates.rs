@@ -36,7 +36,10 @@ impl<D: Durable> Aggregates for Category<D> {
         for event in events {
             state = Some(self.domain.evolve(state.as_ref(), event)?);
         }
-        let state = state.ok_or_else(|| Unreadable::Malformed { what: "an aggregate".to_owned(), why: "it has no events".to_owned() })?;
+        let state = state.ok_or_else(|| Unreadable::Malformed {
+            what: "an aggregate".to_owned(),
+            why: "it has no events".to_owned(),
+        })?;
         Ok(self.domain.freeze(&state))
     }
 }
@@ -63,11 +66,20 @@ mod tests {
             false
         }
 
-        fn decide(&self, _: Option<&Vec<String>>, (): &(), _: Micros) -> Result<Decision<Vec<String>, Fact>, Reason> {
+        fn decide(
+            &self,
+            _: Option<&Vec<String>>,
+            (): &(),
+            _: Micros,
+        ) -> Result<Decision<Vec<String>, Fact>, Reason> {
             Ok(Decision::Nothing)
         }
 
-        fn evolve(&self, state: Option<&Vec<String>>, event: &Fact) -> Result<Vec<String>, Unreadable> {
+        fn evolve(
+            &self,
+            state: Option<&Vec<String>>,
+            event: &Fact,
+        ) -> Result<Vec<String>, Unreadable> {
             if &*event.event_type == "newer" {
                 return Err(Unreadable::Newer { what: "newer".to_owned() });
             }

@@ -1,9 +1,11 @@
-//! The projection of the asynchronous lane: every command that lies in a topic `commands`, so that whoever asks for it hears "pending"
-//! before it is decided. What it came to is in `outcomes`, which `snapshots` writes for every command; a reader joins the two, so
-//! neither waits for the other, and it does not matter which one is ahead.
+//! The projection of the asynchronous lane: every command that lies in a topic `commands`, so that
+//! whoever asks for it hears "pending" before it is decided. What it came to is in `outcomes`,
+//! which `snapshots` writes for every command; a reader joins the two, so neither waits for the
+//! other, and it does not matter which one is ahead.
 //!
-//! A row goes when a command of its partition was appended 7 days after it: by then the log may have forgotten the record, and the
-//! command was decided, or has expired, long ago. The rows are so a fold of the records that the log has, in any case.
+//! A row goes when a command of its partition was appended 7 days after it: by then the log may
+//! have forgotten the record, and the command was decided, or has expired, long ago. The rows are
+//! so a fold of the records that the log has, in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +22,8 @@ pub const NAME: &str = "operations";
 /// As long as the log keeps `commands` at least.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
-/// The last millisecond of the year 9999: later is a clock that is off, and no date that everybody can write.
+/// The last millisecond of the year 9999: later is a clock that is off, and no date that everybody
+/// can write.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
 pub struct Operations {
@@ -46,7 +49,11 @@ impl Projection<PostgresTx> for Operations {
         Source::Commands
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut lane = Lane::default();
             for slice in slices {
@@ -81,14 +88,25 @@ struct Row {
 impl Lane {
     fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
         let What::Accepted { offset, appended_at_ms, command } = &item.what else { return Ok(()) };
-        let (category, partition) = (place.category.to_string(), i32::try_from(place.partition).map_err(unfit)?);
-        let accepted_at = DateTime::from_timestamp_millis((*appended_at_ms).clamp(0, LATEST_MS)).unwrap_or_default();
+        let (category, partition) =
+            (place.category.to_string(), i32::try_from(place.partition).map_err(unfit)?);
+        let accepted_at = DateTime::from_timestamp_millis((*appended_at_ms).clamp(0, LATEST_MS))
+            .unwrap_or_default();
         let last = self.last.entry((category.clone(), partition)).or_insert(accepted_at);
         *last = accepted_at.max(*last);
         let Some(said) = Said::of(command)? else { return Ok(()) };
         let next_offset = i64::try_from(offset.saturating_add(1)).map_err(unfit)?;
         let Said { command, aggregate, actor, deadline } = said;
-        self.records.push(Row { command, category, partition, aggregate, actor, next_offset, accepted_at, deadline });
+        self.records.push(Row {
+            command,
+            category,
+            partition,
+            aggregate,
+            actor,
+            next_offset,
+            accepted_at,
+            deadline,
+        });
         Ok(())
     }
 
@@ -142,10 +160,21 @@ impl Said {
 }
 
 /// When the rows that are there were accepted.
-async fn times(tx: &mut PostgresTx, commands: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, DateTime<Utc>>, Failure> {
+async fn times(
+    tx: &mut PostgresTx,
+    commands: BTreeSet<Uuid>,
+) -> Result<BTreeMap<Uuid, DateTime<Utc>>, Failure> {
     let commands: Vec<Uuid> = commands.into_iter().collect();
-    let rows = sqlx::query!("SELECT command_id, accepted_at FROM operations WHERE command_id = ANY($1)", &commands);
-    Ok(rows.fetch_all(&mut **tx).await?.into_iter().map(|row| (row.command_id, row.accepted_at)).collect())
+    let rows = sqlx::query!(
+        "SELECT command_id, accepted_at FROM operations WHERE command_id = ANY($1)",
+        &commands
+    );
+    Ok(rows
+        .fetch_all(&mut **tx)
+        .await?
+        .into_iter()
+        .map(|row| (row.command_id, row.accepted_at))
+        .collect())
 }
 
 /// Sorted by command.
@@ -154,10 +183,13 @@ async fn upsert(tx: &mut PostgresTx, rows: Vec<Row>) -> Result<(), Failure> {
         return Ok(());
     }
     sqlx::query!(
-        "INSERT INTO operations (command_id, category, partition, aggregate_id, actor, next_offset, accepted_at, deadline)
-         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::uuid[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
+        "INSERT INTO operations (command_id, category, partition, aggregate_id, actor, \
+         next_offset, accepted_at, deadline)
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::uuid[], \
+         $6::bigint[], $7::timestamptz[], $8::timestamptz[])
          ON CONFLICT (command_id) DO UPDATE
-         SET next_offset = excluded.next_offset, actor = excluded.actor, accepted_at = excluded.accepted_at, deadline = excluded.deadline",
+         SET next_offset = excluded.next_offset, actor = excluded.actor, accepted_at = \
+         excluded.accepted_at, deadline = excluded.deadline",
         &rows.iter().map(|row| row.command).collect::<Vec<Uuid>>(),
         &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
         &rows.iter().map(|row| row.partition).collect::<Vec<i32>>(),
@@ -172,8 +204,12 @@ async fn upsert(tx: &mut PostgresTx, rows: Vec<Row>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn forget(tx: &mut PostgresTx, last: BTreeMap<(String, i32), DateTime<Utc>>) -> Result<(), Failure> {
-    let (places, until): (Vec<(String, i32)>, Vec<DateTime<Utc>>) = last.into_iter().map(|(place, at)| (place, at - KEPT)).unzip();
+async fn forget(
+    tx: &mut PostgresTx,
+    last: BTreeMap<(String, i32), DateTime<Utc>>,
+) -> Result<(), Failure> {
+    let (places, until): (Vec<(String, i32)>, Vec<DateTime<Utc>>) =
+        last.into_iter().map(|(place, at)| (place, at - KEPT)).unzip();
     let (categories, partitions): (Vec<String>, Vec<i32>) = places.into_iter().unzip();
     sqlx::query!(
         "DELETE FROM operations o
@@ -223,7 +259,9 @@ mod tests {
 
     fn undecodable(of: Option<Origin<Wire>>) -> Unread {
         match lane::decode(Record::default()) {
-            Err(Unread::Undecodable { defect, .. }) => Unread::Undecodable { defect, origin: of.map(Box::new) },
+            Err(Unread::Undecodable { defect, .. }) => {
+                Unread::Undecodable { defect, origin: of.map(Box::new) }
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -279,7 +317,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_everybody_can_write() -> Result<(), Failure> {
+    fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_everybody_can_write()
+    -> Result<(), Failure> {
         let mut lane = Lane::default();
         for (offset, ms) in [(0, 2_000), (1, 1_000)] {
             lane.add(&place(), &item(offset, ms, Ok(accepted(offset))))?;
@@ -287,8 +326,14 @@ mod tests {
         lane.add(&Place::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
         lane.add(&Place::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
         let of = |category: &str, partition, ms| ((category.to_owned(), partition), at(ms));
-        assert_eq!(lane.last, [of("thing", 3, 2_000), of("thing", 4, 0), of("other", 3, LATEST_MS)].into());
-        assert_eq!(lane.records.iter().map(|row| row.accepted_at).collect::<Vec<_>>(), [2_000, 1_000, 0, LATEST_MS].map(at));
+        assert_eq!(
+            lane.last,
+            [of("thing", 3, 2_000), of("thing", 4, 0), of("other", 3, LATEST_MS)].into()
+        );
+        assert_eq!(
+            lane.records.iter().map(|row| row.accepted_at).collect::<Vec<_>>(),
+            [2_000, 1_000, 0, LATEST_MS].map(at)
+        );
         Ok(())
     }
 
@@ -296,22 +341,37 @@ mod tests {
     fn numbers_that_no_column_holds_are_refused() {
         let mut lane = Lane::default();
         let beyond = Place::of_commands("thing", u32::MAX);
-        assert!(matches!(lane.add(&beyond, &item(0, 0, Ok(accepted(0)))), Err(Failure::Deterministic(_))));
-        assert!(matches!(lane.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))), Err(Failure::Deterministic(_))));
+        assert!(matches!(
+            lane.add(&beyond, &item(0, 0, Ok(accepted(0)))),
+            Err(Failure::Deterministic(_))
+        ));
+        assert!(matches!(
+            lane.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))),
+            Err(Failure::Deterministic(_))
+        ));
     }
 
     #[test]
     fn a_retry_changes_nothing_for_as_long_as_the_first_record_has_its_row() {
         let kept = 7 * DAY_MS;
         let first = |records: &[Row], known: &[(u128, i64)]| {
-            let known = known.iter().map(|(command, ms)| (Uuid::from_u128(*command), at(*ms))).collect();
-            first_of_each(records.to_vec(), known).into_iter().map(|row| row.next_offset).collect::<Vec<_>>()
+            let known =
+                known.iter().map(|(command, ms)| (Uuid::from_u128(*command), at(*ms))).collect();
+            first_of_each(records.to_vec(), known)
+                .into_iter()
+                .map(|row| row.next_offset)
+                .collect::<Vec<_>>()
         };
         assert_eq!(first(&[row(1, 0, 1), row(2, 5, 2), row(1, 9, 3)], &[]), [1, 2]);
-        assert_eq!(first(&[row(1, 10, 1), row(2, 10, 2)], &[(1, 9)]), [2], "it has its row already");
+        assert_eq!(
+            first(&[row(1, 10, 1), row(2, 10, 2)], &[(1, 9)]),
+            [2],
+            "it has its row already"
+        );
         // To the day, also where both came at once.
         for at_once in [true, false] {
-            let (records, known) = if at_once { (vec![row(1, 0, 1)], vec![]) } else { (vec![], vec![(1, 0)]) };
+            let (records, known) =
+                if at_once { (vec![row(1, 0, 1)], vec![]) } else { (vec![], vec![(1, 0)]) };
             let with = |ms| first(&[&records[..], &[row(1, ms, 2)]].concat(), &known);
             assert_eq!(with(kept), records.iter().map(|row| row.next_offset).collect::<Vec<_>>());
             assert_eq!(with(kept + 1), [2]);

@@ -37,7 +37,11 @@ impl Projection<PostgresTx> for Catalog {
         &["product"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let stored = load(tx, &rows::touched(slices)).await?;
             store(tx, rows::collapse(stored, slices)?).await
@@ -54,7 +58,12 @@ impl Row for Product {
         self.version
     }
 
-    fn evolve(row: Option<Self>, event: &EventBody<Wire>, version: i64, partition: i32) -> Result<Self, Unreadable> {
+    fn evolve(
+        row: Option<Self>,
+        event: &EventBody<Wire>,
+        version: i64,
+        partition: i32,
+    ) -> Result<Self, Unreadable> {
         let id = event.origin.aggregate;
         Ok(match (row, ProductEvent::decode(&event.event)?) {
             (None, ProductEvent::Created(created)) => Self {
@@ -81,10 +90,15 @@ impl Row for Product {
                 package_size: described.package_size.map(String::from),
                 ..row
             },
-            (Some(row), ProductEvent::PriceSet(price)) => {
-                Self { version, unit_price_minor: price.unit_price_minor.get(), currency: price.currency.to_string(), ..row }
+            (Some(row), ProductEvent::PriceSet(price)) => Self {
+                version,
+                unit_price_minor: price.unit_price_minor.get(),
+                currency: price.currency.to_string(),
+                ..row
+            },
+            (Some(row), ProductEvent::Discontinued(_)) => {
+                Self { version, status: "discontinued".to_owned(), ..row }
             }
-            (Some(row), ProductEvent::Discontinued(_)) => Self { version, status: "discontinued".to_owned(), ..row },
             (None, _) | (Some(_), ProductEvent::Created(_)) => {
                 let why = format!("cannot be event {version} of a product");
                 return Err(Unreadable::Malformed { what: event.event.schema.to_string(), why });
@@ -96,7 +110,8 @@ impl Row for Product {
 async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Product>, Failure> {
     let rows = sqlx::query_as!(
         Product,
-        "SELECT id, partition, version, status, name, department, unit_price_minor, currency, brand, category, description, package_size
+        "SELECT id, partition, version, status, name, department, unit_price_minor, currency, \
+         brand, category, description, package_size
          FROM catalog WHERE id = ANY($1)",
         ids,
     );
@@ -105,14 +120,19 @@ async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Product>, Failure
 
 async fn store(tx: &mut PostgresTx, rows: Vec<Product>) -> Result<(), Failure> {
     sqlx::query!(
-        "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand, category, description,
+        "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, \
+         currency, brand, category, description,
                               package_size)
-         SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+         SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[], \
+         $6::text[], $7::bigint[], $8::text[],
                               $9::text[], $10::text[], $11::text[], $12::text[])
          ON CONFLICT (id) DO UPDATE
-         SET version = excluded.version, status = excluded.status, name = excluded.name, department = excluded.department,
-             unit_price_minor = excluded.unit_price_minor, currency = excluded.currency, brand = excluded.brand,
-             category = excluded.category, description = excluded.description, package_size = excluded.package_size
+         SET version = excluded.version, status = excluded.status, name = excluded.name, \
+         department = excluded.department,
+             unit_price_minor = excluded.unit_price_minor, currency = excluded.currency, brand = \
+             excluded.brand,
+             category = excluded.category, description = excluded.description, package_size = \
+             excluded.package_size
          WHERE catalog.version < excluded.version",
         &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.partition).collect::<Vec<_>>(),

@@ -39,7 +39,11 @@ impl Projection<PostgresTx> for Orders {
         &["order"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let stored = load(tx, &rows::touched(slices)).await?;
             store(tx, rows::collapse(stored, slices)?).await
@@ -56,17 +60,29 @@ impl Row for Order {
         self.version
     }
 
-    fn evolve(row: Option<Self>, event: &EventBody<Wire>, version: i64, partition: i32) -> Result<Self, Unreadable> {
+    fn evolve(
+        row: Option<Self>,
+        event: &EventBody<Wire>,
+        version: i64,
+        partition: i32,
+    ) -> Result<Self, Unreadable> {
         let id = event.origin.aggregate;
         let row = match (row, OrderEvent::decode(&event.event)?) {
-            (None, OrderEvent::Placed(placed)) => return Self::placed(id, version, partition, &placed),
-            (Some(row), OrderEvent::Confirmed(_)) => row.with_status("confirmed"),
-            (Some(row), OrderEvent::Cancelled(event)) => Self { reason: Some(event.reason.to_string()), ..row.with_status("cancelled") },
-            (Some(row), OrderEvent::Shipped(event)) => {
-                Self { carrier: event.carrier.map(|carrier| carrier.to_string()), ..row.with_status("shipped") }
+            (None, OrderEvent::Placed(placed)) => {
+                return Self::placed(id, version, partition, &placed);
             }
+            (Some(row), OrderEvent::Confirmed(_)) => row.with_status("confirmed"),
+            (Some(row), OrderEvent::Cancelled(event)) => {
+                Self { reason: Some(event.reason.to_string()), ..row.with_status("cancelled") }
+            }
+            (Some(row), OrderEvent::Shipped(event)) => Self {
+                carrier: event.carrier.map(|carrier| carrier.to_string()),
+                ..row.with_status("shipped")
+            },
             (Some(row), OrderEvent::Delivered(_)) => row.with_status("delivered"),
-            (Some(row), OrderEvent::Returned(event)) => Self { reason: Some(event.reason.to_string()), ..row.with_status("returned") },
+            (Some(row), OrderEvent::Returned(event)) => {
+                Self { reason: Some(event.reason.to_string()), ..row.with_status("returned") }
+            }
             (None, _) | (Some(_), OrderEvent::Placed(_)) => {
                 let why = format!("cannot be event {version} of an order");
                 return Err(Unreadable::Malformed { what: event.event.schema.to_string(), why });
@@ -86,7 +102,10 @@ impl Order {
             status: "placed".to_owned(),
             customer_id: event.customer_id.0,
             currency: event.currency.to_string(),
-            placed_at: placed_at.ok_or_else(|| Unreadable::Malformed { what: "placed_at".to_owned(), why: "is no time".to_owned() })?,
+            placed_at: placed_at.ok_or_else(|| Unreadable::Malformed {
+                what: "placed_at".to_owned(),
+                why: "is no time".to_owned(),
+            })?,
             units: event.units.get(),
             total_minor: event.total_minor.get(),
             lines: lines(&event.lines),
@@ -115,7 +134,8 @@ fn lines(lines: &Lines) -> Value {
 async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Order>, Failure> {
     let rows = sqlx::query_as!(
         Order,
-        "SELECT id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason, carrier
+        "SELECT id, partition, version, status, customer_id, currency, placed_at, units, \
+         total_minor, lines, reason, carrier
          FROM orders WHERE id = ANY($1)",
         ids,
     );
@@ -124,11 +144,14 @@ async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Order>, Failure> 
 
 async fn store(tx: &mut PostgresTx, rows: Vec<Order>) -> Result<(), Failure> {
     sqlx::query!(
-        "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason, carrier)
-         SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[], $8::bigint[],
+        "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, \
+         units, total_minor, lines, reason, carrier)
+         SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::uuid[], \
+         $6::text[], $7::timestamptz[], $8::bigint[],
                               $9::bigint[], $10::jsonb[], $11::text[], $12::text[])
          ON CONFLICT (id) DO UPDATE
-         SET version = excluded.version, status = excluded.status, reason = excluded.reason, carrier = excluded.carrier
+         SET version = excluded.version, status = excluded.status, reason = excluded.reason, \
+         carrier = excluded.carrier
          WHERE orders.version < excluded.version",
         &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.partition).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
-//! `sales_daily`: what was sold, by UTC day and department, from `order.placed` and `order.cancelled` alone. Sums cannot tell whether
-//! an event is in them already, so they rest on the checkpoint: a partition that begins at zero begins without rows.
+//! `sales_daily`: what was sold, by UTC day and department, from `order.placed` and
+//! `order.cancelled` alone. Sums cannot tell whether an event is in them already, so they rest on
+//! the checkpoint: a partition that begins at zero begins without rows.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use crate::runner::{Failure, GENERATION, Place, PostgresTx, Projection, Slice, S
 
 const NAME: &str = "sales_daily";
 
-/// The department of the row that is a day as a whole. No department has this name: they are never empty.
+/// The department of the row that is a day as a whole. No department has this name: they are never
+/// empty.
 const WHOLE_DAY: &str = "";
 
 pub struct SalesDaily;
@@ -46,14 +48,22 @@ impl Projection<PostgresTx> for SalesDaily {
         &["order"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let sums = add_up(slices)?;
             if sums.is_empty() { Ok(()) } else { store(tx, sums).await }
         })
     }
 
-    fn take_up<'a>(&'a self, tx: &'a mut PostgresTx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+    fn take_up<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        place: &'a Place,
+    ) -> BoxFuture<'a, Result<Start, Failure>> {
         Box::pin(begin_without_rows(tx, place))
     }
 }
@@ -70,15 +80,23 @@ fn add_up(slices: &[Slice<'_>]) -> Result<BTreeMap<Key, Sum>, Failure> {
 }
 
 /// Every other event changes nothing here, but has to be one that this release knows.
-fn add(sums: &mut BTreeMap<Key, Sum>, event: &EventBody<Wire>, partition: i32) -> Result<(), Unreadable> {
+fn add(
+    sums: &mut BTreeMap<Key, Sum>,
+    event: &EventBody<Wire>,
+    partition: i32,
+) -> Result<(), Unreadable> {
     let (sign, placed_at, departments) = match OrderEvent::decode(&event.event)? {
         OrderEvent::Placed(placed) => (1, placed.placed_at, placed.lines.by_department()),
         OrderEvent::Cancelled(cancelled) => (-1, cancelled.placed_at, cancelled.departments),
-        OrderEvent::Confirmed(_) | OrderEvent::Shipped(_) | OrderEvent::Delivered(_) | OrderEvent::Returned(_) => return Ok(()),
+        OrderEvent::Confirmed(_)
+        | OrderEvent::Shipped(_)
+        | OrderEvent::Delivered(_)
+        | OrderEvent::Returned(_) => return Ok(()),
     };
     let day = day_of(placed_at)?;
     let mut add_to = |department: &str, sum: Sum| {
-        let row: &mut Sum = sums.entry(Key { day, department: department.to_owned(), partition }).or_default();
+        let row: &mut Sum =
+            sums.entry(Key { day, department: department.to_owned(), partition }).or_default();
         *row = row.plus(sum);
     };
     let mut whole = Sum::default();
@@ -93,7 +111,10 @@ fn add(sums: &mut BTreeMap<Key, Sum>, event: &EventBody<Wire>, partition: i32) -
 
 fn day_of(placed_at: Timestamp) -> Result<NaiveDate, Unreadable> {
     let time = DateTime::from_timestamp_micros(placed_at.micros());
-    let time = time.ok_or_else(|| Unreadable::Malformed { what: "placed_at".to_owned(), why: "is no time".to_owned() })?;
+    let time = time.ok_or_else(|| Unreadable::Malformed {
+        what: "placed_at".to_owned(),
+        why: "is no time".to_owned(),
+    })?;
     Ok(time.date_naive())
 }
 
@@ -122,7 +143,8 @@ impl Sum {
 async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
     let partition = number(place.partition)?;
     sqlx::query!(
-        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
+        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
+         next_seq, drained, sealed)
          VALUES ($1, $2, $3, $4, 0, 0, 0, 0, false)
          ON CONFLICT DO NOTHING",
         NAME,
@@ -133,7 +155,8 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
     .execute(&mut **tx)
     .await?;
     let next_offset = sqlx::query_scalar!(
-        "SELECT next_offset FROM checkpoints WHERE (projection, generation, category, partition) = ($1, $2, $3, $4) FOR UPDATE",
+        "SELECT next_offset FROM checkpoints WHERE (projection, generation, category, partition) = \
+         ($1, $2, $3, $4) FOR UPDATE",
         NAME,
         GENERATION,
         &*place.category,
@@ -142,7 +165,9 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
     .fetch_one(&mut **tx)
     .await?;
     if next_offset == 0 {
-        sqlx::query!("DELETE FROM sales_daily WHERE partition = $1", partition).execute(&mut **tx).await?;
+        sqlx::query!("DELETE FROM sales_daily WHERE partition = $1", partition)
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(Start::AtCheckpoint)
 }
@@ -152,11 +177,14 @@ async fn store(tx: &mut PostgresTx, sums: BTreeMap<Key, Sum>) -> Result<(), Fail
     sqlx::query!(
         "INSERT INTO sales_daily (day, department, partition, orders, lines, units, total_minor)
          SELECT day, department, partition, orders, lines, units::numeric, total_minor::numeric
-         FROM UNNEST($1::date[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::text[], $7::text[])
+         FROM UNNEST($1::date[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::text[], \
+         $7::text[])
               AS added(day, department, partition, orders, lines, units, total_minor)
          ON CONFLICT (day, department, partition) DO UPDATE
-         SET orders = sales_daily.orders + excluded.orders, lines = sales_daily.lines + excluded.lines,
-             units = sales_daily.units + excluded.units, total_minor = sales_daily.total_minor + excluded.total_minor",
+         SET orders = sales_daily.orders + excluded.orders, lines = sales_daily.lines + \
+         excluded.lines,
+             units = sales_daily.units + excluded.units, total_minor = sales_daily.total_minor + \
+             excluded.total_minor",
         &keys.iter().map(|key| key.day).collect::<Vec<_>>(),
         &keys.iter().map(|key| key.department.clone()).collect::<Vec<_>>(),
         &keys.iter().map(|key| key.partition).collect::<Vec<_>>(),

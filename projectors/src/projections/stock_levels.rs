@@ -30,7 +30,11 @@ impl Projection<PostgresTx> for StockLevels {
         &["stock"]
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut PostgresTx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let stored = load(tx, &rows::touched(slices)).await?;
             store(tx, rows::collapse(stored, slices)?).await
@@ -48,14 +52,29 @@ impl Row for Level {
     }
 
     /// Every event says what it left behind.
-    fn evolve(_: Option<Self>, event: &EventBody<Wire>, version: i64, partition: i32) -> Result<Self, Unreadable> {
+    fn evolve(
+        _: Option<Self>,
+        event: &EventBody<Wire>,
+        version: i64,
+        partition: i32,
+    ) -> Result<Self, Unreadable> {
         let levels = StockEvent::decode(&event.event)?.levels();
-        Ok(Self { id: event.origin.aggregate, partition, version, on_hand: levels.on_hand.get(), reserved: levels.reserved.get() })
+        Ok(Self {
+            id: event.origin.aggregate,
+            partition,
+            version,
+            on_hand: levels.on_hand.get(),
+            reserved: levels.reserved.get(),
+        })
     }
 }
 
 async fn load(tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Level>, Failure> {
-    let rows = sqlx::query_as!(Level, "SELECT id, partition, version, on_hand, reserved FROM stock_levels WHERE id = ANY($1)", ids);
+    let rows = sqlx::query_as!(
+        Level,
+        "SELECT id, partition, version, on_hand, reserved FROM stock_levels WHERE id = ANY($1)",
+        ids
+    );
     Ok(rows.fetch_all(&mut **tx).await?)
 }
 

@@ -36,7 +36,8 @@ impl<S: Store> Runner<S> {
                 info!(category = %job.key.place.category, partition = job.key.place.partition, projection = job.key.projection, "goes on");
             }
             self.progress.works(&job.key, Stage::Transaction);
-            counter!("highwater_projection_events_total", &lag::labels(&job.key)).increment(job.weight() as u64);
+            counter!("highwater_projection_events_total", &lag::labels(&job.key))
+                .increment(job.weight() as u64);
         }
         self.said.failing.over("transactions go through again");
         self.go_on_for_the_rest();
@@ -67,15 +68,20 @@ impl<S: Store> Runner<S> {
                 info!(error = %failure, jobs, "a transaction failed and goes in parts");
                 group.split().into_iter().rev().for_each(|part| self.queue.push_front(part));
             }
-            OnFailure::GoAlone => group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure)),
+            OnFailure::GoAlone => {
+                group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure))
+            }
             OnFailure::Reload => {
-                for place in group.jobs.into_iter().map(|job| job.key.place).collect::<BTreeSet<_>>() {
+                for place in
+                    group.jobs.into_iter().map(|job| job.key.place).collect::<BTreeSet<_>>()
+                {
                     self.reload(place);
                 }
             }
             OnFailure::Halt => {
                 for job in group.jobs {
-                    let offset = job.items().first().map_or(job.from.offset, |item| item.what.start());
+                    let offset =
+                        job.items().first().map_or(job.from.offset, |item| item.what.start());
                     self.halt(job.key, offset, failure);
                 }
             }
@@ -97,13 +103,17 @@ impl<S: Store> Runner<S> {
         }
         self.tracks.remove(&Lane::alone(&key));
         self.drop_jobs(|job| job.key == key);
-        self.waiting.insert(Lane::alone(&key), Attempts { failed, not_before: Some(Instant::now() + wait) });
+        self.waiting.insert(
+            Lane::alone(&key),
+            Attempts { failed, not_before: Some(Instant::now() + wait) },
+        );
         self.troubled.insert(key, failed);
     }
 
     /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
     pub(super) fn reload(&mut self, place: Place) {
-        warn!(category = %place.category, partition = place.partition, "a checkpoint is not where it was left: reading it again");
+        warn!(category = %place.category, partition = place.partition, "a checkpoint is not where \
+            it was left: reading it again");
         counter!("highwater_projection_conflicts_total").increment(1);
         self.drop_work(&place);
         let not_before = Some(Instant::now() + self.limits.backoff.first);
@@ -127,7 +137,11 @@ impl<S: Store> Runner<S> {
     }
 }
 
-async fn transact<S: Store>(store: &S, projections: &[Arc<dyn Projection<S::Tx>>], group: &Group) -> Result<(), Failure> {
+async fn transact<S: Store>(
+    store: &S,
+    projections: &[Arc<dyn Projection<S::Tx>>],
+    group: &Group,
+) -> Result<(), Failure> {
     let tx = store.begin().await?;
     write(store, projections, group, tx).await
 }
@@ -142,7 +156,8 @@ pub(super) async fn write<S: Store>(
     store.advance(&mut tx, &group.moves()).await?;
     for projection in projections {
         let own = group.jobs.iter().filter(|job| job.key.projection == projection.name());
-        let slices: Vec<Slice<'_>> = own.map(Job::slice).filter(|slice| !slice.items.is_empty()).collect();
+        let slices: Vec<Slice<'_>> =
+            own.map(Job::slice).filter(|slice| !slice.items.is_empty()).collect();
         if !slices.is_empty() {
             projection.apply(&mut tx, &slices).await?;
         }

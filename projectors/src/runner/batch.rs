@@ -1,5 +1,5 @@
-//! What a partition said between two positions, as projections see it: whole commits and outcomes, or the commands of the
-//! asynchronous lane, in their sequence.
+//! What a partition said between two positions, as projections see it: whole commits and outcomes,
+//! or the commands of the asynchronous lane, in their sequence.
 
 use std::sync::Arc;
 
@@ -60,9 +60,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// Never nothing: however much the others brought, everyone gets at least one delivery of the log in.
+    /// Never nothing: however much the others brought, everyone gets at least one delivery of the
+    /// log in.
     pub fn less(self, events: usize, bytes: usize) -> Self {
-        Self { events: self.events.saturating_sub(events).max(1), bytes: self.bytes.saturating_sub(bytes).max(1) }
+        Self {
+            events: self.events.saturating_sub(events).max(1),
+            bytes: self.bytes.saturating_sub(bytes).max(1),
+        }
     }
 }
 
@@ -95,7 +99,9 @@ impl What {
 
 impl<'a> Slice<'a> {
     /// Every event with the offset after its commit, which names it in messages.
-    pub fn events(&self) -> impl Iterator<Item = (u64, &'a protocol::entry::EventBody<Wire>)> + use<'a> {
+    pub fn events(
+        &self,
+    ) -> impl Iterator<Item = (u64, &'a protocol::entry::EventBody<Wire>)> + use<'a> {
         self.items
             .iter()
             .filter_map(|item| match &item.what {
@@ -133,14 +139,29 @@ mod tests {
 
     #[tokio::test]
     async fn the_events_of_a_slice_are_those_of_its_commits_in_their_sequence() {
-        let history = Arc::new(History::of(&[Act::Fence, Act::Commit(2), Act::Outcome, Act::Void, Act::Commit(1)]));
+        let history = Arc::new(History::of(&[
+            Act::Fence,
+            Act::Commit(2),
+            Act::Outcome,
+            Act::Void,
+            Act::Commit(1),
+        ]));
         let shelf = Shelf::new(std::slice::from_ref(&history), &[], usize::MAX, 100);
-        let (place, partition) = (Place::of_events("thing", 0), eventlog::Partition { topic: "test.thing.events".into(), index: 0 });
-        let mut feed = crate::runner::feed::Feed::resume(&shelf, &partition, place.source, Position::start()).await.expect("a feed");
+        let (place, partition) = (
+            Place::of_events("thing", 0),
+            eventlog::Partition { topic: "test.thing.events".into(), index: 0 },
+        );
+        let mut feed =
+            crate::runner::feed::Feed::resume(&shelf, &partition, place.source, Position::start())
+                .await
+                .expect("a feed");
         let items = feed.next().await.expect("a delivery").items;
         assert_eq!(items.len(), 3);
         let slice = Slice { place: &place, items: &items };
-        let found: Vec<_> = slice.events().map(|(end, event)| (end, event.origin.command.as_u128(), event.part.index)).collect();
+        let found: Vec<_> = slice
+            .events()
+            .map(|(end, event)| (end, event.origin.command.as_u128(), event.part.index))
+            .collect();
         // Each with where its commit ends, and the offset at which it began as its command.
         assert_eq!(found, [(3, 1, 1), (3, 1, 2), (6, 5, 1)]);
     }

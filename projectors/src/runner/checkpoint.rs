@@ -1,4 +1,5 @@
-//! A position of the fold as a row of `checkpoints`, and back. Loses nothing; refuses a row that no fold can have written.
+//! A position of the fold as a row of `checkpoints`, and back. Loses nothing; refuses a row that no
+//! fold can have written.
 
 use protocol::{
     position::{Position, Witness},
@@ -51,7 +52,10 @@ impl TryFrom<&Position<Wire>> for Row {
             witness_offset: witness.map(|w| signed("witness offset", w.offset)).transpose()?,
             witness_epoch: witness.map(|w| signed("witness epoch", w.epoch)).transpose()?,
             witness_writer: witness.map(|w| w.writer),
-            witness_seq: witness.and_then(|w| w.seq).map(|seq| signed("witness seq", seq)).transpose()?,
+            witness_seq: witness
+                .and_then(|w| w.seq)
+                .map(|seq| signed("witness seq", seq))
+                .transpose()?,
         })
     }
 }
@@ -114,7 +118,9 @@ mod tests {
     #[test]
     fn every_position_survives_the_row() -> Result<(), Error> {
         let fence = Witness { offset: 0, epoch: 1, writer: Uuid::from_u128(7), seq: None };
-        for position in [Position::start(), somewhere(), Position { witness: Some(fence), ..somewhere() }] {
+        for position in
+            [Position::start(), somewhere(), Position { witness: Some(fence), ..somewhere() }]
+        {
             assert_eq!(Position::try_from(Row::try_from(&position)?)?, position);
         }
         Ok(())
@@ -152,7 +158,11 @@ mod tests {
             Row { witness_epoch: None, witness_writer: None, ..row },
         ];
         for half in halves {
-            assert_eq!(Position::<Wire>::try_from(half.clone()), Err(Error::HalfWitness), "{half:?}");
+            assert_eq!(
+                Position::<Wire>::try_from(half.clone()),
+                Err(Error::HalfWitness),
+                "{half:?}"
+            );
         }
         Ok(())
     }
@@ -178,7 +188,8 @@ mod tests {
     #[test]
     fn a_number_that_no_column_holds_is_refused_by_its_name() {
         let large = u64::MAX / 2 + 1;
-        let witness = || Witness { offset: 1041, epoch: 3, writer: Uuid::from_u128(7), seq: Some(39) };
+        let witness =
+            || Witness { offset: 1041, epoch: 3, writer: Uuid::from_u128(7), seq: Some(39) };
         let of_witness = |witness| Position { witness: Some(witness), ..somewhere() };
         let too_large = [
             ("offset", Position { offset: large, ..somewhere() }),

@@ -1,5 +1,6 @@
-//! Checkpoints that are not where this runner left them: the partition was handed over, another runner still moves it, or the database
-//! fell back. Whoever lost goes on from what is stored, without reading the log again where that is possible.
+//! Checkpoints that are not where this runner left them: the partition was handed over, another
+//! runner still moves it, or the database fell back. Whoever lost goes on from what is stored,
+//! without reading the log again where that is possible.
 
 use super::{
     attempt::write,
@@ -19,14 +20,20 @@ impl<S: Store> Runner<S> {
                 return Step::Failed;
             }
         };
-        let moved: BTreeSet<Place> =
-            group.jobs.iter().zip(&positions).filter(|(job, at)| is_moved(job, at)).map(|(job, _)| job.key.place.clone()).collect();
+        let moved: BTreeSet<Place> = group
+            .jobs
+            .iter()
+            .zip(&positions)
+            .filter(|(job, at)| is_moved(job, at))
+            .map(|(job, _)| job.key.place.clone())
+            .collect();
         if moved.is_empty() {
             self.after_failure(group, &Failure::Conflict);
             return Step::Failed;
         }
         for place in moved {
-            let (here, others): (Vec<Job>, Vec<Job>) = group.jobs.into_iter().partition(|job| job.key.place == place);
+            let (here, others): (Vec<Job>, Vec<Job>) =
+                group.jobs.into_iter().partition(|job| job.key.place == place);
             group.jobs = others;
             if !self.was_taken_over(&place) {
                 self.queue.push_front(Group { contested: true, ..Group::of(here) });
@@ -38,8 +45,8 @@ impl<S: Store> Runner<S> {
         Step::Failed
     }
 
-    /// Another runner moves these checkpoints as well, until it notices that it lost: this one begins where they stand once they are
-    /// locked, so it does not lose.
+    /// Another runner moves these checkpoints as well, until it notices that it lost: this one
+    /// begins where they stand once they are locked, so it does not lose.
     pub(super) async fn transact_contested(&mut self, group: &mut Group) -> Result<(), Failure> {
         let mut tx = self.store.begin().await?;
         let positions = self.store.lock(&mut tx, &keys(group)).await?;

@@ -1,5 +1,6 @@
-//! When the runner has something to do, in one place: a step does what is due, and a wait lasts until the next of it is. A wait for
-//! something that the next step would not do would end at once, again and again.
+//! When the runner has something to do, in one place: a step does what is due, and a wait lasts
+//! until the next of it is. A wait for something that the next step would not do would end at once,
+//! again and again.
 
 use super::*;
 
@@ -20,7 +21,8 @@ pub(super) enum Due {
     OthersFirst,
 }
 
-const ALL: [Due; 6] = [Due::Note, Due::LetGo, Due::Retry, Due::Verify, Due::TakeUp, Due::OthersFirst];
+const ALL: [Due; 6] =
+    [Due::Note, Due::LetGo, Due::Retry, Due::Verify, Due::TakeUp, Due::OthersFirst];
 
 impl<S: Store> Runner<S> {
     /// From when on a step does it; `None`: not by the clock.
@@ -33,7 +35,12 @@ impl<S: Store> Runner<S> {
             Due::Retry => self.retry_at,
             // What is queued goes first.
             Due::Verify => self.verify_at.filter(|_| self.queue.is_empty()).map(not_before),
-            Due::TakeUp => self.waiting.values().map(|attempts| attempts.not_before.unwrap_or(now)).min().map(not_before),
+            Due::TakeUp => self
+                .waiting
+                .values()
+                .map(|attempts| attempts.not_before.unwrap_or(now))
+                .min()
+                .map(not_before),
             Due::OthersFirst => self.others_first.filter(|_| self.hands_over()).map(not_before),
         }
     }

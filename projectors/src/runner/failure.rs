@@ -1,4 +1,5 @@
-//! What can go wrong with a transaction of a projection, and what the runner does about it. Decides, does nothing itself.
+//! What can go wrong with a transaction of a projection, and what the runner does about it.
+//! Decides, does nothing itself.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use service::resilience::Backoff;
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Somebody else moved the checkpoint: the partition is theirs, or an earlier commit went through after all.
+    /// Somebody else moved the checkpoint: the partition is theirs, or an earlier commit went
+    /// through after all.
     #[error("the checkpoint is not where this runner left it")]
     Conflict,
     /// The database cannot be reached: nothing works for now.
@@ -17,7 +19,8 @@ pub enum Failure {
     /// This connection cannot write, maybe since before the server could: another one may.
     #[error("the database cannot be written to: {0}")]
     ReadOnly(String),
-    /// This transaction may work later, or in smaller parts: a deadlock, a lock or a statement that took too long.
+    /// This transaction may work later, or in smaller parts: a deadlock, a lock or a statement that
+    /// took too long.
     #[error("the database could not do it now: {0}")]
     Transient(String),
     /// It fails in the same way every time.
@@ -34,7 +37,13 @@ pub enum Failure {
 impl Failure {
     /// Whether the same may work later.
     pub fn passes(&self) -> bool {
-        matches!(self, Failure::Unreachable(_) | Failure::ReadOnly(_) | Failure::Transient(_) | Failure::Log(_))
+        matches!(
+            self,
+            Failure::Unreachable(_)
+                | Failure::ReadOnly(_)
+                | Failure::Transient(_)
+                | Failure::Log(_)
+        )
     }
 }
 
@@ -45,7 +54,8 @@ pub enum OnFailure {
     RetryAfter(Duration),
     /// In smaller transactions, so that what is sound goes on.
     Split,
-    /// This projection follows its partition by itself, and later, so that the others do not wait for it.
+    /// This projection follows its partition by itself, and later, so that the others do not wait
+    /// for it.
     GoAlone,
     /// Read the checkpoints again and follow from there.
     Reload,
@@ -53,18 +63,29 @@ pub enum OnFailure {
     Halt,
 }
 
-/// After so many transient failures in a row a transaction is split: it may be too large for its time-out, or one part of it waits
-/// for a lock.
+/// After so many transient failures in a row a transaction is split: it may be too large for its
+/// time-out, or one part of it waits for a lock.
 pub const ATTEMPTS_BEFORE_SPLIT: u32 = 3;
 
 /// What to do after the `attempt`-th failure (from 1) of a transaction that `can_split`.
-pub fn on_failure(failure: &Failure, attempt: u32, can_split: bool, backoff: &Backoff) -> OnFailure {
+pub fn on_failure(
+    failure: &Failure,
+    attempt: u32,
+    can_split: bool,
+    backoff: &Backoff,
+) -> OnFailure {
     match failure {
-        Failure::Unreachable(_) | Failure::ReadOnly(_) | Failure::Log(_) => OnFailure::RetryAfter(backoff.after(attempt)),
-        Failure::Transient(_) if attempt < ATTEMPTS_BEFORE_SPLIT => OnFailure::RetryAfter(backoff.after(attempt)),
+        Failure::Unreachable(_) | Failure::ReadOnly(_) | Failure::Log(_) => {
+            OnFailure::RetryAfter(backoff.after(attempt))
+        }
+        Failure::Transient(_) if attempt < ATTEMPTS_BEFORE_SPLIT => {
+            OnFailure::RetryAfter(backoff.after(attempt))
+        }
         Failure::Transient(_) if can_split => OnFailure::Split,
         Failure::Transient(_) => OnFailure::GoAlone,
-        Failure::Conflict | Failure::Deterministic(_) | Failure::Newer(_) if can_split => OnFailure::Split,
+        Failure::Conflict | Failure::Deterministic(_) | Failure::Newer(_) if can_split => {
+            OnFailure::Split
+        }
         Failure::Conflict => OnFailure::Reload,
         Failure::Deterministic(_) | Failure::Newer(_) => OnFailure::Halt,
     }
@@ -95,7 +116,8 @@ impl From<Unreadable> for Failure {
     }
 }
 
-/// read_only_sql_transaction: a server that was demoted, or `default_transaction_read_only`, which a session keeps.
+/// read_only_sql_transaction: a server that was demoted, or `default_transaction_read_only`, which
+/// a session keeps.
 const READ_ONLY: &str = "25006";
 
 /// By SQLSTATE and its classes (PostgreSQL documentation, appendix A).
@@ -105,20 +127,26 @@ fn by_sqlstate(code: Option<&str>) -> fn(String) -> Failure {
     if code == READ_ONLY {
         return Failure::ReadOnly;
     }
-    // 08 connection, 25 transaction state (cut off after a pause), 28 and 3D who and where (an operator is
-    // at it), 53 resources, 55000 takes no connections, 57P shutdown, 58 system.
+    // 08 connection, 25 transaction state (cut off after a pause), 28 and 3D who and where (an
+    // operator is at it), 53 resources, 55000 takes no connections, 57P shutdown, 58 system.
     if is_of(&["08", "25", "28", "3D", "53", "55000", "57P", "58"]) {
         return Failure::Unreachable;
     }
-    // 0A and 26 plans that a migration outdated, 40 rollback (deadlock), 55 locks, 57 time-outs, XX the server's own errors.
-    if is_of(&["0A", "26", "40", "55", "57", "XX"]) { Failure::Transient } else { Failure::Deterministic }
+    // 0A and 26 plans that a migration outdated, 40 rollback (deadlock), 55 locks, 57 time-outs, XX
+    // the server's own errors.
+    if is_of(&["0A", "26", "40", "55", "57", "XX"]) {
+        Failure::Transient
+    } else {
+        Failure::Deterministic
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
+    const BACKOFF: Backoff =
+        Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
     #[test]
     fn a_transient_failure_waits_longer_each_time_and_then_splits() {
@@ -146,7 +174,10 @@ mod tests {
         for failure in [Failure::Unreachable, Failure::ReadOnly, Failure::Log] {
             for (attempt, wait) in [(1, 50), (2, 100), (3, 200), (4, 400), (99, 5_000)] {
                 let expected = OnFailure::RetryAfter(Duration::from_millis(wait));
-                assert_eq!(on_failure(&failure("away".to_owned()), attempt, true, &BACKOFF), expected);
+                assert_eq!(
+                    on_failure(&failure("away".to_owned()), attempt, true, &BACKOFF),
+                    expected
+                );
             }
         }
     }
@@ -156,7 +187,10 @@ mod tests {
         let busy = Failure::Transient("busy".to_owned());
         for can_split in [true, false] {
             let then = if can_split { OnFailure::Split } else { OnFailure::GoAlone };
-            assert_eq!(on_failure(&busy, 2, can_split, &BACKOFF), OnFailure::RetryAfter(Duration::from_millis(100)));
+            assert_eq!(
+                on_failure(&busy, 2, can_split, &BACKOFF),
+                OnFailure::RetryAfter(Duration::from_millis(100))
+            );
             for attempt in [3, 4] {
                 assert_eq!(on_failure(&busy, attempt, can_split, &BACKOFF), then);
             }
@@ -168,7 +202,11 @@ mod tests {
         for passes in [Failure::Unreachable, Failure::ReadOnly, Failure::Transient, Failure::Log] {
             assert!(passes(String::new()).passes());
         }
-        for stays in [Failure::Deterministic(String::new()), Failure::Newer(String::new()), Failure::Conflict] {
+        for stays in [
+            Failure::Deterministic(String::new()),
+            Failure::Newer(String::new()),
+            Failure::Conflict,
+        ] {
             assert!(!stays.passes(), "{stays:?}");
         }
     }
@@ -177,7 +215,8 @@ mod tests {
     fn an_event_that_cannot_be_read_is_newer_or_fails_each_time() {
         let newer = Unreadable::Newer { what: "an event".to_owned() };
         assert!(matches!(Failure::from(newer), Failure::Newer(_)));
-        let malformed = Unreadable::Malformed { what: "an event".to_owned(), why: "it is none".to_owned() };
+        let malformed =
+            Unreadable::Malformed { what: "an event".to_owned(), why: "it is none".to_owned() };
         assert!(matches!(Failure::from(malformed), Failure::Deterministic(_)));
     }
 
@@ -217,7 +256,8 @@ mod tests {
         assert!(matches!(reported(Some("23514")), Failure::Deterministic(_)));
         assert!(matches!(reported(Some("25006")), Failure::ReadOnly(_)));
         assert!(matches!(reported(None), Failure::Transient(_)), "nobody knows what it was");
-        for away in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::WorkerCrashed] {
+        for away in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::WorkerCrashed]
+        {
             assert!(matches!(Failure::from(away), Failure::Unreachable(_)));
         }
         let source = || Box::new(Reported(None));
@@ -236,14 +276,23 @@ mod tests {
     #[test]
     fn what_the_database_reports_is_told_apart() {
         for code in ["57P01", "53300", "08006", "25P03", "28P01", "58030"] {
-            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)), "{code}");
+            assert!(
+                matches!(by_sqlstate(Some(code))(String::new()), Failure::Unreachable(_)),
+                "{code}"
+            );
         }
         assert!(matches!(by_sqlstate(Some("25006"))(String::new()), Failure::ReadOnly(_)));
         for code in ["40P01", "40001", "57014", "55P03", "0A000"] {
-            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Transient(_)), "{code}");
+            assert!(
+                matches!(by_sqlstate(Some(code))(String::new()), Failure::Transient(_)),
+                "{code}"
+            );
         }
         for code in ["22P05", "23514", "42P01", "21000", "42501"] {
-            assert!(matches!(by_sqlstate(Some(code))(String::new()), Failure::Deterministic(_)), "{code}");
+            assert!(
+                matches!(by_sqlstate(Some(code))(String::new()), Failure::Deterministic(_)),
+                "{code}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a track reads: a partition of `events` through the fold, or one of `commands` record by record. Knows no projection.
+//! What a track reads: a partition of `events` through the fold, or one of `commands` record by
+//! record. Knows no projection.
 
 use eventlog::{Follow, Log, Partition, Step, follow};
 use protocol::{fold::Effect, position::Position, wire::Wire};
@@ -28,7 +29,12 @@ pub struct Heard {
 }
 
 /// Proves, as far as the log still can, that `from` was taken from this very log.
-pub async fn check(log: &dyn Log, partition: &Partition, source: Source, from: &Position<Wire>) -> Result<(), follow::Error> {
+pub async fn check(
+    log: &dyn Log,
+    partition: &Partition,
+    source: Source,
+    from: &Position<Wire>,
+) -> Result<(), follow::Error> {
     match source {
         Source::Events => Ok(follow::check(log, partition, from).await?),
         Source::Commands => Ok(commands::check(log, partition, from).await.map(drop)?),
@@ -36,8 +42,14 @@ pub async fn check(log: &dyn Log, partition: &Partition, source: Source, from: &
 }
 
 impl Feed {
-    /// Checks `from` and reads on from there; where the log has forgotten what comes next, from the first record that there is.
-    pub async fn resume(log: &dyn Log, partition: &Partition, source: Source, from: Position<Wire>) -> Result<Self, follow::Error> {
+    /// Checks `from` and reads on from there; where the log has forgotten what comes next, from the
+    /// first record that there is.
+    pub async fn resume(
+        log: &dyn Log,
+        partition: &Partition,
+        source: Source,
+        from: Position<Wire>,
+    ) -> Result<Self, follow::Error> {
         match source {
             Source::Events => Follow::resume(log, partition, from).await.map(Self::Events),
             Source::Commands => Commands::resume(log, partition, from).await.map(Self::Commands),
@@ -58,7 +70,8 @@ impl Feed {
         }
     }
 
-    /// Waits for the next delivery. Dropping the future loses nothing. After an error the feed is at its end.
+    /// Waits for the next delivery. Dropping the future loses nothing. After an error the feed is
+    /// at its end.
     pub async fn next(&mut self) -> Result<Heard, follow::Error> {
         match self {
             Feed::Events(follow) => follow.next().await.map(visible),
@@ -78,9 +91,20 @@ fn visible(step: Step) -> Heard {
                 voids += 1;
                 continue;
             }
-            Effect::Fence { .. } | Effect::Barrier | Effect::Sealed | Effect::Unknown | Effect::Opened | Effect::Ineffective => continue,
+            Effect::Fence { .. }
+            | Effect::Barrier
+            | Effect::Sealed
+            | Effect::Unknown
+            | Effect::Opened
+            | Effect::Ineffective => continue,
         };
         items.push(Item { what, after: seen.position });
     }
-    Heard { items, voids, position: step.position, caught_up: step.caught_up, trouble: step.trouble }
+    Heard {
+        items,
+        voids,
+        position: step.position,
+        caught_up: step.caught_up,
+        trouble: step.trouble,
+    }
 }

@@ -1,13 +1,15 @@
-//! The end of a partition: what the group took back is projected further until somebody else moves its checkpoints, so that nobody
-//! who waits for a position waits for the group. Safe, because each transaction compares the checkpoints: of two runners one wins.
+//! The end of a partition: what the group took back is projected further until somebody else moves
+//! its checkpoints, so that nobody who waits for a position waits for the group. Safe, because each
+//! transaction compares the checkpoints: of two runners one wins.
 
 use super::*;
 
-/// Once others have begun to take over, and nothing of what is left could be projected here for so long, they have all of it: quiet
-/// partitions show nothing.
+/// Once others have begun to take over, and nothing of what is left could be projected here for so
+/// long, they have all of it: quiet partitions show nothing.
 const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a runner waits between transactions for what it is to hand over, so that whoever has taken it up moves it first.
+/// How long a runner waits between transactions for what it is to hand over, so that whoever has
+/// taken it up moves it first.
 pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(200);
 
 impl<S: Store> Runner<S> {
@@ -22,7 +24,12 @@ impl<S: Store> Runner<S> {
     }
 
     pub(super) fn end_hand_overs(&mut self, now: Instant) {
-        let ended: Vec<Place> = self.leaving.iter().filter(|(_, until)| **until <= now).map(|(place, _)| place.clone()).collect();
+        let ended: Vec<Place> = self
+            .leaving
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(place, _)| place.clone())
+            .collect();
         for place in ended {
             self.let_go(&place);
         }
@@ -40,7 +47,8 @@ impl<S: Store> Runner<S> {
         leaving
     }
 
-    /// Leaves the group at once, and projects on until every partition was taken over, or for as long as that may take.
+    /// Leaves the group at once, and projects on until every partition was taken over, or for as
+    /// long as that may take.
     pub(super) async fn hand_over_all(&mut self) {
         let left = self.share.leave(self.limits.leave_within);
         self.waiting.clear();
@@ -50,7 +58,9 @@ impl<S: Store> Runner<S> {
         places.into_iter().for_each(|place| self.begin_hand_over(place));
         let rest = async {
             while !self.leaving.is_empty() {
-                if matches!(self.step().await, Step::Waiting | Step::CaughtUp) && !self.leaving.is_empty() {
+                if matches!(self.step().await, Step::Waiting | Step::CaughtUp)
+                    && !self.leaving.is_empty()
+                {
                     self.wait().await;
                 }
             }

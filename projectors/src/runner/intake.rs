@@ -20,7 +20,8 @@ impl<S: Store> Runner<S> {
                     info!(category = %place.category, partition = place.partition, source = ?place.source, "assigned");
                     // It may have been given back before it was handed over.
                     self.leaving.remove(&place);
-                    // Projections that go alone follow by themselves; the others need a lane all the same.
+                    // Projections that go alone follow by themselves; the others need a lane all
+                    // the same.
                     let lane = Lane::of(place);
                     if !self.tracks.contains_key(&lane) && !self.waiting.contains_key(&lane) {
                         self.waiting.insert(lane, Attempts::default());
@@ -51,7 +52,10 @@ impl<S: Store> Runner<S> {
     }
 
     pub(super) fn to_take_up(&self, now: Instant) -> Vec<Lane> {
-        let due = self.waiting.iter().filter(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
+        let due = self
+            .waiting
+            .iter()
+            .filter(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
         let mut due: Vec<Lane> = due.map(|(lane, _)| lane.clone()).collect();
         // Readers wait for events.
         due.sort_by_key(|lane| lane.place.source != Source::Events);
@@ -62,7 +66,8 @@ impl<S: Store> Runner<S> {
     /// The track that holds the checkpoint of `key`.
     pub(super) fn track_of(&mut self, key: &Key) -> Option<&mut Track> {
         let alone = Lane::alone(key);
-        let lane = if self.tracks.contains_key(&alone) { alone } else { Lane::of(key.place.clone()) };
+        let lane =
+            if self.tracks.contains_key(&alone) { alone } else { Lane::of(key.place.clone()) };
         self.tracks.get_mut(&lane)
     }
 
@@ -100,10 +105,14 @@ impl<S: Store> Runner<S> {
 
     /// A projection that went alone and stands where the others stand goes with them again.
     fn rejoin(&mut self) {
-        let alone: Vec<Lane> = self.tracks.keys().filter(|lane| lane.alone.is_some()).cloned().collect();
+        let alone: Vec<Lane> =
+            self.tracks.keys().filter(|lane| lane.alone.is_some()).cloned().collect();
         for lane in alone {
             let Some(mut track) = self.tracks.remove(&lane) else { continue };
-            let rejoined = self.tracks.get_mut(&Lane::of(lane.place.clone())).is_some_and(|others| others.take_in(&mut track));
+            let rejoined = self
+                .tracks
+                .get_mut(&Lane::of(lane.place.clone()))
+                .is_some_and(|others| others.take_in(&mut track));
             if !rejoined {
                 self.tracks.insert(lane, track);
             }

@@ -1,4 +1,5 @@
-//! How far every projection is, for metrics: records and seconds behind the end of the log. Reads, changes nothing.
+//! How far every projection is, for metrics: records and seconds behind the end of the log. Reads,
+//! changes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,8 +68,12 @@ impl Progress {
     pub(super) fn fails(&self, key: &Key, to: Option<u64>, failure: &Failure) {
         let (mut state, error) = (self.lock(), failure.to_string());
         let stage = if to.is_some() { Stage::Transaction } else { Stage::Beginning };
-        let failing =
-            state.failing.entry(key.clone()).or_insert_with(|| Failing { stage, to, since: Instant::now(), error: String::new() });
+        let failing = state.failing.entry(key.clone()).or_insert_with(|| Failing {
+            stage,
+            to,
+            since: Instant::now(),
+            error: String::new(),
+        });
         failing.error = error;
         // A transaction that fails is not mended by a beginning.
         if stage == Stage::Transaction {
@@ -86,14 +91,16 @@ impl Progress {
     /// What has failed for so long, with the last error.
     pub fn failing(&self, longer_than: Duration) -> BTreeMap<Key, String> {
         let state = self.lock();
-        let long = state.failing.iter().filter(|(_, failing)| failing.since.elapsed() >= longer_than);
+        let long =
+            state.failing.iter().filter(|(_, failing)| failing.since.elapsed() >= longer_than);
         long.map(|(key, failing)| (key.clone(), failing.error.clone())).collect()
     }
 
     /// The partition is somebody else's now, and so are its lag and its trouble.
     pub(super) fn forget(&self, place: &Place) {
         let mut state = self.lock();
-        for key in state.reached.keys().chain(state.halted.keys()).filter(|key| key.place == *place) {
+        for key in state.reached.keys().chain(state.halted.keys()).filter(|key| key.place == *place)
+        {
             show(key, 0, 0.0);
             gauge!("highwater_projection_halted", &labels(key)).set(0.0);
         }
@@ -158,9 +165,16 @@ async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &d
         };
         for (key, offset) in reached.iter().filter(|(key, _)| key.place == *place) {
             let records = end.saturating_sub(*offset);
-            let oldest =
-                if records == 0 { None } else { log.fetch(&partition, *offset, 1).await.ok().and_then(|found| found.into_iter().next()) };
-            let seconds = oldest.map_or(0, |oldest| (clock.now() / 1000 - oldest.appended_at_ms).max(0));
+            let oldest = if records == 0 {
+                None
+            } else {
+                log.fetch(&partition, *offset, 1)
+                    .await
+                    .ok()
+                    .and_then(|found| found.into_iter().next())
+            };
+            let seconds =
+                oldest.map_or(0, |oldest| (clock.now() / 1000 - oldest.appended_at_ms).max(0));
             show(key, records, Duration::from_millis(seconds.unsigned_abs()).as_secs_f64());
         }
     }
@@ -169,7 +183,8 @@ async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &d
 fn show(key: &Key, records: u64, seconds: f64) {
     let labels = labels(key);
     // A gauge holds integers exactly up to 2^53.
-    gauge!("highwater_projection_lag_events", &labels).set(u32::try_from(records).map_or(f64::from(u32::MAX), f64::from));
+    gauge!("highwater_projection_lag_events", &labels)
+        .set(u32::try_from(records).map_or(f64::from(u32::MAX), f64::from));
     gauge!("highwater_projection_lag_seconds", &labels).set(seconds);
 }
 

@@ -1,4 +1,5 @@
-//! Which partitions this runner has: the group's say, turned into places. Membership is a hint; the checkpoints decide.
+//! Which partitions this runner has: the group's say, turned into places. Membership is a hint; the
+//! checkpoints decide.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +22,14 @@ struct Name {
 impl Topics {
     /// `<prefix>.<category>.events` and `<prefix>.<category>.commands` for each category.
     pub fn of(prefix: &str, categories: &[&str]) -> Self {
-        let name =
-            |category: &str, source, kind| Name { category: category.into(), source, topic: format!("{prefix}.{category}.{kind}").into() };
-        let both = |category: &&str| [name(category, Source::Events, "events"), name(category, Source::Commands, "commands")];
+        let name = |category: &str, source, kind| Name {
+            category: category.into(),
+            source,
+            topic: format!("{prefix}.{category}.{kind}").into(),
+        };
+        let both = |category: &&str| {
+            [name(category, Source::Events, "events"), name(category, Source::Commands, "commands")]
+        };
         Self(categories.iter().flat_map(both).collect())
     }
 
@@ -37,17 +43,27 @@ impl Topics {
             Source::Events => TopicKind::Events,
             Source::Commands => TopicKind::Commands,
         };
-        self.0.iter().map(|name| Topic { name: name.topic.clone(), partitions, kind: kind(name.source) }).collect()
+        self.0
+            .iter()
+            .map(|name| Topic { name: name.topic.clone(), partitions, kind: kind(name.source) })
+            .collect()
     }
 
     pub fn partition(&self, place: &Place) -> Option<Partition> {
-        let name = self.0.iter().find(|name| name.category == place.category && name.source == place.source)?;
+        let name = self
+            .0
+            .iter()
+            .find(|name| name.category == place.category && name.source == place.source)?;
         Some(Partition { topic: name.topic.clone(), index: place.partition })
     }
 
     fn place(&self, partition: &Partition) -> Option<Place> {
         let name = self.0.iter().find(|name| name.topic == partition.topic)?;
-        Some(Place { category: name.category.clone(), partition: partition.index, source: name.source })
+        Some(Place {
+            category: name.category.clone(),
+            partition: partition.index,
+            source: name.source,
+        })
     }
 }
 
@@ -92,10 +108,13 @@ impl Share {
     }
 
     fn change(&self, event: MembershipEvent) -> Change {
-        let places = |partitions: Vec<Partition>| partitions.iter().filter_map(|partition| self.topics.place(partition)).collect();
+        let places = |partitions: Vec<Partition>| {
+            partitions.iter().filter_map(|partition| self.topics.place(partition)).collect()
+        };
         match event {
             MembershipEvent::Assigned(partitions) => Change::Gained(places(partitions)),
-            // Lost or given up: in both cases a transaction that still runs is decided by its checkpoints.
+            // Lost or given up: in both cases a transaction that still runs is decided by its
+            // checkpoints.
             MembershipEvent::Revoked { partitions, lost: _ } => Change::Gone(places(partitions)),
         }
     }

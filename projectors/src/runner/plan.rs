@@ -1,7 +1,7 @@
 //! What the next transactions are: jobs in groups, and how a group that failed is split. Pure.
 //!
-//! A group that fails goes singly: first by partition, then by projection, then by halves of what the partition said, so that
-//! nothing sound waits for what is not.
+//! A group that fails goes singly: first by partition, then by projection, then by halves of what
+//! the partition said, so that nothing sound waits for what is not.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -50,7 +50,8 @@ impl Job {
     /// The first half by items, then the rest with whatever follows the last item.
     fn halves(self) -> Option<[Job; 2]> {
         let middle = self.first + self.items().len() / 2;
-        let between = self.items.get(middle.checked_sub(1)?).filter(|_| middle > self.first)?.after.clone();
+        let between =
+            self.items.get(middle.checked_sub(1)?).filter(|_| middle > self.first)?.after.clone();
         let head = Job { to: between.clone(), end: middle, ..self.clone() };
         Some([head, Job { from: between, first: middle, ..self }])
     }
@@ -86,8 +87,11 @@ impl Group {
 
     /// Every checkpoint that moves, sorted by key.
     pub fn moves(&self) -> Vec<Move> {
-        let mut moves: Vec<Move> =
-            self.jobs.iter().map(|job| Move { key: job.key.clone(), from: job.from.clone(), to: job.to.clone() }).collect();
+        let mut moves: Vec<Move> = self
+            .jobs
+            .iter()
+            .map(|job| Move { key: job.key.clone(), from: job.from.clone(), to: job.to.clone() })
+            .collect();
         moves.sort_by(|a, b| a.key.cmp(&b.key));
         moves
     }
@@ -116,14 +120,26 @@ mod tests {
             meta: Meta::default(),
             source: None,
         };
-        let body = OutcomeBody { origin, version: 0, verdict: Verdict::Rejected, reason: Reason(Vec::new()) };
+        let body = OutcomeBody {
+            origin,
+            version: 0,
+            verdict: Verdict::Rejected,
+            reason: Reason(Vec::new()),
+        };
         Item { what: What::Outcome { offset, body }, after: at(offset + 1) }
     }
 
     fn job(projection: &'static str, partition: u32, items: u64) -> Job {
         let place = Place::of_events("a", partition);
         let end = usize::try_from(items).unwrap_or(0);
-        Job { key: Key { projection, place }, from: at(0), to: at(items + 5), items: (0..items).map(item).collect(), first: 0, end }
+        Job {
+            key: Key { projection, place },
+            from: at(0),
+            to: at(items + 5),
+            items: (0..items).map(item).collect(),
+            first: 0,
+            end,
+        }
     }
 
     #[test]
@@ -132,9 +148,15 @@ mod tests {
         let by_partition = all.split();
         assert_eq!(by_partition.iter().map(|group| group.jobs.len()).collect::<Vec<_>>(), [2, 1]);
         let by_projection = by_partition[0].clone().split();
-        assert_eq!(by_projection.iter().map(|group| group.jobs[0].key.projection).collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(
+            by_projection.iter().map(|group| group.jobs[0].key.projection).collect::<Vec<_>>(),
+            ["x", "y"]
+        );
         let halves = by_projection[0].clone().split();
-        assert_eq!(halves.iter().map(|group| group.jobs[0].items().len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            halves.iter().map(|group| group.jobs[0].items().len()).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     #[test]
@@ -142,7 +164,10 @@ mod tests {
         let mut parts = vec![Group::of(vec![job("x", 0, 7)])];
         // So often that every item is by itself.
         for _ in 0..3 {
-            parts = parts.into_iter().flat_map(|group| if group.can_split() { group.split() } else { vec![group] }).collect();
+            parts = parts
+                .into_iter()
+                .flat_map(|group| if group.can_split() { group.split() } else { vec![group] })
+                .collect();
         }
         assert_eq!(parts.iter().map(|part| part.jobs[0].items().len()).collect::<Vec<_>>(), [1; 7]);
         let mut expected = at(0);
@@ -158,7 +183,10 @@ mod tests {
         for items in [0, 1] {
             let group = Group::of(vec![job("x", 0, items), job("y", 0, items)]);
             assert!(group.can_split());
-            assert_eq!(group.split().iter().map(|group| group.jobs.len()).collect::<Vec<_>>(), [1, 1]);
+            assert_eq!(
+                group.split().iter().map(|group| group.jobs.len()).collect::<Vec<_>>(),
+                [1, 1]
+            );
         }
         assert!(!Group::default().can_split());
         assert!(!Group::of(vec![job("x", 0, 0)]).can_split());
@@ -177,8 +205,12 @@ mod tests {
     #[test]
     fn checkpoints_move_in_the_sequence_of_their_keys() {
         let moves = Group::of(vec![job("y", 0, 1), job("x", 1, 2), job("x", 0, 3)]).moves();
-        let found: Vec<_> =
-            moves.iter().map(|step| (step.key.projection, step.key.place.partition, step.from.offset, step.to.offset)).collect();
+        let found: Vec<_> = moves
+            .iter()
+            .map(|step| {
+                (step.key.projection, step.key.place.partition, step.from.offset, step.to.offset)
+            })
+            .collect();
         assert_eq!(found, [("x", 0, 0, 8), ("x", 1, 0, 7), ("y", 0, 0, 6)]);
     }
 

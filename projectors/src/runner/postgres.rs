@@ -25,8 +25,8 @@ pub const GENERATION: i32 = 1;
 /// Who waits for a position listens here; the payload is empty.
 pub const CHECKPOINTS_CHANNEL: &str = "highwater_checkpoints";
 
-/// Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys nothing. In one message, as every
-/// other statement of a transaction is one more way to and fro.
+/// Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys
+/// nothing. In one message, as every other statement of a transaction is one more way to and fro.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 
 /// Caches listen here; the payload is what [`super::changes`] says.
@@ -57,7 +57,10 @@ impl Store for PostgresStore {
                 self.pool.renew().await;
             }
             // Whatever keeps it from beginning has nothing to do with what is to be written.
-            self.pool.begin_with(BEGIN).await.map_err(|error| Failure::Unreachable(error.to_string()))
+            self.pool
+                .begin_with(BEGIN)
+                .await
+                .map_err(|error| Failure::Unreachable(error.to_string()))
         })
     }
 
@@ -65,29 +68,53 @@ impl Store for PostgresStore {
         self.distrusted.store(true, Ordering::Release);
     }
 
-    fn load<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn load<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(load(tx, keys))
     }
 
-    fn lock<'a>(&'a self, tx: &'a mut Self::Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn lock<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async move {
             lock(tx, &Named::of(keys)?).await?;
             load(tx, keys).await
         })
     }
 
-    fn reset<'a>(&'a self, tx: &'a mut Self::Tx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
+    fn reset<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(reset(tx, key))
     }
 
-    fn advance<'a>(&'a self, tx: &'a mut Self::Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn advance<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(advance(tx, moves))
     }
 
-    fn commit<'a>(&'a self, mut tx: Self::Tx, changed: Option<&'a str>) -> BoxFuture<'a, Result<(), Failure>> {
+    fn commit<'a>(
+        &'a self,
+        mut tx: Self::Tx,
+        changed: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             match changed {
-                None => sqlx::query!("SELECT pg_notify($1, '')", CHECKPOINTS_CHANNEL).execute(&mut *tx).await?,
+                None => {
+                    sqlx::query!("SELECT pg_notify($1, '')", CHECKPOINTS_CHANNEL)
+                        .execute(&mut *tx)
+                        .await?
+                }
                 Some(changed) => {
                     let both = sqlx::query!(
                         "SELECT pg_notify($1, $2) AS changes, pg_notify($3, '') AS checkpoints",
@@ -114,7 +141,9 @@ async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, 
     let Named { projections, categories, partitions } = named;
     let keys = projections.into_iter().zip(categories).zip(partitions);
     keys.map(|((projection, category), partition)| {
-        found.remove(&(projection, category, partition)).ok_or_else(|| Failure::Transient("a checkpoint vanished".to_owned()))
+        found
+            .remove(&(projection, category, partition))
+            .ok_or_else(|| Failure::Transient("a checkpoint vanished".to_owned()))
     })
     .collect()
 }
@@ -140,7 +169,10 @@ impl Named {
 }
 
 /// In the sequence of their keys, as [`advance`] does it.
-async fn lock(tx: &mut PostgresTx, Named { projections, categories, partitions }: &Named) -> Result<(), Failure> {
+async fn lock(
+    tx: &mut PostgresTx,
+    Named { projections, categories, partitions }: &Named,
+) -> Result<(), Failure> {
     sqlx::query!(
         "SELECT c.next_offset
          FROM checkpoints c
@@ -159,9 +191,13 @@ async fn lock(tx: &mut PostgresTx, Named { projections, categories, partitions }
     Ok(())
 }
 
-async fn make(tx: &mut PostgresTx, Named { projections, categories, partitions }: &Named) -> Result<(), Failure> {
+async fn make(
+    tx: &mut PostgresTx,
+    Named { projections, categories, partitions }: &Named,
+) -> Result<(), Failure> {
     sqlx::query!(
-        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
+        "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
+         next_seq, drained, sealed)
          SELECT k.projection, $4, k.category, k.partition, 0, 0, 0, 0, false
          FROM UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
          ORDER BY k.projection, k.category, k.partition
@@ -181,7 +217,8 @@ async fn find(
     Named { projections, categories, partitions }: &Named,
 ) -> Result<HashMap<(String, String, i32), Position<Wire>>, Failure> {
     let rows = sqlx::query!(
-        "SELECT c.projection, c.category, c.partition, c.identity, c.next_offset, c.epoch, c.writer, c.next_seq, c.drained, c.sealed,
+        "SELECT c.projection, c.category, c.partition, c.identity, c.next_offset, c.epoch, \
+         c.writer, c.next_seq, c.drained, c.sealed,
                 c.last_time_us, c.witness_offset, c.witness_epoch, c.witness_writer, c.witness_seq
          FROM checkpoints c
          JOIN UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
@@ -210,7 +247,8 @@ async fn find(
             witness_writer: row.witness_writer,
             witness_seq: row.witness_seq,
         };
-        let position = Position::try_from(columns).map_err(|error| Failure::Deterministic(error.to_string()))?;
+        let position = Position::try_from(columns)
+            .map_err(|error| Failure::Deterministic(error.to_string()))?;
         found.insert((row.projection, row.category, row.partition), position);
     }
     Ok(found)
@@ -220,7 +258,8 @@ async fn reset(tx: &mut PostgresTx, key: &Key) -> Result<(), Failure> {
     let partition = partition_of(key)?;
     sqlx::query!(
         "UPDATE checkpoints
-         SET identity = NULL, next_offset = 0, epoch = 0, writer = NULL, next_seq = 0, drained = 0, sealed = false, last_time_us = NULL,
+         SET identity = NULL, next_offset = 0, epoch = 0, writer = NULL, next_seq = 0, drained = \
+         0, sealed = false, last_time_us = NULL,
              witness_offset = NULL, witness_epoch = NULL, witness_writer = NULL, witness_seq = NULL
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
         key.projection,
@@ -259,7 +298,9 @@ impl Columns {
     fn of(moves: &[Move]) -> Result<Self, Failure> {
         let mut columns = Columns::default();
         for step in moves {
-            let row = |at: &Position<Wire>| Row::try_from(at).map_err(|error| Failure::Deterministic(error.to_string()));
+            let row = |at: &Position<Wire>| {
+                Row::try_from(at).map_err(|error| Failure::Deterministic(error.to_string()))
+            };
             let (from, to) = (row(&step.from)?, row(&step.to)?);
             columns.projection.push(step.key.projection.to_owned());
             columns.category.push(step.key.place.category.to_string());
@@ -285,15 +326,20 @@ impl Columns {
 
 async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
     let to = Columns::of(moves)?;
-    // The rows are locked in the sequence of their keys, so that two runners never wait for each other in a circle.
+    // The rows are locked in the sequence of their keys, so that two runners never wait for each
+    // other in a circle.
     let moved = sqlx::query!(
         "WITH held AS MATERIALIZED (
              SELECT m.*
              FROM checkpoints c
-             JOIN UNNEST($2::text[], $3::text[], $4::int[], $5::bigint[], $6::uuid[], $7::uuid[], $8::bigint[], $9::bigint[], $10::uuid[],
-                         $11::bigint[], $12::bigint[], $13::bool[], $14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[])
-                  AS m(projection, category, partition, from_offset, from_identity, identity, next_offset, epoch, writer,
-                       next_seq, drained, sealed, last_time_us, witness_offset, witness_epoch, witness_writer, witness_seq)
+             JOIN UNNEST($2::text[], $3::text[], $4::int[], $5::bigint[], $6::uuid[], $7::uuid[], \
+             $8::bigint[], $9::bigint[], $10::uuid[],
+                         $11::bigint[], $12::bigint[], $13::bool[], $14::bigint[], $15::bigint[], \
+                         $16::bigint[], $17::uuid[], $18::bigint[])
+                  AS m(projection, category, partition, from_offset, from_identity, identity, \
+                  next_offset, epoch, writer,
+                       next_seq, drained, sealed, last_time_us, witness_offset, witness_epoch, \
+                       witness_writer, witness_seq)
                ON (c.projection, c.category, c.partition) = (m.projection, m.category, m.partition)
               AND c.next_offset = m.from_offset AND c.identity IS NOT DISTINCT FROM m.from_identity
              WHERE c.generation = $1
@@ -301,11 +347,15 @@ async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
              FOR UPDATE OF c
          )
          UPDATE checkpoints c
-         SET identity = h.identity, next_offset = h.next_offset, epoch = h.epoch, writer = h.writer, next_seq = h.next_seq,
-             drained = h.drained, sealed = h.sealed, last_time_us = h.last_time_us, witness_offset = h.witness_offset,
-             witness_epoch = h.witness_epoch, witness_writer = h.witness_writer, witness_seq = h.witness_seq
+         SET identity = h.identity, next_offset = h.next_offset, epoch = h.epoch, writer = \
+         h.writer, next_seq = h.next_seq,
+             drained = h.drained, sealed = h.sealed, last_time_us = h.last_time_us, witness_offset \
+             = h.witness_offset,
+             witness_epoch = h.witness_epoch, witness_writer = h.witness_writer, witness_seq = \
+             h.witness_seq
          FROM held h
-         WHERE c.generation = $1 AND (c.projection, c.category, c.partition) = (h.projection, h.category, h.partition)",
+         WHERE c.generation = $1 AND (c.projection, c.category, c.partition) = (h.projection, \
+         h.category, h.partition)",
         GENERATION,
         &to.projection,
         &to.category,
@@ -332,5 +382,6 @@ async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
 }
 
 fn partition_of(key: &Key) -> Result<i32, Failure> {
-    i32::try_from(key.place.partition).map_err(|_| Failure::Deterministic("partition number too large".to_owned()))
+    i32::try_from(key.place.partition)
+        .map_err(|_| Failure::Deterministic("partition number too large".to_owned()))
 }

@@ -1,5 +1,5 @@
-//! What a projection applies, skips and reads again, given where its checkpoint stands and what lies in the log. Pure: the runner
-//! brings positions and items, and does what is said here.
+//! What a projection applies, skips and reads again, given where its checkpoint stands and what
+//! lies in the log. Pure: the runner brings positions and items, and does what is said here.
 //!
 //! | the stored checkpoint of a job | what becomes of the job |
 //! |---|---|
@@ -41,7 +41,8 @@ pub enum Moved {
     Elsewhere,
 }
 
-/// Where following begins: at the lowest checkpoint. And the others, each once: they are to be of the same history, too.
+/// Where following begins: at the lowest checkpoint. And the others, each once: they are to be of
+/// the same history, too.
 pub fn beginning(checkpoints: &Checkpoints) -> Option<(Position<Wire>, Vec<Position<Wire>>)> {
     let lowest = checkpoints.values().min_by_key(|at| at.offset)?;
     let mut others: Vec<Position<Wire>> = Vec::new();
@@ -58,8 +59,14 @@ pub fn had_at(at: &Position<Wire>, items: &[Item]) -> usize {
     items.partition_point(|item| item.what.start() < at.offset)
 }
 
-/// A job for each projection that stands below `read_to`, which is where the fold stands after `items`.
-pub fn jobs(place: &Place, checkpoints: &Checkpoints, items: &Arc<[Item]>, read_to: &Position<Wire>) -> Vec<Job> {
+/// A job for each projection that stands below `read_to`, which is where the fold stands after
+/// `items`.
+pub fn jobs(
+    place: &Place,
+    checkpoints: &Checkpoints,
+    items: &Arc<[Item]>,
+    read_to: &Position<Wire>,
+) -> Vec<Job> {
     let behind = checkpoints.iter().filter(|(_, at)| at.offset < read_to.offset);
     let job = |(projection, at): (&&'static str, &Position<Wire>)| Job {
         key: Key { projection, place: place.clone() },
@@ -82,7 +89,11 @@ pub fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
     // Where this job has been as well, nothing but the very same position will do.
     let seen = job.items().iter().find(|item| item.after.offset == at.offset);
     let differs = seen.is_some_and(|item| item.after != *at);
-    if !same_log || differs || at.offset < job.from.offset || (at.offset > job.to.offset && at.identity.is_none()) {
+    if !same_log
+        || differs
+        || at.offset < job.from.offset
+        || (at.offset > job.to.offset && at.identity.is_none())
+    {
         return Rebased::Elsewhere;
     }
     if at.offset >= job.to.offset {
@@ -92,7 +103,8 @@ pub fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
     Rebased::Job(Box::new(Job { from: at.clone(), first, ..job }))
 }
 
-/// What a comparison of checkpoints shows, while nothing of this runner is on its way. `None`: it is where it was left.
+/// What a comparison of checkpoints shows, while nothing of this runner is on its way. `None`: it
+/// is where it was left.
 pub fn compare(known: &Position<Wire>, stored: &Position<Wire>) -> Option<Moved> {
     let same_log = stored.identity.is_some() && stored.identity == known.identity;
     match stored.offset.cmp(&known.offset) {

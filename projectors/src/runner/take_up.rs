@@ -1,4 +1,5 @@
-//! The beginning of a partition: its checkpoints, the proof that the log is still the same history, and the follower.
+//! The beginning of a partition: its checkpoints, the proof that the log is still the same history,
+//! and the follower.
 
 use super::{lag::Stage, *};
 
@@ -17,11 +18,13 @@ struct Begun {
 }
 
 impl<S: Store> Runner<S> {
-    /// Takes up all of `lanes` at the same time: one waits for the log while another waits for the database.
+    /// Takes up all of `lanes` at the same time: one waits for the log while another waits for the
+    /// database.
     pub(super) async fn take_up(&mut self, lanes: Vec<Lane>) -> Step {
         let begun: Vec<(Lane, Result<Begun, Trouble>)> = {
             let begin = |lane: Lane| {
-                let (readers, partition) = (self.readers_of(&lane), self.share.partition(&lane.place));
+                let (readers, partition) =
+                    (self.readers_of(&lane), self.share.partition(&lane.place));
                 let (store, log) = (&self.store, &*self.log);
                 async move {
                     let begun = begin(store, log, &lane.place, partition, &readers).await;
@@ -30,7 +33,8 @@ impl<S: Store> Runner<S> {
             };
             join_all(lanes.into_iter().map(begin)).await
         };
-        let failed = begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
+        let failed =
+            begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
         if self.waiting.values().all(|attempts| attempts.failed == 0) {
             self.said.not_begun.over("every partition has begun");
         }
@@ -51,11 +55,13 @@ impl<S: Store> Runner<S> {
                     self.progress.reached(key, at.offset);
                 }
                 self.tracks.insert(lane, track);
-                self.verify_at = self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
+                self.verify_at =
+                    self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
                 Ok(())
             }
             Err(Trouble::Passing(why)) => {
-                let failed = self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
+                let failed =
+                    self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
                 debug!(category = %lane.place.category, partition = lane.place.partition, error = %why, wait_ms = wait.as_millis(), "could not begin");
                 self.said.not_begun.warn("partitions cannot be begun", &why);
@@ -63,9 +69,14 @@ impl<S: Store> Runner<S> {
                     self.store.distrust();
                 }
                 for reader in self.readers_of(&lane) {
-                    self.progress.fails(&Key { projection: reader.name(), place: lane.place.clone() }, None, &why);
+                    self.progress.fails(
+                        &Key { projection: reader.name(), place: lane.place.clone() },
+                        None,
+                        &why,
+                    );
                 }
-                self.waiting.insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                self.waiting
+                    .insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
                 Err(())
             }
             Err(Trouble::Final(why)) => {
@@ -84,7 +95,8 @@ impl<S: Store> Runner<S> {
                 Some(name) => name == key.projection,
                 None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
             };
-            let reads = projection.source() == lane.place.source && projection.categories().contains(&&*lane.place.category);
+            let reads = projection.source() == lane.place.source
+                && projection.categories().contains(&&*lane.place.category);
             reads && belongs && !self.progress.is_halted(&key)
         };
         self.projections.iter().filter(reads).cloned().collect()
@@ -94,22 +106,30 @@ impl<S: Store> Runner<S> {
     pub(super) fn lost_the_log(&mut self, lane: Lane, end: &follow::Error) {
         // What was read and not projected is read again.
         if let Some(track) = self.tracks.remove(&lane) {
-            let readers: BTreeSet<&'static str> = track.checkpoints().map(|(projection, _)| projection).collect();
-            self.drop_jobs(|job| job.key.place == lane.place && readers.contains(job.key.projection));
+            let readers: BTreeSet<&'static str> =
+                track.checkpoints().map(|(projection, _)| projection).collect();
+            self.drop_jobs(|job| {
+                job.key.place == lane.place && readers.contains(job.key.projection)
+            });
         }
         match trouble(end) {
             Trouble::Passing(why) => {
                 let wait = self.lost_again(&lane, &why);
-                self.waiting.insert(lane, Attempts { failed: 1, not_before: Some(Instant::now() + wait) });
+                self.waiting
+                    .insert(lane, Attempts { failed: 1, not_before: Some(Instant::now() + wait) });
             }
             Trouble::Final(why) => self.halt_lane(&lane, &why),
         }
     }
 
-    /// How long to wait before the log is followed again: longer each time, until it was followed for long.
+    /// How long to wait before the log is followed again: longer each time, until it was followed
+    /// for long.
     fn lost_again(&mut self, lane: &Lane, why: &Failure) -> Duration {
         let now = Instant::now();
-        let before = self.lost.get(lane).filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
+        let before = self
+            .lost
+            .get(lane)
+            .filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
         let times = before.map_or(1, |lost| lost.times.saturating_add(1));
         if times == 1 {
             warn!(
@@ -135,7 +155,9 @@ impl<S: Store> Runner<S> {
 fn trouble(error: &follow::Error) -> Trouble {
     match error {
         follow::Error::Diverged(_) | follow::Error::Gap { .. } => Trouble::Final(error.to_string()),
-        follow::Error::Log(_) | follow::Error::Closed(_) => Trouble::Passing(Failure::Log(error.to_string())),
+        follow::Error::Log(_) | follow::Error::Closed(_) => {
+            Trouble::Passing(Failure::Log(error.to_string()))
+        }
     }
 }
 
@@ -159,16 +181,21 @@ async fn begin<S: Store>(
                 match checkpoints_of(store, std::slice::from_ref(reader), place).await {
                     Ok(one) => checkpoints.extend(one),
                     Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
-                    Err(failure) => halted.push((Key { projection: reader.name(), place: place.clone() }, failure)),
+                    Err(failure) => halted
+                        .push((Key { projection: reader.name(), place: place.clone() }, failure)),
                 }
             }
         }
     }
-    let Some((lowest, others)) = rules::beginning(&checkpoints) else { return Ok(Begun { track: None, halted }) };
+    let Some((lowest, others)) = rules::beginning(&checkpoints) else {
+        return Ok(Begun { track: None, halted });
+    };
     for at in &others {
         feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
     }
-    let feed = Feed::resume(log, &partition, place.source, lowest).await.map_err(|error| trouble(&error))?;
+    let feed = Feed::resume(log, &partition, place.source, lowest)
+        .await
+        .map_err(|error| trouble(&error))?;
     Ok(Begun { track: Some(Track::new(place.clone(), feed, checkpoints)), halted })
 }
 
@@ -188,10 +215,14 @@ async fn checkpoints_of<S: Store>(
             over.push(reader.name());
         }
     }
-    let mut keys: Vec<Key> = readers.iter().map(|reader| Key { projection: reader.name(), place: place.clone() }).collect();
+    let mut keys: Vec<Key> = readers
+        .iter()
+        .map(|reader| Key { projection: reader.name(), place: place.clone() })
+        .collect();
     keys.sort();
     let mut stored = store.load(&mut tx, &keys).await?;
-    for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection)) {
+    for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection))
+    {
         info!(category = %place.category, partition = place.partition, projection = key.projection, "projected again from the beginning");
         store.reset(&mut tx, key).await?;
         *at = Position::start();

@@ -1,4 +1,5 @@
-//! Runners on a log and a store in memory, in every sequence of what may happen, against what a naive fold of the log says.
+//! Runners on a log and a store in memory, in every sequence of what may happen, against what a
+//! naive fold of the log says.
 
 mod alone;
 mod beginning;
@@ -25,7 +26,16 @@ use super::Key;
 
 /// Small, and with one of everything.
 fn short() -> Arc<History> {
-    Arc::new(History::of(&[Act::Fence, Act::Commit(2), Act::Void, Act::Mixed(2), Act::Outcome, Act::Torn(2), Act::Commit(1), Act::Barrier]))
+    Arc::new(History::of(&[
+        Act::Fence,
+        Act::Commit(2),
+        Act::Void,
+        Act::Mixed(2),
+        Act::Outcome,
+        Act::Torn(2),
+        Act::Commit(1),
+        Act::Barrier,
+    ]))
 }
 
 fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
@@ -49,7 +59,11 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
 fn tables(histories: &[Arc<History>], stands: &[(&'static str, u32, u64)]) -> Tables {
     let mut tables = Tables::default();
     for (projection, partition, offset) in stands {
-        tables.stand(Key { projection, place: place(*partition) }, &histories[*partition as usize], *offset);
+        tables.stand(
+            Key { projection, place: place(*partition) },
+            &histories[*partition as usize],
+            *offset,
+        );
     }
     tables
 }
@@ -62,7 +76,11 @@ fn all(play: &Play) -> usize {
         let played = play.run(choices);
         runs += 1;
         if let Some(wrong) = played.wrong {
-            panic!("{wrong}\nin run {runs}, after {} turns, with {:?}", played.turns, played.choices.taken());
+            panic!(
+                "{wrong}\nin run {runs}, after {} turns, with {:?}",
+                played.turns,
+                played.choices.taken()
+            );
         }
         match played.choices.next() {
             Some(next) => choices = next,
@@ -94,7 +112,8 @@ fn two_runners_in_every_interleaving_project_everything_once() {
 
 #[test]
 fn two_runners_and_a_transaction_that_fails_in_every_interleaving() {
-    let (events, budget) = (Events { switches: 1, ..Events::default() }, Budget { commits: 1, ..Budget::default() });
+    let (events, budget) =
+        (Events { switches: 1, ..Events::default() }, Budget { commits: 1, ..Budget::default() });
     let runs = all(&Play { events, budget, ..play(vec![short()], 2) });
     assert!(runs > 100, "{runs} runs");
 }
@@ -126,27 +145,48 @@ fn history() -> impl Strategy<Value = Arc<History>> {
 }
 
 fn lane() -> impl Strategy<Value = Arc<History>> {
-    prop::collection::vec(prop::bool::weighted(0.9), 0..12).prop_map(|commands| Arc::new(History::of_lane(&commands)))
+    prop::collection::vec(prop::bool::weighted(0.9), 0..12)
+        .prop_map(|commands| Arc::new(History::of_lane(&commands)))
 }
 
 fn any_play() -> impl Strategy<Value = Play> {
     let logs = prop::collection::vec((history(), lane()), 1..3);
     let stands = prop::collection::vec(any::<prop::sample::Index>(), 10);
-    (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(|(logs, stands, runners, batch_events, chunk, visible)| {
-        let (histories, lanes) = logs.into_iter().unzip();
-        let events = Events { switches: 40, falls: 2, moves: 3, stops: 2, locks: 3, pauses: 3, forgets: 2 };
-        let budget = Budget { commits: 4, begins: 3, fine: true };
-        let (projections, of_lanes) = (vec!["a", "b", "c"], vec!["d", "e"]);
-        let play = Play { lanes, projections, of_lanes, batch_events, chunk, visible, budget, events, ..play(histories, runners) };
-        let mut tables = Tables::default();
-        for ((key, history), stand) in play.keys().into_iter().zip(stands) {
-            // What is not there yet cannot have been projected.
-            let there = |offset: &u64| *offset <= visible as u64;
-            let places: Vec<u64> = history.positions.keys().copied().filter(there).collect();
-            tables.stand(key, &history, places[stand.index(places.len())]);
-        }
-        Play { tables, ..play }
-    })
+    (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(
+        |(logs, stands, runners, batch_events, chunk, visible)| {
+            let (histories, lanes) = logs.into_iter().unzip();
+            let events = Events {
+                switches: 40,
+                falls: 2,
+                moves: 3,
+                stops: 2,
+                locks: 3,
+                pauses: 3,
+                forgets: 2,
+            };
+            let budget = Budget { commits: 4, begins: 3, fine: true };
+            let (projections, of_lanes) = (vec!["a", "b", "c"], vec!["d", "e"]);
+            let play = Play {
+                lanes,
+                projections,
+                of_lanes,
+                batch_events,
+                chunk,
+                visible,
+                budget,
+                events,
+                ..play(histories, runners)
+            };
+            let mut tables = Tables::default();
+            for ((key, history), stand) in play.keys().into_iter().zip(stands) {
+                // What is not there yet cannot have been projected.
+                let there = |offset: &u64| *offset <= visible as u64;
+                let places: Vec<u64> = history.positions.keys().copied().filter(there).collect();
+                tables.stand(key, &history, places[stand.index(places.len())]);
+            }
+            Play { tables, ..play }
+        },
+    )
 }
 
 proptest! {
@@ -155,6 +195,7 @@ proptest! {
     #[test]
     fn whatever_happens_everything_is_projected_once_and_in_sequence(play in any_play(), script in prop::collection::vec(any::<u8>(), 0..300)) {
         let played = play.run(Choices::by_chance(script));
-        prop_assert_eq!(played.wrong, None, "after {} turns with {:?}", played.turns, played.choices.taken());
+        prop_assert_eq!(played.wrong, None, "after {} turns with \
+            {:?}", played.turns, played.choices.taken());
     }
 }

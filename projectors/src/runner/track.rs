@@ -1,4 +1,5 @@
-//! A partition being followed for the projections that read it. Collects what arrives; knows nothing of transactions.
+//! A partition being followed for the projections that read it. Collects what arrives; knows
+//! nothing of transactions.
 
 use std::sync::Arc;
 
@@ -50,7 +51,8 @@ impl Track {
         }
     }
 
-    /// Takes what has arrived, without waiting, until `room` is about full. Returns the room that is left.
+    /// Takes what has arrived, without waiting, until `room` is about full. Returns the room that
+    /// is left.
     pub fn take_arrived(&mut self, room: Room) -> Room {
         while self.events < room.events && self.bytes < room.bytes && self.ended.is_none() {
             let Some(heard) = self.feed.next().now_or_never() else { break };
@@ -77,11 +79,16 @@ impl Track {
             }
         };
         match heard.trouble {
-            Some(trouble) => self.trouble.warn(&format!("{}: the log's reader has trouble", self.place), &trouble),
+            Some(trouble) => self
+                .trouble
+                .warn(&format!("{}: the log's reader has trouble", self.place), &trouble),
             None => self.trouble.over("the log's reader goes on"),
         }
         if heard.voids > 0 {
-            let labels = [("category", self.place.category.to_string()), ("partition", self.place.partition.to_string())];
+            let labels = [
+                ("category", self.place.category.to_string()),
+                ("partition", self.place.partition.to_string()),
+            ];
             counter!("highwater_projection_void_records_total", &labels).increment(heard.voids);
         }
         for item in heard.items {
@@ -115,9 +122,13 @@ impl Track {
         self.checkpoints.remove(projection);
     }
 
-    /// Takes the projections of `other` over, if both stand at the same place with nothing in between.
+    /// Takes the projections of `other` over, if both stand at the same place with nothing in
+    /// between.
     pub fn take_in(&mut self, other: &mut Self) -> bool {
-        let even = self.heard.is_empty() && other.heard.is_empty() && self.read_to == other.read_to && self.ended.is_none();
+        let even = self.heard.is_empty()
+            && other.heard.is_empty()
+            && self.read_to == other.read_to
+            && self.ended.is_none();
         if even {
             self.checkpoints.append(&mut other.checkpoints);
         }
@@ -130,7 +141,9 @@ impl Track {
 
     /// The log had no more when it was last read, and every projection has all of it.
     pub fn is_caught_up(&self) -> bool {
-        self.caught_up && self.ended.is_none() && self.checkpoints.values().all(|at| at.offset >= self.read_to.offset)
+        self.caught_up
+            && self.ended.is_none()
+            && self.checkpoints.values().all(|at| at.offset >= self.read_to.offset)
     }
 
     pub fn partition(&self) -> &eventlog::Partition {

@@ -1,5 +1,5 @@
-//! Whether the database still stands where this runner left it. A server that crashes may forget its last commits, rows and
-//! checkpoints together; without new events nothing else would notice.
+//! Whether the database still stands where this runner left it. A server that crashes may forget
+//! its last commits, rows and checkpoints together; without new events nothing else would notice.
 
 use super::{
     rules::{Moved, compare},
@@ -13,7 +13,8 @@ impl<S: Store> Runner<S> {
         let mut expected: Vec<(Key, Position<Wire>)> = Vec::new();
         for (lane, track) in &self.tracks {
             let key = |projection| Key { projection, place: lane.place.clone() };
-            expected.extend(track.checkpoints().map(|(projection, at)| (key(projection), at.clone())));
+            expected
+                .extend(track.checkpoints().map(|(projection, at)| (key(projection), at.clone())));
         }
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         let keys: Vec<Key> = expected.iter().map(|(key, _)| key.clone()).collect();
@@ -32,7 +33,10 @@ impl<S: Store> Runner<S> {
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.
-            let Some(moved) = compare(&expected, &stored).filter(|_| self.track_of(&key).is_some()) else { continue };
+            let Some(moved) = compare(&expected, &stored).filter(|_| self.track_of(&key).is_some())
+            else {
+                continue;
+            };
             if self.was_taken_over(&key.place) {
                 continue;
             }
@@ -53,7 +57,10 @@ impl<S: Store> Runner<S> {
 const ATTEMPTS: u32 = 4;
 
 /// The checkpoints of `keys` as they are.
-pub(super) async fn stored<S: Store>(store: &S, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
+pub(super) async fn stored<S: Store>(
+    store: &S,
+    keys: &[Key],
+) -> Result<Vec<Position<Wire>>, Failure> {
     let mut tx = store.begin().await?;
     let stored = store.load(&mut tx, keys).await?;
     store.commit(tx, None).await?;

@@ -1,4 +1,5 @@
-//! A log that has dropped the beginning of one topic, as Kafka does when the time of its records is over.
+//! A log that has dropped the beginning of one topic, as Kafka does when the time of its records is
+//! over.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,11 +33,20 @@ impl Log for Forgetting {
         self.inner.read(of, offset)
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let of = of.clone();
         Box::pin(async move {
             let begin = self.begin(&of).await?;
-            if offset < begin { Err(Self::outside(&of, offset, begin)) } else { Log::fetch(&*self.inner, &of, offset, limit).await }
+            if offset < begin {
+                Err(Self::outside(&of, offset, begin))
+            } else {
+                Log::fetch(&*self.inner, &of, offset, limit).await
+            }
         })
     }
 

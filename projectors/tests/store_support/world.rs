@@ -13,7 +13,10 @@ use std::{
 use eventlog::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
 use projectors::{
     projections,
-    runner::{Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source, Step, Store, Topics},
+    runner::{
+        Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source,
+        Step, Store, Topics,
+    },
 };
 use protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
@@ -65,8 +68,11 @@ impl World {
 
     /// Histories of different numbers have different writers and commands.
     pub async fn of_history(number: u128) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("highwater-test-log-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed)));
+        let folder = std::env::temp_dir().join(format!(
+            "highwater-test-log-{}-{}",
+            std::process::id(),
+            FOLDERS.fetch_add(1, Ordering::Relaxed)
+        ));
         // Small deliveries, so that small batches are possible.
         let now_ms = Arc::new(AtomicI64::new(1_795_383_264_123));
         let clock = now_ms.clone();
@@ -126,8 +132,13 @@ impl World {
 
     /// The same command once more, as a retry brings it.
     pub async fn accept_again(&mut self, category: &'static str, command: &lane::Accepted) {
-        let end = self.append_to_lane(category, Self::partition_of(command.aggregate), lane::encode(command)).await + 1;
-        self.accepted.entry(command.command).or_insert((command.actor, i64::try_from(end).expect("few")));
+        let end = self
+            .append_to_lane(category, Self::partition_of(command.aggregate), lane::encode(command))
+            .await
+            + 1;
+        self.accepted
+            .entry(command.command)
+            .or_insert((command.actor, i64::try_from(end).expect("few")));
     }
 
     pub async fn append_to_lane(&self, category: &str, index: u32, record: Record) -> u64 {
@@ -135,10 +146,20 @@ impl World {
     }
 
     /// The owner comes to a rejection of a command of the lane.
-    pub async fn decide(&mut self, category: &'static str, command: &lane::Accepted, reason: &[u8]) {
+    pub async fn decide(
+        &mut self,
+        category: &'static str,
+        command: &lane::Accepted,
+        reason: &[u8],
+    ) {
         let meta = Meta { actor: command.actor, ..Meta::default() };
-        let origin =
-            Origin { aggregate: command.aggregate, command: command.command, fingerprint: command.fingerprint.clone(), meta, source: None };
+        let origin = Origin {
+            aggregate: command.aggregate,
+            command: command.command,
+            fingerprint: command.fingerprint.clone(),
+            meta,
+            source: None,
+        };
         self.rejected(category, origin, Verdict::Rejected, reason).await;
     }
 
@@ -148,8 +169,17 @@ impl World {
 
     async fn append(&self, to: &Partition, record: Record) -> u64 {
         let (reports, mut reported) = mpsc::unbounded_channel();
-        self.log.append(to, record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to: reports }).expect("accepted");
-        let report = tokio::time::timeout(PATIENCE, reported.recv()).await.expect("in time").expect("a report");
+        self.log
+            .append(
+                to,
+                record,
+                Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to: reports },
+            )
+            .expect("accepted");
+        let report = tokio::time::timeout(PATIENCE, reported.recv())
+            .await
+            .expect("in time")
+            .expect("a report");
         match report.result.expect("appended") {
             eventlog::Appended::At(offset) => offset,
             eventlog::Appended::Somewhere => panic!("the local log says where"),
@@ -161,8 +191,19 @@ impl World {
         let partition = Self::partition(category, index);
         let before = self.writers.get(&partition).copied().unwrap_or_default();
         self.commands += 1;
-        let writer = Writer { epoch: before.epoch + 1, writer: Uuid::from_u128(self.commands), seq: 0, time: before.time };
-        let entry = Entry { epoch: writer.epoch, writer: writer.writer, seq: None, drained: None, body: Body::Fence };
+        let writer = Writer {
+            epoch: before.epoch + 1,
+            writer: Uuid::from_u128(self.commands),
+            seq: 0,
+            time: before.time,
+        };
+        let entry = Entry {
+            epoch: writer.epoch,
+            writer: writer.writer,
+            seq: None,
+            drained: None,
+            body: Body::Fence,
+        };
         self.append(&partition, encode(category, &entry)).await;
         self.writers.insert(partition, writer);
     }
@@ -170,7 +211,13 @@ impl World {
     async fn write(&mut self, category: &str, index: u32, body: Body<Wire>) -> u64 {
         let partition = Self::partition(category, index);
         let writer = self.writers.get_mut(&partition).expect("a fence came first");
-        let entry = Entry { epoch: writer.epoch, writer: writer.writer, seq: Some(writer.seq), drained: None, body };
+        let entry = Entry {
+            epoch: writer.epoch,
+            writer: writer.writer,
+            seq: Some(writer.seq),
+            drained: None,
+            body,
+        };
         writer.seq += 1;
         writer.time += 1;
         self.append(&partition, encode(category, &entry)).await
@@ -182,7 +229,13 @@ impl World {
 
     /// What a zombie writes: void for every reader.
     pub async fn void(&mut self, category: &str, index: u32) {
-        let entry = Entry { epoch: 99, writer: Uuid::from_u128(99), seq: Some(7), drained: None, body: Body::Barrier };
+        let entry = Entry {
+            epoch: 99,
+            writer: Uuid::from_u128(99),
+            seq: Some(7),
+            drained: None,
+            body: Body::Barrier,
+        };
         self.append(&Self::partition(category, index), encode(category, &entry)).await;
     }
 
@@ -191,56 +244,105 @@ impl World {
         Origin {
             aggregate: id,
             command: Uuid::from_u128(self.commands),
-            fingerprint: Fingerprint { key_number: 1, hmac: [u8::try_from(self.commands % 251).unwrap_or(0); 32] },
+            fingerprint: Fingerprint {
+                key_number: 1,
+                hmac: [u8::try_from(self.commands % 251).unwrap_or(0); 32],
+            },
             meta: Meta::default(),
             source: None,
         }
     }
 
     /// The first `written` of the events of one command. Whole if that is all of them.
-    pub async fn commit(&mut self, category: &'static str, id: Uuid, facts: Vec<Fact>, written: usize) {
+    pub async fn commit(
+        &mut self,
+        category: &'static str,
+        id: Uuid,
+        facts: Vec<Fact>,
+        written: usize,
+    ) {
         let (index, origin) = (Self::partition_of(id), self.origin(id));
         let before = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
         let of = u32::try_from(facts.len()).expect("few");
         let mut end = 0;
         for (at, fact) in facts.iter().take(written).enumerate() {
-            let part = if of == 1 { Part::WHOLE } else { Part { index: u32::try_from(at).expect("few") + 1, of } };
+            let part = if of == 1 {
+                Part::WHOLE
+            } else {
+                Part { index: u32::try_from(at).expect("few") + 1, of }
+            };
             let version = before + at as u64 + 1;
-            let body = EventBody { origin: origin.clone(), version, part, time: Micros(1_700_000_000_000_000), event: fact.clone() };
+            let body = EventBody {
+                origin: origin.clone(),
+                version,
+                part,
+                time: Micros(1_700_000_000_000_000),
+                event: fact.clone(),
+            };
             end = self.write(category, index, Body::Event(body)).await + 1;
         }
         if written == facts.len() {
             let version = i64::try_from(before).expect("few") + i64::from(of);
-            self.outcomes.insert(origin.command, (id, "accepted", version, i64::try_from(end).expect("few")));
+            self.outcomes.insert(
+                origin.command,
+                (id, "accepted", version, i64::try_from(end).expect("few")),
+            );
             self.events.entry((category, id)).or_default().extend(facts);
         }
     }
 
-    pub async fn outcome(&mut self, category: &'static str, id: Uuid, verdict: Verdict, reason: &[u8]) {
+    pub async fn outcome(
+        &mut self,
+        category: &'static str,
+        id: Uuid,
+        verdict: Verdict,
+        reason: &[u8],
+    ) {
         let origin = self.origin(id);
         self.rejected(category, origin, verdict, reason).await;
     }
 
-    async fn rejected(&mut self, category: &'static str, origin: Origin<Wire>, verdict: Verdict, reason: &[u8]) {
+    async fn rejected(
+        &mut self,
+        category: &'static str,
+        origin: Origin<Wire>,
+        verdict: Verdict,
+        reason: &[u8],
+    ) {
         let id = origin.aggregate;
         let version = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
-        let body = OutcomeBody { origin: origin.clone(), version, verdict, reason: Reason(reason.to_vec()) };
+        let body = OutcomeBody {
+            origin: origin.clone(),
+            version,
+            verdict,
+            reason: Reason(reason.to_vec()),
+        };
         let end = self.write(category, Self::partition_of(id), Body::Outcome(body)).await + 1;
         let name = if verdict == Verdict::Rejected { "rejected" } else { "unchanged" };
-        let expected = (id, name, i64::try_from(version).expect("few"), i64::try_from(end).expect("few"));
+        let expected =
+            (id, name, i64::try_from(version).expect("few"), i64::try_from(end).expect("few"));
         self.outcomes.insert(origin.command, expected);
     }
 
-    /// Lives of products and orders, with voids, take-overs, torn commits and outcomes between them.
+    /// Lives of products and orders, with voids, take-overs, torn commits and outcomes between
+    /// them.
     pub async fn live(&mut self, numbers: std::ops::Range<u128>) {
         for n in numbers {
             let (product, order) = (Uuid::from_u128(0x1000 + n), Uuid::from_u128(0x2000 + n));
             self.commit("product", product, vec![created(n), described(n)], 2).await;
-            self.commit("order", order, vec![if n % 2 == 0 { placed(n) } else { placed_v1(n) }], 1).await;
+            self.commit("order", order, vec![if n % 2 == 0 { placed(n) } else { placed_v1(n) }], 1)
+                .await;
             if n % 3 == 0 {
                 self.commit("product", product, vec![price_set()], 1).await;
-                self.commit("order", order, vec![fact("order.cancelled", 1, cancelled(n))], 1).await;
-                self.outcome("order", order, Verdict::Rejected, br#"{"code":"order.already-cancelled","detail":"a\u0000b"}"#).await;
+                self.commit("order", order, vec![fact("order.cancelled", 1, cancelled(n))], 1)
+                    .await;
+                self.outcome(
+                    "order",
+                    order,
+                    Verdict::Rejected,
+                    br#"{"code":"order.already-cancelled","detail":"a\u0000b"}"#,
+                )
+                .await;
             } else {
                 self.void("order", Self::partition_of(order)).await;
                 let confirmed = fact("order.confirmed", 1, json!({"confirmed_at": AT}));
@@ -251,20 +353,38 @@ impl World {
                 let command = self.accept("order", order).await;
                 self.accept("stock", product).await;
                 self.accept_again("order", &command).await;
-                self.decide("order", &command, br#"{"code":"version.mismatch","detail":"it is 3","status":412,"version":3}"#).await;
+                self.decide(
+                    "order",
+                    &command,
+                    br#"{"code":"version.mismatch","detail":"it is 3","status":412,"version":3}"#,
+                )
+                .await;
             }
             if n % 4 == 0 {
-                self.commit("product", product, vec![fact("product.discontinued", 1, json!({})), price_set()], 1).await;
+                self.commit(
+                    "product",
+                    product,
+                    vec![fact("product.discontinued", 1, json!({})), price_set()],
+                    1,
+                )
+                .await;
                 self.fence("product", Self::partition_of(product)).await;
             }
-            self.commit("stock", product, vec![stocked("received", json!({"quantity": 10}), 10, 0)], 1).await;
+            self.commit(
+                "stock",
+                product,
+                vec![stocked("received", json!({"quantity": 10}), 10, 0)],
+                1,
+            )
+            .await;
             let kept = json!({"order_id": order, "quantity": 3});
             self.commit("stock", product, vec![stocked("reserved", kept.clone(), 10, 3)], 1).await;
             if n % 2 == 0 {
                 self.commit("stock", product, vec![stocked("shipped", kept, 7, 0)], 1).await;
             }
             if n % 5 == 0 {
-                self.outcome("product", Uuid::from_u128(0x3000 + n), Verdict::Rejected, b"no json").await;
+                self.outcome("product", Uuid::from_u128(0x3000 + n), Verdict::Rejected, b"no json")
+                    .await;
             }
         }
         for category in projections::CATEGORIES {
@@ -277,7 +397,9 @@ impl World {
     /// Of both topics of every category.
     pub fn partitions(&self) -> Vec<Partition> {
         let all = |name: fn(&str, u32) -> Partition| {
-            projections::CATEGORIES.iter().flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
+            projections::CATEGORIES
+                .iter()
+                .flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
         };
         all(Self::partition).chain(all(Self::lane)).collect()
     }
@@ -298,7 +420,11 @@ impl World {
     ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
         let (changes, events) = mpsc::unbounded_channel();
         changes.send(MembershipEvent::Assigned(self.partitions())).expect("a runner");
-        let membership = Membership { events, leave: Box::new(|_| Box::pin(std::future::ready(()))), commit: Arc::new(|_| {}) };
+        let membership = Membership {
+            events,
+            leave: Box::new(|_| Box::pin(std::future::ready(()))),
+            commit: Arc::new(|_| {}),
+        };
         let share = Share::new(membership, self.topics.clone());
         (Runner::new(store, self.log.clone(), projections, share, limits), changes)
     }
@@ -306,7 +432,8 @@ impl World {
     /// Projects everything that is in the log, with the projections of production.
     pub async fn project(&self, pool: &PgPool, batch_events: usize) {
         let limits = Limits { batch_events, ..Limits::default() };
-        let (mut runner, _changes) = self.runner(PostgresStore::new(pool.clone()), projections::all(), limits);
+        let (mut runner, _changes) =
+            self.runner(PostgresStore::new(pool.clone()), projections::all(), limits);
         self.to_the_end(&mut runner).await;
         assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
     }
@@ -317,7 +444,11 @@ impl World {
         let stepping = async {
             loop {
                 match runner.step().await {
-                    Step::Waiting | Step::CaughtUp if self.is_projected(&runner.progress()).await => return,
+                    Step::Waiting | Step::CaughtUp
+                        if self.is_projected(&runner.progress()).await =>
+                    {
+                        return;
+                    }
                     Step::Waiting | Step::CaughtUp => runner.wait().await,
                     Step::Failed => failed += 1,
                     Step::Projected { .. } | Step::TookUp | Step::Verified => {}
@@ -330,7 +461,8 @@ impl World {
 
     /// How many the projections of production have.
     pub fn checkpoints() -> usize {
-        let readers: usize = projections::all().iter().map(|projection| projection.categories().len()).sum();
+        let readers: usize =
+            projections::all().iter().map(|projection| projection.categories().len()).sum();
         readers * usize::try_from(PARTITIONS).expect("few")
     }
 
@@ -365,8 +497,19 @@ pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
 /// Everything that projections wrote, as comparable text.
 pub async fn dump(pool: &PgPool) -> String {
     let mut all = String::new();
-    for table in ["orders", "catalog", "sales_daily", "stock_levels", "snapshots", "outcomes", "operations", "checkpoints"] {
-        let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")));
+    for table in [
+        "orders",
+        "catalog",
+        "sales_daily",
+        "stock_levels",
+        "snapshots",
+        "outcomes",
+        "operations",
+        "checkpoints",
+    ] {
+        let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!(
+            "SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1"
+        )));
         for row in rows.fetch_all(pool).await.expect("rows") {
             all.push_str(&format!("{table} {row}\n"));
         }
@@ -398,9 +541,14 @@ fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
     fact(&format!("stock.{what}"), 1, data)
 }
 
-/// A day a number, so that a day has orders of several partitions; the first one is the earliest that a client may give.
+/// A day a number, so that a day has orders of several partitions; the first one is the earliest
+/// that a client may give.
 fn placed_at(n: u128) -> String {
-    if n.is_multiple_of(8) { "0000-01-01T00:00:00.000000Z".to_owned() } else { format!("2026-11-{:02}T23:59:59.999999Z", n % 8) }
+    if n.is_multiple_of(8) {
+        "0000-01-01T00:00:00.000000Z".to_owned()
+    } else {
+        format!("2026-11-{:02}T23:59:59.999999Z", n % 8)
+    }
 }
 
 pub fn placed(n: u128) -> Fact {
@@ -422,8 +570,7 @@ fn placed_v1(n: u128) -> Fact {
 }
 
 fn cancelled(n: u128) -> Value {
-    let sum =
-        |department: String, lines: i64| json!({"department": department, "lines": lines, "units": 2 * lines, "total_minor": 300 * lines});
+    let sum = |department: String, lines: i64| json!({"department": department, "lines": lines, "units": 2 * lines, "total_minor": 300 * lines});
     let departments = match n % 2 {
         0 => vec![sum(format!("DEPARTMENT {}", n % 3), 1), sum("GROCERY".to_owned(), 2)],
         _ => vec![sum("GROCERY".to_owned(), 1)],
@@ -444,9 +591,17 @@ pub fn created(n: u128) -> Fact {
 }
 
 fn described(n: u128) -> Fact {
-    fact("product.described", 1, json!({"name": format!("Whole milk {n}"), "department": "DAIRY", "description": "fresh"}))
+    fact(
+        "product.described",
+        1,
+        json!({"name": format!("Whole milk {n}"), "department": "DAIRY", "description": "fresh"}),
+    )
 }
 
 fn price_set() -> Fact {
-    fact("product.price-set", 1, json!({"unit_price_minor": 175, "currency": "USD", "previous_unit_price_minor": 150}))
+    fact(
+        "product.price-set",
+        1,
+        json!({"unit_price_minor": 175, "currency": "USD", "previous_unit_price_minor": 150}),
+    )
 }

@@ -1,5 +1,6 @@
-//! A Postgres for tests: the one that `HIGHWATER_TEST_DATABASE_URL` names, else a throw-away server from the installed binaries,
-//! one for the test process, which ends and is removed with it. Every test gets a database of its own. Never skips.
+//! A Postgres for tests: the one that `HIGHWATER_TEST_DATABASE_URL` names, else a throw-away server
+//! from the installed binaries, one for the test process, which ends and is removed with it. Every
+//! test gets a database of its own. Never skips.
 
 use std::{
     path::PathBuf,
@@ -14,7 +15,8 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
-/// The server, and the pipe that keeps it alive: when this process ends, however it ends, the pipe closes and the server stops.
+/// The server, and the pipe that keeps it alive: when this process ends, however it ends, the pipe
+/// closes and the server stops.
 struct Server {
     options: PgConnectOptions,
     _keeper: Option<Child>,
@@ -23,8 +25,9 @@ struct Server {
 static SERVER: Mutex<Option<Server>> = Mutex::new(None);
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// Starts the server in folder $1 with the binaries in $2, as user `postgres` where Postgres refuses to be started by root.
-/// It listens on a socket in that folder alone, so that every port number is free.
+/// Starts the server in folder $1 with the binaries in $2, as user `postgres` where Postgres
+/// refuses to be started by root. It listens on a socket in that folder alone, so that every port
+/// number is free.
 const KEEP: &str = r#"
 set -e
 dir=$1 bin=$2
@@ -42,9 +45,16 @@ rm -rf "$dir"
 /// Options of a new, empty database.
 pub async fn database(test: &str) -> PgConnectOptions {
     let server = server();
-    let name = format!("highwater_{}_{}_{test}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "highwater_{}_{}_{test}",
+        std::process::id(),
+        DATABASES.fetch_add(1, Ordering::Relaxed)
+    );
     let mut connection = connect(&server).await;
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.expect("a database for the test");
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut connection)
+        .await
+        .expect("a database for the test");
     connection.close().await.expect("the connection closes");
     server.database(&name)
 }
@@ -59,7 +69,9 @@ async fn connect(options: &PgConnectOptions) -> PgConnection {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), starting).await.expect("the test server answers within a minute")
+    tokio::time::timeout(Duration::from_secs(60), starting)
+        .await
+        .expect("the test server answers within a minute")
 }
 
 fn server() -> PgConnectOptions {
@@ -69,10 +81,12 @@ fn server() -> PgConnectOptions {
 
 fn start() -> Server {
     if let Ok(url) = std::env::var("HIGHWATER_TEST_DATABASE_URL") {
-        let options = PgConnectOptions::from_str(&url).expect("HIGHWATER_TEST_DATABASE_URL is a URL of Postgres");
+        let options = PgConnectOptions::from_str(&url)
+            .expect("HIGHWATER_TEST_DATABASE_URL is a URL of Postgres");
         return Server { options, _keeper: None };
     }
-    let folder = std::env::temp_dir().join(format!("highwater-test-postgres-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("highwater-test-postgres-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the test server");
     let keeper = Command::new("sh")
         .args(["-c", KEEP, "keep-postgres"])
@@ -83,19 +97,32 @@ fn start() -> Server {
         .stderr(Stdio::null())
         .spawn()
         .expect("a shell for the test server");
-    let options = PgConnectOptions::new().socket(&folder).port(5432).username("highwater").database("postgres");
+    let options = PgConnectOptions::new()
+        .socket(&folder)
+        .port(5432)
+        .username("highwater")
+        .database("postgres");
     Server { options, _keeper: Some(keeper) }
 }
 
 /// The folder with `initdb` and `postgres`: in PATH, or where distributions put it.
 pub fn binaries() -> PathBuf {
-    let in_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let in_path = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"));
     let mut folders: Vec<PathBuf> = versions.collect();
     folders.sort();
     let found = in_path
         .into_iter()
         .chain(folders.into_iter().rev())
         .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists());
-    found.expect("the tests need Postgres: install the package postgresql, or set HIGHWATER_TEST_DATABASE_URL")
+    found.expect(
+        "the tests need Postgres: install the package postgresql, or set \
+                  HIGHWATER_TEST_DATABASE_URL",
+    )
 }

@@ -1,4 +1,5 @@
-//! From records to commands. What cannot be read says why, and keeps what an outcome needs, as far as that can be read.
+//! From records to commands. What cannot be read says why, and keeps what an outcome needs, as far
+//! as that can be read.
 
 use uuid::Uuid;
 
@@ -23,7 +24,8 @@ pub enum Unread {
     #[error("{defect}")]
     Undecodable {
         defect: Defect,
-        /// Whose outcome can be recorded: command id and aggregate id could be read. What else could not be is zeros.
+        /// Whose outcome can be recorded: command id and aggregate id could be read. What else
+        /// could not be is zeros.
         origin: Option<Box<Origin<Wire>>>,
     },
 }
@@ -33,7 +35,9 @@ pub fn decode(record: Record) -> Result<Accepted, Unread> {
     let headers = Headers(&record.headers);
     match headers.one("hw-kind").and_then(kind) {
         Ok(b"command") => {}
-        Ok(other) => return Err(Unread::Newer { kind: String::from_utf8_lossy(other).into_owned() }),
+        Ok(other) => {
+            return Err(Unread::Newer { kind: String::from_utf8_lossy(other).into_owned() });
+        }
         Err(defect) => return Err(undecodable(&record, defect)),
     }
     match command(&record) {
@@ -49,7 +53,8 @@ fn command(record: &Record) -> Result<Accepted, Defect> {
     if record.value.is_none() {
         return Err(Defect::Value);
     }
-    let (name, version) = schema(headers.text("hw-schema")?).ok_or(Defect::Malformed("hw-schema"))?;
+    let (name, version) =
+        schema(headers.text("hw-schema")?).ok_or(Defect::Malformed("hw-schema"))?;
     Ok(Accepted {
         aggregate,
         command: headers.id("hw-command")?,
@@ -64,7 +69,8 @@ fn command(record: &Record) -> Result<Accepted, Defect> {
         expected: headers.optional("hw-expected")?.map_or(Ok(Expected::Anything), expected)?,
         actor: headers.id("hw-actor")?,
         scopes: headers.optional("hw-scopes")?.map_or(Ok(Vec::new()), scopes)?,
-        deadline: Micros::from_text(headers.one("hw-deadline")?).ok_or(Defect::Malformed("hw-deadline"))?,
+        deadline: Micros::from_text(headers.one("hw-deadline")?)
+            .ok_or(Defect::Malformed("hw-deadline"))?,
         correlation: headers.id("hw-correlation")?,
         traceparent: headers.optional("traceparent").ok().flatten().and_then(traceparent),
         body: Vec::new(),
@@ -105,15 +111,26 @@ fn expected(value: &[u8]) -> Result<Expected, Defect> {
     if value == b"*" {
         return Ok(Expected::Exists);
     }
-    let versions: Vec<_> = value.split(|b| *b == b',').map(|version| number("hw-expected", version)).collect::<Result<_, _>>()?;
-    if versions.len() > MAX_EXPECTED { Err(Defect::Malformed("hw-expected")) } else { Ok(Expected::OneOf(versions)) }
+    let versions: Vec<_> = value
+        .split(|b| *b == b',')
+        .map(|version| number("hw-expected", version))
+        .collect::<Result<_, _>>()?;
+    if versions.len() > MAX_EXPECTED {
+        Err(Defect::Malformed("hw-expected"))
+    } else {
+        Ok(Expected::OneOf(versions))
+    }
 }
 
 /// Scope tokens (RFC 6749, section 3.3) with single spaces between them.
 fn scopes(value: &[u8]) -> Result<Vec<String>, Defect> {
     let token = |token: &[u8]| {
-        let valid = !token.is_empty() && token.iter().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-        String::from_utf8(token.to_vec()).ok().filter(|_| valid).ok_or(Defect::Malformed("hw-scopes"))
+        let valid = !token.is_empty()
+            && token.iter().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        String::from_utf8(token.to_vec())
+            .ok()
+            .filter(|_| valid)
+            .ok_or(Defect::Malformed("hw-scopes"))
     };
     value.split(|b| *b == b' ').map(token).collect()
 }

@@ -33,11 +33,15 @@ pub fn encode(command: &Accepted) -> Record {
     Record { key: Some(key), value: Some(command.body.clone()), headers }
 }
 
-/// A version beyond what the log can hold is no aggregate's version, and neither is the largest: it also stands for "none".
+/// A version beyond what the log can hold is no aggregate's version, and neither is the largest: it
+/// also stands for "none".
 fn list(versions: &[u64]) -> String {
     if versions.is_empty() {
         return i64::MAX.to_string();
     }
-    let versions: Vec<_> = versions.iter().map(|version| (*version).min(i64::MAX.unsigned_abs()).to_string()).collect();
+    let versions: Vec<_> = versions
+        .iter()
+        .map(|version| (*version).min(i64::MAX.unsigned_abs()).to_string())
+        .collect();
     versions.join(",")
 }

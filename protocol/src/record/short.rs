@@ -1,5 +1,6 @@
-//! Bytes that are mostly few: kept in place up to [`Short::IN_PLACE`], on the heap beyond. A record has 14 headers, twice on its way
-//! through an owner; an allocation for each was a quarter of the command path's time (docs/performance.md).
+//! Bytes that are mostly few: kept in place up to [`Short::IN_PLACE`], on the heap beyond. A record
+//! has 14 headers, twice on its way through an owner; an allocation for each was a quarter of the
+//! command path's time (docs/performance.md).
 
 use std::{
     fmt::{self, Write as _},
@@ -143,7 +144,10 @@ mod tests {
     fn what_is_displayed_may_be_of_any_length() {
         for length in 0..200 {
             let text = "x".repeat(length);
-            assert_eq!(Short::display(format_args!("{text}{}", 7)).as_slice(), format!("{text}7").as_bytes());
+            assert_eq!(
+                Short::display(format_args!("{text}{}", 7)).as_slice(),
+                format!("{text}7").as_bytes()
+            );
         }
     }
 

@@ -32,7 +32,10 @@ pub fn decode(record: Record) -> Result<Entry<Wire>, Defect> {
     if kind == b"fence" {
         return Ok(Entry { epoch, writer, seq: None, drained: None, body: Body::Fence });
     }
-    let (seq, drained) = (headers.number("hw-seq")?, headers.optional("hw-drained")?.map(|value| number("hw-drained", value)).transpose()?);
+    let (seq, drained) = (
+        headers.number("hw-seq")?,
+        headers.optional("hw-drained")?.map(|value| number("hw-drained", value)).transpose()?,
+    );
     let body = match kind {
         b"barrier" => Body::Barrier,
         b"sealed" => Body::Sealed,
@@ -73,9 +76,14 @@ fn event(record: &Record) -> Result<Body<Wire>, Defect> {
         return Err(Defect::Malformed("ce_subject"));
     }
     let time = Micros::from_text(headers.one("ce_time")?).ok_or(Defect::Malformed("ce_time"))?;
-    let schema = headers.text("ce_dataschema")?.strip_prefix(SCHEMA_PREFIX).filter(|stem| !stem.is_empty());
+    let schema =
+        headers.text("ce_dataschema")?.strip_prefix(SCHEMA_PREFIX).filter(|stem| !stem.is_empty());
     let schema = schema.ok_or(Defect::Malformed("ce_dataschema"))?;
-    let fact = Fact { event_type: headers.text("ce_type")?.to_owned().into(), schema: schema.to_owned().into(), data: Vec::new() };
+    let fact = Fact {
+        event_type: headers.text("ce_type")?.to_owned().into(),
+        schema: schema.to_owned().into(),
+        data: Vec::new(),
+    };
     let event_id = uuid_text(headers.one("ce_id")?).ok_or(Defect::Malformed("ce_id"))?;
     let traceparent = headers.optional("traceparent").ok().flatten().and_then(traceparent);
     let origin = Origin { meta: Meta { event_id, traceparent, ..origin.meta }, ..origin };
@@ -98,7 +106,8 @@ fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
         causation: headers.id("hw-causation")?,
         traceparent: None,
     };
-    let source = headers.optional("hw-source")?.map(|value| number("hw-source", value)).transpose()?;
+    let source =
+        headers.optional("hw-source")?.map(|value| number("hw-source", value)).transpose()?;
     Ok(Origin { aggregate, command: headers.id("hw-command")?, fingerprint, meta, source })
 }
 
@@ -106,7 +115,10 @@ pub(crate) fn fingerprint(value: &[u8]) -> Result<Fingerprint, Defect> {
     let malformed = |_| Defect::Malformed("hw-fingerprint");
     let bytes: &[u8; 34] = value.try_into().map_err(malformed)?;
     let (key_number, hmac) = bytes.split_at(2);
-    Ok(Fingerprint { key_number: u16::from_be_bytes([key_number[0], key_number[1]]), hmac: hmac.try_into().map_err(malformed)? })
+    Ok(Fingerprint {
+        key_number: u16::from_be_bytes([key_number[0], key_number[1]]),
+        hmac: hmac.try_into().map_err(malformed)?,
+    })
 }
 
 /// Lower-case ASCII letters and hyphens, also of a kind that this release does not know.
@@ -115,18 +127,30 @@ pub(crate) fn kind(value: &[u8]) -> Result<&[u8], Defect> {
     lower.then_some(value).ok_or(Defect::Malformed("hw-kind"))
 }
 
-/// `i/n` with 1 <= i <= n, 2 <= n <= [`MAX_COMMIT_EVENTS`]: a commit of one event has no such header.
+/// `i/n` with 1 <= i <= n, 2 <= n <= [`MAX_COMMIT_EVENTS`]: a commit of one event has no such
+/// header.
 fn part(value: &[u8]) -> Result<Part, Defect> {
     let malformed = Defect::Malformed("hw-commit");
     let slash = value.iter().position(|b| *b == b'/').ok_or(malformed.clone())?;
-    let small = |digits: &[u8]| u32::try_from(number("hw-commit", digits)?).map_err(|_| Defect::Malformed("hw-commit"));
+    let small = |digits: &[u8]| {
+        u32::try_from(number("hw-commit", digits)?).map_err(|_| Defect::Malformed("hw-commit"))
+    };
     let (index, of) = (small(&value[..slash])?, small(&value[slash + 1..])?);
-    if index >= 1 && index <= of && (2..=MAX_COMMIT_EVENTS).contains(&of) { Ok(Part { index, of }) } else { Err(malformed) }
+    if index >= 1 && index <= of && (2..=MAX_COMMIT_EVENTS).contains(&of) {
+        Ok(Part { index, of })
+    } else {
+        Err(malformed)
+    }
 }
 
 pub(crate) fn number(name: &'static str, value: &[u8]) -> Result<u64, Defect> {
-    let canonical = !value.is_empty() && value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || value[0] != b'0');
-    let parsed = std::str::from_utf8(value).ok().filter(|_| canonical).and_then(|digits| digits.parse::<i64>().ok());
+    let canonical = !value.is_empty()
+        && value.iter().all(u8::is_ascii_digit)
+        && (value.len() == 1 || value[0] != b'0');
+    let parsed = std::str::from_utf8(value)
+        .ok()
+        .filter(|_| canonical)
+        .and_then(|digits| digits.parse::<i64>().ok());
     parsed.and_then(|n| u64::try_from(n).ok()).ok_or(Defect::Malformed(name))
 }
 
@@ -134,7 +158,8 @@ fn text<'a>(name: &'static str, value: &'a [u8]) -> Result<&'a str, Defect> {
     std::str::from_utf8(value).ok().filter(|text| !text.is_empty()).ok_or(Defect::Malformed(name))
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case. No verdict depends on a trace, so anything else is as good as none.
+/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case. No verdict depends on a trace, so anything else is
+/// as good as none.
 pub(crate) fn traceparent(value: &[u8]) -> Option<String> {
     let shaped = value.len() == 55
         && value.starts_with(b"00")
@@ -157,7 +182,11 @@ impl<'a> Headers<'a> {
     pub(crate) fn optional(&self, name: &'static str) -> Result<Option<&'a [u8]>, Defect> {
         let mut found = self.0.iter().filter(|header| header.name == name);
         let first = found.next();
-        if found.next().is_some() { Err(Defect::Repeated(name)) } else { Ok(first.map(|header| header.value.as_slice())) }
+        if found.next().is_some() {
+            Err(Defect::Repeated(name))
+        } else {
+            Ok(first.map(|header| header.value.as_slice()))
+        }
     }
 
     pub(crate) fn one(&self, name: &'static str) -> Result<&'a [u8], Defect> {

@@ -11,7 +11,8 @@ use crate::{
 /// Of an event of a lane command that is one of several.
 const MOST_HEADERS: usize = 21;
 
-/// Encodes `entry` for the category whose `ce_source` is `source`. `event_id` becomes `ce_id` of an event.
+/// Encodes `entry` for the category whose `ce_source` is `source`. `event_id` becomes `ce_id` of an
+/// event.
 pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
     let mut record = Record { headers: Vec::with_capacity(MOST_HEADERS), ..Record::default() };
     if let Body::Event(event) = &entry.body {
@@ -35,7 +36,11 @@ pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
         Body::Event(event) => {
             put_number(&mut record.headers, "hw-version", event.version);
             if event.part != Part::WHOLE {
-                put(&mut record.headers, "hw-commit", Short::display(format_args!("{}/{}", event.part.index, event.part.of)));
+                put(
+                    &mut record.headers,
+                    "hw-commit",
+                    Short::display(format_args!("{}/{}", event.part.index, event.part.of)),
+                );
             }
             record.value = Some(event.event.data.clone());
         }
@@ -68,7 +73,11 @@ fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str,
     put(headers, "ce_type", event.event.event_type.as_bytes());
     put(headers, "ce_subject", Short::display(event.origin.aggregate.hyphenated()));
     put(headers, "ce_time", Short::display(event.time));
-    put(headers, "ce_dataschema", Short::display(format_args!("{SCHEMA_PREFIX}{}", event.event.schema)));
+    put(
+        headers,
+        "ce_dataschema",
+        Short::display(format_args!("{SCHEMA_PREFIX}{}", event.event.schema)),
+    );
     if let Some(traceparent) = &event.origin.meta.traceparent {
         put(headers, "traceparent", traceparent.as_bytes());
     }

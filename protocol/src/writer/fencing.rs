@@ -20,14 +20,26 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if !R::FENCES {
             return self.adopt(self.fold.next_offset().saturating_sub(1), epoch, writer, effects);
         }
-        effects.push(Effect::Append(vec![Entry { epoch, writer, seq: None, drained: None, body: Body::Fence }]));
+        effects.push(Effect::Append(vec![Entry {
+            epoch,
+            writer,
+            seq: None,
+            drained: None,
+            body: Body::Fence,
+        }]));
     }
 
-    /// Only a failed fence needs anything: a valid one is read. One that was never sent is none, and not kept: a log that takes nothing
-    /// would have it kept, and the next, and the next.
-    pub(super) fn fence_reported(&mut self, writer: V::Writer, reported: Reported, effects: &mut Vec<Effect<V>>) {
+    /// Only a failed fence needs anything: a valid one is read. One that was never sent is none,
+    /// and not kept: a log that takes nothing would have it kept, and the next, and the next.
+    pub(super) fn fence_reported(
+        &mut self,
+        writer: V::Writer,
+        reported: Reported,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let Phase::FenceInFlight { attempts } = &mut self.phase else { return };
-        if matches!(reported, Reported::At(_) | Reported::Somewhere) || !attempts.contains(&writer) {
+        if matches!(reported, Reported::At(_) | Reported::Somewhere) || !attempts.contains(&writer)
+        {
             return;
         }
         let mut attempts = std::mem::take(attempts);
@@ -38,9 +50,17 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         effects.push(Effect::ReadToEnd);
     }
 
-    pub(super) fn fence_read(&mut self, offset: u64, epoch: u64, writer: V::Writer, effects: &mut Vec<Effect<V>>) {
+    pub(super) fn fence_read(
+        &mut self,
+        offset: u64,
+        epoch: u64,
+        writer: V::Writer,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         match &self.phase {
-            Phase::ReadingToEnd { attempts } | Phase::FenceInFlight { attempts } if attempts.contains(&writer) => {
+            Phase::ReadingToEnd { attempts } | Phase::FenceInFlight { attempts }
+                if attempts.contains(&writer) =>
+            {
                 self.adopt(offset, epoch, writer, effects);
             }
             // History, before anything of our own is out.
@@ -53,7 +73,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// An own fence is valid: what was out before it and has not been read will never be.
     fn adopt(&mut self, offset: u64, epoch: u64, writer: V::Writer, effects: &mut Vec<Effect<V>>) {
         if !self.flight.restart(offset) && R::ACKNOWLEDGED_IS_READ {
-            return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record is missing below the own fence" }, effects);
+            return self.step_down(
+                StepDown::Diverged {
+                    offset,
+                    what: "an acknowledged record is missing below the own fence",
+                },
+                effects,
+            );
         }
         self.own = Some((epoch, writer));
         self.next_seq = 0;
@@ -70,7 +96,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         effects.push(Effect::Serving { epoch, writer, offset });
     }
 
-    /// The outcome of what is in flight cannot be known from reports: read to the end, fence under a new writer.
+    /// The outcome of what is in flight cannot be known from reports: read to the end, fence under
+    /// a new writer.
     pub(super) fn outcome_unknown(&mut self, effects: &mut Vec<Effect<V>>) {
         if self.phase == Phase::Draining {
             // The next owner's fence decides as well as an own one would.
@@ -104,7 +131,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    /// The end. What is not answered yet was not decided here, or the next fence decides it: the next owner knows.
+    /// The end. What is not answered yet was not decided here, or the next fence decides it: the
+    /// next owner knows.
     pub(super) fn step_down(&mut self, why: StepDown, effects: &mut Vec<Effect<V>>) {
         self.phase = Phase::Done;
         let answer = match why {

@@ -1,7 +1,8 @@
 //! What is appended and not yet confirmed: the ack rule with its anchor, held answers, barriers.
 //!
-//! A record is confirmed in one of two ways, and only in sequence: its report says the very offset that the anchor
-//! predicts, which proves that no foreign record came between; or the fold of what was read contains it.
+//! A record is confirmed in one of two ways, and only in sequence: its report says the very offset
+//! that the anchor predicts, which proves that no foreign record came between; or the fold of what
+//! was read contains it.
 
 use std::collections::VecDeque;
 
@@ -22,7 +23,8 @@ pub(super) struct Flight<V: Vocabulary> {
     bytes: usize,
     /// Offset and sequence of the last confirmed record; at first the own fence with sequence -1.
     anchor: (u64, i128),
-    /// The offsets of what was confirmed by report and is not yet read: there reading must find them, in the same sequence.
+    /// The offsets of what was confirmed by report and is not yet read: there reading must find
+    /// them, in the same sequence.
     unread: VecDeque<u64>,
 }
 
@@ -73,15 +75,16 @@ impl<V: Vocabulary> Flight<V> {
         self.bytes
     }
 
-    /// A new own fence at `offset`: whatever was out before is decided. `false`: something acknowledged was never read.
+    /// A new own fence at `offset`: whatever was out before is decided. `false`: something
+    /// acknowledged was never read.
     pub(super) fn restart(&mut self, offset: u64) -> bool {
         let all_read = self.unread.is_empty();
         *self = Self { anchor: (offset, -1), ..Self::new() };
         all_read
     }
 
-    /// An own record was read at `offset`, valid; own records are read in sequence, so it is the first of what is not yet read.
-    /// `false`: an acknowledged record lies elsewhere.
+    /// An own record was read at `offset`, valid; own records are read in sequence, so it is the
+    /// first of what is not yet read. `false`: an acknowledged record lies elsewhere.
     pub(super) fn read_back(&mut self, offset: u64) -> bool {
         self.unread.pop_front().is_none_or(|at| at == offset)
     }
@@ -108,8 +111,14 @@ impl<V: Vocabulary> Flight<V> {
 }
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
-    /// Appends `bodies` as the next records; the last one completes `command`. Returns the sequence of the last.
-    pub(super) fn append(&mut self, bodies: Vec<Body<V>>, command: Option<V::Command>, effects: &mut Vec<Effect<V>>) -> u64 {
+    /// Appends `bodies` as the next records; the last one completes `command`. Returns the sequence
+    /// of the last.
+    pub(super) fn append(
+        &mut self,
+        bodies: Vec<Body<V>>,
+        command: Option<V::Command>,
+        effects: &mut Vec<Effect<V>>,
+    ) -> u64 {
         let Some((epoch, writer)) = self.own else { return self.next_seq };
         let count = bodies.len();
         let mut entries = Vec::with_capacity(count);
@@ -124,7 +133,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.next_seq.saturating_sub(1)
     }
 
-    pub(super) fn report(&mut self, writer: V::Writer, seq: Option<u64>, reported: Reported, effects: &mut Vec<Effect<V>>) {
+    pub(super) fn report(
+        &mut self,
+        writer: V::Writer,
+        seq: Option<u64>,
+        reported: Reported,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let Some(seq) = seq else {
             return self.fence_reported(writer, reported, effects);
         };
@@ -142,17 +157,23 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if matches!(reported, Reported::Failed | Reported::Unsent | Reported::Refused) {
             return self.outcome_unknown(effects);
         }
-        if !R::CONFIRMS_IN_SEQUENCE && matches!(reported, Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq)) {
+        if !R::CONFIRMS_IN_SEQUENCE
+            && matches!(reported, Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq))
+        {
             self.confirm_up_to(seq, effects);
         }
         self.settle(effects);
     }
 
-    /// The command of record `seq` is not appended again: the next fence decides whether it is in the log after all, and its caller hears.
+    /// The command of record `seq` is not appended again: the next fence decides whether it is in
+    /// the log after all, and its caller hears.
     fn refused(&mut self, seq: u64) {
         let records = self.flight.records.iter().skip_while(|out| out.seq < seq);
         // What was read meanwhile is in the log, and not out any more.
-        let Some(bytes) = records.clone().next().filter(|out| out.seq == seq).map(|out| out.bytes) else { return };
+        let Some(bytes) = records.clone().next().filter(|out| out.seq == seq).map(|out| out.bytes)
+        else {
+            return;
+        };
         let command = records.filter_map(|out| out.completes).next();
         self.refuses(bytes);
         if let Some(pending) = command.and_then(|command| self.pending.get_mut(&command)) {
@@ -165,16 +186,23 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         while let Some(front) = self.flight.records.front() {
             let seq = front.seq;
             match front.report {
-                Some(Reported::At(offset)) if !R::ANCHOR_PREDICTS || i128::from(offset) == self.flight.predicted(seq) => {
+                Some(Reported::At(offset))
+                    if !R::ANCHOR_PREDICTS || i128::from(offset) == self.flight.predicted(seq) =>
+                {
                     if self.fold.next_offset() > offset {
-                        // It was read before its report came, and was not valid: reading would have confirmed it.
+                        // It was read before its report came, and was not valid: reading would have
+                        // confirmed it.
                         return self.outcome_unknown(effects);
                     }
                     self.flight.unread.push_back(offset);
                     self.confirm_front(offset, effects);
                 }
-                Some(Reported::At(offset)) if self.fold.next_offset() > offset => return self.outcome_unknown(effects),
-                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => return self.confirm_up_to(seq, effects),
+                Some(Reported::At(offset)) if self.fold.next_offset() > offset => {
+                    return self.outcome_unknown(effects);
+                }
+                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => {
+                    return self.confirm_up_to(seq, effects);
+                }
                 Some(Reported::At(_) | Reported::Somewhere) => {
                     let now_ms = self.now_ms;
                     if let Some(front) = self.flight.records.front_mut() {
@@ -201,7 +229,11 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if let Some(command) = out.completes {
             self.complete(command, out.seq, offset + 1, effects);
         }
-        while self.held.front().is_some_and(|held| held.needs <= out.seq || !R::HOLDS_FOR_LATER_RECORD) {
+        while self
+            .held
+            .front()
+            .is_some_and(|held| held.needs <= out.seq || !R::HOLDS_FOR_LATER_RECORD)
+        {
             if let Some(held) = self.held.pop_front() {
                 self.answer(held.command, held.answer.released(offset + 1), effects);
             }
@@ -210,12 +242,19 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 
     fn complete(&mut self, command: V::Command, seq: u64, end: u64, effects: &mut Vec<Effect<V>>) {
         let Some(pending) = self.pending.get_mut(&command) else { return };
-        let (aggregate, fingerprint) = (pending.submission.aggregate, pending.submission.fingerprint.clone());
-        let Some(outcome) = pending.outcome.take().map(|outcome| outcome.ended(end)) else { return };
+        let (aggregate, fingerprint) =
+            (pending.submission.aggregate, pending.submission.fingerprint.clone());
+        let Some(outcome) = pending.outcome.take().map(|outcome| outcome.ended(end)) else {
+            return;
+        };
         if matches!(outcome, Outcome::Accepted { .. }) {
             self.memory.confirm(aggregate, seq, end);
         }
-        self.memory.remember(command, end, Recorded { aggregate, fingerprint, outcome: outcome.clone() });
+        self.memory.remember(
+            command,
+            end,
+            Recorded { aggregate, fingerprint, outcome: outcome.clone() },
+        );
         self.answer(command, Answer::Done { outcome, replayed: false }, effects);
     }
 
@@ -224,9 +263,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.held.push_back(Held { needs: self.next_seq, command, answer });
     }
 
-    /// Only where a rule is taken away: as if the log had said of every record up to `seq` that it lies where the anchor predicts.
+    /// Only where a rule is taken away: as if the log had said of every record up to `seq` that it
+    /// lies where the anchor predicts.
     fn confirm_up_to(&mut self, seq: u64, effects: &mut Vec<Effect<V>>) {
-        while let Some(front) = self.flight.records.front().map(|front| front.seq).filter(|front| *front <= seq) {
+        while let Some(front) =
+            self.flight.records.front().map(|front| front.seq).filter(|front| *front <= seq)
+        {
             let Ok(offset) = u64::try_from(self.flight.predicted(front)) else { return };
             self.flight.unread.push_back(offset);
             self.confirm_front(offset, effects);
@@ -251,7 +293,9 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// A report that proved nothing waits for its record to be read, but not for ever.
     pub(super) fn read_back_overdue(&self) -> bool {
         let held_since = self.flight.records.front().and_then(|front| front.held_since);
-        held_since.is_some_and(|since| self.now_ms.saturating_sub(since) >= self.limits.read_back_deadline_ms)
+        held_since.is_some_and(|since| {
+            self.now_ms.saturating_sub(since) >= self.limits.read_back_deadline_ms
+        })
     }
 }
 
@@ -259,19 +303,23 @@ impl<V: Vocabulary> HeldAnswer<V> {
     pub(super) fn released(self, end: u64) -> Answer<V> {
         match self {
             HeldAnswer::Plain(answer) => answer,
-            HeldAnswer::Rejected { version, reason } => {
-                Answer::Done { outcome: Outcome::Rejected { version, end, reason }, replayed: false }
-            }
-            HeldAnswer::Unchanged { version, reason } => {
-                Answer::Done { outcome: Outcome::Unchanged { version, end, reason }, replayed: false }
-            }
+            HeldAnswer::Rejected { version, reason } => Answer::Done {
+                outcome: Outcome::Rejected { version, end, reason },
+                replayed: false,
+            },
+            HeldAnswer::Unchanged { version, reason } => Answer::Done {
+                outcome: Outcome::Unchanged { version, end, reason },
+                replayed: false,
+            },
         }
     }
 }
 
 impl<V: Vocabulary> Outcome<V> {
     fn ended(mut self, at: u64) -> Self {
-        let (Outcome::Accepted { end, .. } | Outcome::Unchanged { end, .. } | Outcome::Rejected { end, .. }) = &mut self;
+        let (Outcome::Accepted { end, .. }
+        | Outcome::Unchanged { end, .. }
+        | Outcome::Rejected { end, .. }) = &mut self;
         *end = at;
         self
     }

@@ -1,5 +1,5 @@
-//! Submissions: dedupe, decisions. The sequence of checks: recorded outcome or reused id, missing aggregate,
-//! expected version, domain rule (http.md).
+//! Submissions: dedupe, decisions. The sequence of checks: recorded outcome or reused id, missing
+//! aggregate, expected version, domain rule (http.md).
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,11 @@ enum Attempt {
 }
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
-    pub(super) fn submit(&mut self, submission: Submission<V, D::Command>, effects: &mut Vec<Effect<V>>) {
+    pub(super) fn submit(
+        &mut self,
+        submission: Submission<V, D::Command>,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let token = submission.token;
         if let Some(answer) = self.refusal(&submission) {
             return effects.push(Effect::Answer { token, answer });
@@ -62,7 +66,10 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     fn take_in(&mut self, submission: Submission<V, D::Command>) {
         let command = submission.command;
         let checked = submission.fresh;
-        self.pending.insert(command, Pending { submission, checked, outcome: None, refused: false, followers: Vec::new() });
+        self.pending.insert(
+            command,
+            Pending { submission, checked, outcome: None, refused: false, followers: Vec::new() },
+        );
         self.ready.push_back(command);
     }
 
@@ -74,7 +81,11 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if let Some(recorded) = self.memory.outcome(submission.command) {
             return Some(replay::<R, _, _>(recorded, submission));
         }
-        if self.memory.get(submission.aggregate).is_some_and(|found| found.unanswered >= self.limits.aggregate_queue) {
+        if self
+            .memory
+            .get(submission.aggregate)
+            .is_some_and(|found| found.unanswered >= self.limits.aggregate_queue)
+        {
             return Some(Answer::Busy(Busy::Aggregate));
         }
         if self.pending.len() >= self.limits.partition_queue {
@@ -117,15 +128,34 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if overdue && submission.lane.is_none() {
             return self.decided(command, Answer::Busy(Busy::Deadline), effects);
         }
-        let Some(aggregate) = self.memory.get(submission.aggregate).filter(|found| (pending.checked || !R::LOOKS_UP) && found.is_usable())
+        let Some(aggregate) = self
+            .memory
+            .get(submission.aggregate)
+            .filter(|found| (pending.checked || !R::LOOKS_UP) && found.is_usable())
         else {
             return Attempt::NeedsLoad;
         };
         let (version, state) = aggregate.current();
         let payload = match &submission.payload {
             Ok(payload) if !overdue => payload,
-            Ok(_) => return self.no_change(command, version, Verdict::Rejected, V::refused(&Refusal::Expired), effects),
-            Err(reason) => return self.no_change(command, version, Verdict::Rejected, reason.clone(), effects),
+            Ok(_) => {
+                return self.no_change(
+                    command,
+                    version,
+                    Verdict::Rejected,
+                    V::refused(&Refusal::Expired),
+                    effects,
+                );
+            }
+            Err(reason) => {
+                return self.no_change(
+                    command,
+                    version,
+                    Verdict::Rejected,
+                    reason.clone(),
+                    effects,
+                );
+            }
         };
         if matches!(aggregate.base, Base::Unreadable { .. }) {
             return self.decided(command, Answer::Unreadable, effects);
@@ -140,16 +170,33 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if let Expected::OneOf(versions) = &submission.expected
             && !versions.contains(if R::EXPECTS_IN_FLIGHT { &version } else { &confirmed })
         {
-            let is_final = versions.iter().all(|expected| *expected < confirmed || !R::FINAL_ONLY_BELOW);
+            let is_final =
+                versions.iter().all(|expected| *expected < confirmed || !R::FINAL_ONLY_BELOW);
             if is_final && submission.lane.is_none() {
-                return self.decided(command, Answer::VersionMismatch { current: confirmed }, effects);
+                return self.decided(
+                    command,
+                    Answer::VersionMismatch { current: confirmed },
+                    effects,
+                );
             }
-            return self.refuse(command, version, Answer::VersionMismatch { current: version }, effects);
+            return self.refuse(
+                command,
+                version,
+                Answer::VersionMismatch { current: version },
+                effects,
+            );
         }
-        let at = self.last_time.filter(|_| R::TIMES_RISE).map_or(submission.at, |last| last.max(submission.at));
+        let at = self
+            .last_time
+            .filter(|_| R::TIMES_RISE)
+            .map_or(submission.at, |last| last.max(submission.at));
         match self.domain.decide(state, payload, at) {
-            Ok(Decision::Change { events, state }) => self.commit(command, version, at, events, state, effects),
-            Ok(Decision::Nothing) => self.no_change(command, version, Verdict::Unchanged, V::nothing_to_do(), effects),
+            Ok(Decision::Change { events, state }) => {
+                self.commit(command, version, at, events, state, effects)
+            }
+            Ok(Decision::Nothing) => {
+                self.no_change(command, version, Verdict::Unchanged, V::nothing_to_do(), effects)
+            }
             Err(reason) => self.no_change(command, version, Verdict::Rejected, reason, effects),
         }
     }
@@ -167,12 +214,21 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         let (origin, aggregate) = (origin(&pending.submission), pending.submission.aggregate);
         let count = events.len();
         let of = u32::try_from(count).unwrap_or(u32::MAX);
-        let summaries = (version + 1..).zip(&events).map(|(version, event)| (V::summary(event), version)).collect();
+        let summaries = (version + 1..)
+            .zip(&events)
+            .map(|(version, event)| (V::summary(event), version))
+            .collect();
         let bodies: Vec<_> = (1..)
             .zip(events)
             .map(|(index, event)| {
                 let version = version + u64::from(index);
-                Body::Event(EventBody { origin: origin.clone(), version, part: Part { index, of }, time, event })
+                Body::Event(EventBody {
+                    origin: origin.clone(),
+                    version,
+                    part: Part { index, of },
+                    time,
+                    event,
+                })
             })
             .collect();
         let bytes = size_bytes(&bodies);
@@ -217,7 +273,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
                 effects,
             );
         }
-        let body = Body::Outcome(OutcomeBody { origin: origin(&pending.submission), version, verdict, reason: reason.clone() });
+        let body = Body::Outcome(OutcomeBody {
+            origin: origin(&pending.submission),
+            version,
+            verdict,
+            reason: reason.clone(),
+        });
         if self.is_refused(std::slice::from_ref(&body)) {
             return self.decided(command, Answer::Busy(Busy::Refused), effects);
         }
@@ -236,22 +297,33 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     /// An answer that is recorded of a lane command only: nobody else waits for it.
-    fn refuse(&mut self, command: V::Command, version: u64, answer: Answer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
-        let Some(lane) = self.pending.get(&command).and_then(|pending| pending.submission.lane.as_ref()) else {
+    fn refuse(
+        &mut self,
+        command: V::Command,
+        version: u64,
+        answer: Answer<V>,
+        effects: &mut Vec<Effect<V>>,
+    ) -> Attempt {
+        let Some(lane) =
+            self.pending.get(&command).and_then(|pending| pending.submission.lane.as_ref())
+        else {
             return self.decided_if_writer(command, HeldAnswer::Plain(answer), effects);
         };
         let reason = match answer {
-            Answer::VersionMismatch { current } => V::refused(&Refusal::VersionMismatch { current }),
+            Answer::VersionMismatch { current } => {
+                V::refused(&Refusal::VersionMismatch { current })
+            }
             Answer::TooLarge { events, bytes } => V::refused(&Refusal::TooLarge { events, bytes }),
             _ => lane.missing.clone(),
         };
         self.no_change(command, version, Verdict::Rejected, reason, effects)
     }
 
-    /// A share of the budget is taken whole, or not at all; an empty flight has room for any commit.
+    /// A share of the budget is taken whole, or not at all; an empty flight has room for any
+    /// commit.
     pub(super) fn has_room(&self, records: usize, bytes: usize) -> bool {
-        let fits =
-            self.flight.len() + records <= self.limits.in_flight_records && self.flight.bytes() + bytes <= self.limits.in_flight_bytes;
+        let fits = self.flight.len() + records <= self.limits.in_flight_records
+            && self.flight.bytes() + bytes <= self.limits.in_flight_bytes;
         fits || self.flight.len() == 0
     }
 
@@ -261,12 +333,22 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    fn decided(&mut self, command: V::Command, answer: Answer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
+    fn decided(
+        &mut self,
+        command: V::Command,
+        answer: Answer<V>,
+        effects: &mut Vec<Effect<V>>,
+    ) -> Attempt {
         self.answer(command, answer, effects);
         Attempt::Decided
     }
 
-    fn decided_if_writer(&mut self, command: V::Command, answer: HeldAnswer<V>, effects: &mut Vec<Effect<V>>) -> Attempt {
+    fn decided_if_writer(
+        &mut self,
+        command: V::Command,
+        answer: HeldAnswer<V>,
+        effects: &mut Vec<Effect<V>>,
+    ) -> Attempt {
         if !R::HOLDS {
             return self.decided(command, answer.released(self.fold.next_offset()), effects);
         }
@@ -275,7 +357,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     /// Answers a command, and takes in the submissions that waited for it.
-    pub(super) fn answer(&mut self, command: V::Command, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
+    pub(super) fn answer(
+        &mut self,
+        command: V::Command,
+        answer: Answer<V>,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let Some(pending) = self.pending.remove(&command) else { return };
         self.tell(pending.submission, answer, effects);
         for follower in pending.followers {
@@ -295,7 +382,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     /// The end of a submission: its caller hears, or the lane does.
-    fn tell(&mut self, submission: Submission<V, D::Command>, answer: Answer<V>, effects: &mut Vec<Effect<V>>) {
+    fn tell(
+        &mut self,
+        submission: Submission<V, D::Command>,
+        answer: Answer<V>,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let aggregate = self.memory.entry(submission.aggregate);
         aggregate.unanswered = aggregate.unanswered.saturating_sub(1);
         self.lane.look_at(submission.aggregate);
@@ -305,13 +397,16 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    /// After an own fence: everything that is not answered is decided again, in the sequence it came to be in flight.
+    /// After an own fence: everything that is not answered is decided again, in the sequence it
+    /// came to be in flight.
     pub(super) fn decide_again(&mut self) {
         self.held.clear();
         let loading = self.load.as_ref();
         let waits = |command: &V::Command| loading.is_some_and(|load| load.is_for(command));
         let mut again = self.pending.keys_where(|command, _| !waits(command));
-        again.sort_by_key(|command| self.pending.get(command).map(|pending| pending.submission.token));
+        again.sort_by_key(|command| {
+            self.pending.get(command).map(|pending| pending.submission.token)
+        });
         self.wanted.clear();
         self.ready = again.into();
         for pending in self.pending.values_mut() {
@@ -319,7 +414,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    /// After [`Writer::decide_again`]: what the log refused, and does not hold, is not sent to it again.
+    /// After [`Writer::decide_again`]: what the log refused, and does not hold, is not sent to it
+    /// again.
     pub(super) fn answer_refused(&mut self, effects: &mut Vec<Effect<V>>) {
         for command in self.pending.keys_where(|_, pending| pending.refused) {
             self.ready.retain(|ready| *ready != command);
@@ -327,11 +423,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    /// The log does not take a record of so many bytes. Of what it refuses at once the largest is the reason.
+    /// The log does not take a record of so many bytes. Of what it refuses at once the largest is
+    /// the reason.
     pub(super) fn refuses(&mut self, bytes: usize) {
         let is_first = matches!(self.phase, Phase::Serving | Phase::Draining);
         let before = self.refusing.filter(|_| !is_first).map_or(0, |(bytes, _)| bytes);
-        self.refusing = Some((bytes.max(before), self.now_ms.saturating_add(self.limits.refused_ms)));
+        self.refusing =
+            Some((bytes.max(before), self.now_ms.saturating_add(self.limits.refused_ms)));
     }
 
     fn is_refused(&self, bodies: &[Body<V>]) -> bool {
@@ -342,12 +440,18 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// Commands that nobody has decided, before anything of them is out.
     pub(super) fn move_undecided(&mut self, effects: &mut Vec<Effect<V>>) {
         let held: BTreeSet<_> = self.held.iter().map(|held| held.command).collect();
-        let decided = |command: &V::Command, pending: &Pending<V, D::Command>| pending.outcome.is_some() || held.contains(command);
+        let decided = |command: &V::Command, pending: &Pending<V, D::Command>| {
+            pending.outcome.is_some() || held.contains(command)
+        };
         let undecided = self.pending.keys_where(|command, pending| !decided(command, pending));
         self.ready.clear();
         self.wanted.clear();
         for command in undecided {
-            let followers = self.pending.get_mut(&command).map(|pending| std::mem::take(&mut pending.followers)).unwrap_or_default();
+            let followers = self
+                .pending
+                .get_mut(&command)
+                .map(|pending| std::mem::take(&mut pending.followers))
+                .unwrap_or_default();
             self.answer(command, Answer::Moved, effects);
             for follower in followers {
                 self.tell(follower, Answer::Moved, effects);
@@ -359,8 +463,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub(super) fn give_up_overdue(&mut self, effects: &mut Vec<Effect<V>>) {
         let now_ms = self.now_ms;
         let waiting: Vec<_> = self.ready.iter().chain(&self.wanted).copied().collect();
-        let is_overdue = |submission: &Submission<V, D::Command>| submission.lane.is_none() && submission.deadline_ms < now_ms;
-        let overdue = |command: &V::Command| self.pending.get(command).is_some_and(|pending| is_overdue(&pending.submission));
+        let is_overdue = |submission: &Submission<V, D::Command>| {
+            submission.lane.is_none() && submission.deadline_ms < now_ms
+        };
+        let overdue = |command: &V::Command| {
+            self.pending.get(command).is_some_and(|pending| is_overdue(&pending.submission))
+        };
         for command in waiting.into_iter().filter(overdue).collect::<BTreeSet<_>>() {
             self.ready.retain(|ready| *ready != command);
             self.wanted.remove(&command);
@@ -370,7 +478,10 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 }
 
 /// The answer to an id that has a recorded outcome.
-pub(super) fn replay<R: Rules, V: Vocabulary, C: Value>(recorded: &Recorded<V>, submission: &Submission<V, C>) -> Answer<V> {
+pub(super) fn replay<R: Rules, V: Vocabulary, C: Value>(
+    recorded: &Recorded<V>,
+    submission: &Submission<V, C>,
+) -> Answer<V> {
     let same = !R::COMPARES_FINGERPRINTS
         || recorded.fingerprint == submission.fingerprint
         || submission.older_fingerprints.contains(&recorded.fingerprint);

@@ -18,17 +18,20 @@ pub enum Input<V: Vocabulary, C: Value, S: Value> {
         offset: u64,
         entry: Result<Entry<V>, Defect>,
     },
-    /// Everything that lay in the log when [`Effect::ReadToEnd`] was asked has been read. `writer` is a fresh id.
+    /// Everything that lay in the log when [`Effect::ReadToEnd`] was asked has been read. `writer`
+    /// is a fresh id.
     CaughtUp {
         writer: V::Writer,
     },
     Submit(Submission<V, C>),
-    /// The record at `offset` of the asynchronous lane, when [`super::Writer::lane_has_room`]; `None`: there is nothing to decide.
+    /// The record at `offset` of the asynchronous lane, when [`super::Writer::lane_has_room`];
+    /// `None`: there is nothing to decide.
     Lane {
         offset: u64,
         submission: Option<Submission<V, C>>,
     },
-    /// The answer to [`Effect::Load`]: one statement's view. What is not listed does not exist there.
+    /// The answer to [`Effect::Load`]: one statement's view. What is not listed does not exist
+    /// there.
     Loaded {
         checkpoint: u64,
         aggregates: Vec<(V::Aggregate, Snapshot<S>)>,
@@ -62,7 +65,8 @@ pub enum Reported {
     Failed,
     /// It was never handed to the log, for reasons that have nothing to do with it.
     Unsent,
-    /// The log does not take this very record, and says so. What was appended before the answer was lost may lie there all the same.
+    /// The log does not take this very record, and says so. What was appended before the answer was
+    /// lost may lie there all the same.
     Refused,
 }
 
@@ -80,7 +84,8 @@ pub struct Submission<V: Vocabulary, C: Value> {
     /// `Err`: it came by the lane and cannot be decoded; this is recorded.
     /// Shared with its sender, who keeps it in case this owner ends before it has answered.
     pub payload: Result<Arc<C>, V::Reason>,
-    /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the same.
+    /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the
+    /// same.
     pub caller_key: bool,
     /// The id was made for this very submission: nobody can have seen it.
     pub fresh: bool,
@@ -231,7 +236,10 @@ pub enum StepDown {
     Drained,
     #[error("the partition is sealed")]
     Sealed,
-    #[error("snapshots went back to offset {checkpoint}, below the horizon {horizon}: the partition is folded again")]
+    #[error(
+        "snapshots went back to offset {checkpoint}, below the horizon {horizon}: the partition is \
+         folded again"
+    )]
     BelowHorizon { checkpoint: u64, horizon: u64 },
     #[error("offset {offset}: {what}")]
     Diverged { offset: u64, what: &'static str },
@@ -252,7 +260,8 @@ pub struct Limits {
     pub commit_bytes: usize,
     /// Commands in one load.
     pub load_batch: usize,
-    /// Records above the checkpoint of `snapshots` beyond which cold work is refused; at twice that, all.
+    /// Records above the checkpoint of `snapshots` beyond which cold work is refused; at twice
+    /// that, all.
     pub max_tail_events: u64,
     /// Aggregates kept although `snapshots` has them.
     pub cached_aggregates: usize,

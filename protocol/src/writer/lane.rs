@@ -1,7 +1,9 @@
-//! The asynchronous lane: commands that were accepted elsewhere and wait for their turn. They differ from submissions in three
-//! ways: nobody is answered, every outcome is recorded, and none is ever refused for want of room; it waits instead.
+//! The asynchronous lane: commands that were accepted elsewhere and wait for their turn. They
+//! differ from submissions in three ways: nobody is answered, every outcome is recorded, and none
+//! is ever refused for want of room; it waits instead.
 //!
-//! Commands of one aggregate are decided in the sequence of their offsets; a slow one holds up nobody else, within the window.
+//! Commands of one aggregate are decided in the sequence of their offsets; a slow one holds up
+//! nobody else, within the window.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +109,8 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
         }
     }
 
-    /// Commands in their turn are decided elsewhere; a decision lets the next of the aggregate have its own.
+    /// Commands in their turn are decided elsewhere; a decision lets the next of the aggregate have
+    /// its own.
     fn decided(&mut self, source: u64) {
         let Some(open) = self.open.get(&source) else { return };
         if self.undecided.remove(&source) && open.waiting.is_none() {
@@ -133,7 +136,12 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
     }
 
     fn look_at_all(&mut self) {
-        self.look = self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty()).map(|(aggregate, _)| *aggregate).collect();
+        self.look = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| !queue.waiting.is_empty())
+            .map(|(aggregate, _)| *aggregate)
+            .collect();
     }
 }
 
@@ -157,11 +165,18 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub fn lane_has_room(&self) -> bool {
         let above = self.lane.next.map(|next| next - self.lane.drained::<R>());
         let within = |count: usize| count < self.limits.lane_window;
-        self.phase == Phase::Serving && above.is_some_and(|above| usize::try_from(above).is_ok_and(within)) && within(self.lane.open.len())
+        self.phase == Phase::Serving
+            && above.is_some_and(|above| usize::try_from(above).is_ok_and(within))
+            && within(self.lane.open.len())
     }
 
-    /// The record at `offset` of the lane; `None` where there is nothing to decide. Any other than the next one is not taken.
-    pub(super) fn take_from_lane(&mut self, offset: u64, submission: Option<Submission<V, D::Command>>) {
+    /// The record at `offset` of the lane; `None` where there is nothing to decide. Any other than
+    /// the next one is not taken.
+    pub(super) fn take_from_lane(
+        &mut self,
+        offset: u64,
+        submission: Option<Submission<V, D::Command>>,
+    ) {
         if self.lane.next != Some(offset) {
             return;
         }
@@ -172,7 +187,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if submission.new_aggregate {
             self.memory.cannot_exist(aggregate);
         }
-        let is_known = self.lane.by_command.contains_key(&command) || self.pending.contains_key(&command);
+        let is_known =
+            self.lane.by_command.contains_key(&command) || self.pending.contains_key(&command);
         submission.fresh &= !is_known || !R::TWICE_IN_LANE_MAY_BE_SEEN;
         self.lane.by_command.entry(command).or_insert(offset);
         self.lane.open.insert(offset, Open { aggregate, command, waiting: Some(submission) });
@@ -197,7 +213,11 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 
     /// The next command of the aggregate, unless it must wait.
     fn turn_of(&self, aggregate: V::Aggregate) -> Option<u64> {
-        let queue = self.lane.queues.get(&aggregate).filter(|queue| queue.active == 0 && queue.not_before_ms <= self.now_ms)?;
+        let queue = self
+            .lane
+            .queues
+            .get(&aggregate)
+            .filter(|queue| queue.active == 0 && queue.not_before_ms <= self.now_ms)?;
         let found = self.memory.get(aggregate);
         // Half of a queue is left to callers who wait for their answer.
         let unanswered = found.map_or(0, |found| found.unanswered);
@@ -219,9 +239,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.take_in_or_follow(submission);
     }
 
-    /// The records that are now appended decide `command`, if it came by the lane. What the last of them says of the lane.
+    /// The records that are now appended decide `command`, if it came by the lane. What the last of
+    /// them says of the lane.
     pub(super) fn say_drained(&mut self, command: Option<V::Command>) -> Option<u64> {
-        let source = command.and_then(|command| self.pending.get(&command)).and_then(|pending| pending.submission.source());
+        let source = command
+            .and_then(|command| self.pending.get(&command))
+            .and_then(|pending| pending.submission.source());
         if let Some(source) = source {
             self.lane.decided(source);
         }
@@ -229,7 +252,12 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     /// What would have been an answer: an outcome that is in the log, or a reason to wait.
-    pub(super) fn lane_answered(&mut self, source: u64, submission: Submission<V, D::Command>, answer: &Answer<V>) {
+    pub(super) fn lane_answered(
+        &mut self,
+        source: u64,
+        submission: Submission<V, D::Command>,
+        answer: &Answer<V>,
+    ) {
         if matches!(answer, Answer::Done { .. } | Answer::KeyReused) {
             return self.settled(source);
         }
@@ -255,15 +283,24 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.lane.look_at(open.aggregate);
     }
 
-    /// With every tick: what waits is looked at again, and what is overdue has its turn, whatever holds up the others.
+    /// With every tick: what waits is looked at again, and what is overdue has its turn, whatever
+    /// holds up the others.
     pub(super) fn look_at_lane(&mut self) {
         let now_ms = self.now_ms;
         if self.phase != Phase::Serving {
             return;
         }
-        let may_be_tried = |aggregate: &V::Aggregate| self.lane.queues.get(aggregate).is_none_or(|queue| queue.not_before_ms <= now_ms);
-        let waiting = self.lane.open.iter().filter_map(|(offset, open)| Some((*offset, open.waiting.as_ref()?)));
-        let overdue = waiting.filter(|(_, submission)| submission.deadline_ms < now_ms && may_be_tried(&submission.aggregate));
+        let may_be_tried = |aggregate: &V::Aggregate| {
+            self.lane.queues.get(aggregate).is_none_or(|queue| queue.not_before_ms <= now_ms)
+        };
+        let waiting = self
+            .lane
+            .open
+            .iter()
+            .filter_map(|(offset, open)| Some((*offset, open.waiting.as_ref()?)));
+        let overdue = waiting.filter(|(_, submission)| {
+            submission.deadline_ms < now_ms && may_be_tried(&submission.aggregate)
+        });
         for offset in overdue.map(|(offset, _)| offset).collect::<Vec<_>>() {
             self.take_turn(offset);
         }
@@ -272,11 +309,16 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 
     /// A barrier, when the lane has advanced and no record has said so for too long.
     pub(super) fn say_drained_if_silent(&mut self, effects: &mut Vec<Effect<V>>) {
-        if self.phase != Phase::Serving || self.lane.next.is_none() || self.lane.drained::<R>() <= self.lane.said {
+        if self.phase != Phase::Serving
+            || self.lane.next.is_none()
+            || self.lane.drained::<R>() <= self.lane.said
+        {
             return;
         }
         let since = *self.lane.unsaid_since.get_or_insert(self.now_ms);
-        if self.now_ms.saturating_sub(since) >= self.limits.lane_silence_ms && self.has_room(1, V::size_bytes(&Body::Barrier)) {
+        if self.now_ms.saturating_sub(since) >= self.limits.lane_silence_ms
+            && self.has_room(1, V::size_bytes(&Body::Barrier))
+        {
             self.append(vec![Body::Barrier], None, effects);
         }
     }

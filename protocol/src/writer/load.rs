@@ -1,11 +1,14 @@
-//! What memory lacks of what commands need: asked of `snapshots` and the outcomes, one load at a time.
+//! What memory lacks of what commands need: asked of `snapshots` and the outcomes, one load at a
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     domain::Domain,
     vocabulary::Vocabulary,
-    writer::{Answer, Busy, Effect, Recorded, Snapshot, StepDown, Writer, intake::replay, rules::Rules},
+    writer::{
+        Answer, Busy, Effect, Recorded, Snapshot, StepDown, Writer, intake::replay, rules::Rules,
+    },
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,14 +30,19 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if self.load.is_some() || self.wanted.is_empty() {
             return;
         }
-        let mut load = Load { aggregates: BTreeSet::new(), commands: BTreeSet::new(), horizon: self.memory.horizon() };
+        let mut load = Load {
+            aggregates: BTreeSet::new(),
+            commands: BTreeSet::new(),
+            horizon: self.memory.horizon(),
+        };
         while load.commands.len() < self.limits.load_batch {
             let Some(command) = self.wanted.pop_first() else { break };
             let Some(pending) = self.pending.get(&command) else { continue };
             load.commands.insert(command);
             load.aggregates.insert(pending.submission.aggregate);
         }
-        let (aggregates, commands) = (load.aggregates.iter().copied().collect(), load.commands.iter().copied().collect());
+        let (aggregates, commands) =
+            (load.aggregates.iter().copied().collect(), load.commands.iter().copied().collect());
         self.load = Some(load);
         effects.push(Effect::Load { aggregates, commands });
     }
@@ -48,16 +56,24 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     ) {
         let Some(load) = self.load.take() else { return };
         if R::HORIZON && checkpoint < load.horizon {
-            return self.step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
+            return self
+                .step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
         }
         let domain = self.domain.clone();
         let mut found: BTreeMap<_, _> = aggregates.into_iter().collect();
         for id in load.aggregates {
             self.memory.found(&domain, id, found.remove(&id), checkpoint);
         }
-        // Answered here and now: once evicted again, an outcome would not be missed before it is done twice.
-        for (command, recorded) in outcomes.into_iter().filter(|(command, _)| load.commands.contains(command)) {
-            let Some(answer) = self.pending.get(&command).map(|pending| replay::<R, _, _>(&recorded, &pending.submission)) else {
+        // Answered here and now: once evicted again, an outcome would not be missed before it is
+        // done twice.
+        for (command, recorded) in
+            outcomes.into_iter().filter(|(command, _)| load.commands.contains(command))
+        {
+            let Some(answer) = self
+                .pending
+                .get(&command)
+                .map(|pending| replay::<R, _, _>(&recorded, &pending.submission))
+            else {
                 continue;
             };
             self.memory.remember(command, checkpoint, recorded);

@@ -1,7 +1,8 @@
 //! Aggregates and recorded outcomes that the owner remembers.
 //!
-//! It holds at least everything that happened at or above the horizon; whatever is not here is complete in a snapshot at or
-//! above the horizon. An aggregate's state is the confirmed one plus, for each commit in flight, the state after it.
+//! It holds at least everything that happened at or above the horizon; whatever is not here is
+//! complete in a snapshot at or above the horizon. An aggregate's state is the confirmed one plus,
+//! for each commit in flight, the state after it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -64,7 +65,13 @@ pub(super) struct Ahead<S> {
 
 impl<V: Vocabulary, S: Value> Memory<V, S> {
     pub(super) fn new(horizon: u64) -> Self {
-        Self { aggregates: Table::new(), by_touch: BTreeSet::new(), outcomes: Table::new(), by_end: BTreeSet::new(), horizon }
+        Self {
+            aggregates: Table::new(),
+            by_touch: BTreeSet::new(),
+            outcomes: Table::new(),
+            by_end: BTreeSet::new(),
+            horizon,
+        }
     }
 
     pub(super) fn horizon(&self) -> u64 {
@@ -84,7 +91,13 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
         let (touched, by_touch) = (self.horizon, &mut self.by_touch);
         self.aggregates.get_or_insert_with(id, || {
             by_touch.insert((touched, id));
-            Aggregate { base: Base::Behind { events: Vec::new() }, ahead: VecDeque::new(), unanswered: 0, pinned: 0, touched }
+            Aggregate {
+                base: Base::Behind { events: Vec::new() },
+                ahead: VecDeque::new(),
+                unanswered: 0,
+                pinned: 0,
+                touched,
+            }
         })
     }
 
@@ -103,8 +116,11 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     pub(super) fn learn_commit<D: Domain<V, State = S>>(&mut self, domain: &D, commit: Commit<V>) {
         let Some(first) = commit.events.first() else { return };
         let (id, command) = (first.origin.aggregate, first.origin.command);
-        let recorded =
-            Recorded { aggregate: id, fingerprint: first.origin.fingerprint.clone(), outcome: accepted(&commit.events, commit.end) };
+        let recorded = Recorded {
+            aggregate: id,
+            fingerprint: first.origin.fingerprint.clone(),
+            outcome: accepted(&commit.events, commit.end),
+        };
         self.remember(command, commit.end, recorded);
         let aggregate = self.entry(id);
         for event in commit.events {
@@ -119,17 +135,29 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
             Verdict::Rejected => Outcome::Rejected { version, end, reason },
             Verdict::Unchanged => Outcome::Unchanged { version, end, reason },
         };
-        self.remember(origin.command, end, Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome });
+        self.remember(
+            origin.command,
+            end,
+            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+        );
     }
 
     /// Puts a snapshot below the events that are remembered. `None`: it does not exist there.
-    pub(super) fn found<D: Domain<V, State = S>>(&mut self, domain: &D, id: V::Aggregate, snapshot: Option<Snapshot<S>>, checkpoint: u64) {
+    pub(super) fn found<D: Domain<V, State = S>>(
+        &mut self,
+        domain: &D,
+        id: V::Aggregate,
+        snapshot: Option<Snapshot<S>>,
+        checkpoint: u64,
+    ) {
         let aggregate = self.entry(id);
         if let Base::Behind { events } = &mut aggregate.base {
             let events = std::mem::take(events);
             aggregate.base = match snapshot {
                 None => Base::Known { version: 0, state: None },
-                Some(Snapshot::State { version, state }) => Base::Known { version, state: Some(state) },
+                Some(Snapshot::State { version, state }) => {
+                    Base::Known { version, state: Some(state) }
+                }
                 Some(Snapshot::Unreadable { version }) => Base::Unreadable { version },
             };
             for event in events {
@@ -178,8 +206,12 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
         let below = if R::AGGREGATES_STAY_ABOVE_CHECKPOINT { checkpoint } else { checkpoint + 1 };
         let surplus = self.aggregates.len().saturating_sub(aggregates);
         let old = self.by_touch.iter().take_while(|(touched, _)| *touched <= below);
-        let in_use = |found: &Aggregate<V, S>| found.unanswered + found.pinned > 0 || !found.ahead.is_empty();
-        let idle = |id: &V::Aggregate| self.aggregates.get(id).is_some_and(|found| !in_use(found) || !R::STAYS_WHILE_IN_USE);
+        let in_use = |found: &Aggregate<V, S>| {
+            found.unanswered + found.pinned > 0 || !found.ahead.is_empty()
+        };
+        let idle = |id: &V::Aggregate| {
+            self.aggregates.get(id).is_some_and(|found| !in_use(found) || !R::STAYS_WHILE_IN_USE)
+        };
         let evicted: Vec<_> = old.filter(|(_, id)| idle(id)).take(surplus).copied().collect();
         for (touched, id) in evicted {
             self.by_touch.remove(&(touched, id));
@@ -188,7 +220,11 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
         }
         let below = if R::OUTCOMES_STAY_ABOVE_CHECKPOINT { checkpoint } else { checkpoint + 1 };
         for _ in 0..self.outcomes.len().saturating_sub(outcomes) {
-            let Some((end, command)) = self.by_end.first().copied().filter(|(end, _)| *end <= below) else { break };
+            let Some((end, command)) =
+                self.by_end.first().copied().filter(|(end, _)| *end <= below)
+            else {
+                break;
+            };
             self.by_end.remove(&(end, command));
             self.outcomes.remove(&command);
             self.horizon = self.horizon.max(end);
@@ -214,37 +250,59 @@ impl<V: Vocabulary, S: Value> Aggregate<V, S> {
         match (self.ahead.back(), &self.base) {
             (Some(ahead), _) => (ahead.version, Some(&ahead.state)),
             (None, Base::Known { version, state }) => (*version, state.as_ref()),
-            (None, Base::Behind { .. } | Base::Unreadable { .. }) => (self.confirmed_version(), None),
+            (None, Base::Behind { .. } | Base::Unreadable { .. }) => {
+                (self.confirmed_version(), None)
+            }
         }
     }
 
     fn learn<D: Domain<V, State = S>>(&mut self, domain: &D, event: EventBody<V>) {
         let next = match &mut self.base {
-            Base::Behind { events } if events.is_empty() && event.version == 1 => evolved(domain, None, &event),
+            Base::Behind { events } if events.is_empty() && event.version == 1 => {
+                evolved(domain, None, &event)
+            }
             Base::Behind { events } => {
                 events.push(event);
                 return;
             }
             // The snapshot had it already.
-            Base::Known { version, .. } | Base::Unreadable { version } if event.version <= *version => return,
-            Base::Known { version, state } if event.version == *version + 1 => evolved(domain, state.as_ref(), &event),
-            Base::Known { .. } | Base::Unreadable { .. } => Base::Unreadable { version: event.version },
+            Base::Known { version, .. } | Base::Unreadable { version }
+                if event.version <= *version =>
+            {
+                return;
+            }
+            Base::Known { version, state } if event.version == *version + 1 => {
+                evolved(domain, state.as_ref(), &event)
+            }
+            Base::Known { .. } | Base::Unreadable { .. } => {
+                Base::Unreadable { version: event.version }
+            }
         };
         self.base = next;
     }
 }
 
-fn evolved<V: Vocabulary, D: Domain<V>>(domain: &D, state: Option<&D::State>, event: &EventBody<V>) -> Base<V, D::State> {
+fn evolved<V: Vocabulary, D: Domain<V>>(
+    domain: &D,
+    state: Option<&D::State>,
+    event: &EventBody<V>,
+) -> Base<V, D::State> {
     match domain.evolve(state, &event.event) {
         Ok(state) => Base::Known { version: event.version, state: Some(state) },
-        Err(Unreadable::Newer { .. } | Unreadable::Malformed { .. }) => Base::Unreadable { version: event.version },
+        Err(Unreadable::Newer { .. } | Unreadable::Malformed { .. }) => {
+            Base::Unreadable { version: event.version }
+        }
     }
 }
 
 /// The outcome that a complete commit tells of.
 pub(super) fn accepted<V: Vocabulary>(events: &[EventBody<V>], end: u64) -> Outcome<V> {
     let version = events.last().map_or(0, |event| event.version);
-    Outcome::Accepted { version, end, events: events.iter().map(|event| (V::summary(&event.event), event.version)).collect() }
+    Outcome::Accepted {
+        version,
+        end,
+        events: events.iter().map(|event| (V::summary(&event.event), event.version)).collect(),
+    }
 }
 
 /// What [`Vocabulary::size_bytes`] says of the records of a command.

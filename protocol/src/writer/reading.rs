@@ -1,4 +1,5 @@
-//! The fold of what is read back: it confirms own records, proves holes, and ends this writer at a foreign fence.
+//! The fold of what is read back: it confirms own records, proves holes, and ends this writer at a
+//! foreign fence.
 
 use crate::{
     domain::Domain,
@@ -10,15 +11,24 @@ use crate::{
 };
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
-    pub(super) fn read(&mut self, offset: u64, entry: Result<Entry<V>, Defect>, effects: &mut Vec<Effect<V>>) {
+    pub(super) fn read(
+        &mut self,
+        offset: u64,
+        entry: Result<Entry<V>, Defect>,
+        effects: &mut Vec<Effect<V>>,
+    ) {
         let own_seq = self.own_seq(&entry);
         let hole = own_seq.is_some_and(|seq| seq > self.fold.head().next_seq);
         let verdict = match self.fold.apply(offset, entry) {
             Ok(verdict) => verdict,
-            Err(Gap { expected, found }) => return self.step_down(StepDown::Gap { expected, found }, effects),
+            Err(Gap { expected, found }) => {
+                return self.step_down(StepDown::Gap { expected, found }, effects);
+            }
         };
         match verdict {
-            fold::Effect::Fence { epoch, writer } => self.fence_read(offset, epoch, writer, effects),
+            fold::Effect::Fence { epoch, writer } => {
+                self.fence_read(offset, epoch, writer, effects)
+            }
             fold::Effect::Sealed => self.step_down(StepDown::Sealed, effects),
             fold::Effect::Void(_) => self.void_read(offset, hole, effects),
             valid => match own_seq {
@@ -32,12 +42,20 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     fn own_seq(&self, entry: &Result<Entry<V>, Defect>) -> Option<u64> {
         let entry = entry.as_ref().ok()?;
         let (epoch, writer) = self.own?;
-        entry.seq.filter(|_| (entry.epoch, entry.writer) == (epoch, writer) && !matches!(entry.body, Body::Fence))
+        entry.seq.filter(|_| {
+            (entry.epoch, entry.writer) == (epoch, writer) && !matches!(entry.body, Body::Fence)
+        })
     }
 
     fn own_read(&mut self, offset: u64, seq: u64, effects: &mut Vec<Effect<V>>) {
         if !self.flight.read_back(offset) {
-            return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record lies at another offset" }, effects);
+            return self.step_down(
+                StepDown::Diverged {
+                    offset,
+                    what: "an acknowledged record lies at another offset",
+                },
+                effects,
+            );
         }
         self.confirm_read(seq, offset, effects);
         self.settle_while_serving(effects);
@@ -46,7 +64,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// A valid record of an earlier writer: history. After the own fence there can be none.
     fn learn(&mut self, offset: u64, verdict: fold::Effect<V>, effects: &mut Vec<Effect<V>>) {
         if self.own.is_some() {
-            return self.step_down(StepDown::Diverged { offset, what: "a valid record of another writer after the own fence" }, effects);
+            return self.step_down(
+                StepDown::Diverged {
+                    offset,
+                    what: "a valid record of another writer after the own fence",
+                },
+                effects,
+            );
         }
         match verdict {
             fold::Effect::Commit(commit) => {
@@ -60,11 +84,16 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 
     fn void_read(&mut self, offset: u64, hole: bool, effects: &mut Vec<Effect<V>>) {
         if R::ACKNOWLEDGED_IS_VALID && self.flight.misses(offset) {
-            return self.step_down(StepDown::Diverged { offset, what: "an acknowledged record is void" }, effects);
+            return self.step_down(
+                StepDown::Diverged { offset, what: "an acknowledged record is void" },
+                effects,
+            );
         }
         match self.phase {
             // Nothing of this writer from here on can become valid.
-            Phase::Serving | Phase::Draining if hole && R::HOLE_STOPS => self.outcome_unknown(effects),
+            Phase::Serving | Phase::Draining if hole && R::HOLE_STOPS => {
+                self.outcome_unknown(effects)
+            }
             _ => self.settle_while_serving(effects),
         }
     }

@@ -1,10 +1,13 @@
-//! The rules that keep the promises of log-format.md, each with a name, so that the model checker can take one away and see what breaks.
+//! The rules that keep the promises of log-format.md, each with a name, so that the model checker
+//! can take one away and see what breaks.
 //!
-//! The release knows one set, [`AllRules`]: every rule is a constant there, and whatever asks for one is folded away by the compiler.
+//! The release knows one set, [`AllRules`]: every rule is a constant there, and whatever asks for
+//! one is folded away by the compiler.
 
 use crate::vocabulary::Value;
 
-/// Which rules a writer keeps. Each says where it stands in log-format.md, "How an owner writes", or what it is for.
+/// Which rules a writer keeps. Each says where it stands in log-format.md, "How an owner writes",
+/// or what it is for.
 pub trait Rules: Value {
     /// "Acknowledge. Never on the append alone."
     const WAITS_FOR_LOG: bool = true;
@@ -14,25 +17,31 @@ pub trait Rules: Value {
     const ANCHOR_PREDICTS: bool = true;
     /// "Acknowledge": a report without an offset confirms nothing.
     const SOMEWHERE_PROVES_NOTHING: bool = true;
-    /// "Acknowledge": only in sequence. A report confirms its own record, when all before it are confirmed.
+    /// "Acknowledge": only in sequence. A report confirms its own record, when all before it are
+    /// confirmed.
     const CONFIRMS_IN_SEQUENCE: bool = true;
     /// "Hold": an answer that came out of possibly stale state waits at all.
     const HOLDS: bool = true;
     /// "Hold": it waits for a record that was appended after the decision.
     const HOLDS_FOR_LATER_RECORD: bool = true;
-    /// "Unknown outcome": after a hole nothing of this writer can become valid, and it does not go on.
+    /// "Unknown outcome": after a hole nothing of this writer can become valid, and it does not go
+    /// on.
     const HOLE_STOPS: bool = true;
     /// "A zombie": the fence of another ends the writer.
     const FOREIGN_FENCE_DEPOSES: bool = true;
-    /// What was acknowledged must have been read when an own fence has. Else the log has lost it, and the owner does not go on.
+    /// What was acknowledged must have been read when an own fence has. Else the log has lost it,
+    /// and the owner does not go on.
     const ACKNOWLEDGED_IS_READ: bool = true;
-    /// What was acknowledged must not be void when it is read. Else the log has lost what lay before it.
+    /// What was acknowledged must not be void when it is read. Else the log has lost what lay
+    /// before it.
     const ACKNOWLEDGED_IS_VALID: bool = true;
-    /// "Unknown outcome": after a new fence the states of what was in flight, and is not in the fold, are forgotten.
+    /// "Unknown outcome": after a new fence the states of what was in flight, and is not in the
+    /// fold, are forgotten.
     const ROLLS_BACK: bool = true;
     /// "Append": the expected version is compared with the one that everything in flight leads to.
     const EXPECTS_IN_FLIGHT: bool = true;
-    /// A 412 is final at once only if versions, which only rise, have left behind what was expected.
+    /// A 412 is final at once only if versions, which only rise, have left behind what was
+    /// expected.
     const FINAL_ONLY_BELOW: bool = true;
     /// "Append: dedupe by command id": what may have been seen is looked up before it is decided.
     const LOOKS_UP: bool = true;

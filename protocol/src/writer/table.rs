@@ -1,4 +1,5 @@
-//! A map by id that costs the same however many rows it has. Its rows have no sequence: whoever makes effects of several sorts them.
+//! A map by id that costs the same however many rows it has. Its rows have no sequence: whoever
+//! makes effects of several sorts them.
 
 use std::{
     collections::HashMap,
@@ -55,7 +56,8 @@ impl<K: Id, V: Value> Table<K, V> {
 
     /// The keys of the rows that are `wanted`, in sequence.
     pub(super) fn keys_where(&self, mut wanted: impl FnMut(&K, &V) -> bool) -> Vec<K> {
-        let mut keys: Vec<K> = self.0.iter().filter(|(key, row)| wanted(key, row)).map(|(key, _)| *key).collect();
+        let mut keys: Vec<K> =
+            self.0.iter().filter(|(key, row)| wanted(key, row)).map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
     }
@@ -100,18 +102,29 @@ mod tests {
 
     #[test]
     fn equal_rows_are_equal_and_hash_alike_in_whatever_sequence_they_came() {
-        let (one, other) = (filled([(1, "a"), (2, "b"), (3, "c")]), filled([(3, "c"), (2, "x"), (1, "a"), (2, "b")]));
+        let (one, other) = (
+            filled([(1, "a"), (2, "b"), (3, "c")]),
+            filled([(3, "c"), (2, "x"), (1, "a"), (2, "b")]),
+        );
         assert_eq!(one, other);
         assert_eq!(hashed(&one), hashed(&other));
-        for different in [filled([(1, "a"), (2, "b")]), filled([(1, "b"), (2, "a"), (3, "c")]), filled([(1, "a"), (2, "b"), (4, "c")])] {
+        for different in [
+            filled([(1, "a"), (2, "b")]),
+            filled([(1, "b"), (2, "a"), (3, "c")]),
+            filled([(1, "a"), (2, "b"), (4, "c")]),
+        ] {
             assert_ne!(hashed(&one), hashed(&different), "{different:?}");
         }
     }
 
     #[test]
     fn what_is_taken_out_is_in_the_sequence_of_its_keys() {
-        let mut table = filled((0..100).rev().map(|key| (key, if key % 2 == 0 { "even" } else { "odd" })));
-        assert_eq!(table.keys_where(|_, row| *row == "even"), (0..100).step_by(2).collect::<Vec<_>>());
+        let mut table =
+            filled((0..100).rev().map(|key| (key, if key % 2 == 0 { "even" } else { "odd" })));
+        assert_eq!(
+            table.keys_where(|_, row| *row == "even"),
+            (0..100).step_by(2).collect::<Vec<_>>()
+        );
         assert_eq!(table.remove(&1), Some("odd"));
         let taken = table.take_all();
         assert_eq!((taken.len(), taken[0], taken[1], taken[2]), (99, "even", "even", "odd"));

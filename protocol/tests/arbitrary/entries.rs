@@ -10,11 +10,22 @@ use uuid::Uuid;
 
 pub fn plain_event() -> Entry<Wire> {
     let id = Uuid::from_u128;
-    let meta = Meta { event_id: id(9), actor: id(1), correlation: id(2), causation: id(3), traceparent: None };
+    let meta = Meta {
+        event_id: id(9),
+        actor: id(1),
+        correlation: id(2),
+        causation: id(3),
+        traceparent: None,
+    };
     let fingerprint = Fingerprint { key_number: 1, hmac: [7; 32] };
     let origin = Origin { aggregate: id(4), command: id(5), fingerprint, meta, source: None };
-    let event = Fact { event_type: "note.written".into(), schema: "note.written.v1".into(), data: b"{}".to_vec() };
-    let body = Body::Event(EventBody { origin, version: 1, part: Part::WHOLE, time: Micros(0), event });
+    let event = Fact {
+        event_type: "note.written".into(),
+        schema: "note.written.v1".into(),
+        data: b"{}".to_vec(),
+    };
+    let body =
+        Body::Event(EventBody { origin, version: 1, part: Part::WHOLE, time: Micros(0), event });
     Entry { epoch: 1, writer: id(6), seq: Some(0), drained: None, body }
 }
 
@@ -32,16 +43,27 @@ pub fn any() -> impl Strategy<Value = Entry<Wire>> {
         event().prop_map(Body::Event),
         outcome().prop_map(Body::Outcome),
     ];
-    (number(), id(), number(), prop::option::of(number()), body).prop_map(|(epoch, writer, seq, drained, body)| {
-        let fence = body == Body::Fence;
-        Entry { epoch, writer, seq: (!fence).then_some(seq), drained: drained.filter(|_| !fence), body }
-    })
+    (number(), id(), number(), prop::option::of(number()), body).prop_map(
+        |(epoch, writer, seq, drained, body)| {
+            let fence = body == Body::Fence;
+            Entry {
+                epoch,
+                writer,
+                seq: (!fence).then_some(seq),
+                drained: drained.filter(|_| !fence),
+                body,
+            }
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = EventBody<Wire>> {
     let trace = prop::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}");
-    let part =
-        prop_oneof![Just(Part::WHOLE), (2..=MAX_COMMIT_EVENTS).prop_flat_map(|of| (1..=of).prop_map(move |index| Part { index, of }))];
+    let part = prop_oneof![
+        Just(Part::WHOLE),
+        (2..=MAX_COMMIT_EVENTS)
+            .prop_flat_map(|of| (1..=of).prop_map(move |index| Part { index, of }))
+    ];
     let fact = ("\\PC{1,20}", "\\PC{1,20}", vec(any_byte(), 0..50));
     let time = (-62_167_219_200_000_000_i64..=253_402_300_799_999_999).prop_map(Micros);
     (origin(), id(), trace, number(), part, time, fact).prop_map(
@@ -54,18 +76,27 @@ fn event() -> impl Strategy<Value = EventBody<Wire>> {
 }
 
 fn outcome() -> impl Strategy<Value = OutcomeBody<Wire>> {
-    (origin(), number(), prop::bool::ANY, vec(any_byte(), 0..50)).prop_map(|(origin, version, rejected, reason)| {
-        let verdict = if rejected { Verdict::Rejected } else { Verdict::Unchanged };
-        OutcomeBody { origin, version, verdict, reason: Reason(reason) }
-    })
+    (origin(), number(), prop::bool::ANY, vec(any_byte(), 0..50)).prop_map(
+        |(origin, version, rejected, reason)| {
+            let verdict = if rejected { Verdict::Rejected } else { Verdict::Unchanged };
+            OutcomeBody { origin, version, verdict, reason: Reason(reason) }
+        },
+    )
 }
 
 fn origin() -> impl Strategy<Value = Origin<Wire>> {
     let fingerprint = (proptest::num::u16::ANY, prop::array::uniform32(any_byte()));
     (id(), id(), fingerprint, (id(), id(), id()), prop::option::of(number())).prop_map(
         |(aggregate, command, (key_number, hmac), (actor, correlation, causation), source)| {
-            let meta = Meta { event_id: Uuid::nil(), actor, correlation, causation, traceparent: None };
-            Origin { aggregate, command, fingerprint: Fingerprint { key_number, hmac }, meta, source }
+            let meta =
+                Meta { event_id: Uuid::nil(), actor, correlation, causation, traceparent: None };
+            Origin {
+                aggregate,
+                command,
+                fingerprint: Fingerprint { key_number, hmac },
+                meta,
+                source,
+            }
         },
     )
 }

@@ -1,5 +1,6 @@
-//! Random logs in a vocabulary of small integers: writers that take over from one another, commits whole and torn, and records that
-//! must be void. What a log means is known by how it was made, not by folding it.
+//! Random logs in a vocabulary of small integers: writers that take over from one another, commits
+//! whole and torn, and records that must be void. What a log means is known by how it was made, not
+//! by folding it.
 
 use proptest::{collection::vec, prelude::*};
 use protocol::{
@@ -48,7 +49,8 @@ impl Log {
     }
 }
 
-/// Writers fence and write, one after the other; older ones go on writing; records come twice, are lost, or are not decodable.
+/// Writers fence and write, one after the other; older ones go on writing; records come twice, are
+/// lost, or are not decodable.
 pub fn any() -> impl Strategy<Value = Log> {
     vec(action(), 0..25).prop_map(|actions| {
         let mut maker = Maker::default();
@@ -57,19 +59,25 @@ pub fn any() -> impl Strategy<Value = Log> {
     })
 }
 
-/// A record that is void wherever it lies: not decodable, a fence whose epoch is never the next, a writer that never fenced.
+/// A record that is void wherever it lies: not decodable, a fence whose epoch is never the next, a
+/// writer that never fenced.
 pub fn void() -> impl Strategy<Value = Row> {
-    let fence = prop_oneof![Just(0), Just(1_000_000)]
-        .prop_map(|epoch| Ok(Entry { epoch, writer: STRANGER, seq: None, drained: None, body: Body::Fence }));
-    let stranger = (0..6_u64, 0..6_u64, part(), any_byte())
-        .prop_map(|(epoch, seq, part, time)| Ok(entry((epoch, STRANGER), seq, Some(9), event(0, 0, 1, part, time))));
+    let fence = prop_oneof![Just(0), Just(1_000_000)].prop_map(|epoch| {
+        Ok(Entry { epoch, writer: STRANGER, seq: None, drained: None, body: Body::Fence })
+    });
+    let stranger = (0..6_u64, 0..6_u64, part(), any_byte()).prop_map(|(epoch, seq, part, time)| {
+        Ok(entry((epoch, STRANGER), seq, Some(9), event(0, 0, 1, part, time)))
+    });
     prop_oneof![Just(Err(Defect::Missing("hw-kind"))), fence, stranger]
 }
 
 /// Any entry at all, also such as no record can hold.
 pub fn wild() -> impl Strategy<Value = Row> {
     let edge = || prop::sample::select(vec![0, 1, 2, 3, u64::MAX - 1, u64::MAX]);
-    let part = (prop::sample::select(vec![0, 1, 2, 3, u32::MAX]), prop::sample::select(vec![0, 1, 2, 3, u32::MAX]))
+    let part = (
+        prop::sample::select(vec![0, 1, 2, 3, u32::MAX]),
+        prop::sample::select(vec![0, 1, 2, 3, u32::MAX]),
+    )
         .prop_map(|(index, of)| Part { index, of });
     let body = prop_oneof![
         Just(Body::Fence),
@@ -79,21 +87,25 @@ pub fn wild() -> impl Strategy<Value = Row> {
         (edge(), part).prop_map(|(version, part)| event(0, 0, version, part, 0)),
     ];
     let entry = (edge(), 0..3_u32, prop::option::of(edge()), prop::option::of(edge()), body);
-    entry.prop_map(|(epoch, writer, seq, drained, body)| Ok(Entry { epoch, writer, seq, drained, body }))
+    entry.prop_map(|(epoch, writer, seq, drained, body)| {
+        Ok(Entry { epoch, writer, seq, drained, body })
+    })
 }
 
 pub fn wild_position() -> impl Strategy<Value = Position<Small>> {
     let edge = || prop::sample::select(vec![0, 1, 2, u64::MAX - 1, u64::MAX]);
-    (edge(), 0..3_u32, edge(), edge(), prop::bool::ANY).prop_map(|(epoch, writer, next_seq, drained, sealed)| Position {
-        identity: Some(writer),
-        epoch,
-        writer: Some(writer),
-        next_seq,
-        drained,
-        sealed,
-        witness: Some(Witness { offset: 0, epoch, writer, seq: None }),
-        ..Position::start()
-    })
+    (edge(), 0..3_u32, edge(), edge(), prop::bool::ANY).prop_map(
+        |(epoch, writer, next_seq, drained, sealed)| Position {
+            identity: Some(writer),
+            epoch,
+            writer: Some(writer),
+            next_seq,
+            drained,
+            sealed,
+            witness: Some(Witness { offset: 0, epoch, writer, seq: None }),
+            ..Position::start()
+        },
+    )
 }
 
 const STRANGER: u32 = u32::MAX;
@@ -136,9 +148,23 @@ enum Fault {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let fault =
-        prop::sample::select(vec![Fault::Cut, Fault::Cut, Fault::Command, Fault::Aggregate, Fault::Version, Fault::Index, Fault::Of]);
-    let commit = (0..3_u8, 1..=4_u32, prop::option::of((2..=4_u32, fault)), vec(void(), 0..3), any_byte(), prop::option::of(0..50_u64));
+    let fault = prop::sample::select(vec![
+        Fault::Cut,
+        Fault::Cut,
+        Fault::Command,
+        Fault::Aggregate,
+        Fault::Version,
+        Fault::Index,
+        Fault::Of,
+    ]);
+    let commit = (
+        0..3_u8,
+        1..=4_u32,
+        prop::option::of((2..=4_u32, fault)),
+        vec(void(), 0..3),
+        any_byte(),
+        prop::option::of(0..50_u64),
+    );
     let control = prop_oneof![8 => Just(Body::Barrier), 8 => outcome(), 8 => Just(Body::Unknown), 1 => Just(Body::Sealed)];
     prop_oneof![
         3 => Just(Action::Fence),
@@ -175,12 +201,16 @@ impl Maker {
     fn act(&mut self, action: Action) {
         match action {
             Action::Fence => self.fence(),
-            Action::Commit { aggregate, of, fault, between, time, drained } => self.commit(aggregate, of, fault, &between, time, drained),
+            Action::Commit { aggregate, of, fault, between, time, drained } => {
+                self.commit(aggregate, of, fault, &between, time, drained)
+            }
             Action::Control(body, drained) => {
                 self.sealed |= self.write(body.clone(), drained) && body == Body::Sealed;
             }
             Action::Zombie { which, of, fences } => self.zombie(which, of, fences),
-            Action::Again(which) if !self.valid.is_empty() => self.rows.push(self.rows[self.valid[which.index(self.valid.len())]].clone()),
+            Action::Again(which) if !self.valid.is_empty() => {
+                self.rows.push(self.rows[self.valid[which.index(self.valid.len())]].clone())
+            }
             Action::Lost => (self.seq, self.lost) = (self.seq + 1, true),
             Action::Void(row) => self.rows.push(row),
             Action::Again(_) => {}
@@ -208,7 +238,15 @@ impl Maker {
         valid
     }
 
-    fn commit(&mut self, aggregate: u8, of: u32, fault: Option<(u32, Fault)>, between: &[Row], time: u8, drained: Option<u64>) {
+    fn commit(
+        &mut self,
+        aggregate: u8,
+        of: u32,
+        fault: Option<(u32, Fault)>,
+        between: &[Row],
+        time: u8,
+        drained: Option<u64>,
+    ) {
         self.commands = self.commands.wrapping_add(1);
         let command = self.commands;
         let first = self.versions[usize::from(aggregate)] + 1;
@@ -220,11 +258,17 @@ impl Maker {
             let body = match fault {
                 None => event(aggregate, command, version, part, time),
                 Some(Fault::Cut) => return,
-                Some(Fault::Command) => event(aggregate, command.wrapping_add(100), version, part, time),
+                Some(Fault::Command) => {
+                    event(aggregate, command.wrapping_add(100), version, part, time)
+                }
                 Some(Fault::Aggregate) => event(aggregate + 1, command, version, part, time),
                 Some(Fault::Version) => event(aggregate, command, version + 1, part, time),
-                Some(Fault::Index) => event(aggregate, command, version, Part { index: index + 1, of: of + 1 }, time),
-                Some(Fault::Of) => event(aggregate, command, version, Part { index, of: of + 1 }, time),
+                Some(Fault::Index) => {
+                    event(aggregate, command, version, Part { index: index + 1, of: of + 1 }, time)
+                }
+                Some(Fault::Of) => {
+                    event(aggregate, command, version, Part { index, of: of + 1 }, time)
+                }
             };
             if self.write(body, drained) && fault.is_none() {
                 intended.push((aggregate, command, version));
@@ -246,16 +290,32 @@ impl Maker {
         let at = which.index(self.old.len());
         let (epoch, writer, seq) = &mut self.old[at];
         if fences {
-            self.rows.push(Ok(Entry { epoch: *epoch, writer: *writer, seq: None, drained: None, body: Body::Fence }));
+            self.rows.push(Ok(Entry {
+                epoch: *epoch,
+                writer: *writer,
+                seq: None,
+                drained: None,
+                body: Body::Fence,
+            }));
         }
         for index in 1..=of {
-            self.rows.push(Ok(entry((*epoch, *writer), *seq, Some(99), event(0, 0, 1, Part { index, of }, 255))));
+            self.rows.push(Ok(entry(
+                (*epoch, *writer),
+                *seq,
+                Some(99),
+                event(0, 0, 1, Part { index, of }, 255),
+            )));
             *seq += 1;
         }
     }
 }
 
-fn entry((epoch, writer): (u64, u32), seq: u64, drained: Option<u64>, body: Body<Small>) -> Entry<Small> {
+fn entry(
+    (epoch, writer): (u64, u32),
+    seq: u64,
+    drained: Option<u64>,
+    body: Body<Small>,
+) -> Entry<Small> {
     Entry { epoch, writer, seq: Some(seq), drained, body }
 }
 
@@ -265,7 +325,12 @@ fn event(aggregate: u8, command: u8, version: u64, part: Part, time: u8) -> Body
 
 fn outcome() -> impl Strategy<Value = Body<Small>> {
     (0..3_u8, any_byte()).prop_map(|(aggregate, command)| {
-        Body::Outcome(OutcomeBody { origin: origin(aggregate, command), version: 0, verdict: Verdict::Rejected, reason: () })
+        Body::Outcome(OutcomeBody {
+            origin: origin(aggregate, command),
+            version: 0,
+            verdict: Verdict::Rejected,
+            reason: (),
+        })
     })
 }
 

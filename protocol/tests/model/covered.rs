@@ -1,4 +1,5 @@
-//! Whether the reduced world has a counterpart to every step of the whole one: `world::reduced` is checked, not only argued.
+//! Whether the reduced world has a counterpart to every step of the whole one: `world::reduced` is
+//! checked, not only argued.
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -24,7 +25,8 @@ impl Model for Whole {
 
     fn actions(&self, state: &World, actions: &mut Vec<Action>) {
         self.0.actions(state, actions);
-        // When submissions to owners that do not serve are sent is the one thing that only the argument speaks of.
+        // When submissions to owners that do not serve are sent is the one thing that only the
+        // argument speaks of.
         actions.retain(|action| !matches!(action, Action::Submit(i, _) if !state.may_be_asked(&reduced(&self.0), *i)));
     }
 
@@ -33,7 +35,9 @@ impl Model for Whole {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always(COVERED, |whole: &Whole, state: &World| whole.uncovered(state).is_none())]
+        vec![Property::always(COVERED, |whole: &Whole, state: &World| {
+            whole.uncovered(state).is_none()
+        })]
     }
 }
 
@@ -46,7 +50,10 @@ impl Whole {
         }
         let (mut steps, mut counterparts) = (Vec::new(), Vec::new());
         reduced.actions(&same, &mut counterparts);
-        let counterparts: Vec<_> = counterparts.into_iter().filter_map(|action| reduced.next_state(&same, action)).collect();
+        let counterparts: Vec<_> = counterparts
+            .into_iter()
+            .filter_map(|action| reduced.next_state(&same, action))
+            .collect();
         self.actions(state, &mut steps);
         steps.into_iter().find(|step| {
             let next = self.next_state(state, *step).map(|next| reduce(&reduced, &next));
@@ -67,8 +74,16 @@ fn reduce(setup: &Setup, state: &World) -> World {
 
 /// The states that were compared; `Err`: the shortest way to a step without a counterpart.
 pub fn is_covered(setup: &Setup) -> Result<usize, String> {
-    let checker = Whole(setup.clone()).checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Whole(setup.clone())
+        .checker()
+        .threads(1)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let Some(path) = checker.discovery(COVERED) else { return Ok(checker.unique_state_count()) };
     let uncovered = Whole(setup.clone()).uncovered(path.last_state());
-    Err(format!("{uncovered:?} has no counterpart after\n{}", trace::told(setup, &path.into_actions())))
+    Err(format!(
+        "{uncovered:?} has no counterpart after\n{}",
+        trace::told(setup, &path.into_actions())
+    ))
 }

@@ -1,5 +1,6 @@
-//! The write protocol under a model checker: owners that crash, stop and take over from each other, a log that delays, loses, doubles, or
-//! reports nothing of use, `snapshots` that are late or fall back, clients that send again and expect versions.
+//! The write protocol under a model checker: owners that crash, stop and take over from each other,
+//! a log that delays, loses, doubles, or reports nothing of use, `snapshots` that are late or fall
+//! back, clients that send again and expect versions.
 //!
 //! The checker drives the very [`protocol::writer::Writer`] that production runs.
 //!
@@ -52,7 +53,9 @@ impl Model for Setup {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(PROMISES, |setup: &Setup, world: &World| world.broken_promise(setup).is_none()),
+            Property::always(PROMISES, |setup: &Setup, world: &World| {
+                world.broken_promise(setup).is_none()
+            }),
             Property::sometimes(END, |setup: &Setup, world: &World| world.is_at_its_end(setup)),
             Property::sometimes(ZOMBIE, |_, world: &World| world.has_a_zombie()),
         ]
@@ -63,15 +66,27 @@ const PROMISES: &str = "no promise is broken";
 const END: &str = "every command has come to its end";
 const ZOMBIE: &str = "an owner with records in flight is deposed and does not know";
 
-/// Walks through every state within the bounds, if there is time, and says how far that went: the states, and whether they are all.
+/// Walks through every state within the bounds, if there is time, and says how far that went: the
+/// states, and whether they are all.
 #[expect(clippy::disallowed_methods, reason = "says how long it took")]
 fn explores(name: &str, setup: &Setup, within: Duration) -> (usize, bool) {
     let (began, cost) = (Instant::now(), cost::Cost::from_now());
-    let checker = setup.clone().checker().threads(2).timeout(within).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
+    let checker = setup
+        .clone()
+        .checker()
+        .threads(2)
+        .timeout(within)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_dfs()
+        .join();
     let took = began.elapsed();
     let (states, exhausted) = (checker.unique_state_count(), took < within);
     println!("{name}: {}", setup.bounds());
-    println!("{name}: {states} states, {} steps, {} s, {cost}, exhausted: {exhausted}", checker.state_count(), took.as_secs());
+    println!(
+        "{name}: {states} states, {} steps, {} s, {cost}, exhausted: {exhausted}",
+        checker.state_count(),
+        took.as_secs()
+    );
     if let Some(path) = checker.discovery(PROMISES) {
         let broken = trace::told(setup, &path.into_actions());
         panic!("{name}: {broken}");
@@ -118,13 +133,15 @@ fn expected_versions_break_no_promise() {
     exhausts("expected", &setups::expecting());
 }
 
-/// Every interleaving of two commands of the lane, with a process that dies in the middle and its successor.
+/// Every interleaving of two commands of the lane, with a process that dies in the middle and its
+/// successor.
 #[test]
 fn a_lane_a_crash_and_a_take_over_break_no_promise() {
     exhausts("lane", &setups::lane());
 }
 
-/// A command that lies in the lane twice, and is sent synchronously, too, with a crash and a take-over.
+/// A command that lies in the lane twice, and is sent synchronously, too, with a crash and a
+/// take-over.
 #[test]
 fn a_command_by_both_lanes_breaks_no_promise() {
     exhausts("both ways", &setups::both_ways());
@@ -142,7 +159,8 @@ fn three_owners_three_fences_and_a_crash_break_no_promise() {
     exhausts("three owners", &setups::three_owners().reduced());
 }
 
-/// A run has one fault at most, so these are, one by one, the world in which all of them can happen.
+/// A run has one fault at most, so these are, one by one, the world in which all of them can
+/// happen.
 #[test]
 #[ignore = "bin/long: minutes"]
 fn three_fences_a_crash_and_a_lost_record_break_no_promise() {
@@ -185,7 +203,8 @@ fn a_lane_and_two_crashes_break_no_promise() {
     exhausts("lane and caller, two crashes", &setups::lane_and_two_crashes().reduced());
 }
 
-/// What `world::reduced` says makes no difference makes none, in worlds that are small enough to be walked through without it.
+/// What `world::reduced` says makes no difference makes none, in worlds that are small enough to be
+/// walked through without it.
 #[test]
 #[ignore = "bin/long: minutes"]
 fn the_reduced_worlds_lack_no_step() {
@@ -198,7 +217,8 @@ fn the_reduced_worlds_lack_no_step() {
         ("lane", setups::lane()),
         ("both ways", setups::both_ways()),
     ] {
-        let states = covered::is_covered(&setup).unwrap_or_else(|uncovered| panic!("{name}: {uncovered}"));
+        let states =
+            covered::is_covered(&setup).unwrap_or_else(|uncovered| panic!("{name}: {uncovered}"));
         println!("{name}: {states} states compared");
     }
 }
@@ -207,26 +227,33 @@ fn the_reduced_worlds_lack_no_step() {
 #[test]
 fn without_any_one_rule_a_promise_is_broken_in_the_reduced_world_too() {
     let mutants = mutants::of_the_writer().into_iter().chain(mutants::of_readers());
-    let missed: Vec<_> =
-        mutants.filter(|mutant| trace::shortest(&mutant.setup.clone().reduced()).1.is_none()).map(|mutant| mutant.name).collect();
+    let missed: Vec<_> = mutants
+        .filter(|mutant| trace::shortest(&mutant.setup.clone().reduced()).1.is_none())
+        .map(|mutant| mutant.name)
+        .collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
 
-/// Each rule is needed: without it the checker finds a promise broken, by the trace that is written down.
+/// Each rule is needed: without it the checker finds a promise broken, by the trace that is written
+/// down.
 #[test]
 fn without_any_one_rule_a_promise_is_broken() {
     all_are_found(&mutants::of_the_writer());
 }
 
 fn all_are_found(mutants: &[mutants::Mutant]) {
-    let missed: Vec<_> = mutants.iter().filter_map(|mutant| trace::is_found(mutant).err()).collect();
+    let missed: Vec<_> =
+        mutants.iter().filter_map(|mutant| trace::is_found(mutant).err()).collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 #[track_caller]
 fn is_caught(name: &str) {
     let mutants = mutants::of_the_writer().into_iter().chain(mutants::of_readers());
-    let found: Vec<_> = mutants.filter(|mutant| mutant.name == name).map(|mutant| trace::is_found(&mutant)).collect();
+    let found: Vec<_> = mutants
+        .filter(|mutant| mutant.name == name)
+        .map(|mutant| trace::is_found(&mutant))
+        .collect();
     assert_eq!(found, [Ok(())]);
 }
 

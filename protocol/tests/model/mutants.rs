@@ -1,4 +1,5 @@
-//! Writers that lack one rule each, and a world in which that breaks a promise; as small as may be, for short traces.
+//! Writers that lack one rule each, and a world in which that breaks a promise; as small as may be,
+//! for short traces.
 
 use protocol::writer::rules::Rules;
 
@@ -81,14 +82,28 @@ without! {
 /// What readers may lack.
 pub fn of_readers() -> Vec<Mutant> {
     let hole = Setup { faults: 1, kinds: &[Fault::Lost], ..alone(vec![create(), add()]) };
-    let taken_over = || Setup { snapshots: 1, crashes: 1, ..Setup::calm(vec![create().times(2)], 5) };
+    let taken_over =
+        || Setup { snapshots: 1, crashes: 1, ..Setup::calm(vec![create().times(2)], 5) };
     vec![
-        Mutant { name: "a_fold_that_ignores_sequences", setup: Setup { ignores_sequence: true, ..hole } },
-        Mutant { name: "the_lane_after_the_largest_source", setup: Setup { resumes_after_source: true, ..crate::setups::lane() } },
-        Mutant { name: "outcomes_forgotten", setup: Setup { forgets_outcomes: true, ..taken_over() } },
+        Mutant {
+            name: "a_fold_that_ignores_sequences",
+            setup: Setup { ignores_sequence: true, ..hole },
+        },
+        Mutant {
+            name: "the_lane_after_the_largest_source",
+            setup: Setup { resumes_after_source: true, ..crate::setups::lane() },
+        },
+        Mutant {
+            name: "outcomes_forgotten",
+            setup: Setup { forgets_outcomes: true, ..taken_over() },
+        },
         Mutant {
             name: "outcomes_of_the_lane_forgotten",
-            setup: Setup { forgets_outcomes: true, lane: vec![0, 0], ..taken_over().without_callers() },
+            setup: Setup {
+                forgets_outcomes: true,
+                lane: vec![0, 0],
+                ..taken_over().without_callers()
+            },
         },
     ]
 }

@@ -34,7 +34,8 @@ pub struct Sent {
     pub times: u8,
     /// How far the clock that dates it is behind that of its owner.
     pub behind: u8,
-    /// Whether the filters of ids say so where it was never seen, of the command and of the aggregate; else they say "maybe".
+    /// Whether the filters of ids say so where it was never seen, of the command and of the
+    /// aggregate; else they say "maybe".
     pub told_new: (bool, bool),
 }
 
@@ -55,12 +56,20 @@ pub enum Fault {
     Unsent,
     /// It takes it twice, and the report says where it lies the second time.
     Twice,
-    /// It says that it took it, and did not. Nothing keeps a promise then; what is checked is that the owner ends.
+    /// It says that it took it, and did not. Nothing keeps a promise then; what is checked is that
+    /// the owner ends.
     Lie,
 }
 
-pub const ALL_FAULTS: &[Fault] =
-    &[Fault::Somewhere, Fault::Failed, Fault::TakenAndRefused, Fault::Lost, Fault::Refused, Fault::Unsent, Fault::Twice];
+pub const ALL_FAULTS: &[Fault] = &[
+    Fault::Somewhere,
+    Fault::Failed,
+    Fault::TakenAndRefused,
+    Fault::Lost,
+    Fault::Refused,
+    Fault::Unsent,
+    Fault::Twice,
+];
 
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -80,7 +89,8 @@ pub struct Setup {
     pub stops: u8,
     pub faults: u8,
     pub kinds: &'static [Fault],
-    /// How often the checkpoint of `snapshots` moves on, and how often it falls back to the beginning.
+    /// How often the checkpoint of `snapshots` moves on, and how often it falls back to the
+    /// beginning.
     pub snapshots: u8,
     pub falls: u8,
     pub load_failures: u8,
@@ -149,7 +159,8 @@ impl Setup {
         }
     }
 
-    /// What makes no difference to any promise happens at once, or is made the same: `world::reduced`.
+    /// What makes no difference to any promise happens at once, or is made the same:
+    /// `world::reduced`.
     pub fn reduced(self) -> Self {
         Self { reduced: true, ..self }
     }
@@ -158,7 +169,8 @@ impl Setup {
     pub fn bounds(&self) -> String {
         let sent: u8 = self.commands.iter().map(|command| command.times).sum();
         format!(
-            "{}{} starts, {} fences, {} commands sent {sent} times, {} in the lane, {} crashes, {} stops, {} faults of {} kinds, {} snapshots, \
+            "{}{} starts, {} fences, {} commands sent {sent} times, {} in the lane, {} crashes, {} \
+             stops, {} faults of {} kinds, {} snapshots, \
              {} falls, {} failed loads, {} ticks, {} cached, {} records",
             if self.reduced { "reduced, " } else { "" },
             self.starts,
@@ -205,7 +217,9 @@ impl Sent {
 
     /// Whatever becomes of it is recorded: no answer is ever held.
     pub fn is_recorded(&self) -> bool {
-        matches!(self.does, Does::Create(_)) && self.expected == Expected::Anything && self.caller_key
+        matches!(self.does, Does::Create(_))
+            && self.expected == Expected::Anything
+            && self.caller_key
     }
 
     pub fn times(self, times: u8) -> Self {

@@ -17,7 +17,8 @@ pub fn faulty() -> Setup {
     Setup { faults: 1, fences: 3, ..Setup::calm(commands, 7) }
 }
 
-/// Two owners, three fences, three commands on two aggregates, one of two events, a crash, and a log that does one thing wrongly.
+/// Two owners, three fences, three commands on two aggregates, one of two events, a crash, and a
+/// log that does one thing wrongly.
 pub fn three_fences(kinds: &'static [Fault]) -> Setup {
     Setup { starts: 2, faults: 1, kinds, ..three_owners() }
 }
@@ -29,22 +30,31 @@ pub fn three_owners() -> Setup {
         Sent::new(1, 1, Does::Add).expecting(&[2]).told_new(),
         Sent::new(2, 2, Does::Create(1)).told_new(),
     ];
-    Setup { starts: 3, fences: 3, crashes: 1, clocks: [2, 1, 3, 3, 3, 3], ..Setup::calm(commands, 8) }
+    Setup {
+        starts: 3,
+        fences: 3,
+        crashes: 1,
+        clocks: [2, 1, 3, 3, 3, 3],
+        ..Setup::calm(commands, 8)
+    }
 }
 
 /// `snapshots` moves on and falls back; what it has is evicted at once, and loaded again.
 pub fn evicting() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(1)).times(2), Sent::new(1, 1, Does::Add).if_it_exists()];
+    let commands =
+        vec![Sent::new(0, 1, Does::Create(1)).times(2), Sent::new(1, 1, Does::Add).if_it_exists()];
     Setup { snapshots: 1, falls: 1, hears: true, ..Setup::calm(commands, 5) }
 }
 
 /// The same where loads fail, and an owner stops in the middle.
 pub fn stopping() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(1)).times(2), Sent::new(1, 1, Does::Nothing).minted()];
+    let commands =
+        vec![Sent::new(0, 1, Does::Create(1)).times(2), Sent::new(1, 1, Does::Nothing).minted()];
     Setup { snapshots: 1, hears: true, stops: 1, load_failures: 1, ..Setup::calm(commands, 6) }
 }
 
-/// `If-Match`: two changes that expect the same version, and one that expects a version that is yet to come.
+/// `If-Match`: two changes that expect the same version, and one that expects a version that is yet
+/// to come.
 pub fn expecting() -> Setup {
     let commands = vec![
         Sent::new(0, 1, Does::Create(1)).told_new(),
@@ -66,7 +76,10 @@ pub fn lane_and_two_crashes() -> Setup {
 
 /// Two commands of the lane. The first needs a look-up, so that the second overtakes it.
 pub fn lane() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(1)).times(0), Sent::new(1, 2, Does::Create(1)).times(0).told_new()];
+    let commands = vec![
+        Sent::new(0, 1, Does::Create(1)).times(0),
+        Sent::new(1, 2, Does::Create(1)).times(0).told_new(),
+    ];
     Setup { lane: vec![0, 1], crashes: 1, ..Setup::calm(commands, 6) }
 }
 
@@ -78,14 +91,27 @@ pub fn both_ways() -> Setup {
 
 /// Two commands of the lane, one of them with the key of one that is sent synchronously.
 pub fn lane_and_caller() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(2)), Sent::new(1, 2, Does::Create(1)).times(0).told_new()];
+    let commands = vec![
+        Sent::new(0, 1, Does::Create(2)),
+        Sent::new(1, 2, Does::Create(1)).times(0).told_new(),
+    ];
     Setup { lane: vec![0, 1], crashes: 1, ..Setup::calm(commands, 7) }
 }
 
-/// A log that says that it took what it did not take. No promise can be kept; but the owner notices, and ends.
+/// A log that says that it took what it did not take. No promise can be kept; but the owner
+/// notices, and ends.
 pub fn lying() -> Setup {
-    let commands = vec![Sent::new(0, 1, Does::Create(1)).told_new(), Sent::new(1, 2, Does::Create(1)).told_new()];
-    Setup { starts: 1, fences: 2, faults: 2, kinds: &[Fault::Lie, Fault::Lost], ..Setup::calm(commands, 6) }
+    let commands = vec![
+        Sent::new(0, 1, Does::Create(1)).told_new(),
+        Sent::new(1, 2, Does::Create(1)).told_new(),
+    ];
+    Setup {
+        starts: 1,
+        fences: 2,
+        faults: 2,
+        kinds: &[Fault::Lie, Fault::Lost],
+        ..Setup::calm(commands, 6)
+    }
 }
 
 /// Larger than can be walked through: for random walks.

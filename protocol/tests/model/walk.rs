@@ -1,4 +1,5 @@
-//! Random walks through worlds that are too large to be walked through whole. The same seed walks the same way.
+//! Random walks through worlds that are too large to be walked through whole. The same seed walks
+//! the same way.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,8 @@ use stateright::Model;
 
 use crate::{setup::Setup, trace, world::World};
 
-/// Walks for so long, each time to the end, and says how far it came. `Err`: the shortest walk that broke a promise within that time.
+/// Walks for so long, each time to the end, and says how far it came. `Err`: the shortest walk that
+/// broke a promise within that time.
 #[expect(clippy::disallowed_methods, reason = "walks for so long")]
 pub fn walk(setup: &Setup, seed: u64, within: Duration) -> Result<String, String> {
     let (began, mut random) = (Instant::now(), seed);
@@ -20,7 +22,8 @@ pub fn walk(setup: &Setup, seed: u64, within: Duration) -> Result<String, String
             if actions.is_empty() {
                 break;
             }
-            let action = actions[usize::try_from(next(&mut random) % actions.len() as u64).unwrap_or(0)];
+            let action =
+                actions[usize::try_from(next(&mut random) % actions.len() as u64).unwrap_or(0)];
             world.act(setup, action);
             taken.push(action);
             if world.broken_promise(setup).is_some() {
@@ -31,7 +34,11 @@ pub fn walk(setup: &Setup, seed: u64, within: Duration) -> Result<String, String
         steps += taken.len() as u64;
         ended += u64::from(world.is_at_its_end(setup));
     }
-    Ok(format!("{walks} walks of {} steps on average, {ended} to the end of every command; {}", steps / walks.max(1), setup.bounds()))
+    Ok(format!(
+        "{walks} walks of {} steps on average, {ended} to the end of every command; {}",
+        steps / walks.max(1),
+        setup.bounds()
+    ))
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

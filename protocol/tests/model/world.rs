@@ -1,4 +1,5 @@
-//! A world small enough to be walked through whole: one partition, two owners, their producers' queues, `snapshots`, the clients.
+//! A world small enough to be walked through whole: one partition, two owners, their producers'
+//! queues, `snapshots`, the clients.
 
 pub mod client;
 mod happens;
@@ -70,13 +71,15 @@ pub struct Spent {
 pub struct World {
     log: Kept<Log>,
     owners: [Option<Kept<Owner>>; 2],
-    /// What processes that ended had queued; in sequence, because which is which makes no difference.
+    /// What processes that ended had queued; in sequence, because which is which makes no
+    /// difference.
     zombies: Vec<VecDeque<Entry<Small>>>,
     client: Kept<Client>,
     checkpoint: usize,
     spent: Spent,
     broken: Option<&'static str>,
-    /// An owner has said that something is in the log, below this offset, which a lying log has lost.
+    /// An owner has said that something is in the log, below this offset, which a lying log has
+    /// lost.
     owes: Option<(usize, u64)>,
 }
 
@@ -96,28 +99,38 @@ impl World {
 
     /// What must hold in every state, told by what does not.
     pub fn broken_promise(&self, setup: &Setup) -> Option<&'static str> {
-        let passes = |owner: &Kept<Owner>| owner.writer.passed().is_some_and(|passed| !self.log.has_outcomes_below(setup, passed));
+        let passes = |owner: &Kept<Owner>| {
+            owner.writer.passed().is_some_and(|passed| !self.log.has_outcomes_below(setup, passed))
+        };
         let passed = !setup.lane.is_empty() && self.owners.iter().flatten().any(passes);
-        let passed = passed.then_some("an owner has passed a command of the lane, and it has no outcome");
+        let passed =
+            passed.then_some("an owner has passed a command of the lane, and it has no outcome");
         self.broken.or(self.log.broken).or(passed)
     }
 
     /// Every command was sent, and has its outcome in the log; nobody waits.
     pub fn is_at_its_end(&self, setup: &Setup) -> bool {
-        let sent = setup.commands.iter().zip(&self.client.sent).all(|(command, sent)| *sent == command.times);
+        let sent = setup
+            .commands
+            .iter()
+            .zip(&self.client.sent)
+            .all(|(command, sent)| *sent == command.times);
         let lane = setup.lane.len() as u64 == self.log.head().drained;
         sent && lane
             && self.client.asked.is_empty()
-            && setup.commands.iter().all(|command| !command.caller_key || self.log.outcomes.contains_key(&command.id))
+            && setup
+                .commands
+                .iter()
+                .all(|command| !command.caller_key || self.log.outcomes.contains_key(&command.id))
     }
 
     /// Another has fenced, and an owner that serves does not know.
     pub fn has_a_zombie(&self) -> bool {
         let writer = self.log.head().writer;
-        self.owners
-            .iter()
-            .flatten()
-            .any(|owner| owner.writer.in_flight() > 0 && owner.writer.serving().is_some_and(|(_, own)| Some(own) != writer))
+        self.owners.iter().flatten().any(|owner| {
+            owner.writer.in_flight() > 0
+                && owner.writer.serving().is_some_and(|(_, own)| Some(own) != writer)
+        })
     }
 
     /// Whether a submission to an owner makes a difference now.
@@ -133,21 +146,34 @@ impl World {
             let what = match &entry.body {
                 Body::Event(event) => format!(
                     "event {}/{} of command {} on aggregate {}, version {}, time {}",
-                    event.part.index, event.part.of, event.origin.command, event.origin.aggregate, event.version, event.time
+                    event.part.index,
+                    event.part.of,
+                    event.origin.command,
+                    event.origin.aggregate,
+                    event.version,
+                    event.time
                 ),
                 Body::Outcome(outcome) => {
                     format!(
                         "{:?} of command {} on aggregate {}, version {}",
-                        outcome.verdict, outcome.origin.command, outcome.origin.aggregate, outcome.version
+                        outcome.verdict,
+                        outcome.origin.command,
+                        outcome.origin.aggregate,
+                        outcome.version
                     )
                 }
                 other => format!("{other:?}"),
             };
             let verdict = head.apply(offset as u64, Ok(entry.clone()));
-            let void = if matches!(verdict, Ok(protocol::fold::Effect::Void(_))) { ", void" } else { "" };
-            let drained = entry.drained.map(|drained| format!(", drained {drained}")).unwrap_or_default();
+            let void =
+                if matches!(verdict, Ok(protocol::fold::Effect::Void(_))) { ", void" } else { "" };
+            let drained =
+                entry.drained.map(|drained| format!(", drained {drained}")).unwrap_or_default();
             let seq = entry.seq.map(|seq| format!(" seq {seq}")).unwrap_or_default();
-            said.push(format!("  {offset}: epoch {} writer {}{seq}: {what}{drained}{void}", entry.epoch, entry.writer));
+            said.push(format!(
+                "  {offset}: epoch {} writer {}{seq}: {what}{drained}{void}",
+                entry.epoch, entry.writer
+            ));
         }
         said.join("\n")
     }

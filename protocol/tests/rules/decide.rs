@@ -12,7 +12,9 @@ use protocol::{
 
 use crate::{
     harness::Driven,
-    small::{Do, NEWER, Small, Why, accepted, add, cold, command, done, expecting, from_lane, saw, see},
+    small::{
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, expecting, from_lane, saw, see,
+    },
 };
 
 fn change(id: u64, aggregate: u64) -> Submission<Small, Do> {
@@ -30,7 +32,9 @@ pub fn at_version_five() -> Driven {
 }
 
 fn reasons_out(driven: &Driven) -> Vec<Why> {
-    let reason = |body: &Body<Small>| if let Body::Outcome(outcome) = body { Some(outcome.reason.clone()) } else { None };
+    let reason = |body: &Body<Small>| {
+        if let Body::Outcome(outcome) = body { Some(outcome.reason.clone()) } else { None }
+    };
     driven.out.iter().filter_map(|entry| reason(&entry.body)).collect()
 }
 
@@ -44,7 +48,10 @@ fn of_two_commands_that_expect_the_same_version_one_is_done() {
     driven.submit(expecting(OneOf(vec![1]), add(2, 1, &[5])));
     assert_eq!(driven.versions_out(), [2], "the version that is in flight is the one that counts");
     driven.land_all();
-    assert_eq!(driven.heard(), [(1, done(accepted(2, 3, &[5]))), (2, Answer::VersionMismatch { current: 2 })]);
+    assert_eq!(
+        driven.heard(),
+        [(1, done(accepted(2, 3, &[5]))), (2, Answer::VersionMismatch { current: 2 })]
+    );
 }
 
 #[test]
@@ -58,7 +65,11 @@ fn a_version_that_is_in_flight_can_be_expected() {
 fn a_version_that_is_past_for_good_is_refused_at_once_and_any_other_when_it_is_sure() {
     let mut driven = at_version_five();
     driven.submit(expecting(OneOf(vec![1, 2]), add(1, 1, &[5])));
-    assert_eq!(driven.heard(), [(1, Answer::VersionMismatch { current: 3 })], "no outcome of what is in flight makes it right");
+    assert_eq!(
+        driven.heard(),
+        [(1, Answer::VersionMismatch { current: 3 })],
+        "no outcome of what is in flight makes it right"
+    );
     for (token, versions) in [(2, vec![3]), (3, vec![1, 3]), (4, vec![4]), (5, vec![1, 6])] {
         driven.submit(expecting(OneOf(versions), add(token, 1, &[5])));
     }
@@ -67,7 +78,10 @@ fn a_version_that_is_past_for_good_is_refused_at_once_and_any_other_when_it_is_s
     driven.land();
     assert_eq!(driven.heard(), [(101, done(accepted(5, 6, &[5, 5])))]);
     driven.land();
-    assert_eq!(driven.heard(), [2, 3, 4, 5].map(|token| (token, Answer::VersionMismatch { current: 5 })));
+    assert_eq!(
+        driven.heard(),
+        [2, 3, 4, 5].map(|token| (token, Answer::VersionMismatch { current: 5 }))
+    );
 }
 
 #[test]
@@ -76,11 +90,15 @@ fn a_refused_version_is_right_after_all_when_what_was_in_flight_is_lost() {
     driven.submit(expecting(OneOf(vec![3]), add(1, 1, &[4])));
     driven.report(3, Reported::Refused);
     driven.fence();
-    assert_eq!((driven.heard(), driven.versions_out()), (vec![(101, Answer::Busy(Busy::Refused))], vec![4]));
+    assert_eq!(
+        (driven.heard(), driven.versions_out()),
+        (vec![(101, Answer::Busy(Busy::Refused))], vec![4])
+    );
 }
 
 #[test]
-fn where_nothing_exists_a_command_that_needs_something_is_not_found_before_its_version_is_looked_at() {
+fn where_nothing_exists_a_command_that_needs_something_is_not_found_before_its_version_is_looked_at()
+ {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(expecting(Exists, change(1, 1)));
     driven.submit(expecting(OneOf(vec![7]), change(2, 1)));
@@ -90,7 +108,8 @@ fn where_nothing_exists_a_command_that_needs_something_is_not_found_before_its_v
     driven.land();
     driven.land();
     let mismatch = Answer::VersionMismatch { current: 0 };
-    let answers = [Answer::NotFound, Answer::NotFound, Answer::NotFound, mismatch.clone(), mismatch];
+    let answers =
+        [Answer::NotFound, Answer::NotFound, Answer::NotFound, mismatch.clone(), mismatch];
     let heard = driven.heard();
     assert_eq!(heard, (1..).zip(answers).collect::<Vec<_>>());
     assert_eq!(driven.writer.aggregates(), 1);
@@ -135,7 +154,10 @@ fn no_and_nothing_to_do_are_recorded_if_the_caller_chose_the_key_and_held_if_not
     driven.land_all();
     let unchanged = |end| done(Outcome::Unchanged { version: 0, end, reason: Why::Nothing });
     let rejected = |end| done(Outcome::Rejected { version: 0, end, reason: saw_nothing.clone() });
-    assert_eq!(driven.heard(), [(1, unchanged(2)), (2, rejected(3)), (3, unchanged(4)), (4, rejected(4))]);
+    assert_eq!(
+        driven.heard(),
+        [(1, unchanged(2)), (2, rejected(3)), (3, unchanged(4)), (4, rejected(4))]
+    );
 }
 
 #[test]
@@ -143,7 +165,10 @@ fn an_outcome_says_the_version_it_was_decided_at() {
     let mut driven = at_version_five();
     driven.submit(command(1, 1, Do::Nothing));
     driven.land_all();
-    assert_eq!(driven.heard()[1..], [(1, done(Outcome::Unchanged { version: 5, end: 7, reason: Why::Nothing }))]);
+    assert_eq!(
+        driven.heard()[1..],
+        [(1, done(Outcome::Unchanged { version: 5, end: 7, reason: Why::Nothing }))]
+    );
     driven.submit(add(2, 1, &[1]));
     assert_eq!(driven.versions_out(), [6], "and does not count as a version");
 }
@@ -165,7 +190,10 @@ fn what_is_past_its_deadline_when_its_turn_comes_is_not_decided() {
     driven.submit(Submission { deadline_ms: 10, ..add(1, 1, &[5]) });
     driven.submit(Submission { deadline_ms: 9, ..add(2, 2, &[5]) });
     driven.submit(Submission { deadline_ms: 11, ..add(3, 3, &[5]) });
-    assert_eq!((driven.commands_out(), driven.heard()), (vec![1, 3], vec![(2, Answer::Busy(Busy::Deadline))]));
+    assert_eq!(
+        (driven.commands_out(), driven.heard()),
+        (vec![1, 3], vec![(2, Answer::Busy(Busy::Deadline))])
+    );
 }
 
 #[test]
@@ -176,7 +204,10 @@ fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
     let commands = [
         (change(1, 1), Why::Missing),
         (expecting(Exists, add(2, 2, &[5])), Why::Refused(Refusal::VersionMismatch { current: 0 })),
-        (expecting(OneOf(vec![7]), add(3, 3, &[5])), Why::Refused(Refusal::VersionMismatch { current: 0 })),
+        (
+            expecting(OneOf(vec![7]), add(3, 3, &[5])),
+            Why::Refused(Refusal::VersionMismatch { current: 0 }),
+        ),
         (add(4, 4, &[5, 5]), Why::Refused(Refusal::TooLarge { events: 2, bytes: 10 })),
         (Submission { deadline_ms: 9, ..add(5, 5, &[5]) }, Why::Refused(Refusal::Expired)),
         (malformed.clone(), Why::Malformed),
@@ -187,11 +218,17 @@ fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
     for (source, (submission, why)) in (0..).zip(commands) {
         driven.lane(from_lane(source, Submission { command: source + 1, ..submission }));
         let origin = driven.out[0].body.origin().cloned().unwrap();
-        assert_eq!((reasons_out(&driven), origin.source, driven.out.len()), (vec![why], Some(source), 1));
+        assert_eq!(
+            (reasons_out(&driven), origin.source, driven.out.len()),
+            (vec![why], Some(source), 1)
+        );
         driven.land();
     }
     driven.lane(from_lane(9, Submission { deadline_ms: 10, ..add(10, 10, &[5]) }));
-    assert_eq!((driven.versions_out(), driven.out[0].body.origin().and_then(|origin| origin.source)), (vec![1], Some(9)));
+    assert_eq!(
+        (driven.versions_out(), driven.out[0].body.origin().and_then(|origin| origin.source)),
+        (vec![1], Some(9))
+    );
     assert_eq!(driven.heard(), []);
 }
 
@@ -209,7 +246,11 @@ fn what_cannot_be_read_is_refused_and_no_version_is_made() {
     driven.loaded(0, vec![(1, Snapshot::Unreadable { version: 4 })], Vec::new());
     assert_eq!((driven.heard(), driven.out.len()), (vec![(1, Answer::Unreadable)], 0));
     driven.lane(from_lane(0, add(2, 1, &[NEWER])));
-    assert_eq!((driven.out.len(), driven.writer.lane_open()), (0, 1), "a command of the lane waits for a release that can read it");
+    assert_eq!(
+        (driven.out.len(), driven.writer.lane_open()),
+        (0, 1),
+        "a command of the lane waits for a release that can read it"
+    );
     driven.tick(1_000);
     driven.lane(from_lane(1, Submission { payload: Err(Why::Malformed), ..add(3, 3, &[]) }));
     assert_eq!(reasons_out(&driven), [Why::Malformed]);

@@ -7,7 +7,10 @@ use protocol::{
 
 use crate::{
     harness::{Driven, fence, record},
-    small::{Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane, saw, see},
+    small::{
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane,
+        saw, see,
+    },
 };
 
 fn one_out() -> Driven {
@@ -25,7 +28,11 @@ fn a_fence_has_the_next_epoch_and_the_writer_serves_once_it_is_read() {
     driven.caught_up();
     assert_eq!(driven.out, [fence(3, 1)]);
     driven.report_fence(1, Reported::At(2));
-    assert_eq!((driven.writer.serving(), driven.out.len()), (None, 1), "a report is no proof that it is valid");
+    assert_eq!(
+        (driven.writer.serving(), driven.out.len()),
+        (None, 1),
+        "a report is no proof that it is valid"
+    );
     driven.land();
     assert_eq!((driven.writer.serving(), driven.fences.clone()), (Some((3, 1)), vec![(3, 1, 2)]));
     assert_eq!(driven.out, [record(3, 1, 0, Body::Event(event(1, 1, 1, 5)))]);
@@ -71,7 +78,12 @@ fn only_a_failed_fence_of_its_own_needs_another() {
     let mut driven = Driven::new(Limits::default());
     driven.report_fence(1, Reported::Failed);
     driven.caught_up();
-    for (writer, reported) in [(1, Reported::At(4)), (1, Reported::Somewhere), (9, Reported::Failed), (9, Reported::At(0))] {
+    for (writer, reported) in [
+        (1, Reported::At(4)),
+        (1, Reported::Somewhere),
+        (9, Reported::Failed),
+        (9, Reported::At(0)),
+    ] {
         driven.report_fence(writer, reported);
         assert_eq!(driven.reads_to_end, 1, "{writer}, {reported:?}");
     }
@@ -165,7 +177,11 @@ fn a_load_that_is_under_way_outlives_a_fence() {
     assert_eq!(driven.asked(), [(vec![2], vec![2])]);
     driven.report(0, Reported::Failed);
     driven.fence();
-    assert_eq!((driven.asked(), driven.commands_out()), (vec![], vec![1]), "it is not asked for twice");
+    assert_eq!(
+        (driven.asked(), driven.commands_out()),
+        (vec![], vec![1]),
+        "it is not asked for twice"
+    );
     driven.loaded_nothing(0);
     assert_eq!((driven.asked(), driven.commands_out()), (vec![], vec![1, 2]), "and decided once");
 }
@@ -174,7 +190,9 @@ fn a_load_that_is_under_way_outlives_a_fence() {
 fn the_time_of_events_never_runs_backwards() {
     let at = |id, at| Submission { at, ..add(id, id, &[5]) };
     let times = |driven: &Driven| {
-        let time = |body: &Body<Small>| if let Body::Event(EventBody { time, .. }) = body { *time } else { 0 };
+        let time = |body: &Body<Small>| {
+            if let Body::Event(EventBody { time, .. }) = body { *time } else { 0 }
+        };
         driven.out.iter().map(|entry| time(&entry.body)).collect::<Vec<u64>>()
     };
     // After a take-over: the log's last event is later than the clock.
@@ -189,7 +207,11 @@ fn the_time_of_events_never_runs_backwards() {
     driven.submit(Submission { at: 10, ..see(4, 4) });
     driven.land_all();
     let saw_at = |at| Outcome::Rejected { version: 0, end: 7, reason: Why::Saw { sum: None, at } };
-    assert_eq!(driven.heard().last(), Some(&(4, done(saw_at(60)))), "a rule is asked at the time that its events would have");
+    assert_eq!(
+        driven.heard().last(),
+        Some(&(4, done(saw_at(60)))),
+        "a rule is asked at the time that its events would have"
+    );
     // After an unknown outcome.
     driven.submit(at(5, 20));
     driven.report(4, Reported::Failed);
@@ -218,9 +240,16 @@ fn who_stops_confirms_what_is_out_and_sends_the_rest_to_the_next() {
     driven.loaded_nothing(0);
     driven.land();
     assert_eq!(driven.heard(), [(1, done(accepted(1, 2, &[5])))]);
-    assert_eq!((driven.writer.serving(), driven.ended.clone()), (Some((1, 1)), None), "one is held, and a barrier is out for it");
+    assert_eq!(
+        (driven.writer.serving(), driven.ended.clone()),
+        (Some((1, 1)), None),
+        "one is held, and a barrier is out for it"
+    );
     driven.land();
-    assert_eq!((driven.heard(), driven.ended), (vec![(2, saw(1, 3, Some(5)))], Some(StepDown::Drained)));
+    assert_eq!(
+        (driven.heard(), driven.ended),
+        (vec![(2, saw(1, 3, Some(5)))], Some(StepDown::Drained))
+    );
 }
 
 #[test]
@@ -241,11 +270,21 @@ fn who_stops_waits_for_whoever_followed_a_command_that_left_no_outcome_also_whil
     driven.submit(Submission { token: 2, ..cold(see(1, 1)) });
     driven.step(Input::Stop);
     driven.land();
-    assert_eq!((driven.heard(), driven.asked()), (vec![(1, saw(0, 2, None))], vec![(vec![1], vec![1])]));
-    assert_eq!((driven.writer.in_flight(), driven.ended.clone()), (0, None), "the second is looked up first");
+    assert_eq!(
+        (driven.heard(), driven.asked()),
+        (vec![(1, saw(0, 2, None))], vec![(vec![1], vec![1])])
+    );
+    assert_eq!(
+        (driven.writer.in_flight(), driven.ended.clone()),
+        (0, None),
+        "the second is looked up first"
+    );
     driven.loaded_nothing(0);
     driven.land();
-    assert_eq!((driven.heard(), driven.ended), (vec![(2, saw(0, 3, None))], Some(StepDown::Drained)));
+    assert_eq!(
+        (driven.heard(), driven.ended),
+        (vec![(2, saw(0, 3, None))], Some(StepDown::Drained))
+    );
 }
 
 #[test]
@@ -267,7 +306,10 @@ fn who_stops_while_an_outcome_is_unknown_leaves_it_to_the_next() {
     driven.step(Input::Stop);
     assert_eq!(driven.ended, None);
     driven.report(0, Reported::Failed);
-    assert_eq!((driven.heard(), driven.ended, driven.reads_to_end), (vec![(1, Answer::Moved)], Some(StepDown::Drained), 1));
+    assert_eq!(
+        (driven.heard(), driven.ended, driven.reads_to_end),
+        (vec![(1, Answer::Moved)], Some(StepDown::Drained), 1)
+    );
 }
 
 #[test]

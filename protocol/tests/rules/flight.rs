@@ -1,4 +1,5 @@
-//! The ack rule: what confirms a record, and what only makes one wait (log-format.md, "How an owner writes").
+//! The ack rule: what confirms a record, and what only makes one wait (log-format.md, "How an owner
+//! writes").
 
 use protocol::{
     entry::Body,
@@ -10,7 +11,8 @@ use crate::{
     small::{Do, accepted, add, command, done, event, expecting, saw, see},
 };
 
-/// Records 0, 1, 2 are out, of the commands 1, 2, 3; with nothing foreign between, they come to lie at 1, 2, 3.
+/// Records 0, 1, 2 are out, of the commands 1, 2, 3; with nothing foreign between, they come to lie
+/// at 1, 2, 3.
 fn three_out() -> Driven {
     let mut driven = Driven::serving(Limits::default());
     for id in 1..=3 {
@@ -35,7 +37,11 @@ fn a_report_of_the_predicted_offset_confirms_before_anything_is_read() {
     assert_eq!(driven.writer.in_flight(), 0);
     driven.land_all();
     driven.read_stale();
-    assert_eq!((driven.heard(), driven.ended), (Vec::new(), None), "what is read confirms it, tells nobody again, and is done with");
+    assert_eq!(
+        (driven.heard(), driven.ended),
+        (Vec::new(), None),
+        "what is read confirms it, tells nobody again, and is done with"
+    );
 }
 
 #[test]
@@ -43,7 +49,11 @@ fn a_report_confirms_only_what_is_at_the_front() {
     let mut driven = three_out();
     driven.report(2, Reported::At(3));
     driven.report(1, Reported::At(2));
-    assert_eq!((driven.heard(), driven.writer.in_flight()), (Vec::new(), 3), "nothing is known of the first");
+    assert_eq!(
+        (driven.heard(), driven.writer.in_flight()),
+        (Vec::new(), 3),
+        "nothing is known of the first"
+    );
     driven.report(0, Reported::At(1));
     assert_eq!((tokens(&mut driven), driven.writer.in_flight()), (vec![1, 2, 3], 0));
 }
@@ -54,7 +64,11 @@ fn a_report_confirms_nothing_before_its_record_either() {
     driven.report(1, Reported::At(2));
     assert_eq!((driven.heard(), driven.writer.in_flight()), (Vec::new(), 3));
     driven.land();
-    assert_eq!(tokens(&mut driven), [1, 2], "the first is read, and that makes the report of the second a proof");
+    assert_eq!(
+        tokens(&mut driven),
+        [1, 2],
+        "the first is read, and that makes the report of the second a proof"
+    );
     assert_eq!(driven.writer.in_flight(), 1);
 }
 
@@ -80,7 +94,11 @@ fn the_last_confirmed_record_is_the_anchor_of_the_next() {
     driven.land();
     driven.heard();
     driven.report(1, Reported::At(2));
-    assert_eq!(driven.heard(), [], "as predicted from the fence, but a foreign record came between");
+    assert_eq!(
+        driven.heard(),
+        [],
+        "as predicted from the fence, but a foreign record came between"
+    );
     let mut driven = three_out();
     driven.read_stale();
     driven.land();
@@ -108,7 +126,11 @@ fn a_report_of_an_offset_that_was_read_and_was_not_this_record_is_an_unknown_out
     let mut driven = three_out();
     driven.report(0, Reported::At(2));
     driven.read_stale();
-    assert_eq!((driven.heard(), driven.unknown.len()), (Vec::new(), 0), "it lies at 2, which was not read yet");
+    assert_eq!(
+        (driven.heard(), driven.unknown.len()),
+        (Vec::new(), 0),
+        "it lies at 2, which was not read yet"
+    );
     driven.read_stale();
     assert_eq!((driven.heard(), driven.unknown), (Vec::new(), vec![3]));
 }
@@ -122,7 +144,10 @@ fn a_report_that_is_late_or_of_another_writer_changes_nothing() {
     driven.report(9, Reported::At(10));
     driven.step(Input::Report { writer: 9, seq: Some(1), reported: Reported::At(2) });
     driven.step(Input::Report { writer: 9, seq: Some(1), reported: Reported::Failed });
-    assert_eq!((driven.heard(), driven.writer.in_flight(), driven.reads_to_end), (Vec::new(), 2, 1));
+    assert_eq!(
+        (driven.heard(), driven.writer.in_flight(), driven.reads_to_end),
+        (Vec::new(), 2, 1)
+    );
 }
 
 #[test]
@@ -162,7 +187,11 @@ fn of_a_commit_only_the_last_record_completes_the_command() {
 
 #[test]
 fn a_held_answer_is_released_by_a_record_appended_after_it_and_not_by_an_older_one() {
-    for held in [command(4, 4, Do::Change(vec![1])), expecting(Expected::OneOf(vec![9]), add(4, 4, &[1])), see(4, 4)] {
+    for held in [
+        command(4, 4, Do::Change(vec![1])),
+        expecting(Expected::OneOf(vec![9]), add(4, 4, &[1])),
+        see(4, 4),
+    ] {
         let mut driven = three_out();
         driven.submit(held);
         assert_eq!(driven.out.len(), 3, "what is in flight may show who the writer is");
@@ -170,10 +199,16 @@ fn a_held_answer_is_released_by_a_record_appended_after_it_and_not_by_an_older_o
             driven.land();
         }
         assert_eq!(tokens(&mut driven), [1, 2, 3], "they were appended before");
-        assert_eq!(driven.out.iter().map(|entry| &entry.body).collect::<Vec<_>>(), [&Body::Barrier]);
+        assert_eq!(
+            driven.out.iter().map(|entry| &entry.body).collect::<Vec<_>>(),
+            [&Body::Barrier]
+        );
         driven.land();
         assert_eq!(tokens(&mut driven), [4]);
-        assert_eq!((driven.out.len(), driven.writer.in_flight(), driven.writer.unanswered()), (0, 0, 0));
+        assert_eq!(
+            (driven.out.len(), driven.writer.in_flight(), driven.writer.unanswered()),
+            (0, 0, 0)
+        );
     }
 }
 
@@ -188,7 +223,10 @@ fn any_later_record_releases_what_is_held_and_its_end_is_the_position() {
         driven.report(seq, Reported::At(at));
     }
     let heard = driven.heard();
-    assert_eq!(heard[3..], [(6, done(accepted(1, 5, &[5]))), (4, saw(1, 5, Some(5))), (5, saw(0, 5, None))]);
+    assert_eq!(
+        heard[3..],
+        [(6, done(accepted(1, 5, &[5]))), (4, saw(1, 5, Some(5))), (5, saw(0, 5, None))]
+    );
     assert_eq!(driven.out.len(), 5, "one barrier for the last");
     driven.report(4, Reported::At(5));
     assert_eq!(driven.heard(), [(7, saw(0, 6, None))]);
@@ -203,7 +241,11 @@ fn one_barrier_serves_all_that_are_held() {
     assert_eq!(driven.out.len(), 1);
     driven.submit(see(4, 4));
     driven.land();
-    assert_eq!((tokens(&mut driven), driven.out.len()), (vec![1], 1), "the barrier was appended for the first");
+    assert_eq!(
+        (tokens(&mut driven), driven.out.len()),
+        (vec![1], 1),
+        "the barrier was appended for the first"
+    );
     driven.land();
     assert_eq!((tokens(&mut driven), driven.out.len()), (vec![2, 3, 4], 0));
 }
@@ -220,7 +262,11 @@ fn a_held_answer_is_decided_again_when_the_outcome_of_what_it_saw_is_unknown() {
     driven.fence();
     assert_eq!(driven.commands_out(), [1, 2, 3]);
     driven.land_all();
-    assert_eq!(driven.heard().last(), Some(&(4, saw(1, 9, Some(5)))), "the first was appended again, under another writer");
+    assert_eq!(
+        driven.heard().last(),
+        Some(&(4, saw(1, 9, Some(5)))),
+        "the first was appended again, under another writer"
+    );
 }
 
 #[test]
@@ -232,7 +278,10 @@ fn no_barrier_is_appended_while_the_outcome_is_unknown() {
     for entry in out {
         driven.read(entry);
     }
-    assert_eq!((driven.writer.in_flight(), driven.out.len(), tokens(&mut driven)), (0, 3, vec![1, 2, 3]));
+    assert_eq!(
+        (driven.writer.in_flight(), driven.out.len(), tokens(&mut driven)),
+        (0, 3, vec![1, 2, 3])
+    );
 }
 
 #[test]
@@ -262,7 +311,8 @@ fn what_a_report_confirmed_must_be_read_where_it_was_said_to_lie() {
 #[test]
 fn a_report_that_proves_nothing_waits_for_the_reading_until_the_deadline_and_no_longer() {
     for reported in [Reported::At(7), Reported::Somewhere] {
-        let mut driven = Driven::serving(Limits { read_back_deadline_ms: 100, ..Limits::default() });
+        let mut driven =
+            Driven::serving(Limits { read_back_deadline_ms: 100, ..Limits::default() });
         driven.submit(add(1, 1, &[5]));
         driven.tick(10_000);
         driven.report(0, reported);
@@ -276,7 +326,11 @@ fn a_report_that_proves_nothing_waits_for_the_reading_until_the_deadline_and_no_
     let mut driven = Driven::serving(Limits { read_back_deadline_ms: 100, ..Limits::default() });
     driven.submit(add(1, 1, &[5]));
     driven.tick(1_000_000);
-    assert_eq!(driven.unknown.len(), 0, "without a report there is nothing to wait for: the producer has a deadline of its own");
+    assert_eq!(
+        driven.unknown.len(),
+        0,
+        "without a report there is nothing to wait for: the producer has a deadline of its own"
+    );
 }
 
 #[test]
@@ -285,7 +339,10 @@ fn a_record_that_was_read_twice_counts_once() {
     driven.land();
     driven.heard();
     driven.read(record(1, 1, 0, Body::Event(event(1, 1, 1, 5))));
-    assert_eq!((driven.heard(), driven.writer.in_flight(), driven.reads_to_end), (Vec::new(), 2, 1));
+    assert_eq!(
+        (driven.heard(), driven.writer.in_flight(), driven.reads_to_end),
+        (Vec::new(), 2, 1)
+    );
     driven.land_all();
     assert_eq!(tokens(&mut driven), [2, 3]);
 }

@@ -11,7 +11,8 @@ use crate::{
 #[test]
 fn what_waits_past_its_deadline_is_given_up_and_what_is_in_flight_is_not() {
     let by = |deadline_ms, submission| Submission { deadline_ms, ..submission };
-    let mut driven = Driven::serving(Limits { in_flight_records: 1, load_batch: 1, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { in_flight_records: 1, load_batch: 1, ..Limits::default() });
     driven.submit(by(10, cold(add(4, 4, &[5]))));
     driven.submit(by(10, cold(add(5, 5, &[5]))));
     driven.submit(by(11, cold(add(6, 6, &[5]))));
@@ -24,9 +25,16 @@ fn what_waits_past_its_deadline_is_given_up_and_what_is_in_flight_is_not() {
     assert_eq!(driven.heard(), [2, 5].map(|token| (token, Answer::Busy(Busy::Deadline))));
     assert_eq!((driven.asked(), driven.commands_out()), (vec![(vec![4], vec![4])], vec![1]));
     driven.loaded_nothing(0);
-    assert_eq!((driven.heard(), driven.asked()), (vec![], vec![(vec![6], vec![6])]), "of two that wait to be looked up one is left");
+    assert_eq!(
+        (driven.heard(), driven.asked()),
+        (vec![], vec![(vec![6], vec![6])]),
+        "of two that wait to be looked up one is left"
+    );
     driven.land();
-    assert_eq!(driven.heard(), [(1, done(accepted(1, 2, &[5]))), (4, Answer::Busy(Busy::Deadline))]);
+    assert_eq!(
+        driven.heard(),
+        [(1, done(accepted(1, 2, &[5]))), (4, Answer::Busy(Busy::Deadline))]
+    );
     assert_eq!(driven.commands_out(), [3]);
 }
 
@@ -51,7 +59,10 @@ fn a_command_of_the_lane_is_never_given_up() {
     driven.land_all();
     driven.step(Input::Tick { now_ms: 12 });
     driven.land_all();
-    assert_eq!((driven.heard(), driven.writer.lane_open()), (vec![(1, done(accepted(1, 2, &[5])))], 0));
+    assert_eq!(
+        (driven.heard(), driven.writer.lane_open()),
+        (vec![(1, done(accepted(1, 2, &[5])))], 0)
+    );
 }
 
 #[test]
@@ -63,11 +74,17 @@ fn what_the_log_refused_is_told_after_the_fence_and_its_size_is_not_sent_again_f
     driven.report(2, Reported::Refused);
     assert_eq!((driven.heard(), driven.unknown.clone()), (vec![], vec![4]));
     driven.fence();
-    assert_eq!((driven.heard(), driven.commands_out()), (vec![(2, Answer::Busy(Busy::Refused))], vec![1]));
+    assert_eq!(
+        (driven.heard(), driven.commands_out()),
+        (vec![(2, Answer::Busy(Busy::Refused))], vec![1])
+    );
     driven.tick(1_099);
     driven.submit(add(3, 3, &[49]));
     driven.submit(add(4, 4, &[7, 50]));
-    assert_eq!((driven.heard(), driven.commands_out()), (vec![(4, Answer::Busy(Busy::Refused))], vec![1, 3]));
+    assert_eq!(
+        (driven.heard(), driven.commands_out()),
+        (vec![(4, Answer::Busy(Busy::Refused))], vec![1, 3])
+    );
     driven.tick(1_100);
     driven.submit(add(5, 5, &[50]));
     assert_eq!(driven.commands_out(), [1, 3, 5]);
@@ -86,14 +103,20 @@ fn of_records_that_are_refused_together_the_largest_counts_and_later_the_last() 
     assert_eq!(driven.heard(), [1, 2, 3].map(|token| (token, Answer::Busy(Busy::Refused))));
     driven.submit(add(4, 4, &[49]));
     driven.submit(add(5, 5, &[50]));
-    assert_eq!((driven.heard(), driven.commands_out()), (vec![(5, Answer::Busy(Busy::Refused))], vec![4]));
+    assert_eq!(
+        (driven.heard(), driven.commands_out()),
+        (vec![(5, Answer::Busy(Busy::Refused))], vec![4])
+    );
     driven.submit(add(6, 6, &[40]));
     driven.report(1, Reported::Refused);
     driven.fence();
     driven.heard();
     driven.submit(add(7, 7, &[39]));
     driven.submit(add(8, 8, &[40]));
-    assert_eq!((driven.heard(), driven.commands_out()), (vec![(8, Answer::Busy(Busy::Refused))], vec![7]));
+    assert_eq!(
+        (driven.heard(), driven.commands_out()),
+        (vec![(8, Answer::Busy(Busy::Refused))], vec![7])
+    );
 }
 
 #[test]

@@ -75,14 +75,17 @@ impl<R: Rules> Driven<R> {
                 Effect::ReadToEnd => self.reads_to_end += 1,
                 Effect::Load { aggregates, commands } => self.asked.push((aggregates, commands)),
                 Effect::Answer { token, answer } => self.heard.push((token, answer)),
-                Effect::Serving { epoch, writer, offset } => self.fences.push((epoch, writer, offset)),
+                Effect::Serving { epoch, writer, offset } => {
+                    self.fences.push((epoch, writer, offset))
+                }
                 Effect::OutcomeUnknown { records } => self.unknown.push(records),
                 Effect::StepDown(why) => assert_eq!(self.ended.replace(why), None, "it ends once"),
             }
         }
     }
 
-    /// The reading is at the end; what was out before is lost, unless it was read. The fence is out.
+    /// The reading is at the end; what was out before is lost, unless it was read. The fence is
+    /// out.
     pub fn caught_up(&mut self) -> u32 {
         let writer = self.next_writer;
         self.next_writer += 1;
@@ -168,7 +171,12 @@ impl<R: Rules> Driven<R> {
         self.loaded(checkpoint, Vec::new(), Vec::new());
     }
 
-    pub fn loaded(&mut self, checkpoint: u64, aggregates: Vec<(u64, Snapshot<usize>)>, outcomes: Vec<(u64, Recorded<Small>)>) {
+    pub fn loaded(
+        &mut self,
+        checkpoint: u64,
+        aggregates: Vec<(u64, Snapshot<usize>)>,
+        outcomes: Vec<(u64, Recorded<Small>)>,
+    ) {
         self.step(Input::Loaded { checkpoint, aggregates, outcomes });
     }
 
@@ -184,12 +192,20 @@ impl<R: Rules> Driven<R> {
 
     /// The commands of the records that are out; 0 for a barrier or a fence.
     pub fn commands_out(&self) -> Vec<u64> {
-        self.out.iter().map(|entry| entry.body.origin().map_or(0, |origin| origin.command)).collect()
+        self.out
+            .iter()
+            .map(|entry| entry.body.origin().map_or(0, |origin| origin.command))
+            .collect()
     }
 
     /// The versions that the events that are out make.
     pub fn versions_out(&self) -> Vec<u64> {
-        self.out.iter().filter_map(|entry| if let Body::Event(event) = &entry.body { Some(event.version) } else { None }).collect()
+        self.out
+            .iter()
+            .filter_map(|entry| {
+                if let Body::Event(event) = &entry.body { Some(event.version) } else { None }
+            })
+            .collect()
     }
 
     /// What the records that are out say of the lane.

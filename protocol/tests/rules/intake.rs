@@ -7,7 +7,10 @@ use protocol::{
 
 use crate::{
     harness::{Driven, fence, record},
-    small::{Do, Small, Why, accepted, add, cold, command, done, event, recorded, rejection, replayed, saw, see},
+    small::{
+        Do, Small, Why, accepted, add, cold, command, done, event, recorded, rejection, replayed,
+        saw, see,
+    },
 };
 
 const REUSED: Answer<Small> = Answer::KeyReused;
@@ -27,7 +30,11 @@ fn an_aggregate_has_so_many_unanswered_commands_and_no_more() {
     driven.land();
     driven.submit(add(5, 7, &[5]));
     driven.submit(add(6, 7, &[5]));
-    assert_eq!(driven.heard(), [(1, done(accepted(1, 2, &[5]))), (6, Answer::Busy(Busy::Aggregate))], "an answer makes room for one");
+    assert_eq!(
+        driven.heard(),
+        [(1, done(accepted(1, 2, &[5]))), (6, Answer::Busy(Busy::Aggregate))],
+        "an answer makes room for one"
+    );
 }
 
 #[test]
@@ -36,7 +43,10 @@ fn a_partition_has_so_many_unanswered_commands_and_no_more() {
     for id in 1..=3 {
         driven.submit(add(id, id, &[5]));
     }
-    assert_eq!((driven.heard(), driven.writer.unanswered()), (vec![(3, Answer::Busy(Busy::Partition))], 2));
+    assert_eq!(
+        (driven.heard(), driven.writer.unanswered()),
+        (vec![(3, Answer::Busy(Busy::Partition))], 2)
+    );
     driven.land();
     driven.submit(add(4, 4, &[5]));
     driven.submit(add(5, 5, &[5]));
@@ -71,7 +81,12 @@ fn with_snapshots_behind_what_is_not_in_memory_waits_first_and_then_everything()
 
 #[test]
 fn a_recorded_outcome_answers_without_a_queue_and_with_any_fingerprint_of_its_command() {
-    let mut driven = Driven::serving(Limits { partition_queue: 1, aggregate_queue: 1, max_tail_events: 1, ..Limits::default() });
+    let mut driven = Driven::serving(Limits {
+        partition_queue: 1,
+        aggregate_queue: 1,
+        max_tail_events: 1,
+        ..Limits::default()
+    });
     driven.checkpoint(1);
     driven.submit(Submission { fingerprint: 4, ..add(1, 1, &[5]) });
     driven.land();
@@ -79,9 +94,17 @@ fn a_recorded_outcome_answers_without_a_queue_and_with_any_fingerprint_of_its_co
     driven.submit(add(2, 1, &[5]));
     driven.heard();
     driven.submit(Submission { fingerprint: 4, ..again(10, add(1, 1, &[5])) });
-    driven.submit(Submission { fingerprint: 5, older_fingerprints: vec![3, 4], ..again(11, add(1, 1, &[5])) });
+    driven.submit(Submission {
+        fingerprint: 5,
+        older_fingerprints: vec![3, 4],
+        ..again(11, add(1, 1, &[5]))
+    });
     assert_eq!(driven.heard(), [10, 11].map(|token| (token, replayed(accepted(1, 2, &[5])))));
-    driven.submit(Submission { fingerprint: 5, older_fingerprints: vec![3], ..again(12, add(1, 1, &[5])) });
+    driven.submit(Submission {
+        fingerprint: 5,
+        older_fingerprints: vec![3],
+        ..again(12, add(1, 1, &[5]))
+    });
     driven.submit(Submission { fingerprint: 4, ..again(13, add(1, 2, &[5])) });
     assert_eq!(driven.heard(), [12, 13].map(|token| (token, REUSED)));
     assert_eq!(driven.commands_out(), [2]);
@@ -92,7 +115,10 @@ fn the_fingerprint_that_is_recorded_is_the_commands_own() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(Submission { fingerprint: 4, older_fingerprints: vec![3], ..add(1, 1, &[5]) });
     let origin = driven.out[0].body.origin().cloned().unwrap();
-    assert_eq!((origin.command, origin.aggregate, origin.fingerprint, origin.source), (1, 1, 4, None));
+    assert_eq!(
+        (origin.command, origin.aggregate, origin.fingerprint, origin.source),
+        (1, 1, 4, None)
+    );
 }
 
 #[test]
@@ -104,7 +130,10 @@ fn the_same_command_while_it_is_in_flight_is_done_once_and_answered_alike() {
     assert_eq!((driven.commands_out(), driven.heard()), (vec![1], vec![]));
     driven.land();
     let outcome = accepted(1, 2, &[5]);
-    assert_eq!(driven.heard(), [(1, done(outcome.clone())), (2, replayed(outcome.clone())), (3, replayed(outcome))]);
+    assert_eq!(
+        driven.heard(),
+        [(1, done(outcome.clone())), (2, replayed(outcome.clone())), (3, replayed(outcome))]
+    );
     assert_eq!((driven.out.len(), driven.writer.unanswered()), (0, 0));
 }
 
@@ -160,7 +189,10 @@ fn what_came_during_a_take_over_and_is_in_the_log_gets_its_first_outcome() {
     assert_eq!(driven.heard(), []);
     driven.fence();
     let rejected = Outcome::Rejected { version: 1, end: 3, reason: Why::Malformed };
-    assert_eq!(driven.heard(), [(1, replayed(accepted(1, 2, &[5]))), (2, replayed(rejected)), (3, REUSED)]);
+    assert_eq!(
+        driven.heard(),
+        [(1, replayed(accepted(1, 2, &[5]))), (2, replayed(rejected)), (3, REUSED)]
+    );
     assert_eq!(driven.out.len(), 0);
 }
 
@@ -168,7 +200,11 @@ fn what_came_during_a_take_over_and_is_in_the_log_gets_its_first_outcome() {
 fn an_id_that_may_have_been_seen_is_looked_up_before_it_is_decided() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(Submission { fresh: false, ..add(1, 1, &[5]) });
-    assert_eq!((driven.asked(), driven.out.len()), (vec![(vec![1], vec![1])], 0), "although its aggregate is known");
+    assert_eq!(
+        (driven.asked(), driven.out.len()),
+        (vec![(vec![1], vec![1])], 0),
+        "although its aggregate is known"
+    );
     driven.loaded(0, Vec::new(), vec![(1, recorded(1, accepted(8, 4, &[5])))]);
     assert_eq!((driven.heard(), driven.out.len()), (vec![(1, replayed(accepted(8, 4, &[5])))], 0));
     driven.submit(Submission { new_aggregate: false, ..add(2, 2, &[5]) });
@@ -179,7 +215,8 @@ fn an_id_that_may_have_been_seen_is_looked_up_before_it_is_decided() {
 
 #[test]
 fn whoever_follows_a_command_that_was_never_seen_is_looked_up_all_the_same() {
-    let mut driven = Driven::serving(Limits { cached_outcomes: 0, cached_aggregates: 0, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { cached_outcomes: 0, cached_aggregates: 0, ..Limits::default() });
     driven.submit(command(1, 1, Do::Change(vec![1])));
     driven.submit(again(2, cold(command(1, 1, Do::Change(vec![1])))));
     driven.land();
@@ -204,7 +241,10 @@ fn an_outcome_of_another_aggregate_or_body_that_was_looked_up_is_a_used_key() {
 fn an_event_time_is_the_commands() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(Submission { at: 30, ..add(1, 1, &[5, 6]) });
-    let times: Vec<_> =
-        driven.out.iter().map(|entry| if let Body::Event(EventBody { time, .. }) = entry.body { time } else { 0 }).collect();
+    let times: Vec<_> = driven
+        .out
+        .iter()
+        .map(|entry| if let Body::Event(EventBody { time, .. }) = entry.body { time } else { 0 })
+        .collect();
     assert_eq!(times, [30, 30]);
 }

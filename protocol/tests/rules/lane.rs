@@ -1,4 +1,5 @@
-//! The asynchronous lane: turns, the window, what is said to be drained (log-format.md, "The asynchronous lane").
+//! The asynchronous lane: turns, the window, what is said to be drained (log-format.md, "The
+//! asynchronous lane").
 
 use protocol::{
     entry::{Body, Entry},
@@ -8,7 +9,9 @@ use protocol::{
 
 use crate::{
     harness::{Driven, fence, record},
-    small::{Do, Small, Why, accepted, add, cold, command, done, from_lane, recorded, replayed, see},
+    small::{
+        Do, Small, Why, accepted, add, cold, command, done, from_lane, recorded, replayed, see,
+    },
 };
 
 pub fn new(source: u64, id: u64, aggregate: u64) -> Submission<Small, Do> {
@@ -23,12 +26,18 @@ pub fn slow(source: u64, id: u64, aggregate: u64) -> Submission<Small, Do> {
 #[test]
 fn the_lane_is_read_from_what_the_fold_says_is_drained_once_there_is_a_fence() {
     let mut driven = Driven::from(Limits::default(), Position { drained: 4, ..Position::start() });
-    assert_eq!((driven.writer.lane_next(), driven.writer.lane_has_room(), driven.writer.lane_drained()), (None, false, 0));
+    assert_eq!(
+        (driven.writer.lane_next(), driven.writer.lane_has_room(), driven.writer.lane_drained()),
+        (None, false, 0)
+    );
     driven.step(Input::Lane { offset: 4, submission: Some(new(4, 1, 1)) });
     driven.read(fence(1, 9));
     driven.read(Entry { drained: Some(7), ..record(1, 9, 0, Body::Barrier) });
     driven.fence();
-    assert_eq!((driven.writer.lane_next(), driven.writer.lane_has_room(), driven.writer.lane_drained()), (Some(7), true, 7));
+    assert_eq!(
+        (driven.writer.lane_next(), driven.writer.lane_has_room(), driven.writer.lane_drained()),
+        (Some(7), true, 7)
+    );
     assert_eq!(driven.writer.lane_open(), 0);
 }
 
@@ -38,10 +47,16 @@ fn only_the_next_record_of_the_lane_is_taken() {
     for offset in [1, 5] {
         driven.step(Input::Lane { offset, submission: Some(new(offset, 1, 1)) });
     }
-    assert_eq!((driven.writer.lane_next(), driven.writer.lane_open(), driven.out.len()), (Some(0), 0, 0));
+    assert_eq!(
+        (driven.writer.lane_next(), driven.writer.lane_open(), driven.out.len()),
+        (Some(0), 0, 0)
+    );
     driven.lane(new(0, 1, 1));
     driven.step(Input::Lane { offset: 0, submission: Some(new(0, 1, 1)) });
-    assert_eq!((driven.writer.lane_next(), driven.writer.lane_open(), driven.commands_out()), (Some(1), 1, vec![1]));
+    assert_eq!(
+        (driven.writer.lane_next(), driven.writer.lane_open(), driven.commands_out()),
+        (Some(1), 1, vec![1])
+    );
 }
 
 #[test]
@@ -50,15 +65,26 @@ fn so_many_commands_are_taken_above_what_is_drained_and_so_many_are_open() {
     driven.lane(slow(0, 1, 1));
     driven.lane(new(1, 2, 2));
     driven.land();
-    assert_eq!((driven.writer.lane_open(), driven.writer.lane_drained(), driven.writer.lane_has_room()), (1, 0, true));
+    assert_eq!(
+        (driven.writer.lane_open(), driven.writer.lane_drained(), driven.writer.lane_has_room()),
+        (1, 0, true)
+    );
     driven.lane(new(2, 3, 3));
     driven.land();
-    assert_eq!((driven.writer.lane_open(), driven.writer.lane_has_room()), (1, false), "three above the first that is not drained");
+    assert_eq!(
+        (driven.writer.lane_open(), driven.writer.lane_has_room()),
+        (1, false),
+        "three above the first that is not drained"
+    );
     driven.loaded_nothing(0);
     assert_eq!((driven.writer.lane_drained(), driven.writer.lane_has_room()), (3, true));
     driven.lane(new(3, 4, 4));
     driven.lane(new(4, 5, 5));
-    assert_eq!((driven.writer.lane_open(), driven.writer.lane_drained(), driven.writer.lane_has_room()), (3, 5, false), "three are open");
+    assert_eq!(
+        (driven.writer.lane_open(), driven.writer.lane_drained(), driven.writer.lane_has_room()),
+        (3, 5, false),
+        "three are open"
+    );
     driven.land();
     assert!(driven.writer.lane_has_room());
     driven.step(Input::Stop);
@@ -97,7 +123,8 @@ fn a_command_that_could_not_be_decided_is_tried_again_after_a_second_and_before_
 
 #[test]
 fn what_was_tried_once_may_have_been_seen_since() {
-    let mut driven = Driven::serving(Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() });
     driven.submit(cold(add(100, 7, &[5])));
     driven.loaded(0, vec![(7, Snapshot::Unreadable { version: 1 })], Vec::new());
     driven.asked();
@@ -107,7 +134,10 @@ fn what_was_tried_once_may_have_been_seen_since() {
     driven.tick(1_000);
     assert_eq!(driven.asked(), [(vec![7], vec![1])]);
     driven.loaded(0, Vec::new(), vec![(1, recorded(7, accepted(2, 9, &[5])))]);
-    assert_eq!((driven.writer.lane_open(), driven.out.len(), driven.writer.lane_drained()), (0, 0, 1));
+    assert_eq!(
+        (driven.writer.lane_open(), driven.out.len(), driven.writer.lane_drained()),
+        (0, 0, 1)
+    );
 }
 
 #[test]
@@ -118,9 +148,16 @@ fn a_command_that_is_in_the_lane_twice_is_done_once() {
     driven.lane(new(2, 1, 2));
     assert_eq!((driven.commands_out(), driven.writer.lane_open()), (vec![1], 3));
     driven.land();
-    assert_eq!((driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()), (0, 0, 3), "with another body, too");
+    assert_eq!(
+        (driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()),
+        (0, 0, 3),
+        "with another body, too"
+    );
     driven.lane(new(3, 1, 1));
-    assert_eq!((driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()), (0, 0, 4));
+    assert_eq!(
+        (driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()),
+        (0, 0, 4)
+    );
 }
 
 #[test]
@@ -130,7 +167,10 @@ fn a_command_that_is_in_the_lane_and_sent_by_a_caller_is_done_once_whoever_is_fi
     driven.lane(new(0, 1, 1));
     assert_eq!(driven.commands_out(), [1]);
     driven.land();
-    assert_eq!((driven.heard(), driven.out.len(), driven.writer.lane_open()), (vec![(1, done(accepted(1, 2, &[5])))], 0, 0));
+    assert_eq!(
+        (driven.heard(), driven.out.len(), driven.writer.lane_open()),
+        (vec![(1, done(accepted(1, 2, &[5])))], 0, 0)
+    );
     driven.lane(new(1, 2, 2));
     driven.submit(add(2, 2, &[5]));
     driven.submit(Submission { fingerprint: 9, token: 3, ..add(2, 2, &[6]) });
@@ -186,7 +226,11 @@ fn a_command_gives_its_turn_on_once_however_it_ends() {
     driven.lane(new(2, 3, 7));
     assert_eq!(driven.commands_out(), [1]);
     driven.land();
-    assert_eq!(driven.commands_out(), [0; 0], "the first gave it to the second when it was appended, and has none to give now");
+    assert_eq!(
+        driven.commands_out(),
+        [0; 0],
+        "the first gave it to the second when it was appended, and has none to give now"
+    );
     driven.loaded_nothing(0);
     assert_eq!(driven.commands_out(), [2, 3]);
 }
@@ -212,14 +256,22 @@ fn half_of_a_queue_is_left_to_callers() {
         for source in 0..9 {
             driven.lane(new(source, 1 + source, 7));
         }
-        assert_eq!((driven.out.len(), driven.heard()), (turns, vec![]), "{aggregate_queue} of an aggregate");
+        assert_eq!(
+            (driven.out.len(), driven.heard()),
+            (turns, vec![]),
+            "{aggregate_queue} of an aggregate"
+        );
     }
     for (partition_queue, turns) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3)] {
         let mut driven = Driven::serving(Limits { partition_queue, ..Limits::default() });
         for source in 0..9 {
             driven.lane(new(source, 1 + source, 1 + source));
         }
-        assert_eq!((driven.out.len(), driven.heard()), (turns, vec![]), "{partition_queue} of the partition");
+        assert_eq!(
+            (driven.out.len(), driven.heard()),
+            (turns, vec![]),
+            "{partition_queue} of the partition"
+        );
     }
 }
 
@@ -254,7 +306,10 @@ fn with_snapshots_behind_the_lane_waits_and_is_not_refused() {
     assert_eq!(driven.out.len(), 0);
     driven.checkpoint(3);
     driven.tick(1);
-    assert_eq!((driven.commands_out(), driven.asked(), driven.heard()), (vec![5], vec![(vec![3], vec![3])], vec![]));
+    assert_eq!(
+        (driven.commands_out(), driven.asked(), driven.heard()),
+        (vec![5], vec![(vec![3], vec![3])], vec![])
+    );
 }
 
 #[test]
@@ -277,7 +332,10 @@ fn what_the_log_refuses_of_the_lane_is_tried_again_later() {
     driven.lane(new(0, 1, 1));
     driven.report(0, Reported::Refused);
     driven.fence();
-    assert_eq!((driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()), (0, 1, 0));
+    assert_eq!(
+        (driven.out.len(), driven.writer.lane_open(), driven.writer.lane_drained()),
+        (0, 1, 0)
+    );
     driven.tick(1_000);
     driven.loaded_nothing(0);
     assert_eq!((driven.out.len(), driven.writer.lane_open()), (0, 1));

@@ -1,4 +1,5 @@
-//! What the records of an owner say of the lane, and what a new fence makes of what was said (`hw-drained`).
+//! What the records of an owner say of the lane, and what a new fence makes of what was said
+//! (`hw-drained`).
 
 use protocol::{
     entry::Body,
@@ -21,10 +22,18 @@ fn a_record_says_what_is_drained_when_there_is_news() {
     assert_eq!(driven.drained_out(), [None, None, None]);
     driven.loaded_nothing(0);
     driven.submit(add(102, 102, &[5]));
-    assert_eq!(driven.drained_out(), [None, None, None, Some(2), None], "two with the first, and nothing new after that");
+    assert_eq!(
+        driven.drained_out(),
+        [None, None, None, Some(2), None],
+        "two with the first, and nothing new after that"
+    );
     driven.lane(new(2, 3, 3));
     driven.lane(from_lane(3, add(4, 4, &[5, 5, 5])));
-    assert_eq!(driven.drained_out()[5..], [Some(3), None, None, Some(4)], "of a commit the last record says it");
+    assert_eq!(
+        driven.drained_out()[5..],
+        [Some(3), None, None, Some(4)],
+        "of a commit the last record says it"
+    );
 }
 
 #[test]
@@ -38,7 +47,10 @@ fn while_the_outcome_is_unknown_nothing_of_the_lane_has_its_turn() {
     driven.lane(from_lane(2, Submission { deadline_ms: 10, ..slow(2, 3, 3) }));
     driven.tick(11);
     driven.loaded_nothing(0);
-    assert_eq!((driven.asked(), driven.commands_out(), driven.writer.lane_open()), (vec![], vec![1], 3));
+    assert_eq!(
+        (driven.asked(), driven.commands_out(), driven.writer.lane_open()),
+        (vec![], vec![1], 3)
+    );
     driven.fence();
     assert_eq!((driven.commands_out(), driven.asked()), (vec![1, 2], vec![(vec![3], vec![3])]));
     assert_eq!(driven.drained_out(), [Some(1), Some(2)]);
@@ -57,7 +69,10 @@ fn after_an_own_fence_what_was_said_counts_only_as_far_as_it_is_in_the_log() {
     driven.report(1, Reported::Failed);
     driven.caught_up();
     driven.land();
-    assert_eq!((driven.commands_out(), driven.drained_out(), driven.writer.lane_open()), (vec![2], vec![Some(2)], 1));
+    assert_eq!(
+        (driven.commands_out(), driven.drained_out(), driven.writer.lane_open()),
+        (vec![2], vec![Some(2)], 1)
+    );
 }
 
 #[test]
@@ -113,7 +128,8 @@ fn what_is_drained_without_a_record_is_said_by_a_barrier_after_the_silence_and_n
 
 #[test]
 fn a_barrier_of_the_lane_waits_for_room_and_for_the_fence() {
-    let mut driven = Driven::serving(Limits { lane_silence_ms: 100, in_flight_records: 1, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { lane_silence_ms: 100, in_flight_records: 1, ..Limits::default() });
     driven.submit(add(100, 100, &[5]));
     driven.step(Input::Lane { offset: 0, submission: None });
     driven.tick(200);
@@ -150,7 +166,11 @@ fn what_an_earlier_owner_decided_is_a_duplicate() {
     driven.fence();
     driven.lane(slow(0, 1, 1));
     driven.lane(slow(1, 2, 2));
-    assert_eq!((driven.writer.lane_open(), driven.writer.lane_drained()), (1, 0), "the second has its outcome, the first has none");
+    assert_eq!(
+        (driven.writer.lane_open(), driven.writer.lane_drained()),
+        (1, 0),
+        "the second has its outcome, the first has none"
+    );
     driven.loaded_nothing(0);
     assert_eq!((driven.commands_out(), driven.drained_out()), (vec![1], vec![Some(2)]));
 }

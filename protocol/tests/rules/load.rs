@@ -42,7 +42,11 @@ fn what_is_not_listed_does_not_exist_and_what_is_listed_does() {
     driven.submit(cold(add(3, 13, &[5])));
     driven.loaded_nothing(0);
     let twelve = (12, Snapshot::State { version: 4, state: 9 });
-    driven.loaded(0, vec![twelve, (99, Snapshot::State { version: 4, state: 9 })], vec![(99, recorded(99, accepted(1, 1, &[5])))]);
+    driven.loaded(
+        0,
+        vec![twelve, (99, Snapshot::State { version: 4, state: 9 })],
+        vec![(99, recorded(99, accepted(1, 1, &[5])))],
+    );
     assert_eq!(driven.versions_out(), [1, 5, 1]);
     driven.asked();
     driven.submit(cold(add(99, 98, &[5])));
@@ -80,7 +84,11 @@ fn when_snapshots_cannot_be_read_whoever_waits_for_them_hears_it() {
 #[test]
 fn an_answer_that_nobody_asked_for_changes_nothing() {
     let mut driven = Driven::serving(Limits::default());
-    driven.loaded(0, vec![(1, Snapshot::State { version: 4, state: 9 })], vec![(1, recorded(1, accepted(1, 1, &[5])))]);
+    driven.loaded(
+        0,
+        vec![(1, Snapshot::State { version: 4, state: 9 })],
+        vec![(1, recorded(1, accepted(1, 1, &[5])))],
+    );
     driven.submit(add(1, 1, &[5]));
     assert_eq!((driven.heard(), driven.versions_out()), (vec![], vec![1]));
 }
@@ -100,7 +108,8 @@ fn whoever_was_answered_meanwhile_is_left_out() {
 
 /// Offsets 1 to 4 are commands 1 to 4; what snapshots have at 3 is forgotten.
 fn evicted_below_three() -> Driven {
-    let mut driven = Driven::serving(Limits { cached_outcomes: 0, cached_aggregates: 0, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { cached_outcomes: 0, cached_aggregates: 0, ..Limits::default() });
     for id in 1..=4 {
         driven.submit(add(id, id, &[5]));
     }

@@ -1,4 +1,5 @@
-//! One test for each rule of the fold and of the writer, in steps that can be read: what a test says is all that happens.
+//! One test for each rule of the fold and of the writer, in steps that can be read: what a test
+//! says is all that happens.
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod decide;

@@ -1,4 +1,5 @@
-//! What the owner remembers: eviction to the very record, snapshots below what is remembered, and states in flight.
+//! What the owner remembers: eviction to the very record, snapshots below what is remembered, and
+//! states in flight.
 
 use protocol::{
     entry::{Body, EventBody},
@@ -9,7 +10,8 @@ use protocol::{
 use crate::{
     harness::{Driven, fence, record},
     small::{
-        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane, recorded, rejection, replayed, saw, see,
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane,
+        recorded, rejection, replayed, saw, see,
     },
 };
 
@@ -45,7 +47,12 @@ fn remembers(driven: &mut Driven, id: u64) -> bool {
 #[test]
 fn an_outcome_is_kept_until_snapshots_have_its_last_record() {
     // The record of command 2 lies at 2: a checkpoint of 2 is before it, one of 3 behind it.
-    for (checkpoint, kept) in [(1, [true, true, true]), (2, [false, true, true]), (3, [false, false, true]), (4, [false; 3])] {
+    for (checkpoint, kept) in [
+        (1, [true, true, true]),
+        (2, [false, true, true]),
+        (3, [false, false, true]),
+        (4, [false; 3]),
+    ] {
         let mut driven = three_done(forgetful());
         driven.checkpoint(checkpoint);
         assert_eq!([1, 2, 3].map(|id| remembers(&mut driven, id)), kept, "{checkpoint}");
@@ -111,7 +118,11 @@ fn an_aggregate_that_somebody_waits_for_is_kept() {
     assert_eq!(driven.writer.aggregates(), 1);
     driven.step(Input::LoadFailed);
     driven.checkpoint(9);
-    assert_eq!((driven.writer.aggregates(), driven.writer.unanswered()), (1, 0), "nobody waits for an answer, but it has its turn again");
+    assert_eq!(
+        (driven.writer.aggregates(), driven.writer.unanswered()),
+        (1, 0),
+        "nobody waits for an answer, but it has its turn again"
+    );
 }
 
 #[test]
@@ -147,14 +158,20 @@ fn an_outcome_that_was_looked_up_is_kept_as_long_as_the_checkpoint_that_it_came_
     driven.submit(cold(add(1, 1, &[5])));
     driven.loaded(6, Vec::new(), vec![(1, recorded(1, accepted(1, 2, &[5])))]);
     driven.heard();
-    assert_eq!([1, 3].map(|id| remembers(&mut driven, id)), [true, false], "of two the older one went");
+    assert_eq!(
+        [1, 3].map(|id| remembers(&mut driven, id)),
+        [true, false],
+        "of two the older one went"
+    );
 }
 
 #[test]
 fn a_snapshot_goes_below_the_events_that_are_remembered() {
-    // The log from 10 on has the versions 4 and 5 of an aggregate whose snapshot may be anywhere from 3 on.
+    // The log from 10 on has the versions 4 and 5 of an aggregate whose snapshot may be anywhere
+    // from 3 on.
     for (version, state) in [(3, 30), (4, 34), (5, 39)] {
-        let mut driven = Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });
+        let mut driven =
+            Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });
         driven.read(fence(1, 9));
         driven.read(record(1, 9, 0, Body::Event(event(101, 7, 4, 4))));
         driven.read(record(1, 9, 1, Body::Event(event(102, 7, 5, 5))));
@@ -170,7 +187,8 @@ fn a_snapshot_goes_below_the_events_that_are_remembered() {
 #[test]
 fn events_that_do_not_fit_their_snapshot_make_the_aggregate_unreadable() {
     for version in [1, 2] {
-        let mut driven = Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });
+        let mut driven =
+            Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });
         driven.read(fence(1, 9));
         driven.read(record(1, 9, 0, Body::Event(event(101, 7, 4, 4))));
         driven.fence();
@@ -226,7 +244,11 @@ fn an_event_that_cannot_be_read_spoils_its_aggregate_up_to_a_later_snapshot() {
     driven.submit(cold(see(1, 7)));
     driven.loaded(0, vec![(7, Snapshot::State { version: 2, state: 8 })], Vec::new());
     driven.land_all();
-    assert_eq!(driven.heard(), [(1, saw(3, 5, Some(13)))], "whoever made the snapshot could read it");
+    assert_eq!(
+        driven.heard(),
+        [(1, saw(3, 5, Some(13)))],
+        "whoever made the snapshot could read it"
+    );
 
     let mut driven = with_events(2, &[NEWER, 5]);
     driven.submit(cold(see(1, 7)));
@@ -242,7 +264,11 @@ fn what_is_in_flight_becomes_the_state_when_it_is_confirmed_and_is_forgotten_whe
     driven.land();
     driven.report(4, Reported::Failed);
     driven.fence();
-    assert_eq!((driven.commands_out(), driven.versions_out()), (vec![5], vec![3]), "on top of what was confirmed");
+    assert_eq!(
+        (driven.commands_out(), driven.versions_out()),
+        (vec![5], vec![3]),
+        "on top of what was confirmed"
+    );
     driven.submit(see(6, 1));
     driven.land_all();
     assert_eq!(driven.heard()[2..], [(6, saw(3, 8, Some(20)))]);
@@ -258,7 +284,10 @@ fn a_recorded_rejection_leaves_the_state_as_it_was() {
     assert_eq!(driven.versions_out(), [2]);
     driven.land_all();
     let nothing = Outcome::Unchanged { version: 1, end: 5, reason: Why::Nothing };
-    assert_eq!(driven.heard(), [(4, done(nothing)), (5, done(accepted(2, 6, &[7]))), (6, saw(2, 7, Some(12)))]);
+    assert_eq!(
+        driven.heard(),
+        [(4, done(nothing)), (5, done(accepted(2, 6, &[7]))), (6, saw(2, 7, Some(12)))]
+    );
 }
 
 #[test]

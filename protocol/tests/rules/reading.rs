@@ -23,7 +23,10 @@ fn a_hole_is_an_unknown_outcome() {
     let mut driven = two_out();
     let second = driven.out[1].clone();
     driven.read(second);
-    assert_eq!((driven.unknown.clone(), driven.reads_to_end, driven.heard()), (vec![2], 2, Vec::new()));
+    assert_eq!(
+        (driven.unknown.clone(), driven.reads_to_end, driven.heard()),
+        (vec![2], 2, Vec::new())
+    );
     driven.fence();
     assert_eq!(driven.commands_out(), [1, 2], "both are decided again");
     driven.land_all();
@@ -54,7 +57,12 @@ fn a_hole_ends_a_writer_that_drains() {
 #[test]
 fn a_void_record_of_another_writer_is_no_hole() {
     let mut driven = two_out();
-    for entry in [record(0, 1, 40, Body::Barrier), record(1, 9, 40, Body::Barrier), record(9, 1, 40, Body::Barrier), fence(1, 1)] {
+    for entry in [
+        record(0, 1, 40, Body::Barrier),
+        record(1, 9, 40, Body::Barrier),
+        record(9, 1, 40, Body::Barrier),
+        fence(1, 1),
+    ] {
         driven.read(entry);
         assert_eq!((driven.unknown.len(), driven.reads_to_end), (0, 1));
     }
@@ -76,7 +84,11 @@ fn a_foreign_fence_ends_the_writer_and_callers_are_sent_to_the_next() {
     assert_eq!(driven.heard(), [(3, Answer::Moved)]);
     driven.step(Input::CaughtUp { writer: 3 });
     driven.land();
-    assert_eq!((driven.heard(), driven.writer.serving(), driven.reads_to_end), (Vec::new(), None, 1), "nothing goes on");
+    assert_eq!(
+        (driven.heard(), driven.writer.serving(), driven.reads_to_end),
+        (Vec::new(), None, 1),
+        "nothing goes on"
+    );
 }
 
 #[test]
@@ -84,7 +96,11 @@ fn a_gap_in_the_log_ends_the_writer() {
     let mut driven = two_out();
     driven.step(Input::Read { offset: 2, entry: Ok(record(1, 1, 0, Body::Barrier)) });
     assert_eq!(driven.ended, Some(StepDown::Gap { expected: 1, found: 2 }));
-    assert_eq!(driven.heard(), [1, 2].map(|token| (token, Answer::Busy(Busy::Partition))), "the next owner may be this instance");
+    assert_eq!(
+        driven.heard(),
+        [1, 2].map(|token| (token, Answer::Busy(Busy::Partition))),
+        "the next owner may be this instance"
+    );
 }
 
 #[test]
@@ -100,7 +116,10 @@ fn what_an_earlier_writer_did_is_the_state_that_commands_are_decided_on() {
     let mut driven = Driven::new(Limits::default());
     driven.read(fence(1, 9));
     driven.read(record(1, 9, 0, Body::Event(event(1, 7, 1, 5))));
-    let parts = [(1, 2), (2, 3)].map(|(index, version)| EventBody { part: Part { index, of: 2 }, ..event(2, 7, version, 6) });
+    let parts = [(1, 2), (2, 3)].map(|(index, version)| EventBody {
+        part: Part { index, of: 2 },
+        ..event(2, 7, version, 6)
+    });
     for (seq, part) in (1..).zip(parts) {
         driven.read(record(1, 9, seq, Body::Event(part)));
     }
@@ -110,8 +129,15 @@ fn what_an_earlier_writer_did_is_the_state_that_commands_are_decided_on() {
     driven.submit(cold(add(1, 7, &[5])));
     driven.submit(cold(add(2, 7, &[6, 6])));
     driven.submit(cold(add(3, 7, &[1])));
-    let outcomes = [accepted(1, 2, &[5]), accepted(3, 4, &[6, 6]), Outcome::Rejected { version: 3, end: 5, reason: Why::Malformed }];
-    assert_eq!(driven.heard(), [1, 2, 3].into_iter().zip(outcomes.map(replayed)).collect::<Vec<_>>());
+    let outcomes = [
+        accepted(1, 2, &[5]),
+        accepted(3, 4, &[6, 6]),
+        Outcome::Rejected { version: 3, end: 5, reason: Why::Malformed },
+    ];
+    assert_eq!(
+        driven.heard(),
+        [1, 2, 3].into_iter().zip(outcomes.map(replayed)).collect::<Vec<_>>()
+    );
     driven.submit(see(4, 7));
     driven.land_all();
     assert_eq!(driven.heard(), [(4, saw(3, 7, Some(17)))]);
@@ -121,7 +147,12 @@ fn what_an_earlier_writer_did_is_the_state_that_commands_are_decided_on() {
 fn a_commit_that_was_never_finished_is_nothing() {
     let mut driven = Driven::new(Limits::default());
     driven.read(fence(1, 9));
-    driven.read(record(1, 9, 0, Body::Event(EventBody { part: Part { index: 1, of: 2 }, ..event(1, 7, 1, 5) })));
+    driven.read(record(
+        1,
+        9,
+        0,
+        Body::Event(EventBody { part: Part { index: 1, of: 2 }, ..event(1, 7, 1, 5) }),
+    ));
     driven.fence();
     driven.submit(add(1, 7, &[5]));
     assert_eq!(driven.versions_out(), [1]);
@@ -153,14 +184,27 @@ fn the_reading_goes_on_from_the_stored_position() {
     let mut driven = Driven::from(Limits::default(), position);
     assert_eq!(driven.next_offset(), 40);
     driven.fence();
-    assert_eq!((driven.fences.clone(), driven.writer.lane_next(), driven.writer.tail()), (vec![(7, 1, 40)], Some(12), 1));
+    assert_eq!(
+        (driven.fences.clone(), driven.writer.lane_next(), driven.writer.tail()),
+        (vec![(7, 1, 40)], Some(12), 1)
+    );
     let head = driven.writer.fold().head();
-    assert_eq!((head.identity, head.witness.clone()), (Some(8), Some(Witness { offset: 40, epoch: 7, writer: 1, seq: None })));
+    assert_eq!(
+        (head.identity, head.witness.clone()),
+        (Some(8), Some(Witness { offset: 40, epoch: 7, writer: 1, seq: None }))
+    );
     driven.submit(add(1, 1, &[5]));
-    assert!(matches!(&driven.out[0].body, Body::Event(event) if event.time == 70), "not before the last event of the log");
+    assert!(
+        matches!(&driven.out[0].body, Body::Event(event) if event.time == 70),
+        "not before the last event of the log"
+    );
     driven.land();
     let head = driven.writer.fold().head();
-    assert_eq!(head.witness, Some(Witness { offset: 41, epoch: 7, writer: 1, seq: Some(0) }), "the witness names its sequence");
+    assert_eq!(
+        head.witness,
+        Some(Witness { offset: 41, epoch: 7, writer: 1, seq: Some(0) }),
+        "the witness names its sequence"
+    );
     driven.report(0, Reported::At(41));
     driven.submit(command(2, 1, Do::Nothing));
     driven.land();

@@ -18,24 +18,45 @@ fn the_events_of_a_commit_are_numbered_and_say_how_many_they_are() {
     let events: Vec<_> = driven
         .out
         .iter()
-        .filter_map(|entry| if let Body::Event(event) = &entry.body { Some((event.version, event.part, event.event)) } else { None })
+        .filter_map(|entry| {
+            if let Body::Event(event) = &entry.body {
+                Some((event.version, event.part, event.event))
+            } else {
+                None
+            }
+        })
         .collect();
     let part = |index, of| Part { index, of };
-    assert_eq!(events, [(4, part(1, 2), 5), (5, part(2, 2), 5), (6, part(1, 3), 6), (7, part(2, 3), 7), (8, part(3, 3), 8)]);
+    assert_eq!(
+        events,
+        [
+            (4, part(1, 2), 5),
+            (5, part(2, 2), 5),
+            (6, part(1, 3), 6),
+            (7, part(2, 3), 7),
+            (8, part(3, 3), 8)
+        ]
+    );
     driven.land_all();
-    assert_eq!(driven.heard()[1..], [(1, done(accepted(8, 9, &[6, 7, 8])))], "its last version, each event with its own, its end");
+    assert_eq!(
+        driven.heard()[1..],
+        [(1, done(accepted(8, 9, &[6, 7, 8])))],
+        "its last version, each event with its own, its end"
+    );
 }
 
 #[test]
 fn a_commit_has_so_many_events_and_bytes_and_no_more() {
-    let mut driven = Driven::serving(Limits { commit_events: 3, commit_bytes: 30, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { commit_events: 3, commit_bytes: 30, ..Limits::default() });
     driven.submit(add(1, 1, &[10, 10, 10]));
     driven.submit(add(2, 2, &[1, 1, 1, 1]));
     driven.submit(add(3, 3, &[15, 16]));
     driven.submit(add(4, 4, &[]));
     driven.submit(add(5, 5, &[30]));
     assert_eq!(driven.commands_out(), [1, 1, 1, 5]);
-    let too_large = [(2, 4, 4), (3, 2, 31), (4, 0, 0)].map(|(token, events, bytes)| (token, Answer::TooLarge { events, bytes }));
+    let too_large = [(2, 4, 4), (3, 2, 31), (4, 0, 0)]
+        .map(|(token, events, bytes)| (token, Answer::TooLarge { events, bytes }));
     assert_eq!(driven.heard(), too_large);
 }
 
@@ -51,7 +72,11 @@ fn so_many_records_are_in_flight_and_no_more_and_a_commit_goes_whole() {
     driven.submit(add(4, 4, &[5, 5]));
     driven.submit(add(5, 5, &[5]));
     driven.land();
-    assert_eq!(driven.commands_out(), [2, 3], "the first of the others has room for two first: they stay in sequence");
+    assert_eq!(
+        driven.commands_out(),
+        [2, 3],
+        "the first of the others has room for two first: they stay in sequence"
+    );
     driven.land();
     assert_eq!(driven.commands_out(), [3, 4, 4]);
 }

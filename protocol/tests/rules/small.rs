@@ -83,7 +83,12 @@ impl Domain<Small> for Sums {
         matches!(command, Do::Change(_))
     }
 
-    fn decide(&self, state: Option<&usize>, command: &Do, at: u64) -> Result<Decision<usize, usize>, Why> {
+    fn decide(
+        &self,
+        state: Option<&usize>,
+        command: &Do,
+        at: u64,
+    ) -> Result<Decision<usize, usize>, Why> {
         match command {
             Do::Add(events) | Do::Change(events) => {
                 let sum = state.copied().unwrap_or(0) + events.iter().sum::<usize>();
@@ -102,7 +107,8 @@ impl Domain<Small> for Sums {
     }
 }
 
-/// A command on an aggregate that cannot exist before, under an id that was made for it: nothing has to be looked up.
+/// A command on an aggregate that cannot exist before, under an id that was made for it: nothing
+/// has to be looked up.
 pub fn command(command: u64, aggregate: u64, what: Do) -> Submission<Small, Do> {
     Submission {
         token: command,
@@ -143,7 +149,11 @@ pub fn expecting(expected: Expected, submission: Submission<Small, Do>) -> Submi
 
 /// As it lies at `source` of the lane.
 pub fn from_lane(source: u64, submission: Submission<Small, Do>) -> Submission<Small, Do> {
-    Submission { token: 1_000 + source, lane: Some(Lane { source, missing: Why::Missing }), ..submission }
+    Submission {
+        token: 1_000 + source,
+        lane: Some(Lane { source, missing: Why::Missing }),
+        ..submission
+    }
 }
 
 /// The only event of a command.
@@ -156,7 +166,12 @@ pub fn origin(command: u64, aggregate: u64) -> Origin<Small> {
 }
 
 pub fn rejection(command: u64, aggregate: u64, version: u64) -> Body<Small> {
-    Body::Outcome(OutcomeBody { origin: origin(command, aggregate), version, verdict: Verdict::Rejected, reason: Why::Malformed })
+    Body::Outcome(OutcomeBody {
+        origin: origin(command, aggregate),
+        version,
+        verdict: Verdict::Rejected,
+        reason: Why::Malformed,
+    })
 }
 
 /// The outcome of a command whose events made the aggregate's last versions, up to `version`.

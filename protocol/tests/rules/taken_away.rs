@@ -1,5 +1,5 @@
-//! Rules that are taken away by name, where the writer has code of its own for that: the model check asks which promise each of them
-//! keeps, and would learn nothing from a rule that stays.
+//! Rules that are taken away by name, where the writer has code of its own for that: the model
+//! check asks which promise each of them keeps, and would learn nothing from a rule that stays.
 
 use protocol::writer::{Limits, Reported, rules::Rules};
 
@@ -31,7 +31,11 @@ without! {
 
 /// The commands 1, 2, 3 on aggregates of the same numbers are out; nothing is kept without need.
 fn three_out<R: Rules>() -> Driven<R> {
-    let mut driven = Driven::<R>::serving_by(Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() });
+    let mut driven = Driven::<R>::serving_by(Limits {
+        cached_aggregates: 0,
+        cached_outcomes: 0,
+        ..Limits::default()
+    });
     for id in 1..=3 {
         driven.submit(add(id, id, &[5]));
     }
@@ -57,7 +61,10 @@ fn who_does_not_confirm_in_sequence_takes_a_report_for_all_before_it_and_none_be
 fn who_trusts_a_report_without_an_offset_acknowledges_its_record_and_no_other() {
     let mut driven = three_out::<NoOffset>();
     driven.report(0, Reported::Somewhere);
-    assert_eq!((driven.heard(), driven.writer.in_flight()), (vec![(1, done(accepted(1, 2, &[5])))], 2));
+    assert_eq!(
+        (driven.heard(), driven.writer.in_flight()),
+        (vec![(1, done(accepted(1, 2, &[5])))], 2)
+    );
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub fn unpack(mut bytes: &[u8]) -> Option<Record> {
     let rest = &mut bytes;
     let (key, value) = (take(rest)?, take(rest)?);
     let count = number(rest)?;
-    let header = |rest: &mut &[u8]| Some(Header::new(String::from_utf8(take(rest)??).ok()?, take(rest)??));
+    let header =
+        |rest: &mut &[u8]| Some(Header::new(String::from_utf8(take(rest)??).ok()?, take(rest)??));
     let headers = (0..count).map(|_| header(rest)).collect::<Option<Vec<_>>>()?;
     rest.is_empty().then_some(Record { key, value, headers })
 }

@@ -94,7 +94,12 @@ fn event(e: &Value) -> EventBody<Wire> {
 }
 
 fn outcome(e: &Value, verdict: Verdict) -> OutcomeBody<Wire> {
-    OutcomeBody { origin: origin(e), version: e["version"].as_u64().unwrap(), verdict, reason: Reason(text(&e["value"]).into()) }
+    OutcomeBody {
+        origin: origin(e),
+        version: e["version"].as_u64().unwrap(),
+        verdict,
+        reason: Reason(text(&e["value"]).into()),
+    }
 }
 
 fn origin(e: &Value) -> Origin<Wire> {

@@ -10,7 +10,9 @@ pub fn record(json: &Value) -> Record {
     Record {
         key: json.get("key").map(bytes),
         value: json.get("value").map(bytes),
-        headers: headers.map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1]))).collect(),
+        headers: headers
+            .map(|pair| Header::new(pair[0].as_str().unwrap().to_owned(), bytes(&pair[1])))
+            .collect(),
     }
 }
 

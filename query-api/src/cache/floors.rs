@@ -1,5 +1,6 @@
-//! Below which offset an entry must not be shown any more. Pure. Grows with what changed, up to a limit; beyond it the floors of keys
-//! become floors of their partitions, which costs entries and never truth.
+//! Below which offset an entry must not be shown any more. Pure. Grows with what changed, up to a
+//! limit; beyond it the floors of keys become floors of their partitions, which costs entries and
+//! never truth.
 
 use std::collections::HashMap;
 
@@ -61,17 +62,23 @@ impl Floors {
 
     /// Whether an entry whose load began at `since` and found `offset` may be shown.
     pub fn allow(&self, key: &Key, since: u64, offset: u64) -> bool {
-        let view = self.views.iter().find(|view| view.projection == key.projection && view.category == key.category);
+        let view = self
+            .views
+            .iter()
+            .find(|view| view.projection == key.projection && view.category == key.category);
         view.is_some_and(|view| self.now() == Some(since) && view.floor(key) <= offset)
     }
 
-    /// What a projector's transaction changed. A notification that is not understood may mean anything.
+    /// What a projector's transaction changed. A notification that is not understood may mean
+    /// anything.
     pub fn raise(&mut self, payload: &str) {
         let changes: Option<Vec<Change<'_>>> = payload.split(' ').map(Change::parse).collect();
         let Some(changes) = changes else { return self.start_over() };
         for change in &changes {
             for view in &mut self.views {
-                if view.category == change.category && change.projections.split(',').any(|name| name == view.projection) {
+                if view.category == change.category
+                    && change.projections.split(',').any(|name| name == view.projection)
+                {
                     view.raise(change, self.most_keys);
                 }
             }
@@ -95,7 +102,9 @@ impl View {
     }
 
     fn raise(&mut self, change: &Change<'_>, most_keys: usize) {
-        let Some(keys) = &change.keys else { return self.raise_partition(change.partition, change.offset) };
+        let Some(keys) = &change.keys else {
+            return self.raise_partition(change.partition, change.offset);
+        };
         for key in keys {
             let floor = self.keys.entry(*key).or_insert((change.partition, 0));
             *floor = (change.partition, floor.1.max(change.offset));
@@ -121,13 +130,24 @@ impl<'a> Change<'a> {
         let (partition, offset) = numbers.split_once('@')?;
         let keys = match keys {
             "*" => None,
-            keys => Some(keys.split('.').map(|key| u64::from_str_radix(key, 16).ok()).collect::<Option<Vec<u64>>>()?),
+            keys => Some(
+                keys.split('.')
+                    .map(|key| u64::from_str_radix(key, 16).ok())
+                    .collect::<Option<Vec<u64>>>()?,
+            ),
         };
-        Some(Self { projections, category, partition: partition.parse().ok()?, offset: offset.parse().ok()?, keys })
+        Some(Self {
+            projections,
+            category,
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+            keys,
+        })
     }
 }
 
-/// The last twelve digits. Ids that share them share a floor: that drops too much, and never too little.
+/// The last twelve digits. Ids that share them share a floor: that drops too much, and never too
+/// little.
 fn part_of(id: Uuid) -> u64 {
     id.as_u64_pair().1 & 0xffff_ffff_ffff
 }

@@ -13,7 +13,12 @@ use crate::circuit::Circuit;
 const CHANNEL: &str = "highwater_changes";
 const RECONNECT: Duration = Duration::from_secs(1);
 
-pub(super) async fn listen(cache: Cache, pool: Connections, circuit: Circuit, stop: CancellationToken) {
+pub(super) async fn listen(
+    cache: Cache,
+    pool: Connections,
+    circuit: Circuit,
+    stop: CancellationToken,
+) {
     let mut deaf = Once::new("cache-listener");
     loop {
         let ended = tokio::select! {
@@ -51,7 +56,11 @@ pub(super) trait Notifications {
     async fn next(&mut self) -> Result<Option<String>, sqlx::Error>;
 }
 
-pub(super) async fn hear_from(mut from: impl Notifications, cache: &Cache, listens: impl FnOnce()) -> Result<(), sqlx::Error> {
+pub(super) async fn hear_from(
+    mut from: impl Notifications,
+    cache: &Cache,
+    listens: impl FnOnce(),
+) -> Result<(), sqlx::Error> {
     from.listen().await?;
     // What is read from here on either has a change, or hears of it.
     cache.hears();

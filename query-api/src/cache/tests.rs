@@ -4,10 +4,16 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-const KEY: Key = Key { projection: "rows", category: "thing", partition: 3, id: Uuid::from_u128(0x1_0000_0000_00ab) };
+const KEY: Key = Key {
+    projection: "rows",
+    category: "thing",
+    partition: 3,
+    id: Uuid::from_u128(0x1_0000_0000_00ab),
+};
 
 fn cache(floors: usize) -> Cache {
-    let settings = CacheSettings { bytes: 1 << 20, keep_ms: 60_000, floors, ..CacheSettings::default() };
+    let settings =
+        CacheSettings { bytes: 1 << 20, keep_ms: 60_000, floors, ..CacheSettings::default() };
     let cache = Cache::new(&settings, &[("rows", "thing")]);
     cache.hears();
     cache
@@ -46,7 +52,11 @@ async fn a_load_that_a_commit_overtakes_brings_nothing_back() {
     cache.heard("other,rows=thing/3@50:0000000000ab");
     finish.send(()).unwrap_or_default();
     let (found, status) = slow.await.unwrap_or_else(|_| panic!("loaded"));
-    assert_eq!((found, status), (kept(50, 2), Status::Stale), "the reader gets what the commit wrote");
+    assert_eq!(
+        (found, status),
+        (kept(50, 2), Status::Stale),
+        "the reader gets what the commit wrote"
+    );
     assert_eq!(loads.load(Ordering::SeqCst), 2);
 
     // What the slow load put in is not shown, then or later.
@@ -91,7 +101,10 @@ async fn only_what_changed_is_dropped() {
         assert_eq!(read(&cache, key, &new).await, (old.clone(), Status::Hit));
     }
     // Other projections, categories and keys; and what the entry has already.
-    cache.heard("other=thing/3@50:0000000000ab rows=thin/3@50:0000000000ab rows=thing/3@50:0000000000ac rows=thing/3@42:0000000000ab");
+    cache.heard(
+        "other=thing/3@50:0000000000ab rows=thin/3@50:0000000000ab \
+                 rows=thing/3@50:0000000000ac rows=thing/3@42:0000000000ab",
+    );
     assert_eq!(read(&cache, KEY, &new).await, (old.clone(), Status::Hit));
     cache.heard("rows=thing/3@50:0000000000ab");
     assert_eq!(read(&cache, KEY, &new).await, (new.clone(), Status::Stale));
@@ -105,11 +118,16 @@ async fn only_what_changed_is_dropped() {
 
 #[tokio::test]
 async fn what_is_not_understood_may_mean_anything() {
-    for payload in ["*", "", "rows", "rows=thing/3@x:*", "rows=thing/3@50:zz", "rows=thing/3@1:* ?"] {
+    for payload in ["*", "", "rows", "rows=thing/3@x:*", "rows=thing/3@50:zz", "rows=thing/3@1:* ?"]
+    {
         let cache = cache(100);
         read(&cache, KEY, &kept(42, 1)).await;
         cache.heard(payload);
-        assert_eq!(read(&cache, KEY, &kept(50, 2)).await, (kept(50, 2), Status::Stale), "{payload}");
+        assert_eq!(
+            read(&cache, KEY, &kept(50, 2)).await,
+            (kept(50, 2), Status::Stale),
+            "{payload}"
+        );
         assert_eq!(read(&cache, KEY, &kept(99, 9)).await, (kept(50, 2), Status::Hit), "{payload}");
     }
 }
@@ -163,17 +181,26 @@ async fn an_error_is_not_kept() {
 
 #[tokio::test]
 async fn of_the_floors_of_a_key_and_of_its_partition_the_higher_one_counts() {
-    let (of_key, of_partition) =
-        (|offset: u64| format!("rows=thing/3@{offset}:0000000000ab"), |offset: u64| format!("rows=thing/3@{offset}:*"));
-    for (first, then) in
-        [(of_key(50), of_partition(60)), (of_partition(50), of_key(60)), (of_key(50), of_key(60)), (of_partition(50), of_partition(60))]
-    {
+    let (of_key, of_partition) = (
+        |offset: u64| format!("rows=thing/3@{offset}:0000000000ab"),
+        |offset: u64| format!("rows=thing/3@{offset}:*"),
+    );
+    for (first, then) in [
+        (of_key(50), of_partition(60)),
+        (of_partition(50), of_key(60)),
+        (of_key(50), of_key(60)),
+        (of_partition(50), of_partition(60)),
+    ] {
         let cache = cache(100);
         cache.heard(&first);
         assert_eq!(read(&cache, KEY, &kept(50, 1)).await.1, Status::Miss);
         assert_eq!(read(&cache, KEY, &kept(60, 2)).await.1, Status::Hit, "{first}");
         cache.heard(&then);
-        assert_eq!(read(&cache, KEY, &kept(60, 2)).await, (kept(60, 2), Status::Stale), "{first}, {then}");
+        assert_eq!(
+            read(&cache, KEY, &kept(60, 2)).await,
+            (kept(60, 2), Status::Stale),
+            "{first}, {then}"
+        );
         // One that comes late lowers nothing.
         cache.heard(&first);
         cache.0.entries.invalidate(&KEY).await;
@@ -203,10 +230,15 @@ impl listener::Notifications for Told<'_> {
 
 #[tokio::test]
 async fn what_is_read_before_it_listens_is_not_kept() {
-    for (fails, said, status) in
-        [(true, None, Status::Bypass), (false, None, Status::Hit), (false, Some("rows=thing/3@50:*"), Status::Stale)]
-    {
-        let cache = Cache::new(&CacheSettings { bytes: 1 << 20, keep_ms: 60_000, ..CacheSettings::default() }, &[("rows", "thing")]);
+    for (fails, said, status) in [
+        (true, None, Status::Bypass),
+        (false, None, Status::Hit),
+        (false, Some("rows=thing/3@50:*"), Status::Stale),
+    ] {
+        let cache = Cache::new(
+            &CacheSettings { bytes: 1 << 20, keep_ms: 60_000, ..CacheSettings::default() },
+            &[("rows", "thing")],
+        );
         let told = Told { cache: &cache, said, fails };
         let heard = listener::hear_from(told, &cache, || {});
         assert_eq!(heard.await.is_err(), fails);
@@ -227,12 +259,20 @@ async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
     assert!(cache.get(KEY, slow).await.is_ok());
     assert_eq!(cache.last(&KEY).await, Some((kept(42, 1), Duration::from_secs(3))));
     cache.lost();
-    assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(42, 1)), "also while nothing is heard");
+    assert_eq!(
+        cache.last(&KEY).await.map(|(kept, _)| kept),
+        Some(kept(42, 1)),
+        "also while nothing is heard"
+    );
     assert_eq!(read(&cache, KEY, &kept(43, 2)).await.1, Status::Bypass);
     assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(43, 2)));
     let gone = cache.renew(KEY, async { Ok::<_, ()>(Kept { offset: 50, row: None }) }).await;
     assert!(gone.is_ok());
-    assert_eq!(cache.last(&KEY).await, None, "what does not exist any more is not shown as if it did");
+    assert_eq!(
+        cache.last(&KEY).await,
+        None,
+        "what does not exist any more is not shown as if it did"
+    );
 }
 
 #[test]
@@ -248,7 +288,11 @@ async fn floors_are_of_one_view_and_of_all_ids_that_end_alike() {
     let elsewhere = Key { projection: "others", ..KEY };
     for version in 1..3 {
         let now = kept(42, version);
-        assert_eq!(read(&cache, elsewhere, &now).await, (now, Status::Stale), "of a view that nothing is heard of nothing is kept");
+        assert_eq!(
+            read(&cache, elsewhere, &now).await,
+            (now, Status::Stale),
+            "of a view that nothing is heard of nothing is kept"
+        );
     }
     // The last twelve digits are what a notification says: no more of them, and no less.
     let alike = Key { id: Uuid::from_u128(0x7_ffff_0000_0000_00ab), ..KEY };
@@ -258,5 +302,8 @@ async fn floors_are_of_one_view_and_of_all_ids_that_end_alike() {
     }
     cache.heard("rows=thing/3@50:0000000000ab");
     let read_again = async |key| read(&cache, key, &kept(60, 2)).await.1;
-    assert_eq!((read_again(KEY).await, read_again(alike).await, read_again(unlike).await), (Status::Stale, Status::Stale, Status::Hit));
+    assert_eq!(
+        (read_again(KEY).await, read_again(alike).await, read_again(unlike).await),
+        (Status::Stale, Status::Stale, Status::Hit)
+    );
 }

@@ -31,7 +31,10 @@ impl Fields {
         serde_json::to_vec(&self.left(item)?)
     }
 
-    fn left<'a>(&self, item: &'a [u8]) -> Result<BTreeMap<&'a str, &'a RawValue>, serde_json::Error> {
+    fn left<'a>(
+        &self,
+        item: &'a [u8],
+    ) -> Result<BTreeMap<&'a str, &'a RawValue>, serde_json::Error> {
         let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_slice(item)?;
         fields.retain(|name, _| self.0.contains(name));
         Ok(fields)
@@ -39,7 +42,10 @@ impl Fields {
 }
 
 /// The body of a list.
-pub fn items<R: Serialize>(rows: &[R], fields: Option<&Fields>) -> Result<Vec<u8>, serde_json::Error> {
+pub fn items<R: Serialize>(
+    rows: &[R],
+    fields: Option<&Fields>,
+) -> Result<Vec<u8>, serde_json::Error> {
     #[derive(Serialize)]
     struct Body<T> {
         items: T,
@@ -47,7 +53,9 @@ pub fn items<R: Serialize>(rows: &[R], fields: Option<&Fields>) -> Result<Vec<u8
 
     match fields {
         None => serde_json::to_vec(&Body { items: rows }),
-        Some(fields) => serde_json::to_vec(&Body { items: rows.iter().map(|row| fields.only(row)).collect::<Result<Vec<_>, _>>()? }),
+        Some(fields) => serde_json::to_vec(&Body {
+            items: rows.iter().map(|row| fields.only(row)).collect::<Result<Vec<_>, _>>()?,
+        }),
     }
 }
 
@@ -65,7 +73,8 @@ mod tests {
         }
 
         let rows = [Row { b: i128::from(u64::MAX) * 10, a: "x", c: vec![1] }];
-        let text = |fields| items(&rows, fields).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text =
+            |fields| items(&rows, fields).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert_eq!(text(None)?, r#"{"items":[{"b":184467440737095516150,"a":"x","c":[1]}]}"#);
         let fields = Fields::of(vec!["b", "a", "b"]);
         assert_eq!(text(Some(&fields))?, r#"{"items":[{"a":"x","b":184467440737095516150}]}"#);

@@ -22,9 +22,15 @@ impl<K> Page<K> {
 }
 
 /// The offset that `projection` has reached on each partition of `category`.
-pub async fn offsets(connection: &mut PgConnection, projection: &str, category: &str, partitions: u32) -> Result<Vec<u64>, sqlx::Error> {
+pub async fn offsets(
+    connection: &mut PgConnection,
+    projection: &str,
+    category: &str,
+    partitions: u32,
+) -> Result<Vec<u64>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT partition, next_offset FROM checkpoints WHERE (projection, generation, category) = ($1, $2, $3)",
+        "SELECT partition, next_offset FROM checkpoints WHERE (projection, generation, category) = \
+         ($1, $2, $3)",
         projection,
         GENERATION,
         category,
@@ -33,7 +39,8 @@ pub async fn offsets(connection: &mut PgConnection, projection: &str, category: 
     .await?;
     let mut offsets = vec![0; partitions as usize];
     for row in rows {
-        let at = usize::try_from(row.partition).ok().and_then(|partition| offsets.get_mut(partition));
+        let at =
+            usize::try_from(row.partition).ok().and_then(|partition| offsets.get_mut(partition));
         if let Some(offset) = at {
             *offset = row.next_offset.unsigned_abs();
         }

@@ -37,7 +37,8 @@ pub(super) fn response(asked: &Asked, state: State, partitions: u32) -> Result<R
 /// It has no tag: it changes with the clock.
 fn pending(asked: &Asked, pending: &Pending) -> Result<Response, Problem> {
     asked.conditions.is_known(None)?;
-    let mut body = json!({"id": asked.id, "state": "pending", "accepted": pending.accepted.to_string()});
+    let mut body =
+        json!({"id": asked.id, "state": "pending", "accepted": pending.accepted.to_string()});
     let times = [("accepted_at", pending.accepted_at), ("expires_at", pending.expires_at)];
     for (name, time) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {
         body[name] = text(time).into();
@@ -71,7 +72,8 @@ fn decided(asked: &Asked, decided: Decided) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// As the command answers when it is waited for: code, detail, the status where it is none of the store's rules, and what else is said.
+/// As the command answers when it is waited for: code, detail, the status where it is none of the
+/// store's rules, and what else is said.
 fn problem(mut reason: Map<String, Value>) -> Value {
     let mut text = |name: &str| match reason.remove(name) {
         Some(Value::String(text)) => text,
@@ -79,22 +81,35 @@ fn problem(mut reason: Map<String, Value>) -> Value {
     };
     let (code, detail) = (text("code"), text("detail"));
     let status = reason.remove("status").and_then(|status| u16::try_from(status.as_u64()?).ok());
-    let status = status.and_then(|status| StatusCode::from_u16(status).ok()).filter(StatusCode::is_client_error);
+    let status = status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .filter(StatusCode::is_client_error);
     let problem = Problem::new(status.unwrap_or(StatusCode::CONFLICT), &code, detail);
-    reason.into_iter().fold(problem, |problem, (name, value)| problem.with(&name, value)).to_json(None, None)
+    reason
+        .into_iter()
+        .fold(problem, |problem, (name, value)| problem.with(&name, value))
+        .to_json(None, None)
 }
 
 fn unknown(asked: &Asked, checkpoints: &Checkpoints, partitions: u32) -> Problem {
     let positions = |read: &BTreeMap<(String, u32), u64>| -> Vec<String> {
-        let at = |category: &str, partition: u32| read.get(&(category.to_owned(), partition)).copied().unwrap_or(0);
+        let at = |category: &str, partition: u32| {
+            read.get(&(category.to_owned(), partition)).copied().unwrap_or(0)
+        };
         match &asked.accepted {
             Some(accepted) => {
-                vec![format!("{}/{}@{}", accepted.category, accepted.partition, at(&accepted.category, accepted.partition))]
+                vec![format!(
+                    "{}/{}@{}",
+                    accepted.category,
+                    accepted.partition,
+                    at(&accepted.category, accepted.partition)
+                )]
             }
             None => views::CATEGORIES
                 .iter()
                 .filter_map(|category| {
-                    let offsets: Vec<u64> = (0..partitions).map(|partition| at(category, partition)).collect();
+                    let offsets: Vec<u64> =
+                        (0..partitions).map(|partition| at(category, partition)).collect();
                     Some(format_compact(category, &offsets)?.to_str().ok()?.to_owned())
                 })
                 .collect(),
@@ -102,12 +117,17 @@ fn unknown(asked: &Asked, checkpoints: &Checkpoints, partitions: u32) -> Problem
     };
     let (commands, events) = (positions(&checkpoints.commands), positions(&checkpoints.events));
     let up_to = match &asked.accepted {
-        Some(_) => format!("{} of the commands that were accepted and {} of the events", commands.concat(), events.concat()),
+        Some(_) => format!(
+            "{} of the commands that were accepted and {} of the events",
+            commands.concat(),
+            events.concat()
+        ),
         None => "the positions that `positions` names".to_owned(),
     };
     let safe = "if the command was sent, sending it again with the same Idempotency-Key is safe";
     let detail = format!("no operation of this id is known up to {up_to}; {safe}");
-    Problem::not_found("operation.unknown", detail).with("positions", json!({"commands": commands, "events": events}))
+    Problem::not_found("operation.unknown", detail)
+        .with("positions", json!({"commands": commands, "events": events}))
 }
 
 fn text(time: DateTime<Utc>) -> String {

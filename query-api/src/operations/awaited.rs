@@ -1,5 +1,5 @@
-//! Those who wait for an outcome share one look: when the checkpoints of the outcomes have moved, all ids that are waited for are
-//! looked up in one statement. Nothing is asked while nobody waits.
+//! Those who wait for an outcome share one look: when the checkpoints of the outcomes have moved,
+//! all ids that are waited for are looked up in one statement. Nothing is asked while nobody waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +47,12 @@ impl Awaited {
             left: Notify::new(),
             draining: shutdown.soft.clone(),
         }));
-        shutdown.tasks.spawn(look(awaited.clone(), positions.watched(), pool.clone(), shutdown.soft.clone()));
+        shutdown.tasks.spawn(look(
+            awaited.clone(),
+            positions.watched(),
+            pool.clone(),
+            shutdown.soft.clone(),
+        ));
         awaited
     }
 
@@ -59,7 +64,8 @@ impl Awaited {
 }
 
 impl Waiter<'_> {
-    /// Waits until there is an outcome, or until `deadline` or a drain. Which of them it was, a look tells.
+    /// Waits until there is an outcome, or until `deadline` or a drain. Which of them it was, a
+    /// look tells.
     pub(crate) async fn decided(mut self, deadline: Instant) {
         let (id, decided) = (self.id, &mut self.decided);
         tokio::select! {
@@ -89,7 +95,12 @@ impl Shared {
     }
 }
 
-async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool: Connections, stop: CancellationToken) {
+async fn look(
+    awaited: Awaited,
+    mut reached: watch::Receiver<Arc<Reached>>,
+    pool: Connections,
+    stop: CancellationToken,
+) {
     let (mut looked_at, mut unread) = (BTreeMap::new(), Once::new("outcomes-reader"));
     loop {
         // Draining: those who wait still are answered.
@@ -122,12 +133,14 @@ async fn look(awaited: Awaited, mut reached: watch::Receiver<Arc<Reached>>, pool
 
 fn of_outcomes(reached: &Reached) -> BTreeMap<(String, u32), u64> {
     let own = reached.iter().filter(|((projection, _, _), _)| projection == OUTCOMES);
-    own.map(|((_, category, partition), offset)| ((category.clone(), *partition), *offset)).collect()
+    own.map(|((_, category, partition), offset)| ((category.clone(), *partition), *offset))
+        .collect()
 }
 
 async fn decided(pool: &Connections, ids: &[Uuid]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
-    let found = sqlx::query_scalar!("SELECT command_id FROM outcomes WHERE command_id = ANY($1)", ids)
-        .fetch_all(&mut *pool.acquire().await?)
-        .await?;
+    let found =
+        sqlx::query_scalar!("SELECT command_id FROM outcomes WHERE command_id = ANY($1)", ids)
+            .fetch_all(&mut *pool.acquire().await?)
+            .await?;
     Ok(found.into_iter().collect())
 }

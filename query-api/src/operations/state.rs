@@ -102,13 +102,19 @@ impl Found {
         .await?;
         let accepted = || {
             let accepted = position(row.lane_category?, row.lane_partition?, row.lane_offset?)?;
-            let pending = Pending { accepted, accepted_at: row.accepted_at, expires_at: row.deadline };
+            let pending =
+                Pending { accepted, accepted_at: row.accepted_at, expires_at: row.deadline };
             Some(Accepted { actor: row.lane_actor, pending })
         };
         let outcome = || {
             let verdict = Verdict::of(&row.verdict?, row.events, row.reason);
             let position = position(row.category?, row.partition?, row.next_offset?)?;
-            let decided = Decided { aggregate: row.aggregate?, version: row.version?.unsigned_abs(), position, verdict };
+            let decided = Decided {
+                aggregate: row.aggregate?,
+                version: row.version?.unsigned_abs(),
+                position,
+                verdict,
+            };
             Some(Outcome { actor: row.actor, decided })
         };
         let checkpoints = Checkpoints::of(row.checkpoints.map(|Json(all)| all).unwrap_or_default());
@@ -141,7 +147,11 @@ impl Found {
             self.checkpoints.commands.get(&key).copied().unwrap_or(0) < claimed.offset
         });
         match unread {
-            Some(claimed) => State::Pending(Pending { accepted: claimed.clone(), accepted_at: None, expires_at: None }),
+            Some(claimed) => State::Pending(Pending {
+                accepted: claimed.clone(),
+                accepted_at: None,
+                expires_at: None,
+            }),
             None => State::Unknown(self.checkpoints),
         }
     }
@@ -156,7 +166,9 @@ impl Verdict {
         match verdict {
             "accepted" => Self::Succeeded(events.unwrap_or_else(|| Value::Array(Vec::new()))),
             "unchanged" => Self::Succeeded(Value::Array(Vec::new())),
-            _ if reason.get("code").and_then(Value::as_str) == Some(EXPIRED) => Self::Expired(reason),
+            _ if reason.get("code").and_then(Value::as_str) == Some(EXPIRED) => {
+                Self::Expired(reason)
+            }
             _ => Self::Rejected(reason),
         }
     }
@@ -166,7 +178,11 @@ impl Checkpoints {
     fn of(all: Vec<Checkpoint>) -> Self {
         let mut checkpoints = Self::default();
         for (projection, category, partition, offset) in all {
-            let of = if projection == ACCEPTED { &mut checkpoints.commands } else { &mut checkpoints.events };
+            let of = if projection == ACCEPTED {
+                &mut checkpoints.commands
+            } else {
+                &mut checkpoints.events
+            };
             of.insert((category, partition), offset);
         }
         checkpoints
@@ -174,7 +190,11 @@ impl Checkpoints {
 }
 
 fn position(category: String, partition: i32, offset: i64) -> Option<PartitionPosition> {
-    Some(PartitionPosition { category, partition: u32::try_from(partition).ok()?, offset: u64::try_from(offset).ok()? })
+    Some(PartitionPosition {
+        category,
+        partition: u32::try_from(partition).ok()?,
+        offset: u64::try_from(offset).ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -189,7 +209,12 @@ mod tests {
     }
 
     fn decided() -> Decided {
-        Decided { aggregate: Uuid::from_u128(7), version: 2, position: at(3, 43), verdict: Verdict::Succeeded(json!([])) }
+        Decided {
+            aggregate: Uuid::from_u128(7),
+            version: 2,
+            position: at(3, 43),
+            verdict: Verdict::Succeeded(json!([])),
+        }
     }
 
     fn pending() -> Pending {
@@ -206,10 +231,18 @@ mod tests {
 
     #[test]
     fn an_outcome_is_final_whatever_the_lane_says_and_what_was_accepted_is_pending() {
-        let all = [(found(Some(None), Some(None)), true), (found(Some(None), None), true), (found(None, Some(None)), false)];
+        let all = [
+            (found(Some(None), Some(None)), true),
+            (found(Some(None), None), true),
+            (found(None, Some(None)), false),
+        ];
         for (found, is_decided) in all {
             assert_eq!(found.is_decided(), is_decided);
-            let state = if is_decided { State::Decided(Box::new(decided())) } else { State::Pending(pending()) };
+            let state = if is_decided {
+                State::Decided(Box::new(decided()))
+            } else {
+                State::Pending(pending())
+            };
             assert_eq!(found.state(Some(&at(3, 99))), state);
         }
     }
@@ -217,17 +250,23 @@ mod tests {
     #[test]
     fn what_is_not_found_is_pending_where_the_lane_was_not_read_so_far_and_unknown_elsewhere() {
         let claimed = |partition, offset| found(None, None).state(Some(&at(partition, offset)));
-        let unread = |accepted| State::Pending(Pending { accepted, accepted_at: None, expires_at: None });
+        let unread =
+            |accepted| State::Pending(Pending { accepted, accepted_at: None, expires_at: None });
         let unknown = || State::Unknown(found(None, None).checkpoints);
-        assert_eq!((claimed(3, 16), claimed(3, 17), claimed(3, 18)), (unknown(), unknown(), unread(at(3, 18))));
+        assert_eq!(
+            (claimed(3, 16), claimed(3, 17), claimed(3, 18)),
+            (unknown(), unknown(), unread(at(3, 18)))
+        );
         assert_eq!(claimed(4, 1), unread(at(4, 1)), "nothing of it was read");
         assert_eq!(found(None, None).state(None), unknown());
     }
 
     #[test]
-    fn only_who_sent_it_sees_it_and_the_record_of_its_outcome_says_who_that_was() -> Result<(), service::identity::Error> {
+    fn only_who_sent_it_sees_it_and_the_record_of_its_outcome_says_who_that_was()
+    -> Result<(), service::identity::Error> {
         let keys = DeploymentKeys::parse(&format!("1:{}", "a".repeat(64)))?;
-        let (viewers, mine, theirs) = (Viewers::new(Some(&keys)), Some(keys.actor_id("anonymous")), Some(Uuid::from_u128(9)));
+        let (viewers, mine, theirs) =
+            (Viewers::new(Some(&keys)), Some(keys.actor_id("anonymous")), Some(Uuid::from_u128(9)));
         for (outcome, accepted, seen) in [
             (None, None, true),
             (None, Some(mine), true),
@@ -236,14 +275,21 @@ mod tests {
             (Some(theirs), Some(mine), false),
             (Some(theirs), None, false),
         ] {
-            assert_eq!(found(outcome, accepted).may_be_seen(&viewers), seen, "{outcome:?} {accepted:?}");
+            assert_eq!(
+                found(outcome, accepted).may_be_seen(&viewers),
+                seen,
+                "{outcome:?} {accepted:?}"
+            );
         }
         Ok(())
     }
 
     #[test]
     fn a_verdict_has_what_was_recorded_with_it() {
-        let (events, reason) = (json!([{"type": "thing.done", "version": 2}]), json!({"code": "thing.no", "detail": "no"}));
+        let (events, reason) = (
+            json!([{"type": "thing.done", "version": 2}]),
+            json!({"code": "thing.no", "detail": "no"}),
+        );
         let expired = json!({"code": EXPIRED, "detail": "late"});
         let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
         for (verdict, events, reason, expected) in [
@@ -269,6 +315,9 @@ mod tests {
     #[test]
     fn a_place_is_one_of_a_log() {
         assert_eq!(position("thing".to_owned(), 3, 17), Some(at(3, 17)));
-        assert_eq!((position("thing".to_owned(), -1, 17), position("thing".to_owned(), 3, -1)), (None, None));
+        assert_eq!(
+            (position("thing".to_owned(), -1, 17), position("thing".to_owned(), 3, -1)),
+            (None, None)
+        );
     }
 }

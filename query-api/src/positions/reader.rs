@@ -36,7 +36,11 @@ pub(super) async fn listen(positions: Positions, pool: Connections, stop: Cancel
 }
 
 /// Ends when the connection is lost.
-async fn hear(positions: &Positions, pool: &Connections, deaf: &mut Once) -> Result<(), sqlx::Error> {
+async fn hear(
+    positions: &Positions,
+    pool: &Connections,
+    deaf: &mut Once,
+) -> Result<(), sqlx::Error> {
     let mut listener = pool.listener().await?;
     listener.listen(CHANNEL).await?;
     deaf.over("notifications of the database are heard again");
@@ -49,7 +53,12 @@ async fn hear(positions: &Positions, pool: &Connections, deaf: &mut Once) -> Res
 }
 
 /// Reads the checkpoints while somebody waits.
-pub(super) async fn read(positions: Positions, pool: Connections, settings: PositionSettings, stop: CancellationToken) {
+pub(super) async fn read(
+    positions: Positions,
+    pool: Connections,
+    settings: PositionSettings,
+    stop: CancellationToken,
+) {
     let (mut last, mut unread): (Option<Instant>, Once) = (None, Once::new("positions-reader"));
     loop {
         // Draining: those who wait still are answered.
@@ -80,11 +89,18 @@ pub(super) async fn read(positions: Positions, pool: Connections, settings: Posi
 }
 
 async fn checkpoints(pool: &Connections) -> Result<Reached, sqlx::Error> {
-    let rows = sqlx::query!("SELECT projection, category, partition, next_offset FROM checkpoints WHERE generation = $1", GENERATION)
-        .fetch_all(&mut *pool.acquire().await?)
-        .await?;
+    let rows = sqlx::query!(
+        "SELECT projection, category, partition, next_offset FROM checkpoints \
+                             WHERE generation = $1",
+        GENERATION
+    )
+    .fetch_all(&mut *pool.acquire().await?)
+    .await?;
     let entry = |projection, category, partition: i32, offset: i64| {
         Some(((projection, category, u32::try_from(partition).ok()?), u64::try_from(offset).ok()?))
     };
-    Ok(rows.into_iter().filter_map(|row| entry(row.projection, row.category, row.partition, row.next_offset)).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| entry(row.projection, row.category, row.partition, row.next_offset))
+        .collect())
 }

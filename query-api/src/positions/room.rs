@@ -1,5 +1,6 @@
-//! Who may wait, when not all can: whoever waits for what lies far ahead gives way to the others, and whoever has waited for long to
-//! those who come. Honest readers wait for what they wrote a moment ago, and no longer than a projector takes. Pure: time comes in.
+//! Who may wait, when not all can: whoever waits for what lies far ahead gives way to the others,
+//! and whoever has waited for long to those who come. Honest readers wait for what they wrote a
+//! moment ago, and no longer than a projector takes. Pure: time comes in.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -48,8 +49,14 @@ impl<W> Room<W> {
         self.by_rank.is_empty()
     }
 
-    /// Lets one in, if need be in the place of another. `distance`: how many records lie before what is waited for.
-    pub(super) fn enter(&mut self, wanted: W, now: Instant, distance: impl Fn(&W) -> u64) -> Result<Entered, Full> {
+    /// Lets one in, if need be in the place of another. `distance`: how many records lie before
+    /// what is waited for.
+    pub(super) fn enter(
+        &mut self,
+        wanted: W,
+        now: Instant,
+        distance: impl Fn(&W) -> u64,
+    ) -> Result<Entered, Full> {
         let far = beyond_near(distance(&wanted));
         if self.by_rank.len() >= self.places && !self.makes_room(far, now, distance) {
             return Err(Full);
@@ -72,12 +79,14 @@ impl<W> Room<W> {
         for _ in 0..LOOKS {
             let Some((rank, place)) = self.by_rank.pop_last() else { return false };
             let is_now = beyond_near(distance(&place.wanted));
-            let gives_way = is_now > far || (is_now == 0 && far == 0 && now.duration_since(place.since) >= LEAST);
+            let gives_way = is_now > far
+                || (is_now == 0 && far == 0 && now.duration_since(place.since) >= LEAST);
             if gives_way {
                 self.far.remove(&rank.1.0);
                 return true;
             } else if is_now < rank.0 {
-                // Nearer than when it was last looked at, as all are while projectors go on: another may be farther.
+                // Nearer than when it was last looked at, as all are while projectors go on:
+                // another may be farther.
                 self.insert((is_now, rank.1), place);
             } else {
                 self.insert(rank, place);
@@ -126,7 +135,10 @@ mod tests {
     /// Which of them gave way.
     fn gone(entered: &mut [Entered]) -> Vec<usize> {
         let is_gone = |(at, one): (usize, &mut Entered)| {
-            one.held.try_recv().is_err_and(|why| why == oneshot::error::TryRecvError::Closed).then_some(at)
+            one.held
+                .try_recv()
+                .is_err_and(|why| why == oneshot::error::TryRecvError::Closed)
+                .then_some(at)
         };
         entered.iter_mut().enumerate().filter_map(is_gone).collect()
     }
@@ -139,7 +151,10 @@ mod tests {
         assert_eq!(gone(&mut entered), [1]);
         entered.push(waiters.enter(60_000).unwrap());
         assert_eq!(gone(&mut entered), [1, 2]);
-        assert!(waiters.enter(60_000).is_err() && waiters.enter(u64::MAX).is_err(), "not to one as far or farther");
+        assert!(
+            waiters.enter(60_000).is_err() && waiters.enter(u64::MAX).is_err(),
+            "not to one as far or farther"
+        );
         entered.extend(waiters.all(&[10_002, 10_003]));
         assert_eq!(gone(&mut entered), [0, 1, 2, 4]);
     }
@@ -162,8 +177,12 @@ mod tests {
     #[test]
     fn one_that_has_come_near_does_not_keep_its_place_for_another_that_is_far() {
         let (mut room, now) = (Room::new(2), Instant::now());
-        let mut entered: Vec<_> = [("one", 90_000), ("other", 50_000)].map(|(who, far)| room.enter(who, now, |_| far).unwrap()).into();
-        entered.push(room.enter("who comes", now, |who| if *who == "other" { 50_000 } else { 1 }).unwrap());
+        let mut entered: Vec<_> = [("one", 90_000), ("other", 50_000)]
+            .map(|(who, far)| room.enter(who, now, |_| far).unwrap())
+            .into();
+        entered.push(
+            room.enter("who comes", now, |who| if *who == "other" { 50_000 } else { 1 }).unwrap(),
+        );
         assert_eq!(gone(&mut entered), [1]);
     }
 

@@ -36,10 +36,25 @@ impl View for Orders {
     const PROJECTION: &'static str = "orders";
     const CATEGORY: &'static str = "order";
     const PUBLIC: Option<&'static str> = None;
-    const FIELDS: &'static [&'static str] =
-        &["id", "version", "status", "customer_id", "currency", "placed_at", "units", "total_minor", "lines", "reason", "carrier"];
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "version",
+        "status",
+        "customer_id",
+        "currency",
+        "placed_at",
+        "units",
+        "total_minor",
+        "lines",
+        "reason",
+        "carrier",
+    ];
 
-    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(
+        pool: &Connections,
+        id: Uuid,
+        partition: i32,
+    ) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }

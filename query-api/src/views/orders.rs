@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::list::{List, Page, Parameters, Served};
 
-const STATUSES: [&str; 6] = ["placed", "confirmed", "shipped", "delivered", "returned", "cancelled"];
+const STATUSES: [&str; 6] =
+    ["placed", "confirmed", "shipped", "delivered", "returned", "cancelled"];
 
 pub struct Orders {
     customer_id: Option<Uuid>,
@@ -48,16 +49,35 @@ impl List for Orders {
     const FILTERS: &'static [&'static str] = &["customer_id", "status", "placed_from", "placed_to"];
     const SORTS: &'static [&'static str] = &["-placed_at", "placed_at", "-total_minor"];
     const SERVED: &'static [Served] = &[
-        Served { with: None, filters: &["customer_id", "placed_from", "placed_to"], sorts: &["-placed_at", "placed_at"] },
-        Served { with: None, filters: &["status", "placed_from", "placed_to"], sorts: &["-placed_at", "placed_at"] },
+        Served {
+            with: None,
+            filters: &["customer_id", "placed_from", "placed_to"],
+            sorts: &["-placed_at", "placed_at"],
+        },
+        Served {
+            with: None,
+            filters: &["status", "placed_from", "placed_to"],
+            sorts: &["-placed_at", "placed_at"],
+        },
         Served { with: None, filters: &[], sorts: &["-total_minor"] },
     ];
-    const FIELDS: &'static [&'static str] =
-        &["id", "version", "status", "customer_id", "currency", "placed_at", "units", "total_minor", "reason", "carrier"];
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "version",
+        "status",
+        "customer_id",
+        "currency",
+        "placed_at",
+        "units",
+        "total_minor",
+        "reason",
+        "carrier",
+    ];
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         let form = "a time as RFC 3339 in UTC (2026-11-22T21:34:24Z)";
-        let time = |text: &str| DateTime::from_timestamp_micros(Timestamp::try_from(text).ok()?.micros());
+        let time =
+            |text: &str| DateTime::from_timestamp_micros(Timestamp::try_from(text).ok()?.micros());
         Ok(Self {
             customer_id: given.id("customer_id")?,
             status: given.one_of("status", &STATUSES)?,
@@ -67,7 +87,10 @@ impl List for Orders {
     }
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push("SELECT id, version, status, customer_id, currency, placed_at, units, total_minor, reason, carrier FROM orders WHERE ");
+        sql.push(
+            "SELECT id, version, status, customer_id, currency, placed_at, units, \
+                  total_minor, reason, carrier FROM orders WHERE ",
+        );
         let lead = match (self.customer_id, self.status) {
             (Some(customer), _) => Some(Lead::Customer(customer)),
             (None, status) => status.map(Lead::Status),
@@ -81,7 +104,10 @@ impl List for Orders {
     }
 
     fn key(&self, row: &Row, sort: &str) -> Self::Key {
-        (if sort == "-total_minor" { row.total_minor } else { row.placed_at.timestamp_micros() }, row.id)
+        (
+            if sort == "-total_minor" { row.total_minor } else { row.placed_at.timestamp_micros() },
+            row.id,
+        )
     }
 }
 
@@ -98,7 +124,11 @@ impl Orders {
     fn by_total(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
         sql.push("true");
         if let Some((total, id)) = page.after {
-            sql.push(" AND (total_minor, id) < (").push_bind(total).push(", ").push_bind(id).push(")");
+            sql.push(" AND (total_minor, id) < (")
+                .push_bind(total)
+                .push(", ")
+                .push_bind(id)
+                .push(")");
         }
         sql.push(" ORDER BY total_minor DESC, id DESC");
     }
@@ -112,14 +142,23 @@ impl Orders {
             sql.push(" AND placed_at < ").push_bind(to);
         }
         if let Some((micros, id)) = page.after {
-            sql.push(if is_ascending(page) { " AND (placed_at, id) > (" } else { " AND (placed_at, id) < (" });
+            sql.push(if is_ascending(page) {
+                " AND (placed_at, id) > ("
+            } else {
+                " AND (placed_at, id) < ("
+            });
             sql.push_bind(time_of(micros)).push(", ").push_bind(id).push(")");
         }
-        sql.push(if is_ascending(page) { " ORDER BY placed_at, id" } else { " ORDER BY placed_at DESC, id DESC" });
+        sql.push(if is_ascending(page) {
+            " ORDER BY placed_at, id"
+        } else {
+            " ORDER BY placed_at DESC, id DESC"
+        });
     }
 
-    /// Whole rows are compared, and the lead is part of the sequence: so no plan but that along its own index fits. With `=` a plan may
-    /// go along all orders by time and look for those of the lead, which may be the last ones.
+    /// Whole rows are compared, and the lead is part of the sequence: so no plan but that along its
+    /// own index fits. With `=` a plan may go along all orders by time and look for those of the
+    /// lead, which may be the last ones.
     fn by_placed_at_within(&self, lead: Lead, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
         let column = match lead {
             Lead::Customer(_) => "customer_id",
@@ -127,7 +166,11 @@ impl Orders {
         };
         let after = page.after.map(|(micros, id)| (Some(time_of(micros)), id));
         let (from, to) = ((self.placed_from, Uuid::nil()), (self.placed_to, Uuid::nil()));
-        for (sign, bound, open) in [(">=", Some(from), "-infinity"), ("<", Some(to), "infinity"), (is_after(page), after, "")] {
+        for (sign, bound, open) in [
+            (">=", Some(from), "-infinity"),
+            ("<", Some(to), "infinity"),
+            (is_after(page), after, ""),
+        ] {
             let Some((at, id)) = bound else { continue };
             sql.push(if sign == ">=" { "" } else { " AND " });
             sql.push(format_args!("({column}, placed_at, id) {sign} ("));
@@ -142,7 +185,9 @@ impl Orders {
             sql.push(", ").push_bind(id).push(")");
         }
         let direction = if is_ascending(page) { "" } else { " DESC" };
-        sql.push(format_args!(" ORDER BY {column}{direction}, placed_at{direction}, id{direction}"));
+        sql.push(format_args!(
+            " ORDER BY {column}{direction}, placed_at{direction}, id{direction}"
+        ));
     }
 }
 

@@ -37,10 +37,15 @@ impl View for Products {
 
     const PROJECTION: &'static str = "catalog";
     const CATEGORY: &'static str = "product";
-    const PUBLIC: Option<&'static str> = Some("max-age=5, stale-while-revalidate=30, stale-if-error=300");
+    const PUBLIC: Option<&'static str> =
+        Some("max-age=5, stale-while-revalidate=30, stale-if-error=300");
     const FIELDS: &'static [&'static str] = <super::products::Products as List>::FIELDS;
 
-    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(
+        pool: &Connections,
+        id: Uuid,
+        partition: i32,
+    ) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }

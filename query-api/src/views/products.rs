@@ -15,7 +15,8 @@ const LONGEST_SEARCH: usize = 200;
 const MOST_FOUND: i64 = 5_000;
 const LONGEST_DEPARTMENT: usize = 100;
 
-const COLUMNS: &str = "id, version, status, name, department, unit_price_minor, currency, brand, category, description, package_size";
+const COLUMNS: &str = "id, version, status, name, department, unit_price_minor, currency, brand, \
+                       category, description, package_size";
 
 pub struct Products {
     department: Option<String>,
@@ -105,13 +106,21 @@ impl List for Products {
     /// What is found is sorted afterwards.
     fn crowd(&self, sql: &mut QueryBuilder<Postgres>) -> Option<(&'static str, i64)> {
         let q = self.q.as_ref()?;
-        sql.push("SELECT count(*) FROM (SELECT 1 FROM catalog WHERE search @@ plainto_tsquery('english', ").push_bind(q.clone());
+        sql.push(
+            "SELECT count(*) FROM (SELECT 1 FROM catalog WHERE search @@ \
+                  plainto_tsquery('english', ",
+        )
+        .push_bind(q.clone());
         sql.push(") LIMIT ").push_bind(MOST_FOUND + 1).push(") found");
         Some(("q", MOST_FOUND))
     }
 
     fn key(&self, row: &Row, sort: &str) -> Self::Key {
-        let sorted = if sort == "name" { Sorted::Name(row.name.clone()) } else { Sorted::Price(row.unit_price_minor) };
+        let sorted = if sort == "name" {
+            Sorted::Name(row.name.clone())
+        } else {
+            Sorted::Price(row.unit_price_minor)
+        };
         (sorted, row.id)
     }
 }
@@ -119,7 +128,11 @@ impl List for Products {
 impl Products {
     /// The search alone first: along an index of the sequence, what is found could lie last.
     fn found(&self, q: &str, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push("WITH found AS MATERIALIZED (SELECT * FROM catalog WHERE search @@ plainto_tsquery('english', ").push_bind(q.to_owned());
+        sql.push(
+            "WITH found AS MATERIALIZED (SELECT * FROM catalog WHERE search @@ \
+                  plainto_tsquery('english', ",
+        )
+        .push_bind(q.to_owned());
         sql.push(")) SELECT ").push(COLUMNS).push(" FROM found WHERE true");
         if let Some(department) = &self.department {
             sql.push(" AND department = ").push_bind(department.clone());
@@ -135,9 +148,15 @@ impl Products {
 fn continued(page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
     if let Some((sorted, id)) = &page.after {
         match (sorted, page.sort) {
-            (Sorted::Name(name), _) => sql.push(" AND (name COLLATE \"C\", id) > (").push_bind(name.clone()),
-            (Sorted::Price(price), "unit_price_minor") => sql.push(" AND (unit_price_minor, id) > (").push_bind(*price),
-            (Sorted::Price(price), _) => sql.push(" AND (unit_price_minor, id) < (").push_bind(*price),
+            (Sorted::Name(name), _) => {
+                sql.push(" AND (name COLLATE \"C\", id) > (").push_bind(name.clone())
+            }
+            (Sorted::Price(price), "unit_price_minor") => {
+                sql.push(" AND (unit_price_minor, id) > (").push_bind(*price)
+            }
+            (Sorted::Price(price), _) => {
+                sql.push(" AND (unit_price_minor, id) < (").push_bind(*price)
+            }
         };
         sql.push(", ").push_bind(*id).push(")");
     }
@@ -148,15 +167,17 @@ fn continued(page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
     });
 }
 
-/// Whole rows are compared, and `column` is part of the sequence: so no plan but that along its own index fits. With `=` a plan may go
-/// along all products by name and look for those with this value, which may be the last ones.
+/// Whole rows are compared, and `column` is part of the sequence: so no plan but that along its own
+/// index fits. With `=` a plan may go along all products by name and look for those with this
+/// value, which may be the last ones.
 fn within(column: &'static str, value: &str, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
     let (name, id) = match &page.after {
         Some((Sorted::Name(name), id)) => (name.as_str(), *id),
         _ => ("", Uuid::nil()),
     };
     sql.push("SELECT ").push(COLUMNS);
-    sql.push(format_args!(" FROM catalog WHERE ({column}, name COLLATE \"C\", id) > (")).push_bind(value.to_owned());
+    sql.push(format_args!(" FROM catalog WHERE ({column}, name COLLATE \"C\", id) > ("))
+        .push_bind(value.to_owned());
     sql.push(", ").push_bind(name.to_owned()).push(", ").push_bind(id);
     sql.push(format_args!(") AND {column} <= ")).push_bind(value.to_owned());
     sql.push(format_args!(" ORDER BY {column}, name COLLATE \"C\", id"));

@@ -1,5 +1,6 @@
-//! `GET /v1/sales`: what was sold, by day of `placed_at` in UTC and by department; cancelled orders are taken back on the same day.
-//! The sums of the partitions are added up here. Rows in which nothing is left are not shown.
+//! `GET /v1/sales`: what was sold, by day of `placed_at` in UTC and by department; cancelled orders
+//! are taken back on the same day. The sums of the partitions are added up here. Rows in which
+//! nothing is left are not shown.
 
 use chrono::NaiveDate;
 use serde::{Serialize, Serializer};
@@ -12,7 +13,8 @@ use crate::list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served};
 const MOST_DAYS: i64 = 20_000;
 const LONGEST_DEPARTMENT: usize = 100;
 /// The sums of one row of the answer.
-const SUMS: &str = "sum(orders)::bigint AS orders, sum(lines)::bigint AS lines, sum(units)::text AS units,
+const SUMS: &str =
+    "sum(orders)::bigint AS orders, sum(lines)::bigint AS lines, sum(units)::text AS units,
                     sum(total_minor)::text AS total_minor";
 
 pub struct Sales {
@@ -73,11 +75,14 @@ impl List for Sales {
     const FILTERS: &'static [&'static str] = &["from", "to", "department", "group"];
     const SORTS: &'static [&'static str] = &[];
     const SERVED: &'static [Served] = &[];
-    const FIELDS: &'static [&'static str] = &["day", "department", "orders", "lines", "units", "total_minor"];
+    const FIELDS: &'static [&'static str] =
+        &["day", "department", "orders", "lines", "units", "total_minor"];
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         let form = "a day (2026-11-22)";
-        let day = |text: &str| text.parse().ok().filter(|day: &NaiveDate| day.to_string() == text && text.len() == 10);
+        let day = |text: &str| {
+            text.parse().ok().filter(|day: &NaiveDate| day.to_string() == text && text.len() == 10)
+        };
         let sales = Self {
             from: given.parsed("from", form, day)?,
             to: given.parsed("to", form, day)?,
@@ -115,13 +120,21 @@ impl Sales {
         if self.group != Group::Department {
             return Ok(());
         }
-        let departments = if self.department.is_some() { 1 } else { given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT) };
+        let departments = if self.department.is_some() {
+            1
+        } else {
+            given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT)
+        };
         let most = MOST_DAYS / departments;
-        let days = self.from.zip(self.to).map(|(from, to)| to.signed_duration_since(from).num_days() + 1);
+        let days =
+            self.from.zip(self.to).map(|(from, to)| to.signed_duration_since(from).num_days() + 1);
         if days.is_some_and(|days| days <= most) {
             return Ok(());
         }
-        let detail = format!("department needs from and to, at most {most} days from the one to the other for {departments} rows");
+        let detail = format!(
+            "department needs from and to, at most {most} days from the one to the other for \
+             {departments} rows"
+        );
         Err(Problem::bad_parameter("group", detail))
     }
 
@@ -133,14 +146,20 @@ impl Sales {
         };
         self.within(sql);
         if let Some((day, department)) = &page.after {
-            sql.push(" AND (day, department) > (").push_bind(*day).push(", ").push_bind(department.clone()).push(")");
+            sql.push(" AND (day, department) > (")
+                .push_bind(*day)
+                .push(", ")
+                .push_bind(department.clone())
+                .push(")");
         }
         sql.push(" GROUP BY day, department HAVING sum(orders) <> 0 ORDER BY day, department");
     }
 
     /// The rows of whole days, or those of one department.
     fn by_day(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push("SELECT day, NULL::text AS department, ").push(SUMS).push(" FROM sales_daily WHERE department = ");
+        sql.push("SELECT day, NULL::text AS department, ")
+            .push(SUMS)
+            .push(" FROM sales_daily WHERE department = ");
         sql.push_bind(self.department.clone().unwrap_or_default());
         self.within(sql);
         if let Some((day, _)) = &page.after {
@@ -151,7 +170,10 @@ impl Sales {
 
     /// One row, or none.
     fn one_department(&self, department: &str, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push("SELECT NULL::date AS day, ").push_bind(department.to_owned()).push("::text AS department, ").push(SUMS);
+        sql.push("SELECT NULL::date AS day, ")
+            .push_bind(department.to_owned())
+            .push("::text AS department, ")
+            .push(SUMS);
         sql.push(" FROM sales_daily WHERE department = ").push_bind(department.to_owned());
         self.within(sql);
         if let Some((_, after)) = &page.after {
@@ -160,27 +182,37 @@ impl Sales {
         sql.push(" HAVING sum(orders) <> 0");
     }
 
-    /// Goes from one department to the next along the index, until the page is full: it adds up only what it shows.
+    /// Goes from one department to the next along the index, until the page is full: it adds up
+    /// only what it shows.
     fn by_department(&self, page: &Page<Key>, sql: &mut QueryBuilder<Postgres>) {
-        let after = page.after.as_ref().and_then(|(_, department)| department.clone()).unwrap_or_default();
-        sql.push("WITH RECURSIVE known AS (SELECT next.department, added.*, CASE WHEN added.orders <> 0 THEN 1 ELSE 0 END AS shown");
+        let after =
+            page.after.as_ref().and_then(|(_, department)| department.clone()).unwrap_or_default();
+        sql.push(
+            "WITH RECURSIVE known AS (SELECT next.department, added.*, CASE WHEN added.orders \
+                  <> 0 THEN 1 ELSE 0 END AS shown",
+        );
         sql.push(" FROM (SELECT department FROM sales_daily WHERE department > ").push_bind(after);
         sql.push(" ORDER BY department LIMIT 1) next");
         self.sums_of_next(sql);
         sql.push(
-            " UNION ALL SELECT next.department, added.*, known.shown + CASE WHEN added.orders <> 0 THEN 1 ELSE 0 END FROM known
-             CROSS JOIN LATERAL (SELECT s.department FROM sales_daily s WHERE s.department > known.department
+            " UNION ALL SELECT next.department, added.*, known.shown + CASE WHEN added.orders <> 0 \
+             THEN 1 ELSE 0 END FROM known
+             CROSS JOIN LATERAL (SELECT s.department FROM sales_daily s WHERE s.department > \
+             known.department
                                  ORDER BY s.department LIMIT 1) next",
         );
         self.sums_of_next(sql);
         sql.push(" WHERE known.shown < ").push_bind(page.rows());
         sql.push(
-            ") SELECT NULL::date AS day, department, orders, lines, units, total_minor FROM known WHERE orders <> 0 ORDER BY department",
+            ") SELECT NULL::date AS day, department, orders, lines, units, total_minor FROM known \
+             WHERE orders <> 0 ORDER BY department",
         );
     }
 
     fn sums_of_next(&self, sql: &mut QueryBuilder<Postgres>) {
-        sql.push(" CROSS JOIN LATERAL (SELECT ").push(SUMS).push(" FROM sales_daily WHERE department = next.department");
+        sql.push(" CROSS JOIN LATERAL (SELECT ")
+            .push(SUMS)
+            .push(" FROM sales_daily WHERE department = next.department");
         self.within(sql);
         sql.push(") added");
     }

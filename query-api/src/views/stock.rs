@@ -31,7 +31,11 @@ impl View for Stock {
     const PUBLIC: Option<&'static str> = None;
     const FIELDS: &'static [&'static str] = <super::stocks::Stocks as List>::FIELDS;
 
-    fn load(pool: &Connections, id: Uuid, partition: i32) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
+    fn load(
+        pool: &Connections,
+        id: Uuid,
+        partition: i32,
+    ) -> BoxFuture<'_, Result<Found<Body>, sqlx::Error>> {
         Box::pin(load(pool, id, partition))
     }
 }
@@ -51,8 +55,15 @@ async fn load(pool: &Connections, id: Uuid, partition: i32) -> Result<Found<Body
     )
     .fetch_one(&mut *pool.acquire().await?)
     .await?;
-    let body =
-        || Some(Body { id, version: found.version?, on_hand: found.on_hand?, reserved: found.reserved?, available: found.available? });
+    let body = || {
+        Some(Body {
+            id,
+            version: found.version?,
+            on_hand: found.on_hand?,
+            reserved: found.reserved?,
+            available: found.available?,
+        })
+    };
     let row = body().map(|body| Row { version: body.version, body });
     Ok(Found { offset: found.next_offset, row })
 }

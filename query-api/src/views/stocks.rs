@@ -1,4 +1,5 @@
-//! `GET /v1/stock`: what there is of every product, by id; of products of which less is available than is asked for, by that.
+//! `GET /v1/stock`: what there is of every product, by id; of products of which less is available
+//! than is asked for, by that.
 
 use serde::Serialize;
 use service::problem::Problem;
@@ -46,7 +47,11 @@ impl List for Stocks {
             Some(below) => {
                 sql.push(" AND available < ").push_bind(below);
                 if let Some((available, id)) = page.after {
-                    sql.push(" AND (available, id) > (").push_bind(available).push(", ").push_bind(id).push(")");
+                    sql.push(" AND (available, id) > (")
+                        .push_bind(available)
+                        .push(", ")
+                        .push_bind(id)
+                        .push(")");
                 }
                 sql.push(" ORDER BY available, id");
             }

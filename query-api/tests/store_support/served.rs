@@ -45,13 +45,23 @@ pub struct Answer {
 impl Served {
     /// `settings` are of section `query`, as in the environment.
     pub async fn new(test: &str, settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned())).collect();
+        let settings = settings
+            .iter()
+            .map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned()))
+            .collect();
         Self::serving(postgres::database(test).await, settings).await
     }
 
     /// The same on a database that is there already, and empty.
     pub async fn on(options: PgConnectOptions, settings: &[(&str, &str)]) -> Self {
-        Self::serving(options, settings.iter().map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned())).collect()).await
+        Self::serving(
+            options,
+            settings
+                .iter()
+                .map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned()))
+                .collect(),
+        )
+        .await
     }
 
     /// `settings` are named as in the environment, without the prefix.
@@ -66,12 +76,20 @@ impl Served {
             let mut migrations = Migrator::new(folder).await.expect("migrations");
             migrations.set_ignore_missing(true).run(&owner).await.expect("tables");
         }
-        let database = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&owner).await.expect("a name");
-        let mut environment = vec![("HIGHWATER__QUERY__DATABASE__URL".to_owned(), options.to_url_lossy().to_string())];
-        environment.push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
+        let database = sqlx::query_scalar("SELECT current_database()::text")
+            .fetch_one(&owner)
+            .await
+            .expect("a name");
+        let mut environment = vec![(
+            "HIGHWATER__QUERY__DATABASE__URL".to_owned(),
+            options.to_url_lossy().to_string(),
+        )];
+        environment
+            .push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
         // They are all opened at the start, and many tests share one server.
         environment.push(("HIGHWATER__QUERY__DATABASE__CONNECTIONS".to_owned(), "6".to_owned()));
-        environment.extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));
+        environment
+            .extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));
         let config = Config::load_with(None, Some(environment), Vec::new()).expect("settings");
         let ctx = Context { config, ..Context::for_tests() };
         let query: QuerySettings = ctx.config.section("query").expect("settings");
@@ -86,9 +104,16 @@ impl Served {
     pub async fn project(&self, change: &'static str, next_offset: i64, notify: bool) {
         let mut tx = self.owner.begin().await.expect("a transaction");
         sqlx::query(change).execute(&mut *tx).await.expect("a change");
-        sqlx::query("UPDATE checkpoints SET next_offset = $1").bind(next_offset).execute(&mut *tx).await.expect("checkpoints");
+        sqlx::query("UPDATE checkpoints SET next_offset = $1")
+            .bind(next_offset)
+            .execute(&mut *tx)
+            .await
+            .expect("checkpoints");
         if notify {
-            sqlx::query("SELECT pg_notify('highwater_checkpoints', '')").execute(&mut *tx).await.expect("a notification");
+            sqlx::query("SELECT pg_notify('highwater_checkpoints', '')")
+                .execute(&mut *tx)
+                .await
+                .expect("a notification");
         }
         tx.commit().await.expect("committed");
     }
@@ -100,15 +125,19 @@ impl Served {
         let admin = PgPool::connect_with(options).await.expect("a connection");
         let closed = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.database);
         sqlx::query(sqlx::AssertSqlSafe(closed)).execute(&admin).await.expect("closed");
-        let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        let ended =
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
         sqlx::query(ended).bind(&self.database).execute(&admin).await.expect("ended");
     }
 
     /// Returns when so many sessions of query-api wait for a lock.
     pub async fn sessions_that_wait(&self, wanted: i64) {
         let counted = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND application_name = 'highwater-query-api' AND wait_event_type = 'Lock'";
-        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&self.owner).await.expect("sessions") != wanted {
+                       WHERE datname = current_database() AND application_name = \
+                       'highwater-query-api' AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&self.owner).await.expect("sessions")
+            != wanted
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -127,7 +156,11 @@ impl Served {
         let answer = self.router.clone().oneshot(request).await.expect("an answer");
         let (parts, body) = answer.into_parts();
         let body = to_bytes(body, 1 << 20).await.expect("a body");
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") };
+        let body = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).expect("JSON")
+        };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 }
@@ -136,14 +169,19 @@ async fn fill(owner: &PgPool) {
     // One connection: a server that is full has no other.
     let mut owner = owner.acquire().await.expect("a connection");
     let lines = json!([{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}]);
-    let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, placed_at, units, total_minor, lines, reason)
-                 VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
+    let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, \
+                 placed_at, units, total_minor, lines, reason)
+                 VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', \
+                 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
     sqlx::query(order).bind(ORDER).bind(lines).execute(&mut *owner).await.expect("an order");
-    let product = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency, brand)
+    let product = "INSERT INTO catalog (id, partition, version, status, name, department, \
+                   unit_price_minor, currency, brand)
                    VALUES ($1::uuid, 0, 1, 'active', 'Milk', 'GROCERY', 150, 'USD', 'Farm')";
     sqlx::query(product).bind(PRODUCT).execute(&mut *owner).await.expect("a product");
-    let checkpoints = "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, next_seq, drained, sealed)
-                       SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, 7) p";
+    let checkpoints = "INSERT INTO checkpoints (projection, generation, category, partition, \
+                       next_offset, epoch, next_seq, drained, sealed)
+                       SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, \
+                       7) p";
     sqlx::query(checkpoints).execute(&mut *owner).await.expect("checkpoints");
 }
 

@@ -1,4 +1,5 @@
-//! Single resources come from memory until a projector's commit changes them, over HTTP and a real database.
+//! Single resources come from memory until a projector's commit changes them, over HTTP and a real
+//! database.
 
 use std::time::Duration;
 
@@ -30,9 +31,17 @@ async fn until_hit(served: &Served, path: &str) -> Answer {
 async fn change(served: &Served, sql: &'static str, offset: i64, payload: Option<String>) {
     let mut tx = served.owner.begin().await.expect("a transaction");
     sqlx::query(sql).execute(&mut *tx).await.expect("a change");
-    sqlx::query("UPDATE checkpoints SET next_offset = $1").bind(offset).execute(&mut *tx).await.expect("checkpoints");
+    sqlx::query("UPDATE checkpoints SET next_offset = $1")
+        .bind(offset)
+        .execute(&mut *tx)
+        .await
+        .expect("checkpoints");
     if let Some(payload) = payload {
-        sqlx::query("SELECT pg_notify('highwater_changes', $1)").bind(payload).execute(&mut *tx).await.expect("a notification");
+        sqlx::query("SELECT pg_notify('highwater_changes', $1)")
+            .bind(payload)
+            .execute(&mut *tx)
+            .await
+            .expect("a notification");
     }
     tx.commit().await.expect("committed");
 }
@@ -53,7 +62,10 @@ async fn what_was_read_is_kept_until_its_change_is_heard_of() {
     assert_eq!(until_hit(&served, &path).await.body["version"], 3);
     // Who has it already is answered from memory, too.
     let known = served.get(&path, &[("if-none-match", "\"g1-v3\"")]).await;
-    assert_eq!((known.status, known.header("cache-status")), (StatusCode::NOT_MODIFIED, "query-api; hit"));
+    assert_eq!(
+        (known.status, known.header("cache-status")),
+        (StatusCode::NOT_MODIFIED, "query-api; hit")
+    );
 }
 
 #[tokio::test]
@@ -62,8 +74,10 @@ async fn one_that_did_not_exist_appears_when_it_is_made() {
     let path = "/v1/products/0000000b-0000-0000-0000-00000000000f";
     let missing = until_hit(&served, path).await;
     assert_eq!(missing.problem(), (404, "product.not-found"));
-    let sql = "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, currency)
-               VALUES ('0000000b-0000-0000-0000-00000000000f', 0, 1, 'active', 'Bread', 'GROCERY', 1, 'USD')";
+    let sql = "INSERT INTO catalog (id, partition, version, status, name, department, \
+               unit_price_minor, currency)
+               VALUES ('0000000b-0000-0000-0000-00000000000f', 0, 1, 'active', 'Bread', 'GROCERY', \
+               1, 'USD')";
     let place = served.position("product", "0000000b-0000-0000-0000-00000000000f", 1);
     change(&served, sql, 43, Some(format!("catalog={place}:*"))).await;
     until(&served, path, |answer| answer.status == StatusCode::OK).await;
@@ -92,11 +106,18 @@ async fn who_asks_for_a_newer_position_is_not_answered_from_memory() {
     until_hit(&served, &path).await;
     change(&served, "UPDATE orders SET version = 3", 43, None).await;
     let wanted = served.position("order", ORDER, 43);
-    let renewed = served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
-    assert_eq!((renewed.body["version"].as_i64(), renewed.header("cache-status")), (Some(3), "query-api; fwd=request"));
+    let renewed =
+        served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
+    assert_eq!(
+        (renewed.body["version"].as_i64(), renewed.header("cache-status")),
+        (Some(3), "query-api; fwd=request")
+    );
     // It is what is kept from now on.
     let kept = served.get(&path, &[("highwater-min-position", &wanted)]).await;
-    assert_eq!((kept.body["version"].as_i64(), kept.header("cache-status")), (Some(3), "query-api; hit"));
+    assert_eq!(
+        (kept.body["version"].as_i64(), kept.header("cache-status")),
+        (Some(3), "query-api; hit")
+    );
 }
 
 #[tokio::test]
@@ -106,12 +127,19 @@ async fn a_resource_has_only_the_fields_that_are_wanted() {
     let answer = served.get(&path, &[]).await;
     assert_eq!(answer.body, serde_json::json!({"id": ORDER, "units": 2}));
     assert_eq!(answer.header("etag"), "\"g1-v2-id.units\"");
-    assert_eq!(served.get(&path, &[("if-none-match", "\"g1-v2-id.units\"")]).await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        served.get(&path, &[("if-none-match", "\"g1-v2-id.units\"")]).await.status,
+        StatusCode::NOT_MODIFIED
+    );
     assert_eq!(served.get(&path, &[("if-none-match", "\"g1-v2\"")]).await.status, StatusCode::OK);
     for (query, says) in [("fields=colour", "total_minor"), ("colour=red", "fields")] {
         let refused = served.get(&format!("/v1/orders/{ORDER}?{query}"), &[]).await;
         assert_eq!(refused.problem(), (400, "parameter.invalid"));
-        assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{}", refused.body);
+        assert!(
+            refused.body["detail"].as_str().is_some_and(|detail| detail.contains(says)),
+            "{}",
+            refused.body
+        );
     }
 }
 
@@ -121,23 +149,37 @@ async fn a_position_that_was_reached_before_the_database_fell_back_is_not_reache
     let path = format!("/v1/orders/{ORDER}");
     // Of other partitions: the row that is read says nothing of them.
     let own = served.position("order", ORDER, 42);
-    let all: Vec<_> = (0..8).map(|partition| format!("order/{partition}@42")).filter(|position| *position != own).collect();
+    let all: Vec<_> = (0..8)
+        .map(|partition| format!("order/{partition}@42"))
+        .filter(|position| *position != own)
+        .collect();
     let wanted = all.join(",");
-    let ask = async |prefer: &str| served.get(&path, &[("highwater-min-position", wanted.as_str()), ("prefer", prefer)]).await;
+    let ask = async |prefer: &str| {
+        served.get(&path, &[("highwater-min-position", wanted.as_str()), ("prefer", prefer)]).await
+    };
     assert_eq!(ask("wait=20").await.status, StatusCode::OK);
-    // As after a crash that lost what was not on the disk: an older state, and no connection of before.
-    let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-    let listening = async || sqlx::query_scalar::<_, i32>(listening).fetch_all(&served.owner).await.expect("sessions");
+    // As after a crash that lost what was not on the disk: an older state, and no connection of
+    // before.
+    let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query \
+                     LIKE 'LISTEN%'";
+    let listening = async || {
+        sqlx::query_scalar::<_, i32>(listening).fetch_all(&served.owner).await.expect("sessions")
+    };
     let before = listening().await;
     assert_eq!(before.len(), 2);
-    sqlx::query("UPDATE checkpoints SET next_offset = 7").execute(&served.owner).await.expect("checkpoints");
+    sqlx::query("UPDATE checkpoints SET next_offset = 7")
+        .execute(&served.owner)
+        .await
+        .expect("checkpoints");
     sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) pid")
         .bind(&before)
         .execute(&served.owner)
         .await
         .expect("ended");
     let again = async {
-        while listening().await.len() < before.len() || listening().await.iter().any(|pid| before.contains(pid)) {
+        while listening().await.len() < before.len()
+            || listening().await.iter().any(|pid| before.contains(pid))
+        {
             tokio::task::yield_now().await;
         }
     };

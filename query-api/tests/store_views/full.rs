@@ -1,4 +1,5 @@
-//! What a reader gets while Postgres has no room for all connections that query-api wants, and who may be refused by name.
+//! What a reader gets while Postgres has no room for all connections that query-api wants, and who
+//! may be refused by name.
 
 use std::time::Duration;
 
@@ -15,8 +16,13 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOM: u32 = 14;
-/// For a hundred lists on two connections, on any machine; the other lists wait for their turn meanwhile.
-const PATIENT: [(&str, &str); 3] = [("DATABASE__ACQUIRE_TIMEOUT_MS", "30000"), ("LISTS__WAITING", "128"), ("LISTS__WAITING_MS", "30000")];
+/// For a hundred lists on two connections, on any machine; the other lists wait for their turn
+/// meanwhile.
+const PATIENT: [(&str, &str); 3] = [
+    ("DATABASE__ACQUIRE_TIMEOUT_MS", "30000"),
+    ("LISTS__WAITING", "128"),
+    ("LISTS__WAITING_MS", "30000"),
+];
 
 /// Takes connections until `left` are left, as another application would.
 async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
@@ -54,7 +60,11 @@ async fn all_taken(options: &PgConnectOptions) -> Vec<PgConnection> {
 /// Lists are never kept in memory: each needs a connection.
 async fn all_answered(served: &Served, lists: usize) {
     let answers = join_all((0..lists).map(|_| served.get("/v1/orders", &[]))).await;
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != StatusCode::OK).map(|answer| &answer.body).collect();
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status != StatusCode::OK)
+        .map(|answer| &answer.body)
+        .collect();
     assert!(refused.is_empty(), "{} of {lists}: {:?}", refused.len(), refused.first());
 }
 
@@ -86,7 +96,8 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
     // One is the owner's.
     let served_by = server.options();
     let others = taken(&served_by, 5).await;
-    let served = Served::on(served_by, &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "16")]].concat()).await;
+    let served =
+        Served::on(served_by, &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "16")]].concat()).await;
     back(&served).await;
     all_answered(&served, 100).await;
     let said = degraded(&served, true).await;
@@ -100,7 +111,8 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
     Row {
         id: "P1",
         situation: "query-api wants 16 connections, and the server has room for 4 (SQLSTATE 53300)",
-        answer: "100 lists at once are all answered with 200; `/readyz`: `degraded`, `query.connections` with the server's words",
+        answer: "100 lists at once are all answered with 200; `/readyz`: `degraded`, \
+                 `query.connections` with the server's words",
         test: (file!(), "a_server_without_room_is_read_with_the_connections_that_there_are"),
     }
     .check();
@@ -137,20 +149,28 @@ async fn a_server_with_exactly_as_many_places_as_are_wanted_lacks_nothing() {
 #[tokio::test]
 async fn after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later_all() {
     let mut server = Server::with_room("full_restart", ROOM);
-    let served = Served::on(server.options(), &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "8")]].concat()).await;
+    let served =
+        Served::on(server.options(), &[&PATIENT[..], &[("DATABASE__CONNECTIONS", "8")]].concat())
+            .await;
     all_answered(&served, 20).await;
     degraded(&served, false).await;
     served.owner.close().await;
     // So that the other is there first, however fast query-api is.
     let elsewhere = server.options().database("template1");
     let mut other = PgConnection::connect_with(&elsewhere).await.expect("a connection");
-    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS false").execute(&mut other).await.expect("closed");
+    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
+        .execute(&mut other)
+        .await
+        .expect("closed");
     other.close().await.expect("it closes");
     server.order("stop");
     server.order("start");
     // All of query-api's are dead, and what it tries meanwhile is turned away at the door.
     let mut others = all_taken(&elsewhere).await;
-    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS true").execute(&mut others[0]).await.expect("open");
+    sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+        .execute(&mut others[0])
+        .await
+        .expect("open");
     for other in others.drain(1..3) {
         other.close().await.expect("it closes");
     }
@@ -164,9 +184,14 @@ async fn after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later
     all_answered(&served, 50).await;
     Row {
         id: "P1b",
-        situation: "Postgres is restarted, and another application takes all connections but two before query-api has its 8 again",
-        answer: "lists are answered with 200 again, with the connections that are left; `degraded` until the other leaves, then `ready`",
-        test: (file!(), "after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later_all"),
+        situation: "Postgres is restarted, and another application takes all connections but two \
+                    before query-api has its 8 again",
+        answer: "lists are answered with 200 again, with the connections that are left; `degraded` \
+                 until the other leaves, then `ready`",
+        test: (
+            file!(),
+            "after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later_all",
+        ),
     }
     .check();
 }

@@ -1,4 +1,5 @@
-//! Behind `PgBouncer` in session mode, with its defaults. Needs the package `pgbouncer` (`bin/setup` installs it).
+//! Behind `PgBouncer` in session mode, with its defaults. Needs the package `pgbouncer`
+//! (`bin/setup` installs it).
 
 use std::{
     io::Write,
@@ -18,7 +19,8 @@ use crate::{
     served::{ORDER, Served},
 };
 
-/// Starts `$2` with the file in folder `$1`, not as root; ends it and removes the folder when its input ends.
+/// Starts `$2` with the file in folder `$1`, not as root; ends it and removes the folder when its
+/// input ends.
 const KEEP: &str = r#"
 dir=$1 program=$2 as=""
 if [ "$(id -u)" = 0 ]; then chown -R postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"; fi
@@ -36,22 +38,42 @@ struct Bouncer {
 
 impl Bouncer {
     async fn before(server: &Server) -> Self {
-        let programs = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"];
-        let program = programs.into_iter().find(|path| PathBuf::from(path).exists()).expect("pgbouncer is installed: see bin/setup");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let programs = [
+            "/usr/sbin/pgbouncer",
+            "/usr/bin/pgbouncer",
+            "/usr/local/bin/pgbouncer",
+            "/opt/homebrew/bin/pgbouncer",
+        ];
+        let program = programs
+            .into_iter()
+            .find(|path| PathBuf::from(path).exists())
+            .expect("pgbouncer is installed: see bin/setup");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
         let folder = std::env::temp_dir().join(format!("highwater-bouncer-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (options, dir) = (server.options(), folder.display());
         let socket = options.get_socket().expect("it listens on a socket").display();
         let ini = format!(
-            "[databases]\npostgres = host={socket} port=5432 dbname=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {dir}/users\npidfile = {dir}/pid\npool_mode = session\n"
+            "[databases]\npostgres = host={socket} port=5432 \
+             dbname=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {dir}/users\npidfile = \
+             {dir}/pid\npool_mode = session\n"
         );
         std::fs::write(folder.join("ini"), ini).expect("settings");
-        std::fs::File::create(folder.join("users")).and_then(|mut users| users.write_all(b"\"highwater\" \"\"\n")).expect("users");
+        std::fs::File::create(folder.join("users"))
+            .and_then(|mut users| users.write_all(b"\"highwater\" \"\"\n"))
+            .expect("users");
         let mut shell = Command::new("sh");
         shell.args(["-c", KEEP, "bouncer"]).arg(&folder).arg(program);
-        let child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
+        let child = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
         let bouncer = Self { child, port };
         let deadline = Instant::now() + Duration::from_secs(30);
         while let Err(error) = PgConnection::connect_with(&bouncer.options()).await {
@@ -62,8 +84,14 @@ impl Bouncer {
     }
 
     fn options(&self) -> PgConnectOptions {
-        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username("highwater");
-        options.database("postgres").ssl_mode(sqlx::postgres::PgSslMode::Disable).extra_float_digits(None)
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("highwater");
+        options
+            .database("postgres")
+            .ssl_mode(sqlx::postgres::PgSslMode::Disable)
+            .extra_float_digits(None)
     }
 }
 
@@ -84,7 +112,10 @@ async fn behind_pgbouncer_in_session_mode_everything_works() {
         assert_eq!(served.get(&format!("/v1/orders/{ORDER}"), &[]).await.status, StatusCode::OK);
     }
     let mut reader = served.reader.acquire().await.expect("a connection");
-    let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *reader).await.expect("a role");
+    let role: String = sqlx::query_scalar("SELECT current_user::text")
+        .fetch_one(&mut *reader)
+        .await
+        .expect("a role");
     assert_eq!(role, "highwater_reader");
     // Notifications come through: the wait is longer than the test allows otherwise.
     let wanted = served.position("order", ORDER, 43);
@@ -96,13 +127,17 @@ async fn behind_pgbouncer_in_session_mode_everything_works() {
     drop(reader);
     served.owner.close().await;
     let mut other = PgConnection::connect_with(&bouncer.options()).await.expect("a connection");
-    let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut other).await.expect("a role");
+    let role: String = sqlx::query_scalar("SELECT current_user::text")
+        .fetch_one(&mut other)
+        .await
+        .expect("a role");
     assert_eq!(role, "highwater");
     other.close().await.expect("it closes");
     Row {
         id: "P5",
         situation: "PgBouncer in session mode, with its defaults, between a service and Postgres",
-        answer: "works: nothing is sent at the start of a connection that it does not know, notifications and statements come through",
+        answer: "works: nothing is sent at the start of a connection that it does not know, \
+                 notifications and statements come through",
         test: (file!(), "behind_pgbouncer_in_session_mode_everything_works"),
     }
     .check();

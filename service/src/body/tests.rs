@@ -11,7 +11,9 @@ async fn extract(content_type: Option<&str>, body: impl Into<Body>) -> Result<St
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
     }
-    let mut request = request.body(body.into()).map_err(|error| Problem::bad_request("test", error.to_string()))?;
+    let mut request = request
+        .body(body.into())
+        .map_err(|error| Problem::bad_request("test", error.to_string()))?;
     request.extensions_mut().insert(BodyLimit(LIMIT));
     StrictJson::from_request(request, &()).await
 }
@@ -33,7 +35,10 @@ async fn media_types_are_understood_or_refused() {
         ("application/json; x=\"a;b, charset=latin1\"; y=1", MediaType::Plain),
         ("application/vnd.highwater.thing.make.v2+json;", versioned("thing.make", 2)),
         ("application/vnd.highwater.thing.make.v2+json", versioned("thing.make", 2)),
-        ("application/cloudevents+json", MediaType::Other("application/cloudevents+json".to_owned())),
+        (
+            "application/cloudevents+json",
+            MediaType::Other("application/cloudevents+json".to_owned()),
+        ),
     ];
     for (given, media) in accepted {
         let body = extract(Some(given), "{\"a\":1}").await;
@@ -65,13 +70,16 @@ async fn media_types_are_understood_or_refused() {
         "application/vnd.highwater.x.v99999999999+json",
     ];
     for given in refused {
-        let status = extract(Some(given), "{}").await.err().map(|problem| problem.status().as_u16());
+        let status =
+            extract(Some(given), "{}").await.err().map(|problem| problem.status().as_u16());
         assert_eq!(status, Some(415), "{given}");
     }
     crate::documented::Row {
         id: "C8",
-        situation: "`Content-Type: application/json;`, quoted values, parameters that are not known",
-        answer: "taken, as RFC 9110 5.6.6 says; another charset than UTF-8, or what is no media type, is 415",
+        situation: "`Content-Type: application/json;`, quoted values, parameters that are not \
+                    known",
+        answer: "taken, as RFC 9110 5.6.6 says; another charset than UTF-8, or what is no media \
+                 type, is 415",
         test: (file!(), "media_types_are_understood_or_refused"),
     }
     .check();
@@ -86,7 +94,10 @@ async fn a_body_without_content_type_is_refused_and_none_at_all_is_an_empty_obje
         let empty = empty.map(|body| (body.value, body.bytes, body.media)).ok();
         assert_eq!(empty, Some((json!({}), Bytes::from_static(b"{}"), MediaType::Plain)));
     }
-    let status = extract(Some("text/plain"), Body::empty()).await.err().map(|problem| problem.status().as_u16());
+    let status = extract(Some("text/plain"), Body::empty())
+        .await
+        .err()
+        .map(|problem| problem.status().as_u16());
     assert_eq!(status, Some(415));
 }
 
@@ -96,18 +107,25 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
     assert!(extract(Some("application/json"), fits.clone()).await.is_ok());
     let over = format!("{fits} ");
     let chunks = futures_util::stream::iter(
-        over.as_bytes().chunks(7).map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>(),
+        over.as_bytes()
+            .chunks(7)
+            .map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk)))
+            .collect::<Vec<_>>(),
     );
     for body in [Body::from(over.clone()), Body::from_stream(chunks)] {
         let problem = extract(Some("application/json"), body).await.err();
-        assert_eq!(problem.map(|problem| (problem.status().as_u16(), problem.code().to_owned())), Some((413, "body.too-large".to_owned())));
+        assert_eq!(
+            problem.map(|problem| (problem.status().as_u16(), problem.code().to_owned())),
+            Some((413, "body.too-large".to_owned()))
+        );
     }
 }
 
 #[tokio::test]
 async fn the_media_type_is_judged_before_the_size_and_the_size_before_the_text() {
     let long = "{".repeat(LIMIT + 1);
-    let status = |result: Result<StrictJson, Problem>| result.err().map(|problem| problem.status().as_u16());
+    let status =
+        |result: Result<StrictJson, Problem>| result.err().map(|problem| problem.status().as_u16());
     assert_eq!(status(extract(Some("text/plain"), long.clone()).await), Some(415));
     assert_eq!(status(extract(Some("application/json"), long).await), Some(413));
     assert_eq!(status(extract(Some("application/json"), "{").await), Some(400));
@@ -115,13 +133,27 @@ async fn the_media_type_is_judged_before_the_size_and_the_size_before_the_text()
 
 #[tokio::test]
 async fn malformed_text_and_broken_streams_are_bad_requests() {
-    for (body, code) in [("{\"a\":1,\"a\":2}", "json.duplicate-name"), ("{", "json.malformed"), ("\"\\ud800\"", "json.malformed")] {
+    for (body, code) in [
+        ("{\"a\":1,\"a\":2}", "json.duplicate-name"),
+        ("{", "json.malformed"),
+        ("\"\\ud800\"", "json.malformed"),
+    ] {
         let problem = extract(Some("application/json"), body).await.err();
-        assert_eq!(problem.map(|problem| problem.code().to_owned()), Some(code.to_owned()), "{body}");
+        assert_eq!(
+            problem.map(|problem| problem.code().to_owned()),
+            Some(code.to_owned()),
+            "{body}"
+        );
     }
-    let broken = futures_util::stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
+    let broken = futures_util::stream::iter([
+        Ok(Bytes::from_static(b"{")),
+        Err(std::io::Error::other("reset")),
+    ]);
     let problem = extract(Some("application/json"), Body::from_stream(broken)).await.err();
-    assert_eq!(problem.map(|problem| problem.code().to_owned()), Some("body.unreadable".to_owned()));
+    assert_eq!(
+        problem.map(|problem| problem.code().to_owned()),
+        Some("body.unreadable".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -133,9 +165,16 @@ async fn what_exceeds_the_limit_is_read_on_for_a_while_but_not_for_ever() {
             counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024]))
         }));
-        let status = extract(Some("application/json"), Body::from_stream(stream)).await.err().map(|problem| problem.status().as_u16());
+        let status = extract(Some("application/json"), Body::from_stream(stream))
+            .await
+            .err()
+            .map(|problem| problem.status().as_u16());
         assert_eq!(status, Some(413));
-        assert_eq!(read.load(std::sync::atomic::Ordering::SeqCst) == frames, all_read, "{frames} frames");
+        assert_eq!(
+            read.load(std::sync::atomic::Ordering::SeqCst) == frames,
+            all_read,
+            "{frames} frames"
+        );
     }
 }
 
@@ -145,16 +184,24 @@ fn list_of(bytes: usize) -> String {
 }
 
 #[test]
-fn a_large_body_is_read_beside_the_threads_that_answer_everybody() -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build()?;
+fn a_large_body_is_read_beside_the_threads_that_answer_everybody()
+-> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()?;
     let (free, taken) = std::sync::mpsc::channel::<()>();
     runtime.block_on(async {
         // Nothing goes on there until it is told.
         let blocking = tokio::task::spawn_blocking(move || taken.recv());
         let read = |bytes: usize| async move {
-            let mut request = Request::builder().header(header::CONTENT_TYPE, JSON).body(Body::from(list_of(bytes)))?;
+            let mut request = Request::builder()
+                .header(header::CONTENT_TYPE, JSON)
+                .body(Body::from(list_of(bytes)))?;
             request.extensions_mut().insert(BodyLimit(1 << 20));
-            Ok::<_, Box<dyn std::error::Error>>(StrictJson::from_request(request, &()).await.map(|body| body.bytes.len()).ok())
+            Ok::<_, Box<dyn std::error::Error>>(
+                StrictJson::from_request(request, &()).await.map(|body| body.bytes.len()).ok(),
+            )
         };
         assert_eq!(read(16 * 1024 - 1).await?, Some(16 * 1024 - 1));
         let mut large = std::pin::pin!(read(16 * 1024));

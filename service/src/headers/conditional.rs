@@ -1,6 +1,6 @@
-//! Owns `If-Match`, `If-None-Match` and `ETag` (RFC 9110). Versions are read out of every form of tag that we give:
-//! `"v7"`, `"g3-v8"`, `"g3-v8-r41"`, each with a suffix for codings or fields, weak or strong: proxies that compress weaken a tag
-//! or add to it.
+//! Owns `If-Match`, `If-None-Match` and `ETag` (RFC 9110). Versions are read out of every form of
+//! tag that we give: `"v7"`, `"g3-v8"`, `"g3-v8-r41"`, each with a suffix for codings or fields,
+//! weak or strong: proxies that compress weaken a tag or add to it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -9,7 +9,8 @@ use crate::problem::Problem;
 
 const MOST_TAGS: usize = 64;
 
-/// What a proxy appends, after one hyphen or two, to the tag of what it compressed (RFC 9110, 8.8.3.3).
+/// What a proxy appends, after one hyphen or two, to the tag of what it compressed (RFC 9110,
+/// 8.8.3.3).
 const CODINGS: [&str; 4] = ["gzip", "br", "zstd", "deflate"];
 
 /// The versions that a command accepts.
@@ -23,24 +24,33 @@ pub enum IfMatch {
 
 impl IfMatch {
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        let Some(text) = super::text(headers, &header::IF_MATCH, "If-Match")? else { return Ok(None) };
+        let Some(text) = super::text(headers, &header::IF_MATCH, "If-Match")? else {
+            return Ok(None);
+        };
         Self::parse(&text).map(Some)
     }
 
-    /// What a command's headers expect, `If-None-Match: *` included: there is nothing yet, as `If-Match: "v0"` says.
+    /// What a command's headers expect, `If-None-Match: *` included: there is nothing yet, as
+    /// `If-Match: "v0"` says.
     pub fn of_command(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         const NAME: &str = "If-None-Match";
-        let (expected, unless) = (Self::from_headers(headers)?, IfNoneMatch::from_headers(headers)?);
+        let (expected, unless) =
+            (Self::from_headers(headers)?, IfNoneMatch::from_headers(headers)?);
         match (unless, expected) {
             (None, expected) => Ok(expected),
-            (Some(IfNoneMatch::Tags(_)), _) => {
-                Err(Problem::bad_header(NAME, "must be * on a command: it must not exist yet; If-Match names the versions that are right"))
-            }
+            (Some(IfNoneMatch::Tags(_)), _) => Err(Problem::bad_header(
+                NAME,
+                "must be * on a command: it must not exist yet; If-Match names the versions that \
+                 are right",
+            )),
             (Some(IfNoneMatch::Any), None) => Ok(Some(Self::Versions(vec![0]))),
-            (Some(IfNoneMatch::Any), Some(Self::Versions(versions))) if versions.contains(&0) => Ok(Some(Self::Versions(vec![0]))),
-            (Some(IfNoneMatch::Any), Some(_)) => {
-                Err(Problem::bad_header(NAME, "contradicts If-Match: one says that it must not exist, the other that it must"))
+            (Some(IfNoneMatch::Any), Some(Self::Versions(versions))) if versions.contains(&0) => {
+                Ok(Some(Self::Versions(vec![0])))
             }
+            (Some(IfNoneMatch::Any), Some(_)) => Err(Problem::bad_header(
+                NAME,
+                "contradicts If-Match: one says that it must not exist, the other that it must",
+            )),
         }
     }
 
@@ -52,7 +62,12 @@ impl IfMatch {
         let versions = tags.iter().map(|tag| {
             version_of(tag).ok_or_else(|| {
                 let given = shorten(tag);
-                Problem::bad_header("If-Match", format!("\"{given}\" names no version; write \"v7\", or an ETag as it was given"))
+                Problem::bad_header(
+                    "If-Match",
+                    format!(
+                        "\"{given}\" names no version; write \"v7\", or an ETag as it was given"
+                    ),
+                )
             })
         });
         versions.collect::<Result<_, _>>().map(Self::Versions)
@@ -69,7 +84,11 @@ impl IfMatch {
     pub fn to_header(&self) -> HeaderValue {
         let text = match self {
             Self::Any => "*".to_owned(),
-            Self::Versions(versions) => versions.iter().map(|version| format!("\"v{version}\"")).collect::<Vec<_>>().join(", "),
+            Self::Versions(versions) => versions
+                .iter()
+                .map(|version| format!("\"v{version}\""))
+                .collect::<Vec<_>>()
+                .join(", "),
         };
         // Tag characters by construction, so the fallback, which matches nothing, is never used.
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
@@ -94,7 +113,9 @@ pub enum IfNoneMatch {
 
 impl IfNoneMatch {
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        let Some(text) = super::text(headers, &header::IF_NONE_MATCH, "If-None-Match")? else { return Ok(None) };
+        let Some(text) = super::text(headers, &header::IF_NONE_MATCH, "If-None-Match")? else {
+            return Ok(None);
+        };
         Self::parse(&text).map(Some)
     }
 
@@ -126,21 +147,30 @@ impl Conditions {
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
         let only_if = match super::text(headers, &header::IF_MATCH, "If-Match")? {
             Some(text) if text.trim() == "*" => Some(IfNoneMatch::Any),
-            Some(text) => Some(IfNoneMatch::Tags(tags(&text).map_err(|detail| Problem::bad_header("If-Match", detail))?)),
+            Some(text) => Some(IfNoneMatch::Tags(
+                tags(&text).map_err(|detail| Problem::bad_header("If-Match", detail))?,
+            )),
             None => None,
         };
         Ok(Self { only_if, unless: IfNoneMatch::from_headers(headers)? })
     }
 
-    /// Whether the caller has it already (304); the error is the 412. `etag`: of what is there; not everything has one.
+    /// Whether the caller has it already (304); the error is the 412. `etag`: of what is there; not
+    /// everything has one.
     pub fn is_known(&self, etag: Option<&ETag>) -> Result<bool, Problem> {
         let holds = match (&self.only_if, etag) {
             (None | Some(IfNoneMatch::Any), _) => true,
-            (Some(IfNoneMatch::Tags(tags)), Some(etag)) => tags.iter().any(|tag| etag.is_named_by(tag) || etag.is_version(tag)),
+            (Some(IfNoneMatch::Tags(tags)), Some(etag)) => {
+                tags.iter().any(|tag| etag.is_named_by(tag) || etag.is_version(tag))
+            }
             (Some(IfNoneMatch::Tags(_)), None) => false,
         };
         if holds {
-            return Ok(self.unless.as_ref().zip(etag).is_some_and(|(unless, etag)| unless.matches(etag)));
+            return Ok(self
+                .unless
+                .as_ref()
+                .zip(etag)
+                .is_some_and(|(unless, etag)| unless.matches(etag)));
         }
         let detail = "what is there now has another ETag than those of If-Match";
         let problem = Problem::fixed(StatusCode::PRECONDITION_FAILED, "etag.mismatch", detail);
@@ -176,11 +206,14 @@ impl ETag {
         Self(digest.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}")))
     }
 
-    /// With a suffix for a coding or a set of fields; characters that a tag cannot hold are left out.
+    /// With a suffix for a coding or a set of fields; characters that a tag cannot hold are left
+    /// out.
     #[must_use]
     pub fn with_suffix(mut self, suffix: &str) -> Self {
         self.0.push('-');
-        self.0.extend(suffix.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        self.0.extend(
+            suffix.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')),
+        );
         self
     }
 
@@ -194,12 +227,15 @@ impl ETag {
 
     /// The tag that a command gave for this version: `"v8"`.
     fn is_version(&self, tag: &str) -> bool {
-        tag.strip_prefix('v').and_then(number).is_some_and(|version| version_of(&self.0) == Some(version))
+        tag.strip_prefix('v')
+            .and_then(number)
+            .is_some_and(|version| version_of(&self.0) == Some(version))
     }
 
     pub fn to_header(&self) -> HeaderValue {
         // Tag characters by construction, so the fallback is never used.
-        HeaderValue::from_str(&self.to_string()).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+        HeaderValue::from_str(&self.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
     }
 
     pub fn name() -> HeaderName {
@@ -221,7 +257,9 @@ fn tags(text: &str) -> Result<Vec<String>, String> {
     while !rest.is_empty() {
         let opaque = rest.strip_prefix("W/").unwrap_or(rest);
         let quoted = opaque.strip_prefix('"').ok_or_else(|| format!("must be {FORM}"))?;
-        let (tag, after) = quoted.split_once('"').ok_or_else(|| format!("has an unclosed quote; it must be {FORM}"))?;
+        let (tag, after) = quoted
+            .split_once('"')
+            .ok_or_else(|| format!("has an unclosed quote; it must be {FORM}"))?;
         if !tag.bytes().all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte) || byte >= 0x80) {
             return Err("holds a character that an entity tag cannot hold".to_owned());
         }
@@ -254,6 +292,7 @@ fn version_of(tag: &str) -> Option<u64> {
 
 /// Digits only: no sign, no leading zero.
 fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let canonical = text == "0"
+        || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     text.parse().ok().filter(|_| canonical)
 }

@@ -1,4 +1,5 @@
-//! Owns `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a structured string (RFC 9651), or the bare characters.
+//! Owns `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a structured string (RFC
+//! 9651), or the bare characters.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Item, ItemSerializer, StringRef};
@@ -24,7 +25,9 @@ impl IdempotencyKey {
         if given.next().is_some() {
             return Err(Problem::bad_header(SHOWN, "given more than once"));
         }
-        let text = value.to_str().map_err(|_| Problem::bad_header(SHOWN, "holds characters that are not printable ASCII"))?;
+        let text = value.to_str().map_err(|_| {
+            Problem::bad_header(SHOWN, "holds characters that are not printable ASCII")
+        })?;
         Self::parse(text).map(Some)
     }
 
@@ -32,10 +35,16 @@ impl IdempotencyKey {
         let text = text.trim_matches([' ', '\t']);
         let key = if text.starts_with('"') { unquoted(text)? } else { text.to_owned() };
         if key.is_empty() || key.len() > LONGEST {
-            return Err(Problem::bad_header(SHOWN, format!("must have 1 to {LONGEST} characters, has {}", key.len())));
+            return Err(Problem::bad_header(
+                SHOWN,
+                format!("must have 1 to {LONGEST} characters, has {}", key.len()),
+            ));
         }
         if !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(Problem::bad_header(SHOWN, "holds characters that are not printable ASCII"));
+            return Err(Problem::bad_header(
+                SHOWN,
+                "holds characters that are not printable ASCII",
+            ));
         }
         Ok(Self(key))
     }
@@ -51,7 +60,8 @@ impl IdempotencyKey {
 
     /// As a structured string: quoted.
     pub fn to_header(&self) -> HeaderValue {
-        let quoted = StringRef::from_str(&self.0).map(|key| ItemSerializer::new().bare_item(key).finish());
+        let quoted =
+            StringRef::from_str(&self.0).map(|key| ItemSerializer::new().bare_item(key).finish());
         // Printable ASCII by construction, so the fallback is never used.
         let value = quoted.ok().and_then(|quoted| HeaderValue::try_from(quoted).ok());
         value.unwrap_or_else(|| HeaderValue::from_static("\"\""))
@@ -68,6 +78,9 @@ impl std::fmt::Display for IdempotencyKey {
 fn unquoted(text: &str) -> Result<String, Problem> {
     match sfv::Parser::new(text).parse::<sfv::Item>() {
         Ok(Item { bare_item: BareItem::String(key), .. }) => Ok(key.into()),
-        _ => Err(Problem::bad_header(SHOWN, "the quoted form must end with its quote, and escape \" and \\ inside")),
+        _ => Err(Problem::bad_header(
+            SHOWN,
+            "the quoted form must end with its quote, and escape \" and \\ inside",
+        )),
     }
 }

@@ -1,5 +1,6 @@
-//! Owns `Highwater-Min-Position` and `Highwater-Position`: `category/partition@n`, everything below offset n is included.
-//! `category/partition@n:m` is short for that partition and the next one, and so on.
+//! Owns `Highwater-Min-Position` and `Highwater-Position`: `category/partition@n`, everything below
+//! offset n is included. `category/partition@n:m` is short for that partition and the next one, and
+//! so on.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -33,11 +34,16 @@ impl PartitionPosition {
     pub fn parse(text: &str) -> Option<Self> {
         let (category, rest) = text.split_once('/')?;
         let (partition, offset) = rest.split_once('@')?;
-        let named = !category.is_empty() && category.len() <= 100 && category.bytes().all(is_category_byte);
+        let named =
+            !category.is_empty() && category.len() <= 100 && category.bytes().all(is_category_byte);
         if !named {
             return None;
         }
-        Some(Self { category: category.to_owned(), partition: digits(partition)?.parse().ok()?, offset: digits(offset)?.parse().ok()? })
+        Some(Self {
+            category: category.to_owned(),
+            partition: digits(partition)?.parse().ok()?,
+            offset: digits(offset)?.parse().ok()?,
+        })
     }
 
     pub fn to_header(&self) -> HeaderValue {
@@ -66,7 +72,9 @@ impl MinPosition {
         let mut known = BTreeMap::new();
         for item in text.split(',') {
             let item = item.trim();
-            let run = run(item).ok_or_else(|| Problem::bad_header(SHOWN, format!("\"{}\" is not {FORM}", shorten(item))))?;
+            let run = run(item).ok_or_else(|| {
+                Problem::bad_header(SHOWN, format!("\"{}\" is not {FORM}", shorten(item)))
+            })?;
             for position in run {
                 match known.entry((position.category.clone(), position.partition)) {
                     Entry::Occupied(at) => {
@@ -74,7 +82,10 @@ impl MinPosition {
                         at.offset = at.offset.max(position.offset);
                     }
                     Entry::Vacant(_) if positions.len() == MOST => {
-                        return Err(Problem::bad_header(SHOWN, format!("names more than {MOST} partitions")));
+                        return Err(Problem::bad_header(
+                            SHOWN,
+                            format!("names more than {MOST} partitions"),
+                        ));
                     }
                     Entry::Vacant(new) => {
                         new.insert(positions.len());
@@ -93,13 +104,18 @@ pub fn format_positions(positions: &[PartitionPosition]) -> Option<HeaderValue> 
     if text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
 }
 
-/// `category/0@n:m...`: the offsets of all partitions of a category, from the first one on, as [`MinPosition`] reads them.
-/// `None` when it would be longer than 2 KiB, or name more partitions than are read.
+/// `category/0@n:m...`: the offsets of all partitions of a category, from the first one on, as
+/// [`MinPosition`] reads them. `None` when it would be longer than 2 KiB, or name more partitions
+/// than are read.
 pub fn format_compact(category: &str, offsets: &[u64]) -> Option<HeaderValue> {
     let count = offsets.len();
     let offsets = offsets.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
     let text = format!("{category}/0@{offsets}");
-    if count == 0 || count > MOST || text.len() > LONGEST { None } else { HeaderValue::from_str(&text).ok() }
+    if count == 0 || count > MOST || text.len() > LONGEST {
+        None
+    } else {
+        HeaderValue::from_str(&text).ok()
+    }
 }
 
 /// One item of a list: a position, or the offsets of several partitions in a row.
@@ -109,7 +125,11 @@ fn run(item: &str) -> Option<Vec<PartitionPosition>> {
     let mut run = Vec::new();
     for (at, offset) in offsets.split(':').enumerate().take(MOST + 1) {
         let partition = first.partition.checked_add(u32::try_from(at).ok()?)?;
-        run.push(PartitionPosition { category: first.category.clone(), partition, offset: digits(offset)?.parse().ok()? });
+        run.push(PartitionPosition {
+            category: first.category.clone(),
+            partition,
+            offset: digits(offset)?.parse().ok()?,
+        });
     }
     Some(run)
 }

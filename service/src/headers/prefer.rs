@@ -1,5 +1,5 @@
-//! Owns `Prefer` (RFC 7240): `respond-async`, `wait=<seconds>`, `stale`. What is not known or not understood is ignored,
-//! as the RFC says.
+//! Owns `Prefer` (RFC 7240): `respond-async`, `wait=<seconds>`, `stale`. What is not known or not
+//! understood is ignored, as the RFC says.
 
 use std::time::Duration;
 

@@ -18,7 +18,10 @@ fn headers(name: &HeaderName, values: &[&[u8]]) -> HeaderMap {
 
 fn refused<T>(result: Result<T, Problem>, header: &str) -> bool {
     result.err().is_some_and(|problem| {
-        let named = problem.errors().iter().any(|error| error.header.as_deref() == Some(header) && !error.detail.is_empty());
+        let named = problem
+            .errors()
+            .iter()
+            .any(|error| error.header.as_deref() == Some(header) && !error.detail.is_empty());
         problem.status().as_u16() == 400 && problem.detail().contains(header) && named
     })
 }
@@ -38,12 +41,14 @@ fn idempotency_keys_are_quoted_or_bare() {
         (&longest, &longest),
     ];
     for (given, expected) in cases {
-        let key = IdempotencyKey::from_headers(&headers(&IdempotencyKey::NAME, &[given.as_bytes()]));
+        let key =
+            IdempotencyKey::from_headers(&headers(&IdempotencyKey::NAME, &[given.as_bytes()]));
         let key = key.ok().flatten();
         assert_eq!(key.as_ref().map(IdempotencyKey::as_str), Some(expected), "{given}");
         // What we return, given back, is the same key.
         let returned = key.as_ref().map(IdempotencyKey::to_header);
-        let again = returned.and_then(|value| IdempotencyKey::parse(value.to_str().unwrap_or_default()).ok());
+        let again = returned
+            .and_then(|value| IdempotencyKey::parse(value.to_str().unwrap_or_default()).ok());
         assert_eq!(again, key, "{given}");
     }
 }
@@ -97,7 +102,11 @@ fn a_version_is_read_out_of_every_form_of_tag() {
         assert_eq!(parsed.ok().flatten(), Some(IfMatch::Versions(versions.to_vec())), "{given:?}");
     }
     assert_eq!(IfMatch::parse(" * ").ok(), Some(IfMatch::Any));
-    assert!(IfMatch::Any.accepts(3) && IfMatch::Versions(vec![1, 3]).accepts(3) && !IfMatch::Versions(vec![1]).accepts(3));
+    assert!(
+        IfMatch::Any.accepts(3)
+            && IfMatch::Versions(vec![1, 3]).accepts(3)
+            && !IfMatch::Versions(vec![1]).accepts(3)
+    );
     assert!(matches!(IfMatch::from_headers(&HeaderMap::new()), Ok(None)));
 }
 
@@ -144,10 +153,16 @@ fn nonsense_in_if_match_is_refused_by_name() {
 fn if_none_match_compares_weakly() {
     let etag = ETag::generation(3, 8);
     assert_eq!(etag.to_header(), "\"g3-v8\"");
-    for (given, matches) in
-        [("\"g3-v8\"", true), ("W/\"g3-v8\"", true), ("\"x\", \"g3-v8\"", true), ("*", true), ("\"g3-v9\"", false), ("\"\"", false)]
-    {
-        let parsed = IfNoneMatch::from_headers(&headers(&IF_NONE_MATCH, &[given.as_bytes()])).ok().flatten();
+    for (given, matches) in [
+        ("\"g3-v8\"", true),
+        ("W/\"g3-v8\"", true),
+        ("\"x\", \"g3-v8\"", true),
+        ("*", true),
+        ("\"g3-v9\"", false),
+        ("\"\"", false),
+    ] {
+        let parsed =
+            IfNoneMatch::from_headers(&headers(&IF_NONE_MATCH, &[given.as_bytes()])).ok().flatten();
         assert_eq!(parsed.map(|tags| tags.matches(&etag)), Some(matches), "{given}");
     }
     for given in ["g3-v8", "\"a", "", "\"a\" b"] {
@@ -165,7 +180,11 @@ fn tags_that_we_give_are_understood_by_if_match() {
         ETag::version(8).with_suffix("f\"x\n,é"),
     ];
     for tag in tags {
-        assert_eq!(IfMatch::parse(&tag.to_string()).ok(), Some(IfMatch::Versions(vec![8])), "{tag}");
+        assert_eq!(
+            IfMatch::parse(&tag.to_string()).ok(),
+            Some(IfMatch::Versions(vec![8])),
+            "{tag}"
+        );
     }
 }
 
@@ -173,7 +192,9 @@ fn tags_that_we_give_are_understood_by_if_match() {
 fn a_command_that_must_not_find_anything_expects_version_zero() {
     let both = |only_if: Option<&str>, unless: Option<&str>| {
         let given = [(IF_MATCH, only_if), (IF_NONE_MATCH, unless)];
-        let given = given.iter().filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_str((*value)?).unwrap())));
+        let given = given.iter().filter_map(|(name, value)| {
+            Some((name.clone(), HeaderValue::from_str((*value)?).unwrap()))
+        });
         IfMatch::of_command(&HeaderMap::from_iter(given))
     };
     let none = Some(IfMatch::Versions(vec![0]));
@@ -182,9 +203,14 @@ fn a_command_that_must_not_find_anything_expects_version_zero() {
     assert_eq!(both(Some("\"v0\", \"v3\""), Some("*")).unwrap(), none);
     assert_eq!(both(Some("\"v3\""), None).unwrap(), Some(IfMatch::Versions(vec![3])));
     assert_eq!(both(None, None).unwrap(), None);
-    for (only_if, unless) in
-        [(Some("*"), "*"), (Some("\"v3\""), "*"), (None, "\"v3\""), (Some("\"v3\""), "\"v4\""), (None, "v3"), (None, "")]
-    {
+    for (only_if, unless) in [
+        (Some("*"), "*"),
+        (Some("\"v3\""), "*"),
+        (None, "\"v3\""),
+        (Some("\"v3\""), "\"v4\""),
+        (None, "v3"),
+        (None, ""),
+    ] {
         assert!(refused(both(only_if, Some(unless)), "If-None-Match"), "{only_if:?} {unless}");
     }
 }
@@ -197,13 +223,28 @@ fn conditions_of_queries_are_those_of_rfc_9110() {
         let value = HeaderValue::from_str(value).unwrap();
         Conditions::from_headers(&HeaderMap::from_iter([(name, value)])).unwrap()
     };
-    for value in ["*", "\"g1-v7\"", "W/\"g1-v7\"", "\"g1-v7-gzip\"", "W/\"g1-v7--gzip\"", "\"g1-v7--br\"", "\"x\", \"g1-v7-zstd\""] {
+    for value in [
+        "*",
+        "\"g1-v7\"",
+        "W/\"g1-v7\"",
+        "\"g1-v7-gzip\"",
+        "W/\"g1-v7--gzip\"",
+        "\"g1-v7--br\"",
+        "\"x\", \"g1-v7-zstd\"",
+    ] {
         assert!(!asked(IF_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
         assert!(asked(IF_NONE_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
     }
-    for value in
-        ["\"g1-v8\"", "\"g2-v7\"", "\"g1-v7-id.version\"", "\"g1-v7-\"", "\"g1-v7---gzip\"", "\"g1-v7gzip\"", "\"g1-v70\"", "\"v8\""]
-    {
+    for value in [
+        "\"g1-v8\"",
+        "\"g2-v7\"",
+        "\"g1-v7-id.version\"",
+        "\"g1-v7-\"",
+        "\"g1-v7---gzip\"",
+        "\"g1-v7gzip\"",
+        "\"g1-v70\"",
+        "\"v8\"",
+    ] {
         let problem = asked(IF_MATCH, value).is_known(Some(&etag)).unwrap_err();
         assert_eq!((problem.status().as_u16(), problem.code()), (412, "etag.mismatch"), "{value}");
         assert!(!asked(IF_NONE_MATCH, value).is_known(Some(&etag)).unwrap(), "{value}");
@@ -214,13 +255,25 @@ fn conditions_of_queries_are_those_of_rfc_9110() {
     assert!(asked(IF_MATCH, "\"v7\"").is_known(Some(&page)).is_err());
     assert!(!asked(IF_MATCH, &page.to_string()).is_known(Some(&page)).unwrap());
     // Of what has no tag, none is right.
-    assert!(asked(IF_MATCH, "\"g1-v7\"").is_known(None).is_err() && !asked(IF_MATCH, "*").is_known(None).unwrap());
+    assert!(
+        asked(IF_MATCH, "\"g1-v7\"").is_known(None).is_err()
+            && !asked(IF_MATCH, "*").is_known(None).unwrap()
+    );
     assert!(!asked(IF_NONE_MATCH, "*").is_known(None).unwrap());
     // If-Match is looked at first.
-    let both = [(IF_MATCH, "\"g1-v6\""), (IF_NONE_MATCH, "\"g1-v7\"")].map(|(name, value)| (name, HeaderValue::from_static(value)));
-    assert!(Conditions::from_headers(&HeaderMap::from_iter(both)).unwrap().is_known(Some(&etag)).is_err());
+    let both = [(IF_MATCH, "\"g1-v6\""), (IF_NONE_MATCH, "\"g1-v7\"")]
+        .map(|(name, value)| (name, HeaderValue::from_static(value)));
+    assert!(
+        Conditions::from_headers(&HeaderMap::from_iter(both))
+            .unwrap()
+            .is_known(Some(&etag))
+            .is_err()
+    );
     for given in ["", "v7", "\"v7", "w/\"v7\""] {
-        assert!(refused(Conditions::from_headers(&headers(&IF_MATCH, &[given.as_bytes()])), "If-Match"), "{given}");
+        assert!(
+            refused(Conditions::from_headers(&headers(&IF_MATCH, &[given.as_bytes()])), "If-Match"),
+            "{given}"
+        );
     }
 }
 
@@ -233,19 +286,38 @@ fn preferences_are_read_and_unknown_ones_ignored() {
         ("wait = \"10\"; x=y", Prefer { wait: wait(10), ..Prefer::default() }),
         ("wait=1, wait=2, stale", Prefer { wait: wait(1), stale: true, respond_async: false }),
         ("handling=lenient, x=\"a,stale\", return=minimal", Prefer::default()),
-        ("respond-async=\"\"; x=\"a,b;c\" , stale", Prefer { respond_async: true, stale: true, wait: None }),
+        (
+            "respond-async=\"\"; x=\"a,b;c\" , stale",
+            Prefer { respond_async: true, stale: true, wait: None },
+        ),
         ("wait=\"5;x\", wait=\"6", Prefer::default()),
         ("x=\"\\\", wait=7, \"; y, wait=8", Prefer { wait: wait(8), ..Prefer::default() }),
         ("", Prefer::default()),
         (",,", Prefer::default()),
     ];
     for (given, expected) in cases {
-        assert_eq!(Prefer::from_headers(&headers(&Prefer::NAME, &[given.as_bytes()])), expected, "{given}");
+        assert_eq!(
+            Prefer::from_headers(&headers(&Prefer::NAME, &[given.as_bytes()])),
+            expected,
+            "{given}"
+        );
     }
     let both = Prefer::from_headers(&headers(&Prefer::NAME, &[b"stale", b"wait=3"]));
-    assert_eq!(both.applied().as_ref().map(HeaderValue::as_bytes), Some(b"wait=3, stale".as_slice()));
+    assert_eq!(
+        both.applied().as_ref().map(HeaderValue::as_bytes),
+        Some(b"wait=3, stale".as_slice())
+    );
     assert_eq!(Prefer::default().applied(), None);
-    for given in ["wait", "wait=", "wait=-1", "wait=1.5", "wait=soon", "wait=99999999999", "respond-async=1", "stale=no"] {
+    for given in [
+        "wait",
+        "wait=",
+        "wait=-1",
+        "wait=1.5",
+        "wait=soon",
+        "wait=99999999999",
+        "respond-async=1",
+        "stale=no",
+    ] {
         let with_another = format!("{given}, stale");
         let understood = Prefer::from_headers(&headers(&Prefer::NAME, &[with_another.as_bytes()]));
         assert_eq!(understood, Prefer { stale: true, ..Prefer::default() }, "{given}");
@@ -255,12 +327,22 @@ fn preferences_are_read_and_unknown_ones_ignored() {
 #[test]
 fn positions_are_read_as_they_are_written() {
     let given = "alpha/3@1042, beta-2/0@0,alpha/3@7, alpha/3@2000";
-    let parsed = MinPosition::from_headers(&headers(&MIN_POSITION, &[given.as_bytes()])).ok().flatten().unwrap_or_default();
-    assert_eq!(parsed.0, vec![PartitionPosition::new("alpha", 3, 2000), PartitionPosition::new("beta-2", 0, 0)]);
+    let parsed = MinPosition::from_headers(&headers(&MIN_POSITION, &[given.as_bytes()]))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    assert_eq!(
+        parsed.0,
+        vec![PartitionPosition::new("alpha", 3, 2000), PartitionPosition::new("beta-2", 0, 0)]
+    );
     let written = format_positions(&parsed.0);
-    assert_eq!(written.as_ref().map(HeaderValue::as_bytes), Some(b"alpha/3@2000, beta-2/0@0".as_slice()));
+    assert_eq!(
+        written.as_ref().map(HeaderValue::as_bytes),
+        Some(b"alpha/3@2000, beta-2/0@0".as_slice())
+    );
     assert_eq!(parsed.0[0].to_header(), "alpha/3@2000");
-    let long: Vec<_> = (0..300).map(|partition| PartitionPosition::new("alpha", partition, u64::MAX)).collect();
+    let long: Vec<_> =
+        (0..300).map(|partition| PartitionPosition::new("alpha", partition, u64::MAX)).collect();
     assert_eq!(format_positions(&long), None);
 }
 
@@ -277,12 +359,25 @@ fn the_offsets_of_partitions_in_a_row_are_one_item() {
     assert_eq!(format_compact("thing", &[]), None);
     assert_eq!(format_compact("thing", &[0; 257]), None);
     assert_eq!(format_compact("thing", &[u64::MAX; 128]), None);
-    assert!(MinPosition::parse(format_compact("thing", &[0; 256]).unwrap().to_str().unwrap()).is_ok());
-    for bad in ["thing/0@1:", "thing/0@:1", "thing/0@1::2", "thing/0@1:x", "thing/4294967295@1:2", "thing/0@", "thing@1:2"] {
+    assert!(
+        MinPosition::parse(format_compact("thing", &[0; 256]).unwrap().to_str().unwrap()).is_ok()
+    );
+    for bad in [
+        "thing/0@1:",
+        "thing/0@:1",
+        "thing/0@1::2",
+        "thing/0@1:x",
+        "thing/4294967295@1:2",
+        "thing/0@",
+        "thing@1:2",
+    ] {
         assert!(MinPosition::parse(bad).is_err(), "{bad}");
     }
     let long = format!("thing/0@{}0", "0:".repeat(256));
-    assert!(MinPosition::parse(&long).is_err_and(|problem| problem.detail().contains("more than 256")), "{long}");
+    assert!(
+        MinPosition::parse(&long).is_err_and(|problem| problem.detail().contains("more than 256")),
+        "{long}"
+    );
 }
 
 #[test]
@@ -317,7 +412,10 @@ fn bad_positions_are_refused_by_name() {
 #[test]
 fn a_refusal_shows_little_of_the_value() {
     let long = format!("\"{}\"", "x".repeat(5_000));
-    let problem = IfMatch::parse(&long).err().map(|problem| problem.to_json(None, None).to_string()).unwrap_or_default();
+    let problem = IfMatch::parse(&long)
+        .err()
+        .map(|problem| problem.to_json(None, None).to_string())
+        .unwrap_or_default();
     assert!(!problem.is_empty() && problem.len() < 700, "{problem}");
 }
 

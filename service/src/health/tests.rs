@@ -31,9 +31,15 @@ async fn what_is_missing_is_named() -> Result<(), Box<dyn std::error::Error>> {
     health.register("disk", Required::Ready, answers(Ok(())));
     let (status, body) = get(&health, "/readyz").await?;
     assert_eq!((status, &body["code"]), (503, &json!("not-ready")));
-    assert_eq!((&body["missing"], &body["degraded"]), (&json!({ "log": "no broker answers" }), &json!({ "cache": "cold" })));
+    assert_eq!(
+        (&body["missing"], &body["degraded"]),
+        (&json!({ "log": "no broker answers" }), &json!({ "cache": "cold" }))
+    );
     health.register("log", Required::Ready, answers(Ok(())));
-    assert_eq!(get(&health, "/readyz").await?, (200, json!({ "status": "degraded", "degraded": { "cache": "cold" } })));
+    assert_eq!(
+        get(&health, "/readyz").await?,
+        (200, json!({ "status": "degraded", "degraded": { "cache": "cold" } }))
+    );
     assert_eq!(get(&health, "/livez").await?.0, 200);
     Ok(())
 }
@@ -84,7 +90,9 @@ async fn metrics_are_shown_when_they_are_recorded() -> Result<(), Box<dyn std::e
 async fn the_text_of_the_metrics_is_made_once_a_second() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let rendered = Rendered::new(recorder.handle());
-    let count = || metrics::with_local_recorder(&recorder, || metrics::counter!("asked_total").increment(1));
+    let count = || {
+        metrics::with_local_recorder(&recorder, || metrics::counter!("asked_total").increment(1))
+    };
     count();
     let first = rendered.text().await;
     count();

@@ -1,9 +1,12 @@
-//! How many requests of a kind may be answered at once, from how long they take. A pure state machine: time comes in with the answers.
+//! How many requests of a kind may be answered at once, from how long they take. A pure state
+//! machine: time comes in with the answers.
 //!
-//! Additive increase, multiplicative decrease (Chiu and Jain, 1989) on a threshold of latency, as the AIMD limit of Netflix's
-//! concurrency-limits: the limit falls by a quarter after a window in which most answers were slow, and grows by a tenth after any
-//! other. No gradient against the quickest answer seen: a group commit answers 256 at once ten times slower than one alone and is
-//! not overloaded by them. What is still slow at the floor is not of our making (a log far away, a slow disk): the threshold doubles.
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989) on a threshold of latency, as
+//! the AIMD limit of Netflix's concurrency-limits: the limit falls by a quarter after a window in
+//! which most answers were slow, and grows by a tenth after any other. No gradient against the
+//! quickest answer seen: a group commit answers 256 at once ten times slower than one alone and is
+//! not overloaded by them. What is still slow at the floor is not of our making (a log far away, a
+//! slow disk): the threshold doubles.
 
 use std::time::Duration;
 
@@ -45,7 +48,13 @@ impl Adaptive {
     /// Begins at the ceiling: what comes at once is let in until it shows that it is too much.
     pub(super) fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { floor: bounds.floor.min(bounds.ceiling), ..bounds };
-        Self { bounds, limit: bounds.ceiling, threshold: bounds.target, from: None, window: Window::default() }
+        Self {
+            bounds,
+            limit: bounds.ceiling,
+            threshold: bounds.target,
+            from: None,
+            window: Window::default(),
+        }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -96,9 +105,16 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { floor: 64, ceiling: 1_024, target: Duration::from_millis(200) };
 
-    /// A server that answers `rate` requests a second and finds as many to answer as it lets in: a request takes as long as the
-    /// queue before it, and no less than `least`. Ends after `seconds`.
-    fn flooded(adaptive: &mut Adaptive, clock: &mut Instant, rate: f64, least: Duration, seconds: u64) {
+    /// A server that answers `rate` requests a second and finds as many to answer as it lets in: a
+    /// request takes as long as the queue before it, and no less than `least`. Ends after
+    /// `seconds`.
+    fn flooded(
+        adaptive: &mut Adaptive,
+        clock: &mut Instant,
+        rate: f64,
+        least: Duration,
+        seconds: u64,
+    ) {
         let end = *clock + Duration::from_secs(seconds);
         while *clock < end {
             *clock += Duration::from_secs_f64(1.0 / rate);

@@ -1,5 +1,6 @@
-//! Owns the standing of one request: outside, while its body is received; in the queue of its bulkhead; inside; or aside, while it
-//! waits for something that is no work of this process. Must never let a request work that is not inside.
+//! Owns the standing of one request: outside, while its body is received; in the queue of its
+//! bulkhead; inside; or aside, while it waits for something that is no work of this process. Must
+//! never let a request work that is not inside.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,8 @@ use super::peer::Peer;
 use super::receiving::{Pace, Reception};
 use crate::problem::Problem;
 
-/// Request extension: the admission of this request, for a handler that has to wait. Clones share it.
+/// Request extension: the admission of this request, for a handler that has to wait. Clones share
+/// it.
 #[derive(Clone)]
 pub struct Admission(Arc<Ticket>);
 
@@ -54,7 +56,11 @@ pub(super) enum Late {
 
 impl Admission {
     pub(super) fn new(bulkhead: Bulkhead, peer: Peer) -> Self {
-        Self(Arc::new(Ticket { bulkhead, peer, held: Mutex::new((Standing::Outside, Instant::now())) }))
+        Self(Arc::new(Ticket {
+            bulkhead,
+            peer,
+            held: Mutex::new((Standing::Outside, Instant::now())),
+        }))
     }
 
     /// Who sent the request.
@@ -62,14 +68,19 @@ impl Admission {
         self.0.peer
     }
 
-    /// Waits without the permit of this request, and takes one again afterwards. For a wait that others bound: for a position, for an
-    /// event, for another process.
+    /// Waits without the permit of this request, and takes one again afterwards. For a wait that
+    /// others bound: for a position, for an event, for another process.
     pub async fn while_waiting<T>(&self, wait: impl Future<Output = T>) -> Result<T, Problem> {
         self.while_waiting_unless(wait, |_| false).await
     }
 
-    /// The same, but none is taken again after what is the answer already: it would be refused for want of a permit, though it is there.
-    pub async fn while_waiting_unless<T>(&self, wait: impl Future<Output = T>, is_answer: impl FnOnce(&T) -> bool) -> Result<T, Problem> {
+    /// The same, but none is taken again after what is the answer already: it would be refused for
+    /// want of a permit, though it is there.
+    pub async fn while_waiting_unless<T>(
+        &self,
+        wait: impl Future<Output = T>,
+        is_answer: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Problem> {
         let Some(leave) = Leave::begin(self) else { return Ok(wait.await) };
         let waited = wait.await;
         if !is_answer(&waited) {
@@ -113,7 +124,9 @@ impl Admission {
         let begun = held.1;
         match &mut held.0 {
             Standing::Receiving(reception) => reception.received += bytes,
-            standing @ Standing::Outside => *standing = Standing::Receiving(Reception { begun, received: bytes }),
+            standing @ Standing::Outside => {
+                *standing = Standing::Receiving(Reception { begun, received: bytes })
+            }
             _ => {}
         }
     }
@@ -135,7 +148,12 @@ impl Admission {
     }
 
     /// Whether it is too late for its body or for its answer, and else when to look again.
-    pub(super) fn look(&self, now: Instant, pace: &Pace, answer_within: Duration) -> Result<Instant, Late> {
+    pub(super) fn look(
+        &self,
+        now: Instant,
+        pace: &Pace,
+        answer_within: Duration,
+    ) -> Result<Instant, Late> {
         let held = self.lock();
         match &held.0 {
             Standing::Receiving(reception) => reception.look(now, pace).ok_or(Late::Body),
@@ -145,7 +163,8 @@ impl Admission {
         }
     }
 
-    /// The permit, for as long as the answer takes to be sent. `worked`: how long it took tells how busy we are.
+    /// The permit, for as long as the answer takes to be sent. `worked`: how long it took tells how
+    /// busy we are.
     pub(super) fn answered(&self, worked: bool) -> Option<Permit> {
         let standing = std::mem::replace(&mut self.lock().0, Standing::Answered);
         let Standing::Inside(permit, since) = standing else { return None };
@@ -183,7 +202,8 @@ impl<'a> Leave<'a> {
         };
         let entered = std::future::poll_fn(|cx| self.0.poll_enter(cx)).await;
         if entered.is_err() {
-            // Its handler hears of it, and knows more to say than that: what became of the request before.
+            // Its handler hears of it, and knows more to say than that: what became of the request
+            // before.
             self.0.lock().0 = Standing::Outside;
         }
         entered

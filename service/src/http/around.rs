@@ -1,5 +1,6 @@
-//! Owns the one service around every route: it observes a request, admits it, and waits for its answer. One, because a service put
-//! around another costs each request a copy of what is inside and a boxed future.
+//! Owns the one service around every route: it observes a request, admits it, and waits for its
+//! answer. One, because a service put around another costs each request a copy of what is inside
+//! and a boxed future.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,7 +69,8 @@ where
         let read = shared.head.check(request.version(), request.uri(), request.headers());
         let admitted = read.and_then(|()| shared.protection.admit(&mut request));
         let begun = admitted.map(|admitted| {
-            let answering = seen.span.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.inner.call(request))));
+            let answering =
+                seen.span.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.inner.call(request))));
             (admitted, answering)
         });
         Box::pin(async move {
@@ -77,7 +79,9 @@ where
                 Ok((_, Err(payload))) => (panicked(payload.as_ref()), None),
                 Ok((admitted, Ok(answering))) => {
                     let answering = AssertUnwindSafe(answering).catch_unwind();
-                    let answering = async { answering.await.unwrap_or_else(|payload| Ok(panicked(payload.as_ref()))) };
+                    let answering = async {
+                        answering.await.unwrap_or_else(|payload| Ok(panicked(payload.as_ref())))
+                    };
                     let answering = tracing::Instrument::instrument(answering, seen.span.clone());
                     shared.protection.answer(admitted, answering).await
                 }
@@ -90,7 +94,9 @@ where
 /// The permit goes with the body: an answer that is not sent yet is not done.
 fn held_until_sent(answer: Response, permit: Option<Permit>) -> Response {
     match permit {
-        Some(permit) if !answer.body().is_end_stream() => answer.map(|body| Body::new(Held { body, _place: permit.sending() })),
+        Some(permit) if !answer.body().is_end_stream() => {
+            answer.map(|body| Body::new(Held { body, _place: permit.sending() }))
+        }
         _ => answer,
     }
 }
@@ -104,7 +110,10 @@ impl HttpBody for Held {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -1,8 +1,9 @@
-//! Owns a bulkhead: how many requests of one kind are answered at once, how many more wait for their turn, and how much of both one
-//! peer may have. Must never hold its lock while it waits.
+//! Owns a bulkhead: how many requests of one kind are answered at once, how many more wait for
+//! their turn, and how much of both one peer may have. Must never hold its lock while it waits.
 //!
-//! An answer is counted until it is sent. One that its client does not take gives its place to those who ask, after a moment: what
-//! is unsent is bounded in bytes, by the server, and a place is for work.
+//! An answer is counted until it is sent. One that its client does not take gives its place to
+//! those who ask, after a moment: what is unsent is bounded in bytes, by the server, and a place is
+//! for work.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +59,8 @@ struct State {
     inside: usize,
     /// In the sequence in which they came. Some may have gone.
     queue: VecDeque<(Peer, oneshot::Sender<Slot>)>,
-    /// Who is inside or waits. Mostly few, whom a tree finds faster than a hash that no peer can foresee.
+    /// Who is inside or waits. Mostly few, whom a tree finds faster than a hash that no peer can
+    /// foresee.
     peers: BTreeMap<Peer, OfPeer>,
     sending: OnTheirWay,
     adaptive: Option<Adaptive>,
@@ -85,7 +87,8 @@ pub struct Permit(Slot);
 /// The place of an answer that is being sent, until dropped or given to another.
 pub(super) struct Sending(Arc<Shared>, u64);
 
-/// One of `inside`, of this peer. Dropped, it goes to the one who has waited longest and may have it.
+/// One of `inside`, of this peer. Dropped, it goes to the one who has waited longest and may have
+/// it.
 struct Slot(Option<Arc<Shared>>, Peer);
 
 /// One of its peer's that wait.
@@ -103,7 +106,8 @@ pub(super) type Turn = BoxFuture<'static, Result<Permit, Problem>>;
 impl Bulkhead {
     /// `class` names it in metrics and refusals.
     pub fn new(class: &'static str, limits: Limits, ids: Arc<dyn Ids>) -> Self {
-        let bounds = |target| Bounds { floor: limits.floor.max(1), ceiling: limits.limit.max(1), target };
+        let bounds =
+            |target| Bounds { floor: limits.floor.max(1), ceiling: limits.limit.max(1), target };
         let state = State {
             limit: limits.limit.max(1),
             share: limits.share,
@@ -143,7 +147,8 @@ impl Bulkhead {
         Ok(Asked::Queued(self.0.queue(state, peer)))
     }
 
-    /// For one who has been inside and comes back: others bound how many those are, and it waits its turn however many do.
+    /// For one who has been inside and comes back: others bound how many those are, and it waits
+    /// its turn however many do.
     pub(super) fn ask_again(&self, peer: Peer) -> Asked {
         match self.0.take(self.0.lock(), peer) {
             Ok(permit) => Asked::Inside(permit),
@@ -175,7 +180,11 @@ impl Shared {
     }
 
     /// A place inside, if the peer may have one.
-    fn take<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, peer: Peer) -> Result<Permit, MutexGuard<'a, State>> {
+    fn take<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        peer: Peer,
+    ) -> Result<Permit, MutexGuard<'a, State>> {
         if !state.enter(peer) {
             state = self.reclaim(state);
             if !state.enter(peer) {
@@ -220,7 +229,11 @@ impl Shared {
         state
     }
 
-    async fn turn(self: Arc<Self>, turn: oneshot::Receiver<Slot>, _waiting: Waiting) -> Result<Permit, Problem> {
+    async fn turn(
+        self: Arc<Self>,
+        turn: oneshot::Receiver<Slot>,
+        _waiting: Waiting,
+    ) -> Result<Permit, Problem> {
         match tokio::time::timeout(self.limits.waits_for, turn).await {
             Ok(Ok(slot)) => Ok(Permit(slot)),
             Ok(Err(_)) | Err(_) => Err(self.refused()),
@@ -234,7 +247,8 @@ impl Shared {
 
     fn refused(&self) -> Problem {
         self.figures.shed.increment(1);
-        let detail = "too many requests of this kind are in flight; try again after the given time, with the same Idempotency-Key";
+        let detail = "too many requests of this kind are in flight; try again after the given \
+                      time, with the same Idempotency-Key";
         let after = resilience::retry_after(self.limits.retry_after, &*self.ids);
         Problem::unavailable("overloaded", detail, after).with("class", json!(self.class))
     }
@@ -261,7 +275,8 @@ impl Permit {
         let shared = self.0.0.take()?;
         let mut state = shared.lock();
         let id = state.sending.begin(Instant::now(), self.0.1);
-        // Also here, so that what has ended behind an answer that stands still is not kept as long as that stands.
+        // Also here, so that what has ended behind an answer that stands still is not kept as long
+        // as that stands.
         drop(shared.reclaim(state));
         Some(Sending(shared, id))
     }
@@ -276,7 +291,8 @@ impl Drop for Sending {
     }
 }
 
-/// Of those inside, the answers that are being sent, since when, in the sequence in which that began.
+/// Of those inside, the answers that are being sent, since when, in the sequence in which that
+/// began.
 #[derive(Default)]
 struct OnTheirWay {
     /// The number of the first of `since`. Numbers are given once.
@@ -305,7 +321,11 @@ impl OnTheirWay {
     /// Ends the oldest, if it has had its moment.
     fn oldest_before(&mut self, now: Instant) -> Option<Peer> {
         let (since, _) = (*self.since.front()?)?;
-        if now.saturating_duration_since(since) >= SENT_WITHIN { self.end(self.first) } else { None }
+        if now.saturating_duration_since(since) >= SENT_WITHIN {
+            self.end(self.first)
+        } else {
+            None
+        }
     }
 }
 
@@ -349,7 +369,8 @@ impl State {
         self.queue.len() < waiting
     }
 
-    /// Lets in who has waited longest of those who may come in: who is gone, and whose peer has its share inside, is passed.
+    /// Lets in who has waited longest of those who may come in: who is gone, and whose peer has its
+    /// share inside, is passed.
     fn next(&mut self) -> Option<(Peer, oneshot::Sender<Slot>)> {
         let (mut at, mut full) = (0, None);
         while let Some((peer, place)) = self.queue.get(at) {

@@ -1,4 +1,5 @@
-//! Owns how many descriptors the process may have open (RLIMIT_NOFILE), and how many connections fit into them.
+//! Owns how many descriptors the process may have open (RLIMIT_NOFILE), and how many connections
+//! fit into them.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
@@ -6,13 +7,16 @@ use tracing::{info, warn};
 use super::room::Places;
 use super::settings::HttpSettings;
 
-/// What the soft limit is raised to at least, if the hard one allows: the log and the database want files, too.
+/// What the soft limit is raised to at least, if the hard one allows: the log and the database want
+/// files, too.
 const WANTED: u64 = 65_536;
 
 /// Raises the soft limit where it is too low, and says how many connections there may be.
 pub(super) fn places(settings: &HttpSettings) -> Places {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let needed = (settings.connection_limit + settings.health_connections + settings.spare_descriptors) as u64;
+    let needed = (settings.connection_limit
+        + settings.health_connections
+        + settings.spare_descriptors) as u64;
     let available = match current {
         Some(soft) if soft < needed => raise(soft, maximum, needed),
         soft => soft,
@@ -31,7 +35,8 @@ fn raise(soft: u64, hard: Option<u64>, needed: u64) -> Option<u64> {
             Some(wanted)
         }
         Err(error) => {
-            warn!(%error, soft, wanted, "the limit of open descriptors (ulimit -n) cannot be raised");
+            warn!(%error, soft, wanted, "the limit of open descriptors (ulimit -n) cannot be \
+                raised");
             Some(soft)
         }
     }
@@ -40,8 +45,10 @@ fn raise(soft: u64, hard: Option<u64>, needed: u64) -> Option<u64> {
 /// Fewer connections where there are fewer descriptors; none given is no limit.
 fn fit(settings: &HttpSettings, descriptors: Option<u64>) -> Places {
     let (all, health) = (settings.connection_limit.max(1), settings.health_connections);
-    let descriptors = descriptors.map_or(usize::MAX, |descriptors| usize::try_from(descriptors).unwrap_or(usize::MAX));
-    let fitting = descriptors.saturating_sub(settings.spare_descriptors.saturating_add(health)).max(1);
+    let descriptors = descriptors
+        .map_or(usize::MAX, |descriptors| usize::try_from(descriptors).unwrap_or(usize::MAX));
+    let fitting =
+        descriptors.saturating_sub(settings.spare_descriptors.saturating_add(health)).max(1);
     if fitting >= all {
         return Places { all, of_one_peer: settings.connections_per_peer.max(1), health };
     }
@@ -52,7 +59,8 @@ fn fit(settings: &HttpSettings, descriptors: Option<u64>) -> Places {
         connection_limit = all,
         descriptors,
         spare_descriptors = settings.spare_descriptors,
-        "fewer connections than http.connection_limit: the limit of open descriptors (ulimit -n) leaves room for no more"
+        "fewer connections than http.connection_limit: the limit of open descriptors (ulimit -n) \
+         leaves room for no more"
     );
     Places { all: fitting, of_one_peer, health }
 }

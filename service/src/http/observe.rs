@@ -1,4 +1,5 @@
-//! Owns what is seen of a request from outside its handler: trace context, log line, metrics, and the last form of a problem.
+//! Owns what is seen of a request from outside its handler: trace context, log line, metrics, and
+//! the last form of a problem.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -47,8 +48,7 @@ impl Observer {
         let trace = TraceContext::from_headers(request.headers(), &*self.ids);
         let route = request.extensions().get::<MatchedPath>().cloned();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let span =
-            info_span!("request", trace_id = %trace.trace_id(), method = %shortened(method.as_str()), route = %template(route.as_ref()));
+        let span = info_span!("request", trace_id = %trace.trace_id(), method = %shortened(method.as_str()), route = %template(route.as_ref()));
         request.extensions_mut().insert(trace.clone());
         Seen { span, begun, trace, route, method, uri }
     }
@@ -60,26 +60,63 @@ impl Observer {
             response.headers_mut().insert(TRACEPARENT, value);
         }
         let took = seen.begun.elapsed();
-        self.figures.count(template(seen.route.as_ref()), known(&seen.method), response.status(), took);
+        self.figures.count(
+            template(seen.route.as_ref()),
+            known(&seen.method),
+            response.status(),
+            took,
+        );
         let _entered = seen.span.enter();
         self.log(seen.uri.path(), &response, took, &seen.trace);
         response
     }
 
-    /// Levels by what an operator wants by default: failures and refusals, not every success, and none as often as callers want.
+    /// Levels by what an operator wants by default: failures and refusals, not every success, and
+    /// none as often as callers want.
     fn log(&self, path: &str, response: &Response, took: Duration, trace: &TraceContext) {
-        let (status, took_us, trace_id) = (response.status(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX), trace.trace_id());
+        let (status, took_us, trace_id) = (
+            response.status(),
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            trace.trace_id(),
+        );
         let status_code = status.as_u16();
         let code = response.extensions().get::<Problem>().map_or("", Problem::code);
         // Made only for a line that is written.
         let path = || shortened(path);
-        let more = if status.is_server_error() || status.is_client_error() { self.said.turn(status, code) } else { None };
+        let more = if status.is_server_error() || status.is_client_error() {
+            self.said.turn(status, code)
+        } else {
+            None
+        };
         match more {
             Some(more) if status.is_server_error() => {
-                warn!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, more, "answered with a failure");
+                warn!(
+                    http.path = &*path(),
+                    http.status = status_code,
+                    code,
+                    took_us,
+                    trace_id,
+                    more,
+                    "answered with a failure"
+                );
             }
-            Some(more) => info!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, more, "refused"),
-            None => debug!(http.path = &*path(), http.status = status_code, code, took_us, trace_id, "answered"),
+            Some(more) => info!(
+                http.path = &*path(),
+                http.status = status_code,
+                code,
+                took_us,
+                trace_id,
+                more,
+                "refused"
+            ),
+            None => debug!(
+                http.path = &*path(),
+                http.status = status_code,
+                code,
+                took_us,
+                trace_id,
+                "answered"
+            ),
         }
     }
 }
@@ -88,8 +125,9 @@ fn template(route: Option<&MatchedPath>) -> &str {
     route.map_or("unknown", MatchedPath::as_str)
 }
 
-/// Counters and histograms by route, made once: to look one up by its labels costs as much as parsing a small body. Bounded by the
-/// routes, the standard methods and the statuses that there are.
+/// Counters and histograms by route, made once: to look one up by its labels costs as much as
+/// parsing a small body. Bounded by the routes, the standard methods and the statuses that there
+/// are.
 #[derive(Default)]
 struct Figures(RwLock<HashMap<String, Vec<Figure>>>);
 
@@ -115,13 +153,22 @@ impl Figures {
         let figure = Figure::of(route, method, status);
         count(&figure);
         // Made twice by two requests at once, both are the same figure.
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(route.to_owned()).or_default().push(figure);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(route.to_owned())
+            .or_default()
+            .push(figure);
     }
 }
 
 impl Figure {
     fn of(route: &str, method: &'static str, status: StatusCode) -> Self {
-        let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
+        let labels = [
+            ("route", route.to_owned()),
+            ("method", method.to_owned()),
+            ("status", status.as_str().to_owned()),
+        ];
         Self {
             method,
             status,
@@ -131,7 +178,8 @@ impl Figure {
     }
 }
 
-/// Which refusals and failures have had their line: one for each code in a while, with the number of those between.
+/// Which refusals and failures have had their line: one for each code in a while, with the number
+/// of those between.
 #[derive(Default)]
 struct Said(Mutex<BTreeMap<(u16, String), Turn>>);
 
@@ -148,10 +196,17 @@ const CODES: usize = 512;
 impl Said {
     /// `Some`: it has its line, and so many had none since the last one.
     fn turn(&self, status: StatusCode, code: &str) -> Option<u64> {
-        let (now, every) = (Instant::now(), if status.is_server_error() { FAILURES_EVERY } else { REFUSALS_EVERY });
+        let (now, every) = (
+            Instant::now(),
+            if status.is_server_error() { FAILURES_EVERY } else { REFUSALS_EVERY },
+        );
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (status.as_u16(), code.to_owned());
-        let key = if turns.len() < CODES || turns.contains_key(&key) { key } else { (status.as_u16(), String::new()) };
+        let key = if turns.len() < CODES || turns.contains_key(&key) {
+            key
+        } else {
+            (status.as_u16(), String::new())
+        };
         let Some(turn) = turns.get_mut(&key) else {
             turns.insert(key, Turn { said: now, between: 0 });
             return Some(0);
@@ -194,20 +249,33 @@ async fn as_problem(mut response: Response, path: &str, trace: &TraceContext) ->
         return response;
     }
     let told = response.headers().clone();
-    let is_text = told.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    let is_text = told
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
     let text = if is_text { rejection_text(response).await } else { String::new() };
-    with_headers(from_status(status, &text).into_response_for(Some(&instance), Some(trace_id)), &told)
+    with_headers(
+        from_status(status, &text).into_response_for(Some(&instance), Some(trace_id)),
+        &told,
+    )
 }
 
-/// One that is written already was relayed from another instance, for the same path and in the same trace: its code and members
-/// are the caller's answer.
+/// One that is written already was relayed from another instance, for the same path and in the same
+/// trace: its code and members are the caller's answer.
 fn is_problem(response: &Response) -> bool {
-    response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
 /// Keeps what the answer said besides its body: `Allow`, `Idempotency-Key`, `Retry-After` ...
 fn with_headers(mut response: Response, told: &HeaderMap) -> Response {
-    let of_the_body = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING];
+    let of_the_body = [
+        header::CONTENT_TYPE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::TRANSFER_ENCODING,
+    ];
     for name in told.keys().filter(|name| !of_the_body.contains(name)) {
         let values: Vec<HeaderValue> = told.get_all(name).iter().cloned().collect();
         response.headers_mut().remove(name);
@@ -260,7 +328,9 @@ mod tests {
     #[test]
     fn codes_that_nobody_knows_do_not_make_it_grow() {
         let said = Said::default();
-        let lines = (0..10_000).filter(|n| said.turn(StatusCode::NOT_FOUND, &format!("code.{n}")).is_some()).count();
+        let lines = (0..10_000)
+            .filter(|n| said.turn(StatusCode::NOT_FOUND, &format!("code.{n}")).is_some())
+            .count();
         assert_eq!(lines, CODES + 1);
     }
 }

@@ -15,7 +15,10 @@ pub struct Peer(IpAddr);
 impl Peer {
     /// Requests that name none are all of one peer.
     pub(super) fn of(request: &Request) -> Self {
-        let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        let address = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|ConnectInfo(address)| address.ip());
         Self::from(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 }
@@ -53,7 +56,11 @@ impl TryFrom<u8> for Share {
     type Error = String;
 
     fn try_from(percent: u8) -> Result<Self, String> {
-        if (1..=100).contains(&percent) { Ok(Self(percent)) } else { Err(format!("{percent} is no share: 1 to 100 (percent)")) }
+        if (1..=100).contains(&percent) {
+            Ok(Self(percent))
+        } else {
+            Err(format!("{percent} is no share: 1 to 100 (percent)"))
+        }
     }
 }
 
@@ -62,7 +69,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_network_is_one_peer_and_a_mapped_address_is_the_one_that_it_maps() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_ipv6_network_is_one_peer_and_a_mapped_address_is_the_one_that_it_maps()
+    -> Result<(), Box<dyn std::error::Error>> {
         let peer = |text: &str| text.parse::<IpAddr>().map(Peer::from);
         assert_eq!(peer("2001:db8:1:2::1")?, peer("2001:db8:1:2:ffff::9")?);
         assert_ne!(peer("2001:db8:1:2::1")?, peer("2001:db8:1:3::1")?);
@@ -79,9 +87,12 @@ mod tests {
 
     #[test]
     fn what_is_no_share_is_refused_by_name() -> Result<(), crate::config::Error> {
-        for (given, taken) in [("0", false), ("1", true), ("100", true), ("101", false), ("many", false)] {
+        for (given, taken) in
+            [("0", false), ("1", true), ("100", true), ("101", false), ("many", false)]
+        {
             let flags = vec![("http.peer_share_percent".to_owned(), given.to_owned())];
-            let settings = crate::config::Config::load_with(None, Some(Vec::new()), flags)?.section::<crate::http::HttpSettings>("http");
+            let settings = crate::config::Config::load_with(None, Some(Vec::new()), flags)?
+                .section::<crate::http::HttpSettings>("http");
             assert_eq!(settings.is_ok(), taken, "{given}");
             let said = settings.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(taken || said.contains("http.peer_share_percent"), "{said}");

@@ -1,4 +1,5 @@
-//! Owns a port between the moment it is taken and the moment the process has started. Must never let anybody connect before that.
+//! Owns a port between the moment it is taken and the moment the process has started. Must never
+//! let anybody connect before that.
 
 use std::{io, net::SocketAddr};
 
@@ -9,8 +10,9 @@ use super::Error;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// Taken, and not listened on yet: whoever connects is refused, and goes elsewhere. What the system accepts before the process has
-/// started would wait for it, while another instance would have answered.
+/// Taken, and not listened on yet: whoever connects is refused, and goes elsewhere. What the system
+/// accepts before the process has started would wait for it, while another instance would have
+/// answered.
 #[derive(Debug)]
 pub struct Port {
     socket: TcpSocket,
@@ -22,7 +24,8 @@ impl Port {
     pub fn reserve(address: SocketAddr) -> Result<Self, Error> {
         let reserved = || {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A restart needs it. Two that do not listen yet can then have one port, and the second to listen hears that it is in use.
+            // A restart needs it. Two that do not listen yet can then have one port, and the second
+            // to listen hears that it is in use.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
             Ok(Self { address: socket.local_addr()?, socket })
@@ -54,7 +57,8 @@ mod tests {
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
     #[tokio::test]
-    async fn who_connects_before_it_is_listened_on_is_refused_and_one_process_listens() -> Result<(), Error> {
+    async fn who_connects_before_it_is_listened_on_is_refused_and_one_process_listens()
+    -> Result<(), Error> {
         let port = Port::reserve(ANY)?;
         let address = port.address();
         let refused = std::net::TcpStream::connect(address).err().map(|error| error.kind());

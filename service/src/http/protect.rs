@@ -1,4 +1,5 @@
-//! Owns what keeps a process alive under requests: header limits, bulkheads for what is done at once, limits of time, panics.
+//! Owns what keeps a process alive under requests: header limits, bulkheads for what is done at
+//! once, limits of time, panics.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -55,7 +56,12 @@ impl Protection {
             commands: bulkhead("commands", &settings.commands),
             reads: bulkhead("reads", &settings.reads),
             collections: bulkhead("collections", &settings.collections),
-            budget: Budget::new(settings.receiving_limit_bytes, settings.peer_share_percent, settings.retry_after(), Arc::clone(&ids)),
+            budget: Budget::new(
+                settings.receiving_limit_bytes,
+                settings.peer_share_percent,
+                settings.retry_after(),
+                Arc::clone(&ids),
+            ),
             pace: settings.pace(),
             timeout: settings.request_timeout(),
             retry_after: settings.retry_after(),
@@ -66,9 +72,10 @@ impl Protection {
         }
     }
 
-    /// Lets the request come as far as its handler, or says why not. By its method: what may change something is a command, and the
-    /// rest are reads, so that no route is without a limit. What has no parameter in its path is of many: lists that are slow, or
-    /// not taken, leave single reads alone.
+    /// Lets the request come as far as its handler, or says why not. By its method: what may change
+    /// something is a command, and the rest are reads, so that no route is without a limit. What
+    /// has no parameter in its path is of many: lists that are slow, or not taken, leave single
+    /// reads alone.
     pub(super) fn admit(&self, request: &mut Request) -> Result<Admitted, Problem> {
         self.check_headers(request.headers())?;
         if health::PATHS.contains(&request.uri().path()) {
@@ -76,7 +83,10 @@ impl Protection {
         }
         let peer = Peer::of(request);
         if request.method().is_safe() {
-            let of_many = request.extensions().get::<MatchedPath>().is_some_and(|route| !route.as_str().contains('{'));
+            let of_many = request
+                .extensions()
+                .get::<MatchedPath>()
+                .is_some_and(|route| !route.as_str().contains('{'));
             let bulkhead = if of_many { &self.collections } else { &self.reads };
             let admission = Admission::new(bulkhead.clone(), peer);
             request.extensions_mut().insert(admission.clone());
@@ -87,12 +97,14 @@ impl Protection {
         request.extensions_mut().insert(BodyLimit(self.body_limit_bytes));
         DefaultBodyLimit::max(self.body_limit_bytes).apply(request);
         let body = std::mem::take(request.body_mut());
-        let incoming = Incoming::new(body, admission.clone(), self.budget.clone(), self.body_limit_bytes);
+        let incoming =
+            Incoming::new(body, admission.clone(), self.budget.clone(), self.body_limit_bytes);
         *request.body_mut() = axum::body::Body::new(incoming);
         Ok(Admitted::Command(admission, request.version()))
     }
 
-    /// Waits for the answer of a request, but not for ever. The permit is for as long as the answer takes to be sent.
+    /// Waits for the answer of a request, but not for ever. The permit is for as long as the answer
+    /// takes to be sent.
     pub(super) async fn answer(
         &self,
         admitted: Admitted,
@@ -154,12 +166,18 @@ impl Protection {
         loop {
             ready!(timer.as_mut().poll(cx));
             match admission.look(Instant::now(), &self.pace, self.timeout) {
-                // What it waits for now is due later: the timer is set again only here, since most are answered before.
+                // What it waits for now is due later: the timer is set again only here, since most
+                // are answered before.
                 Ok(next) => timer.as_mut().reset(next),
                 Err(Late::Body) => return Poll::Ready(self.body_too_slow(version)),
                 Err(Late::Answer) => {
-                    let detail = "the request took too long and its outcome is not known here; try again with the same Idempotency-Key";
-                    return Poll::Ready(Problem::unavailable("request.timeout", detail, self.retry_after()));
+                    let detail = "the request took too long and its outcome is not known here; try \
+                                  again with the same Idempotency-Key";
+                    return Poll::Ready(Problem::unavailable(
+                        "request.timeout",
+                        detail,
+                        self.retry_after(),
+                    ));
                 }
             }
         }
@@ -170,7 +188,10 @@ impl Protection {
         metrics::counter!("highwater_http_slow_bodies_total").increment(1);
         let Pace { within, grace, rate } = self.pace;
         let (within, grace) = (within.as_millis(), grace.as_millis());
-        let detail = format!("a body must be complete within {within} ms, and come at {rate} bytes a second after {grace} ms");
+        let detail = format!(
+            "a body must be complete within {within} ms, and come at {rate} bytes a second after \
+             {grace} ms"
+        );
         let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body.timeout", detail);
         match version {
             Some(version) if version >= Version::HTTP_2 => problem,
@@ -183,18 +204,23 @@ impl Protection {
     }
 
     fn check_headers(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let bytes: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if headers.len() <= self.header_limit_count && bytes <= self.header_limit_bytes {
             return Ok(());
         }
         let (count, limit) = (self.header_limit_count, self.header_limit_bytes);
-        let detail = format!("a request may have at most {count} headers and {limit} bytes of them");
+        let detail =
+            format!("a request may have at most {count} headers and {limit} bytes of them");
         Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers.too-large", detail))
     }
 }
 
 pub(super) fn panicked(payload: &(dyn Any + Send)) -> Response {
-    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
     metrics::counter!("highwater_http_panics_total").increment(1);
     error!(panic = %shorten(text.unwrap_or("without a text")), "a handler panicked");
     Problem::internal().into_response()

@@ -1,5 +1,6 @@
-//! Owns bodies while they are received: how slowly they may come, and how much of them this process holds. A request takes its permit
-//! when its body is complete, so that who sends slowly, or not at all, keeps no one else out.
+//! Owns bodies while they are received: how slowly they may come, and how much of them this process
+//! holds. A request takes its permit when its body is complete, so that who sends slowly, or not at
+//! all, keeps no one else out.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -48,7 +49,9 @@ impl Reception {
     /// When to look again; `None`: it is too slow.
     pub(super) fn look(&self, now: Instant, pace: &Pace) -> Option<Instant> {
         let took = now - self.begun;
-        let owed = took.saturating_sub(pace.grace).as_millis().saturating_mul(u128::from(pace.rate)) / 1_000;
+        let owed =
+            took.saturating_sub(pace.grace).as_millis().saturating_mul(u128::from(pace.rate))
+                / 1_000;
         if took >= pace.within || owed > self.received as u128 {
             return None;
         }
@@ -78,10 +81,23 @@ struct Bytes {
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize, share: Share, retry_after: Duration, ids: Arc<dyn Ids>) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        share: Share,
+        retry_after: Duration,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
         let receiving = metrics::gauge!("highwater_http_receiving_bytes");
         let shed = metrics::counter!("highwater_http_shed_total", "class" => CLASS);
-        Self(Arc::new(Spent { limit, share, retry_after, ids, bytes: Mutex::default(), receiving, shed }))
+        Self(Arc::new(Spent {
+            limit,
+            share,
+            retry_after,
+            ids,
+            bytes: Mutex::default(),
+            receiving,
+            shed,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Bytes> {
@@ -121,7 +137,8 @@ impl Budget {
 
     fn refused(&self) -> Problem {
         self.0.shed.increment(1);
-        let detail = "too much is being received from others; try again after the given time, with the same Idempotency-Key";
+        let detail = "too much is being received from others; try again after the given time, with \
+                      the same Idempotency-Key";
         let after = resilience::retry_after(self.0.retry_after, &*self.0.ids);
         Problem::unavailable("overloaded", detail, after).with("class", json!(CLASS))
     }
@@ -172,7 +189,10 @@ impl HttpBody for Incoming {
     type Data = axum::body::Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, axum::Error>>> {
         let this = &mut *self;
         while !this.ended {
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -181,7 +201,8 @@ impl HttpBody for Incoming {
                     return Poll::Pending;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    let Err(problem) = this.keep(frame.data_ref().map_or(0, |data| data.len())) else {
+                    let Err(problem) = this.keep(frame.data_ref().map_or(0, |data| data.len()))
+                    else {
                         return Poll::Ready(Some(Ok(frame)));
                     };
                     this.admission.refuse(problem);

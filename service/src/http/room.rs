@@ -1,6 +1,7 @@
-//! Owns how many connections there are, in all and of one peer, and which one gives way when another comes: the one on which nothing
-//! has been open for longest. A few places beyond the limits are kept for those who ask whether we live. One that was told to leave counts
-//! until it is gone, or those that stay in spite of it would be without a limit.
+//! Owns how many connections there are, in all and of one peer, and which one gives way when
+//! another comes: the one on which nothing has been open for longest. A few places beyond the
+//! limits are kept for those who ask whether we live. One that was told to leave counts until it is
+//! gone, or those that stay in spite of it would be without a limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use super::peer::Peer;
 
 /// How many connections that could give way one look finds.
 const FOUND_AT_ONCE: usize = 64;
-/// So many that were told to leave may still be open beyond the limits, so that a new one need not wait for them.
+/// So many that were told to leave may still be open beyond the limits, so that a new one need not
+/// wait for them.
 const LEAVING: usize = 64;
 /// The least time between two looks of which the first found none.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -80,7 +82,8 @@ impl Room {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection; none when even those for health are taken by others that ask for it.
+    /// A place for a new connection; none when even those for health are taken by others that ask
+    /// for it.
     pub(super) fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
         let peer = Peer::from(address.ip());
         let mut seats = self.lock();
@@ -95,7 +98,10 @@ impl Room {
                 *seats.peers.entry(peer).or_default() += 1;
             }
         }
-        let (id, link) = (seats.next, Arc::new(Link::new(address, kind == Kind::Health, Arc::clone(&self.unsent))));
+        let (id, link) = (
+            seats.next,
+            Arc::new(Link::new(address, kind == Kind::Health, Arc::clone(&self.unsent))),
+        );
         seats.next += 1;
         seats.links.insert(id, (Arc::clone(&link), kind));
         Some(Seat { room: Arc::clone(self), id, link })
@@ -119,12 +125,16 @@ impl Room {
         self.unsent.load(Ordering::Relaxed)
     }
 
-    /// Ends connections whose answers stand still, the slowest first, until so many bytes are free. Says whether they will be.
+    /// Ends connections whose answers stand still, the slowest first, until so many bytes are free.
+    /// Says whether they will be.
     pub(super) fn cut_slowest(&self, bytes: usize) -> bool {
         let now = Instant::now();
         let mut stalled: Vec<(Instant, Arc<Link>)> = {
             let seats = self.lock();
-            let links = seats.links.values().filter_map(|(link, _)| Some((link.stalled_since()?, Arc::clone(link))));
+            let links = seats
+                .links
+                .values()
+                .filter_map(|(link, _)| Some((link.stalled_since()?, Arc::clone(link))));
             links.filter(|(since, _)| *since + STALLED <= now).collect()
         };
         stalled.sort_by_key(|(since, _)| *since);
@@ -143,11 +153,14 @@ impl Room {
 impl Seats {
     fn kind_for(&mut self, peer: Peer, places: Places) -> Option<Kind> {
         let share_is_full = self.peers.get(&peer).is_some_and(|open| *open >= places.of_one_peer);
-        if (self.ordinary < places.all && !share_is_full) || self.give_way(share_is_full.then_some(peer)) {
+        if (self.ordinary < places.all && !share_is_full)
+            || self.give_way(share_is_full.then_some(peer))
+        {
             return Some(Kind::Ordinary);
         }
         // One that asks in a loop leaves half of them to others.
-        let half_is_taken = self.health_peers.get(&peer).is_some_and(|open| *open >= (places.health / 2).max(1));
+        let half_is_taken =
+            self.health_peers.get(&peer).is_some_and(|open| *open >= (places.health / 2).max(1));
         let is_free = self.health < places.health && !half_is_taken;
         (is_free || self.free_health(half_is_taken.then_some(peer))).then_some(Kind::Health)
     }
@@ -181,8 +194,12 @@ impl Seats {
             return;
         }
         let of_the_peer = |link: &Link| peer.is_none_or(|peer| Peer::from(link.peer.ip()) == peer);
-        let ordinary = self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Ordinary && of_the_peer(link));
-        let mut quiet: Vec<(Instant, u64)> = ordinary.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).collect();
+        let ordinary = self
+            .links
+            .iter()
+            .filter(|(_, (link, kind))| *kind == Kind::Ordinary && of_the_peer(link));
+        let mut quiet: Vec<(Instant, u64)> =
+            ordinary.filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).collect();
         quiet.sort_unstable();
         self.quiet.extend(quiet.into_iter().take(FOUND_AT_ONCE).map(|(_, id)| id));
         if self.quiet.is_empty() {
@@ -190,13 +207,21 @@ impl Seats {
         }
     }
 
-    /// Takes a place for health, of `peer` or of all, from the longest quiet; else from the oldest that has no need of it.
+    /// Takes a place for health, of `peer` or of all, from the longest quiet; else from the oldest
+    /// that has no need of it.
     fn free_health(&mut self, peer: Option<Peer>) -> bool {
         let now = Instant::now();
         let of_the_peer = |link: &Link| peer.is_none_or(|peer| Peer::from(link.peer.ip()) == peer);
-        let those = || self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Health && of_the_peer(link));
+        let those = || {
+            self.links.iter().filter(|(_, (link, kind))| *kind == Kind::Health && of_the_peer(link))
+        };
         let quiet = those().filter_map(|(id, (link, _))| Some((link.quiet_since()?, *id))).min();
-        let needless = || those().filter(|(_, (link, _))| !link.needs_health(now)).map(|(id, (link, _))| (link.opened, *id)).min();
+        let needless = || {
+            those()
+                .filter(|(_, (link, _))| !link.needs_health(now))
+                .map(|(id, (link, _))| (link.opened, *id))
+                .min()
+        };
         let Some((_, id)) = quiet.or_else(needless) else { return false };
         let Some((link, _)) = self.links.get(&id) else { return false };
         if quiet.is_none() {
@@ -281,7 +306,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_beyond_its_share_loses_its_own_quietest_connection() -> Result<(), &'static str> {
+    async fn a_peer_beyond_its_share_loses_its_own_quietest_connection() -> Result<(), &'static str>
+    {
         let room = room(4, 2, 1);
         let others = enter(&room, "192.0.2.1").ok_or("no seat")?;
         let mut own = Vec::new();
@@ -297,13 +323,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_whose_share_is_busy_gets_health_only_and_others_get_in() -> Result<(), &'static str> {
+    async fn a_peer_whose_share_is_busy_gets_health_only_and_others_get_in()
+    -> Result<(), &'static str> {
         let room = room(4, 2, 1);
-        let (first, second) = (busy(&room, "192.0.2.1").ok_or("no seat")?, busy(&room, "192.0.2.1").ok_or("no seat")?);
+        let (first, second) = (
+            busy(&room, "192.0.2.1").ok_or("no seat")?,
+            busy(&room, "192.0.2.1").ok_or("no seat")?,
+        );
         let beyond = enter(&room, "192.0.2.1").ok_or("no seat")?;
         assert!(beyond.link().health_only && !leaves(&first.0) && !leaves(&second.0));
         assert!(!enter(&room, "192.0.2.2").ok_or("no seat")?.link().health_only);
-        // The next one for health takes the place of the one that asks nothing; one that asks keeps it.
+        // The next one for health takes the place of the one that asks nothing; one that asks keeps
+        // it.
         let asks = busy(&room, "192.0.2.1").ok_or("no seat")?;
         asks.0.link().asks_health(true);
         assert!(leaves(&beyond) && asks.0.link().health_only);
@@ -314,7 +345,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn places_for_health_are_for_those_who_ask_for_it_and_not_all_for_one() -> Result<(), &'static str> {
+    async fn places_for_health_are_for_those_who_ask_for_it_and_not_all_for_one()
+    -> Result<(), &'static str> {
         let room = room(1, 1, 4);
         let _all = busy(&room, "192.0.2.9").ok_or("no seat")?;
         let ended = |seat: &Seat| seat.link().is_demanded(Demand::End);
@@ -367,14 +399,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_were_told_to_leave_and_stay_are_ended_when_they_are_too_many() -> Result<(), &'static str> {
+    async fn those_that_were_told_to_leave_and_stay_are_ended_when_they_are_too_many()
+    -> Result<(), &'static str> {
         let room = room(2, 2, 0);
         let mut seats = Vec::new();
         for _ in 0..2 + LEAVING {
             seats.push(enter(&room, "192.0.2.1").ok_or("no seat")?);
         }
         let ended = |seat: &Seat| seat.link().is_demanded(Demand::End);
-        assert!(seats[..LEAVING].iter().all(leaves) && !seats.iter().any(ended) && !leaves(&seats[LEAVING]));
+        assert!(
+            seats[..LEAVING].iter().all(leaves)
+                && !seats.iter().any(ended)
+                && !leaves(&seats[LEAVING])
+        );
         // One that is gone makes room for another that takes its time.
         drop(seats.remove(0));
         seats.push(enter(&room, "192.0.2.1").ok_or("no seat")?);

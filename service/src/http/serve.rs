@@ -1,4 +1,5 @@
-//! Owns listening and serving until told to stop: softly, open requests are finished; hard, they are dropped.
+//! Owns listening and serving until told to stop: softly, open requests are finished; hard, they
+//! are dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ const LIMITED_NO_MORE: Duration = Duration::from_secs(10);
 /// The least wait when nothing can be accepted, for want of descriptors or memory.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Without authentication only loopback is served, unless `insecure` says that something in front protects it.
+/// Without authentication only loopback is served, unless `insecure` says that something in front
+/// protects it.
 pub fn check_listen(address: SocketAddr, insecure: bool) -> Result<(), Error> {
     if address.ip().to_canonical().is_loopback() {
         return Ok(());
@@ -52,7 +54,12 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
 }
 
 /// Serves until `shutdown.soft`, then finishes open requests until `shutdown.hard`.
-pub async fn serve_with(listener: TcpListener, router: Router, shutdown: Shutdown, settings: &HttpSettings) -> Result<(), Error> {
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    shutdown: Shutdown,
+    settings: &HttpSettings,
+) -> Result<(), Error> {
     let server = Arc::new(Server {
         router,
         protocols: connection::protocols(settings),
@@ -84,14 +91,21 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Whether an answer that holds so many bytes may be sent. One that stands still gives way to it.
+    /// Whether an answer that holds so many bytes may be sent. One that stands still gives way to
+    /// it.
     pub(super) fn makes_room(&self, link: &Link, bytes: usize) -> bool {
         let of_the_connection = link.held_bytes();
         // The first answer of a connection may be as large as it is.
-        if of_the_connection > 0 && of_the_connection.saturating_add(bytes) > self.settings.unsent_per_connection_bytes {
+        if of_the_connection > 0
+            && of_the_connection.saturating_add(bytes) > self.settings.unsent_per_connection_bytes
+        {
             return false;
         }
-        let beyond = self.room.unsent_bytes().saturating_add(bytes).saturating_sub(self.settings.unsent_limit_bytes);
+        let beyond = self
+            .room
+            .unsent_bytes()
+            .saturating_add(bytes)
+            .saturating_sub(self.settings.unsent_limit_bytes);
         beyond == 0 || self.room.cut_slowest(beyond)
     }
 
@@ -133,14 +147,21 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, connections: &Task
 }
 
 /// Says whether it is served as any other.
-fn begin(stream: TcpStream, address: SocketAddr, server: &Arc<Server>, connections: &TaskTracker) -> bool {
+fn begin(
+    stream: TcpStream,
+    address: SocketAddr,
+    server: &Arc<Server>,
+    connections: &TaskTracker,
+) -> bool {
     let Some(seat) = server.room.enter(address) else {
-        metrics::counter!("highwater_http_connections_refused_total", "reason" => "closed").increment(1);
+        metrics::counter!("highwater_http_connections_refused_total", "reason" => "closed")
+            .increment(1);
         return false;
     };
     let health_only = seat.link().health_only;
     if health_only {
-        metrics::counter!("highwater_http_connections_refused_total", "reason" => "health-only").increment(1);
+        metrics::counter!("highwater_http_connections_refused_total", "reason" => "health-only")
+            .increment(1);
     }
     // Only a matter of latency: a stream that refuses it works as well.
     let _ = stream.set_nodelay(true);
@@ -170,8 +191,11 @@ impl States {
     fn accepting(&mut self, error: Option<&io::Error>) {
         match error {
             Some(error) if !self.failing => {
-                let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error());
-                warn!(%error, descriptors, "connections cannot be accepted; trying again until they can");
+                let descriptors = [Errno::MFILE, Errno::NFILE]
+                    .map(|errno| Some(errno.raw_os_error()))
+                    .contains(&error.raw_os_error());
+                warn!(%error, descriptors, "connections cannot be accepted; trying again until \
+                    they can");
             }
             None if self.failing => info!("connections are accepted again"),
             _ => {}
@@ -181,12 +205,14 @@ impl States {
 
     fn limited(&mut self, address: SocketAddr) {
         if self.limited.met() {
-            let text = "a connection is answered on health routes only, if at all: as many as may be, or as its address may have, are busy";
+            let text = "a connection is answered on health routes only, if at all: as many as may \
+                        be, or as its address may have, are busy";
             warn!(%address, "{text}; not said again while that lasts");
         }
     }
 
-    /// Those of one address may be limited between others that are not, so that only time tells when it is over.
+    /// Those of one address may be limited between others that are not, so that only time tells
+    /// when it is over.
     fn look(&mut self) {
         self.limited.over_if_quiet(LIMITED_NO_MORE, "connections are answered as ever again");
     }
@@ -220,10 +246,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_whose_share_is_full_is_said_once_however_many_others_come_between() -> Result<(), std::net::AddrParseError> {
+    async fn an_address_whose_share_is_full_is_said_once_however_many_others_come_between()
+    -> Result<(), std::net::AddrParseError> {
         let (lines, mut states) = (Lines::default(), States::default());
         let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
         let _said = tracing::subscriber::set_default(subscriber);
         let address = "192.0.2.1:1".parse()?;
         for _ in 0..1_000 {

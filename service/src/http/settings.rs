@@ -18,10 +18,12 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// Serve other machines without authentication, because something in front protects it.
     pub insecure: bool,
-    /// Hosts, with or without port, that requests may be for, and whose pages may send them. Loopback may always; while it is the only
-    /// protection, or when any is named here, others are refused.
+    /// Hosts, with or without port, that requests may be for, and whose pages may send them.
+    /// Loopback may always; while it is the only protection, or when any is named here, others are
+    /// refused.
     pub allowed_hosts: Vec<String>,
-    /// The host at which other instances reach this one. Requests may be for it; it says nothing of pages.
+    /// The host at which other instances reach this one. Requests may be for it; it says nothing of
+    /// pages.
     #[serde(skip)]
     pub own_host: Option<String>,
     pub body_limit_bytes: usize,
@@ -36,7 +38,8 @@ pub struct HttpSettings {
     pub body_rate_bytes_s: u64,
     /// Bytes of bodies that are not complete, of all requests; the next one is answered 503.
     pub receiving_limit_bytes: usize,
-    /// How much of each limit on requests one peer may have: an IPv4 address, or the /64 network of an IPv6 one.
+    /// How much of each limit on requests one peer may have: an IPv4 address, or the /64 network of
+    /// an IPv6 one.
     pub peer_share_percent: Share,
     /// Requests that may change something.
     pub commands: BulkheadSettings,
@@ -46,7 +49,8 @@ pub struct HttpSettings {
     pub collections: BulkheadSettings,
     /// The longest that a request may take; longer waits asked for by callers are bounded below it.
     pub request_timeout_ms: u64,
-    /// Open connections. Beyond it the quietest gives way to a new one; see `health_connections` for when all are busy.
+    /// Open connections. Beyond it the quietest gives way to a new one; see `health_connections`
+    /// for when all are busy.
     pub connection_limit: usize,
     /// Open connections of one address (IPv6: of one /64).
     pub connections_per_peer: usize,
@@ -56,7 +60,8 @@ pub struct HttpSettings {
     pub spare_descriptors: usize,
     /// A connection without a request is closed.
     pub idle_timeout_ms: u64,
-    /// From the first byte of a request's head to its last, and from the opening of a connection to its first head.
+    /// From the first byte of a request's head to its last, and from the opening of a connection to
+    /// its first head.
     pub head_timeout_ms: u64,
     /// A request's head while it is received, request line included; at least 8,192.
     pub head_limit_bytes: usize,
@@ -68,11 +73,13 @@ pub struct HttpSettings {
     pub unsent_limit_bytes: usize,
     /// The same of one connection.
     pub unsent_per_connection_bytes: usize,
-    /// So much of a body that no handler read is read before the answer, so that an HTTP/1 connection can be kept.
+    /// So much of a body that no handler read is read before the answer, so that an HTTP/1
+    /// connection can be kept.
     pub unread_body_bytes: usize,
     /// And for so long.
     pub unread_body_wait_ms: u64,
-    /// How long a connection that closes behind an answer goes on reading what the client still sends.
+    /// How long a connection that closes behind an answer goes on reading what the client still
+    /// sends.
     pub linger_ms: u64,
     /// And how much of it.
     pub linger_bytes: usize,
@@ -165,7 +172,8 @@ impl HttpSettings {
         Limits {
             limit: of.limit.get(),
             floor: of.floor.get(),
-            latency: Some(Duration::from_millis(of.latency_ms)).filter(|latency| !latency.is_zero()),
+            latency: Some(Duration::from_millis(of.latency_ms))
+                .filter(|latency| !latency.is_zero()),
             waiting: of.waiting,
             waits_for: Duration::from_millis(of.waiting_ms),
             share: self.peer_share_percent,

@@ -32,10 +32,21 @@ fn app(settings: &HttpSettings) -> Router {
         .route("/v1/things/{id}", get(|Path(id): Path<Uuid>| async move { id.to_string() }))
         .route("/list", get(|Query(page): Query<Page>| async move { page.limit.to_string() }))
         .route("/raw", post(|body: Bytes| async move { body.len().to_string() }))
-        .route("/trace", get(|Extension(trace): Extension<TraceContext>| async move { trace.traceparent().to_owned() }))
+        .route(
+            "/trace",
+            get(|Extension(trace): Extension<TraceContext>| async move {
+                trace.traceparent().to_owned()
+            }),
+        )
         .route("/panic", get(panics))
         .route("/slow", get(|| async { std::future::pending::<()>().await }))
-        .route("/own", get(|| async { Problem::conflict("thing.closed", "closed").header(header::AGE, HeaderValue::from(5)) }))
+        .route(
+            "/own",
+            get(|| async {
+                Problem::conflict("thing.closed", "closed")
+                    .header(header::AGE, HeaderValue::from(5))
+            }),
+        )
         .route("/relayed", get(relayed))
         .merge(ctx.health.router());
     layers(router, settings, &ctx)
@@ -51,7 +62,8 @@ async fn relayed(Extension(trace): Extension<TraceContext>) -> Response {
 }
 
 async fn panics() -> &'static str {
-    let nothing: Option<&'static str> = std::env::var_os("A_VARIABLE_THAT_NOBODY_SETS").map(|_| "set");
+    let nothing: Option<&'static str> =
+        std::env::var_os("A_VARIABLE_THAT_NOBODY_SETS").map(|_| "set");
     nothing.expect("password=hunter2")
 }
 
@@ -68,21 +80,35 @@ async fn text(response: Response) -> Result<String, Failure> {
 }
 
 /// Checks what every problem has, and gives its body.
-async fn problem(response: Response, status: u16, code: &str, instance: &str) -> Result<Value, Failure> {
+async fn problem(
+    response: Response,
+    status: u16,
+    code: &str,
+    instance: &str,
+) -> Result<Value, Failure> {
     assert_eq!(response.status().as_u16(), status);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     let traceparent = response.headers()["traceparent"].to_str()?.to_owned();
     let body: Value = serde_json::from_str(&text(response).await?)?;
-    assert_eq!((&body["status"], &body["code"], &body["instance"]), (&json!(status), &json!(code), &json!(instance)), "{body}");
+    assert_eq!(
+        (&body["status"], &body["code"], &body["instance"]),
+        (&json!(status), &json!(code), &json!(instance)),
+        "{body}"
+    );
     assert_eq!(body["type"], format!("urn:highwater:problem:{code}"));
-    assert!(body["errors"].is_array() && body["title"].is_string() && body["detail"].is_string(), "{body}");
+    assert!(
+        body["errors"].is_array() && body["title"].is_string() && body["detail"].is_string(),
+        "{body}"
+    );
     assert_eq!(body["trace_id"].as_str(), traceparent.split('-').nth(1));
     Ok(body)
 }
 
 #[tokio::test]
 async fn a_problem_of_another_instance_is_relayed_as_it_was_written() -> Result<(), Failure> {
-    let answered = send(app(&HttpSettings::default()), request(Method::GET, "/relayed").body(Body::empty())?).await?;
+    let answered =
+        send(app(&HttpSettings::default()), request(Method::GET, "/relayed").body(Body::empty())?)
+            .await?;
     let body = problem(answered, 409, "thing.closed", "/relayed").await?;
     assert_eq!((&body["detail"], &body["since"]), (&json!("since yesterday"), &json!(7)));
     Ok(())
@@ -101,10 +127,12 @@ async fn every_refusal_is_a_problem() -> Result<(), Failure> {
         (Method::GET, "/panic", None, 500, "internal"),
     ];
     for (method, path, body, status, code) in cases {
-        let request =
-            request(method, path).header(header::CONTENT_TYPE, "application/json").body(body.map_or_else(Body::empty, Body::from))?;
+        let request = request(method, path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.map_or_else(Body::empty, Body::from))?;
         let response = send(app(&HttpSettings::default()), request).await?;
-        let body = problem(response, status, code, path.split('?').next().unwrap_or_default()).await?;
+        let body =
+            problem(response, status, code, path.split('?').next().unwrap_or_default()).await?;
         assert!(!body.to_string().contains("hunter2"), "{body}");
     }
     Ok(())
@@ -112,7 +140,11 @@ async fn every_refusal_is_a_problem() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_wrong_method_names_the_allowed_ones() -> Result<(), Failure> {
-    let response = send(app(&HttpSettings::default()), request(Method::DELETE, "/v1/things").body(Body::empty())?).await?;
+    let response = send(
+        app(&HttpSettings::default()),
+        request(Method::DELETE, "/v1/things").body(Body::empty())?,
+    )
+    .await?;
     assert_eq!(response.headers()[header::ALLOW], "POST");
     problem(response, 405, "method.not-allowed", "/v1/things").await?;
     Ok(())
@@ -120,7 +152,9 @@ async fn a_wrong_method_names_the_allowed_ones() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn headers_of_a_problem_survive() -> Result<(), Failure> {
-    let response = send(app(&HttpSettings::default()), request(Method::GET, "/own").body(Body::empty())?).await?;
+    let response =
+        send(app(&HttpSettings::default()), request(Method::GET, "/own").body(Body::empty())?)
+            .await?;
     assert_eq!(response.headers().get_all(header::AGE).iter().collect::<Vec<_>>(), ["5"]);
     assert_eq!(response.headers().get_all(header::CONTENT_TYPE).iter().count(), 1);
     Ok(())
@@ -129,21 +163,34 @@ async fn headers_of_a_problem_survive() -> Result<(), Failure> {
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_on_its_route_and_404_elsewhere() -> Result<(), Failure> {
     let settings = HttpSettings { body_limit_bytes: 10, ..HttpSettings::default() };
-    for (path, status, code) in [("/v1/things", 413, "body.too-large"), ("/raw", 413, "body.too-large"), ("/nowhere", 404, "route.unknown")]
-    {
-        let request = request(Method::POST, path).header(header::CONTENT_TYPE, "application/json").body(Body::from("[1,2,3,4,5,6]"))?;
+    for (path, status, code) in [
+        ("/v1/things", 413, "body.too-large"),
+        ("/raw", 413, "body.too-large"),
+        ("/nowhere", 404, "route.unknown"),
+    ] {
+        let request = request(Method::POST, path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from("[1,2,3,4,5,6]"))?;
         problem(send(app(&settings), request).await?, status, code, path).await?;
     }
-    let fits = request(Method::POST, "/v1/things").header(header::CONTENT_TYPE, "application/json").body(Body::from("[1,2]"))?;
+    let fits = request(Method::POST, "/v1/things")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from("[1,2]"))?;
     assert_eq!(send(app(&settings), fits).await?.status(), StatusCode::OK);
     Ok(())
 }
 
 #[tokio::test]
 async fn too_many_or_too_long_headers_are_refused() -> Result<(), Failure> {
-    let settings = HttpSettings { header_limit_bytes: 100, header_limit_count: 3, ..HttpSettings::default() };
+    let settings =
+        HttpSettings { header_limit_bytes: 100, header_limit_count: 3, ..HttpSettings::default() };
     let long = request(Method::GET, "/own").header("x-long", "x".repeat(100)).body(Body::empty())?;
-    let many = request(Method::GET, "/own").header("a", "1").header("a", "2").header("a", "3").header("a", "4").body(Body::empty())?;
+    let many = request(Method::GET, "/own")
+        .header("a", "1")
+        .header("a", "2")
+        .header("a", "3")
+        .header("a", "4")
+        .body(Body::empty())?;
     for request in [long, many] {
         problem(send(app(&settings), request).await?, 431, "headers.too-large", "/own").await?;
     }
@@ -153,7 +200,9 @@ async fn too_many_or_too_long_headers_are_refused() -> Result<(), Failure> {
 #[tokio::test]
 async fn the_callers_trace_reaches_the_handler_and_the_answer() -> Result<(), Failure> {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = request(Method::GET, "/trace").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01")).body(Body::empty())?;
+    let request = request(Method::GET, "/trace")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .body(Body::empty())?;
     let response = send(app(&HttpSettings::default()), request).await?;
     let answered = response.headers()["traceparent"].to_str()?.to_owned();
     assert!(answered.contains(trace));
@@ -163,7 +212,9 @@ async fn the_callers_trace_reaches_the_handler_and_the_answer() -> Result<(), Fa
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_answered_503() -> Result<(), Failure> {
-    let response = send(app(&HttpSettings::default()), request(Method::GET, "/slow").body(Body::empty())?).await?;
+    let response =
+        send(app(&HttpSettings::default()), request(Method::GET, "/slow").body(Body::empty())?)
+            .await?;
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     problem(response, 503, "request.timeout", "/slow").await?;
     Ok(())
@@ -171,7 +222,11 @@ async fn a_request_that_takes_too_long_is_answered_503() -> Result<(), Failure> 
 
 #[tokio::test]
 async fn beyond_the_limit_in_flight_requests_are_shed_but_health_is_not() -> Result<(), Failure> {
-    let one = BulkheadSettings { limit: std::num::NonZeroUsize::MIN, waiting: 0, ..BulkheadSettings::default() };
+    let one = BulkheadSettings {
+        limit: std::num::NonZeroUsize::MIN,
+        waiting: 0,
+        ..BulkheadSettings::default()
+    };
     let settings = HttpSettings { collections: one, ..HttpSettings::default() };
     let (entered, ctx) = (Arc::new(Notify::new()), Context::for_tests());
     let told = Arc::clone(&entered);
@@ -180,23 +235,31 @@ async fn beyond_the_limit_in_flight_requests_are_shed_but_health_is_not() -> Res
         std::future::pending::<()>().await
     };
     let quick = || get(|| async { "done" });
-    let router = Router::new().route("/hold", get(held)).route("/quick", quick()).route("/quick/{id}", quick());
+    let router = Router::new()
+        .route("/hold", get(held))
+        .route("/quick", quick())
+        .route("/quick/{id}", quick());
     let router = router.merge(ctx.health.router());
     let router = layers(router, &settings, &ctx);
-    let holding = tokio::spawn(router.clone().oneshot(request(Method::GET, "/hold").body(Body::empty())?));
+    let holding =
+        tokio::spawn(router.clone().oneshot(request(Method::GET, "/hold").body(Body::empty())?));
     entered.notified().await;
     let shed = send(router.clone(), request(Method::GET, "/quick").body(Body::empty())?).await?;
     let seconds: u64 = shed.headers()[header::RETRY_AFTER].to_str()?.parse()?;
     assert!((1..=2).contains(&seconds));
     problem(shed, 503, "overloaded", "/quick").await?;
     for others in ["/livez", "/quick/one"] {
-        let answer = send(router.clone(), request(Method::GET, others).body(Body::empty())?).await?;
+        let answer =
+            send(router.clone(), request(Method::GET, others).body(Body::empty())?).await?;
         assert_eq!(answer.status(), StatusCode::OK, "{others}");
     }
     // A caller that goes away gives its place back.
     holding.abort();
     let _ = holding.await;
-    assert_eq!(send(router, request(Method::GET, "/quick").body(Body::empty())?).await?.status(), StatusCode::OK);
+    assert_eq!(
+        send(router, request(Method::GET, "/quick").body(Body::empty())?).await?.status(),
+        StatusCode::OK
+    );
     Ok(())
 }
 
@@ -205,10 +268,24 @@ async fn requests_are_counted_by_route_template() -> Result<(), Failure> {
     let telemetry = init(&TelemetrySettings::default())?;
     let path = format!("/v1/things/{}", Uuid::from_u128(1));
     send(app(&HttpSettings::default()), request(Method::GET, &path).body(Body::empty())?).await?;
-    send(app(&HttpSettings::default()), request(Method::from_bytes(b"BREW")?, "/nowhere-counted").body(Body::empty())?).await?;
+    send(
+        app(&HttpSettings::default()),
+        request(Method::from_bytes(b"BREW")?, "/nowhere-counted").body(Body::empty())?,
+    )
+    .await?;
     let rendered = telemetry.metrics.render();
-    assert!(rendered.contains(r#"highwater_http_requests_total{route="/v1/things/{id}",method="GET",status="200"}"#), "{rendered}");
-    assert!(rendered.contains(r#"highwater_http_requests_total{route="unknown",method="other",status="404"}"#), "{rendered}");
+    assert!(
+        rendered.contains(
+            r#"highwater_http_requests_total{route="/v1/things/{id}",method="GET",status="200"}"#
+        ),
+        "{rendered}"
+    );
+    assert!(
+        rendered.contains(
+            r#"highwater_http_requests_total{route="unknown",method="other",status="404"}"#
+        ),
+        "{rendered}"
+    );
     assert!(rendered.contains(r#"highwater_http_request_duration_seconds_bucket{route="/v1/things/{id}",method="GET",le="#), "{rendered}");
     assert!(!rendered.contains("nowhere-counted") && !rendered.contains("BREW"));
     Ok(())
@@ -217,12 +294,16 @@ async fn requests_are_counted_by_route_template() -> Result<(), Failure> {
 #[test]
 fn only_loopback_is_served_without_saying_insecure() -> Result<(), Failure> {
     let loopback = ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"];
-    let beyond = ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "192.168.1.1:80", "[fe80::1]:80", "8.8.8.8:80"];
+    let beyond =
+        ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "192.168.1.1:80", "[fe80::1]:80", "8.8.8.8:80"];
     for address in loopback {
         assert!(check_listen(address.parse()?, false).is_ok(), "{address}");
     }
     for address in beyond {
-        let error = check_listen(address.parse()?, false).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = check_listen(address.parse()?, false)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.contains("--insecure") && error.contains(address), "{address}: {error}");
         assert!(check_listen(address.parse()?, true).is_ok(), "{address}");
     }
@@ -257,16 +338,25 @@ async fn a_caller_that_sends_too_much_reads_the_413() -> Result<(), Failure> {
     let server = tokio::spawn(serve(listener, app(&HttpSettings::default()), shutdown.clone()));
     for length in [256 * 1024 + 1, 300 * 1024, 1024 * 1024] {
         let mut stream = TcpStream::connect(address).await?;
-        let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: \
+                    close\r\nContent-Type: application/json\r\n";
         stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).await?;
         stream.write_all(&vec![b' '; length]).await?;
         let answer = read_all(&mut stream).await?;
-        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body.too-large"), "{length}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("body.too-large"),
+            "{length}: {answer}"
+        );
     }
     // One that asks first is told before it sends.
     let mut stream = TcpStream::connect(address).await?;
-    let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
-    stream.write_all(format!("{head}Expect: 100-continue\r\nContent-Length: 300000\r\n\r\n").as_bytes()).await?;
+    let head = "POST /v1/things HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \
+                application/json\r\n";
+    stream
+        .write_all(
+            format!("{head}Expect: 100-continue\r\nContent-Length: 300000\r\n\r\n").as_bytes(),
+        )
+        .await?;
     let answer = read_all(&mut stream).await?;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     shutdown.soft.cancel();
@@ -286,7 +376,8 @@ async fn a_drain_finishes_open_requests_and_takes_no_new_ones() -> Result<(), Fa
     let listener = bind("127.0.0.1:0".parse()?).await?;
     let address = listener.local_addr()?;
     let shutdown = Shutdown::new();
-    let server = tokio::spawn(serve(listener, Router::new().route("/wait", get(wait)), shutdown.clone()));
+    let server =
+        tokio::spawn(serve(listener, Router::new().route("/wait", get(wait)), shutdown.clone()));
     let mut stream = TcpStream::connect(address).await?;
     call(&mut stream, "/wait").await?;
     entered.notified().await;
@@ -309,7 +400,8 @@ async fn a_hard_cancellation_ends_the_server_with_requests_open() -> Result<(), 
         told.notify_one();
         std::future::pending::<()>().await
     };
-    let server = tokio::spawn(serve(listener, Router::new().route("/hang", get(hang)), shutdown.clone()));
+    let server =
+        tokio::spawn(serve(listener, Router::new().route("/hang", get(hang)), shutdown.clone()));
     let mut stream = TcpStream::connect(address).await?;
     call(&mut stream, "/hang").await?;
     entered.notified().await;

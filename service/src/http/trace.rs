@@ -1,4 +1,5 @@
-//! Owns the trace context of a request (W3C Trace Context, `traceparent` version 00). A malformed one is replaced, never refused.
+//! Owns the trace context of a request (W3C Trace Context, `traceparent` version 00). A malformed
+//! one is replaced, never refused.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl TraceContext {
 fn parse(traceparent: &str) -> Option<(&str, &str)> {
     let lower_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = traceparent.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let lengths = (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2);
     let hex = [version, trace, parent, flags].into_iter().all(lower_hex);
     // A later version may add parts; version 00 has none.
@@ -86,7 +88,10 @@ mod tests {
         let context = TraceContext::continued(&given, &CountingIds::default());
         assert_eq!(context.trace_id(), TRACE);
         assert_ne!(context.traceparent(), given);
-        assert!(parse(context.traceparent()).is_some_and(|(trace, flags)| trace == TRACE && flags == "00"));
+        assert!(
+            parse(context.traceparent())
+                .is_some_and(|(trace, flags)| trace == TRACE && flags == "00")
+        );
     }
 
     #[test]
@@ -106,13 +111,20 @@ mod tests {
         for given in cases {
             let context = TraceContext::continued(&given, &CountingIds::default());
             assert_ne!(context.trace_id(), TRACE, "{given}");
-            assert!(parse(context.traceparent()).is_some(), "{given} gave {}", context.traceparent());
+            assert!(
+                parse(context.traceparent()).is_some(),
+                "{given} gave {}",
+                context.traceparent()
+            );
         }
     }
 
     #[test]
     fn a_later_version_may_have_more_parts() {
-        let context = TraceContext::continued(&format!("01-{TRACE}-00f067aa0ba902b7-01-more"), &CountingIds::default());
+        let context = TraceContext::continued(
+            &format!("01-{TRACE}-00f067aa0ba902b7-01-more"),
+            &CountingIds::default(),
+        );
         assert_eq!(context.trace_id(), TRACE);
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the key file: `number:key` a line, `#` starts a comment. Must never repeat a key in an error.
+//! Owns the key file: `number:key` a line, `#` starts a comment. Must never repeat a key in an
+//! error.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -20,12 +21,16 @@ pub enum Error {
     #[error("the key file {path} cannot be made: {source}")]
     Create { path: String, source: std::io::Error },
     #[error(
-        "the key file {path} has mode {mode:04o}, so others than its owner can reach it: chmod 600 it, and replace the key if it leaked"
+        "the key file {path} has mode {mode:04o}, so others than its owner can reach it: chmod 600 \
+         it, and replace the key if it leaked"
     )]
     Mode { path: String, mode: u32 },
     #[error("the key file {path} is larger than {LONGEST_FILE} bytes")]
     TooLarge { path: String },
-    #[error("line {line} of the deployment keys is not `number:key` with a number from 1 to 65535 and 32 bytes in hex or base64")]
+    #[error(
+        "line {line} of the deployment keys is not `number:key` with a number from 1 to 65535 and \
+         32 bytes in hex or base64"
+    )]
     Line { line: usize },
     #[error("deployment key number {number} occurs twice")]
     Twice { number: u16 },
@@ -61,8 +66,10 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
         linked => linked,
     });
     let removed = fs::remove_file(&beside);
-    // Its name lies in its folder: without it, after a power cut, there would be a log and no key for it.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Its name lies in its folder: without it, after a power cut, there would be a log and no key
+    // for it.
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let kept = || fs::File::open(folder).and_then(|folder| folder.sync_all());
     written.and(removed).and_then(|()| kept()).map_err(failed)
 }
@@ -70,7 +77,10 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
 fn write_new(path: &Path) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let key = fresh().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    writeln!(file, "# Deployment keys, number:key. Keep this file: ids and fingerprints in the log come from it.")?;
+    writeln!(
+        file,
+        "# Deployment keys, number:key. Keep this file: ids and fingerprints in the log come from it."
+    )?;
     writeln!(file, "1:{key}")?;
     file.sync_all()
 }
@@ -109,7 +119,8 @@ fn entry(line: &str) -> Option<(u16, [u8; KEY_BYTES])> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     Some(digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 

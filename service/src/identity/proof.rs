@@ -1,12 +1,14 @@
-//! Owns the proof that a holder of the deployment keys made a message: what instances say to each other. By the oldest key, as
-//! everything that all instances must agree on: a key that is added changes nothing here, in whatever sequence instances get it.
+//! Owns the proof that a holder of the deployment keys made a message: what instances say to each
+//! other. By the oldest key, as everything that all instances must agree on: a key that is added
+//! changes nothing here, in whatever sequence instances get it.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{DeploymentKeys, Key, keyed};
 
-/// What the proof is for, and what it is over: parts, none of which can be taken for a piece of its neighbour.
+/// What the proof is for, and what it is over: parts, none of which can be taken for a piece of its
+/// neighbour.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// A message for one purpose proves nothing for another.
@@ -22,7 +24,8 @@ impl DeploymentKeys {
         bytes.iter().fold(format!("{number}:"), |text, byte| format!("{text}{byte:02x}"))
     }
 
-    /// Whether `proof` was made by a holder of one of these keys, and of this very message. Compares in constant time.
+    /// Whether `proof` was made by a holder of one of these keys, and of this very message.
+    /// Compares in constant time.
     pub fn is_proven(&self, message: Message<'_>, proof: &str) -> bool {
         let Some((number, digits)) = proof.split_once(':') else { return false };
         let key = self.keys.iter().find(|(known, _)| number.parse() == Ok(*known));
@@ -88,21 +91,32 @@ mod tests {
             assert!(!keys.is_proven(message(purpose, parts), &proof), "{purpose} {parts:?}");
         }
         let cut = |end: usize| proof.get(..end).unwrap_or_default().to_owned();
-        for wrong in [cut(proof.len() - 1), cut(2), proof.to_uppercase().replace("1:", "2:"), proof.replace("1:", "7:"), String::new()] {
+        for wrong in [
+            cut(proof.len() - 1),
+            cut(2),
+            proof.to_uppercase().replace("1:", "2:"),
+            proof.replace("1:", "7:"),
+            String::new(),
+        ] {
             assert!(!keys.is_proven(message("hop", &[b"ab", b"c"]), &wrong), "{wrong}");
         }
     }
 
-    /// Computed by another program from the description: `HMAC(key, parts, each after its length as 64 bits, big-endian)`.
+    /// Computed by another program from the description: `HMAC(key, parts, each after its length as
+    /// 64 bits, big-endian)`.
     #[test]
     fn a_proof_stays_the_same_in_every_release() {
-        assert_eq!(keys(KEY).prove(message("hop", &[b"ab", b"c"])), "1:439a98379da55a505f59b0a2f2d33b38c96e0b98fa81321975eb9b5e2725af1b");
+        assert_eq!(
+            keys(KEY).prove(message("hop", &[b"ab", b"c"])),
+            "1:439a98379da55a505f59b0a2f2d33b38c96e0b98fa81321975eb9b5e2725af1b"
+        );
     }
 
     #[test]
     fn a_key_that_is_added_changes_nothing_and_another_deployment_proves_nothing() {
         let other = "f".repeat(64);
-        let (old, new, foreign) = (keys(KEY), keys(&format!("{KEY}\n2:{other}")), keys(&format!("1:{other}")));
+        let (old, new, foreign) =
+            (keys(KEY), keys(&format!("{KEY}\n2:{other}")), keys(&format!("1:{other}")));
         let said = message("hop", &[b"a"]);
         assert_eq!(old.prove(said), new.prove(said));
         assert!(new.is_proven(said, &old.prove(said)) && old.is_proven(said, &new.prove(said)));

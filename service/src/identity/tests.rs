@@ -11,7 +11,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("service-identity-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("service-identity-{}-{name}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
@@ -30,9 +31,11 @@ impl Drop for Folder {
 #[test]
 fn hex_and_base64_are_the_same_key() -> Result<(), Error> {
     let a = DeploymentKeys::parse(&format!("1:{HEX}"))?;
-    for text in
-        [format!("# a comment\n\n 1 : {BASE64} \n"), format!("1:{}", BASE64.trim_end_matches('=')), format!("1:{}", HEX.to_uppercase())]
-    {
+    for text in [
+        format!("# a comment\n\n 1 : {BASE64} \n"),
+        format!("1:{}", BASE64.trim_end_matches('=')),
+        format!("1:{}", HEX.to_uppercase()),
+    ] {
         let b = DeploymentKeys::parse(&text)?;
         assert_eq!((a.namespace(), a.check_value()), (b.namespace(), b.check_value()), "{text}");
     }
@@ -41,15 +44,25 @@ fn hex_and_base64_are_the_same_key() -> Result<(), Error> {
 
 #[test]
 fn ids_never_change() -> Result<(), Error> {
-    // Computed by another program from the description: a change here would break the deduplication of every running deployment.
+    // Computed by another program from the description: a change here would break the deduplication
+    // of every running deployment.
     let keys = DeploymentKeys::parse(&format!("1:{HEX}"))?;
     let aggregate = Uuid::from_u128(7);
     assert_eq!(keys.namespace().to_string(), "51961e2b-f2b1-4d5d-8ef4-17d139171ac2");
-    assert_eq!(keys.command_id("anonymous", "alpha", aggregate, "k1").to_string(), "f6b97529-1cbe-5258-bdd7-c166983531fa");
-    assert_eq!(keys.create_id("anonymous", "alpha", "k1").to_string(), "524ef727-5c30-58b3-a3ec-22ab37ccc312");
+    assert_eq!(
+        keys.command_id("anonymous", "alpha", aggregate, "k1").to_string(),
+        "f6b97529-1cbe-5258-bdd7-c166983531fa"
+    );
+    assert_eq!(
+        keys.create_id("anonymous", "alpha", "k1").to_string(),
+        "524ef727-5c30-58b3-a3ec-22ab37ccc312"
+    );
     assert_eq!(keys.actor_id("anonymous").to_string(), "9f22ccc0-d5e4-51f1-a38b-c8e1ef896265");
     assert_eq!(keys.check_value(), "1:307317d71ed3bb88718a49448eb45a3f");
-    let hex = keys.fingerprints("make", b"{}")[0].1.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let hex = keys.fingerprints("make", b"{}")[0]
+        .1
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     assert_eq!(hex, "004f196ceca54a0ca96be662b9cea07bdbee1845882588b568cc63a2547f8eb1");
     Ok(())
 }
@@ -58,34 +71,69 @@ fn ids_never_change() -> Result<(), Error> {
 fn ids_are_those_of_the_golden_vectors() -> Result<(), Box<dyn std::error::Error>> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/ids.json");
     let vectors: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
-    let all = |name: &str| vectors[name].as_array().cloned().filter(|all| !all.is_empty()).ok_or(format!("no {name}"));
-    let text = |of: &serde_json::Value, name: &str| of[name].as_str().map(str::to_owned).ok_or(format!("{of}: {name} is no text"));
+    let all = |name: &str| {
+        vectors[name].as_array().cloned().filter(|all| !all.is_empty()).ok_or(format!("no {name}"))
+    };
+    let text = |of: &serde_json::Value, name: &str| {
+        of[name].as_str().map(str::to_owned).ok_or(format!("{of}: {name} is no text"))
+    };
     let mut lines = String::new();
     for key in all("deployment_keys")? {
         lines += &format!("{}:{}\n", key["number"], text(&key, "hex")?);
     }
     let keys = DeploymentKeys::parse(&lines)?;
-    assert_eq!((keys.namespace().to_string(), keys.check_value()), (text(&vectors, "namespace")?, text(&vectors, "check_value")?));
+    assert_eq!(
+        (keys.namespace().to_string(), keys.check_value()),
+        (text(&vectors, "namespace")?, text(&vectors, "check_value")?)
+    );
     for actor in all("actors")? {
-        assert_eq!(keys.actor_id(&text(&actor, "principal")?).to_string(), text(&actor, "id")?, "{actor}");
+        assert_eq!(
+            keys.actor_id(&text(&actor, "principal")?).to_string(),
+            text(&actor, "id")?,
+            "{actor}"
+        );
     }
     for command in all("commands")? {
         let aggregate = Uuid::parse_str(&text(&command, "aggregate")?)?;
-        let (principal, category, key) = (text(&command, "principal")?, text(&command, "category")?, text(&command, "idempotency_key")?);
-        assert_eq!(keys.command_id(&principal, &category, aggregate, &key).to_string(), text(&command, "id")?, "{command}");
+        let (principal, category, key) = (
+            text(&command, "principal")?,
+            text(&command, "category")?,
+            text(&command, "idempotency_key")?,
+        );
+        assert_eq!(
+            keys.command_id(&principal, &category, aggregate, &key).to_string(),
+            text(&command, "id")?,
+            "{command}"
+        );
     }
     for create in all("creates")? {
-        let (principal, category, key) = (text(&create, "principal")?, text(&create, "category")?, text(&create, "idempotency_key")?);
-        assert_eq!(keys.create_id(&principal, &category, &key).to_string(), text(&create, "id")?, "{create}");
+        let (principal, category, key) = (
+            text(&create, "principal")?,
+            text(&create, "category")?,
+            text(&create, "idempotency_key")?,
+        );
+        assert_eq!(
+            keys.create_id(&principal, &category, &key).to_string(),
+            text(&create, "id")?,
+            "{create}"
+        );
     }
     for print in all("fingerprints")? {
         let (name, body) = (text(&print, "name")?, text(&print, "body")?);
-        let value = if body.is_empty() { serde_json::json!({}) } else { crate::json::parse(body.as_bytes())? };
+        let value = if body.is_empty() {
+            serde_json::json!({})
+        } else {
+            crate::json::parse(body.as_bytes())?
+        };
         let canonical = crate::json::canonical(&value);
         assert_eq!(String::from_utf8(canonical.clone())?, text(&print, "canonical")?, "{print}");
-        let hex = |bytes: [u8; 32]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let hex = |bytes: [u8; 32]| {
+            bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        };
         let by = keys.fingerprints(&name, &canonical).into_iter();
-        let by: Vec<_> = by.map(|(number, hmac)| serde_json::json!({"key_number": number, "hmac": hex(hmac)})).collect();
+        let by: Vec<_> = by
+            .map(|(number, hmac)| serde_json::json!({"key_number": number, "hmac": hex(hmac)}))
+            .collect();
         assert_eq!(serde_json::Value::from(by), print["by"], "{print}");
     }
     Ok(())
@@ -137,7 +185,10 @@ fn nothing_shows_a_key() -> Result<(), Error> {
     let keys = DeploymentKeys::parse(&format!("1:{HEX}"))?;
     let shown = format!("{keys:?} {}", keys.check_value());
     assert!(shown.contains("[1]") && !shown.contains("00010203"), "{shown}");
-    let error = DeploymentKeys::parse(&format!("1:{HEX}ff")).err().map(|error| format!("{error} {error:?}")).unwrap_or_default();
+    let error = DeploymentKeys::parse(&format!("1:{HEX}ff"))
+        .err()
+        .map(|error| format!("{error} {error:?}"))
+        .unwrap_or_default();
     assert!(error.contains("line 1") && !error.contains("00010203"), "{error}");
     Ok(())
 }
@@ -158,10 +209,16 @@ fn bad_lines_are_refused_with_their_number() {
         "1:".to_owned(),
     ];
     for case in cases {
-        assert!(matches!(DeploymentKeys::parse(&format!("\n{case}")), Err(Error::Line { line: 2 })), "{case}");
+        assert!(
+            matches!(DeploymentKeys::parse(&format!("\n{case}")), Err(Error::Line { line: 2 })),
+            "{case}"
+        );
     }
     assert!(matches!(DeploymentKeys::parse("# nothing\n"), Err(Error::Empty)));
-    assert!(matches!(DeploymentKeys::parse(&format!("3:{HEX}\n3:{HEX}")), Err(Error::Twice { number: 3 })));
+    assert!(matches!(
+        DeploymentKeys::parse(&format!("3:{HEX}\n3:{HEX}")),
+        Err(Error::Twice { number: 3 })
+    ));
 }
 
 #[test]
@@ -185,7 +242,9 @@ fn those_who_make_it_at_once_agree() -> Result<(), Box<dyn std::error::Error>> {
     let makers: Vec<_> = (0..8)
         .map(|_| {
             let path = path.clone();
-            std::thread::spawn(move || DeploymentKeys::create_or_load(&path).map(|keys| keys.namespace()))
+            std::thread::spawn(move || {
+                DeploymentKeys::create_or_load(&path).map(|keys| keys.namespace())
+            })
         })
         .collect();
     let mut seen = Vec::new();
@@ -198,13 +257,17 @@ fn those_who_make_it_at_once_agree() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn a_file_that_others_can_reach_is_refused_with_its_mode() -> Result<(), Box<dyn std::error::Error>> {
+fn a_file_that_others_can_reach_is_refused_with_its_mode() -> Result<(), Box<dyn std::error::Error>>
+{
     let folder = Folder::new("mode")?;
     let path = folder.key_file();
     DeploymentKeys::create_or_load(&path)?;
     for mode in [0o640, 0o604, 0o620, 0o601] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
-        let error = DeploymentKeys::create_or_load(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = DeploymentKeys::create_or_load(&path)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.contains(&format!("{mode:04o}")) && error.contains("chmod 600"), "{error}");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400))?;

@@ -31,14 +31,19 @@ fn malformed_text_is_refused_with_its_place() {
                 assert_eq!((l, c), (line, column), "{text:?}: {detail}");
                 assert!(!detail.is_empty());
             }
-            other => assert!(matches!(other, Err(JsonError::Malformed { .. })), "{text:?} gave {other:?}"),
+            other => assert!(
+                matches!(other, Err(JsonError::Malformed { .. })),
+                "{text:?} gave {other:?}"
+            ),
         }
     }
 }
 
 #[test]
 fn lone_surrogates_are_refused() {
-    for text in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\udc00\ud800""#, r#"{"\ud800": 1}"#] {
+    for text in
+        [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\udc00\ud800""#, r#"{"\ud800": 1}"#]
+    {
         assert!(matches!(parse(text.as_bytes()), Err(JsonError::Malformed { .. })), "{text}");
     }
 }
@@ -59,7 +64,11 @@ fn duplicate_names_are_refused_at_any_depth_by_pointer() {
         (r#"{"":1,"":1}"#, "/"),
     ];
     for (text, pointer) in cases {
-        assert_eq!(parse(text.as_bytes()), Err(JsonError::DuplicateName { pointer: pointer.to_owned() }), "{text}");
+        assert_eq!(
+            parse(text.as_bytes()),
+            Err(JsonError::DuplicateName { pointer: pointer.to_owned() }),
+            "{text}"
+        );
     }
 }
 
@@ -83,8 +92,12 @@ fn the_number_of_values_is_bounded() {
     // The array itself is one.
     let zeros = |count: usize| format!("[{}]", vec!["0"; count].join(","));
     assert!(parse(zeros(MAX_VALUES - 1).as_bytes()).is_ok());
-    let refused =
-        |text: String, pointer: &str| assert_eq!(parse(text.as_bytes()), Err(JsonError::TooManyValues { pointer: pointer.to_owned() }));
+    let refused = |text: String, pointer: &str| {
+        assert_eq!(
+            parse(text.as_bytes()),
+            Err(JsonError::TooManyValues { pointer: pointer.to_owned() })
+        )
+    };
     refused(format!("{{\"a\":[{},[]]}}", vec!["0"; MAX_VALUES].join(",")), "/a/10000");
     refused(format!("{{\"a\":[{}]}}", vec!["{\"b\":[]}"; 80_000].join(",")), "/a/5000/b");
 }
@@ -102,7 +115,10 @@ fn an_error_shows_little_of_a_long_name() {
 fn the_canonical_form_is_that_of_rfc_8785() {
     let cases = [
         (r#"{"b":1,"a":[ 1.0, 1e2, 0.1, -0.0 ]}"#, r#"{"a":[1,100,0.1,0],"b":1}"#),
-        (r#"{"\u20ac":1,"\r":2,"1":3,"\ud83d\ude00":4,"\ufb33":5}"#, "{\"\\r\":2,\"1\":3,\"€\":1,\"😀\":4,\"\u{fb33}\":5}"),
+        (
+            r#"{"\u20ac":1,"\r":2,"1":3,"\ud83d\ude00":4,"\ufb33":5}"#,
+            "{\"\\r\":2,\"1\":3,\"€\":1,\"😀\":4,\"\u{fb33}\":5}",
+        ),
         (r#"{"s":"\u000f\u000a\"\\\/é"}"#, r#"{"s":"\u000f\n\"\\/é"}"#),
     ];
     for (text, expected) in cases {

@@ -1,5 +1,6 @@
-//! The connections of a process. A pool of sqlx rather opens a connection than wait for one that comes back, and tries so until the
-//! caller's time is over, also where the server has no room for it. Here that is found out, and then what is open is used.
+//! The connections of a process. A pool of sqlx rather opens a connection than wait for one that
+//! comes back, and tries so until the caller's time is over, also where the server has no room for
+//! it. Here that is found out, and then what is open is used.
 
 use std::{
     collections::VecDeque,
@@ -30,7 +31,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// How often a server without room is asked whether it has some, and how soon again when it had.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Without room, one waits for a connection to come back and looks so often; the others wait for their turn.
+/// Without room, one waits for a connection to come back and looks so often; the others wait for
+/// their turn.
 const IDLE_LOOK: Duration = Duration::from_millis(2);
 /// So many times as many sessions as there can be are remembered; most of those have ended.
 const KEPT: usize = 4;
@@ -57,8 +59,8 @@ struct Shared {
     begun: Arc<Begun>,
 }
 
-/// The sessions that were begun last, by the processes that serve them. The pool does not tell those from the ones that it tries to
-/// begin, and not when one ends.
+/// The sessions that were begun last, by the processes that serve them. The pool does not tell
+/// those from the ones that it tries to begin, and not when one ends.
 #[derive(Debug, Default)]
 struct Begun(RwLock<VecDeque<i32>>);
 
@@ -87,7 +89,8 @@ impl From<PgPool> for Connections {
 impl Connections {
     pub(super) fn lazy(options: PgPoolOptions, session: Arc<Session>) -> Self {
         let (set_up, patience) = (session.clone(), options.get_acquire_timeout());
-        let (begun, kept) = (Arc::<Begun>::default(), KEPT * options.get_max_connections() as usize);
+        let (begun, kept) =
+            (Arc::<Begun>::default(), KEPT * options.get_max_connections() as usize);
         let noted = begun.clone();
         let renewed: Arc<RwLock<Option<Instant>>> = Arc::default();
         let since = renewed.clone();
@@ -97,7 +100,8 @@ impl Connections {
                 Box::pin(async move {
                     let begun = session.begin(connection).await;
                     if let Err(sqlx::Error::Configuration(_)) = begun {
-                        // The pool would try again at once, and log each time: who waits is told when the time is over.
+                        // The pool would try again at once, and log each time: who waits is told
+                        // when the time is over.
                         tokio::time::sleep(patience).await;
                     }
                     begun.map(|session| noted.add(session, kept))
@@ -112,7 +116,12 @@ impl Connections {
         Self::around(pool, session, renewed, begun)
     }
 
-    fn around(pool: PgPool, session: Arc<Session>, renewed: Arc<RwLock<Option<Instant>>>, begun: Arc<Begun>) -> Self {
+    fn around(
+        pool: PgPool,
+        session: Arc<Session>,
+        renewed: Arc<RwLock<Option<Instant>>>,
+        begun: Arc<Begun>,
+    ) -> Self {
         let room = watch::Sender::new(pool.options().get_max_connections());
         let (turn, cause, looking) = (Mutex::new(()), RwLock::default(), AtomicBool::new(false));
         Self(Arc::new(Shared { pool, session, room, turn, cause, looking, renewed, begun }))
@@ -140,7 +149,10 @@ impl Connections {
     }
 
     /// Begins a transaction with `statement`.
-    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pub async fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         Transaction::begin(self.acquire().await?, Some(statement.into_sql_str())).await
     }
 
@@ -168,8 +180,9 @@ impl Connections {
         let _ = room.wait_for(|room| *room <= LISTENERS && self.0.is_short()).await;
     }
 
-    /// Opens what is missing and replaces what is dead, so that no burst of callers has to make connections and wait for that longer
-    /// than for what they ask. A pool that connects lazily never does so by itself. Ends at the first that cannot be had.
+    /// Opens what is missing and replaces what is dead, so that no burst of callers has to make
+    /// connections and wait for that longer than for what they ask. A pool that connects lazily
+    /// never does so by itself. Ends at the first that cannot be had.
     pub async fn open(&self) {
         let (pool, all) = (&self.0.pool, self.wanted());
         let mut held = Vec::new();
@@ -181,7 +194,8 @@ impl Connections {
             match acquired {
                 Ok(connection) => held.push(connection),
                 Err(error) => {
-                    warn!(%error, all, opened = held.len(), "not all connections to the database could be opened");
+                    warn!(%error, all, opened = held.len(), "not all connections to the database \
+                        could be opened");
                     return;
                 }
             }
@@ -198,7 +212,8 @@ impl Connections {
         self.connect().await.err().unwrap_or(sqlx::Error::PoolTimedOut)
     }
 
-    /// Those that are open now are closed instead of used again: the server behind them is no longer the right one.
+    /// Those that are open now are closed instead of used again: the server behind them is no
+    /// longer the right one.
     pub async fn renew(&self) {
         // What is in use comes back later, and is closed when it is wanted next.
         *self.0.renewed.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -215,7 +230,11 @@ impl Connections {
             return Ok(());
         }
         let cause = self.0.cause.read().unwrap_or_else(PoisonError::into_inner);
-        Err(format!("the database has no room for more connections: {} of {} are open ({cause})", self.size(), self.wanted()))
+        Err(format!(
+            "the database has no room for more connections: {} of {} are open ({cause})",
+            self.size(),
+            self.wanted()
+        ))
     }
 
     /// Open connections.
@@ -232,7 +251,8 @@ impl Connections {
         self.0.pool.options().get_max_connections()
     }
 
-    /// The server has no room for as many as are wanted: the next that comes back. `None`: it has room again.
+    /// The server has no room for as many as are wanted: the next that comes back. `None`: it has
+    /// room again.
     async fn one_of_few(&self) -> Result<Option<PoolConnection<Postgres>>, sqlx::Error> {
         let pool = &self.0.pool;
         let _turn = self.0.turn.lock().await;
@@ -293,7 +313,8 @@ impl Shared {
         *self.room.borrow() < self.pool.options().get_max_connections()
     }
 
-    /// Whether as many as are wanted live, which the server knows. `false` also where that is not found out.
+    /// Whether as many as are wanted live, which the server knows. `false` also where that is not
+    /// found out.
     async fn are_all_open(&self) -> bool {
         let (all, begun) = (self.pool.options().get_max_connections(), self.begun.all());
         if self.pool.size() < all || begun.len() < all as usize {
@@ -301,10 +322,13 @@ impl Shared {
         }
         let asking = async {
             let mut connection = self.pool.acquire().await?;
-            let counted = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)").persistent(false);
+            let counted =
+                sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)")
+                    .persistent(false);
             counted.bind(begun).fetch_one(&mut *connection).await
         };
-        let alive: Option<i64> = tokio::time::timeout(LOOK_WITHIN, asking).await.ok().and_then(Result::ok);
+        let alive: Option<i64> =
+            tokio::time::timeout(LOOK_WITHIN, asking).await.ok().and_then(Result::ok);
         alive.is_some_and(|alive| alive >= i64::from(all))
     }
 
@@ -312,7 +336,8 @@ impl Shared {
     async fn look(&self) -> Option<Duration> {
         let all = self.pool.options().get_max_connections();
         let looked = tokio::time::timeout(LOOK_WITHIN, self.session.connect()).await;
-        let is_enough = matches!(&looked, Ok(Err(error)) if is_full(error)) && self.are_all_open().await;
+        let is_enough =
+            matches!(&looked, Ok(Err(error)) if is_full(error)) && self.are_all_open().await;
         match looked {
             // One more than all is not needed. Who waits does so for one that comes back.
             Ok(Err(_)) if is_enough => {
@@ -325,7 +350,8 @@ impl Shared {
             Ok(Err(error)) if is_full(&error) => {
                 *self.cause.write().unwrap_or_else(PoisonError::into_inner) = error.to_string();
                 if !self.is_short() {
-                    warn!(%error, wanted = all, "the database has no room for more connections: those that are open are used");
+                    warn!(%error, wanted = all, "the database has no room for more connections: \
+                        those that are open are used");
                 }
                 // Who tries to open one right now counts still: less than all in any case.
                 self.room.send_replace(self.pool.size().min(all.saturating_sub(1)));

@@ -33,7 +33,11 @@ async fn a_problem_answers_in_the_form_of_rfc_9457() {
 
 #[test]
 fn a_5xx_never_repeats_what_it_was_given() {
-    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT] {
+    for status in [
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ] {
         let problem = Problem::new(status, "x", "password=hunter2");
         assert!(!problem.detail().contains("hunter2") && !problem.detail().is_empty(), "{problem}");
     }
@@ -42,14 +46,18 @@ fn a_5xx_never_repeats_what_it_was_given() {
 #[test]
 fn retry_after_is_whole_seconds_rounded_up() {
     for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (5_000, "5")] {
-        let response = Problem::unavailable("x", "busy", Duration::from_millis(millis)).into_response();
+        let response =
+            Problem::unavailable("x", "busy", Duration::from_millis(millis)).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{millis} ms");
     }
 }
 
 #[test]
 fn members_cannot_replace_those_of_the_rfc() {
-    let body = Problem::bad_request("x", "y").with("status", json!(200)).with("code", json!("z")).to_json(None, None);
+    let body = Problem::bad_request("x", "y")
+        .with("status", json!(200))
+        .with("code", json!("z"))
+        .to_json(None, None);
     assert_eq!((&body["status"], &body["code"]), (&json!(400), &json!("x")));
 }
 

@@ -1,5 +1,6 @@
-//! Owns how long the arrays of a value may be, as its schema says with `maxItems`, looked up before anything else is. Must never say
-//! that a value is wrong which the schema allows: what it does not understand of a schema it leaves to the library.
+//! Owns how long the arrays of a value may be, as its schema says with `maxItems`, looked up before
+//! anything else is. Must never say that a value is wrong which the schema allows: what it does not
+//! understand of a schema it leaves to the library.
 
 use serde_json::Value;
 
@@ -22,7 +23,9 @@ impl Lengths {
             return Self::default();
         }
         let members = schema["properties"].as_object().into_iter().flatten();
-        let members = members.map(|(name, member)| (name.clone(), Self::of(member))).filter(|(_, member)| !member.is_empty());
+        let members = members
+            .map(|(name, member)| (name.clone(), Self::of(member)))
+            .filter(|(_, member)| !member.is_empty());
         let items = schema.get("items").filter(|items| items.is_object()).map(Self::of);
         Self {
             most: schema["maxItems"].as_u64().and_then(|most| usize::try_from(most).ok()),
@@ -40,9 +43,10 @@ impl Lengths {
         let here = at.len();
         match value {
             Value::Array(items) => match self.most {
-                Some(most) if items.len() > most => {
-                    errors.push(FieldError::pointer(at.as_str(), format!("the value has more than {most} items")))
-                }
+                Some(most) if items.len() > most => errors.push(FieldError::pointer(
+                    at.as_str(),
+                    format!("the value has more than {most} items"),
+                )),
                 _ => {
                     let Some(item) = &self.items else { return };
                     for (index, value) in items.iter().enumerate() {

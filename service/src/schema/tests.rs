@@ -22,7 +22,8 @@ fn thing() -> Result<Validator, Error> {
 }
 
 fn pointers(value: &Value) -> Vec<String> {
-    let errors = thing().map(|thing| thing.validate(value)).unwrap_or(Ok(())).err().unwrap_or_default();
+    let errors =
+        thing().map(|thing| thing.validate(value)).unwrap_or(Ok(())).err().unwrap_or_default();
     errors.into_iter().filter_map(|error| error.pointer).collect()
 }
 
@@ -48,7 +49,10 @@ fn pointers_point_at_the_offending_member() {
         (json!({ "name": "a", "size": "1" }), vec!["/size"]),
         (json!({ "name": "a", "id": "no" }), vec!["/id"]),
         (json!({ "name": "a", "kind": "square" }), vec!["/kind"]),
-        (json!({ "name": "a", "parts": [{ "n": 1 }, { "m": 1, "n": 2 }, {}, 5] }), vec!["/parts/1/m", "/parts/2/n", "/parts/3"]),
+        (
+            json!({ "name": "a", "parts": [{ "n": 1 }, { "m": 1, "n": 2 }, {}, 5] }),
+            vec!["/parts/1/m", "/parts/2/n", "/parts/3"],
+        ),
         (json!([]), vec![""]),
         (json!(null), vec![""]),
     ];
@@ -61,7 +65,8 @@ fn pointers_point_at_the_offending_member() {
 
 #[test]
 fn the_number_of_errors_is_bounded() {
-    let many: serde_json::Map<String, Value> = (0..500).map(|n| (format!("x{n}"), json!(1))).collect();
+    let many: serde_json::Map<String, Value> =
+        (0..500).map(|n| (format!("x{n}"), json!(1))).collect();
     assert_eq!(pointers(&Value::Object(many)).len(), MAX_ERRORS);
     let parts: Vec<Value> = (0..200).map(|_| json!({})).collect();
     assert_eq!(pointers(&json!({ "name": "a", "parts": parts })), ["/parts"]);
@@ -74,11 +79,24 @@ fn an_array_that_is_too_long_is_refused_for_that_alone() -> Result<(), Error> {
     let parts = |count: usize| json!({ "unknown": 1, "parts": vec![json!({}); count] });
     let found = thing()?.validate(&parts(31)).err().unwrap_or_default();
     assert_eq!(found, [FieldError::pointer("/parts", "the value has more than 30 items")]);
-    assert_eq!(found[0].detail, by_the_library(r#"{"maxItems": 30}"#, &json!(vec![1; 31]))?, "the same words");
+    assert_eq!(
+        found[0].detail,
+        by_the_library(r#"{"maxItems": 30}"#, &json!(vec![1; 31]))?,
+        "the same words"
+    );
     assert_eq!(pointers(&parts(1)).len(), 3);
-    let nested = Validator::new(r#"{"items": {"items": {"maxItems": 1}}, "properties": {"a/b": {"maxItems": 0}}}"#)?;
-    let pointer =
-        |value: &Value| nested.validate(value).err().unwrap_or_default().into_iter().filter_map(|error| error.pointer).collect::<Vec<_>>();
+    let nested = Validator::new(
+        r#"{"items": {"items": {"maxItems": 1}}, "properties": {"a/b": {"maxItems": 0}}}"#,
+    )?;
+    let pointer = |value: &Value| {
+        nested
+            .validate(value)
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|error| error.pointer)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(pointer(&json!([[[1]], [[1], [1, 2]]])), ["/1/1"]);
     assert_eq!(pointer(&json!({ "a/b": [1] })), ["/a~1b"]);
     assert_eq!(pointer(&json!(vec![json!([[1, 2]]); 50])).len(), MAX_ERRORS);
@@ -89,7 +107,10 @@ fn an_array_that_is_too_long_is_refused_for_that_alone() -> Result<(), Error> {
 
 fn by_the_library(schema: &str, value: &Value) -> Result<String, Error> {
     let compiled = Validator::new(schema)?.compiled;
-    Ok(compiled.iter_errors(value).map(|error| error.masked_with("the value").to_string()).collect())
+    Ok(compiled
+        .iter_errors(value)
+        .map(|error| error.masked_with("the value").to_string())
+        .collect())
 }
 
 #[test]

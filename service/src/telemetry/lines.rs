@@ -1,5 +1,5 @@
-//! The lines of the log on their way to stderr: a bounded queue, and one thread that writes. Who logs never waits: what finds no room
-//! is dropped and counted.
+//! The lines of the log on their way to stderr: a bounded queue, and one thread that writes. Who
+//! logs never waits: what finds no room is dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -44,7 +44,9 @@ impl Lines {
         let (queue, queued) = sync_channel(QUEUED_LINES);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let written = Arc::clone(&queued_bytes);
-        std::thread::Builder::new().name("log-lines".to_owned()).spawn(move || write(out, &queued, &written))?;
+        std::thread::Builder::new()
+            .name("log-lines".to_owned())
+            .spawn(move || write(out, &queued, &written))?;
         let dropped = metrics::counter!("highwater_log_lines_dropped_total");
         Ok(Self { queue, queued_bytes, bounds, dropped })
     }
@@ -52,7 +54,8 @@ impl Lines {
     pub fn put(&self, line: &[u8]) {
         let line = cut(line, self.bounds.line_bytes);
         let bytes = line.len();
-        let add = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= self.bounds.queue_bytes);
+        let add =
+            |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= self.bounds.queue_bytes);
         if self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_err() {
             return self.dropped.increment(1);
         }
@@ -90,7 +93,10 @@ fn cut(line: &[u8], longest: usize) -> Vec<u8> {
     }
     let kept = longest.saturating_sub(CUT.len());
     // Not within a character.
-    let end = (0..=kept).rev().find(|at| line.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000)).unwrap_or(0);
+    let end = (0..=kept)
+        .rev()
+        .find(|at| line.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000))
+        .unwrap_or(0);
     [&line[..end], CUT].concat()
 }
 
@@ -160,7 +166,11 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text)?;
         let (long, rest) = text.split_at(text.find('\n').map_or(0, |end| end + 1));
-        assert!(long.len() <= BOUNDS.line_bytes && long.as_bytes().ends_with(CUT), "{} bytes", long.len());
+        assert!(
+            long.len() <= BOUNDS.line_bytes && long.as_bytes().ends_with(CUT),
+            "{} bytes",
+            long.len()
+        );
         assert_eq!(rest, "short\n");
         Ok(())
     }

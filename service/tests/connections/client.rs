@@ -61,7 +61,9 @@ impl Http1 {
     /// All that comes until the end. A reset is an end, too.
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        let _ = timeout(DEADLINE, self.0.read_to_end(&mut rest)).await.expect("the connection does not end");
+        let _ = timeout(DEADLINE, self.0.read_to_end(&mut rest))
+            .await
+            .expect("the connection does not end");
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
@@ -69,7 +71,11 @@ impl Http1 {
 fn is_complete(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.to_ascii_lowercase().split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let length = head
+        .to_ascii_lowercase()
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next()?.parse().ok());
     body.len() >= length.unwrap_or(0)
 }
 
@@ -86,7 +92,8 @@ impl Frame {
         Self { kind, flags, stream, payload: payload.into() }
     }
 
-    /// The head of a request: fields of the static table, and literals that are not indexed (RFC 7541).
+    /// The head of a request: fields of the static table, and literals that are not indexed (RFC
+    /// 7541).
     pub fn head(stream: u32, method: &str, path: &str, flags: u8) -> Self {
         let method = if method == "GET" { 0x82 } else { 0x83 };
         let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
@@ -108,7 +115,10 @@ impl Http2 {
     pub async fn connect(address: SocketAddr, window: u32) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let setting = [&[0, INITIAL_WINDOW_SIZE][..], &window.to_be_bytes()].concat();
-        stream.write_all(&[PREFACE, &Frame::new(SETTINGS, 0, 0, setting).bytes()].concat()).await.unwrap();
+        stream
+            .write_all(&[PREFACE, &Frame::new(SETTINGS, 0, 0, setting).bytes()].concat())
+            .await
+            .unwrap();
         Self(stream)
     }
 
@@ -122,7 +132,11 @@ impl Http2 {
         let reading = async {
             let mut head = [0; 9];
             self.0.read_exact(&mut head).await?;
-            let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+            let mut payload =
+                vec![
+                    0;
+                    usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])
+                ];
             self.0.read_exact(&mut payload).await?;
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             io::Result::Ok(Frame { kind: head[3], flags: head[4], stream, payload })
@@ -145,7 +159,10 @@ impl Http2 {
         let mut reason = None;
         while let Some(frame) = self.next().await {
             if frame.kind == GOAWAY {
-                reason = frame.payload.get(4..8).map(|code| u32::from_be_bytes([code[0], code[1], code[2], code[3]]));
+                reason = frame
+                    .payload
+                    .get(4..8)
+                    .map(|code| u32::from_be_bytes([code[0], code[1], code[2], code[3]]));
             }
         }
         reason

@@ -28,7 +28,8 @@ async fn trickle(mut stream: TcpStream, bytes: impl Iterator<Item = u8>) {
 
 #[tokio::test]
 async fn an_unfinished_head_ends_its_connection_however_it_trickles() {
-    let server = Server::start(HttpSettings { head_timeout_ms: 300, ..HttpSettings::default() }).await;
+    let server =
+        Server::start(HttpSettings { head_timeout_ms: 300, ..HttpSettings::default() }).await;
     let first = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_vec();
     let head = Frame::new(HEADERS, END_STREAM, 1, vec![0x82]).bytes();
     let unfinished: [(&str, Vec<u8>); 6] = [
@@ -36,7 +37,10 @@ async fn an_unfinished_head_ends_its_connection_however_it_trickles() {
         ("a head", first.clone()),
         ("a second head", [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &first[..]].concat()),
         ("a preface", PREFACE[..10].to_vec()),
-        ("HEADERS without END_HEADERS", [PREFACE, &Frame::new(4, 0, 0, []).bytes(), &head].concat()),
+        (
+            "HEADERS without END_HEADERS",
+            [PREFACE, &Frame::new(4, 0, 0, []).bytes(), &head].concat(),
+        ),
         ("a frame", [PREFACE, &Frame::new(4, 0, 0, []).bytes(), &head[..5]].concat()),
     ];
     let trickling = unfinished.map(|(_, begin)| {
@@ -57,7 +61,11 @@ async fn an_unfinished_head_ends_its_connection_however_it_trickles() {
 #[tokio::test]
 async fn heads_that_never_end_keep_nobody_out_and_no_drain_up() {
     // No head ends because of its time here.
-    let settings = HttpSettings { connection_limit: CONNECTIONS, head_timeout_ms: 120_000, ..HttpSettings::default() };
+    let settings = HttpSettings {
+        connection_limit: CONNECTIONS,
+        head_timeout_ms: 120_000,
+        ..HttpSettings::default()
+    };
     let head_timeout = settings.head_timeout();
     let server = Server::start(settings).await;
     let mut unfinished = Vec::new();
@@ -66,10 +74,17 @@ async fn heads_that_never_end_keep_nobody_out_and_no_drain_up() {
         unfinished.last_mut().unwrap().send("GET / HTTP/1.1\r\nX-Slow: ").await;
     }
     for path in ["/livez", "/"] {
-        assert!(Http1::connect(server.address).await.get(path).await.starts_with("HTTP/1.1 200"), "{path}");
+        assert!(
+            Http1::connect(server.address).await.get(path).await.starts_with("HTTP/1.1 200"),
+            "{path}"
+        );
     }
     let mut large = Http1::connect(server.address).await;
-    let refused = large.send(&format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: {}", "x".repeat(40_000))).await.rest().await;
+    let refused = large
+        .send(&format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: {}", "x".repeat(40_000)))
+        .await
+        .rest()
+        .await;
     assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
     let mut large = Http2::connect(server.address, 0).await;
     let mut frames = vec![Frame::new(HEADERS, END_STREAM, 1, vec![0; 8_000])];
@@ -81,10 +96,13 @@ async fn heads_that_never_end_keep_nobody_out_and_no_drain_up() {
     assert!(draining.elapsed() < head_timeout / 4, "{:?}", draining.elapsed());
     Row {
         id: "C2",
-        situation: "connections with an unfinished head, beyond `http.connection_limit`, a byte now and then; heads of 40 kB and \
+        situation: "connections with an unfinished head, beyond `http.connection_limit`, a byte \
+                    now and then; heads of 40 kB and \
                     without end, HTTP/1 and HTTP/2",
-        answer: "ended after `http.head_timeout_ms`, whatever trickles; the one that has been quiet for longest gives way to a new one: \
-                 an honest request and `/livez` are answered; 431 or an end at `http.head_limit_bytes`; a drain waits for none of them",
+        answer: "ended after `http.head_timeout_ms`, whatever trickles; the one that has been \
+                 quiet for longest gives way to a new one: \
+                 an honest request and `/livez` are answered; 431 or an end at \
+                 `http.head_limit_bytes`; a drain waits for none of them",
         test: (file!(), "heads_that_never_end_keep_nobody_out_and_no_drain_up"),
     }
     .check();

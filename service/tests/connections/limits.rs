@@ -13,7 +13,8 @@ const FEW: &str = "HIGHWATER_TEST_FEW_DESCRIPTORS";
 
 #[tokio::test]
 async fn the_quietest_connection_gives_way_and_busy_ones_do_not() {
-    let server = Server::start(HttpSettings { connection_limit: 2, ..HttpSettings::default() }).await;
+    let server =
+        Server::start(HttpSettings { connection_limit: 2, ..HttpSettings::default() }).await;
     let mut first = Http1::connect(server.address).await;
     assert!(first.get("/").await.ends_with("answered"));
     let mut second = Http1::connect(server.address).await;
@@ -42,7 +43,12 @@ async fn the_quietest_connection_gives_way_and_busy_ones_do_not() {
 
 #[tokio::test]
 async fn a_connection_that_gave_way_and_stays_is_ended() {
-    let settings = HttpSettings { connection_limit: 1, head_timeout_ms: 1_000, request_timeout_ms: 120_000, ..HttpSettings::default() };
+    let settings = HttpSettings {
+        connection_limit: 1,
+        head_timeout_ms: 1_000,
+        request_timeout_ms: 120_000,
+        ..HttpSettings::default()
+    };
     let server = Server::start(settings).await;
     let mut stays = Http2::connect(server.address, 65_535).await;
     stays.send(&[Frame::head(1, "GET", "/", END_STREAM)]).await.unwrap();
@@ -55,8 +61,10 @@ async fn a_connection_that_gave_way_and_stays_is_ended() {
     server.counts.until(|counts| counts.waiting() == 0).await;
     Row {
         id: "C2b",
-        situation: "HTTP/2, beyond `http.connection_limit`: told to leave, it confirms nothing and opens streams as before",
-        answer: "it counts until it is gone, as one of 64 beyond the limit, and is ended after `http.head_timeout_ms`",
+        situation: "HTTP/2, beyond `http.connection_limit`: told to leave, it confirms nothing and \
+                    opens streams as before",
+        answer: "it counts until it is gone, as one of 64 beyond the limit, and is ended after \
+                 `http.head_timeout_ms`",
         test: (file!(), "a_connection_that_gave_way_and_stays_is_ended"),
     }
     .check();
@@ -64,21 +72,35 @@ async fn a_connection_that_gave_way_and_stays_is_ended() {
 
 #[tokio::test]
 async fn a_place_for_health_is_not_for_one_that_keeps_its_body_back() {
-    let settings = HttpSettings { connection_limit: 1, health_connections: 1, unread_body_wait_ms: 120_000, ..HttpSettings::default() };
+    let settings = HttpSettings {
+        connection_limit: 1,
+        health_connections: 1,
+        unread_body_wait_ms: 120_000,
+        ..HttpSettings::default()
+    };
     let server = Server::start(settings).await;
     let mut busy = Http1::connect(server.address).await;
     busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
-    for (method, path, status) in [("GET", "/livez", "200"), ("POST", "/json", "503"), ("GET", "/livez", "200")] {
+    for (method, path, status) in
+        [("GET", "/livez", "200"), ("POST", "/json", "503"), ("GET", "/livez", "200")]
+    {
         let mut client = Http1::connect(server.address).await;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n");
         let answer = client.send(&head).await.answer().await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains("connection: close"), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}"))
+                && answer.contains("connection: close"),
+            "{answer}"
+        );
     }
     Row {
         id: "C2c",
-        situation: "all connections busy, those for health too, by requests whose bodies are kept back",
-        answer: "`/livez` is answered: no body is waited for there, one address has at most half of `http.health_connections`, and one \
+        situation: "all connections busy, those for health too, by requests whose bodies are kept \
+                    back",
+        answer: "`/livez` is answered: no body is waited for there, one address has at most half \
+                 of `http.health_connections`, and one \
                  that does not ask for health, or has been open for 2 s, gives way",
         test: (file!(), "a_place_for_health_is_not_for_one_that_keeps_its_body_back"),
     }
@@ -87,7 +109,8 @@ async fn a_place_for_health_is_not_for_one_that_keeps_its_body_back() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() {
-    let server = Server::start(HttpSettings { idle_timeout_ms: 200, ..HttpSettings::default() }).await;
+    let server =
+        Server::start(HttpSettings { idle_timeout_ms: 200, ..HttpSettings::default() }).await;
     let mut waiting = Http1::connect(server.address).await;
     waiting.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     server.counts.until(|counts| counts.waiting() == 1).await;
@@ -107,14 +130,18 @@ fn fewer_descriptors_than_connections_refuse_nobody() {
     let script = format!("ulimit -n 200 && exec \"$0\" --exact {test} --ignored --nocapture");
     let this = std::env::current_exe().unwrap();
     let ran = Command::new("sh").arg("-c").arg(script).arg(this).env(FEW, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    let said =
+        String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     assert!(said.contains("ulimit -n") && said.contains("connections=74"), "{said}");
     Row {
         id: "C9",
-        situation: "`ulimit -n` below `http.connection_limit`, more idle connections than descriptors",
-        answer: "the soft limit is raised to the hard one; where that is too low, there are as many connections as leave \
-                 `http.spare_descriptors` free, and the log says so: idle ones give way, files can be opened",
+        situation: "`ulimit -n` below `http.connection_limit`, more idle connections than \
+                    descriptors",
+        answer: "the soft limit is raised to the hard one; where that is too low, there are as \
+                 many connections as leave \
+                 `http.spare_descriptors` free, and the log says so: idle ones give way, files can \
+                 be opened",
         test: (file!(), "fewer_descriptors_than_connections_refuse_nobody"),
     }
     .check();

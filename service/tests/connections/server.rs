@@ -90,12 +90,15 @@ impl Server {
         let ctx = Context::for_tests();
         // Metrics of a size that counts; the process that tests records none.
         let metrics = get(|| async { vec![b'm'; PAGE_BYTES] });
-        let health = Router::new().route("/livez", get(|| async { "alive" })).route("/metrics", metrics);
+        let health =
+            Router::new().route("/livez", get(|| async { "alive" })).route("/metrics", metrics);
         let router = http::layers(routes(&counts, &go).merge(health), &settings, &ctx);
         let listener = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = ctx.shutdown.clone();
-        let task = tokio::spawn(async move { http::serve_with(listener, router, ctx.shutdown, &settings).await.unwrap() });
+        let task = tokio::spawn(async move {
+            http::serve_with(listener, router, ctx.shutdown, &settings).await.unwrap()
+        });
         Self { address, shutdown, counts, go, task }
     }
 
@@ -107,9 +110,11 @@ impl Server {
 }
 
 fn routes(counts: &Arc<Counts>, go: &watch::Sender<bool>) -> Router {
-    let (waiting, paged, receiving, going) = (Arc::clone(counts), Arc::clone(counts), Arc::clone(counts), go.subscribe());
+    let (waiting, paged, receiving, going) =
+        (Arc::clone(counts), Arc::clone(counts), Arc::clone(counts), go.subscribe());
     let wait = move || {
-        let (counted, mut going) = (Counted::new(&waiting, |counts| &counts.waiting), going.clone());
+        let (counted, mut going) =
+            (Counted::new(&waiting, |counts| &counts.waiting), going.clone());
         async move {
             going.wait_for(|go| *go).await.unwrap();
             drop(counted);

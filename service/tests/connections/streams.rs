@@ -4,7 +4,10 @@ use service::http::HttpSettings;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS},
+    client::{
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING,
+        RST_STREAM, SETTINGS,
+    },
     documented::Row,
     server::Server,
 };
@@ -18,7 +21,8 @@ async fn a_connection_has_no_more_streams_than_it_may() {
     let mut clients = Vec::new();
     for _ in 0..6 {
         let mut client = Http2::connect(server.address, 65_535).await;
-        let heads: Vec<Frame> = (0..200).map(|n| Frame::head(2 * n + 1, "POST", "/receive", 0)).collect();
+        let heads: Vec<Frame> =
+            (0..200).map(|n| Frame::head(2 * n + 1, "POST", "/receive", 0)).collect();
         client.send(&heads).await.unwrap();
         clients.push(client);
     }
@@ -39,7 +43,8 @@ async fn a_connection_has_no_more_streams_than_it_may() {
     Row {
         id: "C1b",
         situation: "6 HTTP/2 connections open 200 streams each: POST, headers, no body",
-        answer: "32 requests of a connection are taken (`http.streams_per_connection`), the others REFUSED_STREAM: they may be sent again",
+        answer: "32 requests of a connection are taken (`http.streams_per_connection`), the others \
+                 REFUSED_STREAM: they may be sent again",
         test: (file!(), "a_connection_has_no_more_streams_than_it_may"),
     }
     .check();
@@ -50,7 +55,12 @@ async fn floods_end_their_connection() {
     let server = Server::start(HttpSettings::default()).await;
     // Opened and reset, before anything is done for it (CVE-2023-44487).
     let mut client = Http2::connect(server.address, 65_535).await;
-    let reset = |n: u32| [Frame::head(2 * n + 1, "GET", "/wait", END_STREAM), Frame::new(RST_STREAM, 0, 2 * n + 1, [0, 0, 0, 8])];
+    let reset = |n: u32| {
+        [
+            Frame::head(2 * n + 1, "GET", "/wait", END_STREAM),
+            Frame::new(RST_STREAM, 0, 2 * n + 1, [0, 0, 0, 8]),
+        ]
+    };
     let frames: Vec<Frame> = (0..2_000).flat_map(reset).collect();
     let _ = client.send(&frames).await;
     assert_eq!(client.ended().await, Some(ENHANCE_YOUR_CALM));
@@ -72,12 +82,16 @@ async fn floods_end_their_connection() {
 
 #[tokio::test]
 async fn pings_and_settings_whose_answers_are_not_read_end_their_connection() {
-    let server = Server::start(HttpSettings { write_timeout_ms: 500, ..HttpSettings::default() }).await;
+    let server =
+        Server::start(HttpSettings { write_timeout_ms: 500, ..HttpSettings::default() }).await;
     for flood in [Frame::new(PING, 0, 0, [0; 8]), Frame::new(SETTINGS, 0, 0, [])] {
         let mut client = Http2::connect(server.address, 65_535).await;
         let frames = vec![flood; 10_000];
         let flooding = async { while client.send(&frames).await.is_ok() {} };
-        assert!(tokio::time::timeout(Duration::from_secs(60), flooding).await.is_ok(), "the connection lives on");
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), flooding).await.is_ok(),
+            "the connection lives on"
+        );
     }
 }
 

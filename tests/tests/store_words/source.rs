@@ -1,4 +1,5 @@
-//! Finds identifiers and string literals in Rust, and statements in SQL. Comments say what they like.
+//! Finds identifiers and string literals in Rust, and statements in SQL. Comments say what they
+//! like.
 
 /// An identifier or the text of a string literal, and its line.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub fn rust(source: &str) -> Vec<Said> {
         } else if next == '\'' {
             reader.character_or_lifetime();
         } else if next.is_alphabetic() || next == '_' {
-            let text: String = reader.rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let text: String =
+                reader.rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             reader.skip(text.len());
             // The prefix of a string literal (b, c) is no identifier.
             if !(text.len() == 1 && reader.rest.starts_with('"')) {
@@ -42,13 +44,18 @@ pub fn rust(source: &str) -> Vec<Said> {
 
 /// SQL without its comments, line by line.
 pub fn sql(source: &str) -> Vec<Said> {
-    let line = |(at, line): (usize, &str)| Said { line: at + 1, text: line.split("--").next().unwrap_or_default().to_owned() };
+    let line = |(at, line): (usize, &str)| Said {
+        line: at + 1,
+        text: line.split("--").next().unwrap_or_default().to_owned(),
+    };
     source.lines().enumerate().map(line).collect()
 }
 
 /// The number of hashes if `rest` begins with a raw string (`r"`, `br#"`, `cr##"`).
 fn raw_string(rest: &str) -> Option<usize> {
-    let after = ["r", "br", "cr"].into_iter().find_map(|prefix| rest.strip_prefix(prefix).filter(|after| after.starts_with(['"', '#'])))?;
+    let after = ["r", "br", "cr"].into_iter().find_map(|prefix| {
+        rest.strip_prefix(prefix).filter(|after| after.starts_with(['"', '#']))
+    })?;
     let unhashed = after.trim_start_matches('#');
     unhashed.starts_with('"').then_some(after.len() - unhashed.len())
 }

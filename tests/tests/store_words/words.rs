@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-/// Names of commands and events that are plain English, and that generic code needs: they count only beside their aggregate, whose
-/// name counts anyway.
+/// Names of commands and events that are plain English, and that generic code needs: they count
+/// only beside their aggregate, whose name counts anyway.
 const ENGLISH: [&str; 36] = [
     "abandon",
     "abandoned",
@@ -52,9 +52,12 @@ pub struct Words {
 }
 
 impl Words {
-    /// The file stems under `schemas/events` and `schemas/commands`: `<aggregate>.<name>.v<number>`.
+    /// The file stems under `schemas/events` and `schemas/commands`:
+    /// `<aggregate>.<name>.v<number>`.
     pub fn of_schemas(schemas: &Path) -> Self {
-        let files = ["events", "commands"].into_iter().flat_map(|kind| std::fs::read_dir(schemas.join(kind)).unwrap());
+        let files = ["events", "commands"]
+            .into_iter()
+            .flat_map(|kind| std::fs::read_dir(schemas.join(kind)).unwrap());
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         Self::of_stems(names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)))
     }
@@ -79,14 +82,24 @@ impl Words {
     /// The store's words in `text`. `ORDER BY` is SQL.
     pub fn found_in(&self, text: &str) -> Vec<String> {
         let said = split(text);
-        let sql = |at: usize| said[at] == "order" && said.get(at + 1).is_some_and(|next| next == "by") && text.contains(' ');
-        let aggregates = (0..said.len()).filter(|at| self.aggregates.contains(&said[*at]) && !sql(*at)).map(|at| said[at].clone());
-        let names = self.names.iter().filter(|name| said.windows(name.len()).any(|window| window == name.as_slice()));
+        let sql = |at: usize| {
+            said[at] == "order"
+                && said.get(at + 1).is_some_and(|next| next == "by")
+                && text.contains(' ')
+        };
+        let aggregates = (0..said.len())
+            .filter(|at| self.aggregates.contains(&said[*at]) && !sql(*at))
+            .map(|at| said[at].clone());
+        let names = self
+            .names
+            .iter()
+            .filter(|name| said.windows(name.len()).any(|window| window == name.as_slice()));
         aggregates.chain(names.map(|name| name.join("-"))).collect()
     }
 }
 
-/// Lower-case words, parted by everything that is no letter and by changes of case: `HTTPOrderId2` is http, order, id.
+/// Lower-case words, parted by everything that is no letter and by changes of case: `HTTPOrderId2`
+/// is http, order, id.
 pub fn split(text: &str) -> Vec<String> {
     let letters: Vec<char> = text.chars().collect();
     let mut words = vec![String::new()];
@@ -94,8 +107,10 @@ pub fn split(text: &str) -> Vec<String> {
         let before = at.checked_sub(1).map(|at| letters[at]);
         let after = letters.get(at + 1);
         let begins = letter.is_uppercase()
-            && before
-                .is_some_and(|before| before.is_lowercase() || (before.is_uppercase() && after.is_some_and(|after| after.is_lowercase())));
+            && before.is_some_and(|before| {
+                before.is_lowercase()
+                    || (before.is_uppercase() && after.is_some_and(|after| after.is_lowercase()))
+            });
         if begins || !letter.is_alphabetic() {
             words.push(String::new());
         }

@@ -31,8 +31,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 Effect::Append(entries) => self.append(entries),
                 Effect::ReadToEnd => self.ask_for_end_in_time(),
                 Effect::Load { aggregates, commands } => {
-                    let (snapshots, partition) = (self.shared.snapshots.clone(), self.partition.index);
-                    self.load = Some(Box::pin(async move { snapshots.load(partition, aggregates, commands).await }));
+                    let (snapshots, partition) =
+                        (self.shared.snapshots.clone(), self.partition.index);
+                    self.load = Some(Box::pin(async move {
+                        snapshots.load(partition, aggregates, commands).await
+                    }));
                 }
                 Effect::Answer { token, answer } => {
                     if let Some(reply) = self.tokens.remove(&token) {
@@ -43,7 +46,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 Effect::Serving { epoch, writer, .. } => self.serving(epoch, writer),
                 Effect::OutcomeUnknown { records } => {
                     if self.pace.is_calm() {
-                        tracing::warn!(partition = %self.partition, records, "outcome unknown: fencing under a new writer");
+                        tracing::warn!(partition = %self.partition, records, "outcome unknown: \
+                            fencing under a new writer");
                     }
                     self.standing.phase(Phase::Settling);
                     counter!("highwater_unknown_outcomes_total", "category" => C::NAME, "partition" => self.partition.index.to_string())
@@ -66,12 +70,17 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             let reply = Reply { ticket, to: self.reports_to.clone() };
             if let Err(error) = self.shared.log.append(self.partition, record, reply) {
                 // Heard in its turn: what follows it is void by its sequence.
-                let _ = self.reports_to.send(Report { ticket, generation: 0, result: Err(error.into()) });
+                let _ = self.reports_to.send(Report {
+                    ticket,
+                    generation: 0,
+                    result: Err(error.into()),
+                });
             }
         }
     }
 
-    /// The first time at once. After that each is a fence more, so they wait for longer and longer, until a fence has held for long.
+    /// The first time at once. After that each is a fence more, so they wait for longer and longer,
+    /// until a fence has held for long.
     fn ask_for_end_in_time(&mut self) {
         let (log, partition) = (self.shared.log.clone(), self.partition.clone());
         self.fence_is_out = false;
@@ -83,8 +92,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }));
     }
 
-    /// Whoever dated the last event had another clock than this one: what is decided here would be dated like it, in silence. Before the
-    /// fence, so that an owner whose clock is behind leaves the partition to others.
+    /// Whoever dated the last event had another clock than this one: what is decided here would be
+    /// dated like it, in silence. Before the fence, so that an owner whose clock is behind leaves
+    /// the partition to others.
     pub(super) fn times_ahead(&self) -> Option<End> {
         let last = self.writer.fold().head().last_time?;
         let ahead_us = last.0.saturating_sub(self.shared.clock.now());
@@ -92,11 +102,15 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         if i128::from(ahead_us) <= i128::try_from(allowed.as_micros()).unwrap_or(i128::MAX) {
             return None;
         }
-        Some(End::TimesAhead { last: last.to_text(), ahead_ms: ahead_us.saturating_add(999) / 1000 })
+        Some(End::TimesAhead {
+            last: last.to_text(),
+            ahead_ms: ahead_us.saturating_add(999) / 1000,
+        })
     }
 
-    /// A clock that steps back is harmless: times in a partition do not run backwards. One that steps ahead dates events of the future,
-    /// for ever, until the next fence is held against the log's clock; so there has to be one.
+    /// A clock that steps back is harmless: times in a partition do not run backwards. One that
+    /// steps ahead dates events of the future, for ever, until the next fence is held against the
+    /// log's clock; so there has to be one.
     pub(super) fn look_at_clock(&mut self) {
         let seen = (Instant::now(), self.shared.clock.now());
         let (then, said) = std::mem::replace(&mut self.clock_seen, seen);
@@ -104,16 +118,21 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         let allowed = seen.0.saturating_duration_since(then) + self.shared.clock_skew;
         let by_us = went_us - i128::try_from(allowed.as_micros()).unwrap_or(i128::MAX);
         if by_us > 0 {
-            self.end = Some(End::ClockStepped { by_ms: i64::try_from(by_us / 1000).unwrap_or(i64::MAX) });
+            self.end =
+                Some(End::ClockStepped { by_ms: i64::try_from(by_us / 1000).unwrap_or(i64::MAX) });
         }
     }
 
-    /// The log's clock must lie between the sending of the fence and now, give or take what is allowed.
+    /// The log's clock must lie between the sending of the fence and now, give or take what is
+    /// allowed.
     fn serving(&mut self, epoch: u64, writer: Uuid) {
         self.fence_is_out = false;
-        let (appended_us, now_us) = (self.fence_appended_ms.saturating_mul(1000), self.shared.clock.now());
+        let (appended_us, now_us) =
+            (self.fence_appended_ms.saturating_mul(1000), self.shared.clock.now());
         let off_us = (self.fence_sent_us - appended_us).max(appended_us - now_us).max(0);
-        if i128::from(off_us) > i128::try_from(self.shared.clock_skew.as_micros()).unwrap_or(i128::MAX) {
+        if i128::from(off_us)
+            > i128::try_from(self.shared.clock_skew.as_micros()).unwrap_or(i128::MAX)
+        {
             self.end = Some(End::ClockSkew { off_ms: off_us / 1000 });
             return;
         }
@@ -139,7 +158,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.look_at_clock();
         let now_ms = self.now_ms();
         self.step(Input::Tick { now_ms });
-        if let Some(drained) = self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step) {
+        if let Some(drained) =
+            self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step)
+        {
             self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
         }
         self.measure();
@@ -155,7 +176,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             unanswered: self.writer.unanswered(),
             aggregates: self.writer.aggregates(),
             filter_bytes: self.seen.size_bytes(),
-            lane: standing::Lane { drained: self.writer.lane_drained(), open: self.writer.lane_open(), served: self.lane.is_served() },
+            lane: standing::Lane {
+                drained: self.writer.lane_drained(),
+                open: self.writer.lane_open(),
+                served: self.lane.is_served(),
+            },
         };
         self.gauges.set(&figures);
         self.standing.measure(figures);

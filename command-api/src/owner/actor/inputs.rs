@@ -69,11 +69,15 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 tracing::debug!(partition = %self.partition, seq = ?report.ticket.seq, %error, "an append was not acknowledged");
                 match error {
                     ReportError::Refused(_) => {
-                        self.said.refused.warn(&format!("{}: the log refused a record", self.partition), &error);
+                        self.said
+                            .refused
+                            .warn(&format!("{}: the log refused a record", self.partition), &error);
                         Reported::Refused
                     }
                     ReportError::Unsent(_) => {
-                        self.said.sending.warn(&format!("{}: the log takes no records", self.partition), &error);
+                        self.said
+                            .sending
+                            .warn(&format!("{}: the log takes no records", self.partition), &error);
                         Reported::Unsent
                     }
                     ReportError::Purged | ReportError::Failed(_) => Reported::Failed,
@@ -99,12 +103,15 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 self.ends_at(end);
             }
             LogDelivery::CaughtUp(_) => self.caught_up(),
-            LogDelivery::Trouble(what) => self.said.reading.warn(&format!("{}: trouble reading", self.partition), &what),
+            LogDelivery::Trouble(what) => {
+                self.said.reading.warn(&format!("{}: trouble reading", self.partition), &what)
+            }
             LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
         }
     }
 
-    /// Whether the record lies where the partition was taken up, or after that. What lies below proves that it is a place in this log.
+    /// Whether the record lies where the partition was taken up, or after that. What lies below
+    /// proves that it is a place in this log.
     fn is_to_be_read(&mut self, stored: &Stored) -> bool {
         if let Some(witness) = self.from.witness.as_ref().filter(|_| !self.proven) {
             match follow::check_witness(self.partition, witness, Some(stored.clone())) {
@@ -128,7 +135,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             }
         }
         self.step(Input::Read { offset, entry });
-        let valid = self.writer.fold().head().witness.as_ref().is_some_and(|witness| witness.offset == offset);
+        let valid = self
+            .writer
+            .fold()
+            .head()
+            .witness
+            .as_ref()
+            .is_some_and(|witness| witness.offset == offset);
         if !valid {
             counter!("highwater_void_records_total", "category" => C::NAME, "partition" => self.partition.index.to_string(), "reader" => "owner")
                 .increment(1);
@@ -146,7 +159,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     /// Some of what lies in the lane, as far as the writer takes it.
     pub(super) fn feed_lane(&mut self) {
         for _ in 0..LANE_BURST {
-            let Some(offset) = self.writer.lane_next().filter(|_| self.lane.is_buffered() && self.writer.lane_has_room()) else { return };
+            let Some(offset) = self
+                .writer
+                .lane_next()
+                .filter(|_| self.lane.is_buffered() && self.writer.lane_has_room())
+            else {
+                return;
+            };
             self.look_at_clock();
             if self.end.is_some() {
                 return;
@@ -154,8 +173,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             let Some(record) = self.lane.take(offset) else { return };
             let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
             let deadline_ms = |deadline| tick_of(deadline, Micros(now), now_ms);
-            let submission = match lane::understand::<C>(&self.shared.lane, self.partition.index, offset, record, Micros(now), deadline_ms)
-            {
+            let submission = match lane::understand::<C>(
+                &self.shared.lane,
+                self.partition.index,
+                offset,
+                record,
+                Micros(now),
+                deadline_ms,
+            ) {
                 Understood::Command(submission) => Some(self.known(*submission)),
                 Understood::Passed(why) => {
                     self.lane.passed(offset, &why);
@@ -168,7 +193,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     }
 
     /// With a number of its own, and with what the filter says of its ids.
-    fn known(&mut self, mut submission: Submission<Wire, C::Command>) -> Submission<Wire, C::Command> {
+    fn known(
+        &mut self,
+        mut submission: Submission<Wire, C::Command>,
+    ) -> Submission<Wire, C::Command> {
         // Before it serves, the filter may lack what is still to be read.
         if self.writer.serving().is_some() {
             submission.fresh |= !self.seen.may_contain(submission.command);
@@ -184,7 +212,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         let mut submission = self.known(submission);
         // It may have waited since the clock that dated it was set right; looked at a moment ago.
         submission.at = submission.at.min(Micros(self.clock_seen.1));
-        submission.deadline_ms = u64::try_from(deadline.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        submission.deadline_ms =
+            u64::try_from(deadline.saturating_duration_since(self.started).as_millis())
+                .unwrap_or(u64::MAX);
         self.tokens.insert(submission.token, reply);
         self.step(Input::Submit(submission));
     }
@@ -196,17 +226,20 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 self.step(Input::Loaded { checkpoint, aggregates, outcomes });
             }
             Err(error) => {
-                self.said.loading.warn(&format!("{}: snapshots cannot be read", self.partition), &chain(&error));
+                self.said
+                    .loading
+                    .warn(&format!("{}: snapshots cannot be read", self.partition), &chain(&error));
                 self.step(Input::LoadFailed);
             }
         }
     }
 }
 
-/// The milliseconds of ticks at which `deadline` passes, where it is `now` at `now_ms`. What has passed, by however little, passed before
-/// every tick.
+/// The milliseconds of ticks at which `deadline` passes, where it is `now` at `now_ms`. What has
+/// passed, by however little, passed before every tick.
 fn tick_of(deadline: Micros, now: Micros, now_ms: u64) -> u64 {
-    u64::try_from(deadline.0.saturating_sub(now.0).div_euclid(1_000)).map_or(0, |left| now_ms.saturating_add(left))
+    u64::try_from(deadline.0.saturating_sub(now.0).div_euclid(1_000))
+        .map_or(0, |left| now_ms.saturating_add(left))
 }
 
 #[cfg(test)]
@@ -215,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_deadline_that_has_passed_by_less_than_a_millisecond_has_passed() {
-        let ticks = [-1_001, -1_000, -999, -1, 0, 999, 1_000, 1_999].map(|left| tick_of(Micros(5_000_000 + left), Micros(5_000_000), 7));
+        let ticks = [-1_001, -1_000, -999, -1, 0, 999, 1_000, 1_999]
+            .map(|left| tick_of(Micros(5_000_000 + left), Micros(5_000_000), 7));
         assert_eq!(ticks, [0, 0, 0, 0, 7, 7, 8, 8]);
     }
 

@@ -1,4 +1,5 @@
-//! How fast the fences of one partition follow each other: a log that takes none would be asked as fast as it says no.
+//! How fast the fences of one partition follow each other: a log that takes none would be asked as
+//! fast as it says no.
 
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// How long the next fence has to wait: not at all, unless there was one a short while ago; then longer each time.
+    /// How long the next fence has to wait: not at all, unless there was one a short while ago;
+    /// then longer each time.
     pub(super) fn next(&mut self, waits: Backoff, ids: &dyn Ids) -> Duration {
         let now = Instant::now();
-        let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) <= waits.longest * 2);
+        let soon =
+            self.last.is_some_and(|last| now.saturating_duration_since(last) <= waits.longest * 2);
         self.before = if soon { self.before.saturating_add(1) } else { 0 };
         let wait = if self.before == 0 { Duration::ZERO } else { waits.jittered(self.before, ids) };
         self.last = Some(now + wait);
@@ -50,7 +53,11 @@ mod tests {
         // It counts from when the fence goes, and not from when it was asked for.
         tokio::time::sleep(pace.next(waits, &SystemIds) + Duration::from_secs(9)).await;
         let wait = pace.next(waits, &SystemIds);
-        assert!(wait > Duration::ZERO, "one of {:?} ago is a short while ago", Duration::from_secs(9));
+        assert!(
+            wait > Duration::ZERO,
+            "one of {:?} ago is a short while ago",
+            Duration::from_secs(9)
+        );
         tokio::time::sleep(wait + Duration::from_secs(11)).await;
         assert_eq!(pace.next(waits, &SystemIds), Duration::ZERO);
         assert!(pace.is_calm());

@@ -2,7 +2,8 @@
 
 use super::Hint;
 
-/// No writer gets so many epochs ahead of an owner that still serves: each is a fence, which ends it when it reads it.
+/// No writer gets so many epochs ahead of an owner that still serves: each is a fence, which ends
+/// it when it reads it.
 pub(super) const LEAD: u64 = 1_000;
 
 /// See the module.
@@ -28,7 +29,11 @@ impl Known {
 
     /// In the sequence in which they are to be asked.
     pub(super) fn candidates(&self) -> Vec<&Hint> {
-        if self.best.instance == self.last.instance { vec![&self.best] } else { vec![&self.best, &self.last] }
+        if self.best.instance == self.last.instance {
+            vec![&self.best]
+        } else {
+            vec![&self.best, &self.last]
+        }
     }
 
     /// Where the fold has got to `epoch`.

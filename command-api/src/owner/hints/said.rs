@@ -24,10 +24,13 @@ impl Said {
 
     /// It holds no longer.
     pub(super) fn forget(&mut self, key: &str) {
-        self.stands.retain(|of, _| of != key && !of.strip_prefix(key).is_some_and(|rest| rest.starts_with('/')));
+        self.stands.retain(|of, _| {
+            of != key && !of.strip_prefix(key).is_some_and(|rest| rest.starts_with('/'))
+        });
     }
 
-    /// Whether another owner may have this epoch; then this instance says nothing more of the partition.
+    /// Whether another owner may have this epoch; then this instance says nothing more of the
+    /// partition.
     pub(super) fn hears(&mut self, key: &str, epoch: u64) -> bool {
         let Some((_, Some(own))) = self.stands.get(key) else { return true };
         let own = *own;
@@ -59,7 +62,9 @@ impl Said {
     /// How many records were not believed since the last look, and what must be said again.
     pub(super) fn take_overwritten(&mut self) -> (u64, Vec<(String, Vec<u8>)>) {
         let overwritten = std::mem::take(&mut self.overwritten);
-        let again = overwritten.into_iter().filter_map(|key| self.stands.get(&key).map(|(value, _)| (key, value.clone())));
+        let again = overwritten
+            .into_iter()
+            .filter_map(|key| self.stands.get(&key).map(|(value, _)| (key, value.clone())));
         (std::mem::take(&mut self.disbelieved), again.collect())
     }
 }

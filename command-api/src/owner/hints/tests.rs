@@ -14,7 +14,9 @@ impl Drop for Scratch {
 }
 
 async fn log(name: &str) -> Result<(Arc<LocalLog>, Scratch), eventlog::Error> {
-    let scratch = Scratch(std::env::temp_dir().join(format!("highwater-hints-{name}-{}", std::process::id())));
+    let scratch = Scratch(
+        std::env::temp_dir().join(format!("highwater-hints-{name}-{}", std::process::id())),
+    );
     let log = Arc::new(LocalLog::open(&scratch.0, local::Settings::default())?);
     log.prepare(vec![check_values::topic("test")]).await?;
     Ok((log, scratch))
@@ -26,7 +28,13 @@ fn keys(digit: char) -> Arc<DeploymentKeys> {
 }
 
 fn hints(log: &Arc<LocalLog>, instance: u128) -> (Hints, Reports) {
-    Hints::new(log.clone(), check_values::partition("test"), keys('a'), format!("http://h:{instance}"), Uuid::from_u128(instance))
+    Hints::new(
+        log.clone(),
+        check_values::partition("test"),
+        keys('a'),
+        format!("http://h:{instance}"),
+        Uuid::from_u128(instance),
+    )
 }
 
 #[tokio::test]
@@ -37,12 +45,22 @@ async fn the_first_to_start_says_which_and_others_are_refused() -> Result<(), Er
     first.check(check_values::DATABASE, "a", "advice").await?;
     let (second, _reports) = hints(&log, 2);
     second.check(check_values::DATABASE, "a", "advice").await?;
-    let refused = second.check(check_values::DATABASE, "b", "do this").await.map_err(|error| error.to_string());
+    let refused = second
+        .check(check_values::DATABASE, "b", "do this")
+        .await
+        .map_err(|error| error.to_string());
     let said = refused.err().unwrap_or_default();
-    assert!(["database", "says a", "it is b", "do this"].iter().all(|words| said.contains(words)), "{said}");
+    assert!(
+        ["database", "says a", "it is b", "do this"].iter().all(|words| said.contains(words)),
+        "{said}"
+    );
     // Another value of the same name would not be seen; another name is another value.
     second.check(check_values::DEPLOYMENT_KEY, "b", "advice").await?;
-    assert_eq!(log.end(&check_values::partition("test")).await?, 2, "what is known is not said again");
+    assert_eq!(
+        log.end(&check_values::partition("test")).await?,
+        2,
+        "what is known is not said again"
+    );
     Ok(())
 }
 
@@ -60,7 +78,8 @@ async fn who_comes_second_in_a_race_puts_the_first_value_back_on_top() -> Result
     first.agree(check_values::DATABASE, "a", "advice").await?;
     // What compaction leaves is the last value of each key.
     let records = log.fetch(&check_values::partition("test"), 0, 10).await?;
-    let values: Vec<_> = records.iter().filter_map(|stored| stored.record.value.as_deref()).collect();
+    let values: Vec<_> =
+        records.iter().filter_map(|stored| stored.record.value.as_deref()).collect();
     assert_eq!(values, [b"a", b"b", b"a"]);
     Ok(())
 }
@@ -73,13 +92,18 @@ fn what_stands_is_said_again_when_it_is_not_the_last_word() {
     said.keep("database".to_owned(), b"which".to_vec());
     // True once, and late: who reads the topic from its beginning hears nothing else.
     assert!(said.hears("a/0", 5));
-    let keys = |again: Vec<(String, Vec<u8>)>| again.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    let keys =
+        |again: Vec<(String, Vec<u8>)>| again.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     let (disbelieved, again) = said.take_overwritten();
     assert_eq!((disbelieved, keys(again)), (0, vec!["a/0".to_owned()]));
     assert!(said.hears("a/0", 6) && said.hears("a/1", 3) && said.hears("b/0", 1));
     assert_eq!(said.take_overwritten(), (0, Vec::new()));
     said.unsaid();
-    assert_eq!(keys(said.take_overwritten().1), ["a/0", "database"], "not what another owns by now");
+    assert_eq!(
+        keys(said.take_overwritten().1),
+        ["a/0", "database"],
+        "not what another owns by now"
+    );
 }
 
 #[test]
@@ -121,7 +145,13 @@ fn what_is_not_believed_is_counted_and_its_place_is_taken_back_once() {
 }
 
 fn hint(instance: u128, epoch: u64, (leaving, released): (bool, bool)) -> Hint {
-    Hint { url: format!("http://h:{instance}"), epoch, instance: Uuid::from_u128(instance), leaving, released }
+    Hint {
+        url: format!("http://h:{instance}"),
+        epoch,
+        instance: Uuid::from_u128(instance),
+        leaving,
+        released,
+    }
 }
 
 const STAYS: (bool, bool) = (false, false);
@@ -133,7 +163,9 @@ const RELEASED: (bool, bool) = (false, true);
 fn the_highest_epoch_is_asked_first_and_who_spoke_last_second() {
     let first = hint(1, 5, STAYS);
     let mut known = Known { best: first.clone(), fresh: false, last: first.clone() };
-    let asked = |known: &Known| known.candidates().into_iter().map(|hint| hint.instance.as_u128()).collect::<Vec<_>>();
+    let asked = |known: &Known| {
+        known.candidates().into_iter().map(|hint| hint.instance.as_u128()).collect::<Vec<_>>()
+    };
     assert_eq!(asked(&known), [1]);
     for (said, news, asks) in [
         (first.clone(), false, vec![1]),
@@ -151,7 +183,13 @@ fn the_highest_epoch_is_asked_first_and_who_spoke_last_second() {
 #[test]
 fn an_owner_that_goes_does_not_come_back_in_the_same_epoch() {
     let mut known = Known { best: hint(1, 5, STAYS), fresh: true, last: hint(1, 5, STAYS) };
-    for (said, best) in [(LEAVES, LEAVES), (STAYS, LEAVES), (RELEASED, RELEASED), (LEAVES, RELEASED), (STAYS, RELEASED)] {
+    for (said, best) in [
+        (LEAVES, LEAVES),
+        (STAYS, LEAVES),
+        (RELEASED, RELEASED),
+        (LEAVES, RELEASED),
+        (STAYS, RELEASED),
+    ] {
         assert!(known.hear(hint(1, 5, said), true));
         assert_eq!(known.best, hint(1, 5, best), "{said:?}");
     }
@@ -162,5 +200,8 @@ fn an_owner_that_goes_does_not_come_back_in_the_same_epoch() {
 #[test]
 fn a_hint_is_plausible_up_to_the_lead_beyond_what_the_fold_has() {
     let known = Known { best: hint(1, LEAD + 7, STAYS), fresh: true, last: hint(1, 1, STAYS) };
-    assert_eq!([6, 7, 8, u64::MAX].map(|epoch| known.is_plausible_after(epoch)), [false, true, true, true]);
+    assert_eq!(
+        [6, 7, 8, u64::MAX].map(|epoch| known.is_plausible_after(epoch)),
+        [false, true, true, true]
+    );
 }

@@ -8,7 +8,11 @@ use crate::owner::hints::tests::Scratch;
 async fn a_lane_that_skips_an_offset_is_served_up_to_there() {
     let mut intake = reading();
     let record = |key: u8| Record { key: Some(vec![key]), ..Record::default() };
-    intake.buffer.extend([4, 5, 7].map(|offset| Stored { offset, appended_at_ms: 0, record: record(offset.try_into().unwrap()) }));
+    intake.buffer.extend([4, 5, 7].map(|offset| Stored {
+        offset,
+        appended_at_ms: 0,
+        record: record(offset.try_into().unwrap()),
+    }));
     assert_eq!((intake.take(4), intake.take(5)), (Some(record(4)), Some(record(5))));
     assert!(intake.is_served());
     assert_eq!(intake.take(6), None, "what was accepted and is missing is not passed over");
@@ -18,7 +22,8 @@ async fn a_lane_that_skips_an_offset_is_served_up_to_there() {
 fn reading() -> Intake {
     let mut intake = Intake::new(Partition { topic: "lane".into(), index: 0 }, "thing");
     let (_to, deliveries) = mpsc::channel(1);
-    intake.state = State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
+    intake.state =
+        State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
     intake
 }
 
@@ -26,11 +31,17 @@ fn reading() -> Intake {
 async fn others_hear_how_far_a_lane_has_come_at_once_by_steps_and_now_and_then() {
     let mut intake = reading();
     assert_eq!((intake.hint(7, 10), intake.hint(7, 10)), (Some(7), None), "at once, and once");
-    assert_eq!((intake.hint(16, 10), intake.hint(17, 10), intake.hint(18, 10)), (None, Some(17), None));
+    assert_eq!(
+        (intake.hint(16, 10), intake.hint(17, 10), intake.hint(18, 10)),
+        (None, Some(17), None)
+    );
     tokio::time::advance(HINT - Duration::from_millis(1)).await;
     assert_eq!(intake.hint(18, 10), None);
     tokio::time::advance(Duration::from_millis(1)).await;
-    assert_eq!((intake.hint(17, 10), intake.hint(18, 10), intake.hint(18, 10)), (None, Some(18), None));
+    assert_eq!(
+        (intake.hint(17, 10), intake.hint(18, 10), intake.hint(18, 10)),
+        (None, Some(18), None)
+    );
     // Not what a lane has come to that is not read: whoever reads it next says more.
     intake.try_again("trouble");
     assert_eq!(intake.hint(99, 10), None);
@@ -67,7 +78,8 @@ async fn a_lane_that_pauses_is_not_looked_at_again() {
 async fn nothing_more_is_read_while_something_waits_to_be_taken() {
     let mut intake = reading();
     let (to, deliveries) = mpsc::channel(1);
-    intake.state = State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
+    intake.state =
+        State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
     to.try_send(Delivery::Records(Vec::new())).unwrap();
     intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
     assert!(futures_util::poll!(Box::pin(intake.next())).is_pending());
@@ -77,8 +89,11 @@ async fn nothing_more_is_read_while_something_waits_to_be_taken() {
 
 #[tokio::test]
 async fn where_a_lane_begins_is_asked_once_and_again_after_it_stopped() {
-    let scratch = Scratch(std::env::temp_dir().join(format!("highwater-lane-{}", std::process::id())));
-    let log: Arc<dyn Log> = Arc::new(eventlog::LocalLog::open(&scratch.0, eventlog::local::Settings::default()).unwrap());
+    let scratch =
+        Scratch(std::env::temp_dir().join(format!("highwater-lane-{}", std::process::id())));
+    let log: Arc<dyn Log> = Arc::new(
+        eventlog::LocalLog::open(&scratch.0, eventlog::local::Settings::default()).unwrap(),
+    );
     let mut intake = reading();
     intake.open(&log);
     assert!(intake.is_served(), "a second fence goes on with what is read");
@@ -89,7 +104,10 @@ async fn where_a_lane_begins_is_asked_once_and_again_after_it_stopped() {
     for (begin, end) in [(5, 9), (0, 3)] {
         intake.arrived(Arrived::Range(Ok((begin, end))), 4, &log);
         let again = Instant::now() + AGAIN;
-        assert!(matches!(intake.state, State::Stopped(until) if until > again), "not soon: {begin} to {end}");
+        assert!(
+            matches!(intake.state, State::Stopped(until) if until > again),
+            "not soon: {begin} to {end}"
+        );
     }
 }
 
@@ -97,6 +115,9 @@ async fn where_a_lane_begins_is_asked_once_and_again_after_it_stopped() {
 fn what_a_record_names_is_named_in_its_outcome() {
     let reason = |reason: Reason| serde_json::from_slice::<Value>(&reason.0).unwrap();
     let error = FieldError::pointer("/lines", "too many");
-    assert_eq!(reason(malformed("no", &[])), json!({"code": "command.malformed", "detail": "no", "status": 422}));
+    assert_eq!(
+        reason(malformed("no", &[])),
+        json!({"code": "command.malformed", "detail": "no", "status": 422})
+    );
     assert_eq!(reason(malformed("no", std::slice::from_ref(&error)))["errors"], json!([error]));
 }

@@ -1,14 +1,21 @@
-//! The filter of seen ids of one partition, as `snapshots` wrote it, with everything that came since.
+//! The filter of seen ids of one partition, as `snapshots` wrote it, with everything that came
+//! since.
 
 use service::seen::{Seen, Segment};
 
 use super::{Error, PostgresSnapshots, present, unsigned};
 
-/// Outcomes since the filter was written; more mean that it was not written for long, and a look-up for every id is cheaper.
+/// Outcomes since the filter was written; more mean that it was not written for long, and a look-up
+/// for every id is cheaper.
 const MOST_SINCE: i64 = 400_000;
 
 /// Filter, outcomes since, and the checkpoint that both belong to, in one statement.
-pub(super) async fn load(tables: &PostgresSnapshots, partition: u32, from: u64, limit_bytes: usize) -> Result<Seen, Error> {
+pub(super) async fn load(
+    tables: &PostgresSnapshots,
+    partition: u32,
+    from: u64,
+    limit_bytes: usize,
+) -> Result<Seen, Error> {
     let rows = sqlx::query!(
         r#"
         WITH filter AS (
@@ -63,6 +70,8 @@ pub(super) async fn load(tables: &PostgresSnapshots, partition: u32, from: u64, 
 }
 
 fn segment(number: Option<i64>, ids: Option<i64>, bits: Option<Vec<u8>>) -> Result<Segment, Error> {
-    let number = u32::try_from(unsigned(number)?).map_err(|_| Error::Malformed("a segment number above 2^32".to_owned()))?;
-    Segment::from_bytes(number, unsigned(ids)?, &present(bits)?).map_err(|error| Error::Malformed(error.to_string()))
+    let number = u32::try_from(unsigned(number)?)
+        .map_err(|_| Error::Malformed("a segment number above 2^32".to_owned()))?;
+    Segment::from_bytes(number, unsigned(ids)?, &present(bits)?)
+        .map_err(|error| Error::Malformed(error.to_string()))
 }

@@ -1,4 +1,5 @@
-//! Positions of the fold that the database has, compared with the audit's own fold at the same offset.
+//! Positions of the fold that the database has, compared with the audit's own fold at the same
+//! offset.
 
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -26,7 +27,8 @@ pub struct Checkpoint {
 pub(super) async fn load(connection: &mut PgConnection) -> Result<Vec<Checkpoint>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT projection, generation, category, partition, next_offset,
-                (to_jsonb(c) - ARRAY['projection', 'generation', 'category', 'partition', 'next_offset'])::text
+                (to_jsonb(c) - ARRAY['projection', 'generation', 'category', 'partition', \
+                'next_offset'])::text
          FROM checkpoints AS c ORDER BY 1, 2, 3, 4",
     );
     rows.fetch_all(connection).await?.iter().map(read).collect()
@@ -108,5 +110,7 @@ fn id(bytes: [u8; 16]) -> Value {
 
 pub(super) fn micros(time: &Time) -> Option<i64> {
     let text = std::str::from_utf8(time).ok()?;
-    chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.6fZ").ok().map(|time| time.and_utc().timestamp_micros())
+    chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.6fZ")
+        .ok()
+        .map(|time| time.and_utc().timestamp_micros())
 }

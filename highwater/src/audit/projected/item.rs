@@ -1,4 +1,5 @@
-//! What becomes visible in the log at once: the events of a commit, or an outcome. Reads records on which the fold has decided.
+//! What becomes visible in the log at once: the events of a commit, or an outcome. Reads records on
+//! which the fold has decided.
 
 use protocol::record::{Record, Stored};
 use serde_json::{Map, Value, json};
@@ -57,15 +58,20 @@ impl Assembly {
             Verdict::Commit(commit) => {
                 let mut parts: Vec<Stored> = std::mem::take(&mut self.0);
                 parts.retain(|part| part.offset >= commit.first);
-                let events: Vec<Event> = parts.iter().chain([stored]).filter_map(|part| event(&part.record)).collect();
+                let events: Vec<Event> =
+                    parts.iter().chain([stored]).filter_map(|part| event(&part.record)).collect();
                 return item(stored, What::Accepted(events));
             }
             _ => self.0.clear(),
         }
         let reason = || reason(stored.record.value.as_deref().unwrap_or_default());
         match stored.record.header("hw-kind") {
-            Some(b"rejected") if *verdict == Verdict::Outcome => item(stored, What::Rejected(reason())),
-            Some(b"unchanged") if *verdict == Verdict::Outcome => item(stored, What::Unchanged(reason())),
+            Some(b"rejected") if *verdict == Verdict::Outcome => {
+                item(stored, What::Rejected(reason()))
+            }
+            Some(b"unchanged") if *verdict == Verdict::Outcome => {
+                item(stored, What::Unchanged(reason()))
+            }
             _ => None,
         }
     }
@@ -87,7 +93,8 @@ fn item(last: &Stored, what: What) -> Option<Item> {
         end: last.offset + 1,
         aggregate: Uuid::from_bytes(about.aggregate),
         command: Uuid::from_bytes(about.command),
-        actor: Uuid::from_slice(last.record.header("hw-actor").unwrap_or_default()).unwrap_or_default(),
+        actor: Uuid::from_slice(last.record.header("hw-actor").unwrap_or_default())
+            .unwrap_or_default(),
         version: about.version,
         fingerprint: last.record.header("hw-fingerprint").unwrap_or_default().to_vec(),
         what,
@@ -101,7 +108,8 @@ fn event(record: &Record) -> Option<Event> {
         aggregate: Uuid::from_bytes(about.aggregate),
         version: about.version,
         name: String::from_utf8_lossy(record.header("ce_type").unwrap_or_default()).into_owned(),
-        data: serde_json::from_slice(record.value.as_deref().unwrap_or_default()).unwrap_or(Value::Null),
+        data: serde_json::from_slice(record.value.as_deref().unwrap_or_default())
+            .unwrap_or(Value::Null),
     })
 }
 
@@ -109,7 +117,9 @@ fn event(record: &Record) -> Option<Event> {
 fn reason(value: &[u8]) -> Value {
     match serde_json::from_slice(value) {
         Ok(value) => storable(value),
-        Err(_) => json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(value))}),
+        Err(_) => {
+            json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(value))})
+        }
     }
 }
 
@@ -117,7 +127,9 @@ fn storable(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(without_nul(&text)),
         Value::Array(items) => Value::Array(items.into_iter().map(storable).collect()),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(|(k, v)| (without_nul(&k), storable(v))).collect::<Map<_, _>>()),
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().map(|(k, v)| (without_nul(&k), storable(v))).collect::<Map<_, _>>(),
+        ),
         other => other,
     }
 }
@@ -142,7 +154,11 @@ mod tests {
     const WRITER: Uuid = Uuid::from_u128(0x11);
 
     fn record(epoch: u64, seq: Option<u64>, body: Body<Wire>) -> Record {
-        encode(&entry::Entry { epoch, writer: WRITER, seq, drained: None, body }, "/test/note", Uuid::from_u128(1))
+        encode(
+            &entry::Entry { epoch, writer: WRITER, seq, drained: None, body },
+            "/test/note",
+            Uuid::from_u128(1),
+        )
     }
 
     fn part(seq: u64, version: u64, part: Part) -> Record {
@@ -153,9 +169,16 @@ mod tests {
             meta: Meta::default(),
             source: None,
         };
-        let fact =
-            Fact { event_type: Cow::Borrowed("note.written"), schema: Cow::Borrowed("note.written.v1"), data: b"{\"n\":1}".to_vec() };
-        record(1, Some(seq), Body::Event(EventBody { origin, version, part, time: Micros(0), event: fact }))
+        let fact = Fact {
+            event_type: Cow::Borrowed("note.written"),
+            schema: Cow::Borrowed("note.written.v1"),
+            data: b"{\"n\":1}".to_vec(),
+        };
+        record(
+            1,
+            Some(seq),
+            Body::Event(EventBody { origin, version, part, time: Micros(0), event: fact }),
+        )
     }
 
     /// End and versions of what each record made visible.
@@ -167,14 +190,22 @@ mod tests {
             let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
             assembly.next(&stored, &verdict)
         });
-        items.map(|item| (item.end, item.events().iter().map(|event| event.version).collect())).collect()
+        items
+            .map(|item| (item.end, item.events().iter().map(|event| event.version).collect()))
+            .collect()
     }
 
     #[test]
     fn a_commit_is_one_item_whatever_void_lies_in_it() {
         let (first, second) = (Part { index: 1, of: 2 }, Part { index: 2, of: 2 });
         let fence = |epoch| record(epoch, None, Body::Fence);
-        let records = vec![fence(1), part(0, 1, first), part(9, 9, Part::WHOLE), part(1, 2, second), part(2, 3, Part::WHOLE)];
+        let records = vec![
+            fence(1),
+            part(0, 1, first),
+            part(9, 9, Part::WHOLE),
+            part(1, 2, second),
+            part(2, 3, Part::WHOLE),
+        ];
         assert_eq!(visible(records), [(4, vec![1, 2]), (5, vec![3])]);
         assert_eq!(visible(vec![fence(1), part(0, 1, first), fence(2), part(1, 2, second)]), []);
         let again = vec![fence(1), part(0, 1, first), part(1, 1, first), part(2, 2, second)];

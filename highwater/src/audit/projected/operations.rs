@@ -1,5 +1,6 @@
-//! `operations`: what lies in the lanes. Each partition of `commands` is read from the first record that there still is, by the audit's
-//! own decoder, and compared with the rows and the checkpoint. What the log has forgotten is not judged.
+//! `operations`: what lies in the lanes. Each partition of `commands` is read from the first record
+//! that there still is, by the audit's own decoder, and compared with the rows and the checkpoint.
+//! What the log has forgotten is not judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +56,11 @@ impl Projected<'_> {
         report: &mut Report,
     ) -> Result<(), Error> {
         self.lanes.insert((category.to_owned(), partition.index));
-        let here = |c: &&Checkpoint| c.is_of_lane() && c.category == category && u32::try_from(c.partition) == Ok(partition.index);
+        let here = |c: &&Checkpoint| {
+            c.is_of_lane()
+                && c.category == category
+                && u32::try_from(c.partition) == Ok(partition.index)
+        };
         let checkpoint = self.checkpoints.iter().find(here).cloned();
         let until = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.next_offset);
         let (begin, end) = (log.begin(partition).await?, log.end(partition).await?);
@@ -64,7 +69,10 @@ impl Projected<'_> {
         while next < until.min(end) {
             let records = log.fetch(partition, next, READ_RECORDS).await?;
             let Some(last) = records.last().map(|last| last.offset) else { break };
-            records.iter().filter(|stored| stored.offset < until).for_each(|stored| lane.add(stored));
+            records
+                .iter()
+                .filter(|stored| stored.offset < until)
+                .for_each(|stored| lane.add(stored));
             next = last + 1;
         }
         if let Some(checkpoint) = checkpoint {
@@ -85,10 +93,14 @@ impl Projected<'_> {
         until: u64,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
-        let mut found = sqlx::query(ROWS).bind(category).bind(i32::try_from(partition).unwrap_or(i32::MAX)).fetch(&mut *self.connection);
+        let mut found = sqlx::query(ROWS)
+            .bind(category)
+            .bind(i32::try_from(partition).unwrap_or(i32::MAX))
+            .fetch(&mut *self.connection);
         while let Some(row) = found.try_next().await? {
             report.rows(TABLE, 1);
-            let (id, end) = (row.try_get::<Uuid, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0));
+            let (id, end) =
+                (row.try_get::<Uuid, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0));
             let (row, expected) = (object(row.try_get(2)?, None), lane.rows.remove(&id));
             // Its record is not there any more.
             if end <= begin {
@@ -99,9 +111,13 @@ impl Projected<'_> {
                 None if end > until => vec![RowFault::FutureRow { checkpoint: until }],
                 None => vec![RowFault::Unfounded],
             };
-            faults.into_iter().for_each(|fault| report.row_difference(TABLE, &id.to_string(), fault));
+            faults
+                .into_iter()
+                .for_each(|fault| report.row_difference(TABLE, &id.to_string(), fault));
         }
-        lane.rows.keys().for_each(|id| report.row_difference(TABLE, &id.to_string(), RowFault::Lost));
+        lane.rows
+            .keys()
+            .for_each(|id| report.row_difference(TABLE, &id.to_string(), RowFault::Lost));
         Ok(())
     }
 }
@@ -115,7 +131,9 @@ impl Lane {
             Said::Newer | Said::Nothing => Uuid::nil(),
         };
         self.witness = Some((stored.offset, stored.appended_at_ms.max(0), id));
-        while let Some((old, gone)) = self.by_time.first().copied().filter(|(old, _)| *old < at - KEPT_MS) {
+        while let Some((old, gone)) =
+            self.by_time.first().copied().filter(|(old, _)| *old < at - KEPT_MS)
+        {
             self.by_time.remove(&(old, gone));
             self.rows.remove(&gone);
         }
@@ -131,8 +149,11 @@ impl Lane {
         if checkpoint.next_offset > end {
             return vec![RowFault::Ahead { at: checkpoint.next_offset, end }];
         }
-        // A projector that began where the log began then had nothing to witness, and what is forgotten nobody can look at.
-        let last = self.witness.filter(|(offset, _, _)| checkpoint.has_witness() && offset + 1 == checkpoint.next_offset);
+        // A projector that began where the log began then had nothing to witness, and what is
+        // forgotten nobody can look at.
+        let last = self.witness.filter(|(offset, _, _)| {
+            checkpoint.has_witness() && offset + 1 == checkpoint.next_offset
+        });
         checkpoint.compare_with(&columns(last, checkpoint))
     }
 }

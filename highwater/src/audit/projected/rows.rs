@@ -1,4 +1,5 @@
-//! Rows as the log makes them, and how they are compared with those of a table: column by column. Knows no table.
+//! Rows as the log makes them, and how they are compared with those of a table: column by column.
+//! Knows no table.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,7 +23,8 @@ pub trait Table: Send + Sync {
 
     fn category(&self) -> &'static str;
 
-    /// A SELECT of `partition`, `key` as text, `row` as an object in `jsonb`, `state` as `bytea` holding JSON, or null.
+    /// A SELECT of `partition`, `key` as text, `row` as an object in `jsonb`, `state` as `bytea`
+    /// holding JSON, or null.
     fn rows(&self) -> String;
 
     /// Adds an event to what the log makes of a partition. The error says why it cannot.
@@ -42,9 +44,13 @@ pub enum RowFault {
     Doubled,
     #[error("nothing in the log makes this row")]
     Unfounded,
-    #[error("the row is of the future: nothing below offset {checkpoint} of the checkpoint makes it")]
+    #[error(
+        "the row is of the future: nothing below offset {checkpoint} of the checkpoint makes it"
+    )]
     FutureRow { checkpoint: u64 },
-    #[error("the row is of the future: it has version {row}, the log makes {log} below the checkpoint")]
+    #[error(
+        "the row is of the future: it has version {row}, the log makes {log} below the checkpoint"
+    )]
     Future { row: u64, log: u64 },
     #[error("the row is stale: it has version {row}, the log makes {log} below the checkpoint")]
     Stale { row: u64, log: u64 },
@@ -62,7 +68,9 @@ pub enum RowFault {
     Identity { row: String, log: String },
     #[error("foreign database: the owners of this log load from {log}")]
     OtherDatabase { log: String },
-    #[error("the filter does not contain {id}, whose outcome lies below offset {below} that it covers")]
+    #[error(
+        "the filter does not contain {id}, whose outcome lies below offset {below} that it covers"
+    )]
     Unseen { id: Uuid, below: u64 },
     #[error("the filter covers offsets below {covers}, and the checkpoint is at {checkpoint}")]
     FilterAhead { covers: u64, checkpoint: u64 },
@@ -127,7 +135,11 @@ impl Expected {
         if let Err(why) = table.apply(&mut self.rows, event)
             && self.unfit.len() < NAMED_UNFIT
         {
-            self.unfit.push(RowFault::Unfit { aggregate: event.aggregate, version: event.version, why });
+            self.unfit.push(RowFault::Unfit {
+                aggregate: event.aggregate,
+                version: event.version,
+                why,
+            });
         }
     }
 
@@ -142,8 +154,13 @@ impl Expected {
         for fault in self.unfit.drain(..) {
             report.row_difference(table.name(), &partition.to_string(), fault);
         }
-        let sql = format!("SELECT key, row::text, state FROM ({}) AS r WHERE partition = $1 ORDER BY key", table.rows());
-        let mut found = sqlx::query(AssertSqlSafe(sql)).bind(i32::try_from(partition).unwrap_or(i32::MAX)).fetch(connection);
+        let sql = format!(
+            "SELECT key, row::text, state FROM ({}) AS r WHERE partition = $1 ORDER BY key",
+            table.rows()
+        );
+        let mut found = sqlx::query(AssertSqlSafe(sql))
+            .bind(i32::try_from(partition).unwrap_or(i32::MAX))
+            .fetch(connection);
         let mut last = None;
         while let Some(row) = found.try_next().await? {
             report.rows(table.name(), 1);
@@ -177,14 +194,18 @@ pub(super) fn object(row: &str, state: Option<&[u8]>) -> Map<String, Value> {
         _ => Map::new(),
     };
     if let Some(state) = state {
-        let state = serde_json::from_slice(state).unwrap_or_else(|_| Value::String("no JSON".to_owned()));
+        let state =
+            serde_json::from_slice(state).unwrap_or_else(|_| Value::String("no JSON".to_owned()));
         row.insert("state".to_owned(), state);
     }
     row
 }
 
 /// What a row has, compared with what it must have. A row of another version differs by that alone.
-pub(super) fn differences(row: &Map<String, Value>, expected: &Map<String, Value>) -> Vec<RowFault> {
+pub(super) fn differences(
+    row: &Map<String, Value>,
+    expected: &Map<String, Value>,
+) -> Vec<RowFault> {
     let version = |of: &Map<String, Value>| of.get("version").and_then(Value::as_u64);
     match (version(row), version(expected)) {
         (Some(row), Some(log)) if row > log => return vec![RowFault::Future { row, log }],
@@ -194,10 +215,16 @@ pub(super) fn differences(row: &Map<String, Value>, expected: &Map<String, Value
     let mut columns: Vec<&String> = row.keys().chain(expected.keys()).collect();
     columns.sort_unstable();
     columns.dedup();
-    let value = |of: &Map<String, Value>, column: &str| of.get(column).cloned().unwrap_or(Value::Null);
-    let differing = columns.into_iter().filter(|column| value(row, column) != value(expected, column));
+    let value =
+        |of: &Map<String, Value>, column: &str| of.get(column).cloned().unwrap_or(Value::Null);
+    let differing =
+        columns.into_iter().filter(|column| value(row, column) != value(expected, column));
     differing
-        .map(|column| RowFault::Column { column: column.clone(), row: shown(&value(row, column)), log: shown(&value(expected, column)) })
+        .map(|column| RowFault::Column {
+            column: column.clone(),
+            row: shown(&value(row, column)),
+            log: shown(&value(expected, column)),
+        })
         .collect()
 }
 

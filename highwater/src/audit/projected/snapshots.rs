@@ -1,4 +1,5 @@
-//! `snapshots`: the state of every aggregate as a row. What a state says is the store's; a state is JSON.
+//! `snapshots`: the state of every aggregate as a row. What a state says is the store's; a state is
+//! JSON.
 
 use serde_json::{Map, Value};
 
@@ -36,7 +37,8 @@ impl Table for Snapshots {
     fn rows(&self) -> String {
         format!(
             "SELECT partition, aggregate_id::text AS key, state,
-                    jsonb_build_object('version', version, 'format', format, 'unreadable', unreadable IS NOT NULL) AS row
+                    jsonb_build_object('version', version, 'format', format, 'unreadable', \
+                    unreadable IS NOT NULL) AS row
              FROM snapshots WHERE category = '{}'",
             self.category
         )
@@ -45,7 +47,9 @@ impl Table for Snapshots {
     /// What cannot be folded is unreadable from there on, as the projection keeps it.
     fn apply(&self, rows: &mut Rows, event: &Event) -> Result<(), String> {
         evolve(rows, event, |before| {
-            let lost = before.as_ref().is_some_and(|row| row.get("unreadable") == Some(&Value::Bool(true)));
+            let lost = before
+                .as_ref()
+                .is_some_and(|row| row.get("unreadable") == Some(&Value::Bool(true)));
             let state = before.as_ref().and_then(|row| row.get("state"));
             let after = if lost { None } else { (self.evolve)(state, event).ok() };
             let mut row = Map::new();

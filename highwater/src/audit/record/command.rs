@@ -1,5 +1,5 @@
-//! One record of `commands`, read as docs/log-format.md says ("The asynchronous lane"): who asks for what, and until when. Never looks
-//! at another record.
+//! One record of `commands`, read as docs/log-format.md says ("The asynchronous lane"): who asks
+//! for what, and until when. Never looks at another record.
 
 use protocol::record::Record;
 
@@ -27,13 +27,23 @@ impl Said {
     pub fn of(record: &Record) -> Self {
         let headers = Headers::of(record);
         let kind = headers.demand("hw-kind").unwrap_or_default();
-        if kind != b"command" && !kind.is_empty() && kind.iter().all(|b| b.is_ascii_lowercase() || *b == b'-') {
+        if kind != b"command"
+            && !kind.is_empty()
+            && kind.iter().all(|b| b.is_ascii_lowercase() || *b == b'-')
+        {
             return Self::Newer;
         }
         let aggregate = record.key.as_deref().and_then(id_text);
-        let (Some(aggregate), Ok(command)) = (aggregate, headers.id("hw-command")) else { return Self::Nothing };
+        let (Some(aggregate), Ok(command)) = (aggregate, headers.id("hw-command")) else {
+            return Self::Nothing;
+        };
         let actor = headers.id("hw-actor").unwrap_or_default();
-        Self::Command(Command { aggregate, command, actor, deadline: deadline(&headers, record).ok() })
+        Self::Command(Command {
+            aggregate,
+            command,
+            actor,
+            deadline: deadline(&headers, record).ok(),
+        })
     }
 }
 
@@ -46,7 +56,9 @@ fn deadline(headers: &Headers<'_>, record: &Record) -> Result<Time, Unreadable> 
     for name in ["hw-actor", "hw-correlation"] {
         headers.id(name)?;
     }
-    for (name, form) in [("hw-expected", is_expected as fn(&[u8]) -> bool), ("hw-scopes", are_scopes)] {
+    for (name, form) in
+        [("hw-expected", is_expected as fn(&[u8]) -> bool), ("hw-scopes", are_scopes)]
+    {
         if !headers.optional(name)?.is_none_or(form) {
             return Err(Unreadable::Malformed(name));
         }
@@ -62,7 +74,8 @@ fn deadline(headers: &Headers<'_>, record: &Record) -> Result<Time, Unreadable> 
 fn is_schema(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
     text.rsplit_once(".v").is_some_and(|(name, version)| {
-        let version = decimal(version.as_bytes()).is_some_and(|version| (1..=u64::from(u32::MAX)).contains(&version));
+        let version = decimal(version.as_bytes())
+            .is_some_and(|version| (1..=u64::from(u32::MAX)).contains(&version));
         is_text(name.as_bytes()) && version
     })
 }
@@ -75,5 +88,7 @@ fn is_expected(value: &[u8]) -> bool {
 
 /// Scope tokens (RFC 6749, section 3.3) with single spaces between them.
 fn are_scopes(value: &[u8]) -> bool {
-    value.split(|b| *b == b' ').all(|token| !token.is_empty() && token.iter().all(|b| (0x21..=0x7e).contains(b) && !b"\"\\".contains(b)))
+    value.split(|b| *b == b' ').all(|token| {
+        !token.is_empty() && token.iter().all(|b| (0x21..=0x7e).contains(b) && !b"\"\\".contains(b))
+    })
 }

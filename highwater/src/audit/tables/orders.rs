@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 use super::{Event, Fields, field, first, integer, not_first, text, time_text, unknown, with};
 
 pub(super) const ROWS: &str = "SELECT partition, id::text AS key, NULL::bytea AS state,
-       jsonb_build_object('version', version, 'status', status, 'customer_id', customer_id, 'currency', currency,
-                          'placed_at', to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-                          'units', units, 'total_minor', total_minor, 'lines', lines, 'reason', reason, 'carrier', carrier) AS row
+       jsonb_build_object('version', version, 'status', status, 'customer_id', customer_id, \
+       'currency', currency,
+                          'placed_at', to_char(placed_at AT TIME ZONE 'UTC', \
+                          'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                          'units', units, 'total_minor', total_minor, 'lines', lines, 'reason', \
+                          reason, 'carrier', carrier) AS row
 FROM orders";
 
 /// What was sold in one department.
@@ -30,7 +33,9 @@ pub(super) fn columns(before: Option<Fields>, event: &Event) -> Result<Fields, S
     let row = with(row, [("status", status.into())]);
     Ok(match status {
         "cancelled" | "returned" => with(row, [("reason", field(event, "reason")?)]),
-        "shipped" => with(row, [("carrier", event.data.get("carrier").cloned().unwrap_or(Value::Null))]),
+        "shipped" => {
+            with(row, [("carrier", event.data.get("carrier").cloned().unwrap_or(Value::Null))])
+        }
         _ => row,
     })
 }
@@ -57,7 +62,10 @@ fn placed(event: &Event) -> Result<Fields, String> {
 
 fn status(event: &Event) -> Result<&'static str, String> {
     let all = ["confirmed", "cancelled", "shipped", "delivered", "returned"];
-    let found = event.name.strip_prefix("order.").and_then(|fact| all.into_iter().find(|status| *status == fact));
+    let found = event
+        .name
+        .strip_prefix("order.")
+        .and_then(|fact| all.into_iter().find(|status| *status == fact));
     found.ok_or_else(|| unknown(event))
 }
 
@@ -84,7 +92,9 @@ pub(super) fn state(before: Option<&Value>, event: &Event) -> Result<Value, Stri
     }
     let mut state = not_first(before, event)?.clone();
     state["stage"] = match status(event)? {
-        "delivered" => json!({"delivered": {"delivered_at": time_text(event.data.get("delivered_at"), "delivered_at")?}}),
+        "delivered" => {
+            json!({"delivered": {"delivered_at": time_text(event.data.get("delivered_at"), "delivered_at")?}})
+        }
         status => status.into(),
     };
     Ok(state)

@@ -1,5 +1,6 @@
-//! Sales by day, department and partition: every placed order is added on the day of `placed_at` in UTC, a cancelled one taken back on
-//! the same day. The row without a department is the day as a whole, in which an order counts once.
+//! Sales by day, department and partition: every placed order is added on the day of `placed_at` in
+//! UTC, a cancelled one taken back on the same day. The row without a department is the day as a
+//! whole, in which an order counts once.
 
 use serde_json::{Value, json};
 
@@ -29,8 +30,10 @@ impl Table for SalesDaily {
     }
 
     fn rows(&self) -> String {
-        "SELECT partition, to_char(day, 'YYYY-MM-DD') || '/' || department AS key, NULL::bytea AS state,
-                jsonb_build_object('orders', orders::text, 'lines', lines::text, 'units', units::text, 'total_minor', total_minor::text)
+        "SELECT partition, to_char(day, 'YYYY-MM-DD') || '/' || department AS key, NULL::bytea AS \
+         state,
+                jsonb_build_object('orders', orders::text, 'lines', lines::text, 'units', \
+                units::text, 'total_minor', total_minor::text)
                     AS row
          FROM sales_daily"
             .to_owned()
@@ -55,12 +58,17 @@ impl Table for SalesDaily {
 }
 
 fn taken_back(event: &Event) -> Result<Vec<(String, Sold)>, String> {
-    let sums = event.data.get("departments").and_then(Value::as_array).ok_or("departments is no list")?;
+    let sums =
+        event.data.get("departments").and_then(Value::as_array).ok_or("departments is no list")?;
     let sold = |sum: &Value| {
         let number = |name: &str| integer(sum.get(name), name);
         Ok((
             text(sum.get("department"), "department")?,
-            Sold { lines: number("lines")?, units: number("units")?, total_minor: number("total_minor")? },
+            Sold {
+                lines: number("lines")?,
+                units: number("units")?,
+                total_minor: number("total_minor")?,
+            },
         ))
     };
     sums.iter().map(sold).collect()

@@ -8,7 +8,8 @@ fn product(listing: Option<Listing>) -> Product {
 }
 
 fn listing(fields: [&str; 5]) -> Listing {
-    let [department, brand, category, name, package_size] = fields.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+    let [department, brand, category, name, package_size] =
+        fields.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
     Listing { department, brand, category, name, package_size }
 }
 
@@ -18,12 +19,20 @@ fn body(command: &Command) -> Value {
 
 #[test]
 fn a_product_is_created_as_it_is_listed() {
-    let command = Command::create(&product(Some(listing(["GROCERY", "Private", "SOUP", "CONDENSED SOUP", "10 OZ"])))).unwrap();
+    let command = Command::create(&product(Some(listing([
+        "GROCERY",
+        "Private",
+        "SOUP",
+        "CONDENSED SOUP",
+        "10 OZ",
+    ]))))
+    .unwrap();
     assert_eq!(command.path, "v1/products");
     assert_eq!(
         body(&command),
         json!({
-            "id": identity::product("1095275"), "name": "CONDENSED SOUP", "department": "GROCERY", "unit_price_minor": 50,
+            "id": identity::product("1095275"), "name": "CONDENSED \
+                SOUP", "department": "GROCERY", "unit_price_minor": 50,
             "currency": "USD", "brand": "Private", "category": "SOUP", "package_size": "10 OZ",
         })
     );
@@ -57,7 +66,8 @@ fn another_price_is_another_creation_under_the_same_id() {
 
 #[test]
 fn stock_is_received_once_for_each_file() {
-    let [first, again, other] = ["a", "a", "b"].map(|digest| Command::receive(&product(None), digest).unwrap());
+    let [first, again, other] =
+        ["a", "a", "b"].map(|digest| Command::receive(&product(None), digest).unwrap());
     assert_eq!(first.path, format!("v1/stock/{}/receive", identity::product("1095275")));
     assert_eq!(body(&first), json!({"quantity": 12}));
     assert_eq!(first.key, again.key);
@@ -66,12 +76,18 @@ fn stock_is_received_once_for_each_file() {
 
 #[test]
 fn a_basket_is_an_order_of_its_household_at_its_time() {
-    let lines = ["1095275", "7"].map(|product| Line { product: product.to_owned(), quantity: 2, unit_price_minor: 50 }).to_vec();
+    let lines = ["1095275", "7"]
+        .map(|product| Line { product: product.to_owned(), quantity: 2, unit_price_minor: 50 })
+        .to_vec();
     let placed_at = "2017-01-01T11:53:26Z".parse().unwrap();
     let (number, household) = ("31198570044".to_owned(), "900".to_owned());
-    let basket = Basket { number, household, placed_at, lines, units: 4, total_minor: 200, begins: 2 };
+    let basket =
+        Basket { number, household, placed_at, lines, units: 4, total_minor: 200, begins: 2 };
     let command = Command::place(&basket, &HashMap::from([("1095275", "GROCERY")])).unwrap();
-    assert_eq!((command.path.as_str(), command.key), ("v1/orders", identity::place_key("31198570044")));
+    assert_eq!(
+        (command.path.as_str(), command.key),
+        ("v1/orders", identity::place_key("31198570044"))
+    );
     let line = |number, department| json!({"product_id": identity::product(number), "department": department, "quantity": 2, "unit_price_minor": 50});
     assert_eq!(
         body(&command),

@@ -48,7 +48,11 @@ fn gzip_reads_as_what_was_packed_and_has_its_digest() {
     let plain = read(&source(TEXT.as_bytes())).unwrap();
     assert_eq!(read(&source(&gzip(TEXT.as_bytes()))).unwrap(), plain);
     let (first, second) = TEXT.as_bytes().split_at(20);
-    assert_eq!(read(&source(&[gzip(first), gzip(second)].concat())).unwrap(), plain, "in two members");
+    assert_eq!(
+        read(&source(&[gzip(first), gzip(second)].concat())).unwrap(),
+        plain,
+        "in two members"
+    );
 }
 
 #[test]

@@ -17,7 +17,11 @@ fn survey(baskets: &str, products: &str) -> Result<Survey, Error> {
 #[test]
 fn a_product_has_its_first_price_and_all_that_is_sold_of_it() {
     let survey = survey(BASKETS, PRODUCTS).unwrap();
-    let of: Vec<_> = survey.products.iter().map(|p| (p.number.as_str(), p.unit_price_minor, p.units, p.listing.is_some())).collect();
+    let of: Vec<_> = survey
+        .products
+        .iter()
+        .map(|p| (p.number.as_str(), p.unit_price_minor, p.units, p.listing.is_some()))
+        .collect();
     assert_eq!(of, [("p", 150, 5, true), ("q", 10, 1, false)]);
     assert_eq!(survey.baskets, 2);
 }
@@ -32,7 +36,12 @@ fn what_is_not_sold_is_not_kept() {
 fn a_basket_in_two_places_is_refused() {
     let torn = format!("{BASKETS}1,7,2017-01-01T00:00:00Z,r,1,1\n");
     let refusal = survey(&torn, PRODUCTS).unwrap_err().to_string();
-    assert!(refusal.contains("line 5: basket 1 was there before: the lines of a basket must stand together"), "{refusal}");
+    assert!(
+        refusal.contains(
+            "line 5: basket 1 was there before: the lines of a basket must stand together"
+        ),
+        "{refusal}"
+    );
 }
 
 #[test]

@@ -7,7 +7,9 @@ use eventlog::LogSettings;
 use projectors::settings::ProjectorSettings;
 use query_api::settings::QuerySettings;
 use serde::de::DeserializeOwned;
-use service::{config::Config, http::HttpSettings, start::StartSettings, telemetry::TelemetrySettings};
+use service::{
+    config::Config, http::HttpSettings, start::StartSettings, telemetry::TelemetrySettings,
+};
 
 use super::UpSettings;
 
@@ -30,7 +32,8 @@ fn documented() -> BTreeMap<String, String> {
     .collect()
 }
 
-/// The leaves of a settings struct, read from its pretty `Debug`: `section.key`, `section.table.key`.
+/// The leaves of a settings struct, read from its pretty `Debug`: `section.key`,
+/// `section.table.key`.
 fn keys<T: Default + Debug>(section: &str) -> Vec<String> {
     let mut path = vec![section.to_owned()];
     let mut keys = Vec::new();
@@ -53,12 +56,22 @@ fn keys<T: Default + Debug>(section: &str) -> Vec<String> {
 /// The section with every documented default set explicitly.
 fn from_docs<T: DeserializeOwned + Default>(section: &str) -> Result<T, Box<dyn Error>> {
     let start = format!("{section}.");
-    let flags = documented().into_iter().filter(|(key, default)| key.starts_with(&start) && default != "(none)").collect();
+    let flags = documented()
+        .into_iter()
+        .filter(|(key, default)| key.starts_with(&start) && default != "(none)")
+        .collect();
     Ok(Config::load_with(None, Some(Vec::new()), flags)?.section(section)?)
 }
 
-fn check<T: DeserializeOwned + Default + Debug>(section: &str, known: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
-    assert_eq!(format!("{:#?}", from_docs::<T>(section)?), format!("{:#?}", T::default()), "documented and real defaults of [{section}]");
+fn check<T: DeserializeOwned + Default + Debug>(
+    section: &str,
+    known: &mut Vec<String>,
+) -> Result<(), Box<dyn Error>> {
+    assert_eq!(
+        format!("{:#?}", from_docs::<T>(section)?),
+        format!("{:#?}", T::default()),
+        "documented and real defaults of [{section}]"
+    );
     known.extend(keys::<T>(section));
     Ok(())
 }

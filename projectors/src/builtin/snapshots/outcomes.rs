@@ -41,7 +41,10 @@ impl Outcomes {
                     Verdict::Unchanged => "unchanged",
                 };
                 let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
-                Some((body.origin.command, Outcome { reason: Some(as_json(&body.reason.0)), ..outcome }))
+                Some((
+                    body.origin.command,
+                    Outcome { reason: Some(as_json(&body.reason.0)), ..outcome },
+                ))
             }
             What::Accepted { .. } => None,
         };
@@ -61,9 +64,11 @@ impl Outcomes {
         let rows: Vec<Outcome> = self.0.into_values().collect();
         let column = |pick: fn(&Outcome) -> i64| rows.iter().map(pick).collect::<Vec<i64>>();
         sqlx::query!(
-            "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, fingerprint, verdict, version,
+            "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key, \
+             fingerprint, verdict, version,
                                    next_offset, events, reason, actor)
-             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bytea[], $7::text[], $8::bigint[],
+             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], \
+             $6::bytea[], $7::text[], $8::bigint[],
                                   $9::bigint[], $10::jsonb[], $11::jsonb[], $12::uuid[])
              ON CONFLICT (command_id) DO NOTHING",
             &commands,
@@ -86,8 +91,15 @@ impl Outcomes {
 }
 
 impl Outcome {
-    fn new(place: &Place, origin: &Origin<Wire>, verdict: &'static str, version: u64, next_offset: u64) -> Result<Self, Failure> {
-        let big = |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
+    fn new(
+        place: &Place,
+        origin: &Origin<Wire>,
+        verdict: &'static str,
+        version: u64,
+        next_offset: u64,
+    ) -> Result<Self, Failure> {
+        let big =
+            |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
         Ok(Self {
             category: place.category.to_string(),
             partition: number(place.partition)?,
@@ -106,17 +118,25 @@ impl Outcome {
 
 fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcome)>, Failure> {
     let Some(last) = commit.events.last() else { return Ok(None) };
-    let events =
-        commit.events.iter().map(|event| json!({"type": without_nul(&event.event.event_type), "version": event.version})).collect();
+    let events = commit
+        .events
+        .iter()
+        .map(
+            |event| json!({"type": without_nul(&event.event.event_type), "version": event.version}),
+        )
+        .collect();
     let outcome = Outcome::new(place, &last.origin, "accepted", last.version, commit.end)?;
     Ok(Some((last.origin.command, Outcome { events: Some(events), ..outcome })))
 }
 
-/// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as text.
+/// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as
+/// text.
 fn as_json(bytes: &[u8]) -> Value {
     match serde_json::from_slice(bytes) {
         Ok(value) => clean(value),
-        Err(_) => json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(bytes))}),
+        Err(_) => {
+            json!({"code": "unreadable", "detail": without_nul(&String::from_utf8_lossy(bytes))})
+        }
     }
 }
 
@@ -124,7 +144,9 @@ fn clean(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(without_nul(&text)),
         Value::Array(items) => items.into_iter().map(clean).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (without_nul(&name), clean(value))).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (without_nul(&name), clean(value))).collect()
+        }
         other => other,
     }
 }
@@ -160,15 +182,27 @@ mod tests {
             version,
             part: Part::WHOLE,
             time: Micros(0),
-            event: Fact { event_type: "thing\0made".into(), schema: "thing.made.v1".into(), data: Vec::new() },
+            event: Fact {
+                event_type: "thing\0made".into(),
+                schema: "thing.made.v1".into(),
+                data: Vec::new(),
+            },
         };
         let events: Vec<_> = versions.map(event).collect();
         let first = end - events.len() as u64;
-        Item { what: What::Commit(Commit { first, end, last_seq: end, events }), after: Position::start() }
+        Item {
+            what: What::Commit(Commit { first, end, last_seq: end, events }),
+            after: Position::start(),
+        }
     }
 
     fn decided(command: u128, verdict: Verdict, offset: u64) -> Item {
-        let body = OutcomeBody { origin: origin(command), version: 4, verdict, reason: Reason(br#"{"code":"a.b"}"#.to_vec()) };
+        let body = OutcomeBody {
+            origin: origin(command),
+            version: 4,
+            verdict,
+            reason: Reason(br#"{"code":"a.b"}"#.to_vec()),
+        };
         Item { what: What::Outcome { offset, body }, after: Position::start() }
     }
 
@@ -183,12 +217,22 @@ mod tests {
     fn an_outcome_says_what_its_record_says_and_where_it_ends() -> Result<(), Failure> {
         let events = json!([{"type": "thing\u{fffd}made", "version": 5}, {"type": "thing\u{fffd}made", "version": 6}]);
         let reason = json!({"code": "a.b"});
-        let items = [committed(1, 5..=6, 12), decided(2, Verdict::Rejected, 20), decided(3, Verdict::Unchanged, 21)];
+        let items = [
+            committed(1, 5..=6, 12),
+            decided(2, Verdict::Rejected, 20),
+            decided(3, Verdict::Unchanged, 21),
+        ];
         let found: Vec<_> = of(&items)?
             .into_iter()
             .map(|(command, row)| {
-                assert_eq!((&*row.category, row.partition, row.aggregate), ("thing", 3, Uuid::from_u128(1)));
-                assert_eq!((row.fingerprint_key, row.fingerprint, row.actor), (3, vec![7; 32], Uuid::from_u128(2)));
+                assert_eq!(
+                    (&*row.category, row.partition, row.aggregate),
+                    ("thing", 3, Uuid::from_u128(1))
+                );
+                assert_eq!(
+                    (row.fingerprint_key, row.fingerprint, row.actor),
+                    (3, vec![7; 32], Uuid::from_u128(2))
+                );
                 (command, row.verdict, row.version, row.next_offset, row.events, row.reason)
             })
             .collect();
@@ -202,12 +246,29 @@ mod tests {
     }
 
     #[test]
-    fn the_first_record_of_a_command_is_its_answer_and_what_is_no_outcome_is_none() -> Result<(), Failure> {
-        let nothing = Item { what: What::Commit(Commit { first: 1, end: 1, last_seq: 0, events: Vec::new() }), after: Position::start() };
-        let accepted = What::Accepted { offset: 3, appended_at_ms: 0, command: protocol::lane::decode(Default::default()).map(Box::new) };
+    fn the_first_record_of_a_command_is_its_answer_and_what_is_no_outcome_is_none()
+    -> Result<(), Failure> {
+        let nothing = Item {
+            what: What::Commit(Commit { first: 1, end: 1, last_seq: 0, events: Vec::new() }),
+            after: Position::start(),
+        };
+        let accepted = What::Accepted {
+            offset: 3,
+            appended_at_ms: 0,
+            command: protocol::lane::decode(Default::default()).map(Box::new),
+        };
         let accepted = Item { what: accepted, after: Position::start() };
-        let items = [nothing, accepted, decided(1, Verdict::Rejected, 20), committed(1, 1..=1, 30), decided(1, Verdict::Unchanged, 31)];
-        let found: Vec<_> = of(&items)?.into_iter().map(|(command, row)| (command, row.verdict, row.next_offset)).collect();
+        let items = [
+            nothing,
+            accepted,
+            decided(1, Verdict::Rejected, 20),
+            committed(1, 1..=1, 30),
+            decided(1, Verdict::Unchanged, 31),
+        ];
+        let found: Vec<_> = of(&items)?
+            .into_iter()
+            .map(|(command, row)| (command, row.verdict, row.next_offset))
+            .collect();
         assert_eq!(found, [(1, "rejected", 21)]);
         Ok(())
     }
@@ -215,22 +276,38 @@ mod tests {
     #[test]
     fn numbers_that_no_column_holds_are_refused() {
         let large = u64::MAX / 2 + 1;
-        for item in [committed(1, large..=large, 12), committed(1, 5..=5, large), decided(1, Verdict::Rejected, large - 1)] {
+        for item in [
+            committed(1, large..=large, 12),
+            committed(1, 5..=5, large),
+            decided(1, Verdict::Rejected, large - 1),
+        ] {
             assert!(matches!(of(&[item]), Err(Failure::Deterministic(_))));
         }
-        assert_eq!(of(&[committed(1, 5..=5, large - 1)]).map_or(0, |found| found[0].1.next_offset), i64::MAX);
+        assert_eq!(
+            of(&[committed(1, 5..=5, large - 1)]).map_or(0, |found| found[0].1.next_offset),
+            i64::MAX
+        );
         let mut outcomes = Outcomes::default();
         let beyond = Place::of_events("thing", u32::MAX);
-        assert!(matches!(outcomes.add(&beyond, &committed(1, 5..=5, 12)), Err(Failure::Deterministic(_))));
+        assert!(matches!(
+            outcomes.add(&beyond, &committed(1, 5..=5, 12)),
+            Err(Failure::Deterministic(_))
+        ));
     }
 
     #[test]
     fn a_reason_is_kept_as_far_as_jsonb_can_hold_it() {
         for (recorded, kept) in [
             (&br#"{"code":"a.b","detail":"c"}"#[..], json!({"code": "a.b", "detail": "c"})),
-            (br#"{"code":"a\u0000b","more":[{"\u0000":1}]}"#, json!({"code": "a\u{fffd}b", "more": [{"\u{fffd}": 1}]})),
+            (
+                br#"{"code":"a\u0000b","more":[{"\u0000":1}]}"#,
+                json!({"code": "a\u{fffd}b", "more": [{"\u{fffd}": 1}]}),
+            ),
             (b"\xff\0no json", json!({"code": "unreadable", "detail": "\u{fffd}\u{fffd}no json"})),
-            (br#"{"code":"\ud800"}"#, json!({"code": "unreadable", "detail": "{\"code\":\"\\ud800\"}"})),
+            (
+                br#"{"code":"\ud800"}"#,
+                json!({"code": "unreadable", "detail": "{\"code\":\"\\ud800\"}"}),
+            ),
         ] {
             assert_eq!(as_json(recorded), kept);
         }

@@ -24,11 +24,19 @@ impl Store for Away {
         Box::pin(async { away() })
     }
 
-    fn load<'a>(&'a self, (): &'a mut (), _: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn load<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async { away() })
     }
 
-    fn lock<'a>(&'a self, (): &'a mut (), _: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn lock<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async { away() })
     }
 
@@ -56,7 +64,11 @@ impl Projection<()> for Counts {
         &["thing"]
     }
 
-    fn apply<'a>(&'a self, (): &'a mut (), _: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { away() })
     }
 }
@@ -94,10 +106,14 @@ fn times() -> impl Strategy<Value = Times> {
     )
 }
 
-fn runner(store: Away, folder: &std::path::Path) -> (Runner<Away>, mpsc::UnboundedSender<eventlog::MembershipEvent>) {
+fn runner(
+    store: Away,
+    folder: &std::path::Path,
+) -> (Runner<Away>, mpsc::UnboundedSender<eventlog::MembershipEvent>) {
     let log = Arc::new(LocalLog::open(folder, local::Settings::default()).expect("a log"));
     let (changes, events) = mpsc::unbounded_channel();
-    let membership = Membership { events, leave: Box::new(|_| Box::pin(async {})), commit: Arc::new(|_| {}) };
+    let membership =
+        Membership { events, leave: Box::new(|_| Box::pin(async {})), commit: Arc::new(|_| {}) };
     let share = Share::new(membership, Topics::of("test", &["thing"]));
     (Runner::new(store, log, vec![Arc::new(Counts)], share, Limits::default()), changes)
 }
@@ -111,14 +127,18 @@ impl Times {
         };
         let place = || Place::of_events("thing", 0);
         (runner.retry_at, runner.verify_at) = (self.retry.map(instant), self.verify.map(instant));
-        (runner.note_at, runner.others_first) = (self.note.map(instant), self.others_first.map(instant));
+        (runner.note_at, runner.others_first) =
+            (self.note.map(instant), self.others_first.map(instant));
         runner.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
-        let lane = self.take_up.map(|ms| (Lane::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
+        let lane = self
+            .take_up
+            .map(|ms| (Lane::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
         runner.waiting.extend(lane);
         if self.queued {
             let key = Key { projection: "counts", place: Place::of_events("thing", 2) };
             let to = Position { offset: 7, ..Position::start() };
-            let job = Job { key, from: Position::start(), to, items: Arc::from([]), first: 0, end: 0 };
+            let job =
+                Job { key, from: Position::start(), to, items: Arc::from([]), first: 0, end: 0 };
             runner.queue.push_back(Group::of(vec![job]));
         }
     }
@@ -152,7 +172,11 @@ async fn turns(runner: &mut Runner<Away>, within: Duration) -> Turns {
 
 #[test]
 fn no_wait_is_for_something_that_the_next_step_does_not_do() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     let folder = std::env::temp_dir().join(format!("highwater-due-{}", std::process::id()));
     let cases = ProptestConfig { cases: 400, ..ProptestConfig::default() };
     let store = Away::default();
@@ -184,8 +208,11 @@ fn no_wait_is_for_something_that_the_next_step_does_not_do() {
     let _ = std::fs::remove_dir_all(&folder);
     Row {
         id: "L2",
-        situation: "a database that answers and refuses, with every combination of what a runner has due: again after a failure, a check, the lag, a partition of others, or nothing",
-        answer: "no wait ends for something that the next step does not do; at most three turns and three tries a wait, and at most 400 tries a minute",
+        situation: "a database that answers and refuses, with every combination of what a runner \
+                    has due: again after a failure, a check, the lag, a partition of others, or \
+                    nothing",
+        answer: "no wait ends for something that the next step does not do; at most three turns \
+                 and three tries a wait, and at most 400 tries a minute",
         test: (file!(), "no_wait_is_for_something_that_the_next_step_does_not_do"),
     }
     .check();

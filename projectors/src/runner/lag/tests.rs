@@ -117,9 +117,13 @@ impl Shown {
     }
 
     fn of(&self, name: &str, projection: &str, partition: u32) -> Option<f64> {
-        let series = format!("{name}{{category=\"thing\",partition=\"{partition}\",projection=\"{projection}\"}} ");
+        let series = format!(
+            "{name}{{category=\"thing\",partition=\"{partition}\",projection=\"{projection}\"}} "
+        );
         let text = self.metrics.render();
-        text.lines().find_map(|line| line.strip_prefix(&series)).and_then(|value| value.parse().ok())
+        text.lines()
+            .find_map(|line| line.strip_prefix(&series))
+            .and_then(|value| value.parse().ok())
     }
 
     /// Records and seconds.
@@ -133,7 +137,8 @@ fn lane(projection: &'static str, partition: u32) -> Key {
     Key { projection, place: Place::of_commands("thing", partition) }
 }
 
-/// Lanes of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in the second one has all been read.
+/// Lanes of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in the
+/// second one has all been read.
 fn behind() -> (Shelf, Topics, Progress) {
     let lanes = [3, 5].map(|records| Arc::new(History::of_lane(&vec![true; records])));
     let progress = Progress::default();
@@ -173,14 +178,18 @@ async fn of_a_partition_that_is_anothers_no_lag_and_no_halt_is_shown() {
     progress.forget(&key("a", 0).place);
     for (projection, partition, left) in [("a", 0, 0.0), ("b", 0, 0.0), ("a", 1, 7.0)] {
         assert_eq!(shown.lag(projection, partition), (Some(left), Some(left)));
-        assert_eq!(shown.of("highwater_projection_halted", projection, partition), Some(left.min(1.0)));
+        assert_eq!(
+            shown.of("highwater_projection_halted", projection, partition),
+            Some(left.min(1.0))
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_lag_is_shown_every_interval_until_the_end() {
     let (log, topics, progress) = behind();
-    let (second, stop, clock) = (Duration::from_secs(1), CancellationToken::new(), Arc::new(ManualClock::at(3_501_000)));
+    let (second, stop, clock) =
+        (Duration::from_secs(1), CancellationToken::new(), Arc::new(ManualClock::at(3_501_000)));
     let shown = Shown::new();
     let _local = metrics::set_default_local_recorder(&shown.recorder);
     let watch = watch(Arc::new(log), topics, progress.clone(), clock, second, stop.clone());

@@ -49,12 +49,17 @@ fn both() -> [(Place, Partition); 4] {
 
 #[test]
 fn every_category_has_two_topics_and_the_log_is_asked_for_both() {
-    let names = ["test.thing.events", "test.thing.commands", "test.other.events", "test.other.commands"];
+    let names =
+        ["test.thing.events", "test.thing.commands", "test.other.events", "test.other.commands"];
     assert_eq!(topics().topics().iter().map(|name| &**name).collect::<Vec<_>>(), names);
     let wanted = topics().wanted(7);
-    let wanted: Vec<_> = wanted.iter().map(|topic| (&*topic.name, topic.partitions, topic.kind)).collect();
+    let wanted: Vec<_> =
+        wanted.iter().map(|topic| (&*topic.name, topic.partitions, topic.kind)).collect();
     let kinds = [TopicKind::Events, TopicKind::Commands, TopicKind::Events, TopicKind::Commands];
-    assert_eq!(wanted, names.iter().zip(kinds).map(|(name, kind)| (*name, 7, kind)).collect::<Vec<_>>());
+    assert_eq!(
+        wanted,
+        names.iter().zip(kinds).map(|(name, kind)| (*name, 7, kind)).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -100,10 +105,18 @@ fn the_group_is_left_at_once_and_once_and_nothing_is_noted_or_changes_any_more()
     let offsets = vec![(partition("test.thing.events", 0), 5)];
     group.share.note(&offsets);
     group.share.note(&[]);
-    assert_eq!(*group.noted.lock().unwrap(), std::slice::from_ref(&offsets), "and nothing is not noted");
+    assert_eq!(
+        *group.noted.lock().unwrap(),
+        std::slice::from_ref(&offsets),
+        "and nothing is not noted"
+    );
 
     let leaving = group.share.leave(Duration::from_secs(3));
-    assert_eq!(*group.left_within.lock().unwrap(), Some(Duration::from_secs(3)), "whoever waits for it or not");
+    assert_eq!(
+        *group.left_within.lock().unwrap(),
+        Some(Duration::from_secs(3)),
+        "whoever waits for it or not"
+    );
     assert_eq!(leaving.now_or_never(), None);
     assert_eq!(group.share.leave(Duration::from_secs(9)).now_or_never(), Some(()));
     assert_eq!(*group.left_within.lock().unwrap(), Some(Duration::from_secs(3)));

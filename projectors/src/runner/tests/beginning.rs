@@ -1,4 +1,5 @@
-//! How a runner takes partitions up: whose checkpoints it reads, whom it leaves out, and what it does if it cannot.
+//! How a runner takes partitions up: whose checkpoints it reads, whom it leaves out, and what it
+//! does if it cannot.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -24,7 +25,11 @@ fn places(alone: &Alone) -> BTreeSet<Place> {
 #[tokio::test(start_paused = true)]
 async fn events_are_begun_before_lanes_and_no_more_at_once_than_may_be() {
     let lane = Arc::new(History::of_lane(&[true]));
-    let play = Play { lanes: vec![lane.clone(), lane], of_lanes: vec!["d"], ..play(vec![singles(1), singles(1)], 1) };
+    let play = Play {
+        lanes: vec![lane.clone(), lane],
+        of_lanes: vec!["d"],
+        ..play(vec![singles(1), singles(1)], 1)
+    };
     for (at_once, expected) in [(1, vec![1, 2, 3, 4]), (3, vec![3, 4]), (0, vec![1, 2, 3, 4])] {
         let mut alone = play.alone();
         alone.runner.limits.take_up_at_once = at_once;
@@ -33,7 +38,8 @@ async fn events_are_begun_before_lanes_and_no_more_at_once_than_may_be() {
         for _ in 0..8 {
             if alone.runner.step().await == Step::TookUp {
                 let places = places(&alone);
-                let of_events = places.iter().filter(|place| place.source == Source::Events).count();
+                let of_events =
+                    places.iter().filter(|place| place.source == Source::Events).count();
                 assert_eq!(of_events, places.len().min(2), "events go first");
                 known.push(places.len());
             }
@@ -48,13 +54,16 @@ async fn what_is_followed_has_its_turn_between_two_beginnings() {
     alone.runner.limits.take_up_at_once = 1;
     let steps = alone.go_on_for(10 * MS).await;
     let projected = |events| Step::Projected { events };
-    let turns = [Step::TookUp, projected(2), Step::TookUp, projected(4), Step::TookUp, projected(6)];
+    let turns =
+        [Step::TookUp, projected(2), Step::TookUp, projected(4), Step::TookUp, projected(6)];
     assert_eq!(steps, [&turns[..], &[Step::CaughtUp]].concat());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_always_has_something_to_project_begins_the_other_partitions_all_the_same() {
-    let mut alone = Play { batch_events: 2, chunk: 1, ..play(vec![singles(9), singles(1), singles(1)], 1) }.alone();
+    let mut alone =
+        Play { batch_events: 2, chunk: 1, ..play(vec![singles(9), singles(1), singles(1)], 1) }
+            .alone();
     alone.runner.limits.take_up_at_once = 1;
     for begun in 1..=3 {
         assert_eq!(alone.runner.step().await, Step::TookUp);
@@ -78,7 +87,9 @@ async fn whoever_reads_a_topic_reads_it_and_nobody_else_does() {
 async fn what_is_assigned_again_is_not_begun_again_nor_any_sooner() {
     let play = Play { visible: 2, ..play(vec![singles(3)], 1) };
     let mut alone = play.alone();
-    let assigned = |alone: &Alone| alone.changes.send(MembershipEvent::Assigned(play.partitions())).expect("a runner");
+    let assigned = |alone: &Alone| {
+        alone.changes.send(MembershipEvent::Assigned(play.partitions())).expect("a runner")
+    };
     alone.store.server().away = 3;
     assert_eq!(alone.runner.step().await, Step::Failed);
     // Tried again after 50, 100 and 200 ms.
@@ -92,7 +103,10 @@ async fn what_is_assigned_again_is_not_begun_again_nor_any_sooner() {
     }
     assert_eq!(tries, [50, 150, 350]);
     assigned(&alone);
-    assert_eq!(alone.go_on_for(100 * MS).await.iter().filter(|step| **step == Step::TookUp).count(), 0);
+    assert_eq!(
+        alone.go_on_for(100 * MS).await.iter().filter(|step| **step == Step::TookUp).count(),
+        0
+    );
     assert_eq!(stands(&alone, "a"), 2);
 }
 
@@ -102,7 +116,10 @@ async fn what_was_not_begun_when_it_is_taken_back_is_begun_elsewhere() {
     let mut alone = play.alone();
     alone.store.server().away = 1;
     assert_eq!(alone.runner.step().await, Step::Failed);
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     assert_eq!(alone.go_on_for(SECOND).await, [Step::CaughtUp]);
     assert_eq!(stands(&alone, "a"), 0);
 }
@@ -110,7 +127,8 @@ async fn what_was_not_begun_when_it_is_taken_back_is_begun_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_begin_fails_until_it_can() {
     let mut alone = play(vec![singles(3), singles(3)], 1).alone();
-    let failing = |alone: &Alone| alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>();
+    let failing =
+        |alone: &Alone| alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>();
     // Of the first partition alone.
     alone.store.server().refused = [1].into();
     assert_eq!(alone.runner.step().await, Step::Failed);
@@ -183,7 +201,10 @@ async fn who_goes_alone_is_followed_by_itself_though_the_log_stops() {
         alone.store.server().refused = [begins + 1 + turn % 2].into();
         alone.go_on_for(SECOND).await;
         assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (4 + turn, 0));
-        assert_eq!(alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(), [key("b")]);
+        assert_eq!(
+            alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(),
+            [key("b")]
+        );
     }
     alone.store.server().busy.clear();
     alone.go_on_for(SECOND).await;
@@ -205,7 +226,11 @@ async fn who_goes_alone_does_not_hold_the_others_up_where_the_log_begins_again()
         while stands(&alone, "a") == before && stopped.elapsed() < SECOND {
             alone.go_on_for(MS).await;
         }
-        assert!(stopped.elapsed() <= 110 * MS, "{:?}: a transaction with what fails is tried again and again", stopped.elapsed());
+        assert!(
+            stopped.elapsed() <= 110 * MS,
+            "{:?}: a transaction with what fails is tried again and again",
+            stopped.elapsed()
+        );
     }
 }
 
@@ -215,7 +240,8 @@ async fn the_database_is_compared_every_so_often_and_not_more_often() {
     let mut verified = Vec::new();
     for waited in 0..1_000 {
         // Three steps are enough for everything that is due at a time.
-        let steps = [alone.runner.step().await, alone.runner.step().await, alone.runner.step().await];
+        let steps =
+            [alone.runner.step().await, alone.runner.step().await, alone.runner.step().await];
         verified.extend(steps.iter().filter(|step| **step == Step::Verified).map(|_| waited));
         tokio::time::advance(MS).await;
     }
@@ -243,8 +269,14 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
     alone.go_on_for(2 * SECOND).await;
     let of = |partition| Key { projection: "b", place: place(partition) };
     let first = || vec![play.partitions()[0].clone()];
-    assert_eq!(alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(), [of(0), of(1)]);
-    alone.changes.send(MembershipEvent::Revoked { partitions: first(), lost: true }).expect("a runner");
+    assert_eq!(
+        alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(),
+        [of(0), of(1)]
+    );
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: first(), lost: true })
+        .expect("a runner");
     alone.runner.step().await;
     assert_eq!(alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(), [of(1)]);
     assert_eq!(alone.runner.troubled.keys().collect::<Vec<_>>(), [&of(1)]);
@@ -259,7 +291,10 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_nobody_knows_halts_its_partition_alone() {
     let mut alone = play(vec![singles(3)], 1).alone();
-    alone.runner.waiting.insert(super::super::Lane::of(Place::of_events("thing", 0)), super::super::Attempts::default());
+    alone.runner.waiting.insert(
+        super::super::Lane::of(Place::of_events("thing", 0)),
+        super::super::Attempts::default(),
+    );
     alone.runner.share = super::super::Share::new(
         eventlog::Membership {
             events: tokio::sync::mpsc::unbounded_channel().1,
@@ -269,6 +304,9 @@ async fn a_topic_that_nobody_knows_halts_its_partition_alone() {
         super::super::Topics::of("test", &["other"]),
     );
     assert_eq!(alone.runner.step().await, Step::Failed);
-    assert_eq!(alone.progress.all_halted().into_iter().collect::<Vec<_>>(), [(key("a"), 0), (key("b"), 0)]);
+    assert_eq!(
+        alone.progress.all_halted().into_iter().collect::<Vec<_>>(),
+        [(key("a"), 0), (key("b"), 0)]
+    );
     assert_eq!(alone.runner.step().await, Step::CaughtUp);
 }

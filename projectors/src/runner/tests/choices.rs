@@ -1,4 +1,5 @@
-//! What may go one way or another in a run. A run with the same choices is the same run, so that all of them can be gone through.
+//! What may go one way or another in a run. A run with the same choices is the same run, so that
+//! all of them can be gone through.
 
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
@@ -25,7 +26,14 @@ impl Choices {
 
     /// One of `many`, of which the first is the usual one.
     pub fn rarely_of(&mut self, many: usize) -> usize {
-        self.pick(many, if self.by_chance { |byte, many| if byte < 225 { 0 } else { byte % many } } else { |byte, many| byte % many })
+        self.pick(
+            many,
+            if self.by_chance {
+                |byte, many| if byte < 225 { 0 } else { byte % many }
+            } else {
+                |byte, many| byte % many
+            },
+        )
     }
 
     fn pick(&mut self, many: usize, by: fn(u8, u8) -> u8) -> usize {
@@ -42,7 +50,8 @@ impl Choices {
     pub fn next(mut self) -> Option<Self> {
         while let Some((taken, many)) = self.taken.pop() {
             if taken + 1 < many {
-                let script = self.taken.iter().map(|(taken, _)| *taken).chain([taken + 1]).collect();
+                let script =
+                    self.taken.iter().map(|(taken, _)| *taken).chain([taken + 1]).collect();
                 return Some(Self { script, ..Self::default() });
             }
         }

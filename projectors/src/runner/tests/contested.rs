@@ -1,4 +1,5 @@
-//! Two runners with the same checkpoints, step by step: who loses goes on from what is stored, and only with what is still its own.
+//! Two runners with the same checkpoints, step by step: who loses goes on from what is stored, and
+//! only with what is still its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -70,10 +71,15 @@ async fn a_partition_that_another_moved_holds_no_other_up() {
         alone.shelf.grow(2);
         let from = 3 + 2 * u64::from(moved);
         for projection in ["a", "b"] {
-            alone.store.server().tables.stand(Key { projection, place: place(moved) }, &history, from + 1);
+            alone.store.server().tables.stand(
+                Key { projection, place: place(moved) },
+                &history,
+                from + 1,
+            );
         }
         assert_eq!(alone.runner.step().await, Step::Failed);
-        // The other one with all of it, then the one that was moved, by itself: nobody asks again what was asked already.
+        // The other one with all of it, then the one that was moved, by itself: nobody asks again
+        // what was asked already.
         assert_eq!(alone.runner.step().await, Step::Projected { events: 4 });
         assert_eq!(alone.runner.step().await, Step::Projected { events: 2 });
         assert_eq!(alone.progress.all().into_values().collect::<Vec<_>>(), [from + 2; 4]);
@@ -86,7 +92,10 @@ async fn of_what_was_taken_over_while_it_waited_its_turn_nothing_is_written() {
         let (play, mut alone, history) = about_to_move().await;
         put(&alone, &history, moved, 4);
         assert_eq!(alone.runner.step().await, Step::Failed);
-        alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+        alone
+            .changes
+            .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+            .expect("a runner");
         let applied = alone.store.server().applies.clone();
         assert_eq!(alone.runner.step().await, Step::Projected { events: 0 });
         assert!(alone.progress.all().is_empty(), "it is another's");
@@ -99,7 +108,10 @@ async fn of_what_was_taken_over_while_it_waited_its_turn_nothing_is_written() {
 #[tokio::test(start_paused = true)]
 async fn what_is_handed_over_and_seen_to_move_is_let_go_at_once() {
     let (play, mut alone, history) = about_to_move().await;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     put(&alone, &history, "b", 4);
     assert_eq!(alone.runner.step().await, Step::Failed);
     assert!(alone.progress.all().is_empty());
@@ -108,7 +120,8 @@ async fn what_is_handed_over_and_seen_to_move_is_let_go_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_one_checkpoint_is_nowhere_on_the_way_the_partition_is_read_again_and_nothing_is_written_before() {
+async fn if_one_checkpoint_is_nowhere_on_the_way_the_partition_is_read_again_and_nothing_is_written_before()
+ {
     for (fallen, other) in [("a", "b"), ("b", "a")] {
         let (_, mut alone, history) = about_to_move().await;
         put(&alone, &history, fallen, 4);
@@ -135,11 +148,17 @@ async fn a_checkpoint_that_fell_back_is_read_again_whichever_it_is_and_though_no
     for fallen in projections {
         for offset in [0, 1, 3] {
             let history = singles(3);
-            let mut alone = Play { projections: projections.to_vec(), ..play(vec![history.clone()], 1) }.alone();
+            let mut alone =
+                Play { projections: projections.to_vec(), ..play(vec![history.clone()], 1) }
+                    .alone();
             alone.go_on_for(SECOND / 10).await;
             put(&alone, &history, fallen, offset);
             alone.go_on_for(SECOND).await;
-            assert_eq!(projections.map(|name| stands(&alone, name)), [4; 3], "{fallen} at {offset}");
+            assert_eq!(
+                projections.map(|name| stands(&alone, name)),
+                [4; 3],
+                "{fallen} at {offset}"
+            );
             assert_eq!(alone.store.server().wrong, None, "{fallen} at {offset}");
         }
     }
@@ -164,7 +183,10 @@ async fn what_is_handed_over_and_found_moved_without_events_is_let_go() {
     let (play, mut alone, history) = about_to_move().await;
     alone.go_on_for(Duration::from_millis(150)).await;
     // The hand-over takes 300 ms, the next comparison comes 50 ms from now.
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     put(&alone, &history, "b", 6);
     alone.go_on_for(Duration::from_millis(100)).await;
     assert!(alone.progress.all().is_empty(), "{:?}", alone.progress.all());

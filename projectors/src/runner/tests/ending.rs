@@ -1,4 +1,5 @@
-//! How a runner ends, and how it lets partitions go: it projects on until others do, for as long as that may take.
+//! How a runner ends, and how it lets partitions go: it projects on until others do, for as long as
+//! that may take.
 
 use std::{pin::Pin, time::Duration};
 
@@ -42,7 +43,8 @@ impl Ending {
                 drop(changes);
             }
         };
-        let mut ending = Self { running: Box::pin(running), since: Instant::now(), shelf, store, progress };
+        let mut ending =
+            Self { running: Box::pin(running), since: Instant::now(), shelf, store, progress };
         assert!(!ending.ends_within(SECOND).await, "nobody told it to");
         soft.cancel();
         Self { since: Instant::now(), ..ending }
@@ -60,7 +62,8 @@ impl Ending {
     }
 
     fn stands(&self, partition: u32) -> u64 {
-        self.store.server().tables.checkpoints[&Key { projection: "a", place: place(partition) }].offset
+        self.store.server().tables.checkpoints[&Key { projection: "a", place: place(partition) }]
+            .offset
     }
 
     /// Another runner is one event further.
@@ -81,7 +84,11 @@ fn quiet() -> Play {
 async fn who_has_nothing_ends_at_once() {
     let play = Play { histories: Vec::new(), ..quiet() };
     assert_eq!(Ending::of(&play, 10 * SECOND).await.end().await, Duration::ZERO);
-    assert_eq!(Ending::of(&quiet(), Duration::ZERO).await.end().await, Duration::ZERO, "and who hands nothing over");
+    assert_eq!(
+        Ending::of(&quiet(), Duration::ZERO).await.end().await,
+        Duration::ZERO,
+        "and who hands nothing over"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +147,10 @@ async fn what_is_handed_over_is_projected_now_and_then_so_that_others_are_first(
     alone.runner.limits.hand_over = 10 * SECOND;
     alone.go_on_for(SECOND).await;
     // Of two, so that the other one is projected at once.
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: false })
+        .expect("a runner");
     let (mut own, mut handed_over) = (0, 0);
     let mut known = alone.progress.all();
     for _ in 0..100 {
@@ -161,7 +171,10 @@ async fn what_is_handed_over_has_its_turn_though_nothing_more_arrives() {
     let mut alone = play.alone();
     (alone.runner.limits.hand_over, alone.runner.limits.verify_every) = (10 * SECOND, 100 * SECOND);
     alone.go_on_for(SECOND).await;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     // The first of them at once, and the second as soon as the others had their time.
     for (arrived, within) in [(1, MS), (2, 200 * MS)] {
         alone.shelf.grow(1);
@@ -175,7 +188,10 @@ async fn what_comes_back_before_it_was_handed_over_is_kept() {
     let play = quiet();
     let mut alone = play.alone();
     alone.go_on_for(SECOND).await;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     alone.go_on_for(200 * MS).await;
     alone.changes.send(MembershipEvent::Assigned(play.partitions())).expect("a runner");
     let steps = alone.go_on_for(SECOND).await;
@@ -191,7 +207,10 @@ async fn without_a_hand_over_what_is_taken_back_is_let_go_at_once() {
     let mut alone = play.alone();
     alone.runner.limits.hand_over = Duration::ZERO;
     alone.go_on_for(SECOND).await;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: true }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: true })
+        .expect("a runner");
     alone.shelf.grow(1);
     alone.go_on_for(SECOND).await;
     assert_eq!((stands(&alone, "a"), alone.progress.all().len()), (3, 2));

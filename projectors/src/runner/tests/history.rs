@@ -1,5 +1,5 @@
-//! A partition of a log with everything that may lie in one, and what every reader must see in it, told without the fold; and the log
-//! that holds it, of which more and more can be read.
+//! A partition of a log with everything that may lie in one, and what every reader must see in it,
+//! told without the fold; and the log that holds it, of which more and more can be read.
 
 use std::{
     collections::BTreeMap,
@@ -77,13 +77,16 @@ impl History {
         let mut history = Self::default();
         history.positions.insert(0, Position::start());
         for (offset, is_command) in (0..).zip(commands) {
-            let record = if *is_command { lane::encode(&accepted(offset)) } else { Record::default() };
+            let record =
+                if *is_command { lane::encode(&accepted(offset)) } else { Record::default() };
             let appended_at_ms = 1_000 + i64::try_from(offset).expect("few");
             history.records.push(Stored { offset, appended_at_ms, record });
             history.show(offset, 1);
             let writer = if *is_command { accepted(offset).command } else { Uuid::nil() };
             let witness = Some(Witness { offset, epoch: 1_000 + offset, writer, seq: None });
-            history.positions.insert(offset + 1, Position { offset: offset + 1, witness, ..Position::start() });
+            history
+                .positions
+                .insert(offset + 1, Position { offset: offset + 1, witness, ..Position::start() });
         }
         history
     }
@@ -117,13 +120,24 @@ impl History {
                 self.show(first, of as usize);
             }
             Act::Outcome => {
-                let body = OutcomeBody { origin: origin(first), version: 1, verdict: Verdict::Rejected, reason: Reason(b"{}".to_vec()) };
+                let body = OutcomeBody {
+                    origin: origin(first),
+                    version: 1,
+                    verdict: Verdict::Rejected,
+                    reason: Reason(b"{}".to_vec()),
+                };
                 self.write(Body::Outcome(body));
                 self.show(first, 1);
             }
             Act::Barrier => self.write(Body::Barrier),
             Act::Void => {
-                let entry = Entry { epoch: 99, writer: Uuid::from_u128(99), seq: Some(7), drained: None, body: Body::Barrier };
+                let entry = Entry {
+                    epoch: 99,
+                    writer: Uuid::from_u128(99),
+                    seq: Some(7),
+                    drained: None,
+                    body: Body::Barrier,
+                };
                 self.lay(&entry);
             }
         }
@@ -179,8 +193,18 @@ fn origin(command: u64) -> Origin<Wire> {
 }
 
 fn event(command: u64, part: Part) -> EventBody<Wire> {
-    let event = Fact { event_type: "thing.made".into(), schema: "thing.made.v1".into(), data: b"{}".to_vec() };
-    EventBody { origin: origin(command), version: u64::from(part.index), part, time: Micros(0), event }
+    let event = Fact {
+        event_type: "thing.made".into(),
+        schema: "thing.made.v1".into(),
+        data: b"{}".to_vec(),
+    };
+    EventBody {
+        origin: origin(command),
+        version: u64::from(part.index),
+        part,
+        time: Micros(0),
+        event,
+    }
 }
 
 /// The partitions of one category. Clones are the same.
@@ -212,15 +236,27 @@ struct Reader {
 }
 
 fn at(partition: &Partition) -> At {
-    (if partition.topic.ends_with(".commands") { Source::Commands } else { Source::Events }, partition.index)
+    (
+        if partition.topic.ends_with(".commands") { Source::Commands } else { Source::Events },
+        partition.index,
+    )
 }
 
 impl Shelf {
     /// Deliveries have `chunk` records; of each partition `visible` can be read.
-    pub fn new(events: &[Arc<History>], lanes: &[Arc<History>], visible: usize, chunk: usize) -> Self {
+    pub fn new(
+        events: &[Arc<History>],
+        lanes: &[Arc<History>],
+        visible: usize,
+        chunk: usize,
+    ) -> Self {
         let shown = |source: Source| {
             move |(index, history): (u32, &Arc<History>)| {
-                let shelved = Shelved { history: history.clone(), visible: visible.min(history.records.len()), begin: 0 };
+                let shelved = Shelved {
+                    history: history.clone(),
+                    visible: visible.min(history.records.len()),
+                    begin: 0,
+                };
                 ((source, index), shelved)
             }
         };
@@ -262,7 +298,9 @@ impl Shelf {
             }
         }
         let Shelves { partitions, readers, .. } = &mut *shelves;
-        readers.iter_mut().for_each(|reader| reader.next = reader.next.max(partitions[&reader.at].from(0)));
+        readers
+            .iter_mut()
+            .for_each(|reader| reader.next = reader.next.max(partitions[&reader.at].from(0)));
     }
 
     pub fn is_read(&self) -> bool {
@@ -281,7 +319,9 @@ impl Shelf {
 
     fn stop_where(&self, stops: impl Fn(At) -> bool) {
         for reader in self.lock().readers.extract_if(.., |reader| stops(reader.at)) {
-            let _ = reader.deliveries.try_send(Delivery::Failed(Error::Unreachable("stopped".to_owned())));
+            let _ = reader
+                .deliveries
+                .try_send(Delivery::Failed(Error::Unreachable("stopped".to_owned())));
         }
     }
 }
@@ -297,7 +337,9 @@ impl Reader {
     fn bring(&mut self, partition: &Shelved, chunk: usize) {
         while self.next < partition.visible {
             let until = (self.next + chunk).min(partition.visible);
-            let _ = self.deliveries.try_send(Delivery::Records(partition.history.records[self.next..until].to_vec()));
+            let _ = self
+                .deliveries
+                .try_send(Delivery::Records(partition.history.records[self.next..until].to_vec()));
             self.next = until;
         }
         let _ = self.deliveries.try_send(Delivery::CaughtUp(partition.visible as u64));
@@ -325,7 +367,12 @@ impl Log for Shelf {
         Ok(Subscription { deliveries: receiver, guard: CancellationToken::new().drop_guard() })
     }
 
-    fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
         let shelves = self.lock();
         let partition = &shelves.partitions[&at(of)];
         if offset < partition.begin {

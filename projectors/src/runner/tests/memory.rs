@@ -1,5 +1,6 @@
-//! A store in memory with the locks of a database, which fails, restarts and falls back when it is told to; and what holds after each
-//! commit: a projection has everything below its checkpoint, once and in sequence, and nothing else.
+//! A store in memory with the locks of a database, which fails, restarts and falls back when it is
+//! told to; and what holds after each commit: a projection has everything below its checkpoint,
+//! once and in sequence, and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -136,7 +137,9 @@ impl Memory {
 impl Server {
     /// Whether it does not wait for a lock that another holds.
     pub fn can_go_on(&self, seat: usize) -> bool {
-        self.waiting.get(&seat).is_none_or(|keys| keys.iter().all(|key| !self.locks.contains_key(key)))
+        self.waiting
+            .get(&seat)
+            .is_none_or(|keys| keys.iter().all(|key| !self.locks.contains_key(key)))
     }
 
     /// It crashes, and knows only what it knew at `past[at]`.
@@ -170,11 +173,16 @@ impl Server {
         self.tables.checkpoints.iter().find_map(|(key, at)| {
             let (history, begin) = self.log.of(&key.place);
             // Behind what was forgotten nobody knows what lay there.
-            let behind_a_gap = at.offset <= begin && *at == Position { offset: at.offset, ..Position::start() };
+            let behind_a_gap =
+                at.offset <= begin && *at == Position { offset: at.offset, ..Position::start() };
             if history.positions.get(&at.offset) != Some(at) && !behind_a_gap {
-                return Some(format!("{} of {} stands at {at:?}, where no reader stands", key.projection, key.place));
+                return Some(format!(
+                    "{} of {} stands at {at:?}, where no reader stands",
+                    key.projection, key.place
+                ));
             }
-            let (found, mut expected) = (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
+            let (found, mut expected) =
+                (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
             expected.retain(|shown| shown.first >= begin || found.contains(shown));
             let name = format!("{} of {} at {}", key.projection, key.place, at.offset);
             (found != expected).then(|| format!("{name} has {found:?} instead of {expected:?}"))
@@ -184,7 +192,11 @@ impl Server {
 
 impl Tx {
     fn is_alive(&self, server: &Server) -> Result<(), Failure> {
-        if server.starts == self.starts { Ok(()) } else { Err(Failure::Unreachable("the server has started again".to_owned())) }
+        if server.starts == self.starts {
+            Ok(())
+        } else {
+            Err(Failure::Unreachable("the server has started again".to_owned()))
+        }
     }
 }
 
@@ -220,7 +232,15 @@ impl Store for Memory {
             server.begun += 1;
             let (id, starts) = (server.begun, server.starts);
             let (server, seat) = (self.server.clone(), self.seat);
-            Ok(Tx { server, id, starts, seat, checkpoints: BTreeMap::new(), rows: Vec::new(), emptied: BTreeSet::new() })
+            Ok(Tx {
+                server,
+                id,
+                starts,
+                seat,
+                checkpoints: BTreeMap::new(),
+                rows: Vec::new(),
+                emptied: BTreeSet::new(),
+            })
         })
     }
 
@@ -228,7 +248,11 @@ impl Store for Memory {
         self.server().distrusted += 1;
     }
 
-    fn load<'a>(&'a self, tx: &'a mut Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn load<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async move {
             self.pause(true).await;
             let mut server = self.server();
@@ -237,16 +261,26 @@ impl Store for Memory {
                 server.read_only_loads -= 1;
                 return Err(Failure::ReadOnly("a standby".to_owned()));
             }
-            Ok(keys.iter().map(|key| server.tables.checkpoints.get(key).cloned().unwrap_or_default()).collect())
+            Ok(keys
+                .iter()
+                .map(|key| server.tables.checkpoints.get(key).cloned().unwrap_or_default())
+                .collect())
         })
     }
 
-    fn lock<'a>(&'a self, tx: &'a mut Tx, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
+    fn lock<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async move {
             self.pause(true).await;
             self.lock_all(tx, keys).await?;
             let server = self.server();
-            Ok(keys.iter().map(|key| server.tables.checkpoints.get(key).cloned().unwrap_or_default()).collect())
+            Ok(keys
+                .iter()
+                .map(|key| server.tables.checkpoints.get(key).cloned().unwrap_or_default())
+                .collect())
         })
     }
 
@@ -257,7 +291,11 @@ impl Store for Memory {
         })
     }
 
-    fn advance<'a>(&'a self, tx: &'a mut Tx, moves: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn advance<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.pause(true).await;
             let keys: Vec<Key> = moves.iter().map(|step| step.key.clone()).collect();
@@ -284,7 +322,11 @@ impl Store for Memory {
             let failure = {
                 let mut server = self.server();
                 tx.is_alive(&server)?;
-                let fails = if server.budget.commits > 0 && !tx.checkpoints.is_empty() { server.choices.rarely_of(5) } else { 0 };
+                let fails = if server.budget.commits > 0 && !tx.checkpoints.is_empty() {
+                    server.choices.rarely_of(5)
+                } else {
+                    0
+                };
                 server.budget.commits -= usize::from(fails > 0);
                 if fails != 1 && fails != 2 {
                     server.write(&tx);
@@ -319,7 +361,11 @@ impl Projection<Tx> for Tally {
         self.1
     }
 
-    fn apply<'a>(&'a self, tx: &'a mut Tx, slices: &'a [Slice<'a>]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         let applied = (|| {
             let mut server = tx.server.lock().unwrap_or_else(PoisonError::into_inner);
             *server.applies.entry(self.0).or_default() += 1;
@@ -332,7 +378,10 @@ impl Projection<Tx> for Tally {
                     if server.poison.contains(&(self.0, item.what.start())) {
                         return Err(Failure::Deterministic("poison".to_owned()));
                     }
-                    tx.rows.push((Key { projection: self.0, place: slice.place.clone() }, shown(item)));
+                    tx.rows.push((
+                        Key { projection: self.0, place: slice.place.clone() },
+                        shown(item),
+                    ));
                 }
             }
             Ok(())
@@ -340,7 +389,11 @@ impl Projection<Tx> for Tally {
         Box::pin(async { applied })
     }
 
-    fn take_up<'a>(&'a self, tx: &'a mut Tx, place: &'a Place) -> BoxFuture<'a, Result<Start, Failure>> {
+    fn take_up<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        place: &'a Place,
+    ) -> BoxFuture<'a, Result<Start, Failure>> {
         let mut server = tx.server.lock().unwrap_or_else(PoisonError::into_inner);
         let start = if server.newer.contains(self.0) {
             Err(Failure::Newer("a newer form".to_owned()))

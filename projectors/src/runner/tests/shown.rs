@@ -34,7 +34,8 @@ impl Lines {
     /// Of this thread, for as long as the guard lives.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
         tracing::subscriber::set_default(subscriber)
     }
 
@@ -44,7 +45,10 @@ impl Lines {
 
     fn with_both(&self, text: &str, other: &str) -> usize {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).lines().filter(|line| line.contains(text) && line.contains(other)).count()
+        String::from_utf8_lossy(&bytes)
+            .lines()
+            .filter(|line| line.contains(text) && line.contains(other))
+            .count()
     }
 }
 
@@ -66,7 +70,10 @@ async fn what_was_projected_is_counted_by_its_events() {
     let mut alone = Play { visible: 4, ..play(vec![singles(6)], 1) }.alone();
     alone.go_on_for(SECOND).await;
     for projection in ["a", "b"] {
-        assert_eq!(value(&recorder, &of("highwater_projection_events_total", projection)), Some(3.0));
+        assert_eq!(
+            value(&recorder, &of("highwater_projection_events_total", projection)),
+            Some(3.0)
+        );
         assert_eq!(value(&recorder, &of("highwater_projection_halted", projection)), Some(0.0));
     }
     alone.shelf.grow(2);
@@ -85,7 +92,10 @@ async fn a_halt_is_shown_until_its_partition_is_anothers() {
     alone.go_on_for(SECOND).await;
     let halted = |projection| value(&recorder, &of("highwater_projection_halted", projection));
     assert_eq!((halted("a"), halted("b")), (Some(0.0), Some(1.0)));
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: true }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: true })
+        .expect("a runner");
     alone.go_on_for(SECOND).await;
     assert_eq!((halted("a"), halted("b")), (Some(0.0), Some(0.0)));
 }
@@ -105,11 +115,21 @@ async fn a_checkpoint_that_is_elsewhere_is_counted() {
 async fn void_records_are_counted_and_a_log_without_them_shows_none() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
-    let voids = History::of(&[Act::Fence, Act::Void, Act::Commit(1), Act::Void, Act::Void, Act::Torn(2), Act::Commit(1)]);
+    let voids = History::of(&[
+        Act::Fence,
+        Act::Void,
+        Act::Commit(1),
+        Act::Void,
+        Act::Void,
+        Act::Torn(2),
+        Act::Commit(1),
+    ]);
     let mut alone = play(vec![singles(2), Arc::new(voids)], 1).alone();
     alone.go_on_for(SECOND).await;
     let voids = |partition| {
-        let series = format!("highwater_projection_void_records_total{{category=\"thing\",partition=\"{partition}\"}} ");
+        let series = format!(
+            "highwater_projection_void_records_total{{category=\"thing\",partition=\"{partition}\"}} "
+        );
         value(&recorder, &series)
     };
     // A part of a commit that never came to its end is no void record: its writer wrote it.
@@ -168,12 +188,18 @@ async fn a_log_that_stops_is_said_again_of_what_has_gone_and_come_back_and_of_no
     let mut alone = play.alone();
     alone.runner.limits.hand_over = Duration::ZERO;
     alone.go_on_for(SECOND).await;
-    let said = || [0, 1].map(|partition| lines.with_both("the log stopped", &format!("partition={partition} ")));
+    let said = || {
+        [0, 1]
+            .map(|partition| lines.with_both("the log stopped", &format!("partition={partition} ")))
+    };
     alone.shelf.stop();
     alone.go_on_for(60 * ms).await;
     assert_eq!(said(), [1, 1]);
     let first = || play.partitions()[..1].to_vec();
-    alone.changes.send(MembershipEvent::Revoked { partitions: first(), lost: true }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: first(), lost: true })
+        .expect("a runner");
     alone.changes.send(MembershipEvent::Assigned(first())).expect("a runner");
     alone.go_on_for(60 * ms).await;
     alone.shelf.stop();
@@ -186,7 +212,8 @@ async fn that_a_partition_cannot_begin_is_said_once_and_when_all_of_them_have() 
     let lines = Lines::default();
     let _said = lines.listen();
     let mut alone = play(vec![singles(3), singles(3)], 1).alone();
-    let said = || (lines.with("partitions cannot be begun"), lines.with("every partition has begun"));
+    let said =
+        || (lines.with("partitions cannot be begun"), lines.with("every partition has begun"));
     // The other one begins.
     alone.store.server().refused = [1].into();
     alone.go_on_for(Duration::from_millis(20)).await;

@@ -23,7 +23,8 @@ pub fn key(projection: &'static str) -> Key {
 
 /// A fence, and so many events one by one.
 pub fn singles(events: usize) -> Arc<History> {
-    let acts: Vec<Act> = std::iter::once(Act::Fence).chain(std::iter::repeat_n(Act::Commit(1), events)).collect();
+    let acts: Vec<Act> =
+        std::iter::once(Act::Fence).chain(std::iter::repeat_n(Act::Commit(1), events)).collect();
     Arc::new(History::of(&acts))
 }
 
@@ -33,7 +34,8 @@ pub fn stands(alone: &Alone, projection: &'static str) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn a_transaction_has_about_as_many_events_and_bytes_as_it_may() {
-    let small = Play { batch_events: 2, chunk: 1, projections: vec!["a"], ..play(vec![singles(6)], 1) };
+    let small =
+        Play { batch_events: 2, chunk: 1, projections: vec!["a"], ..play(vec![singles(6)], 1) };
     assert_eq!(small.alone().transactions_within(SECOND).await, [2, 2, 2]);
     // The data of each is two bytes.
     let bytes = Play { batch_events: 100, batch_bytes: 4, ..small.clone() };
@@ -48,7 +50,8 @@ async fn no_checkpoint_of_another_past_is_gone_on_from_whoever_has_it() {
     let history = singles(6);
     let projections = ["a", "b", "c"];
     for wrong in projections {
-        // Another record at the last place that it saw: by its number alone, by its epoch, by its writer, or the fence.
+        // Another record at the last place that it saw: by its number alone, by its epoch, by its
+        // writer, or the fence.
         let other: [fn(&mut Witness<Wire>); 4] = [
             |witness| witness.seq = witness.seq.map(|seq| seq + 1),
             |witness| witness.epoch += 1,
@@ -56,13 +59,23 @@ async fn no_checkpoint_of_another_past_is_gone_on_from_whoever_has_it() {
             |witness| witness.seq = None,
         ];
         for change in other {
-            let mut tables = tables(std::slice::from_ref(&history), &[("a", 0, 3), ("b", 0, 4), ("c", 0, 5)]);
+            let mut tables =
+                tables(std::slice::from_ref(&history), &[("a", 0, 3), ("b", 0, 4), ("c", 0, 5)]);
             let at = tables.checkpoints.get_mut(&key(wrong)).expect("a checkpoint");
             change(at.witness.as_mut().expect("a witness"));
             let before = tables.clone();
-            let mut alone = Play { projections: projections.to_vec(), tables, ..play(vec![history.clone()], 1) }.alone();
+            let mut alone = Play {
+                projections: projections.to_vec(),
+                tables,
+                ..play(vec![history.clone()], 1)
+            }
+            .alone();
             alone.go_on_for(SECOND).await;
-            assert_eq!(alone.progress.all_halted().keys().map(|key| key.projection).collect::<Vec<_>>(), projections, "{wrong}");
+            assert_eq!(
+                alone.progress.all_halted().keys().map(|key| key.projection).collect::<Vec<_>>(),
+                projections,
+                "{wrong}"
+            );
             assert_eq!(alone.store.server().tables, before, "{wrong}");
         }
     }
@@ -96,7 +109,10 @@ async fn a_projection_that_cannot_write_goes_alone_until_it_can_and_holds_nobody
     let tried = alone.store.server().applies["b"];
     alone.go_on_for(10 * SECOND).await;
     let tried = alone.store.server().applies["b"] - tried;
-    assert!((80..=110).contains(&tried), "{tried} times in ten seconds: twice after each wait of 200 ms");
+    assert!(
+        (80..=110).contains(&tried),
+        "{tried} times in ten seconds: twice after each wait of 200 ms"
+    );
     // What arrives meanwhile is the others' at once.
     alone.shelf.grow(2);
     alone.go_on_for(SECOND).await;
@@ -115,15 +131,23 @@ async fn a_projection_that_cannot_write_goes_alone_until_it_can_and_holds_nobody
 
 #[tokio::test(start_paused = true)]
 async fn who_was_alone_once_has_all_its_attempts_again() {
-    let mut alone = Play { visible: 4, projections: vec!["b"], ..play(vec![singles(8)], 1) }.alone();
+    let mut alone =
+        Play { visible: 4, projections: vec!["b"], ..play(vec![singles(8)], 1) }.alone();
     // Three attempts for the whole, three for its first half.
     alone.store.server().busy.insert("b", 6);
-    assert_eq!(alone.go_on_for(SECOND).await.iter().filter(|step| **step == Step::TookUp).count(), 2, "at first, and alone");
+    assert_eq!(
+        alone.go_on_for(SECOND).await.iter().filter(|step| **step == Step::TookUp).count(),
+        2,
+        "at first, and alone"
+    );
     assert_eq!(stands(&alone, "b"), 4);
     alone.store.server().busy.insert("b", 2);
     alone.shelf.grow(1);
     let steps = alone.go_on_for(SECOND).await;
-    assert!(!steps.contains(&Step::TookUp) && steps.contains(&Step::Projected { events: 1 }), "{steps:?}");
+    assert!(
+        !steps.contains(&Step::TookUp) && steps.contains(&Step::Projected { events: 1 }),
+        "{steps:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +177,9 @@ async fn a_database_that_was_away_is_asked_at_once_what_it_has_forgotten() {
     alone.store.server().away = 1;
     alone.shelf.grow(1);
     let steps = alone.go_on_for(Duration::from_millis(100)).await;
-    let asked = steps.windows(3).any(|three| matches!(three, [Step::Waiting, Step::Projected { .. }, Step::Verified]));
+    let asked = steps
+        .windows(3)
+        .any(|three| matches!(three, [Step::Waiting, Step::Projected { .. }, Step::Verified]));
     assert!(steps.contains(&Step::Failed) && asked, "{steps:?}");
 }
 
@@ -171,7 +197,11 @@ async fn what_failed_and_was_done_by_another_does_not_fail_any_more() {
     another.go_on_for(SECOND).await;
     assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (4, 4));
     alone.go_on_for(SECOND).await;
-    assert!(alone.progress.failing(Duration::ZERO).is_empty(), "{:?}", alone.progress.failing(Duration::ZERO));
+    assert!(
+        alone.progress.failing(Duration::ZERO).is_empty(),
+        "{:?}",
+        alone.progress.failing(Duration::ZERO)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +227,11 @@ async fn what_was_taken_back_is_projected_until_the_end_of_the_hand_over_and_no_
     alone.go_on_for(Duration::from_millis(50)).await;
     alone.shelf.grow(2);
     alone.go_on_for(Duration::from_millis(220)).await;
-    assert_eq!((stands(&alone, "a"), alone.progress.all().len()), (5, 2), "the hand-over takes 300 ms");
+    assert_eq!(
+        (stands(&alone, "a"), alone.progress.all().len()),
+        (5, 2),
+        "the hand-over takes 300 ms"
+    );
     alone.go_on_for(SECOND).await;
     assert!(alone.progress.all().is_empty());
     alone.shelf.grow(2);
@@ -214,7 +248,10 @@ async fn what_was_taken_back_is_let_go_when_another_has_moved_it() {
     let play = Play { visible: 3, ..play(vec![singles(8)], 1) };
     let mut alone = play.alone();
     alone.go_on_for(SECOND).await;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     alone.runner.step().await;
     let mut another = play.another(&alone.shelf, &alone.store);
     another.go_on_for(Duration::from_millis(10)).await;
@@ -224,7 +261,10 @@ async fn what_was_taken_back_is_let_go_when_another_has_moved_it() {
     // Long before the hand-over would end by itself.
     alone.go_on_for(Duration::from_millis(250)).await;
     assert!(alone.progress.all().is_empty(), "{:?}", alone.progress.all());
-    assert_eq!(another.progress.all().values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([4]));
+    assert_eq!(
+        another.progress.all().values().copied().collect::<BTreeSet<_>>(),
+        BTreeSet::from([4])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,20 +277,30 @@ async fn what_waits_its_turn_goes_with_its_own_partition_and_with_no_other() {
     alone.shelf.grow(2);
     alone.store.server().away = 1;
     assert_eq!(alone.runner.step().await, Step::Failed);
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: true }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions()[..1].to_vec(), lost: true })
+        .expect("a runner");
     let (_, step) = alone.next_step().await;
     assert_eq!(step, Step::Projected { events: 2 * 2 });
     alone.shelf.grow(1);
     alone.go_on_for(SECOND).await;
     let other = Key { projection: "a", place: place(1) };
-    assert_eq!((stands(&alone, "a"), alone.store.server().tables.checkpoints[&other].offset), (3, 6));
+    assert_eq!(
+        (stands(&alone, "a"), alone.store.server().tables.checkpoints[&other].offset),
+        (3, 6)
+    );
     assert_eq!(alone.store.server().wrong, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_the_log_stops_what_was_read_is_read_again_and_nowhere_else() {
     let mut alone = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) }.alone();
-    let stand = |alone: &Alone| [0, 1].map(|partition| alone.progress.offset(&Key { projection: "a", place: place(partition) }));
+    let stand = |alone: &Alone| {
+        [0, 1].map(|partition| {
+            alone.progress.offset(&Key { projection: "a", place: place(partition) })
+        })
+    };
     alone.go_on_for(SECOND / 10).await;
     alone.shelf.grow(2);
     alone.shelf.stop_one(0);

@@ -1,5 +1,5 @@
-//! The clock of these tests moves on when everybody waits. With somebody who never waits it stands still, and so no deadline ends that;
-//! counting does.
+//! The clock of these tests moves on when everybody waits. With somebody who never waits it stands
+//! still, and so no deadline ends that; counting does.
 
 use std::{
     future::poll_fn,
@@ -20,7 +20,10 @@ pub async fn unless_it_spins<T>(future: impl Future<Output = T>) -> T {
         let now = Instant::now();
         polls = if now == at { polls + 1 } else { 0 };
         at = now;
-        assert!(polls < MOST_POLLS, "it spins: it has something to do again and again, and no time passes");
+        assert!(
+            polls < MOST_POLLS,
+            "it spins: it has something to do again and again, and no time passes"
+        );
         future.as_mut().poll(cx)
     })
     .await

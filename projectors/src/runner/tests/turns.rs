@@ -1,4 +1,5 @@
-//! Runners that take turns, one operation of the store at a time, as it was chosen; and what happens to them meanwhile.
+//! Runners that take turns, one operation of the store at a time, as it was chosen; and what
+//! happens to them meanwhile.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,8 @@ use super::{
 const WHILE: Duration = Duration::from_millis(100);
 /// No run needs as many turns.
 const MOST_TURNS: usize = 5_000;
-/// So often nobody has anything to do before the end: every comparison of checkpoints and every wait was over.
+/// So often nobody has anything to do before the end: every comparison of checkpoints and every
+/// wait was over.
 const CALM: usize = 8;
 /// Where comparisons may fail.
 const LONG_CALM: usize = 20;
@@ -98,13 +100,25 @@ struct Stage<'a> {
 impl Play {
     /// To its end, on a runtime whose clock stands still.
     pub fn run(&self, choices: Choices) -> Played {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
         let shelf = self.shelf();
         let store = Memory::new(&shelf, self.tables.clone(), choices, self.budget);
         let mut turns = 0;
         let wrong = runtime.block_on(tokio::task::unconstrained(async {
-            let players = (0..self.runners).map(|seat| self.player(&shelf, store.at_seat(seat))).collect();
-            let mut stage = Stage { play: self, shelf, store: store.clone(), players, left: self.events, turn: 0 };
+            let players =
+                (0..self.runners).map(|seat| self.player(&shelf, store.at_seat(seat))).collect();
+            let mut stage = Stage {
+                play: self,
+                shelf,
+                store: store.clone(),
+                players,
+                left: self.events,
+                turn: 0,
+            };
             let wrong = stage.perform(&mut turns).await;
             wrong.err()
         }));
@@ -117,7 +131,8 @@ impl Play {
         let notes = Notes::default();
         let noted = notes.clone();
         let commit: CommitOffsets = Arc::new(move |offsets| {
-            let told = offsets.iter().map(|(partition, offset)| (partition.index, *offset)).collect();
+            let told =
+                offsets.iter().map(|(partition, offset)| (partition.index, *offset)).collect();
             noted.lock().expect("no panic").push((Instant::now(), told));
         });
         let membership = Membership { events, leave: Box::new(|_| Box::pin(async {})), commit };
@@ -125,15 +140,28 @@ impl Play {
         let limits = Limits {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
-            backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(200) },
+            backoff: Backoff {
+                first: Duration::from_millis(50),
+                longest: Duration::from_millis(200),
+            },
             hand_over: Duration::from_millis(300),
             verify_every: Duration::from_millis(300),
             ..Limits::default()
         };
-        let projections = self.readers().map(|(name, source)| Arc::new(Tally(name, source)) as Arc<dyn Projection<Tx>>).collect();
+        let projections = self
+            .readers()
+            .map(|(name, source)| Arc::new(Tally(name, source)) as Arc<dyn Projection<Tx>>)
+            .collect();
         let runner = Runner::new(store, Arc::new(shelf.clone()), projections, share, limits);
         let progress = runner.progress();
-        Player { seat: Some(Seat::Between(Box::new(runner))), idle: false, changes, progress, notes, has: false }
+        Player {
+            seat: Some(Seat::Between(Box::new(runner))),
+            idle: false,
+            changes,
+            progress,
+            notes,
+            has: false,
+        }
     }
 
     /// One runner that has everything, for tests that step it themselves.
@@ -149,14 +177,25 @@ impl Play {
         let Player { seat, changes, progress, notes, .. } = self.player(shelf, store.at_seat(1));
         let Some(Seat::Between(runner)) = seat else { panic!("it has not begun") };
         changes.send(MembershipEvent::Assigned(self.partitions())).expect("a runner");
-        Alone { shelf: shelf.clone(), store: store.clone(), runner: *runner, progress, changes, notes }
+        Alone {
+            shelf: shelf.clone(),
+            store: store.clone(),
+            runner: *runner,
+            progress,
+            changes,
+            notes,
+        }
     }
 
     pub fn partitions(&self) -> Vec<Partition> {
         let all = |topic: &'static str, histories: &[Arc<History>]| {
-            (0..).zip(histories).map(|(index, _)| Partition { topic: topic.into(), index }).collect::<Vec<_>>()
+            (0..)
+                .zip(histories)
+                .map(|(index, _)| Partition { topic: topic.into(), index })
+                .collect::<Vec<_>>()
         };
-        [all("test.thing.events", &self.histories), all("test.thing.commands", &self.lanes)].concat()
+        [all("test.thing.events", &self.histories), all("test.thing.commands", &self.lanes)]
+            .concat()
     }
 
     fn shelf(&self) -> Shelf {
@@ -164,16 +203,26 @@ impl Play {
     }
 
     fn readers(&self) -> impl Iterator<Item = (&'static str, Source)> {
-        let of = |names: &[&'static str], source| names.iter().map(|name| (*name, source)).collect::<Vec<_>>();
-        [of(&self.projections, Source::Events), of(&self.of_lanes, Source::Commands)].concat().into_iter()
+        let of = |names: &[&'static str], source| {
+            names.iter().map(|name| (*name, source)).collect::<Vec<_>>()
+        };
+        [of(&self.projections, Source::Events), of(&self.of_lanes, Source::Commands)]
+            .concat()
+            .into_iter()
     }
 
     /// Every projection on every partition, with what lies there.
     pub fn keys(&self) -> Vec<(Key, Arc<History>)> {
         let of = |(projection, source)| {
             let histories = if source == Source::Events { &self.histories } else { &self.lanes };
-            let key = move |partition| Key { projection, place: Place { category: "thing".into(), partition, source } };
-            (0..).zip(histories).map(|(partition, history)| (key(partition), history.clone())).collect::<Vec<_>>()
+            let key = move |partition| Key {
+                projection,
+                place: Place { category: "thing".into(), partition, source },
+            };
+            (0..)
+                .zip(histories)
+                .map(|(partition, history)| (key(partition), history.clone()))
+                .collect::<Vec<_>>()
         };
         self.readers().flat_map(of).collect()
     }
@@ -227,21 +276,40 @@ impl Stage<'_> {
 
     /// Who has nothing shows no lag.
     fn nobody_knows_what_is_anothers(&self) -> Result<(), String> {
-        let known = self.players.iter().filter(|player| !player.has).map(|player| player.progress.all()).find(|known| !known.is_empty());
+        let known = self
+            .players
+            .iter()
+            .filter(|player| !player.has)
+            .map(|player| player.progress.all())
+            .find(|known| !known.is_empty());
         known.map_or(Ok(()), |known| Err(format!("a runner that has nothing believes {known:?}")))
     }
 
     /// At the end everybody has everything, and knows it.
     fn look(&self) -> Result<(), String> {
         let ends = self.play.ends();
-        let stored: BTreeMap<Key, u64> = self.store.server().tables.checkpoints.iter().map(|(key, at)| (key.clone(), at.offset)).collect();
+        let stored: BTreeMap<Key, u64> = self
+            .store
+            .server()
+            .tables
+            .checkpoints
+            .iter()
+            .map(|(key, at)| (key.clone(), at.offset))
+            .collect();
         if stored != ends {
-            let halted: Vec<_> = self.players.iter().map(|player| player.progress.all_halted()).collect();
-            return Err(format!("the checkpoints are {stored:?} instead of {ends:?}; halted: {halted:?}"));
+            let halted: Vec<_> =
+                self.players.iter().map(|player| player.progress.all_halted()).collect();
+            return Err(format!(
+                "the checkpoints are {stored:?} instead of {ends:?}; halted: {halted:?}"
+            ));
         }
         for player in &self.players {
             if player.progress.all() != ends || !player.progress.all_halted().is_empty() {
-                return Err(format!("a runner believes {:?}, halted {:?}", player.progress.all(), player.progress.all_halted()));
+                return Err(format!(
+                    "a runner believes {:?}, halted {:?}",
+                    player.progress.all(),
+                    player.progress.all_halted()
+                ));
             }
             let failing = player.progress.failing(Duration::ZERO);
             if !failing.is_empty() {
@@ -254,7 +322,8 @@ impl Stage<'_> {
     fn whose_turn(&mut self) -> Option<usize> {
         let mut server = self.store.server();
         let ready = |seat: usize| !self.players[seat].idle && server.can_go_on(seat);
-        let others: Vec<usize> = (0..self.players.len()).filter(|seat| *seat != self.turn && ready(*seat)).collect();
+        let others: Vec<usize> =
+            (0..self.players.len()).filter(|seat| *seat != self.turn && ready(*seat)).collect();
         let (goes_on, mut ready) = (ready(self.turn), others);
         if goes_on {
             ready.insert(0, self.turn);
@@ -353,7 +422,11 @@ impl Stage<'_> {
     fn assign(&mut self, seat: usize, has: bool) {
         let (partitions, player) = (self.play.partitions(), &mut self.players[seat]);
         player.has = has;
-        let event = if has { MembershipEvent::Assigned(partitions) } else { MembershipEvent::Revoked { partitions, lost: false } };
+        let event = if has {
+            MembershipEvent::Assigned(partitions)
+        } else {
+            MembershipEvent::Revoked { partitions, lost: false }
+        };
         player.changes.send(event).expect("a runner");
     }
 }

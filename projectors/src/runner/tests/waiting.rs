@@ -36,7 +36,10 @@ async fn a_wait_ends_when_something_arrives_and_loses_nothing() {
 async fn a_wait_ends_when_what_it_has_changes() {
     let (play, mut alone) = caught_up().await;
     alone.runner.limits.hand_over = Duration::ZERO;
-    alone.changes.send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false }).expect("a runner");
+    alone
+        .changes
+        .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })
+        .expect("a runner");
     assert_eq!(alone.runner.wait().now_or_never(), Some(()));
     assert!(alone.progress.all().is_empty(), "and it heeds it");
 }

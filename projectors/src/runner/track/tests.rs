@@ -11,13 +11,15 @@ const ROOM: Room = Room { events: 100, bytes: 1_000 };
 
 /// Three events, each in a delivery of its own with the end of the log behind the last.
 fn shelf(visible: usize) -> (Shelf, Arc<History>) {
-    let history = Arc::new(History::of(&[Act::Fence, Act::Commit(1), Act::Commit(1), Act::Commit(1)]));
+    let history =
+        Arc::new(History::of(&[Act::Fence, Act::Commit(1), Act::Commit(1), Act::Commit(1)]));
     (Shelf::new(std::slice::from_ref(&history), &[], visible, 1), history)
 }
 
 async fn track(shelf: &Shelf, checkpoints: Checkpoints) -> Track {
     let partition = Partition { topic: "test.thing.events".into(), index: 0 };
-    let feed = Feed::resume(shelf, &partition, Source::Events, Position::start()).await.expect("a feed");
+    let feed =
+        Feed::resume(shelf, &partition, Source::Events, Position::start()).await.expect("a feed");
     Track::new(Place::of_events("thing", 0), feed, checkpoints)
 }
 
@@ -41,10 +43,17 @@ fn project(track: &mut Track) -> usize {
 async fn what_arrived_is_taken_once_and_for_every_projection() {
     let (shelf, history) = shelf(4);
     let mut track = track(&shelf, both()).await;
-    assert_eq!((track.take_jobs().len(), track.is_caught_up()), (0, false), "nothing has been read");
+    assert_eq!(
+        (track.take_jobs().len(), track.is_caught_up()),
+        (0, false),
+        "nothing has been read"
+    );
     track.take_arrived(ROOM);
     let jobs = track.take_jobs();
-    let taken: Vec<_> = jobs.iter().map(|job| (job.key.projection, job.from.offset, job.to.offset, job.items().len())).collect();
+    let taken: Vec<_> = jobs
+        .iter()
+        .map(|job| (job.key.projection, job.from.offset, job.to.offset, job.items().len()))
+        .collect();
     assert_eq!(taken, [("a", 0, 4, 3), ("b", 0, 4, 3)]);
     assert_eq!(jobs[0].to, history.positions[&4]);
     assert!(!track.is_caught_up(), "it is on its way");
@@ -67,7 +76,10 @@ async fn one_that_is_left_out_gets_nothing_more_and_is_not_waited_for() {
     track.moved("a", jobs[0].to.clone());
     track.moved("b", jobs[0].to.clone());
     assert!(track.is_caught_up());
-    assert_eq!(track.checkpoints().map(|(name, at)| (name, at.offset)).collect::<Vec<_>>(), [("a", 4)]);
+    assert_eq!(
+        track.checkpoints().map(|(name, at)| (name, at.offset)).collect::<Vec<_>>(),
+        [("a", 4)]
+    );
 }
 
 #[tokio::test]

@@ -47,7 +47,9 @@ impl World {
                 self.step(setup, i, Input::Tick { now_ms: u64::from(seconds) * 1_000 });
             }
             Action::Land(i) => {
-                let Some(entry) = self.change(i, |owner| owner.queue.pop_front()).flatten() else { return };
+                let Some(entry) = self.change(i, |owner| owner.queue.pop_front()).flatten() else {
+                    return;
+                };
                 self.land(setup, i, entry, |offset| Some(Reported::At(offset)));
             }
             Action::Fail(i, fault) => self.fail(setup, i, fault),
@@ -59,7 +61,11 @@ impl World {
                 }
             }
             Action::Report(i, place) => {
-                let Some((writer, seq, reported)) = self.change(i, |owner| owner.reports.remove(place)) else { return };
+                let Some((writer, seq, reported)) =
+                    self.change(i, |owner| owner.reports.remove(place))
+                else {
+                    return;
+                };
                 self.step(setup, i, Input::Report { writer, seq, reported });
             }
             Action::Read(i) => self.read(setup, i),
@@ -71,7 +77,9 @@ impl World {
             }
             Action::Query(i) => {
                 let checkpoint = self.checkpoint;
-                self.change(i, |owner| owner.load.iter_mut().for_each(|load| load.seen_at = Some(checkpoint)));
+                self.change(i, |owner| {
+                    owner.load.iter_mut().for_each(|load| load.seen_at = Some(checkpoint))
+                });
             }
             Action::Loaded(i) => self.loaded(setup, i),
             Action::LoadFailed(i) => {
@@ -88,24 +96,32 @@ impl World {
             Action::Take(i) => self.take(setup, i),
             Action::Snapshot => {
                 self.spent.snapshots += 1;
-                self.checkpoint = usize::try_from(self.log.position(self.log.len()).offset).unwrap_or(0);
+                self.checkpoint =
+                    usize::try_from(self.log.position(self.log.len()).offset).unwrap_or(0);
             }
             Action::FallBack => {
                 self.spent.falls += 1;
                 self.checkpoint = 0;
             }
-            Action::Hear(i) => self.step(setup, i, Input::Checkpoint { offset: self.checkpoint as u64 }),
+            Action::Hear(i) => {
+                self.step(setup, i, Input::Checkpoint { offset: self.checkpoint as u64 })
+            }
         }
     }
 
-    pub(super) fn change<A>(&mut self, i: usize, change: impl FnOnce(&mut Owner) -> A) -> Option<A> {
+    pub(super) fn change<A>(
+        &mut self,
+        i: usize,
+        change: impl FnOnce(&mut Owner) -> A,
+    ) -> Option<A> {
         self.owners[i].as_mut().map(|owner| owner.change(change))
     }
 
     fn start(&mut self, setup: &Setup, i: usize) {
         let clock = setup.clocks[usize::from(self.spent.starts)];
         self.spent.starts += 1;
-        let (writer, effects) = (setup.begin)(setup.limits(), self.log.position(self.checkpoint).clone());
+        let (writer, effects) =
+            (setup.begin)(setup.limits(), self.log.position(self.checkpoint).clone());
         let mut owner = Owner {
             writer,
             own: None,
@@ -123,7 +139,13 @@ impl World {
         self.carry_out(setup, i, effects);
     }
 
-    fn land(&mut self, setup: &Setup, i: usize, entry: Entry<Small>, reported: impl FnOnce(u64) -> Option<Reported>) {
+    fn land(
+        &mut self,
+        setup: &Setup,
+        i: usize,
+        entry: Entry<Small>,
+        reported: impl FnOnce(u64) -> Option<Reported>,
+    ) {
         if let Some(reported) = reported(self.log.len() as u64) {
             self.change(i, |owner| owner.reported(&entry, reported));
         }
@@ -132,10 +154,13 @@ impl World {
 
     fn fail(&mut self, setup: &Setup, i: usize, fault: Fault) {
         self.spent.faults += 1;
-        let out = |owner: &mut Owner| if fault == Fault::Unsent { owner.queue.pop_back() } else { owner.queue.pop_front() };
+        let out = |owner: &mut Owner| {
+            if fault == Fault::Unsent { owner.queue.pop_back() } else { owner.queue.pop_front() }
+        };
         let Some(entry) = self.change(i, out).flatten() else { return };
         let end = Reported::At(self.log.len() as u64);
-        let lost = |world: &mut Self, reported| world.change(i, |owner| owner.reported(&entry, reported));
+        let lost =
+            |world: &mut Self, reported| world.change(i, |owner| owner.reported(&entry, reported));
         match fault {
             Fault::Lost => _ = lost(self, Reported::Failed),
             Fault::Refused => _ = lost(self, Reported::Refused),
@@ -153,9 +178,11 @@ impl World {
 
     fn read(&mut self, setup: &Setup, i: usize) {
         let Some(owner) = &self.owners[i] else { return };
-        let (offset, head, serving) = (owner.read(), owner.writer.fold().head(), owner.writer.serving());
+        let (offset, head, serving) =
+            (owner.read(), owner.writer.fold().head(), owner.writer.serving());
         let entry = self.log.as_read(setup, head, offset);
-        let hole = serving == Some((entry.epoch, entry.writer)) && entry.seq.is_some_and(|seq| seq > head.next_seq);
+        let hole = serving == Some((entry.epoch, entry.writer))
+            && entry.seq.is_some_and(|seq| seq > head.next_seq);
         self.change(i, |owner| {
             if owner.writer.serving().is_none() {
                 owner.has_seen(&entry);
@@ -169,7 +196,9 @@ impl World {
     }
 
     fn loaded(&mut self, setup: &Setup, i: usize) {
-        let Some(Load { aggregates, commands, seen_at: Some(checkpoint) }) = self.change(i, |owner| owner.load.take()).flatten() else {
+        let Some(Load { aggregates, commands, seen_at: Some(checkpoint) }) =
+            self.change(i, |owner| owner.load.take()).flatten()
+        else {
             return;
         };
         let found = commands.iter().filter_map(|command| self.log.outcomes.get_key_value(command));
@@ -181,7 +210,13 @@ impl World {
     }
 
     /// With what the filters of the owner say, which say nothing before it serves.
-    fn submission(&self, setup: &Setup, i: usize, token: Token, command: usize) -> Option<Submission<Small, Does>> {
+    fn submission(
+        &self,
+        setup: &Setup,
+        i: usize,
+        token: Token,
+        command: usize,
+    ) -> Option<Submission<Small, Does>> {
         let (sent, owner) = (&setup.commands[command], self.owners[i].as_ref()?);
         let says = owner.writer.serving().is_some();
         Some(Submission {
@@ -194,7 +229,8 @@ impl World {
             payload: Ok(Arc::new(sent.does)),
             caller_key: sent.caller_key,
             // Whoever minted a key knows that nobody has seen it.
-            fresh: !sent.caller_key || says && sent.told_new.0 && owner.seen.0 & (1 << sent.id) == 0,
+            fresh: !sent.caller_key
+                || says && sent.told_new.0 && owner.seen.0 & (1 << sent.id) == 0,
             new_aggregate: says && sent.told_new.1 && owner.seen.1 & (1 << sent.aggregate) == 0,
             meta: (),
             at: owner.clock.saturating_sub(sent.behind),
@@ -204,7 +240,9 @@ impl World {
     }
 
     fn take(&mut self, setup: &Setup, i: usize) {
-        let Some(next) = self.owners[i].as_ref().and_then(|owner| owner.writer.takes()) else { return };
+        let Some(next) = self.owners[i].as_ref().and_then(|owner| owner.writer.takes()) else {
+            return;
+        };
         let (token, source) = (100 + next as u64, next as u64);
         let Some(submission) = self.submission(setup, i, token, setup.lane[next]) else { return };
         let submission = Submission { lane: Some(Lane { source, missing: () }), ..submission };
@@ -214,7 +252,9 @@ impl World {
     fn step(&mut self, setup: &Setup, i: usize, input: Input<Small, Does, u8>) {
         let Some(effects) = self.change(i, |owner| owner.writer.step(input)) else { return };
         self.carry_out(setup, i, effects);
-        let has_read = |offset: u64| self.owners[i].as_ref().is_some_and(|owner| owner.read() as u64 >= offset);
+        let has_read = |offset: u64| {
+            self.owners[i].as_ref().is_some_and(|owner| owner.read() as u64 >= offset)
+        };
         if self.owes.is_some_and(|(owner, end)| owner == i && has_read(end)) {
             self.breaks("an owner goes on although the log has lost what it acknowledged");
         }
@@ -227,15 +267,20 @@ impl World {
                 Effect::Append(entries) => {
                     self.change(i, |owner| {
                         entries.iter().for_each(|entry| owner.has_seen(entry));
-                        owner.next_seq = entries.last().and_then(|entry| entry.seq).map_or(0, |seq| seq + 1);
+                        owner.next_seq =
+                            entries.last().and_then(|entry| entry.seq).map_or(0, |seq| seq + 1);
                         owner.queue.extend(entries);
                     });
                 }
                 Effect::ReadToEnd => _ = self.change(i, |owner| owner.read_to_end = Some(end)),
                 Effect::Load { aggregates, commands } => {
-                    self.change(i, |owner| owner.load = Some(Load { aggregates, commands, seen_at: None }));
+                    self.change(i, |owner| {
+                        owner.load = Some(Load { aggregates, commands, seen_at: None })
+                    });
                 }
-                Effect::Serving { epoch, writer, .. } => _ = self.change(i, |owner| owner.own = Some((epoch, writer))),
+                Effect::Serving { epoch, writer, .. } => {
+                    _ = self.change(i, |owner| owner.own = Some((epoch, writer)))
+                }
                 Effect::OutcomeUnknown { .. } => {}
                 Effect::Answer { token, answer } => self.hear(setup, i, token, &answer),
                 Effect::StepDown(why) => self.stepped_down(setup, i, &why),
@@ -247,7 +292,11 @@ impl World {
         let log = &self.log;
         let wrong = self.client.change(|client| client.hear(setup, log, token, answer));
         match (wrong, answer) {
-            (Some(NOT_IN_LOG), Answer::Done { outcome, .. }) if setup.kinds.contains(&Fault::Lie) => self.owes_after(i, outcome),
+            (Some(NOT_IN_LOG), Answer::Done { outcome, .. })
+                if setup.kinds.contains(&Fault::Lie) =>
+            {
+                self.owes_after(i, outcome)
+            }
             (Some(wrong), _) => self.breaks(wrong),
             (None, _) => {}
         }
@@ -259,7 +308,9 @@ impl World {
             StepDown::Diverged { .. } | StepDown::Gap { .. } if !lies => {
                 self.breaks("an owner found that it had acknowledged what is not in the log");
             }
-            StepDown::BelowHorizon { .. } if self.spent.falls == 0 => self.breaks("an owner evicted what `snapshots` did not have"),
+            StepDown::BelowHorizon { .. } if self.spent.falls == 0 => {
+                self.breaks("an owner evicted what `snapshots` did not have")
+            }
             _ => {}
         }
         if self.client.waits_for(i) {
@@ -279,8 +330,11 @@ impl World {
 
     pub(super) fn sort_zombies(&mut self) {
         self.zombies.retain(|queue| !queue.is_empty());
-        self.zombies
-            .sort_by_key(|queue| queue.front().map(|entry| (entry.writer, entry.seq, entry.body.origin().map(|origin| origin.command))));
+        self.zombies.sort_by_key(|queue| {
+            queue.front().map(|entry| {
+                (entry.writer, entry.seq, entry.body.origin().map(|origin| origin.command))
+            })
+        });
     }
 
     fn breaks(&mut self, what: &'static str) {

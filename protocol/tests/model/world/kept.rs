@@ -1,4 +1,5 @@
-//! A part of the world that is shared by the states that have it in common, with its hash, so that a step costs what it changes.
+//! A part of the world that is shared by the states that have it in common, with its hash, so that
+//! a step costs what it changes.
 
 use std::{
     hash::{Hash, Hasher},
@@ -55,7 +56,8 @@ impl Hasher for Folding {
     }
 
     fn write_u64(&mut self, word: u64) {
-        let mixed = u128::from(self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let mixed = u128::from(self.0.rotate_left(23) ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         self.0 = ((mixed >> 64) as u64) ^ (mixed as u64);
     }
 

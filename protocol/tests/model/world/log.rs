@@ -1,4 +1,5 @@
-//! The log, what it makes visible, and the promises about what lies in it. Everything but the records follows from them.
+//! The log, what it makes visible, and the promises about what lies in it. Everything but the
+//! records follows from them.
 
 use std::{
     collections::BTreeMap,
@@ -73,7 +74,10 @@ impl Log {
 
     /// The committed version below `offset`; 0: it does not exist.
     pub fn version(&self, aggregate: u8, offset: usize) -> u64 {
-        self.versions(aggregate).rev().find(|(_, end)| *end <= offset).map_or(0, |(version, _)| version)
+        self.versions(aggregate)
+            .rev()
+            .find(|(_, end)| *end <= offset)
+            .map_or(0, |(version, _)| version)
     }
 
     /// From 0 on.
@@ -84,16 +88,25 @@ impl Log {
 
     /// The states that `snapshots` has at `checkpoint`.
     pub fn states(&self, aggregates: &[u8], checkpoint: usize) -> Vec<(u8, Snapshot<u8>)> {
-        let found = aggregates.iter().map(|aggregate| (*aggregate, self.version(*aggregate, checkpoint)));
-        let state = |version: u64| Snapshot::State { version, state: u8::try_from(version).unwrap_or(u8::MAX) };
-        found.filter(|(_, version)| *version > 0).map(|(aggregate, version)| (aggregate, state(version))).collect()
+        let found =
+            aggregates.iter().map(|aggregate| (*aggregate, self.version(*aggregate, checkpoint)));
+        let state = |version: u64| Snapshot::State {
+            version,
+            state: u8::try_from(version).unwrap_or(u8::MAX),
+        };
+        found
+            .filter(|(_, version)| *version > 0)
+            .map(|(aggregate, version)| (aggregate, state(version)))
+            .collect()
     }
 
     /// The record at `offset` as a reader at `head` takes it.
     pub fn as_read(&self, setup: &Setup, head: &Position<Small>, offset: usize) -> Entry<Small> {
         let mut entry = in_sequence(setup, head, self.entries[offset].clone());
         if setup.resumes_after_source {
-            entry.drained = entry.drained.max(entry.body.origin().and_then(|origin| origin.source).map(|source| source + 1));
+            entry.drained = entry
+                .drained
+                .max(entry.body.origin().and_then(|origin| origin.source).map(|source| source + 1));
         }
         entry
     }
@@ -103,7 +116,14 @@ impl Log {
         let last_time = self.head().last_time;
         let read = in_sequence(setup, self.head(), entry.clone());
         self.entries.push(entry);
-        let (drained, time) = (read.drained, if let protocol::entry::Body::Event(event) = &read.body { Some(event.time) } else { None });
+        let (drained, time) = (
+            read.drained,
+            if let protocol::entry::Body::Event(event) = &read.body {
+                Some(event.time)
+            } else {
+                None
+            },
+        );
         let effect = self.fold.apply(offset as u64, Ok(read));
         self.positions.push(self.fold.position().clone());
         let Ok(effect) = effect else { return self.breaks("offsets have a gap") };
@@ -127,7 +147,11 @@ impl Log {
 
     /// Whether every command of the lane below `offset` has its outcome.
     pub fn has_outcomes_below(&self, setup: &Setup, offset: usize) -> bool {
-        setup.lane.iter().take(offset).all(|index| self.outcomes.contains_key(&setup.commands[*index].id))
+        setup
+            .lane
+            .iter()
+            .take(offset)
+            .all(|index| self.outcomes.contains_key(&setup.commands[*index].id))
     }
 
     fn commit(&mut self, setup: &Setup, commit: &Commit<Small>) {
@@ -140,8 +164,13 @@ impl Log {
         self.versions.entry(origin.aggregate).or_default().push((last.version, end));
         let events = commit.events.iter().map(|event| ((), event.version)).collect();
         let outcome = Outcome::Accepted { version: last.version, end: commit.end, events };
-        self.record(origin.command, end, Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome });
-        if sent(setup, origin.command, origin.fingerprint).map(|sent| due(sent.does, &sent.expected, before))
+        self.record(
+            origin.command,
+            end,
+            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+        );
+        if sent(setup, origin.command, origin.fingerprint)
+            .map(|sent| due(sent.does, &sent.expected, before))
             != Some(Due::Events(commit.events.len() as u64))
         {
             self.breaks("a commit is not what its command does at that place of the log");
@@ -150,11 +179,15 @@ impl Log {
 
     fn outcome(&mut self, setup: &Setup, outcome: &OutcomeBody<Small>, end: usize) {
         let OutcomeBody { origin, version, verdict, .. } = outcome;
-        let due = sent(setup, origin.command, origin.fingerprint).map(|sent| due(sent.does, &sent.expected, *version));
+        let due = sent(setup, origin.command, origin.fingerprint)
+            .map(|sent| due(sent.does, &sent.expected, *version));
         let by_lane = origin.source.is_some();
         let so = match verdict {
             Verdict::Unchanged => due == Some(Due::Unchanged),
-            Verdict::Rejected => due == Some(Due::Rejected) || by_lane && matches!(due, Some(Due::NotFound | Due::Mismatch)),
+            Verdict::Rejected => {
+                due == Some(Due::Rejected)
+                    || by_lane && matches!(due, Some(Due::NotFound | Due::Mismatch))
+            }
         };
         if !so || *version != self.version(origin.aggregate, end) {
             self.breaks("an outcome is not what its command comes to at that place of the log");
@@ -164,7 +197,11 @@ impl Log {
             Verdict::Rejected => Outcome::Rejected { version, end: at, reason },
             Verdict::Unchanged => Outcome::Unchanged { version, end: at, reason },
         };
-        self.record(origin.command, end, Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome });
+        self.record(
+            origin.command,
+            end,
+            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+        );
     }
 
     fn record(&mut self, command: u8, end: usize, recorded: Recorded<Small>) {

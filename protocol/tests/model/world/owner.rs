@@ -1,15 +1,21 @@
-//! A process that owns the partition, or wants to: its writer, its producer's queue, and what is on its way to it.
+//! A process that owns the partition, or wants to: its writer, its producer's queue, and what is on
+//! its way to it.
 //!
-//! Which reports can come when, of what the driver (command-api, `owner/actor`) and the producer (eventlog, `kafka/producer.rs`) deliver:
+//! Which reports can come when, of what the driver (command-api, `owner/actor`) and the producer
+//! (eventlog, `kafka/producer.rs`) deliver:
 //!
-//! - One channel brings the reports of one owner, over all its writers. What it brings, and what is read, come in any sequence among each
-//!   other, so a report may come after its record was read back.
-//! - Reports with an offset come in the sequence of the records: one partition, one idempotent producer, batches in sequence. Not so over two
-//!   writers of one owner: a producer that had a fatal error is replaced, and what is left of the old one is reported by another thread.
-//! - A failure may come before or after any other report: what `append` refuses is reported at once, before all that is queued; what times
-//!   out or is purged is reported by another thread than what was sent. The same holds of success without an offset, which is told when a
-//!   later batch proves it.
-//! - Each record has at most one report. A process that ended hears none; what it queued may come to the log all the same.
+//! - One channel brings the reports of one owner, over all its writers. What it brings, and what is
+//!   read, come in any sequence among each other, so a report may come after its record was read
+//!   back.
+//! - Reports with an offset come in the sequence of the records: one partition, one idempotent
+//!   producer, batches in sequence. Not so over two writers of one owner: a producer that had a
+//!   fatal error is replaced, and what is left of the old one is reported by another thread.
+//! - A failure may come before or after any other report: what `append` refuses is reported at
+//!   once, before all that is queued; what times out or is purged is reported by another thread
+//!   than what was sent. The same holds of success without an offset, which is told when a later
+//!   batch proves it.
+//! - Each record has at most one report. A process that ended hears none; what it queued may come
+//!   to the log all the same.
 
 use std::{
     any::Any,
@@ -57,10 +63,14 @@ impl<R: Rules> Drive for Writer<Small, Counter, R> {
         Writer::in_flight(self)
     }
     fn takes(&self) -> Option<usize> {
-        self.lane_next().filter(|_| self.lane_has_room()).and_then(|next| usize::try_from(next).ok())
+        self.lane_next()
+            .filter(|_| self.lane_has_room())
+            .and_then(|next| usize::try_from(next).ok())
     }
     fn passed(&self) -> Option<usize> {
-        self.lane_next().filter(|_| self.lane_open() == 0).and_then(|next| usize::try_from(next).ok())
+        self.lane_next()
+            .filter(|_| self.lane_open() == 0)
+            .and_then(|next| usize::try_from(next).ok())
     }
     fn copy(&self) -> Box<dyn Drive> {
         Box::new(self.clone())

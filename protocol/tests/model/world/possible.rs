@@ -22,7 +22,9 @@ impl World {
         if self.log.len() < setup.log_records {
             actions.extend((0..self.zombies.len()).map(Action::ZombieLand));
         }
-        if self.spent.snapshots < setup.snapshots && self.log.position(self.log.len()).offset > self.checkpoint as u64 {
+        if self.spent.snapshots < setup.snapshots
+            && self.log.position(self.log.len()).offset > self.checkpoint as u64
+        {
             actions.push(Action::Snapshot);
         }
         if self.spent.falls < setup.falls && self.checkpoint > 0 {
@@ -52,14 +54,18 @@ impl World {
                     Fault::Lie => front.seq.is_some(),
                     _ => has_room,
                 };
-                actions.extend(setup.kinds.iter().filter(is_possible).map(|fault| Action::Fail(i, *fault)));
+                actions.extend(
+                    setup.kinds.iter().filter(is_possible).map(|fault| Action::Fail(i, *fault)),
+                );
             }
         }
         actions.extend(owner.reports_that_may_come().map(|place| Action::Report(i, place)));
         if owner.read() < self.log.len() {
             actions.push(Action::Read(i));
         }
-        if owner.read_to_end.is_some_and(|end| owner.read() >= end) && self.spent.fences < setup.fences {
+        if owner.read_to_end.is_some_and(|end| owner.read() >= end)
+            && self.spent.fences < setup.fences
+        {
             actions.push(Action::CaughtUp(i));
         }
         if let Some(load) = &owner.load {
@@ -70,7 +76,9 @@ impl World {
         }
         let unsent = |command: &usize| self.client.sent[*command] < setup.commands[*command].times;
         if self.is_asked(setup, owner) {
-            actions.extend((0..setup.commands.len()).filter(unsent).map(|command| Action::Submit(i, command)));
+            actions.extend(
+                (0..setup.commands.len()).filter(unsent).map(|command| Action::Submit(i, command)),
+            );
         }
         if owner.writer.takes().is_some_and(|next| next < setup.lane.len()) {
             actions.push(Action::Take(i));

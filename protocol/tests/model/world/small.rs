@@ -53,9 +53,13 @@ impl Domain<Small> for Counter {
 
     fn decide(&self, state: Option<&u8>, does: &Does, _: u8) -> Result<Decision<u8, ()>, ()> {
         match (state, does) {
-            (None, Does::Create(events)) => Ok(Decision::Change { events: vec![(); usize::from(*events)], state: *events }),
+            (None, Does::Create(events)) => {
+                Ok(Decision::Change { events: vec![(); usize::from(*events)], state: *events })
+            }
             (Some(_), Does::Create(_)) => Err(()),
-            (state, Does::Add) => Ok(Decision::Change { events: vec![()], state: state.map_or(1, |count| count + 1) }),
+            (state, Does::Add) => {
+                Ok(Decision::Change { events: vec![()], state: state.map_or(1, |count| count + 1) })
+            }
             (_, Does::Nothing) => Ok(Decision::Nothing),
         }
     }
@@ -65,7 +69,8 @@ impl Domain<Small> for Counter {
     }
 }
 
-/// What a command must come to where an aggregate has some version: the specification, written without the writer.
+/// What a command must come to where an aggregate has some version: the specification, written
+/// without the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
     NotFound,

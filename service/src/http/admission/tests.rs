@@ -29,16 +29,25 @@ type Failure = Box<dyn std::error::Error>;
 fn settings(limit: usize) -> HttpSettings {
     let limit = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
     let bulkhead = BulkheadSettings { limit, waiting: 0, ..BulkheadSettings::default() };
-    HttpSettings { commands: bulkhead.clone(), reads: bulkhead.clone(), collections: bulkhead, ..HttpSettings::default() }
+    HttpSettings {
+        commands: bulkhead.clone(),
+        reads: bulkhead.clone(),
+        collections: bulkhead,
+        ..HttpSettings::default()
+    }
 }
 
 fn app(settings: &HttpSettings) -> Router {
     let ctx = AppContext::for_tests();
-    let waits = |Extension(admission): Extension<Admission>, Extension(until): Extension<Arc<Notify>>| async move {
+    let waits = |Extension(admission): Extension<Admission>,
+                 Extension(until): Extension<Arc<Notify>>| async move {
         admission.while_waiting(until.notified()).await.map(|()| "waited")
     };
     let router = Router::new()
-        .route("/things", post(|body: StrictJson| async move { Json(body.value) }).get(|| async { "read" }))
+        .route(
+            "/things",
+            post(|body: StrictJson| async move { Json(body.value) }).get(|| async { "read" }),
+        )
         .route("/raw", post(|body: Bytes| async move { body.len().to_string() }))
         .route("/unread", post(|| async { std::future::pending::<()>().await }))
         .route("/held", get(|| async { std::future::pending::<()>().await }))
@@ -77,23 +86,32 @@ async fn settle() {
 async fn read(response: Response) -> Result<(u16, Value), Failure> {
     let status = response.status().as_u16();
     let body = to_bytes(response.into_body(), 1 << 20).await?;
-    Ok((status, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into())))
+    Ok((
+        status,
+        serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()),
+    ))
 }
 
 fn is_overload(status: u16, body: &Value, class: &str) -> bool {
-    (status, body["code"].as_str(), body["class"].as_str()) == (503, Some("overloaded"), Some(class))
+    (status, body["code"].as_str(), body["class"].as_str())
+        == (503, Some("overloaded"), Some(class))
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_without_their_bodies_keep_no_one_out_and_are_ended_in_time() -> Result<(), Failure> {
+async fn requests_without_their_bodies_keep_no_one_out_and_are_ended_in_time() -> Result<(), Failure>
+{
     let router = app(&HttpSettings::default());
     let begun = Instant::now();
     // Six connections of 200 streams each: heads, and nothing more.
     let opened: Vec<_> = (0..1_200).map(|_| dripped()).collect();
     let (frames, bodies): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
-    let silent: Vec<_> = bodies.into_iter().map(|body| spawn(&router, request(Method::POST, "/things", body))).collect();
+    let silent: Vec<_> = bodies
+        .into_iter()
+        .map(|body| spawn(&router, request(Method::POST, "/things", body)))
+        .collect();
     settle().await;
-    let answered = router.clone().oneshot(request(Method::POST, "/things", Body::from("{\"a\":1}"))).await?;
+    let answered =
+        router.clone().oneshot(request(Method::POST, "/things", Body::from("{\"a\":1}"))).await?;
     assert_eq!(answered.status(), StatusCode::OK);
     for silent in silent {
         let answered = silent.await??;
@@ -106,7 +124,8 @@ async fn requests_without_their_bodies_keep_no_one_out_and_are_ended_in_time() -
     let row = Row {
         id: "C1",
         situation: "6 HTTP/2 connections with 200 streams each: POST, headers, no body",
-        answer: "other requests are answered meanwhile; these hold no permit, and are 408 `body.timeout` after 3.25 s",
+        answer: "other requests are answered meanwhile; these hold no permit, and are 408 \
+                 `body.timeout` after 3.25 s",
         test: (file!(), "requests_without_their_bodies_keep_no_one_out_and_are_ended_in_time"),
     };
     row.check();
@@ -128,14 +147,20 @@ async fn a_body_must_be_complete_in_time_and_come_at_the_least_rate() -> Result<
         let (status, body) = read(answer.await??).await?;
         assert_eq!((status, body["code"].as_str()), (408, Some("body.timeout")), "{bytes}");
         let took = begun.elapsed().as_millis();
-        assert!(ended_ms.is_some_and(|ended| (ended..=ended + 100).contains(&took)), "{bytes}: {took}");
+        assert!(
+            ended_ms.is_some_and(|ended| (ended..=ended + 100).contains(&took)),
+            "{bytes}: {took}"
+        );
     }
     // HTTP/2 has no header Connection.
     let (frames, body) = dripped();
     let mut silent = request(Method::POST, "/things", body);
     *silent.version_mut() = Version::HTTP_2;
     let answered = router.clone().oneshot(silent).await?;
-    assert_eq!((answered.status().as_u16(), answered.headers().contains_key(header::CONNECTION)), (408, false));
+    assert_eq!(
+        (answered.status().as_u16(), answered.headers().contains_key(header::CONNECTION)),
+        (408, false)
+    );
     drop(frames);
     Ok(())
 }
@@ -161,7 +186,9 @@ async fn what_the_head_alone_refuses_is_refused_without_its_body() -> Result<(),
     let holds = spawn(&router, request(Method::POST, "/unread", Body::empty()));
     settle().await;
     let mut typed = request(Method::POST, "/things", Body::empty());
-    typed.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+    typed
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
     let mut large = request(Method::POST, "/things", Body::empty());
     large.headers_mut().insert("x-large", header::HeaderValue::from_str(&"x".repeat(20_000))?);
     let cases = [
@@ -175,7 +202,10 @@ async fn what_the_head_alone_refuses_is_refused_without_its_body() -> Result<(),
         *request.body_mut() = body;
         // Without a permit, too: there is none.
         let answered = router.clone().oneshot(request).now_or_never();
-        assert_eq!(answered.and_then(Result::ok).map(|answer| answer.status().as_u16()), Some(status));
+        assert_eq!(
+            answered.and_then(Result::ok).map(|answer| answer.status().as_u16()),
+            Some(status)
+        );
         drop(frames);
     }
     holds.abort();
@@ -202,23 +232,28 @@ async fn a_permit_is_taken_when_the_body_is_complete() -> Result<(), Failure> {
     }
     holds.abort();
     let _ = holds.await;
-    let (status, _) = read(router.oneshot(request(Method::POST, "/things", Body::from("{}"))).await?).await?;
+    let (status, _) =
+        read(router.oneshot(request(Method::POST, "/things", Body::from("{}"))).await?).await?;
     assert_eq!(status, 200);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_handler_that_takes_its_body_by_other_means_or_not_at_all_is_bounded_too() -> Result<(), Failure> {
+async fn a_handler_that_takes_its_body_by_other_means_or_not_at_all_is_bounded_too()
+-> Result<(), Failure> {
     let router = app(&settings(1));
     let holds = spawn(&router, request(Method::POST, "/unread", Body::from("never read")));
     settle().await;
     for path in ["/unread", "/raw"] {
-        let (status, body) = read(router.clone().oneshot(request(Method::POST, path, Body::from("{}"))).await?).await?;
+        let (status, body) =
+            read(router.clone().oneshot(request(Method::POST, path, Body::from("{}"))).await?)
+                .await?;
         assert!(is_overload(status, &body, "commands"), "{path}: {status} {body}");
     }
     holds.abort();
     let _ = holds.await;
-    let (status, body) = read(router.oneshot(request(Method::POST, "/raw", Body::from("[1]"))).await?).await?;
+    let (status, body) =
+        read(router.oneshot(request(Method::POST, "/raw", Body::from("[1]"))).await?).await?;
     assert_eq!((status, body), (200, serde_json::json!(3)));
     Ok(())
 }
@@ -230,7 +265,10 @@ async fn a_flood_of_commands_leaves_reads_alone_and_the_other_way_round() -> Res
     for (method, path, class) in held {
         let holds = spawn(&router, request(method.clone(), path, Body::empty()));
         settle().await;
-        let (status, body) = read(router.clone().oneshot(request(method.clone(), "/things", Body::from("{}"))).await?).await?;
+        let (status, body) = read(
+            router.clone().oneshot(request(method.clone(), "/things", Body::from("{}"))).await?,
+        )
+        .await?;
         assert!(is_overload(status, &body, class), "{method}: {status} {body}");
         let other = if method == Method::GET { Method::POST } else { Method::GET };
         let answered = router.clone().oneshot(request(other, "/things", Body::from("{}"))).await?;
@@ -249,10 +287,12 @@ async fn who_waits_gives_its_permit_back_and_takes_one_again() -> Result<(), Fai
     waiting.extensions_mut().insert(Arc::clone(&until));
     let waiting = spawn(&router, waiting);
     settle().await;
-    let read_meanwhile = router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?;
+    let read_meanwhile =
+        router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?;
     assert_eq!(read_meanwhile.status(), StatusCode::OK);
     // Its permit is held until it was sent.
-    let (status, _) = read(router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?).await?;
+    let (status, _) =
+        read(router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?).await?;
     assert_eq!(status, 503);
     until.notify_one();
     settle().await;
@@ -266,7 +306,10 @@ async fn who_waits_gives_its_permit_back_and_takes_one_again() -> Result<(), Fai
     settle().await;
     gone.abort();
     let _ = gone.await;
-    assert_eq!(read(router.oneshot(request(Method::GET, "/things", Body::empty())).await?).await?.0, 200);
+    assert_eq!(
+        read(router.oneshot(request(Method::GET, "/things", Body::empty())).await?).await?.0,
+        200
+    );
     Ok(())
 }
 
@@ -332,11 +375,15 @@ async fn one_address_cannot_take_all_permits() -> Result<(), Failure> {
 async fn a_permit_is_held_until_the_answer_is_sent() -> Result<(), Failure> {
     let router = app(&settings(1));
     let unsent = router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?;
-    let (status, _) = read(router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?).await?;
+    let (status, _) =
+        read(router.clone().oneshot(request(Method::GET, "/things", Body::empty())).await?).await?;
     assert_eq!(status, 503);
     assert_eq!(unsent.headers().get(header::CONTENT_LENGTH), Some(&header::HeaderValue::from(4)));
     read(unsent).await?;
-    assert_eq!(read(router.oneshot(request(Method::GET, "/things", Body::empty())).await?).await?.0, 200);
+    assert_eq!(
+        read(router.oneshot(request(Method::GET, "/things", Body::empty())).await?).await?.0,
+        200
+    );
     Ok(())
 }
 
@@ -358,7 +405,9 @@ async fn a_request_in_the_queue_is_not_handled_before_its_turn() -> Result<(), F
         let holds = spawn(&router, request(method.clone(), path, Body::empty()));
         settle().await;
         let begun = Instant::now();
-        let (status, _) = read(router.clone().oneshot(request(method, "/things", Body::from("{}"))).await?).await?;
+        let (status, _) =
+            read(router.clone().oneshot(request(method, "/things", Body::from("{}"))).await?)
+                .await?;
         assert_eq!((status, begun.elapsed()), (503, Duration::from_secs(1)));
         holds.abort();
     }

@@ -8,8 +8,15 @@ fn bulkhead(limit: usize, waiting: usize) -> Bulkhead {
 }
 
 fn with_share(limit: usize, waiting: usize, share: Share) -> Bulkhead {
-    let limits =
-        Limits { limit, floor: 1, latency: None, waiting, waits_for: Duration::from_secs(1), share, retry_after: Duration::from_secs(1) };
+    let limits = Limits {
+        limit,
+        floor: 1,
+        latency: None,
+        waiting,
+        waits_for: Duration::from_secs(1),
+        share,
+        retry_after: Duration::from_secs(1),
+    };
     Bulkhead::new("tests", limits, Arc::new(CountingIds::default()))
 }
 
@@ -19,14 +26,18 @@ fn peer(number: u8) -> Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_limit_requests_wait_their_turn_and_beyond_that_they_are_refused() -> Result<(), Problem> {
+async fn beyond_the_limit_requests_wait_their_turn_and_beyond_that_they_are_refused()
+-> Result<(), Problem> {
     let bulkhead = bulkhead(1, 2);
     let inside = bulkhead.enter(peer(1)).await?;
     let mut first = polled(bulkhead.enter(peer(2)));
     let mut second = polled(bulkhead.enter(peer(3)));
     assert!(first.is_waiting() && second.is_waiting());
     let refused = bulkhead.enter(peer(4)).await.err();
-    assert_eq!(refused.map(|problem| (problem.status().as_u16(), problem.code().to_owned())), Some((503, "overloaded".to_owned())));
+    assert_eq!(
+        refused.map(|problem| (problem.status().as_u16(), problem.code().to_owned())),
+        Some((503, "overloaded".to_owned()))
+    );
     drop(inside);
     let inside = first.permit().await?;
     assert!(second.is_waiting() && bulkhead.inside() == 1);
@@ -99,11 +110,17 @@ async fn one_peer_has_at_most_its_share() -> Result<(), Problem> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_a_place_back_lets_in_who_has_waited_longest_whoever_that_is() -> Result<(), Problem> {
+async fn who_gives_a_place_back_lets_in_who_has_waited_longest_whoever_that_is()
+-> Result<(), Problem> {
     let bulkhead = bulkhead(4, 4);
-    let mut inside = vec![bulkhead.enter(peer(1)).await?, bulkhead.enter(peer(1)).await?, bulkhead.enter(peer(1)).await?];
+    let mut inside = vec![
+        bulkhead.enter(peer(1)).await?,
+        bulkhead.enter(peer(1)).await?,
+        bulkhead.enter(peer(1)).await?,
+    ];
     let other = bulkhead.enter(peer(2)).await?;
-    let (mut first, mut second) = (polled(bulkhead.enter(peer(1))), polled(bulkhead.enter(peer(2))));
+    let (mut first, mut second) =
+        (polled(bulkhead.enter(peer(1))), polled(bulkhead.enter(peer(2))));
     assert!(first.is_waiting() && second.is_waiting());
     inside.pop();
     let first = first.permit().await?;
@@ -115,7 +132,8 @@ async fn who_gives_a_place_back_lets_in_who_has_waited_longest_whoever_that_is()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_of_all_is_all_places_and_all_of_the_queue() -> Result<(), Box<dyn std::error::Error>> {
+async fn a_share_of_all_is_all_places_and_all_of_the_queue()
+-> Result<(), Box<dyn std::error::Error>> {
     let bulkhead = with_share(4, 4, Share::try_from(100)?);
     let mut inside = Vec::new();
     for _ in 0..4 {
@@ -143,7 +161,8 @@ async fn who_comes_back_waits_in_a_queue_that_is_full() -> Result<(), Problem> {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_follows_latency_and_wakes_those_who_wait_when_it_grows() -> Result<(), Problem> {
-    let limits = Limits { floor: 4, latency: Some(Duration::from_millis(100)), ..bulkhead(8, 8).0.limits };
+    let limits =
+        Limits { floor: 4, latency: Some(Duration::from_millis(100)), ..bulkhead(8, 8).0.limits };
     let bulkhead = Bulkhead::new("tests", limits, Arc::new(CountingIds::default()));
     let answers = async |took: u64| {
         for _ in 0..20 {
@@ -168,9 +187,11 @@ async fn the_limit_follows_latency_and_wakes_those_who_wait_when_it_grows() -> R
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_taken_gives_its_place_to_who_asks_after_a_moment() -> Result<(), Problem> {
+async fn an_answer_that_is_not_taken_gives_its_place_to_who_asks_after_a_moment()
+-> Result<(), Problem> {
     let bulkhead = bulkhead(2, 0);
-    let unsent = [bulkhead.enter(peer(1)).await?.sending(), bulkhead.enter(peer(2)).await?.sending()];
+    let unsent =
+        [bulkhead.enter(peer(1)).await?.sending(), bulkhead.enter(peer(2)).await?.sending()];
     assert!(bulkhead.enter(peer(3)).await.is_err());
     tokio::time::advance(SENT_WITHIN).await;
     let inside = [bulkhead.enter(peer(3)).await?, bulkhead.enter(peer(4)).await?];
@@ -188,7 +209,8 @@ async fn an_answer_that_is_not_taken_gives_its_place_to_who_asks_after_a_moment(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_behind_an_answer_that_stands_still_is_not_kept_for_longer_than_a_moment() -> Result<(), Problem> {
+async fn what_ends_behind_an_answer_that_stands_still_is_not_kept_for_longer_than_a_moment()
+-> Result<(), Problem> {
     let bulkhead = bulkhead(1_000, 0);
     let stands_still = bulkhead.enter(peer(1)).await?.sending();
     for _ in 0..10_000 {
@@ -197,7 +219,11 @@ async fn what_ends_behind_an_answer_that_stands_still_is_not_kept_for_longer_tha
         let kept = bulkhead.0.lock().sending.since.len();
         assert!(kept <= 101, "{kept} answers");
     }
-    assert_eq!(bulkhead.inside(), 0, "the place of an answer that stands still is not taken from it");
+    assert_eq!(
+        bulkhead.inside(),
+        0,
+        "the place of an answer that stands still is not taken from it"
+    );
     drop(stands_still);
     assert_eq!((bulkhead.inside(), bulkhead.0.lock().peers.len()), (0, 0));
     Ok(())

@@ -1,5 +1,6 @@
-//! Owns the body of an answer on its way out: hands it to the parser in small pieces, and counts each until the transport has taken
-//! it. What the handler made (and the permit that it may hold) lives as long as its last piece.
+//! Owns the body of an answer on its way out: hands it to the parser in small pieces, and counts
+//! each until the transport has taken it. What the handler made (and the permit that it may hold)
+//! lives as long as its last piece.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -30,7 +31,8 @@ impl Answer {
     fn next_piece(&mut self) -> Piece {
         let data = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         let last = self.is_end_stream();
-        let (ticket, body) = if last { (self.ticket.take(), self.body.take()) } else { (self.ticket.clone(), None) };
+        let (ticket, body) =
+            if last { (self.ticket.take(), self.body.take()) } else { (self.ticket.clone(), None) };
         ticket.as_ref().inspect(|ticket| ticket.piece_out());
         Piece { data, ticket, body }
     }
@@ -45,7 +47,10 @@ impl Body for Answer {
     type Data = Piece;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let this = self.get_mut();
         while this.rest.is_empty() {
             let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };

@@ -1,5 +1,6 @@
-//! Owns the last stage of a connection that ends while its client may still be sending (RFC 9112, 9.6): our half is closed, and what
-//! comes is read and thrown away for a while. Closed at once, the connection would be reset, and the client would lose the answer.
+//! Owns the last stage of a connection that ends while its client may still be sending (RFC 9112,
+//! 9.6): our half is closed, and what comes is read and thrown away for a while. Closed at once,
+//! the connection would be reset, and the client would lose the answer.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -14,7 +15,11 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// How long it is read on where the connection is to leave: a drain waits for it.
 const HURRIED: Duration = Duration::from_millis(250);
 
-pub(super) async fn read_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, link: &Link, settings: &HttpSettings) {
+pub(super) async fn read_on(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    link: &Link,
+    settings: &HttpSettings,
+) {
     let reading = async {
         // Once more, where the parser ended without: it does after a request to upgrade.
         stream.shutdown().await?;
@@ -61,11 +66,15 @@ mod tests {
     fn lingering(link: &Arc<Link>) -> (DuplexStream, JoinHandle<()>) {
         let (client, stream) = duplex(1_024);
         let link = Arc::clone(link);
-        (client, tokio::spawn(async move { read_on(stream, &link, &HttpSettings::default()).await }))
+        (
+            client,
+            tokio::spawn(async move { read_on(stream, &link, &HttpSettings::default()).await }),
+        )
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_reads_on_for_a_moment_and_a_hard_end_does_not() -> Result<(), Box<dyn std::error::Error>> {
+    async fn a_drain_reads_on_for_a_moment_and_a_hard_end_does_not()
+    -> Result<(), Box<dyn std::error::Error>> {
         let link = Arc::new(Link::new("192.0.2.1:1".parse()?, false, Arc::default()));
         let (mut client, ended) = lingering(&link);
         client.write_all(&[0; 5_000]).await?;

@@ -1,5 +1,5 @@
-//! Owns where heads begin and end among the bytes of an HTTP/2 connection (RFC 9113, 4.1), and which protocol it is.
-//! Looks at frame headers only; what they carry is the parser's.
+//! Owns where heads begin and end among the bytes of an HTTP/2 connection (RFC 9113, 4.1), and
+//! which protocol it is. Looks at frame headers only; what they carry is the parser's.
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -85,7 +85,10 @@ impl Frames {
             ended |= self.rest == 0 && !self.within_head;
         }
         // A stalled body has limits of its own; any other unfinished frame counts as a head.
-        Seen::Frames { ended, within: self.within_head || self.filled > 0 || (self.rest > 0 && !self.data) }
+        Seen::Frames {
+            ended,
+            within: self.within_head || self.filled > 0 || (self.rest > 0 && !self.data),
+        }
     }
 
     fn begin(&mut self) {
@@ -125,7 +128,8 @@ mod tests {
 
     #[test]
     fn heads_of_http2_end_where_the_frames_say_so() {
-        let head = [frame(HEADERS, 0, 5), frame(CONTINUATION, 0, 3), frame(CONTINUATION, END_HEADERS, 3)];
+        let head =
+            [frame(HEADERS, 0, 5), frame(CONTINUATION, 0, 3), frame(CONTINUATION, END_HEADERS, 3)];
         let cases: [(Vec<Vec<u8>>, usize, bool); 8] = [
             (vec![], 0, false),
             (vec![frame(4, 0, 6)], 0, false),
@@ -138,7 +142,11 @@ mod tests {
         ];
         for (frames, short, within) in cases {
             let bytes = [PREFACE.to_vec(), frames.concat()].concat();
-            assert_eq!(ends_within(&bytes[..bytes.len() - short]), Some(within), "{frames:?} without {short}");
+            assert_eq!(
+                ends_within(&bytes[..bytes.len() - short]),
+                Some(within),
+                "{frames:?} without {short}"
+            );
         }
     }
 
@@ -154,7 +162,12 @@ mod tests {
 
     #[test]
     fn what_is_no_preface_is_left_to_the_parser() {
-        for bytes in [b"GET / HTTP/1.1\r\n".as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"PRI", b"\x16\x03\x01\x02\x00"] {
+        for bytes in [
+            b"GET / HTTP/1.1\r\n".as_slice(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX",
+            b"PRI",
+            b"\x16\x03\x01\x02\x00",
+        ] {
             assert_eq!(ends_within(bytes), None);
         }
     }

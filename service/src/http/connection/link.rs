@@ -1,5 +1,6 @@
-//! Owns what is known of one connection: its open exchanges, what of their answers is unsent, and since when it waits for what.
-//! Its transport, its exchanges, its task and the room share it. Says when it must end; never ends it.
+//! Owns what is known of one connection: its open exchanges, what of their answers is unsent, and
+//! since when it waits for what. Its transport, its exchanges, its task and the room share it. Says
+//! when it must end; never ends it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -21,7 +22,8 @@ pub(in super::super) enum Demand {
     Serve,
     /// Answer what is open, take nothing new.
     Leave,
-    /// The same, and another one waits for the place: what crosses this word on its way has a moment, and no more.
+    /// The same, and another one waits for the place: what crosses this word on its way has a
+    /// moment, and no more.
     GiveWay,
     /// End at once.
     End,
@@ -73,7 +75,8 @@ struct State {
     stream: Option<TcpStream>,
 }
 
-/// How long a body that has come may take to be read, before the end of what its client sends counts as the body's.
+/// How long a body that has come may take to be read, before the end of what its client sends
+/// counts as the body's.
 const REST_OF_BODY: Duration = Duration::from_millis(250);
 
 /// So long the checks of a health route may take; who has no answer then does not take it.
@@ -93,7 +96,11 @@ struct Exchange {
 }
 
 impl Link {
-    pub(in super::super) fn new(peer: SocketAddr, health_only: bool, unsent: Arc<AtomicUsize>) -> Self {
+    pub(in super::super) fn new(
+        peer: SocketAddr,
+        health_only: bool,
+        unsent: Arc<AtomicUsize>,
+    ) -> Self {
         let now = Instant::now();
         let state = State {
             exchanges: Vec::new(),
@@ -174,7 +181,8 @@ impl Link {
             (stalled, settings.write_timeout(), "stalled"),
         ];
         // Whatever begins after now is due no sooner than the shortest of the limits.
-        let shortest = settings.head_timeout().min(settings.write_timeout()).min(settings.idle_timeout());
+        let shortest =
+            settings.head_timeout().min(settings.write_timeout()).min(settings.idle_timeout());
         let mut next = now + shortest.max(Duration::from_millis(1));
         if let Some(since) = state.half_closed_since.filter(|_| state.is_receiving()) {
             let told = since + REST_OF_BODY;
@@ -207,7 +215,8 @@ impl Link {
         self.lock().open == 0
     }
 
-    /// The client may still be sending something that is not read: a close now could reset the connection under the answer.
+    /// The client may still be sending something that is not read: a close now could reset the
+    /// connection under the answer.
     pub(super) fn owes_reading(&self) -> bool {
         let state = self.lock();
         state.half_closed_since.is_none() && (state.head_since.is_some() || state.unread)
@@ -225,12 +234,15 @@ impl Link {
                     state.head_since.get_or_insert_with(Instant::now);
                 }
             }
-            Seen::Bytes if state.open == 0 => drop(state.head_since.get_or_insert_with(Instant::now)),
+            Seen::Bytes if state.open == 0 => {
+                drop(state.head_since.get_or_insert_with(Instant::now))
+            }
             Seen::Bytes => state.read_ahead = !state.is_receiving(),
         }
     }
 
-    /// The client sends no more. Says whether that is to be kept from the parser, because answers are awaited all the same.
+    /// The client sends no more. Says whether that is to be kept from the parser, because answers
+    /// are awaited all the same.
     pub(super) fn half_closed(&self) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
@@ -238,7 +250,8 @@ impl Link {
         if since == now {
             self.look_soon.store(true, Ordering::Release);
         }
-        // What a handler has not read of a body may lie in the parser: only then it is short when nothing follows.
+        // What a handler has not read of a body may lie in the parser: only then it is short when
+        // nothing follows.
         state.open > 0 && (!state.is_receiving() || now < since + REST_OF_BODY)
     }
 
@@ -269,7 +282,12 @@ impl State {
     }
 
     fn stalled_since(&self) -> Option<Instant> {
-        self.exchanges.iter().flatten().filter(|exchange| exchange.pieces > 0).map(|exchange| exchange.progressed).min()
+        self.exchanges
+            .iter()
+            .flatten()
+            .filter(|exchange| exchange.pieces > 0)
+            .map(|exchange| exchange.progressed)
+            .min()
     }
 
     fn exchange(&mut self, slot: usize) -> Option<&mut Exchange> {
@@ -286,7 +304,8 @@ pub(in super::super) struct Ticket {
 impl Ticket {
     /// A head is complete.
     pub(super) fn open(link: &Arc<Link>, receiving: bool, http1: bool) -> Self {
-        let exchange = Exchange { references: 1, receiving, held: 0, pieces: 0, progressed: Instant::now() };
+        let exchange =
+            Exchange { references: 1, receiving, held: 0, pieces: 0, progressed: Instant::now() };
         let mut state = link.lock();
         if http1 {
             (state.head_since, state.read_ahead) = (None, false);

@@ -1,5 +1,6 @@
-//! Owns the body of a request on its way to a handler: notes its end, and what is to be done when no handler read it.
-//! An HTTP/1 connection can be kept only when nothing of the body is left on it (RFC 9112, 9.3 and 9.6).
+//! Owns the body of a request on its way to a handler: notes its end, and what is to be done when
+//! no handler read it. An HTTP/1 connection can be kept only when nothing of the body is left on it
+//! (RFC 9112, 9.3 and 9.6).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,7 +33,10 @@ impl Body for Received {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
@@ -64,7 +68,8 @@ impl Drop for Received {
     }
 }
 
-/// Reads what a handler left of a body, if it is little and comes soon. Says whether the body has ended.
+/// Reads what a handler left of a body, if it is little and comes soon. Says whether the body has
+/// ended.
 pub(super) async fn read_rest(ticket: &Ticket, most_bytes: usize, within: Duration) -> bool {
     if !ticket.is_receiving() {
         return true;

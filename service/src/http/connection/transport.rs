@@ -1,5 +1,6 @@
-//! Owns the stream under the parser: notes what moves on it, and keeps the end of a half-closed client from the parser while its
-//! answer is awaited. Must never read or change what it carries, but for where heads end.
+//! Owns the stream under the parser: notes what moves on it, and keeps the end of a half-closed
+//! client from the parser while its answer is awaited. Must never read or change what it carries,
+//! but for where heads end.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -39,7 +40,11 @@ impl Transport {
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let (before, room) = (buf.filled().len(), buf.remaining());
         std::task::ready!(self.stream()?.poll_read(cx, buf))?;
         let this = &mut *self;
@@ -53,12 +58,20 @@ impl AsyncRead for Transport {
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let poll = self.stream()?.poll_write(cx, buf);
         self.note_written(poll)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let poll = self.stream()?.poll_write_vectored(cx, bufs);
         self.note_written(poll)
     }
