@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Log, LogSettings, Partition};
-use highwater::postgres::{self, PrivatePostgres};
-use service::clock::{Ids, SystemIds};
+use highwater_cli::postgres::{self, PrivatePostgres};
+use highwater_log::{Log, LogSettings, Partition};
+use highwater_runtime::clock::{Ids, SystemIds};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{
@@ -27,15 +27,15 @@ pub enum Error {
     #[error(transparent)]
     Load(#[from] load::Error),
     #[error(transparent)]
-    Log(#[from] eventlog::Error),
+    Log(#[from] highwater_log::Error),
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] projectors::migrations::Error),
+    Migrations(#[from] highwater_projection::migrations::Error),
     #[error(transparent)]
-    Keys(#[from] service::identity::Error),
+    Keys(#[from] highwater_runtime::identity::Error),
     #[error("{0} did not get ready; its output is in {1}")]
     NotReady(String, String),
     #[error("the projectors are behind and do not catch up")]
@@ -153,9 +153,9 @@ impl Stage {
     ) -> Result<Contender, Error> {
         let url = self.database(tag).await?;
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await?;
-        projectors::migrations::migrate(&pool).await?;
+        highwater_projection::migrations::migrate(&pool).await?;
         let keys = self.dir.join(format!("{tag}.keys"));
-        service::identity::DeploymentKeys::create_or_load(&keys)?;
+        highwater_runtime::identity::DeploymentKeys::create_or_load(&keys)?;
         let mut setup = setup.clone();
         setup.settings.push(format!("identity.keys={}", keys.display()));
         let folder = self.dir.join(format!("{tag}-log"));

@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
         Command::Attack(options) => or_stopped(attack::run(options)).await,
         // Hears its signals itself.
         Command::Serve(options) => {
-            serve::run(options).await.map_err(|error| service::process::chain(&error))
+            serve::run(options).await.map_err(|error| highwater_runtime::process::chain(&error))
         }
     };
     match result {
@@ -80,7 +80,7 @@ async fn or_stopped(
     measured: impl Future<Output = Result<(), contender::Error>>,
 ) -> Result<(), String> {
     tokio::select! {
-        result = measured => result.map_err(|error| service::process::chain(&error)),
+        result = measured => result.map_err(|error| highwater_runtime::process::chain(&error)),
         () = stopped() => Err("stopped before the end".to_owned()),
     }
 }

@@ -4,8 +4,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
-use eventlog::{Log, LogSettings, Topic, TopicKind};
-use service::{
+use highwater_log::{Log, LogSettings, Topic, TopicKind};
+use highwater_runtime::{
     context::Context,
     process::{self, Listen, Process},
 };
@@ -31,19 +31,19 @@ pub enum Error {
     #[error(transparent)]
     Process(#[from] process::Error),
     #[error(transparent)]
-    Config(#[from] service::config::Error),
+    Config(#[from] highwater_runtime::config::Error),
     #[error(transparent)]
-    Log(#[from] eventlog::Error),
+    Log(#[from] highwater_log::Error),
     #[error(transparent)]
     EventStore(#[from] event_store::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    CommandApi(#[from] command_api::Error),
+    CommandApi(#[from] highwater_command::Error),
     #[error(transparent)]
-    Projectors(#[from] projectors::Error),
+    Projectors(#[from] highwater_projection::Error),
     #[error(transparent)]
-    QueryApi(#[from] query_api::Error),
+    QueryApi(#[from] highwater_query::Error),
 }
 
 /// What a server is told.
@@ -103,8 +103,8 @@ async fn router(
     pool: PgPool,
 ) -> Result<Router, Error> {
     Ok(match (server, log) {
-        (Server::CommandApi, Some(log)) => command_api::start(ctx, log, pool).await?,
-        (Server::Projectors, Some(log)) => projectors::start(ctx, log, pool).await?,
+        (Server::CommandApi, Some(log)) => highwater_command::start(ctx, log, pool).await?,
+        (Server::Projectors, Some(log)) => highwater_projection::start(ctx, log, pool).await?,
         (Server::ProduceOnly, Some(log)) => {
             let topic: Arc<str> = "highwater.baseline.events".into();
             let partitions = settings.partitions.get();
@@ -112,7 +112,7 @@ async fn router(
                 .await?;
             produce_only::routes(ctx.clone(), log, topic, partitions)
         }
-        (Server::QueryApi, _) => query_api::start(ctx, pool).await?,
+        (Server::QueryApi, _) => highwater_query::start(ctx, pool).await?,
         (Server::EventStoreLists, _) => {
             event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?
         }

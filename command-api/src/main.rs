@@ -8,9 +8,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    service::process::block_on(service::process::main(
+    highwater_runtime::process::block_on(highwater_runtime::process::main(
         "command-api",
         "http.insecure",
-        command_api::process::run,
+        highwater_command::process::run,
     ))
 }

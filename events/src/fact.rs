@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use protocol::{domain::Unreadable, wire::Fact};
+use highwater_protocol::{domain::Unreadable, wire::Fact};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// The event type and version that a fact claims; they must agree (`order.placed` with

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use protocol::time::Micros;
+use highwater_protocol::time::Micros;
 
 /// Written in the one form of [`Micros`]; read from any RFC 3339 text in UTC, up to nanoseconds,
 /// which are cut off.

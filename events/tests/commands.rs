@@ -10,9 +10,9 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use events::{invalid::Invalid, order, product, schemas, stock};
+use highwater_protocol::time::Micros;
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::Index};
-use protocol::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// 2026-11-22T21:34:24Z

@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use events::{order::OrderEvent, product::ProductEvent, schemas, stock::StockEvent};
+use highwater_protocol::{domain::Unreadable, wire::Fact};
 use jsonschema::Validator;
-use protocol::{domain::Unreadable, wire::Fact};
 use serde_json::{Value, json};
 
 type Test = Result<(), Box<dyn std::error::Error>>;

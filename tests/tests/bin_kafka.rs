@@ -12,7 +12,7 @@ use std::{
 };
 
 use documented::Row;
-use service::clock::{Ids, SystemIds};
+use highwater_runtime::clock::{Ids, SystemIds};
 
 const KAFKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../bin/kafka");
 

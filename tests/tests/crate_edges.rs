@@ -11,32 +11,35 @@ use std::{
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Each crate and the crates of the workspace that it may use. It may also use what those may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
-    ("protocol", &[]),
-    ("events", &["protocol"]),
-    ("domain", &["events"]),
-    ("eventlog", &["protocol"]),
-    ("service", &[]),
-    ("command-api", &["domain", "eventlog", "service"]),
-    ("projectors", &["events", "domain", "eventlog", "service"]),
-    ("query-api", &["events", "service", "protocol"]),
-    ("highwater", &["command-api", "projectors", "query-api"]),
-    ("highwater-tests", &["highwater"]),
-    ("highwater-benches", &["highwater"]),
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("highwater-protocol", &[]),
+    ("events", &["highwater-protocol"]),
+    ("store", &["events"]),
+    ("highwater-log", &["highwater-protocol"]),
+    ("highwater-runtime", &[]),
+    ("highwater-command", &["store", "highwater-log", "highwater-runtime"]),
+    ("highwater-projection", &["events", "store", "highwater-log", "highwater-runtime"]),
+    ("highwater-query", &["events", "highwater-runtime", "highwater-protocol"]),
+    ("highwater-cli", &["highwater-command", "highwater-projection", "highwater-query"]),
+    ("command-api", &["highwater-command"]),
+    ("projectors", &["highwater-projection"]),
+    ("query-api", &["highwater-query"]),
+    ("highwater-tests", &["highwater-cli"]),
+    ("highwater-benches", &["highwater-cli"]),
 ];
 
 /// Crates that do no I/O and read no clock: all that they may be built from.
 const PURE: [(&str, &[&str]); 3] = [
-    ("protocol", &["serde", "thiserror", "uuid"]),
+    ("highwater-protocol", &["serde", "thiserror", "uuid"]),
     ("events", &["serde", "serde_json", "thiserror", "uuid"]),
-    ("domain", &["serde", "serde_json", "thiserror", "uuid"]),
+    ("store", &["serde", "serde_json", "thiserror", "uuid"]),
 ];
 
 /// Libraries that have one home.
 const AT_HOME: [(&str, &[&str]); 3] = [
-    ("rdkafka", &["eventlog", "highwater-tests", "highwater-benches"]),
-    ("hmac", &["service"]),
-    ("serde_json_canonicalizer", &["service"]),
+    ("rdkafka", &["highwater-log", "highwater-tests", "highwater-benches"]),
+    ("hmac", &["highwater-runtime"]),
+    ("serde_json_canonicalizer", &["highwater-runtime"]),
 ];
 
 /// One dependency of one manifest.
@@ -56,12 +59,15 @@ fn every_crate_uses_only_what_it_may() {
 #[test]
 fn the_workspace_is_really_read() {
     let (members, edges) = workspace();
-    assert!(members.contains("protocol") && members.contains("highwater"), "{members:?}");
+    assert!(
+        members.contains("highwater-protocol") && members.contains("highwater-cli"),
+        "{members:?}"
+    );
     for (from, to) in [
-        ("events", "protocol"),
-        ("command-api", "domain"),
-        ("eventlog", "rdkafka"),
-        ("service", "hmac"),
+        ("events", "highwater-protocol"),
+        ("highwater-command", "store"),
+        ("highwater-log", "rdkafka"),
+        ("highwater-runtime", "hmac"),
     ] {
         assert!(
             edges.iter().any(|edge| edge.from == from && edge.to == to),
@@ -74,25 +80,25 @@ fn the_workspace_is_really_read() {
 fn planted_violations_are_found() {
     let (members, edges) = workspace();
     for (from, to, kind) in [
-        ("protocol", "events", DependencyKind::Normal),
-        ("protocol", "tokio", DependencyKind::Normal),
-        ("protocol", "serde_json", DependencyKind::Build),
-        ("events", "domain", DependencyKind::Normal),
-        ("domain", "eventlog", DependencyKind::Development),
-        ("domain", "chrono", DependencyKind::Normal),
-        ("eventlog", "service", DependencyKind::Normal),
-        ("service", "protocol", DependencyKind::Normal),
-        ("command-api", "query-api", DependencyKind::Normal),
-        ("command-api", "projectors", DependencyKind::Development),
-        ("projectors", "command-api", DependencyKind::Normal),
-        ("query-api", "projectors", DependencyKind::Normal),
-        ("query-api", "eventlog", DependencyKind::Normal),
-        ("query-api", "domain", DependencyKind::Normal),
-        ("projectors", "highwater", DependencyKind::Normal),
-        ("highwater", "rdkafka", DependencyKind::Normal),
-        ("command-api", "rdkafka", DependencyKind::Development),
-        ("command-api", "hmac", DependencyKind::Normal),
-        ("highwater", "serde_json_canonicalizer", DependencyKind::Normal),
+        ("highwater-protocol", "events", DependencyKind::Normal),
+        ("highwater-protocol", "tokio", DependencyKind::Normal),
+        ("highwater-protocol", "serde_json", DependencyKind::Build),
+        ("events", "store", DependencyKind::Normal),
+        ("store", "highwater-log", DependencyKind::Development),
+        ("store", "chrono", DependencyKind::Normal),
+        ("highwater-log", "highwater-runtime", DependencyKind::Normal),
+        ("highwater-runtime", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-command", "highwater-query", DependencyKind::Normal),
+        ("highwater-command", "highwater-projection", DependencyKind::Development),
+        ("highwater-projection", "highwater-command", DependencyKind::Normal),
+        ("highwater-query", "highwater-projection", DependencyKind::Normal),
+        ("highwater-query", "highwater-log", DependencyKind::Normal),
+        ("highwater-query", "store", DependencyKind::Normal),
+        ("highwater-projection", "highwater-cli", DependencyKind::Normal),
+        ("highwater-cli", "rdkafka", DependencyKind::Normal),
+        ("highwater-command", "rdkafka", DependencyKind::Development),
+        ("highwater-command", "hmac", DependencyKind::Normal),
+        ("highwater-cli", "serde_json_canonicalizer", DependencyKind::Normal),
     ] {
         let mut planted = edges.clone();
         planted.push(Edge { from: from.into(), to: to.into(), kind });
@@ -115,11 +121,11 @@ fn a_crate_without_a_row_is_found() {
 fn what_the_table_allows_is_no_violation() {
     let members: BTreeSet<String> = MAY_USE.iter().map(|(name, _)| (*name).into()).collect();
     let allowed = [
-        ("command-api", "protocol", DependencyKind::Normal),
-        ("query-api", "protocol", DependencyKind::Normal),
-        ("highwater", "service", DependencyKind::Normal),
+        ("highwater-command", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-query", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-cli", "highwater-runtime", DependencyKind::Normal),
         ("highwater-tests", "rdkafka", DependencyKind::Development),
-        ("protocol", "stateright", DependencyKind::Development),
+        ("highwater-protocol", "stateright", DependencyKind::Development),
     ];
     let edges: Vec<Edge> =
         allowed.map(|(from, to, kind)| Edge { from: from.into(), to: to.into(), kind }).to_vec();

@@ -35,12 +35,12 @@ use std::collections::BTreeMap;
 
 use answer::Answer;
 use bodies::{ORDER, place};
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_protocol::time::Micros;
+use highwater_runtime::clock::{Clock, SystemClock};
 use mutations::Mutations;
-use protocol::time::Micros;
 use request::Request;
 use serde_json::Value;
-use service::clock::{Clock, SystemClock};
 use start::Refusal;
 use starts::Start;
 use table::Table;

@@ -58,11 +58,11 @@ use std::{process::Command, sync::Arc};
 use client::{Client, Sent};
 use deployment::{Deployment, Size};
 use documented::Row;
-use eventlog::{KafkaLog, RawReader, kafka::Settings};
 use faults::{Fault, Faults, ONE_OF_EACH};
+use highwater_log::{KafkaLog, RawReader, kafka::Settings};
+use highwater_runtime::identity::DeploymentKeys;
 use load::Load;
 use log::{LogRead, PLACES};
-use service::identity::DeploymentKeys;
 use summary::Summary;
 use tokio::sync::Mutex;
 

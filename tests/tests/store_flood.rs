@@ -25,9 +25,9 @@ use std::{
 };
 
 use documented::Row;
+use highwater_runtime::http::BulkheadSettings;
 use request::Request;
 use reqwest::{Client, StatusCode};
-use service::http::BulkheadSettings;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use up::{Scratch, Up, command};

@@ -24,9 +24,9 @@ mod statements;
 
 use client::{Client, Request};
 use deployment::Deployment;
+use highwater_runtime::clock::{Ids, SystemIds};
 use repeats::{First, SHELF, firsts, later};
 use serde_json::json;
-use service::clock::{Ids, SystemIds};
 
 const CONNECTIONS: usize = 256;
 /// Half of them creates, half of them on warm aggregates.

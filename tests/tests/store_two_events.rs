@@ -18,8 +18,8 @@ use std::{path::Path, process::Stdio};
 
 use answer::Answer;
 use documented::Row;
-use eventlog::{LocalLog, Log, Partition, local};
-use protocol::record::Record;
+use highwater_log::{LocalLog, Log, Partition, local};
+use highwater_protocol::record::Record;
 use request::Request;
 use serde_json::{Value, json};
 use up::{Scratch, Up, bare};

@@ -19,27 +19,18 @@ use words::Words;
 
 /// Crates and folders of the workspace that are searched. Below a `tests` or `benches` folder, what
 /// begins with `store` is the store's.
-const SEARCHED: [&str; 9] = [
-    "protocol",
-    "eventlog",
-    "service",
-    "command-api",
-    "projectors",
-    "query-api",
-    "highwater",
-    "tests",
-    "benches",
-];
+const SEARCHED: [&str; 6] =
+    ["crates", "command-api", "projectors", "query-api", "tests", "benches"];
 
 /// What a team replaces by its own. A file `x.rs` goes with its folder `x`.
 const STORE: [&str; 8] = [
-    "command-api/src/store",
-    "projectors/src/projections",
-    "projectors/src/processes",
-    "projectors/migrations/store",
-    "query-api/src/views",
-    "highwater/src/demo",
-    "highwater/src/audit/tables",
+    "crates/command/src/store",
+    "crates/projection/src/projections",
+    "crates/projection/src/processes",
+    "crates/projection/migrations/store",
+    "crates/query/src/views",
+    "crates/cli/src/demo",
+    "crates/cli/src/audit/tables",
     "tests/tests/store_words",
 ];
 
@@ -64,14 +55,14 @@ fn the_workspace_is_really_searched() {
     assert!(words.aggregates().len() >= 4, "{words:?}");
     let files = generic_files();
     for file in [
-        "protocol/src/fold.rs",
-        "protocol/tests/codec.rs",
-        "eventlog/src/log.rs",
-        "service/src/lib.rs",
+        "crates/protocol/src/fold.rs",
+        "crates/protocol/tests/codec.rs",
+        "crates/log/src/log.rs",
+        "crates/runtime/src/lib.rs",
     ] {
         assert!(files.contains(&PathBuf::from(file)), "{file} is not searched");
     }
-    assert!(!files.iter().any(|file| file.starts_with("domain") || file.starts_with("events")));
+    assert!(!files.iter().any(|file| file.starts_with("store") || file.starts_with("events")));
 }
 
 #[test]
@@ -142,22 +133,22 @@ fn what_is_allowed_is_not_found() {
 #[test]
 fn the_store_is_what_a_team_replaces() {
     for (path, store) in [
-        ("command-api/src/store.rs", true),
-        ("command-api/src/store/lines.rs", true),
-        ("command-api/src/owner/store.rs", false),
-        ("projectors/src/projections/orders.rs", true),
-        ("projectors/src/builtin/snapshots.rs", false),
-        ("projectors/migrations/store/0001_orders.sql", true),
-        ("projectors/migrations/0001_system.sql", false),
-        ("query-api/src/views.rs", true),
-        ("query-api/src/viewed.rs", false),
-        ("highwater/src/audit/tables.rs", true),
-        ("highwater/src/audit/fold.rs", false),
+        ("crates/command/src/store.rs", true),
+        ("crates/command/src/store/lines.rs", true),
+        ("crates/command/src/owner/store.rs", false),
+        ("crates/projection/src/projections/orders.rs", true),
+        ("crates/projection/src/builtin/snapshots.rs", false),
+        ("crates/projection/migrations/store/0001_orders.sql", true),
+        ("crates/projection/migrations/0001_system.sql", false),
+        ("crates/query/src/views.rs", true),
+        ("crates/query/src/viewed.rs", false),
+        ("crates/cli/src/audit/tables.rs", true),
+        ("crates/cli/src/audit/fold.rs", false),
         ("tests/tests/store_words.rs", true),
         ("tests/tests/store_by_hand.rs", true),
         ("tests/tests/crate_edges.rs", false),
-        ("highwater/tests/store/readme.rs", true),
-        ("highwater/tests/postgres.rs", false),
+        ("crates/cli/tests/store/readme.rs", true),
+        ("crates/cli/tests/postgres.rs", false),
     ] {
         assert_eq!(is_store(Path::new(path)), store, "{path}");
     }

@@ -10,8 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use highwater_runtime::{
+    body::StrictJson, context::Context, headers::IdempotencyKey, problem::Problem,
+};
 use serde_json::{Value, json};
-use service::{body::StrictJson, context::Context, headers::IdempotencyKey, problem::Problem};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -20,7 +22,7 @@ use uuid::Uuid;
 pub enum ReadModel {
     /// One row an aggregate, found by its id only.
     ById,
-    /// `orders` as in `projectors/migrations`: filtered, sorted and paged by four indexes. Sums by
+    /// `orders` as in `crates/projection/migrations`: filtered, sorted and paged by four indexes. Sums by
     /// day are left out.
     Lists,
 }
@@ -87,13 +89,13 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] projectors::migrations::Error),
+    Migrations(#[from] highwater_projection::migrations::Error),
 }
 
 pub async fn routes(ctx: Context, pool: PgPool, read_model: ReadModel) -> Result<Router, Error> {
     sqlx::raw_sql(TABLES).execute(&pool).await?;
     if read_model == ReadModel::Lists {
-        projectors::migrations::migrate(&pool).await?;
+        highwater_projection::migrations::migrate(&pool).await?;
     }
     let app = App { ctx, pool, read_model };
     Ok(Router::new()

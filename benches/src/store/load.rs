@@ -173,7 +173,7 @@ impl Connection {
     pub async fn open(address: &str) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let ids: &dyn service::clock::Ids = &service::clock::SystemIds;
+        let ids: &dyn highwater_runtime::clock::Ids = &highwater_runtime::clock::SystemIds;
         Ok(Self {
             stream: BufReader::new(stream),
             keys: Keys { prefix: ids.v4(), next: 0 },

@@ -11,15 +11,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use eventlog::{Log, Partition, Reply, Ticket};
-use protocol::{
+use highwater_log::{Log, Partition, Reply, Ticket};
+use highwater_protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
     partition::partition_of,
     time::Micros,
     wire::{Fact, Fingerprint, Meta, encode},
 };
+use highwater_runtime::{body::StrictJson, context::Context, problem::Problem};
 use serde_json::json;
-use service::{body::StrictJson, context::Context, problem::Problem};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -88,7 +88,7 @@ async fn produce(
 }
 
 /// The same headers and about the same bytes as an event of ours.
-fn entry(app: &App, id: Uuid, data: Vec<u8>) -> Entry<protocol::wire::Wire> {
+fn entry(app: &App, id: Uuid, data: Vec<u8>) -> Entry<highwater_protocol::wire::Wire> {
     let meta = Meta {
         event_id: Uuid::nil(),
         actor: id,

@@ -1,6 +1,6 @@
 //! The order's events, read from and written to the log.
 
-use protocol::{domain::Unreadable, wire::Fact};
+use highwater_protocol::{domain::Unreadable, wire::Fact};
 use serde::{Deserialize, Serialize};
 
 use super::{Placed, PlacedV1};

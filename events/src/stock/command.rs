@@ -1,6 +1,6 @@
 //! The stock's commands.
 
-use protocol::time::Micros;
+use highwater_protocol::time::Micros;
 use serde_json::Value;
 
 use crate::{

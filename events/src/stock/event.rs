@@ -1,7 +1,7 @@
 //! The stock's events, read from and written to the log. Each says what it left behind, so that a
 //! reader need not add up.
 
-use protocol::{domain::Unreadable, wire::Fact};
+use highwater_protocol::{domain::Unreadable, wire::Fact};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
 use tokio::{runtime::Runtime, time::Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use highwater_runtime::identity::DeploymentKeys;
 use serde_json::Value;
-use service::identity::DeploymentKeys;
 use uuid::Uuid;
 
 use super::{

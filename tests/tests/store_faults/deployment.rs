@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use highwater::postgres::PrivatePostgres;
-use service::{
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_runtime::{
     clock::{Ids, SystemIds},
     identity::DeploymentKeys,
 };
@@ -66,7 +66,7 @@ impl Deployment {
         tokio::task::spawn_blocking(move || provide(earlier, &target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        projectors::migrate(&pool).await.unwrap();
+        highwater_projection::migrate(&pool).await.unwrap();
         let file = folder.path().join("keys");
         write_key(&file);
         let kafka = starting.await.unwrap();
@@ -147,7 +147,7 @@ impl Shared<'_> {
         // A third of the commands is refused on purpose: not a line for each.
         let all = [
             ("LOG__KAFKA", self.kafka.to_owned()),
-            ("TELEMETRY__FILTER", "info,service::http=warn".to_owned()),
+            ("TELEMETRY__FILTER", "info,highwater_runtime::http=warn".to_owned()),
         ];
         all.into_iter()
             .chain(own)

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use eventlog::RawReader;
+use highwater_log::RawReader;
 use sqlx::PgPool;
 use tokio::time::Instant;
 

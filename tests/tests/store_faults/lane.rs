@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use highwater_runtime::clock::{Ids, SystemIds};
 use serde_json::{Value, json};
-use service::clock::{Ids, SystemIds};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 

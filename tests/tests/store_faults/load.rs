@@ -3,12 +3,12 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use protocol::partition::partition_of;
-use serde_json::{Value, json};
-use service::{
+use highwater_protocol::partition::partition_of;
+use highwater_runtime::{
     clock::{Ids, SystemIds},
     identity::DeploymentKeys,
 };
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Answer, Place, Position};

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use eventlog::{Partition, RawReader};
-use highwater::audit::{
+use highwater_cli::audit::{
     fold::{Fold, Verdict},
     record::{About, Body, Entry},
 };
-use protocol::record::{Record, Stored};
+use highwater_log::{Partition, RawReader};
+use highwater_protocol::record::{Record, Stored};
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use service::clock::{Ids, SystemIds};
+use highwater_runtime::clock::{Ids, SystemIds};
 use tokio::time::Instant;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use highwater_runtime::clock::{Ids, SystemIds};
 use reqwest::{Response, header::HeaderMap};
 use serde_json::Value;
-use service::clock::{Ids, SystemIds};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 

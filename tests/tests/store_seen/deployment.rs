@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use highwater::postgres::PrivatePostgres;
-use service::clock::{Ids, SystemIds};
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_runtime::clock::{Ids, SystemIds};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -56,7 +56,7 @@ impl Deployment {
         let postgres = PrivatePostgres::temporary().await.unwrap();
         Statements::counted_by(&postgres).await;
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        projectors::migrate(&pool).await.unwrap();
+        highwater_projection::migrate(&pool).await.unwrap();
         sqlx::query(ROLE).execute(&pool).await.unwrap();
         write_key(&folder.0.join("keys"));
         let kafka = starting.await.unwrap();
@@ -238,7 +238,7 @@ fn environment(kafka: &Kafka, own: Vec<(&str, String)>) -> Vec<(String, String)>
     let all = [
         ("LOG__KAFKA", kafka.bootstrap.clone()),
         ("LOG__DEVELOPMENT", "true".to_owned()),
-        ("TELEMETRY__FILTER", "info,service::http=warn".to_owned()),
+        ("TELEMETRY__FILTER", "info,highwater_runtime::http=warn".to_owned()),
     ];
     all.into_iter().chain(own).map(|(key, value)| (format!("HIGHWATER__{key}"), value)).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

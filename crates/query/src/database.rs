@@ -1,0 +1,105 @@
+//! Connections that can only read, and the check that the tables are those that the views were
+//! written for.
+
+use std::time::Duration;
+
+use highwater_runtime::postgres::{self, Connections, Pool};
+
+use crate::{settings::DatabaseSettings, views};
+
+/// The version of the generic tables that this release reads; the store's is
+/// [`views::TABLES_VERSION`].
+const SYSTEM_TABLES_VERSION: i32 = 3;
+
+/// Two of them listen for notifications.
+pub(crate) const LEAST_CONNECTIONS: u32 = 3;
+
+/// The projections' generation that is live.
+pub const GENERATION: i32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "the database's tables are older than this release (`{component}` is {found}, expected \
+         {expected}): run `highwater migrate`"
+    )]
+    Older { component: &'static str, found: i32, expected: i32 },
+    #[error(
+        "the database's tables are of a newer release (`{component}` is {found}, this release \
+         knows {expected}): upgrade this program"
+    )]
+    Newer { component: &'static str, found: i32, expected: i32 },
+    #[error("the database has none of the tables: run `highwater migrate`")]
+    Empty,
+    #[error("the database cannot be reached: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user
+/// of `url` may do.
+pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {
+    let session = vec![
+        ("role", "highwater_reader".to_owned()),
+        ("default_transaction_read_only", "on".to_owned()),
+        ("statement_timeout", settings.statement_timeout_ms.to_string()),
+        ("lock_timeout", settings.statement_timeout_ms.to_string()),
+        // Every statement has an index, and a page of a list is worth no look at its whole table,
+        // whatever the planner takes it for.
+        ("enable_seqscan", "off".to_owned()),
+        ("jit", "off".to_owned()),
+    ];
+    let pool = Pool {
+        url: &settings.url,
+        application: "highwater-query-api",
+        session,
+        writes: false,
+        connections: settings.connections.max(LEAST_CONNECTIONS),
+        acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
+    };
+    pool.build()
+}
+
+/// Refuses tables of another release.
+pub async fn check_tables(pool: &Connections) -> Result<(), Error> {
+    // A connection of its own says why there is none.
+    let mut connection = match pool.connect().await {
+        Ok(connection) => connection,
+        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
+        Err(error) => return Err(error.into()),
+    };
+    let rows = match sqlx::query!("SELECT component, version FROM schema_version")
+        .fetch_all(&mut connection)
+        .await
+    {
+        Ok(rows) => rows,
+        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
+        Err(error) => return Err(error.into()),
+    };
+    for (component, expected) in
+        [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)]
+    {
+        let found = rows.iter().find(|row| row.component == component).map_or(0, |row| row.version);
+        match found.cmp(&expected) {
+            std::cmp::Ordering::Less => return Err(Error::Older { component, found, expected }),
+            std::cmp::Ordering::Greater => return Err(Error::Newer { component, found, expected }),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the same query may work later.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        // Classes of SQLSTATE: connection, transaction state, who and where, resources, locks,
+        // time-outs and shutdown, system.
+        sqlx::Error::Database(reported) => reported.code().is_none_or(|code| {
+            ["08", "25", "28", "3D", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
