@@ -4,11 +4,9 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
+use highwater_http::process::{self, Listen, Process};
 use highwater_log::{Log, LogSettings, Topic, TopicKind};
-use highwater_runtime::{
-    context::Context,
-    process::{self, Listen, Process},
-};
+use highwater_runtime::context::Context;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::store::{
@@ -102,9 +100,14 @@ async fn router(
     log: Option<Arc<dyn Log>>,
     pool: PgPool,
 ) -> Result<Router, Error> {
+    let app = ::store::app().build();
     Ok(match (server, log) {
-        (Server::CommandApi, Some(log)) => highwater_command::start(ctx, log, pool).await?,
-        (Server::Projectors, Some(log)) => highwater_projection::start(ctx, log, pool).await?,
+        (Server::CommandApi, Some(log)) => {
+            highwater_command::start(ctx, log, pool, &app.categories).await?
+        }
+        (Server::Projectors, Some(log)) => {
+            highwater_projection::start(ctx, log, pool, &app.projections).await?
+        }
         (Server::ProduceOnly, Some(log)) => {
             let topic: Arc<str> = "highwater.baseline.events".into();
             let partitions = settings.partitions.get();
@@ -112,7 +115,7 @@ async fn router(
                 .await?;
             produce_only::routes(ctx.clone(), log, topic, partitions)
         }
-        (Server::QueryApi, _) => highwater_query::start(ctx, pool).await?,
+        (Server::QueryApi, _) => highwater_query::start(ctx, pool, &app.views).await?,
         (Server::EventStoreLists, _) => {
             event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?
         }

@@ -8,9 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    highwater_runtime::process::block_on(highwater_runtime::process::main(
-        "projectors",
-        "projector.insecure",
-        highwater_projection::process::run,
-    ))
+    store::app().projectors()
 }

@@ -1,5 +1,5 @@
-//! `query-api [--insecure] [FILE]`: answers queries from Postgres. FILE is the configuration;
-//! `highwater.toml` is read when it is there.
+//! `query-api [--insecure] [FILE]`: answers queries from Postgres. FILE is the
+//! configuration; `highwater.toml` is read when it is there.
 
 use std::process::ExitCode;
 
@@ -8,9 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    highwater_runtime::process::block_on(highwater_runtime::process::main(
-        "query-api",
-        "query.insecure",
-        highwater_query::process::run,
-    ))
+    store::app().query_api()
 }

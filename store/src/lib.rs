@@ -1,22 +1,40 @@
-//! The store's rules: what a command does to an aggregate, and what an event makes of it.
+//! The store: its rules (what a command does to an aggregate, and what an event makes of it; one
+//! file a decision), and the application made of them ([`app`]).
 //!
-//! | module | what it owns |
-//! |---|---|
-//! | [`order`] | one file a decision; [`Orders`] is what the machinery plugs in |
-//! | [`product`] | the same for products; [`Products`] |
-//! | [`stock`] | the same for stock; [`Stocks`] |
-//!
-//! Pure: no I/O, no clock, no randomness. The time comes in with the command. What a body may say
-//! at all is settled in `events`.
+//! The rules are pure: no I/O, no clock, no randomness. The time comes in with the command. What a
+//! body may say at all is settled in `events`. They are all that is here without the feature
+//! `services`.
 
-mod frozen;
+#[cfg(feature = "services")]
+mod app;
+#[cfg(feature = "services")]
+mod audit;
+#[cfg(feature = "services")]
+mod demo;
+#[cfg(all(test, feature = "services"))]
+#[path = "../../tests/support/documented.rs"]
+mod documented;
 pub mod order;
 pub mod product;
-mod rejection;
-#[cfg(test)]
-mod scenario;
+#[cfg(feature = "services")]
+mod projections;
 pub mod stock;
+#[cfg(feature = "services")]
+mod views;
 
-pub use order::Orders;
-pub use product::Products;
-pub use stock::Stocks;
+use highwater::Category;
+
+#[cfg(feature = "services")]
+pub use app::{app, tables};
+pub use order::Order;
+pub use product::Product;
+pub use stock::Stock;
+
+/// Every category, with its collection.
+pub fn categories() -> [Category; 3] {
+    [
+        Category::of::<Order>("orders"),
+        Category::of::<Product>("products"),
+        Category::of::<Stock>("stock"),
+    ]
+}

@@ -18,137 +18,85 @@ mod fixtures;
 mod place;
 mod r#return;
 mod ship;
-mod state;
 
 use events::{
-    id::ProductId,
-    order::{Command, OrderEvent, Place},
-    timestamp::Timestamp,
+    order::{Departments, OrderCommand, OrderEvent},
+    product::ProductId,
 };
-use highwater_protocol::{
-    domain::{Decision, Domain, Durable, Unreadable},
-    time::Micros,
-    wire::{Fact, Reason, Wire},
-};
+use highwater::prelude::*;
 
-use crate::{
-    frozen,
-    rejection::{self, Rejection as _},
-};
-pub use state::{Order, Stage};
+/// What an order has come to, as far as decisions ask.
+#[derive(State)]
+#[state(format = 1)]
+pub struct Order {
+    pub stage: Stage,
+    pub placed_at: Timestamp,
+    /// What a cancellation takes back.
+    pub departments: Departments,
+}
 
-/// The rules of orders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Orders;
+#[derive(Copy, Data)]
+pub enum Stage {
+    Placed,
+    Confirmed,
+    Shipped,
+    Delivered { delivered_at: Timestamp },
+    Returned,
+    Cancelled,
+}
 
-/// Every rule that an order command can break.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    #[error("there is an order with this id already")]
-    AlreadyExists,
-    #[error("product {0} is on more than one line")]
+#[derive(Rejection)]
+pub enum OrderRejection {
+    #[rejection("duplicate-line", "product {0} is on more than one line")]
     DuplicateLine(ProductId),
-    #[error("the order is cancelled")]
+    #[rejection("already-cancelled", "the order is cancelled")]
     AlreadyCancelled,
-    #[error("the order is shipped")]
+    #[rejection("already-shipped", "the order is shipped")]
     AlreadyShipped,
-    #[error("the order is not confirmed")]
+    #[rejection("not-confirmed", "the order is not confirmed")]
     NotConfirmed,
-    #[error("the order is not shipped")]
+    #[rejection("not-shipped", "the order is not shipped")]
     NotShipped,
-    #[error("the order is not delivered")]
+    #[rejection("not-delivered", "the order is not delivered")]
     NotDelivered,
-    #[error("the order could be returned until {}", .0.to_text())]
-    ReturnWindowClosed(Micros),
-    /// For a caller that did not ask [`Domain::must_exist`].
-    #[error("there is no such order")]
-    NotFound,
+    #[rejection("return-window-closed", "the order could be returned until {0}")]
+    ReturnWindowClosed(Timestamp),
 }
 
-impl Domain<Wire> for Orders {
-    type State = Order;
-    type Command = Command;
+impl Aggregate for Order {
+    type Command = OrderCommand;
+    type Event = OrderEvent;
+    type Rejection = OrderRejection;
 
-    fn must_exist(&self, command: &Command) -> bool {
-        !matches!(command, Command::Place(_))
-    }
-
-    fn decide(
-        &self,
-        state: Option<&Order>,
-        command: &Command,
-        at: Micros,
-    ) -> Result<Decision<Order, Fact>, Reason> {
-        decide(state, command, Timestamp(at)).map_err(|rejection| rejection.reason())
-    }
-
-    fn evolve(&self, state: Option<&Order>, stored: &Fact) -> Result<Order, Unreadable> {
-        state::evolve(state, &OrderEvent::decode(stored)?)
-    }
-}
-
-impl Durable for Orders {
-    const FORMAT: i16 = 1;
-
-    fn freeze(&self, state: &Order) -> Vec<u8> {
-        frozen::freeze(state)
-    }
-
-    fn thaw(&self, frozen: &[u8]) -> Result<Order, Unreadable> {
-        frozen::thaw("order state", frozen)
-    }
-}
-
-fn decide(
-    order: Option<&Order>,
-    command: &Command,
-    at: Timestamp,
-) -> Result<Decision<Order, Fact>, Rejection> {
-    let Some(order) = order else {
-        let Command::Place(command) = command else { return Err(Rejection::NotFound) };
-        return begin(command, at);
-    };
-    let event = match command {
-        Command::Place(_) => return Err(Rejection::AlreadyExists),
-        Command::Confirm => confirm::decide(order, at)?.map(OrderEvent::Confirmed),
-        Command::Cancel(command) => cancel::decide(order, command, at)?.map(OrderEvent::Cancelled),
-        Command::Ship(command) => ship::decide(order, command, at)?.map(OrderEvent::Shipped),
-        Command::Deliver => deliver::decide(order, at)?.map(OrderEvent::Delivered),
-        Command::Return(command) => r#return::decide(order, command, at)?.map(OrderEvent::Returned),
-    };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
-        state: order.after(&event),
-        events: vec![event.encode()],
-    }))
-}
-
-/// One commit: an order that was to be confirmed at once is never there unconfirmed.
-fn begin(command: &Place, at: Timestamp) -> Result<Decision<Order, Fact>, Rejection> {
-    let placed = place::decide(command, at)?;
-    let mut state = Order::placed(&placed);
-    let mut events = vec![OrderEvent::Placed(placed).encode()];
-    if command.confirm
-        && let Some(confirmed) = confirm::decide(&state, at)?
-    {
-        let confirmed = OrderEvent::Confirmed(confirmed);
-        state = state.after(&confirmed);
-        events.push(confirmed.encode());
-    }
-    Ok(Decision::Change { events, state })
-}
-
-impl rejection::Rejection for Rejection {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::AlreadyExists => "order.already-exists",
-            Self::DuplicateLine(_) => "order.duplicate-line",
-            Self::AlreadyCancelled => "order.already-cancelled",
-            Self::AlreadyShipped => "order.already-shipped",
-            Self::NotConfirmed => "order.not-confirmed",
-            Self::NotShipped => "order.not-shipped",
-            Self::NotDelivered => "order.not-delivered",
-            Self::ReturnWindowClosed(_) => "order.return-window-closed",
-            Self::NotFound => "order.not-found",
+    fn decide(order: Option<&Self>, command: &OrderCommand, context: &Context) -> Decision<Self> {
+        let (at, order) = (context.time(), || order.ok_or(Missing));
+        match command {
+            OrderCommand::Place(command) => place::decide(command, at),
+            OrderCommand::Confirm => confirm::decide(order()?, at),
+            OrderCommand::Cancel(command) => cancel::decide(order()?, command, at),
+            OrderCommand::Ship(command) => ship::decide(order()?, command, at),
+            OrderCommand::Deliver => deliver::decide(order()?, at),
+            OrderCommand::Return(command) => r#return::decide(order()?, command, at),
         }
+    }
+
+    fn evolve(order: Option<&Self>, event: &OrderEvent) -> Result<Self, Unreadable> {
+        let stage = match event {
+            OrderEvent::Placed(event) if order.is_none() => {
+                return Ok(Self {
+                    stage: Stage::Placed,
+                    placed_at: event.placed_at,
+                    departments: event.lines.by_department(),
+                });
+            }
+            OrderEvent::Placed(_) => return Err(event.unexpected("the order was placed before")),
+            OrderEvent::Confirmed(_) => Stage::Confirmed,
+            OrderEvent::Cancelled(_) => Stage::Cancelled,
+            OrderEvent::Shipped(_) => Stage::Shipped,
+            OrderEvent::Delivered(event) => Stage::Delivered { delivered_at: event.delivered_at },
+            OrderEvent::Returned(_) => Stage::Returned,
+        };
+        let before = order.ok_or_else(|| event.unexpected("there is no order before it"))?;
+        Ok(Self { stage, ..before.clone() })
     }
 }

@@ -13,112 +13,86 @@ mod discontinue;
 #[cfg(test)]
 mod fixtures;
 mod set_price;
-mod state;
 
-use events::{
-    currency::Currency,
-    product::{Command, ProductEvent},
-};
-use highwater_protocol::{
-    domain::{Decision, Domain, Durable, Unreadable},
-    time::Micros,
-    wire::{Fact, Reason, Wire},
-};
+use std::sync::Arc;
 
-use crate::{
-    frozen,
-    rejection::{self, Rejection as _},
-};
-pub use state::{Product, Stage};
+use events::product::{Created, Described, ProductCommand, ProductEvent};
+use highwater::prelude::*;
 
-/// The rules of products.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Products;
+/// What a product has come to, as far as decisions ask.
+#[derive(State)]
+#[state(format = 1)]
+pub struct Product {
+    pub stage: Stage,
+    pub unit_price_minor: Money,
+    pub currency: Currency,
+    pub description: Arc<Described>,
+}
 
-/// Every rule that a product command can break.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    #[error("there is a product with this id already")]
-    AlreadyExists,
-    #[error("the product is discontinued")]
+#[derive(Copy, Data)]
+pub enum Stage {
+    Active,
     Discontinued,
-    #[error("the product is priced in {priced_in}, not in {asked}")]
-    CurrencyMismatch { priced_in: Currency, asked: Currency },
-    /// For a caller that did not ask [`Domain::must_exist`].
-    #[error("there is no such product")]
-    NotFound,
 }
 
-impl Domain<Wire> for Products {
-    type State = Product;
-    type Command = Command;
-
-    fn must_exist(&self, command: &Command) -> bool {
-        !matches!(command, Command::Create(_))
-    }
-
-    fn decide(
-        &self,
-        state: Option<&Product>,
-        command: &Command,
-        _at: Micros,
-    ) -> Result<Decision<Product, Fact>, Reason> {
-        decide(state, command).map_err(|rejection| rejection.reason())
-    }
-
-    fn evolve(&self, state: Option<&Product>, stored: &Fact) -> Result<Product, Unreadable> {
-        state::evolve(state, &ProductEvent::decode(stored)?)
-    }
+#[derive(Rejection)]
+pub enum ProductRejection {
+    #[rejection("discontinued", "the product is discontinued")]
+    Discontinued,
+    #[rejection("currency-mismatch", "the product is priced in {0}, not in {1}")]
+    CurrencyMismatch(Currency, Currency),
 }
 
-impl Durable for Products {
-    const FORMAT: i16 = 1;
+impl Aggregate for Product {
+    type Command = ProductCommand;
+    type Event = ProductEvent;
+    type Rejection = ProductRejection;
 
-    fn freeze(&self, state: &Product) -> Vec<u8> {
-        frozen::freeze(state)
-    }
-
-    fn thaw(&self, frozen: &[u8]) -> Result<Product, Unreadable> {
-        frozen::thaw("product state", frozen)
-    }
-}
-
-fn decide(
-    product: Option<&Product>,
-    command: &Command,
-) -> Result<Decision<Product, Fact>, Rejection> {
-    let Some(product) = product else {
-        let Command::Create(command) = command else { return Err(Rejection::NotFound) };
-        let created = create::decide(command);
-        let state = Product::created(&created);
-        return Ok(Decision::Change {
-            events: vec![ProductEvent::Created(created).encode()],
-            state,
-        });
-    };
-    let event = match command {
-        Command::Create(_) => return Err(Rejection::AlreadyExists),
-        Command::Describe(command) => {
-            describe::decide(product, command)?.map(ProductEvent::Described)
+    fn decide(product: Option<&Self>, command: &ProductCommand, _: &Context) -> Decision<Self> {
+        let product = || product.ok_or(Missing);
+        match command {
+            ProductCommand::Create(command) => create::decide(command),
+            ProductCommand::Describe(command) => describe::decide(product()?, command),
+            ProductCommand::SetPrice(command) => set_price::decide(product()?, command),
+            ProductCommand::Discontinue => discontinue::decide(product()?),
         }
-        Command::SetPrice(command) => {
-            set_price::decide(product, command)?.map(ProductEvent::PriceSet)
-        }
-        Command::Discontinue => discontinue::decide(product).map(ProductEvent::Discontinued),
-    };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
-        state: product.after(&event),
-        events: vec![event.encode()],
-    }))
+    }
+
+    fn evolve(product: Option<&Self>, event: &ProductEvent) -> Result<Self, Unreadable> {
+        let before = match (product, event) {
+            (None, ProductEvent::Created(event)) => return Ok(Self::created(event)),
+            (Some(before), _) => before.clone(),
+            (None, _) => return Err(event.unexpected("there is no product before it")),
+        };
+        Ok(match event {
+            ProductEvent::Created(_) => {
+                return Err(event.unexpected("the product was created before"));
+            }
+            ProductEvent::Described(event) => {
+                Self { description: Arc::new(event.clone()), ..before }
+            }
+            ProductEvent::PriceSet(event) => Self {
+                unit_price_minor: event.unit_price_minor,
+                currency: event.currency,
+                ..before
+            },
+            ProductEvent::Discontinued => Self { stage: Stage::Discontinued, ..before },
+        })
+    }
 }
 
-impl rejection::Rejection for Rejection {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::AlreadyExists => "product.already-exists",
-            Self::Discontinued => "product.discontinued",
-            Self::CurrencyMismatch { .. } => "product.currency-mismatch",
-            Self::NotFound => "product.not-found",
+impl Product {
+    fn created(event: &Created) -> Self {
+        let Created { name, department, unit_price_minor, currency, .. } = event.clone();
+        let Created { brand, category, description, package_size, .. } = event.clone();
+        let described = Described { name, department, brand, category, description, package_size };
+        Self { stage: Stage::Active, unit_price_minor, currency, description: Arc::new(described) }
+    }
+
+    fn still_active(&self) -> Result<(), ProductRejection> {
+        match self.stage {
+            Stage::Active => Ok(()),
+            Stage::Discontinued => Err(ProductRejection::Discontinued),
         }
     }
 }

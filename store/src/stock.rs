@@ -19,119 +19,74 @@ mod receive;
 mod release;
 mod reserve;
 mod ship;
-mod state;
 
 use events::{
-    id::OrderId,
-    number::{Count, MAX},
-    stock::{Command, MOST_RESERVATIONS, StockEvent},
+    order::{OrderEvent, OrderId},
+    stock::{Levels, MOST_RESERVATIONS, StockCommand, StockEvent},
 };
-use highwater_protocol::{
-    domain::{Decision, Domain, Durable, Unreadable},
-    time::Micros,
-    wire::{Fact, Reason, Wire},
-};
-use serde_json::{Map, Value};
+use highwater::{prelude::*, value::MAX};
 
-use crate::{
-    frozen,
-    rejection::{self, Rejection as _},
-};
-pub use state::{Reservations, Stock};
+/// What a stock has come to, as far as decisions ask.
+#[derive(Default, State)]
+#[state(format = 1)]
+pub struct Stock {
+    /// As the last event says.
+    pub levels: Levels,
+    /// What is kept for which order, at most [`MOST_RESERVATIONS`] times.
+    pub reservations: Map<OrderEvent, Quantity>,
+}
 
-/// The rules of stock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Stocks;
-
-/// Every rule that a stock command can break.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    #[error("{} units are available", .available.get())]
+#[derive(Rejection)]
+pub enum StockRejection {
+    #[rejection("insufficient", "{available} units are available")]
     Insufficient { available: Count },
-    #[error("nothing is reserved for order {0}")]
+    #[rejection("not-reserved", "nothing is reserved for order {0}")]
     NotReserved(OrderId),
-    #[error("order {0} has a reservation already")]
+    #[rejection("already-reserved", "order {0} has a reservation already")]
     AlreadyReserved(OrderId),
-    #[error("there are {MOST_RESERVATIONS} reservations already, which is the most")]
+    #[rejection(
+        "too-many-reservations",
+        "there are {MOST_RESERVATIONS} reservations already, which is the most"
+    )]
     TooManyReservations,
-    #[error("more than {MAX} units would be on hand")]
+    #[rejection("too-large", "more than {MAX} units would be on hand")]
     TooLarge,
-    /// For a caller that did not ask [`Domain::must_exist`].
-    #[error("there is no such stock")]
-    NotFound,
 }
 
-impl Domain<Wire> for Stocks {
-    type State = Stock;
-    type Command = Command;
+impl Aggregate for Stock {
+    type Command = StockCommand;
+    type Event = StockEvent;
+    type Rejection = StockRejection;
 
-    fn must_exist(&self, command: &Command) -> bool {
-        !matches!(command, Command::Receive(_))
-    }
-
-    fn decide(
-        &self,
-        state: Option<&Stock>,
-        command: &Command,
-        _at: Micros,
-    ) -> Result<Decision<Stock, Fact>, Reason> {
-        decide(state, command).map_err(|rejection| rejection.reason())
-    }
-
-    fn evolve(&self, state: Option<&Stock>, stored: &Fact) -> Result<Stock, Unreadable> {
-        state::evolve(state, &StockEvent::decode(stored)?)
-    }
-}
-
-impl Durable for Stocks {
-    const FORMAT: i16 = 1;
-
-    fn freeze(&self, state: &Stock) -> Vec<u8> {
-        frozen::freeze(state)
-    }
-
-    fn thaw(&self, frozen: &[u8]) -> Result<Stock, Unreadable> {
-        frozen::thaw("stock state", frozen)
-    }
-}
-
-fn decide(stock: Option<&Stock>, command: &Command) -> Result<Decision<Stock, Fact>, Rejection> {
-    let nothing = Stock::default();
-    let stock = match command {
-        Command::Receive(_) => stock.unwrap_or(&nothing),
-        _ => stock.ok_or(Rejection::NotFound)?,
-    };
-    let event = match command {
-        Command::Receive(command) => Some(StockEvent::Received(receive::decide(stock, command)?)),
-        Command::Reserve(command) => Some(StockEvent::Reserved(reserve::decide(stock, command)?)),
-        Command::Release(command) => Some(StockEvent::Released(release::decide(stock, command)?)),
-        Command::Ship(command) => Some(StockEvent::Shipped(ship::decide(stock, command)?)),
-        Command::Adjust(command) => adjust::decide(stock, command)?.map(StockEvent::Adjusted),
-    };
-    Ok(event.map_or(Decision::Nothing, |event| Decision::Change {
-        state: stock.after(&event),
-        events: vec![event.encode()],
-    }))
-}
-
-impl rejection::Rejection for Rejection {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Insufficient { .. } => "stock.insufficient",
-            Self::NotReserved(_) => "stock.not-reserved",
-            Self::AlreadyReserved(_) => "stock.already-reserved",
-            Self::TooManyReservations => "stock.too-many-reservations",
-            Self::TooLarge => "stock.too-large",
-            Self::NotFound => "stock.not-found",
+    fn decide(stock: Option<&Self>, command: &StockCommand, _: &Context) -> Decision<Self> {
+        let stock = &stock.cloned().unwrap_or_default();
+        match command {
+            StockCommand::Receive(command) => receive::decide(stock, command),
+            StockCommand::Reserve(command) => reserve::decide(stock, command),
+            StockCommand::Release(command) => release::decide(stock, command),
+            StockCommand::Ship(command) => ship::decide(stock, command),
+            StockCommand::Adjust(command) => adjust::decide(stock, command),
         }
     }
 
-    fn members(&self) -> Map<String, Value> {
-        match self {
-            Self::Insufficient { available } => {
-                Map::from_iter([("available".to_owned(), available.get().into())])
+    fn evolve(stock: Option<&Self>, event: &StockEvent) -> Result<Self, Unreadable> {
+        let reservations = stock.map(|stock| stock.reservations.clone());
+        let reservations = match (reservations, event) {
+            (before, StockEvent::Received(_)) => before.unwrap_or_default(),
+            (Some(before), StockEvent::Adjusted(_)) => before,
+            (Some(before), StockEvent::Reserved(event)) => {
+                before.with(event.order_id, event.quantity)
             }
-            _ => Map::new(),
-        }
+            (Some(before), StockEvent::Released(event)) => before.without(event.order_id),
+            (Some(before), StockEvent::Shipped(event)) => before.without(event.order_id),
+            (None, _) => return Err(event.unexpected("there is no stock before it")),
+        };
+        Ok(Self { levels: event.levels(), reservations })
+    }
+}
+
+impl Stock {
+    fn reserved_for(&self, order: OrderId) -> Result<Quantity, StockRejection> {
+        self.reservations.get(order).copied().ok_or(StockRejection::NotReserved(order))
     }
 }

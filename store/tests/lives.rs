@@ -5,26 +5,30 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use events::{number::MAX, order, product, schemas, stock};
-use highwater_protocol::{
-    domain::{Decision, Durable},
-    time::Micros,
-    wire::Fact,
+use events::{order::OrderCommand, product::ProductCommand, stock::StockCommand};
+use highwater::{
+    Rules, contracts,
+    protocol::{
+        domain::{Decision, Durable},
+        time::Micros,
+        wire::Fact,
+    },
+    value::MAX,
 };
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
-use store::{Orders, Products, Stocks, stock::Stock};
+use store::{Order, Product, Stock};
 
 /// 2026-11-22T21:34:24Z
 const START: i64 = 1_795_383_264_000_000;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
-static SCHEMAS: LazyLock<HashMap<&str, Validator>> = LazyLock::new(|| {
-    let validator = |schema: &schemas::Schema| {
-        jsonschema::validator_for(&serde_json::from_str(schema.text).unwrap()).unwrap()
-    };
-    schemas::events().map(|schema| (schema.stem, validator(schema))).collect()
+static SCHEMAS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
+    let events = contracts::events(&store::categories()).into_iter();
+    events
+        .map(|event| (event.stem, jsonschema::validator_for(&event.schema.to_value()).unwrap()))
+        .collect()
 });
 
 fn keeps_its_schema(event: &Fact) -> bool {
@@ -32,7 +36,7 @@ fn keeps_its_schema(event: &Fact) -> bool {
         .is_ok_and(|data| SCHEMAS[event.schema.as_ref()].is_valid(&data))
 }
 
-fn order_command() -> impl Strategy<Value = order::Command> {
+fn order_command() -> impl Strategy<Value = OrderCommand> {
     let simple = select(vec![
         ("confirm", 1, json!({})),
         ("cancel", 1, json!({ "reason": "r" })),
@@ -48,7 +52,7 @@ fn order_command() -> impl Strategy<Value = order::Command> {
         }),
         6 => simple,
     ]
-    .prop_map(|(name, version, body)| order::Command::parse(name, version, &body, Micros(START)).unwrap())
+    .prop_map(|(name, version, body)| Rules::<Order>::parse(name, version, &body, Micros(START)).unwrap())
 }
 
 fn lines() -> impl Strategy<Value = Vec<Value>> {
@@ -64,7 +68,7 @@ fn id(n: u8) -> String {
     format!("5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a{n:02}")
 }
 
-fn product_command() -> impl Strategy<Value = product::Command> {
+fn product_command() -> impl Strategy<Value = ProductCommand> {
     let text = prop_oneof![Just(json!("A")), Just(json!("B"))];
     let optional = prop_oneof![text.clone(), Just(json!(null))];
     let describe = prop::collection::btree_map(
@@ -87,10 +91,10 @@ fn product_command() -> impl Strategy<Value = product::Command> {
         4 => price.prop_map(|(price, currency)| ("set-price", json!({ "unit_price_minor": price, "currency": currency }))),
         1 => Just(("discontinue", json!({}))),
     ]
-    .prop_map(|(name, body)| product::Command::parse(name, 1, &body, Micros(START)).unwrap())
+    .prop_map(|(name, body)| Rules::<Product>::parse(name, 1, &body, Micros(START)).unwrap())
 }
 
-fn stock_command() -> impl Strategy<Value = stock::Command> {
+fn stock_command() -> impl Strategy<Value = StockCommand> {
     let quantity = || prop_oneof![9 => 1..9_i64, 1 => Just(MAX - 8)];
     let delta = prop_oneof![9 => -9..9_i64, 1 => select(vec![-MAX, MAX])];
     prop_oneof![
@@ -100,7 +104,7 @@ fn stock_command() -> impl Strategy<Value = stock::Command> {
         2 => (0..5_u8).prop_map(|order| ("ship", json!({ "order_id": id(order) }))),
         2 => delta.prop_map(|delta| ("adjust", json!({ "delta": delta, "reason": "r" }))),
     ]
-    .prop_map(|(name, body)| stock::Command::parse(name, 1, &body, Micros(START)).unwrap())
+    .prop_map(|(name, body)| Rules::<Stock>::parse(name, 1, &body, Micros(START)).unwrap())
 }
 
 /// Lives through `commands`, each `days` after the one before; `adds` to say which of them count as
@@ -145,6 +149,10 @@ fn live<D: Durable>(
     Ok(())
 }
 
+fn thaw<A: highwater::Aggregate>(frozen: &[u8]) -> Option<A> {
+    Rules::<A>::new().thaw(frozen).ok()
+}
+
 fn every_reserved_unit_is_there(stock: &Stock) -> bool {
     let (on_hand, reserved) = (stock.levels.on_hand.get(), stock.levels.reserved.get());
     let sum: i64 = stock.reservations.iter().map(|(_, quantity)| quantity.get()).sum();
@@ -156,22 +164,22 @@ proptest! {
 
     #[test]
     fn orders(commands in prop::collection::vec((order_command(), 0..40_i64), 1..40)) {
-        live(&Orders, commands, |_| false, |_| true)?;
+        live(&Rules::<Order>::new(), commands, |_| false, |_| true)?;
     }
 
     #[test]
     fn products(commands in prop::collection::vec((product_command(), 0..40_i64), 1..40)) {
-        live(&Products, commands, |_| false, |_| true)?;
+        live(&Rules::<Product>::new(), commands, |_| false, |_| true)?;
     }
 
     #[test]
     fn stocks(commands in prop::collection::vec((stock_command(), 0..2_i64), 1..60)) {
-        let adds = |command: &stock::Command| matches!(command, stock::Command::Receive(_) | stock::Command::Adjust(_));
-        live(&Stocks, commands, adds, every_reserved_unit_is_there)?;
+        let adds = |command: &StockCommand| matches!(command, StockCommand::Receive(_) | StockCommand::Adjust(_));
+        live(&Rules::<Stock>::new(), commands, adds, every_reserved_unit_is_there)?;
     }
 
     #[test]
     fn thawing_any_bytes_never_panics(frozen in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (Orders.thaw(&frozen), Products.thaw(&frozen), Stocks.thaw(&frozen));
+        let _ = (thaw::<Order>(&frozen), thaw::<Product>(&frozen), thaw::<Stock>(&frozen));
     }
 }

@@ -1,4 +1,4 @@
-//! `highwater demo` against a fresh `highwater up` whose process is killed (-9) twice: while stock
+//! `store demo` against a fresh `store up` whose process is killed (-9) twice: while stock
 //! comes in, and while baskets become orders. What comes of it is what the file says, once; a run
 //! on top of it changes nothing. With a smaller file, the same on a broker.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]

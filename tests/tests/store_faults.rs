@@ -225,7 +225,7 @@ async fn what_is_accepted_while_others_fail_is_done_once() {
         shown("what was accepted and the log differ", &differences)
     );
     let audit = audit(&world.deployment)
-        .unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+        .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
     println!("{audit}");
     // The check must be able to fail.
     log.by_command.clear();
@@ -324,8 +324,7 @@ impl World {
             "{}",
             shown("a repeated command was answered otherwise", &others)
         );
-        let audit =
-            audit.unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+        let audit = audit.unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
         let expected = tables::expected(&log);
         let differences = tables::differences(&expected, &stored);
         assert!(differences.is_empty(), "{}", shown("tables and log differ", &differences));
@@ -391,7 +390,7 @@ fn planted(
     }
 }
 
-/// `highwater audit` on its own: its report, as an error when it found something.
+/// `store audit` on its own: its report, as an error when it found something.
 fn audit(deployment: &Deployment) -> Result<String, String> {
     let mut audit = Command::new(deployment.folder.path().join("bin/highwater"));
     let output = audit.args(["audit", "--kafka", &deployment.kafka.bootstrap]).output().unwrap();

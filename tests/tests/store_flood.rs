@@ -25,7 +25,7 @@ use std::{
 };
 
 use documented::Row;
-use highwater_runtime::http::BulkheadSettings;
+use highwater_http::server::BulkheadSettings;
 use request::Request;
 use reqwest::{Client, StatusCode};
 use tokio::{task::JoinSet, time::Instant};
@@ -164,8 +164,8 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
         [&counts.done, &counts.overloaded, &counts.read].map(|count| count.load(Ordering::Relaxed));
     let not_read = counts.not_read.lock().unwrap().clone();
     let told = format!(
-        "{done} commands done and {overloaded} refused; {read} reads answered, not {not_read:?}; \
-         /livez within {longest:?}"
+        "{done} commands done and {overloaded} refused; {read} reads answered, not \
+                        {not_read:?}; /livez within {longest:?}"
     );
     println!("{told}");
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
@@ -173,7 +173,8 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     assert!(longest < OUTAGE, "{told}");
     assert!(
         limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()),
-        "{limit:?} commands are let in at once: {told}"
+        "{limit:?} \
+        commands are let in at once: {told}"
     );
     let row = Row {
         id: "W5",

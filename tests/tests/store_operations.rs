@@ -79,7 +79,7 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
     what_is_refused_is_said(&second, &locations[0]);
     second.stop();
 
-    let mut audit = bare(&build::program("highwater"));
+    let mut audit = bare(&build::program("store"));
     let audit = audit
         .arg("audit")
         .arg("--json")

@@ -1,4 +1,4 @@
-//! What README.md shows is what happens: its commands, in turn, on a fresh `highwater up`, and
+//! What README.md shows is what happens: its commands, in turn, on a fresh `store up`, and
 //! again after kill -9.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 

@@ -200,7 +200,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     let scratch = Scratch::new("refusals-stderr");
     let mut server = server(&scratch, &[]);
     server
-        .env("HIGHWATER__TELEMETRY__FILTER", "info,highwater_runtime::http=debug")
+        .env("HIGHWATER__TELEMETRY__FILTER", "info,highwater_http::server=debug")
         .env("HIGHWATER__TELEMETRY__QUEUE_BYTES", "65536");
     let mut child = Killed(server.stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);

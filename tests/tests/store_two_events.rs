@@ -127,7 +127,7 @@ fn is_confirmed(up: &Up, result: &Value) {
 }
 
 fn replay_shows_both(scratch: &Scratch, id: &str) {
-    let output = bare(&build::program("highwater"))
+    let output = bare(&build::program("store"))
         .args(["replay", "--id", id, "--data"])
         .arg(scratch.data())
         .stdout(Stdio::piped())
@@ -156,7 +156,7 @@ fn replay_shows_both(scratch: &Scratch, id: &str) {
 }
 
 fn the_audit_finds_nothing(scratch: &Scratch) {
-    let output = bare(&build::program("highwater"))
+    let output = bare(&build::program("store"))
         .args(["audit", "--json", "--data"])
         .arg(scratch.data())
         .stdout(Stdio::piped())

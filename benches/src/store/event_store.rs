@@ -10,9 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use highwater_runtime::{
-    body::StrictJson, context::Context, headers::IdempotencyKey, problem::Problem,
-};
+use highwater_http::{body::StrictJson, headers::IdempotencyKey, problem::Problem};
+use highwater_runtime::context::Context;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ use uuid::Uuid;
 pub enum ReadModel {
     /// One row an aggregate, found by its id only.
     ById,
-    /// `orders` as in `crates/projection/migrations`: filtered, sorted and paged by four indexes. Sums by
+    /// `orders` as in `store/migrations`: filtered, sorted and paged by four indexes. Sums by
     /// day are left out.
     Lists,
 }
@@ -89,13 +88,13 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] highwater_projection::migrations::Error),
+    Migrations(#[from] highwater_tables::migrations::Error),
 }
 
 pub async fn routes(ctx: Context, pool: PgPool, read_model: ReadModel) -> Result<Router, Error> {
     sqlx::raw_sql(TABLES).execute(&pool).await?;
     if read_model == ReadModel::Lists {
-        highwater_projection::migrations::migrate(&pool).await?;
+        highwater_tables::migrations::migrate(&pool, Some(&::store::tables())).await?;
     }
     let app = App { ctx, pool, read_model };
     Ok(Router::new()

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use highwater_http::{body::StrictJson, problem::Problem};
 use highwater_log::{Log, Partition, Reply, Ticket};
 use highwater_protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
@@ -18,7 +19,7 @@ use highwater_protocol::{
     time::Micros,
     wire::{Fact, Fingerprint, Meta, encode},
 };
-use highwater_runtime::{body::StrictJson, context::Context, problem::Problem};
+use highwater_runtime::context::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
 use uuid::Uuid;

@@ -10,7 +10,6 @@
 
 mod audit;
 mod database;
-mod demo;
 mod lag;
 mod migrate;
 mod owners;
@@ -21,33 +20,26 @@ mod up;
 
 use std::{io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, FromArgMatches, Subcommand};
 use highwater_runtime::{
     process::{self, Exit, Exits},
     telemetry,
 };
 
-use crate::{folder, postgres};
+use highwater_tables::migrations;
+
+use crate::{
+    application::{Application, Failure},
+    folder, postgres,
+};
 
 const FAILED: u8 = Exit::Failed as u8;
 const USAGE: u8 = Exit::Usage as u8;
 const UNREACHABLE: u8 = Exit::Unreachable as u8;
 
-#[derive(Debug, Parser)]
-#[command(
-    name = "highwater",
-    version,
-    about = "Commands in, a log of events, tables out",
-    propagate_version = true
-)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 log, \
-                  database or server unreachable"
-)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+const ABOUT: &str = "Commands in, a log of events, tables out";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 \
+                          log, database or server unreachable";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -57,7 +49,6 @@ enum Command {
     Lag(lag::Args),
     Owners(owners::Args),
     Migrate(migrate::Args),
-    Demo(crate::demo::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -84,7 +75,7 @@ enum Error {
     #[error("the database cannot be reached")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] highwater_projection::migrations::Error),
+    Migrations(#[from] migrations::Error),
     #[error(
         "this database has projected something already: only a new one can take the place of \
          another"
@@ -98,39 +89,56 @@ enum Error {
     Folder(#[from] folder::Error),
     #[error(transparent)]
     Up(#[from] Box<crate::up::Error>),
-    #[error(transparent)]
-    Demo(#[from] crate::demo::Error),
+    #[error("{}", process::chain(&**.0))]
+    Own(Failure),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 
-impl Cli {
-    /// Runs the subcommand. What went wrong is on stderr when this returns.
-    pub async fn run(self) -> ExitCode {
-        let ended = match self.command {
-            Command::Up(args) => up::run(*args).await,
-            Command::Audit(args) => audit::run(args).await,
-            Command::Replay(args) => replay::run(args).await,
-            Command::Lag(args) => lag::run(args).await,
-            Command::Owners(args) => owners::run(args).await,
-            Command::Migrate(args) => migrate::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
-        };
-        match ended {
-            Ok(End::Done) => {
-                telemetry::last_words(None);
-                ExitCode::SUCCESS
-            }
-            Ok(End::Difference) => ExitCode::from(FAILED),
-            // Whoever reads our output has enough of it (`| head`).
-            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));
-                ExitCode::from(error.exit_code())
-            }
+/// What the command line says; usage is answered, and ends the process, here.
+pub(crate) fn parse(application: &Application) -> ArgMatches {
+    let command = clap::Command::new(application.name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .about(ABOUT)
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    let own = application.subcommands.iter().map(|own| own.command());
+    Command::augment_subcommands(command).subcommands(own).get_matches()
+}
+
+/// Runs the subcommand. What went wrong is on stderr when this returns.
+pub(crate) async fn run(arguments: &ArgMatches, application: &Application) -> ExitCode {
+    match ended(arguments, application).await {
+        Ok(End::Done) => {
+            telemetry::last_words(None);
+            ExitCode::SUCCESS
         }
+        Ok(End::Difference) => ExitCode::from(FAILED),
+        // Whoever reads our output has enough of it (`| head`).
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn ended(arguments: &ArgMatches, application: &Application) -> Result<End, Error> {
+    if let Some((name, arguments)) = arguments.subcommand()
+        && let Some(own) =
+            application.subcommands.iter().find(|own| own.command().get_name() == name)
+    {
+        return own.run(arguments).await.map(|()| End::Done).map_err(Error::Own);
+    }
+    match Command::from_arg_matches(arguments).map_err(|error| Error::Usage(error.to_string()))? {
+        Command::Up(args) => up::run(*args, application).await,
+        Command::Audit(args) => audit::run(args, application).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Lag(args) => lag::run(args, application).await,
+        Command::Owners(args) => owners::run(args).await,
+        Command::Migrate(args) => migrate::run(args, application).await,
     }
 }
 
@@ -141,11 +149,10 @@ impl Error {
             Self::Log(highwater_log::Error::Unreachable(_)) => UNREACHABLE,
             Self::Database(_)
             | Self::Postgres(_)
-            | Self::Migrations(highwater_projection::migrations::Error::Database(_)) => UNREACHABLE,
+            | Self::Migrations(migrations::Error::Database(_)) => UNREACHABLE,
             Self::Log(highwater_log::Error::Setting(_)) => USAGE,
             Self::Up(error) => error.exit() as u8,
-            Self::Demo(error) if error.is_unreachable() => UNREACHABLE,
-            Self::Demo(error) if error.is_usage() => USAGE,
+            Self::Own(error) => error.exit() as u8,
             _ => FAILED,
         }
     }

@@ -1,4 +1,4 @@
-//! The data folder of `highwater up`: which release may use it, and one process at a time. Knows
+//! The data folder of `up`: which release may use it, and one process at a time. Knows
 //! where things lie in it, not what is in them.
 
 use std::{

@@ -15,6 +15,7 @@ use std::{
 };
 
 use highwater_log::{Partition, RawReader, RawTopic};
+use highwater_projection::{Projections, runner};
 use highwater_protocol::record::Stored;
 use highwater_runtime::clock::Clock;
 use sqlx::{PgConnection, Row};
@@ -69,13 +70,29 @@ type Key = (i32, String, String, u32);
 /// The checkpoints on one partition, by generation and projection.
 type Here = BTreeMap<(i32, String), Option<Checkpoint>>;
 
-/// The projections of this release, in their live generation.
-pub fn expected() -> BTreeSet<Expected> {
-    let all = highwater_projection::projections::all();
-    let pairs = all.iter().flat_map(|projection| {
-        projection.categories().iter().map(|category| (projection.name(), *category))
-    });
-    pairs.map(|(projection, category)| Expected { projection, category }).collect()
+/// The projections of an application, in their live generation.
+#[derive(Clone, Debug, Default)]
+pub struct Projected {
+    expected: BTreeSet<Expected>,
+    /// Those that read the commands that wait, not the events.
+    of_commands: BTreeSet<&'static str>,
+}
+
+impl Projected {
+    pub fn of(projections: &Projections) -> Self {
+        let all = projections.all();
+        let pairs = all.iter().flat_map(|projection| {
+            projection.categories().iter().map(|category| (projection.name(), *category))
+        });
+        let of_commands =
+            all.iter().filter(|projection| projection.source() == runner::Source::Commands);
+        Self {
+            of_commands: of_commands.map(|projection| projection.name()).collect(),
+            expected: pairs
+                .map(|(projection, category)| Expected { projection, category })
+                .collect(),
+        }
+    }
 }
 
 /// Looks once. The checkpoints are read before the ends, so that none can seem to be ahead of the
@@ -83,7 +100,7 @@ pub fn expected() -> BTreeSet<Expected> {
 pub async fn read(
     log: &dyn RawReader,
     prefix: &str,
-    expected: &BTreeSet<Expected>,
+    projected: &Projected,
     database: &mut PgConnection,
     clock: &dyn Clock,
 ) -> Result<Report, Error> {
@@ -102,10 +119,12 @@ pub async fn read(
             continue;
         };
         for partition in topic.each() {
-            let here = of_partition(&checkpoints, expected, &source.category, partition.index);
+            let here =
+                of_partition(&checkpoints, &projected.expected, &source.category, partition.index);
             // Each counts the offsets of the topic that it reads.
-            let (of_lane, of_events): (Here, Here) =
-                here.into_iter().partition(|((_, projection), _)| reads_the_lane(projection));
+            let (of_lane, of_events): (Here, Here) = here
+                .into_iter()
+                .partition(|((_, name), _)| projected.of_commands.contains(&**name));
             let lane = Partition {
                 topic: format!("{prefix}.{}.commands", source.category).into(),
                 index: partition.index,
@@ -158,15 +177,6 @@ async fn measure(
     Ok(())
 }
 
-/// Whether the projection reads the commands that wait, not the events.
-fn reads_the_lane(name: &str) -> bool {
-    let all = highwater_projection::projections::all();
-    all.iter().any(|projection| {
-        projection.name() == name
-            && projection.source() == highwater_projection::runner::Source::Commands
-    })
-}
-
 /// The prefix whose topics are meant when none is named: the default one, or the only one that is
 /// there.
 pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
@@ -177,7 +187,7 @@ pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
         .filter_map(|topic| Source::of(&topic.name))
         .map(|source| source.prefix)
         .collect();
-    let prefix = crate::audit::prefix_of_tables(&topics);
+    let prefix = highwater_audit::prefix_of_tables(&topics);
     if known.contains(&prefix) {
         return Ok(prefix);
     }
@@ -227,11 +237,8 @@ fn of_partition(
     partition: u32,
 ) -> Here {
     let wanted = expected.iter().filter(|wanted| wanted.category == category);
-    let mut here: Here = wanted
-        .map(|wanted| {
-            ((highwater_projection::runner::GENERATION, wanted.projection.to_owned()), None)
-        })
-        .collect();
+    let mut here: Here =
+        wanted.map(|wanted| ((runner::GENERATION, wanted.projection.to_owned()), None)).collect();
     let found =
         checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);
     here.extend(found.map(|((generation, projection, ..), checkpoint)| {

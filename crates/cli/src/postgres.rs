@@ -30,10 +30,11 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 pub(crate) use self::account::own_uid;
@@ -258,7 +259,7 @@ impl PrivatePostgres {
     }
 
     fn stop_now(&mut self) -> Result<(), Error> {
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stopped = self.stopped.lock();
         if std::mem::replace(&mut *stopped, true) {
             return Ok(());
         }

@@ -17,15 +17,19 @@ pub(crate) use settings::{database_in_settings, postgres_settings};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
+use highwater_http::{
+    health,
+    server::{self, Port},
+};
 use highwater_log::Log;
 use highwater_runtime::{
     context::Context,
-    http::{self, Port},
     identity::{self, DeploymentKeys},
     process::{Exit, Exits},
     shutdown::Shutdown,
     telemetry::{self, Telemetry},
 };
+use highwater_tables::migrations;
 use tracing::{info, warn};
 
 use self::{
@@ -34,6 +38,7 @@ use self::{
     settings::Settings,
 };
 use crate::{
+    application::Application,
     folder::{self, Folder, Kind},
     postgres,
 };
@@ -62,7 +67,7 @@ pub enum Error {
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
     #[error(transparent)]
-    Http(#[from] http::Error),
+    Http(#[from] server::Error),
     #[error(transparent)]
     Folder(#[from] folder::Error),
     #[error(transparent)]
@@ -82,7 +87,7 @@ pub enum Error {
     #[error("the database cannot be reached: {0}")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] highwater_projection::migrations::Error),
+    Migrations(#[from] migrations::Error),
     #[error("the command API does not start: {0}")]
     CommandApi(#[from] highwater_command::Error),
     #[error("the projectors do not start: {0}")]
@@ -98,7 +103,7 @@ impl Exits for Error {
         match self {
             Self::Config(_)
             | Self::Telemetry(telemetry::Error::Filter { .. })
-            | Self::Http(http::Error::NotLoopback { .. }) => Exit::Usage,
+            | Self::Http(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(highwater_log::Error::Setting(_))
             | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
             Self::NamedKeys(_) | Self::SomeDatabases { .. } => Exit::Usage,
@@ -123,27 +128,27 @@ struct Running {
     _folder: Folder,
 }
 
-/// Runs until SIGTERM or Ctrl-C.
-pub async fn run(options: Options) -> Result<(), Error> {
+/// Runs the application until SIGTERM or Ctrl-C.
+pub async fn run(options: Options, application: &Application) -> Result<(), Error> {
     let settings = Settings::load(&options, Vec::new())?;
     let telemetry = telemetry::init(&settings.telemetry)?;
     let shutdown =
         Shutdown::on_signals_within(settings.up.drain_limit()).map_err(Error::Signals)?;
-    http::check_listen(settings.http.listen, settings.http.insecure)?;
+    server::check_listen(settings.http.listen, settings.http.insecure)?;
     let named = settings.database(&options).map_err(|error| *error)?;
     // First of all: a port in use is found before anything is started.
     let port = Port::reserve(settings.http.listen)?;
     let running = tokio::select! {
-        running = start(&options, &settings, named, &telemetry, &shutdown, port.address()) => running?,
+        running = start(&options, application, &settings, named, &telemetry, &shutdown, port.address()) => running?,
         () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
     };
     let Running { ctx, router, log, database, banner, _folder } = running;
     let mut listening = settings.http.clone();
     listening.reached_as(&highwater_command::advertised(&ctx.config)?);
-    let router = http::layers(router.merge(ctx.health.router()), &listening, &ctx);
+    let router = server::layers(router.merge(health::routes(&ctx.health)), &listening, &ctx);
     let served = match port.listen() {
         Ok(listener) => {
-            let served = http::serve_with(listener, router, shutdown.clone(), &listening);
+            let served = server::serve_with(listener, router, shutdown.clone(), &listening);
             tokio::join!(served, announce(&ctx, banner)).0
         }
         Err(error) => Err(error),
@@ -154,6 +159,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn start(
     options: &Options,
+    application: &Application,
     settings: &Settings,
     named: Named,
     telemetry: &Telemetry,
@@ -174,7 +180,7 @@ async fn start(
     let patience = settings.start.patience();
     patience.until("the log", highwater_log::Error::may_pass, async || log.health().await).await?;
     let database = Database::open(named, &folder, settings.up.postgres(), patience).await?;
-    database.migrate().await?;
+    database.migrate(application.projections.tables()).await?;
     // Again, with what is known now.
     let mut found = database.flags();
     found.extend(settings.lists_at_once().filter(|_| database.private().is_some()));
@@ -189,21 +195,16 @@ async fn start(
         settings.config.section("query").map_err(Box::new)?;
     let projector: highwater_projection::settings::ProjectorSettings =
         settings.config.section("projector").map_err(Box::new)?;
-    let commands = highwater_command::start(
-        &ctx,
-        Arc::clone(&log),
-        highwater_command::pool::pool(&owner.database)?,
-    )
-    .await?;
-    let projections = highwater_projection::start(
-        &ctx,
-        Arc::clone(&log),
-        highwater_projection::pool::pool(&projector.database)?,
-    )
-    .await?;
-    let queries =
-        highwater_query::start(&ctx, highwater_query::database::pool(&query.database)?).await?;
-    let banner = Banner::new(address, &settings, &folder, &keys, &database);
+    let pool = highwater_command::pool::pool(&owner.database)?;
+    let commands =
+        highwater_command::start(&ctx, Arc::clone(&log), pool, &application.categories).await?;
+    let pool = highwater_projection::pool::pool(&projector.database)?;
+    let projections =
+        highwater_projection::start(&ctx, Arc::clone(&log), pool, &application.projections).await?;
+    let pool = highwater_query::database::pool(&query.database)?;
+    let queries = highwater_query::start(&ctx, pool, &application.views).await?;
+    let mut banner = Banner::new(address, &settings, &folder, &keys, &database);
+    banner.try_first(application.first_command);
     Ok(Running {
         ctx,
         router: commands.merge(projections).merge(queries),

@@ -2,7 +2,7 @@
 //! claims to find is planted and found.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
-#[path = "../../projection/tests/support/postgres.rs"]
+#[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
 
 use std::{
@@ -15,14 +15,13 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_cli::audit::{self, projected::Projected, report::Report};
+use highwater_audit::{self as audit, projected::Projected, report::Report};
 use highwater_log::{
     Error, LocalLog, Log, Membership, MembershipEvent, Partition, RawReader, RawTopic, Reply,
     Ticket, local,
 };
 use highwater_projection::{
     builtin::operations::Operations,
-    migrate,
     runner::{Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Topics},
 };
 use highwater_protocol::{
@@ -33,6 +32,7 @@ use highwater_protocol::{
     wire::Fingerprint,
     writer::Expected,
 };
+use highwater_tables::migrations::migrate;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -71,7 +71,7 @@ impl World {
         log.prepare(topics().wanted(PARTITIONS)).await.expect("topics");
         let pool =
             PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-        migrate(&pool).await.expect("the tables");
+        migrate(&pool, None).await.expect("the tables");
         let index =
             partition_of(command(1).aggregate.hyphenated().to_string().as_bytes(), PARTITIONS);
         let world = Self {

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use highwater_http::{problem::FieldError, schema::Validator};
 use highwater_protocol::{domain::Durable, time::Micros, wire::Wire};
-use highwater_runtime::{problem::FieldError, schema::Validator};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,12 +11,10 @@ use uuid::Uuid;
 pub trait Category: Durable + highwater_protocol::domain::Domain<Wire> {
     /// As in topics, `ce_source` and positions.
     const NAME: &'static str;
-    /// As in routes: the plural.
-    const COLLECTION: &'static str;
 
     /// The schema of every served command version: the stem (`<category>.<command>.v<version>`) and
     /// its text.
-    fn schemas() -> Vec<(&'static str, &'static str)>;
+    fn schemas() -> Vec<(String, String)>;
 
     /// Reads a body that passed its schema.
     fn parse(
@@ -50,12 +48,12 @@ impl Commands {
     pub fn of<C: Category>() -> Result<Self, Error> {
         let mut commands: BTreeMap<String, BTreeMap<u32, Arc<Spec>>> = BTreeMap::new();
         for (stem, text) in C::schemas() {
-            let (name, version) = name_and_version(C::NAME, stem)
-                .ok_or_else(|| wrong(stem, "is not <category>.<command>.v<version>"))?;
+            let (name, version) = name_and_version(C::NAME, &stem)
+                .ok_or_else(|| wrong(&stem, "is not <category>.<command>.v<version>"))?;
             commands
                 .entry(name.to_owned())
                 .or_default()
-                .insert(version, Arc::new(Spec::read(stem, version, text)?));
+                .insert(version, Arc::new(Spec::read(&stem, version, &text)?));
         }
         Ok(Self(commands))
     }

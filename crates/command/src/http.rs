@@ -34,6 +34,8 @@ use crate::{
 
 /// What the handlers of a category need.
 pub struct App<C: Category> {
+    /// As in routes: the plural.
+    pub collection: &'static str,
     pub ctx: Context,
     pub keys: Arc<DeploymentKeys>,
     pub commands: Arc<Commands>,
@@ -51,7 +53,7 @@ pub struct App<C: Category> {
 }
 
 pub fn routes<C: Category>(app: Arc<App<C>>) -> Router {
-    let collection = format!("/v1/{}", C::COLLECTION);
+    let collection = format!("/v1/{}", app.collection);
     Router::new()
         .route(&collection, post(create::handle::<C>))
         .route(&format!("{collection}/{{id}}/{{command}}"), post(act::handle::<C>))

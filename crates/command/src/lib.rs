@@ -3,7 +3,6 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`store`] | the only file that names categories: which aggregates this deployment serves |
 //! | [`category`] | what a category plugs in: its domain, its commands and their schemas |
 //! | [`http`] | routes, from request to submission and from answer to response |
 //! | [`lane`] | the way into the asynchronous lane |
@@ -19,6 +18,5 @@ pub mod pool;
 pub mod process;
 pub mod settings;
 mod start;
-pub mod store;
 
-pub use start::{Error, advertised, start};
+pub use start::{Categories, Commanded, Error, Registry, Served, advertised, start};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use highwater_runtime::postgres::{Connections, Pool};
+use highwater_tables::postgres::{Connections, Pool};
 
 use crate::settings::DatabaseSettings;
 

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use highwater_http::{
+    process::{self, Listen, Process},
+    server::HttpSettings,
+};
 use highwater_log::LogSettings;
 use highwater_runtime::{
     config::{self, Config},
-    http::HttpSettings,
-    process::{self, Exit, Exits, Listen, Process},
+    process::{Exit, Exits},
 };
 
-use crate::{pool, settings::OwnerSettings};
+use crate::{Categories, pool, settings::OwnerSettings};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,9 +42,13 @@ impl Exits for Error {
     }
 }
 
-/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the
+/// Serves `categories` until a signal, then drains. `flags` (`section.key`, value) win over the file and the
 /// environment.
-pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
+pub async fn run(
+    file: Option<&Path>,
+    flags: Vec<(String, String)>,
+    categories: &Categories,
+) -> Result<(), Error> {
     let mut process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
@@ -51,7 +58,7 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let pool = pool::pool(&owner.database)?;
     let mut started = false;
     let starting = async {
-        let router = crate::start(&ctx, log.clone(), pool).await?;
+        let router = crate::start(&ctx, log.clone(), pool, categories).await?;
         started = true;
         Ok::<_, Error>(router)
     };

@@ -17,8 +17,8 @@ pub struct OwnerSettings {
     pub waiting_limit: usize,
     /// Unconfirmed records of a partition.
     pub in_flight_records: usize,
-    /// Unconfirmed bytes of a partition, headers counted. All partitions of a producer must fit in
-    /// 80 % of its queue.
+    /// Unconfirmed bytes of a partition, headers counted, at most: less where all partitions
+    /// would not fit in 80 % of the producers' queues.
     pub in_flight_bytes: usize,
     /// Unanswered commands of one aggregate.
     pub aggregate_queue: usize,

@@ -12,18 +12,18 @@ use std::{
 };
 
 use axum::Router;
+use highwater_http::server::HttpSettings;
 use highwater_log::{Log, LogSettings, Pace, Topic, TopicKind, check_values};
 use highwater_runtime::{
     config::Config,
     context::Context,
     health::{Check, Required},
-    http::HttpSettings,
     identity::DeploymentKeys,
-    postgres::Connections,
     process::chain,
     resilience::{Backoff, Once},
     start::StartSettings,
 };
+use highwater_tables::{migrations, postgres::Connections};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -49,14 +49,10 @@ use crate::{
         table::Table,
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
-    store,
 };
 
-/// The tables that this release reads (`schema_version`, component `system`).
-const SCHEMA_VERSION: i32 = 3;
-
 const OTHER_DATABASE: &str = "name the database of the deployment; if that one is lost, an empty \
-                              one takes its place with `highwater migrate --replace`";
+                              one takes its place with the application's `migrate --replace`";
 
 /// Section `identity`.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +62,7 @@ struct IdentitySettings {
     keys: String,
 }
 
-/// Where [`store`] registers its categories.
+/// What the categories of an application are added to, each by [`Served::serve`].
 pub struct Registry {
     ctx: Context,
     log: Arc<dyn Log>,
@@ -96,27 +92,29 @@ pub fn advertised(config: &Config) -> Result<String, Box<highwater_runtime::conf
     Ok(format!("http://{}", http.listen))
 }
 
-/// Serves commands until `ctx.shutdown`.
+/// Serves the commands of `categories` until `ctx.shutdown`.
 pub async fn start(
     ctx: &Context,
     log: Arc<dyn Log>,
     pool: impl Into<Connections>,
+    categories: &Categories,
 ) -> Result<Router, Error> {
     let pool = pool.into();
+    let names: Vec<&'static str> = categories.iter().map(|category| category.name()).collect();
     let naming: LogSettings = ctx.config.section("log")?;
-    let owner: OwnerSettings = ctx.config.section("owner")?;
+    let mut owner: OwnerSettings = ctx.config.section("owner")?;
     let lane: LaneSettings = ctx.config.section("lane")?;
     let peers: PeerSettings = ctx.config.section("peers")?;
-    checks::budget(&owner, &lane, &naming)?;
+    owner.in_flight_bytes = checks::share(&owner, &lane, &naming, names.len())?;
     checks::lane(&lane)?;
     checks::advertise(&peers)?;
     let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let identity = patience
-        .until("the database", Error::may_pass, async || checks::database(&pool).await)
+        .until("the database", migrations::Error::may_pass, async || checks::database(&pool).await)
         .await?;
     pool.open().await;
-    let topics = topics(&naming);
+    let topics = topics(&naming, &names);
     let followed: Vec<_> = topics
         .iter()
         .filter(|topic| topic.kind == TopicKind::Events)
@@ -169,7 +167,9 @@ pub async fn start(
         standings: Arc::default(),
         lanes: Vec::new(),
     };
-    store::register(&mut registry)?;
+    for category in categories {
+        category.serve(&mut registry)?;
+    }
     registry.serve_operator().await?;
     registry.join(&peers, following)?;
     ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
@@ -187,9 +187,38 @@ pub async fn start(
     ctx.health.register(
         "partitions",
         Required::Ready,
-        partitions_check(registry.hints.clone(), naming.partitions.get()),
+        partitions_check(registry.hints.clone(), naming.partitions.get(), names),
     );
     Ok(registry.router)
+}
+
+/// A category as an application registers it.
+pub trait Served: Send + Sync {
+    /// As in topics, `ce_source` and positions.
+    fn name(&self) -> &'static str;
+
+    /// Adds its routes, and an owner for every partition that the group assigns.
+    fn serve(&self, registry: &mut Registry) -> Result<(), Error>;
+}
+
+/// Every category of an application.
+pub type Categories = Vec<Arc<dyn Served>>;
+
+/// The commands of a domain under `/v1/{collection}`.
+pub struct Commanded<C> {
+    pub domain: C,
+    /// The plural of the category's name, as in routes.
+    pub collection: &'static str,
+}
+
+impl<C: Category> Served for Commanded<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn serve(&self, registry: &mut Registry) -> Result<(), Error> {
+        registry.add(self.domain.clone(), self.collection)
+    }
 }
 
 impl Registry {
@@ -245,8 +274,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Serves a category: its routes, and an owner for every partition that the group assigns.
-    pub fn add<C: Category>(&mut self, domain: C) -> Result<(), Error> {
+    fn add<C: Category>(&mut self, domain: C, collection: &'static str) -> Result<(), Error> {
         let topic: Arc<str> = events_topic(&self.naming, C::NAME).into();
         let commands_topic: Arc<str> = commands_topic(&self.naming, C::NAME).into();
         let commands = Arc::new(Commands::of::<C>()?);
@@ -308,6 +336,7 @@ impl Registry {
         self.assignable.push(Arc::new(supervisors));
         self.lanes.push((C::NAME, commands_topic.clone()));
         let app = App::<C> {
+            collection,
             ctx: self.ctx.clone(),
             keys: self.keys.clone(),
             commands,
@@ -373,10 +402,10 @@ fn commands_topic(naming: &LogSettings, category: &str) -> String {
     format!("{}.{category}.commands", naming.prefix)
 }
 
-fn topics(naming: &LogSettings) -> Vec<Topic> {
+fn topics(naming: &LogSettings, categories: &[&str]) -> Vec<Topic> {
     let partitions = naming.partitions.get();
     let mut topics = Vec::new();
-    for category in store::categories() {
+    for category in categories {
         topics.push(Topic {
             name: events_topic(naming, category).into(),
             partitions,
@@ -394,13 +423,11 @@ fn topics(naming: &LogSettings) -> Vec<Topic> {
 
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is
 /// no reason to send nobody here.
-fn partitions_check(hints: Arc<Hints>, partitions: u32) -> Check {
+fn partitions_check(hints: Arc<Hints>, partitions: u32, categories: Vec<&'static str>) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {
         let owned = once.load(Ordering::Relaxed)
-            || store::categories()
-                .into_iter()
-                .all(|category| hints.all_owned(category, partitions));
+            || categories.iter().all(|category| hints.all_owned(category, partitions));
         once.fetch_or(owned, Ordering::Relaxed);
         Box::pin(async move {
             if owned { Ok(()) } else { Err("not every partition has an owner yet".to_owned()) }

@@ -2,10 +2,8 @@
 //! may look like something that never was.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
-#[path = "../../projection/tests/support/postgres.rs"]
+#[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
-
-use std::path::Path;
 
 use highwater_command::owner::snapshots::{Error, PostgresSnapshots, Snapshots, Thawing};
 use highwater_protocol::{
@@ -14,7 +12,7 @@ use highwater_protocol::{
     wire::{Fact, Reason, Wire},
     writer::Snapshot,
 };
-use sqlx::{PgPool, migrate::Migrator, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 const CHECKPOINT: u64 = 40;
@@ -64,8 +62,7 @@ async fn tables(test: &str) -> (PgPool, Thawing<Bytes>) {
         .connect_with(postgres::database(test).await)
         .await
         .expect("a connection");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projection/migrations");
-    Migrator::new(folder).await.expect("migrations").run(&pool).await.expect("the tables");
+    highwater_tables::migrations::migrate(&pool, None).await.expect("the tables");
     sqlx::query(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
          next_seq, drained, sealed)

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::record::{Header, Record, Stored};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
@@ -113,7 +114,7 @@ impl FaultyLog {
     }
 
     pub fn take(&self, takes: Takes) {
-        *self.takes.lock().unwrap_or_else(PoisonError::into_inner) = takes;
+        *self.takes.lock() = takes;
     }
 
     /// How many appends were asked for, taken or not.
@@ -196,7 +197,7 @@ impl FaultyLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Partition, PerPartition>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions.lock()
     }
 }
 
@@ -210,7 +211,7 @@ impl Log for FaultyLog {
             return Err(Error::Refused("the log was closed".to_owned()));
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
-        match *self.takes.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *self.takes.lock() {
             Takes::Nothing => {
                 return Err(Error::ReadOnly("it takes nothing (injected)".to_owned()));
             }

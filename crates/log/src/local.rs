@@ -22,7 +22,7 @@ use std::{
     fmt,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc,
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -31,6 +31,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::record::{Record, Stored};
+use parking_lot::{Mutex, RwLock};
 
 pub use self::remote::LocalReader;
 use self::{groups::Groups, shared::Shared, writer::Queued};
@@ -135,8 +136,8 @@ impl LocalLog {
 
     /// No append is accepted any more; the writer ends with what is queued.
     fn stop(&self) -> Option<JoinHandle<()>> {
-        *self.queue.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+        *self.queue.write() = None;
+        self.writer.lock().take()
     }
 }
 
@@ -170,7 +171,7 @@ impl Log for LocalLog {
                 "{to}: {size_bytes} bytes are more than the limit of {limit}"
             )));
         }
-        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.read();
         let queue =
             queue.as_ref().ok_or_else(|| Error::Refused("the log was closed".to_owned()))?;
         if !self.shared.reserve(size_bytes) {

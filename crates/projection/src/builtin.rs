@@ -1,4 +1,4 @@
-//! Projections that every store has.
+//! Projections that every application has.
 //!
 //! | module | what it owns |
 //! |---|---|

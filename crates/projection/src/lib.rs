@@ -2,21 +2,19 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`migrations`] | the tables and their versions |
+//! | [`Projections`] | what an application projects |
 //! | [`runner`] | drives projections along the log; knows none of them |
 //! | [`rows`] | rows that are the fold of one aggregate's events |
-//! | [`builtin`] | projections that every store has |
-//! | [`projections`] | the store's projections, one file each |
+//! | [`builtin`] | projections that every application has |
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
+mod application;
 pub mod builtin;
 #[cfg(test)]
 #[path = "../../../tests/support/documented.rs"]
 mod documented;
-pub mod migrations;
 pub mod pool;
 pub mod process;
-pub mod projections;
 pub mod rows;
 pub mod runner;
 pub mod settings;
@@ -29,15 +27,15 @@ use highwater_log::{Group, Log, LogSettings, Pace, check_values};
 use highwater_runtime::{
     context::Context,
     health::Required,
-    postgres::Connections,
     process::{Exit, Exits},
-    start::{StartSettings, database_may_pass},
+    start::StartSettings,
 };
+use highwater_tables::{migrations, postgres::Connections};
 use sqlx::Connection;
 use tracing::info;
 use uuid::Uuid;
 
-pub use migrations::{migrate, schema_version_check};
+pub use application::Projections;
 use runner::{Limits, PostgresStore, Progress, Runner, Share, Topics};
 use settings::ProjectorSettings;
 
@@ -55,8 +53,8 @@ pub enum Error {
     #[error(
         "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): \
          name the database of the deployment; \
-         if that one is lost, an empty one takes its place with `highwater migrate --replace \
-         {theirs}`"
+         if that one is lost, an empty one takes its place with the application's \
+         `migrate --replace {theirs}`"
     )]
     OtherDatabase { theirs: String, ours: Uuid },
 }
@@ -77,33 +75,34 @@ impl Error {
     fn may_pass(&self) -> bool {
         match self {
             Self::Log(error) => error.may_pass(),
-            Self::Schema(migrations::Error::Database(error)) => database_may_pass(error),
-            Self::Config(_) | Self::Schema(_) | Self::OtherDatabase { .. } => false,
+            Self::Schema(error) => error.may_pass(),
+            Self::Config(_) | Self::OtherDatabase { .. } => false,
         }
     }
 }
 
-/// Joins the group and projects until `ctx.shutdown`; returns when that has begun. The router is
+/// Joins the group and projects what the application says until `ctx.shutdown`; returns when that
+/// has begun. The router is
 /// for operators of this process.
 pub async fn start(
     ctx: &Context,
     log: Arc<dyn Log>,
     pool: impl Into<Connections>,
+    projections: &Projections,
 ) -> Result<Router, Error> {
     let pool = pool.into();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
     let naming: LogSettings = ctx.config.section("log")?;
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let tables = async || {
-        let mut connection = pool.connect().await.map_err(migrations::Error::from)?;
-        schema_version_check(&mut connection).await?;
+        let mut connection = migrations::open(&pool, Some(projections.tables())).await?;
         let identity = migrations::database_identity(&mut connection).await?;
         connection.close().await.map_err(migrations::Error::from)?;
         Ok(identity)
     };
     let identity = patience.until("the database", Error::may_pass, tables).await?;
     pool.open().await;
-    let topics = Topics::of(&naming.prefix, &projections::CATEGORIES);
+    let topics = Topics::of(&naming.prefix, projections.categories());
     let wanted = topics
         .wanted(naming.partitions.get())
         .into_iter()
@@ -130,7 +129,7 @@ pub async fn start(
     let runner = Runner::new(
         PostgresStore::new(pool.clone()),
         log.clone(),
-        projections::all(),
+        projections.all(),
         share,
         limits,
     );

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use highwater_http::process::{self, Listen, Process};
 use highwater_log::LogSettings;
 use highwater_runtime::{
     config::{self, Config},
-    process::{self, Exit, Exits, Listen, Process},
+    process::{Exit, Exits},
 };
 
-use crate::{pool, settings::ProjectorSettings};
+use crate::{Projections, pool, settings::ProjectorSettings};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,9 +39,13 @@ impl Exits for Error {
     }
 }
 
-/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the
+/// Projects until a signal, then drains. `flags` (`section.key`, value) win over the file and the
 /// environment.
-pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
+pub async fn run(
+    file: Option<&Path>,
+    flags: Vec<(String, String)>,
+    projections: &Projections,
+) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: ProjectorSettings = ctx.config.section("projector")?;
@@ -48,7 +53,7 @@ pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<()
     let pool = pool::pool(&settings.database)?;
     let mut started = false;
     let starting = async {
-        let router = crate::start(&ctx, log.clone(), pool).await?;
+        let router = crate::start(&ctx, log.clone(), pool, projections).await?;
         started = true;
         Ok::<_, Error>(router)
     };

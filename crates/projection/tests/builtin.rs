@@ -2,14 +2,13 @@
 //! what it leaves to others.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
-#[path = "support/postgres.rs"]
+#[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
 
 use std::collections::BTreeSet;
 
 use highwater_projection::{
     builtin::{aggregates::Aggregates, operations::Operations, snapshots::Snapshots},
-    migrate,
     runner::{
         Failure, Item, Place, PostgresStore, PostgresTx, Projection, Slice, Start, Store, What,
     },
@@ -24,7 +23,8 @@ use highwater_protocol::{
     wire::{Fact, Fingerprint, Meta, Wire},
     writer::Expected,
 };
-use highwater_runtime::seen::Segment;
+use highwater_tables::migrations::migrate;
+use highwater_tables::seen::Segment;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ struct Tables {
 
 async fn tables(test: &str) -> Tables {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool).await.expect("the tables");
+    migrate(&pool, None).await.expect("the tables");
     Tables { store: PostgresStore::new(pool.clone()), pool }
 }
 

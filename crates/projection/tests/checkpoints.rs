@@ -2,13 +2,12 @@
 //! of a transaction or none.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
-#[path = "support/postgres.rs"]
+#[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
 
 use std::time::Duration;
 
 use highwater_projection::{
-    migrate,
     runner::{Failure, Key, Move, Place, PostgresStore, PostgresTx, Store},
     settings::DatabaseSettings,
 };
@@ -17,6 +16,7 @@ use highwater_protocol::{
     time::Micros,
     wire::Wire,
 };
+use highwater_tables::migrations::migrate;
 use sqlx::{
     ConnectOptions, PgPool,
     postgres::{PgListener, PgPoolOptions},
@@ -34,7 +34,7 @@ async fn tables(test: &str) -> Tables {
     let options = postgres::database(test).await.options([("lock_timeout", "100")]);
     let pool =
         PgPoolOptions::new().max_connections(4).connect_with(options).await.expect("a connection");
-    migrate(&pool).await.expect("the tables");
+    migrate(&pool, None).await.expect("the tables");
     Tables { store: PostgresStore::new(pool.clone()), pool }
 }
 

@@ -4,14 +4,14 @@
 
 #[path = "../../../tests/support/documented.rs"]
 mod documented;
-#[path = "support/postgres.rs"]
+#[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
 
 use std::time::Duration;
 
 use documented::Row;
 use highwater_projection::settings::DatabaseSettings;
-use highwater_runtime::postgres::Connections;
+use highwater_tables::postgres::Connections;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::time::Instant;
 

@@ -21,12 +21,33 @@ pub trait Domain<V: Vocabulary>: Value {
         at: V::Time,
     ) -> Result<Decision<Self::State, V::Event>, V::Reason>;
 
+    /// [`Domain::decide`], for rules that ask who sent the command. The writer calls this one.
+    fn decide_in(
+        &self,
+        state: Option<&Self::State>,
+        command: &Self::Command,
+        context: Context<'_, V>,
+    ) -> Result<Decision<Self::State, V::Event>, V::Reason> {
+        self.decide(state, command, context.at)
+    }
+
     /// Applies one stored event, of any version ever published.
     fn evolve(
         &self,
         state: Option<&Self::State>,
         event: &V::Event,
     ) -> Result<Self::State, Unreadable>;
+}
+
+/// What a decision may depend on beside state and command.
+#[derive(Debug)]
+pub struct Context<'a, V: Vocabulary> {
+    /// The time that the events will carry.
+    pub at: V::Time,
+    /// The command's id.
+    pub command: V::Command,
+    /// What its records will carry.
+    pub meta: &'a V::Meta,
 }
 
 /// What a command does.

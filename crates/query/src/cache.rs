@@ -11,14 +11,12 @@
 mod floors;
 mod listener;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Bytes, http::HeaderValue};
-use highwater_runtime::postgres::Connections;
 use highwater_runtime::shutdown::Shutdown;
+use highwater_tables::postgres::Connections;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -194,7 +192,7 @@ impl Cache {
 
     /// Held for no longer than a look or a notification takes.
     fn floors(&self) -> MutexGuard<'_, Floors> {
-        self.0.floors.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.floors.lock()
     }
 }
 

@@ -3,10 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater_runtime::{
-    postgres::{Connections, is_full},
-    shutdown::Shutdown,
-};
+use highwater_runtime::shutdown::Shutdown;
+use highwater_tables::postgres::{Connections, is_full};
 use sqlx::Connection;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};

@@ -3,37 +3,18 @@
 
 use std::time::Duration;
 
-use highwater_runtime::postgres::{self, Connections, Pool};
+use highwater_tables::{
+    migrations,
+    postgres::{Connections, Pool},
+};
 
-use crate::{settings::DatabaseSettings, views};
-
-/// The version of the generic tables that this release reads; the store's is
-/// [`views::TABLES_VERSION`].
-const SYSTEM_TABLES_VERSION: i32 = 3;
+use crate::settings::DatabaseSettings;
 
 /// Two of them listen for notifications.
 pub(crate) const LEAST_CONNECTIONS: u32 = 3;
 
 /// The projections' generation that is live.
 pub const GENERATION: i32 = 1;
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(
-        "the database's tables are older than this release (`{component}` is {found}, expected \
-         {expected}): run `highwater migrate`"
-    )]
-    Older { component: &'static str, found: i32, expected: i32 },
-    #[error(
-        "the database's tables are of a newer release (`{component}` is {found}, this release \
-         knows {expected}): upgrade this program"
-    )]
-    Newer { component: &'static str, found: i32, expected: i32 },
-    #[error("the database has none of the tables: run `highwater migrate`")]
-    Empty,
-    #[error("the database cannot be reached: {0}")]
-    Database(#[from] sqlx::Error),
-}
 
 /// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user
 /// of `url` may do.
@@ -60,32 +41,11 @@ pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {
 }
 
 /// Refuses tables of another release.
-pub async fn check_tables(pool: &Connections) -> Result<(), Error> {
-    // A connection of its own says why there is none.
-    let mut connection = match pool.connect().await {
-        Ok(connection) => connection,
-        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
-        Err(error) => return Err(error.into()),
-    };
-    let rows = match sqlx::query!("SELECT component, version FROM schema_version")
-        .fetch_all(&mut connection)
-        .await
-    {
-        Ok(rows) => rows,
-        Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
-        Err(error) => return Err(error.into()),
-    };
-    for (component, expected) in
-        [("system", SYSTEM_TABLES_VERSION), ("store", views::TABLES_VERSION)]
-    {
-        let found = rows.iter().find(|row| row.component == component).map_or(0, |row| row.version);
-        match found.cmp(&expected) {
-            std::cmp::Ordering::Less => return Err(Error::Older { component, found, expected }),
-            std::cmp::Ordering::Greater => return Err(Error::Newer { component, found, expected }),
-            std::cmp::Ordering::Equal => {}
-        }
-    }
-    Ok(())
+pub async fn check_tables(
+    pool: &Connections,
+    application: Option<&migrations::Application>,
+) -> Result<(), migrations::Error> {
+    migrations::open(pool, application).await.map(drop)
 }
 
 /// Whether the same query may work later.

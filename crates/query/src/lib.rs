@@ -3,7 +3,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`views`] | the store's views: one file each, route, statement and shape |
+//! | [`Views`] | what an application shows |
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
 //! | [`cache`] | single resources in memory, until a projector changes them |
 //! | [`circuit`] | whether the database answers, so that nobody waits while it is away |
@@ -14,6 +14,7 @@
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
+mod application;
 pub mod cache;
 pub mod circuit;
 pub mod database;
@@ -24,7 +25,6 @@ pub mod principal;
 pub mod process;
 pub mod resource;
 pub mod settings;
-pub mod views;
 
 #[cfg(test)]
 #[path = "../../../tests/support/documented.rs"]
@@ -33,23 +33,26 @@ mod documented;
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use highwater_http::{
+    cursor::CursorKey,
+    headers::{MinPosition, Prefer},
+    problem::Problem,
+    server::{Admission, Bulkhead, HttpSettings},
+};
 use highwater_runtime::{
     clock::Ids,
     context::Context,
-    cursor::CursorKey,
-    headers::{MinPosition, Prefer},
     health::Required,
-    http::{Admission, Bulkhead, HttpSettings},
     identity::DeploymentKeys,
-    postgres::Connections,
-    problem::Problem,
     process::{Exit, Exits},
     resilience,
-    start::{StartSettings, database_may_pass},
+    start::StartSettings,
 };
+use highwater_tables::{migrations, postgres::Connections};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+pub use application::Views;
 use cache::Cache;
 use circuit::Circuit;
 use operations::Awaited;
@@ -62,15 +65,15 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] highwater_runtime::config::Error),
     #[error(transparent)]
-    Database(#[from] database::Error),
+    Tables(#[from] migrations::Error),
 }
 
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Usage,
-            Self::Database(database::Error::Database(_)) => Exit::Unreachable,
-            Self::Database(_) => Exit::Failed,
+            Self::Tables(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Tables(_) => Exit::Failed,
         }
     }
 }
@@ -90,20 +93,25 @@ struct Parts {
     /// Lists that read from the database.
     lists: Bulkhead,
     settings: QuerySettings,
+    categories: Vec<&'static str>,
     /// How many partitions each category has.
     partitions: u32,
     ids: Arc<dyn Ids>,
 }
 
-/// Checks the tables and begins to watch the positions; the router has the routes of all views,
+/// Checks the tables and begins to watch the positions; the router has the routes of all `views`,
 /// without the layers around them.
-pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router, Error> {
+pub async fn start(
+    ctx: &Context,
+    pool: impl Into<Connections>,
+    views: &Views,
+) -> Result<Router, Error> {
     let pool = pool.into();
     let settings: QuerySettings = ctx.config.section("query")?;
     let naming: LogSettings = ctx.config.section("log")?;
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
-    let may_pass = |error: &database::Error| matches!(error, database::Error::Database(cause) if database_may_pass(cause));
-    patience.until("the database", may_pass, async || database::check_tables(&pool).await).await?;
+    let checked = async || database::check_tables(&pool, views.tables()).await;
+    patience.until("the database", migrations::Error::may_pass, checked).await?;
     pool.open().await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
     let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
@@ -119,7 +127,7 @@ pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router
         Required::Degraded,
         Arc::new(move || Box::pin(std::future::ready(tables.complete()))),
     );
-    let cache = Cache::new(&settings.cache, &views::KEPT);
+    let cache = Cache::new(&settings.cache, views.kept());
     cache.listen(&pool, &circuit, &ctx.shutdown);
     let keys = deployment_keys(ctx.config.section("identity")?);
     let cursors = cursor_key(&settings, &keys, &*ctx.ids);
@@ -138,10 +146,11 @@ pub async fn start(ctx: &Context, pool: impl Into<Connections>) -> Result<Router
         viewers,
         lists,
         settings,
+        categories: views.categories().to_vec(),
         partitions,
         ids,
     }));
-    Ok(views::routes().merge(operations::routes()).with_state(app))
+    Ok(views.routes().merge(operations::routes()).with_state(app))
 }
 
 /// If this process may read them.

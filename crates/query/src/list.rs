@@ -12,13 +12,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use highwater_runtime::{
+use highwater_http::{
     headers::{
         Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, Prefer,
         format_compact,
     },
-    http::Admission,
     problem::Problem,
+    server::Admission,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};

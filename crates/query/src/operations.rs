@@ -14,16 +14,16 @@ use axum::{
     response::Response,
     routing::get,
 };
-use highwater_runtime::{
+use highwater_http::{
     headers::{Conditions, PartitionPosition, Prefer},
-    http::Admission,
     problem::Problem,
+    server::Admission,
 };
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{App, list::Parameters, views};
+use crate::{App, list::Parameters};
 
 pub use awaited::Awaited;
 use state::Found;
@@ -68,7 +68,7 @@ async fn show(
         }
     };
     let state = found.state(asked.accepted.as_ref());
-    answer::response(&asked, state, app.0.partitions)
+    answer::response(&asked, state, &app)
 }
 
 /// As soon as there is an outcome, or what there is at the deadline.
@@ -118,7 +118,7 @@ impl Asked {
         let form = "category/partition@offset, as in the Location of a 202";
         let accepted = parameters.parsed("accepted", form, PartitionPosition::parse)?;
         if let Some(accepted) = &accepted {
-            check(accepted, app.0.partitions)?;
+            check(accepted, &app.0.categories, app.0.partitions)?;
         }
         Ok(Self {
             id,
@@ -130,15 +130,17 @@ impl Asked {
 }
 
 /// Whether a command can lie there.
-fn check(accepted: &PartitionPosition, partitions: u32) -> Result<(), Problem> {
+fn check(
+    accepted: &PartitionPosition,
+    categories: &[&str],
+    partitions: u32,
+) -> Result<(), Problem> {
     let PartitionPosition { category, partition, .. } = accepted;
-    if !views::CATEGORIES.contains(&category.as_str()) {
-        let detail = format!(
-            "there is no category `{category}`; there are: {}",
-            views::CATEGORIES.join(", ")
-        );
+    if !categories.contains(&category.as_str()) {
+        let detail =
+            format!("there is no category `{category}`; there are: {}", categories.join(", "));
         return Err(
-            Problem::bad_parameter("accepted", detail).with("categories", json!(views::CATEGORIES))
+            Problem::bad_parameter("accepted", detail).with("categories", json!(categories))
         );
     }
     if *partition >= partitions {

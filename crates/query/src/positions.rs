@@ -5,13 +5,12 @@
 mod reader;
 mod room;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use highwater_runtime::postgres::Connections;
-use highwater_runtime::{headers::PartitionPosition, shutdown::Shutdown};
+use highwater_http::headers::PartitionPosition;
+use highwater_runtime::shutdown::Shutdown;
+use highwater_tables::postgres::Connections;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::Instant,
@@ -118,7 +117,7 @@ impl Positions {
 
 impl Shared {
     fn room(&self) -> MutexGuard<'_, Room<Wanted>> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+        self.room.lock()
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use highwater_http::process::{self, Listen, Process};
 use highwater_runtime::{
     config::{self, Config},
-    process::{self, Exit, Exits, Listen, Process},
+    process::{Exit, Exits},
 };
 
-use crate::{database, settings::QuerySettings};
+use crate::{Views, database, settings::QuerySettings};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -31,14 +32,18 @@ impl Exits for Error {
     }
 }
 
-/// Runs until a signal, then drains. `flags` (`section.key`, value) win over the file and the
+/// Shows `views` until a signal, then drains. `flags` (`section.key`, value) win over the file and the
 /// environment.
-pub async fn run(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<(), Error> {
+pub async fn run(
+    file: Option<&Path>,
+    flags: Vec<(String, String)>,
+    views: &Views,
+) -> Result<(), Error> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
     let settings: QuerySettings = ctx.config.section("query")?;
     let pool = database::pool(&settings.database)?;
-    process.serve(async { Ok::<_, Error>(crate::start(&ctx, pool).await?) }).await
+    process.serve(async { Ok::<_, Error>(crate::start(&ctx, pool, views).await?) }).await
 }
 
 fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {

@@ -8,16 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
-use highwater_protocol::partition::partition_of;
-use highwater_runtime::postgres::Connections;
-use highwater_runtime::{
+use highwater_http::{
     headers::{
         Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition,
         Prefer,
     },
-    http::Admission,
     problem::Problem,
+    server::Admission,
 };
+use highwater_protocol::partition::partition_of;
+use highwater_tables::postgres::Connections;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;

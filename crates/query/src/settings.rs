@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use highwater_runtime::{
+use highwater_http::{
     cursor::CursorSecret,
-    http::{Limits, Share},
+    server::{Limits, Share},
 };
 use serde::Deserialize;
 
@@ -258,7 +258,7 @@ mod tests {
         );
         assert!(
             settings.wait_longest_ms
-                < highwater_runtime::http::HttpSettings::default().request_timeout_ms
+                < highwater_http::server::HttpSettings::default().request_timeout_ms
         );
     }
 }

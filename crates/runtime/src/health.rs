@@ -1,31 +1,22 @@
-//! Owns `/livez`, `/readyz` and `/metrics`. Liveness must never depend on anything outside the
-//! process; readiness is off while draining.
+//! Owns what a process says of itself: the checks, and the text of its metrics. Readiness is off
+//! while draining.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::problem::Problem;
 use crate::shutdown::Shutdown;
 
-/// Answered however busy we are: who asks decides whether we live.
-pub(crate) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 const CACHED_FOR: Duration = Duration::from_secs(1);
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What a failing check means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,16 +77,13 @@ impl Health {
     /// A later registration under the same name replaces the earlier.
     pub fn register(&self, name: &str, required: Required, check: Check) {
         let registered = Arc::new(Registered { required, check, last: Mutex::new(None) });
-        self.checks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), registered);
+        self.checks.write().insert(name.to_owned(), registered);
     }
 
     /// Runs all checks at once, each within its limit; a result is used for about a second.
     pub async fn report(&self) -> Report {
         let checks: Vec<(String, Arc<Registered>)> = {
-            let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+            let checks = self.checks.read();
             checks.iter().map(|(name, registered)| (name.clone(), Arc::clone(registered))).collect()
         };
         let results = join_all(checks.iter().map(|(_, registered)| registered.result())).await;
@@ -110,13 +98,12 @@ impl Health {
         report
     }
 
-    /// `/livez`, `/readyz`, `/metrics`.
-    pub fn router(&self) -> Router {
-        Router::new()
-            .route("/livez", get(|| async { axum::Json(json!({ "status": "alive" })) }))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .with_state(self.clone())
+    /// The text of all metrics, if this process records any.
+    pub async fn metrics(&self) -> Option<Bytes> {
+        match &self.metrics {
+            Some(rendered) => Some(rendered.text().await),
+            None => None,
+        }
     }
 }
 
@@ -154,35 +141,45 @@ impl Registered {
     }
 }
 
-async fn readyz(State(health): State<Health>) -> Response {
-    let report = health.report().await;
-    if report.ready() {
-        let status = if report.degraded.is_empty() { "ready" } else { "degraded" };
-        return axum::Json(json!({ "status": status, "degraded": report.degraded }))
-            .into_response();
-    }
-    let detail = if report.draining {
-        "the process is draining"
-    } else {
-        "the process is not ready; the member missing says why"
-    };
-    Problem::fixed(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
-        .with("missing", json!(report.missing))
-        .with("degraded", json!(report.degraded))
-        .with("draining", json!(report.draining))
-        .retry_after(RETRY_AFTER)
-        .into_response()
-}
-
-async fn metrics(State(health): State<Health>) -> Response {
-    let Some(rendered) = &health.metrics else {
-        return Problem::not_found("metrics.off", "this process records no metrics")
-            .into_response();
-    };
-    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], rendered.text().await).into_response()
-}
-
 #[cfg(test)]
-#[path = "health/tests.rs"]
-mod tests;
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_runs_at_most_once_a_second_and_within_its_limit() {
+        let health = Health::new(&Shutdown::new(), None);
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let check: Check = Arc::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Box::pin(std::future::pending())
+        });
+        health.register("hung", Required::Ready, check);
+        let (first, second) = tokio::join!(health.report(), health.report());
+        assert_eq!(first.missing["hung"], "no answer within 2000 ms");
+        assert_eq!((first, runs.load(Ordering::SeqCst)), (second, 1));
+        tokio::time::advance(CACHED_FOR).await;
+        health.report().await;
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_text_of_the_metrics_is_made_once_a_second() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let rendered = Rendered::new(recorder.handle());
+        let count = || {
+            metrics::with_local_recorder(&recorder, || {
+                metrics::counter!("asked_total").increment(1)
+            })
+        };
+        count();
+        let first = rendered.text().await;
+        count();
+        // The same memory, not only the same text.
+        assert_eq!(rendered.text().await.as_ptr(), first.as_ptr());
+        tokio::time::advance(CACHED_FOR).await;
+        assert!(String::from_utf8_lossy(&rendered.text().await).contains("asked_total 2"));
+    }
+}

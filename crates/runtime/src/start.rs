@@ -78,20 +78,6 @@ impl Patience {
     }
 }
 
-/// Whether a database may answer later although nothing is changed: it is away, starts, stops, or
-/// has no room.
-pub fn database_may_pass(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        // Classes of SQLSTATE: connection, resources; and starting (57P03), stopping (57P01,
-        // 57P02).
-        sqlx::Error::Database(reported) => reported
-            .code()
-            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class))),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,16 +127,6 @@ mod tests {
         assert!(StartSettings { wait_ms: 0 }.patience().until("it", |_| true, away).await.is_err());
         assert!(
             StartSettings { wait_ms: u64::MAX }.patience().until > began + Duration::from_hours(24)
-        );
-    }
-
-    #[test]
-    fn a_database_that_is_away_may_come() {
-        let io = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        assert!(database_may_pass(&io) && database_may_pass(&sqlx::Error::PoolTimedOut));
-        assert!(
-            !database_may_pass(&sqlx::Error::RowNotFound)
-                && !database_may_pass(&sqlx::Error::Configuration("no url".into()))
         );
     }
 }

@@ -4,10 +4,11 @@
 mod lines;
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -60,7 +61,7 @@ pub enum Format {
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     pub format: Format,
-    /// As `RUST_LOG`. `info,highwater_runtime::http=debug` also shows every answered request, not only
+    /// As `RUST_LOG`. `info,highwater_http::server=debug` also shows every answered request, not only
     /// refused and failed ones.
     pub filter: String,
     /// What may wait for whoever reads stderr; lines beyond it are dropped and counted.
@@ -176,7 +177,7 @@ impl Telemetry {
 fn recorder() -> Result<PrometheusHandle, Error> {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     static INSTALLING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = INSTALLING.lock();
     if let Some(handle) = HANDLE.get() {
         return Ok(handle.clone());
     }

@@ -1,45 +1,38 @@
 //! `cancel`: an order that is not shipped is given up.
 
-use events::{
-    order::{Cancel, Cancelled},
-    timestamp::Timestamp,
-};
+use events::order::{Cancelled, Reason};
+use highwater::prelude::*;
 
-use super::{Order, Rejection, Stage};
+use super::{Order, OrderRejection, Stage};
 
-pub fn decide(
-    order: &Order,
-    command: &Cancel,
-    at: Timestamp,
-) -> Result<Option<Cancelled>, Rejection> {
+pub fn decide(order: &Order, command: &Reason, at: Timestamp) -> Decision<Order> {
     match order.stage {
-        Stage::Placed | Stage::Confirmed => Ok(Some(Cancelled {
+        Stage::Placed | Stage::Confirmed => accept(Cancelled {
             reason: command.reason.clone(),
             cancelled_at: at,
             placed_at: order.placed_at,
-            departments: order.departments.clone().into(),
-        })),
+            departments: order.departments.clone(),
+        }),
         Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => {
-            Err(Rejection::AlreadyShipped)
+            reject(OrderRejection::AlreadyShipped)
         }
-        Stage::Cancelled => Ok(None),
+        Stage::Cancelled => nothing(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
-    use super::*;
-    use crate::scenario::NOW;
+    use crate::order::fixtures::*;
+    use highwater::testing::NOW;
 
     #[test]
     fn a_placed_order_is_cancelled_and_says_what_was_in_it() {
-        given([placed()]).when(cancel()).then([cancelled_at(Timestamp(NOW))]);
+        given([placed()]).when(cancel()).then([cancelled_at(NOW)]);
     }
 
     #[test]
     fn a_confirmed_order_is_cancelled_too() {
-        given([placed(), confirmed()]).when(cancel()).then([cancelled_at(Timestamp(NOW))]);
+        given([placed(), confirmed()]).when(cancel()).then([cancelled_at(NOW)]);
     }
 
     #[test]

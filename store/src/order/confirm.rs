@@ -1,17 +1,18 @@
 //! `confirm`: the shop will deliver a placed order.
 
-use events::{order::Confirmed, timestamp::Timestamp};
+use events::order::Confirmed;
+use highwater::prelude::*;
 
-use super::{Order, Rejection, Stage};
+use super::{Order, OrderRejection, Stage};
 
-pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Confirmed>, Rejection> {
+pub fn decide(order: &Order, at: Timestamp) -> Decision<Order> {
     match order.stage {
-        Stage::Placed => Ok(Some(Confirmed { confirmed_at: at })),
-        Stage::Confirmed => Ok(None),
+        Stage::Placed => accept(Confirmed { confirmed_at: at }),
+        Stage::Confirmed => nothing(),
         Stage::Shipped | Stage::Delivered { .. } | Stage::Returned => {
-            Err(Rejection::AlreadyShipped)
+            reject(OrderRejection::AlreadyShipped)
         }
-        Stage::Cancelled => Err(Rejection::AlreadyCancelled),
+        Stage::Cancelled => reject(OrderRejection::AlreadyCancelled),
     }
 }
 
@@ -19,15 +20,15 @@ pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Confirmed>, Rejecti
 mod tests {
     use events::order::OrderEvent;
 
-    use super::super::fixtures::*;
     use super::*;
-    use crate::scenario::NOW;
+    use crate::order::fixtures::*;
+    use highwater::testing::NOW;
 
     #[test]
     fn a_placed_order_is_confirmed() {
         given([placed()])
             .when(confirm())
-            .then([OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) })]);
+            .then([OrderEvent::Confirmed(Confirmed { confirmed_at: NOW })]);
     }
 
     #[test]

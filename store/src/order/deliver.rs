@@ -1,15 +1,16 @@
 //! `deliver`: a shipped order has arrived.
 
-use events::{order::Delivered, timestamp::Timestamp};
+use events::order::Delivered;
+use highwater::prelude::*;
 
-use super::{Order, Rejection, Stage};
+use super::{Order, OrderRejection, Stage};
 
-pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Delivered>, Rejection> {
+pub fn decide(order: &Order, at: Timestamp) -> Decision<Order> {
     match order.stage {
-        Stage::Placed | Stage::Confirmed => Err(Rejection::NotShipped),
-        Stage::Shipped => Ok(Some(Delivered { delivered_at: at })),
-        Stage::Delivered { .. } | Stage::Returned => Ok(None),
-        Stage::Cancelled => Err(Rejection::AlreadyCancelled),
+        Stage::Placed | Stage::Confirmed => reject(OrderRejection::NotShipped),
+        Stage::Shipped => accept(Delivered { delivered_at: at }),
+        Stage::Delivered { .. } | Stage::Returned => nothing(),
+        Stage::Cancelled => reject(OrderRejection::AlreadyCancelled),
     }
 }
 
@@ -17,15 +18,15 @@ pub fn decide(order: &Order, at: Timestamp) -> Result<Option<Delivered>, Rejecti
 mod tests {
     use events::order::OrderEvent;
 
-    use super::super::fixtures::*;
     use super::*;
-    use crate::scenario::NOW;
+    use crate::order::fixtures::*;
+    use highwater::testing::NOW;
 
     #[test]
     fn a_shipped_order_is_delivered() {
         given([placed(), confirmed(), shipped()])
             .when(deliver())
-            .then([OrderEvent::Delivered(Delivered { delivered_at: Timestamp(NOW) })]);
+            .then([OrderEvent::Delivered(Delivered { delivered_at: NOW })]);
     }
 
     #[test]

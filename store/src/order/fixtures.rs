@@ -1,64 +1,66 @@
 //! An order's events and commands, for tests.
 
-use events::{
-    order::{
-        Cancelled, Command, Confirmed, Delivered, DepartmentSum, OrderEvent, Placed, Returned,
-        Shipped,
-    },
-    timestamp::Timestamp,
+use events::order::{
+    Cancelled, Confirmed, Delivered, DepartmentSum, OrderCommand, OrderEvent, Placed, Returned,
+    Shipped,
+};
+use highwater::{
+    Command as _, Timestamp,
+    testing::{self, Given, NOW},
 };
 use serde_json::{Value, json};
 
-use super::Orders;
-use crate::scenario::{DAY_MICROS, Given, NOW};
+use super::Order;
+
+pub const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Before [`NOW`], when commands are decided.
-pub const EARLIER: Timestamp = Timestamp(highwater_protocol::time::Micros(NOW.0 - DAY_MICROS));
+pub const EARLIER: Timestamp = Timestamp::from_micros(NOW.micros() - DAY_MICROS);
 
 #[track_caller]
-pub fn given<const N: usize>(events: [OrderEvent; N]) -> Given<Orders> {
+pub fn given<const N: usize>(events: [OrderEvent; N]) -> Given<Order> {
     given_all(&events)
 }
 
 #[track_caller]
-pub fn given_all(events: &[OrderEvent]) -> Given<Orders> {
-    Given::new(Orders, events)
+pub fn given_all(events: &[OrderEvent]) -> Given<Order> {
+    testing::given(events.iter().cloned())
 }
 
 #[track_caller]
-pub fn command(name: &str, body: Value) -> Command {
-    Command::parse(name, 1, &body, NOW).expect("a valid body")
+pub fn command(name: &str, body: Value) -> OrderCommand {
+    OrderCommand::parse(name, 1, &body, NOW).expect("a valid body")
 }
 
-pub fn place() -> Command {
+pub fn place() -> OrderCommand {
     command("place", place_body())
 }
 
-pub fn place_v2(confirm: Option<bool>) -> Command {
+pub fn place_v2(confirm: Option<bool>) -> OrderCommand {
     let mut body = place_body();
     if let Some(confirm) = confirm {
         body["confirm"] = json!(confirm);
     }
-    Command::parse("place", 2, &body, NOW).expect("a valid body")
+    OrderCommand::parse("place", 2, &body, NOW).expect("a valid body")
 }
 
-pub fn confirm() -> Command {
+pub fn confirm() -> OrderCommand {
     command("confirm", json!({}))
 }
 
-pub fn cancel() -> Command {
+pub fn cancel() -> OrderCommand {
     command("cancel", json!({ "reason": "out of stock" }))
 }
 
-pub fn ship() -> Command {
+pub fn ship() -> OrderCommand {
     command("ship", json!({}))
 }
 
-pub fn deliver() -> Command {
+pub fn deliver() -> OrderCommand {
     command("deliver", json!({}))
 }
 
-pub fn take_back() -> Command {
+pub fn take_back() -> OrderCommand {
     command("return", json!({ "reason": "does not fit" }))
 }
 
@@ -80,7 +82,7 @@ pub fn placed() -> OrderEvent {
 }
 
 pub fn placed_at(at: Timestamp) -> OrderEvent {
-    let Command::Place(place) = place() else { unreachable!("place() is a place command") };
+    let OrderCommand::Place(place) = place() else { unreachable!("place() is a place command") };
     let units = place
         .lines
         .iter()
@@ -115,7 +117,9 @@ pub fn cancelled_at(at: Timestamp) -> OrderEvent {
         reason: "out of stock".try_into().expect("short"),
         cancelled_at: at,
         placed_at: EARLIER,
-        departments: vec![sum("DRUG GM", 1, 3, 0), sum("GROCERY", 2, 3, 748)],
+        departments: vec![sum("DRUG GM", 1, 3, 0), sum("GROCERY", 2, 3, 748)]
+            .try_into()
+            .expect("few"),
     })
 }
 

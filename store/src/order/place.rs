@@ -2,26 +2,29 @@
 
 use std::collections::HashSet;
 
-use events::{
-    order::{Place, Placed},
-    timestamp::Timestamp,
-};
+use events::order::{Confirmed, Place, Placed};
+use highwater::prelude::*;
 
-use super::Rejection;
+use super::{Order, OrderRejection};
 
-pub fn decide(command: &Place, at: Timestamp) -> Result<Placed, Rejection> {
+pub fn decide(command: &Place, at: Timestamp) -> Decision<Order> {
     let mut seen = HashSet::with_capacity(command.lines.len());
     if let Some(twice) = command.lines.iter().find(|line| !seen.insert(line.product_id)) {
-        return Err(Rejection::DuplicateLine(twice.product_id));
+        return reject(OrderRejection::DuplicateLine(twice.product_id));
     }
-    Ok(Placed {
+    let placed = Placed {
         customer_id: command.customer_id,
         currency: command.currency,
         lines: command.lines.clone(),
         total_minor: command.lines.total_minor(),
         units: command.lines.units(),
         placed_at: command.placed_at.unwrap_or(at),
-    })
+    };
+    if command.confirm == Some(true) {
+        // One commit: an order that was to be confirmed at once is never there unconfirmed.
+        return accept_all([placed.into(), Confirmed { confirmed_at: at }.into()]);
+    }
+    accept(placed)
 }
 
 #[cfg(test)]
@@ -29,25 +32,25 @@ mod tests {
     use events::order::{Confirmed, OrderEvent};
     use serde_json::json;
 
-    use super::super::fixtures::*;
     use super::*;
-    use crate::scenario::NOW;
+    use crate::order::fixtures::*;
+    use highwater::testing::NOW;
 
     #[test]
     fn an_order_is_placed_at_the_time_of_the_decision() {
-        given([]).when(place()).then([placed_at(Timestamp(NOW))]);
+        given([]).when(place()).then([placed_at(NOW)]);
     }
 
     #[test]
     fn an_order_is_placed_and_confirmed_at_once() {
-        let confirmed = OrderEvent::Confirmed(Confirmed { confirmed_at: Timestamp(NOW) });
-        given([]).when(place_v2(Some(true))).then([placed_at(Timestamp(NOW)), confirmed]);
+        let confirmed = OrderEvent::Confirmed(Confirmed { confirmed_at: NOW });
+        given([]).when(place_v2(Some(true))).then([placed_at(NOW), confirmed]);
     }
 
     #[test]
     fn an_order_is_confirmed_at_once_only_where_that_is_asked_for() {
         for confirm in [None, Some(false)] {
-            given([]).when(place_v2(confirm)).then([placed_at(Timestamp(NOW))]);
+            given([]).when(place_v2(confirm)).then([placed_at(NOW)]);
         }
     }
 

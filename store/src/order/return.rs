@@ -1,32 +1,27 @@
 //! `return`: a delivered order comes back, within the window.
 
-use events::{
-    order::{Return, Returned},
-    timestamp::Timestamp,
-};
-use highwater_protocol::time::Micros;
+use std::time::Duration;
 
-use super::{Order, Rejection, Stage};
+use events::order::{Reason, Returned};
+use highwater::prelude::*;
+
+use super::{Order, OrderRejection, Stage};
 
 /// 30 days, the last microsecond included.
-const WINDOW_MICROS: i64 = 30 * 24 * 60 * 60 * 1_000_000;
+const WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-pub fn decide(
-    order: &Order,
-    command: &Return,
-    at: Timestamp,
-) -> Result<Option<Returned>, Rejection> {
+pub fn decide(order: &Order, command: &Reason, at: Timestamp) -> Decision<Order> {
     match order.stage {
-        Stage::Placed | Stage::Confirmed | Stage::Shipped => Err(Rejection::NotDelivered),
+        Stage::Placed | Stage::Confirmed | Stage::Shipped => reject(OrderRejection::NotDelivered),
         Stage::Delivered { delivered_at } => {
-            let until = delivered_at.micros().saturating_add(WINDOW_MICROS);
-            if at.micros() > until {
-                return Err(Rejection::ReturnWindowClosed(Micros(until)));
+            let until = delivered_at.after(WINDOW);
+            if at > until {
+                return reject(OrderRejection::ReturnWindowClosed(until));
             }
-            Ok(Some(Returned { reason: command.reason.clone(), returned_at: at }))
+            accept(Returned { reason: command.reason.clone(), returned_at: at })
         }
-        Stage::Returned => Ok(None),
-        Stage::Cancelled => Err(Rejection::AlreadyCancelled),
+        Stage::Returned => nothing(),
+        Stage::Cancelled => reject(OrderRejection::AlreadyCancelled),
     }
 }
 
@@ -34,24 +29,23 @@ pub fn decide(
 mod tests {
     use events::order::OrderEvent;
 
-    use super::super::fixtures::*;
     use super::*;
-    use crate::scenario::DAY_MICROS;
+    use crate::order::fixtures::*;
 
-    fn returned_at(at: Micros) -> OrderEvent {
+    fn returned_at(at: Timestamp) -> OrderEvent {
         OrderEvent::Returned(Returned {
             reason: "does not fit".try_into().expect("short"),
-            returned_at: Timestamp(at),
+            returned_at: at,
         })
     }
 
     /// The last moment of the window that opens with [`delivered`].
-    const LAST: Micros = Micros(EARLIER.0.0 + 30 * DAY_MICROS);
+    const LAST: Timestamp = Timestamp::from_micros(EARLIER.micros() + 30 * DAY_MICROS);
 
     #[test]
     fn a_delivered_order_comes_back() {
         let life = [placed(), confirmed(), shipped(), delivered()];
-        given(life.clone()).when_at(EARLIER.0, take_back()).then([returned_at(EARLIER.0)]);
+        given(life.clone()).when_at(EARLIER, take_back()).then([returned_at(EARLIER)]);
         given(life).when_at(LAST, take_back()).then([returned_at(LAST)]);
     }
 
@@ -59,14 +53,14 @@ mod tests {
     fn after_30_days_it_does_not() {
         let life = [placed(), confirmed(), shipped(), delivered()];
         given(life)
-            .when_at(Micros(LAST.0 + 1), take_back())
+            .when_at(LAST.after(Duration::from_micros(1)), take_back())
             .then_rejected("order.return-window-closed");
     }
 
     #[test]
     fn returning_twice_changes_nothing_whenever_it_is() {
         let life = [placed(), confirmed(), shipped(), delivered(), returned()];
-        given(life).when_at(Micros(LAST.0 + 1), take_back()).then_nothing();
+        given(life).when_at(LAST.after(Duration::from_micros(1)), take_back()).then_nothing();
     }
 
     #[test]

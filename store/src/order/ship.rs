@@ -1,23 +1,20 @@
 //! `ship`: a confirmed order leaves the house.
 
-use events::{
-    order::{Ship, Shipped},
-    timestamp::Timestamp,
-};
+use events::order::{Ship, Shipped};
+use highwater::prelude::*;
 
-use super::{Order, Rejection, Stage};
+use super::{Order, OrderRejection, Stage};
 
-pub fn decide(order: &Order, command: &Ship, at: Timestamp) -> Result<Option<Shipped>, Rejection> {
+pub fn decide(order: &Order, command: &Ship, at: Timestamp) -> Decision<Order> {
     match order.stage {
-        Stage::Placed => Err(Rejection::NotConfirmed),
-        Stage::Confirmed => Ok(Some(Shipped {
-            carrier: command.carrier.clone(),
-            tracking: command.tracking.clone(),
-            shipped_at: at,
-        })),
-        Stage::Shipped => Ok(None),
-        Stage::Delivered { .. } | Stage::Returned => Err(Rejection::AlreadyShipped),
-        Stage::Cancelled => Err(Rejection::AlreadyCancelled),
+        Stage::Placed => reject(OrderRejection::NotConfirmed),
+        Stage::Confirmed => {
+            let Ship { carrier, tracking } = command.clone();
+            accept(Shipped { carrier, tracking, shipped_at: at })
+        }
+        Stage::Shipped => nothing(),
+        Stage::Delivered { .. } | Stage::Returned => reject(OrderRejection::AlreadyShipped),
+        Stage::Cancelled => reject(OrderRejection::AlreadyCancelled),
     }
 }
 
@@ -26,16 +23,16 @@ mod tests {
     use events::order::OrderEvent;
     use serde_json::json;
 
-    use super::super::fixtures::*;
     use super::*;
-    use crate::scenario::NOW;
+    use crate::order::fixtures::*;
+    use highwater::testing::NOW;
 
     fn shipped_now(carrier: Option<&str>, tracking: Option<&str>) -> OrderEvent {
         let text = |text: Option<&str>| text.map(|text| text.try_into().expect("short"));
         OrderEvent::Shipped(Shipped {
             carrier: text(carrier),
             tracking: text(tracking),
-            shipped_at: Timestamp(NOW),
+            shipped_at: NOW,
         })
     }
 

@@ -1,34 +1,17 @@
-//! `create`: a product comes into the catalog. Nothing about it can be wrong that its schema did
-//! not refuse.
+//! `create`: a product comes into the catalog.
 
-use events::product::{Create, Created};
+use events::product::Created;
+use highwater::prelude::*;
 
-pub fn decide(command: &Create) -> Created {
-    let Create {
-        name,
-        department,
-        unit_price_minor,
-        currency,
-        brand,
-        category,
-        description,
-        package_size,
-    } = command.clone();
-    Created {
-        name,
-        department,
-        unit_price_minor,
-        currency,
-        brand,
-        category,
-        description,
-        package_size,
-    }
+use super::Product;
+
+pub fn decide(command: &Created) -> Decision<Product> {
+    accept(command.clone())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
+    use crate::product::fixtures::*;
 
     #[test]
     fn a_product_is_created() {

@@ -1,38 +1,29 @@
 //! `describe`: everything about a product but its price.
 
-use events::product::{Change, Describe, Described};
+use events::product::{Describe, Described};
+use highwater::prelude::*;
 
-use super::{Product, Rejection, Stage};
+use super::Product;
 
-pub fn decide(product: &Product, command: &Describe) -> Result<Option<Described>, Rejection> {
-    if product.stage == Stage::Discontinued {
-        return Err(Rejection::Discontinued);
-    }
-    let before: &Described = &product.description;
+pub fn decide(product: &Product, command: &Describe) -> Decision<Product> {
+    product.still_active()?;
+    let before = &*product.description;
     let after = Described {
         name: command.name.as_ref().unwrap_or(&before.name).clone(),
         department: command.department.as_ref().unwrap_or(&before.department).clone(),
-        brand: changed(&before.brand, &command.brand),
-        category: changed(&before.category, &command.category),
-        description: changed(&before.description, &command.description),
-        package_size: changed(&before.package_size, &command.package_size),
+        brand: command.brand.apply(&before.brand),
+        category: command.category.apply(&before.category),
+        description: command.description.apply(&before.description),
+        package_size: command.package_size.apply(&before.package_size),
     };
-    Ok((after != *before).then_some(after))
-}
-
-fn changed<T: Clone>(before: &Option<T>, change: &Change<T>) -> Option<T> {
-    match change {
-        Change::Keep => before.clone(),
-        Change::Clear => None,
-        Change::Set(value) => Some(value.clone()),
-    }
+    if after == *before { nothing() } else { accept(after) }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::fixtures::*;
+    use crate::product::fixtures::*;
 
     #[test]
     fn what_is_named_changes_and_the_rest_stays() {

@@ -1,16 +1,20 @@
 //! `discontinue`: a product leaves the catalog, for good.
 
-use events::product::Discontinued;
+use events::product::ProductEvent;
+use highwater::prelude::*;
 
 use super::{Product, Stage};
 
-pub fn decide(product: &Product) -> Option<Discontinued> {
-    (product.stage == Stage::Active).then_some(Discontinued {})
+pub fn decide(product: &Product) -> Decision<Product> {
+    match product.stage {
+        Stage::Active => accept(ProductEvent::Discontinued),
+        Stage::Discontinued => nothing(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
+    use crate::product::fixtures::*;
 
     #[test]
     fn a_product_is_discontinued() {

@@ -1,34 +1,37 @@
 //! A product's events and commands, for tests.
 
-use events::product::{Command, Created, Described, Discontinued, PriceSet, ProductEvent};
+use events::product::{Created, Described, PriceSet, ProductCommand, ProductEvent};
+use highwater::{
+    Command as _,
+    testing::{self, Given, NOW},
+};
 use serde_json::{Value, json};
 
-use super::Products;
-use crate::scenario::{Given, NOW};
+use super::Product;
 
 #[track_caller]
-pub fn given<const N: usize>(events: [ProductEvent; N]) -> Given<Products> {
-    Given::new(Products, &events)
+pub fn given<const N: usize>(events: [ProductEvent; N]) -> Given<Product> {
+    testing::given(events)
 }
 
 #[track_caller]
-pub fn command(name: &str, body: Value) -> Command {
-    Command::parse(name, 1, &body, NOW).expect("a valid body")
+pub fn command(name: &str, body: Value) -> ProductCommand {
+    ProductCommand::parse(name, 1, &body, NOW).expect("a valid body")
 }
 
-pub fn create() -> Command {
+pub fn create() -> ProductCommand {
     command("create", create_body())
 }
 
-pub fn describe(body: Value) -> Command {
+pub fn describe(body: Value) -> ProductCommand {
     command("describe", body)
 }
 
-pub fn set_price(unit_price_minor: i64, currency: &str) -> Command {
+pub fn set_price(unit_price_minor: i64, currency: &str) -> ProductCommand {
     command("set-price", json!({ "unit_price_minor": unit_price_minor, "currency": currency }))
 }
 
-pub fn discontinue() -> Command {
+pub fn discontinue() -> ProductCommand {
     command("discontinue", json!({}))
 }
 
@@ -77,5 +80,5 @@ pub fn price_set(unit_price_minor: i64, previous_unit_price_minor: i64) -> Produ
 }
 
 pub fn discontinued() -> ProductEvent {
-    ProductEvent::Discontinued(Discontinued {})
+    ProductEvent::Discontinued
 }

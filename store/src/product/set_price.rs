@@ -1,28 +1,26 @@
 //! `set-price`: another price, in the same currency.
 
 use events::product::{PriceSet, SetPrice};
+use highwater::prelude::*;
 
-use super::{Product, Rejection, Stage};
+use super::{Product, ProductRejection};
 
-pub fn decide(product: &Product, command: &SetPrice) -> Result<Option<PriceSet>, Rejection> {
-    if product.stage == Stage::Discontinued {
-        return Err(Rejection::Discontinued);
-    }
+pub fn decide(product: &Product, command: &SetPrice) -> Decision<Product> {
+    product.still_active()?;
     let SetPrice { unit_price_minor, currency } = *command;
     if currency != product.currency {
-        return Err(Rejection::CurrencyMismatch { priced_in: product.currency, asked: currency });
+        return reject(ProductRejection::CurrencyMismatch(product.currency, currency));
     }
-    let changes = unit_price_minor != product.unit_price_minor;
-    Ok(changes.then_some(PriceSet {
-        unit_price_minor,
-        currency,
-        previous_unit_price_minor: product.unit_price_minor,
-    }))
+    let previous_unit_price_minor = product.unit_price_minor;
+    if unit_price_minor == previous_unit_price_minor {
+        return nothing();
+    }
+    accept(PriceSet { unit_price_minor, currency, previous_unit_price_minor })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
+    use crate::product::fixtures::*;
 
     #[test]
     fn a_price_changes_and_says_what_it_was() {

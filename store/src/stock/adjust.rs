@@ -1,31 +1,30 @@
 //! `adjust`: what is on hand is corrected. What is reserved is promised, and cannot be taken away.
 
-use events::{
-    number::Count,
-    stock::{Adjust, Adjusted},
-};
+use events::stock::{Adjust, Adjusted, Levels};
+use highwater::prelude::*;
 
-use super::{Rejection, Stock};
+use super::{Stock, StockRejection::*};
 
-pub fn decide(stock: &Stock, command: &Adjust) -> Result<Option<Adjusted>, Rejection> {
-    let (levels, delta) = (stock.levels, command.delta);
+pub fn decide(stock: &Stock, Adjust { delta, reason }: &Adjust) -> Decision<Stock> {
+    let levels = stock.levels;
     if delta.get() == 0 {
-        return Ok(None);
+        return nothing();
     }
     // Within ±2^54: neither is beyond ±(2^53 - 1).
     let on_hand = levels.on_hand.get() + delta.get();
     if delta.get() < 0 && on_hand < levels.reserved.get() {
-        return Err(Rejection::Insufficient { available: levels.available() });
+        return reject(Insufficient { available: levels.available() });
     }
-    let on_hand = Count::try_from(on_hand).map_err(|_| Rejection::TooLarge)?;
-    Ok(Some(Adjusted { delta, reason: command.reason.clone(), on_hand, reserved: levels.reserved }))
+    let on_hand = Count::try_from(on_hand).map_err(|_| TooLarge)?;
+    let levels = Levels { on_hand, ..levels };
+    accept(Adjusted { delta: *delta, reason: reason.clone(), levels })
 }
 
 #[cfg(test)]
 mod tests {
-    use events::number::MAX;
+    use highwater::value::MAX;
 
-    use super::super::fixtures::*;
+    use crate::stock::fixtures::*;
 
     #[test]
     fn units_are_added_and_taken_away() {

@@ -1,20 +1,20 @@
 //! `receive`: units arrive. The first of them begin the stock.
 
-use events::stock::{Receive, Received};
+use events::stock::{Levels, Receive, Received};
+use highwater::prelude::*;
 
-use super::{Rejection, Stock};
+use super::{Stock, StockRejection::TooLarge};
 
-pub fn decide(stock: &Stock, command: &Receive) -> Result<Received, Rejection> {
-    let quantity = command.quantity;
-    let on_hand = stock.levels.on_hand.plus(quantity).ok_or(Rejection::TooLarge)?;
-    Ok(Received { quantity, on_hand, reserved: stock.levels.reserved })
+pub fn decide(stock: &Stock, &Receive { quantity }: &Receive) -> Decision<Stock> {
+    let on_hand = stock.levels.on_hand.plus(quantity).ok_or(TooLarge)?;
+    accept(Received { quantity, levels: Levels { on_hand, ..stock.levels } })
 }
 
 #[cfg(test)]
 mod tests {
-    use events::number::MAX;
+    use highwater::value::MAX;
 
-    use super::super::fixtures::*;
+    use crate::stock::fixtures::*;
 
     #[test]
     fn a_stock_begins_with_what_is_received() {

@@ -1,24 +1,19 @@
 //! `release`: an order's whole reservation is given up.
 
-use events::stock::{Release, Released};
+use events::stock::{Levels, Released, Reservation};
+use highwater::prelude::*;
 
-use super::{Rejection, Stock};
+use super::Stock;
 
-pub fn decide(stock: &Stock, command: &Release) -> Result<Released, Rejection> {
-    let order_id = command.order_id;
-    let quantity = stock.reservations.of(order_id).ok_or(Rejection::NotReserved(order_id))?;
-    let levels = stock.levels;
-    Ok(Released {
-        order_id,
-        quantity,
-        on_hand: levels.on_hand,
-        reserved: levels.reserved.saturating_minus(quantity.get()),
-    })
+pub fn decide(stock: &Stock, &Reservation { order_id }: &Reservation) -> Decision<Stock> {
+    let quantity = stock.reserved_for(order_id)?;
+    let reserved = stock.levels.reserved.saturating_minus(quantity.get());
+    accept(Released { order_id, quantity, levels: Levels { reserved, ..stock.levels } })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
+    use crate::stock::fixtures::*;
 
     #[test]
     fn what_is_released_can_be_reserved_by_others() {

@@ -1,29 +1,29 @@
 //! `reserve`: available units are kept for an order.
 
-use events::stock::{MOST_RESERVATIONS, Reserve, Reserved};
+use events::stock::{Levels, MOST_RESERVATIONS, Reserve, Reserved};
+use highwater::prelude::*;
 
-use super::{Rejection, Stock};
+use super::{Stock, StockRejection::*};
 
-pub fn decide(stock: &Stock, command: &Reserve) -> Result<Reserved, Rejection> {
-    let Reserve { order_id, quantity } = *command;
-    if stock.reservations.of(order_id).is_some() {
-        return Err(Rejection::AlreadyReserved(order_id));
+pub fn decide(stock: &Stock, &Reserve { order_id, quantity }: &Reserve) -> Decision<Stock> {
+    if stock.reservations.get(order_id).is_some() {
+        return reject(AlreadyReserved(order_id));
     }
     let levels = stock.levels;
     let reserved = levels.reserved.plus(quantity).filter(|reserved| *reserved <= levels.on_hand);
-    let reserved = reserved.ok_or(Rejection::Insufficient { available: levels.available() })?;
-    if stock.reservations.count() >= MOST_RESERVATIONS {
-        return Err(Rejection::TooManyReservations);
+    let reserved = reserved.ok_or(Insufficient { available: levels.available() })?;
+    if stock.reservations.len() >= MOST_RESERVATIONS {
+        return reject(TooManyReservations);
     }
-    Ok(Reserved { order_id, quantity, on_hand: levels.on_hand, reserved })
+    accept(Reserved { order_id, quantity, levels: Levels { reserved, ..levels } })
 }
 
 #[cfg(test)]
 mod tests {
-    use events::number::MAX;
+    use highwater::value::MAX;
 
-    use super::super::fixtures::*;
-    use super::*;
+    use super::MOST_RESERVATIONS;
+    use crate::stock::fixtures::*;
 
     #[test]
     fn units_are_reserved_and_stay_on_hand() {

@@ -1,25 +1,20 @@
 //! `ship`: the units reserved for an order leave the house, all of them.
 
-use events::stock::{Ship, Shipped};
+use events::stock::{Levels, Reservation, Shipped};
+use highwater::prelude::*;
 
-use super::{Rejection, Stock};
+use super::Stock;
 
-pub fn decide(stock: &Stock, command: &Ship) -> Result<Shipped, Rejection> {
-    let order_id = command.order_id;
-    let quantity = stock.reservations.of(order_id).ok_or(Rejection::NotReserved(order_id))?;
-    let (on_hand, reserved) = (stock.levels.on_hand, stock.levels.reserved);
-    let left = quantity.get();
-    Ok(Shipped {
-        order_id,
-        quantity,
-        on_hand: on_hand.saturating_minus(left),
-        reserved: reserved.saturating_minus(left),
-    })
+pub fn decide(stock: &Stock, &Reservation { order_id }: &Reservation) -> Decision<Stock> {
+    let quantity = stock.reserved_for(order_id)?;
+    let on_hand = stock.levels.on_hand.saturating_minus(quantity.get());
+    let reserved = stock.levels.reserved.saturating_minus(quantity.get());
+    accept(Shipped { order_id, quantity, levels: Levels { on_hand, reserved } })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::*;
+    use crate::stock::fixtures::*;
 
     #[test]
     fn what_is_reserved_is_shipped_as_a_whole() {

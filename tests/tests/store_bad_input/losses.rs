@@ -166,7 +166,7 @@ fn server(scratch: &Scratch, arguments: &[&str]) -> Command {
 }
 
 fn audited(arguments: &[&str]) {
-    let output = bare(&program("highwater"))
+    let output = bare(&program("store"))
         .arg("audit")
         .args(arguments)
         .stdout(Stdio::piped())

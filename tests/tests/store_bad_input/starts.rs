@@ -89,9 +89,9 @@ pub fn settings() -> Vec<Start> {
             "x=y=z",
         ),
         set(
-            "budgets above the producers' queues: `HIGHWATER__OWNER__IN_FLIGHT_BYTES=99000000`",
-            "HIGHWATER__OWNER__IN_FLIGHT_BYTES",
-            "99000000",
+            "queues without room for the largest commits: `HIGHWATER__LOG__QUEUE_KBYTES=1000`",
+            "HIGHWATER__LOG__QUEUE_KBYTES",
+            "1000",
         ),
         set(
             "an address with a path: `HIGHWATER__PEERS__ADVERTISE=http://127.0.0.1:8080/v1`",

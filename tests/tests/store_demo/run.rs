@@ -1,4 +1,4 @@
-//! `highwater demo` as a process, and what it said.
+//! `store demo` as a process, and what it said.
 
 use std::{
     ffi::OsStr,
@@ -23,7 +23,7 @@ pub struct Ended {
 
 impl Run {
     pub fn start(address: &str, args: &[&str]) -> Self {
-        let mut command = bare(&program("highwater"));
+        let mut command = bare(&program("store"));
         command
             .args(["demo", "--url", &format!("http://{address}")])
             .args(args)
@@ -99,7 +99,7 @@ impl Ended {
 /// The log and the tables that these arguments name hold together.
 pub fn audit(of: &[impl AsRef<OsStr>]) {
     let audited =
-        bare(&program("highwater")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
+        bare(&program("store")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
     let report = String::from_utf8_lossy(&audited.stdout);
     assert!(
         audited.status.success()

@@ -20,7 +20,7 @@ use super::{
 };
 
 const BROKERS: usize = 3;
-const BINARIES: [&str; 4] = ["command-api", "projectors", "query-api", "highwater"];
+const BINARIES: [&str; 4] = ["command-api", "projectors", "query-api", "store"];
 
 pub struct Deployment {
     // Dropped in this sequence: the processes first.
@@ -66,7 +66,7 @@ impl Deployment {
         tokio::task::spawn_blocking(move || provide(earlier, &target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        highwater_projection::migrate(&pool).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
         let file = folder.path().join("keys");
         write_key(&file);
         let kafka = starting.await.unwrap();
@@ -147,7 +147,7 @@ impl Shared<'_> {
         // A third of the commands is refused on purpose: not a line for each.
         let all = [
             ("LOG__KAFKA", self.kafka.to_owned()),
-            ("TELEMETRY__FILTER", "info,highwater_runtime::http=warn".to_owned()),
+            ("TELEMETRY__FILTER", "info,highwater_http::server=warn".to_owned()),
         ];
         all.into_iter()
             .chain(own)

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use highwater_cli::audit::{
+use highwater_audit::{
     fold::{Fold, Verdict},
     record::{About, Body, Entry},
 };

@@ -56,7 +56,7 @@ impl Deployment {
         let postgres = PrivatePostgres::temporary().await.unwrap();
         Statements::counted_by(&postgres).await;
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        highwater_projection::migrate(&pool).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
         sqlx::query(ROLE).execute(&pool).await.unwrap();
         write_key(&folder.0.join("keys"));
         let kafka = starting.await.unwrap();
@@ -218,7 +218,7 @@ impl Deployment {
 
     /// Log and tables hold together.
     pub fn audit(&self) {
-        let mut audit = Command::new(program("highwater"));
+        let mut audit = Command::new(program("store"));
         let output = audit
             .args([
                 "audit",
@@ -238,7 +238,7 @@ fn environment(kafka: &Kafka, own: Vec<(&str, String)>) -> Vec<(String, String)>
     let all = [
         ("LOG__KAFKA", kafka.bootstrap.clone()),
         ("LOG__DEVELOPMENT", "true".to_owned()),
-        ("TELEMETRY__FILTER", "info,highwater_runtime::http=warn".to_owned()),
+        ("TELEMETRY__FILTER", "info,highwater_http::server=warn".to_owned()),
     ];
     all.into_iter().chain(own).map(|(key, value)| (format!("HIGHWATER__{key}"), value)).collect()
 }

@@ -24,7 +24,7 @@ fn build() -> Vec<PathBuf> {
     } else {
         // What is measured is built as it is deployed, without the features of tests.
         cargo.arg("--release").args(
-            ["highwater-cli", "command-api", "projectors", "query-api"]
+            ["store", "command-api", "projectors", "query-api"]
                 .into_iter()
                 .flat_map(|name| ["-p", name]),
         );

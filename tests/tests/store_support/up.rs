@@ -1,4 +1,4 @@
-//! `highwater up` as a process with a data folder of its own. Owns what it starts: nothing runs on
+//! `store up` as a process with a data folder of its own. Owns what it starts: nothing runs on
 //! when this is dropped, the private Postgres included, however the test ends.
 
 use std::{
@@ -118,10 +118,10 @@ impl Drop for Up {
     }
 }
 
-/// `highwater up` on the data folder, away from a highwater.toml that may lie about and from what
+/// `store up` on the data folder, away from a highwater.toml that may lie about and from what
 /// the caller's environment says.
 pub fn command(scratch: &Scratch) -> Command {
-    let mut command = bare(&program("highwater"));
+    let mut command = bare(&program("store"));
     command.arg("up").arg("--data").arg(scratch.data()).current_dir(scratch.path());
     // A machine that runs all tests at once may take a while to own its partitions; nothing here is
     // about that wait.

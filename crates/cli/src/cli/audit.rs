@@ -1,7 +1,8 @@
-//! `highwater audit`.
+//! `audit`.
 
 use std::io::{self, Write};
 
+use highwater_audit::{projected::Projected, report::Report};
 use highwater_log::RawReader;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     database::{self, Database},
     source::Source,
 };
-use crate::audit::{self, projected::Projected, report::Report};
+use crate::application::Application;
 
 /// Check the log's promises and every row of the tables, by rules of its own.
 ///
@@ -34,12 +35,12 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<End, Error> {
+pub(super) async fn run(args: Args, application: &Application) -> Result<End, Error> {
     let log = args.source.open().await?;
     let tables = args.database.find(&args.source, &log).await?;
     let report = match tables.url() {
-        Ok(url) => with_tables(&*log.log, &url).await,
-        Err(why) => audit::run(&*log.log)
+        Ok(url) => with_tables(&*log.log, &url, application).await,
+        Err(why) => highwater_audit::run(&*log.log)
             .await
             .map_err(Error::from)
             .map(|report| Report { tables_not_audited: Some(why.to_owned()), ..report }),
@@ -57,17 +58,21 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
     Ok(if report.is_clean() { End::Done } else { End::Difference })
 }
 
-async fn with_tables(log: &dyn RawReader, url: &str) -> Result<Report, Error> {
-    let mut connection = database::connect(url).await?;
-    let database = Projected::begin(&mut connection, audit::tables::all()).await?;
-    Ok(audit::run_with_tables(log, database).await?)
+async fn with_tables(
+    log: &dyn RawReader,
+    url: &str,
+    application: &Application,
+) -> Result<Report, Error> {
+    let mut connection = database::connect(url, application).await?;
+    let database = Projected::begin(&mut connection, (application.audited)()).await?;
+    Ok(highwater_audit::run_with_tables(log, database).await?)
 }
 
-impl From<audit::Error> for Error {
-    fn from(error: audit::Error) -> Self {
+impl From<highwater_audit::Error> for Error {
+    fn from(error: highwater_audit::Error) -> Self {
         match error {
-            audit::Error::Log(error) => Self::Log(error),
-            audit::Error::Database(error) => Self::Database(error),
+            highwater_audit::Error::Log(error) => Self::Log(error),
+            highwater_audit::Error::Database(error) => Self::Database(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use highwater_tables::migrations;
 use sqlx::PgConnection;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     source::{Opened, Source},
 };
 use crate::{
+    application::Application,
     folder::{self, Folder},
     postgres::PrivatePostgres,
     up,
@@ -102,9 +104,9 @@ impl Tables {
 }
 
 /// A connection to tables of this release.
-pub(super) async fn connect(url: &str) -> Result<PgConnection, Error> {
+pub(super) async fn connect(url: &str, application: &Application) -> Result<PgConnection, Error> {
     let mut connection = up::reach(url).await?;
-    highwater_projection::schema_version_check(&mut connection).await?;
+    migrations::check(&mut connection, Some(application.projections.tables())).await?;
     Ok(connection)
 }
 

@@ -1,4 +1,4 @@
-//! `highwater lag`.
+//! `lag`.
 
 use std::{
     io::{self, Write},
@@ -14,7 +14,10 @@ use super::{
     database::{self, Database},
     source::{Opened, Source},
 };
-use crate::lag::{self, report::Report};
+use crate::{
+    application::Application,
+    lag::{self, Projected, report::Report},
+};
 
 /// Show how far every projection is behind the end of the log, and who owns each partition.
 ///
@@ -44,11 +47,11 @@ pub(super) struct Args {
     watch: Option<NonZeroU64>,
 }
 
-pub(super) async fn run(args: Args) -> Result<End, Error> {
+pub(super) async fn run(args: Args, application: &Application) -> Result<End, Error> {
     let log = args.source.open().await?;
     let tables = args.database.find(&args.source, &log).await?;
     let shown = match tables.url() {
-        Ok(url) => args.show(&log, &url).await,
+        Ok(url) => args.show(&log, &url, application).await,
         Err(why) => {
             Err(Error::Usage(format!("the lag cannot be told without the checkpoints: {why}")))
         }
@@ -58,16 +61,17 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
 }
 
 impl Args {
-    async fn show(&self, log: &Opened, url: &str) -> Result<End, Error> {
-        let mut database = database::connect(url).await?;
+    async fn show(&self, log: &Opened, url: &str, application: &Application) -> Result<End, Error> {
+        let mut database = database::connect(url, application).await?;
+        let projected = Projected::of(&application.projections);
         let Some(every) = self.watch else {
-            let report = self.read(log, &mut database).await?;
+            let report = self.read(log, &projected, &mut database).await?;
             self.print(&report)?;
             return Ok(self.judge(&report));
         };
         let shutdown = Shutdown::on_signals()?;
         loop {
-            self.print(&self.read(log, &mut database).await?)?;
+            self.print(&self.read(log, &projected, &mut database).await?)?;
             tokio::select! {
                 () = shutdown.soft.cancelled() => return Ok(End::Done),
                 () = tokio::time::sleep(Duration::from_secs(every.get())) => {}
@@ -75,12 +79,17 @@ impl Args {
         }
     }
 
-    async fn read(&self, log: &Opened, database: &mut PgConnection) -> Result<Report, Error> {
+    async fn read(
+        &self,
+        log: &Opened,
+        projected: &Projected,
+        database: &mut PgConnection,
+    ) -> Result<Report, Error> {
         let prefix = match &log.prefix {
             Some(prefix) => prefix.clone(),
             None => lag::prefix(&*log.log).await?,
         };
-        Ok(lag::read(&*log.log, &prefix, &lag::expected(), database, &SystemClock).await?)
+        Ok(lag::read(&*log.log, &prefix, projected, database, &SystemClock).await?)
     }
 
     fn print(&self, report: &Report) -> Result<(), Error> {

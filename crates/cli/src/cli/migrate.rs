@@ -1,7 +1,8 @@
-//! `highwater migrate`.
+//! `migrate`.
 
 use std::path::{Path, PathBuf};
 
+use highwater_tables::migrations;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -9,12 +10,12 @@ use super::{
     End, Error,
     settings::{self, DEFAULT_DATA},
 };
-use crate::{folder::Folder, postgres::PrivatePostgres, up};
+use crate::{application::Application, folder::Folder, postgres::PrivatePostgres, up};
 
 /// Bring the database's tables to this release.
 ///
 /// Creates or upgrades the tables; safe to run again, and from several places at once. The services
-/// refuse to start on tables of an older release; `highwater up` migrates by itself.
+/// refuse to start on tables of an older release; `up` migrates by itself.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the database cannot be reached"
@@ -25,7 +26,7 @@ pub(super) struct Args {
     /// folder]
     #[arg(long, value_name = "URL", env = "HIGHWATER_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// The data folder of `highwater up`, which must not be running [default: data]
+    /// The data folder of `up`, which must not be running [default: data]
     #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
     data: Option<PathBuf>,
     /// Settings, of which the database is read [default: highwater.toml, if it is there]
@@ -37,7 +38,7 @@ pub(super) struct Args {
     replace: Option<Uuid>,
 }
 
-pub(super) async fn run(args: Args) -> Result<End, Error> {
+pub(super) async fn run(args: Args, application: &Application) -> Result<End, Error> {
     let config = settings::load(args.config.as_deref(), Vec::new())?;
     let named = match (&args.database_url, &args.data) {
         (Some(url), _) => Some((url.clone(), "--database-url")),
@@ -47,7 +48,7 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
         }
     };
     if let Some((url, by)) = named {
-        migrate(&url, &settings::shown(&url, by), args.replace).await?;
+        migrate(&url, &settings::shown(&url, by), args.replace, application).await?;
         return Ok(End::Done);
     }
     let folder = Folder::open(args.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA)))?;
@@ -57,23 +58,33 @@ pub(super) async fn run(args: Args) -> Result<End, Error> {
         &server.url(),
         &format!("the private Postgres in {}", folder.postgres().display()),
         args.replace,
+        application,
     )
     .await;
     server.stop().await?;
     migrated.map(|()| End::Done)
 }
 
-async fn migrate(url: &str, shown: &str, replace: Option<Uuid>) -> Result<(), Error> {
+async fn migrate(
+    url: &str,
+    shown: &str,
+    replace: Option<Uuid>,
+    application: &Application,
+) -> Result<(), Error> {
     let mut connection = up::reach(url).await?;
-    let migrated = migrate_in(&mut connection, replace).await;
+    let migrated = migrate_in(&mut connection, replace, application).await;
     connection.close().await?;
     migrated?;
     eprintln!("highwater: the tables in {shown} are those of this release");
     Ok(())
 }
 
-async fn migrate_in(connection: &mut PgConnection, replace: Option<Uuid>) -> Result<(), Error> {
-    highwater_projection::migrations::migrate(&mut *connection).await?;
+async fn migrate_in(
+    connection: &mut PgConnection,
+    replace: Option<Uuid>,
+    application: &Application,
+) -> Result<(), Error> {
+    migrations::migrate(&mut *connection, Some(application.projections.tables())).await?;
     let Some(identity) = replace else { return Ok(()) };
     // With nothing projected yet, every table will be made from the log that the lost database
     // belonged to.

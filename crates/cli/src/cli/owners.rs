@@ -1,4 +1,4 @@
-//! `highwater owners`.
+//! `owners`.
 
 use std::io::{self, Write};
 

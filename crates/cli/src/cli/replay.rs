@@ -1,4 +1,4 @@
-//! `highwater replay`.
+//! `replay`.
 
 use std::{
     collections::HashMap,

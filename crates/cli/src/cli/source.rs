@@ -19,7 +19,7 @@ use crate::folder::{self, Kind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
-    /// The data folder of `highwater up`, which may be running; of a log on Kafka only its private
+    /// The data folder of `up`, which may be running; of a log on Kafka only its private
     /// Postgres is used [default: data]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,

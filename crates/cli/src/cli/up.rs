@@ -1,17 +1,20 @@
-//! `highwater up`.
+//! `up`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{End, Error};
-use crate::up::{self, Options};
+use crate::{
+    application::Application,
+    up::{self, Options},
+};
 
 /// Run everything in this process: log, database, command API, projectors, query API.
 ///
 /// Where neither flags nor settings name a Kafka or a database nothing else need run: the log is a
 /// file store in the data folder, fsynced before every answer, and the database is a private
 /// Postgres, started from the installed binaries. Ready when /readyz answers
-/// 200. SIGTERM and Ctrl-C finish what is open, then stop everything; a second one gives up what is
-///      open.
+/// 200. SIGTERM and Ctrl-C finish what is open, then stop everything; a second one gives up what
+/// is open.
 ///
 /// Settings come from highwater.toml (or --config), then from the environment as
 /// HIGHWATER__SECTION__KEY, then from these flags.
@@ -47,10 +50,9 @@ pub(super) struct Args {
     config: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: Args) -> Result<End, Error> {
+pub(super) async fn run(args: Args, application: &Application) -> Result<End, Error> {
     let Args { data, listen, kafka, database_url, development, insecure, config } = args;
-    up::run(Options { data, listen, kafka, database_url, development, insecure, config })
-        .await
-        .map_err(Box::new)?;
+    let options = Options { data, listen, kafka, database_url, development, insecure, config };
+    up::run(options, application).await.map_err(Box::new)?;
     Ok(End::Done)
 }

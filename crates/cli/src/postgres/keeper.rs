@@ -1,10 +1,7 @@
 //! Starts a private server again when it dies under its owner, on the same port, so that addresses
 //! given out stay right. Never stops one.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use highwater_runtime::{
     process::chain,
@@ -78,7 +75,7 @@ impl Keeper {
     async fn look(&self) -> Result<bool, Failure> {
         let (cluster, port, stopped) = (self.cluster.clone(), self.port, Arc::clone(&self.stopped));
         let looking = blocking(move || {
-            let stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+            let stopped = stopped.lock();
             if *stopped {
                 return Ok(Ok(false));
             }

@@ -4,11 +4,12 @@
 use std::{fmt, net::SocketAddr, path::Path};
 
 use super::{database::Database, settings::Settings};
-use crate::{demo, folder::Folder};
+use crate::folder::Folder;
 
 pub(super) struct Banner {
     url: String,
     lines: Vec<(&'static str, String)>,
+    first_command: Option<String>,
 }
 
 impl Banner {
@@ -38,7 +39,12 @@ impl Banner {
             ("Access", access(settings).to_owned()),
             ("Stop", "Ctrl-C or SIGTERM; everything is there again at the next start".to_owned()),
         ];
-        Self { url, lines }
+        Self { url, lines, first_command: None }
+    }
+
+    /// Shows a first command, which is made from the URL.
+    pub(super) fn try_first(&mut self, command: Option<fn(&str) -> String>) {
+        self.first_command = command.map(|command| command(&self.url));
     }
 }
 
@@ -83,6 +89,9 @@ impl fmt::Display for Banner {
         for (name, text) in &self.lines {
             writeln!(f, "  {name:<9} {text}")?;
         }
-        writeln!(f, "\nTry:\n  {}", demo::first_command(&self.url))
+        match &self.first_command {
+            Some(command) => writeln!(f, "\nTry:\n  {command}"),
+            None => Ok(()),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use highwater_runtime::start::{Patience, database_may_pass};
+use highwater_runtime::start::Patience;
+use highwater_tables::{migrations, postgres::may_pass};
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -45,7 +46,7 @@ impl Database {
         let in_settings = matches!(named, Named::InSettings(_));
         if let Named::Once(url) | Named::InSettings(url) = named {
             patience
-                .until("the database", database_may_pass, async || reach(&url).await?.close().await)
+                .until("the database", may_pass, async || reach(&url).await?.close().await)
                 .await?;
             return Ok(Self { url, in_settings, private: None });
         }
@@ -74,12 +75,12 @@ impl Database {
 
     /// Creates or upgrades the tables. Where they are right, the role of the projectors, which may
     /// not create any, will do.
-    pub(super) async fn migrate(&self) -> Result<(), Error> {
+    pub(super) async fn migrate(&self, application: &migrations::Application) -> Result<(), Error> {
         let mut connection = reach(&self.url).await?;
-        if highwater_projection::schema_version_check(&mut connection).await.is_ok() {
+        if migrations::check(&mut connection, Some(application)).await.is_ok() {
             return Ok(connection.close().await?);
         }
-        let migrated = highwater_projection::migrations::migrate(&mut connection).await;
+        let migrated = migrations::migrate(&mut connection, Some(application)).await;
         connection.close().await?;
         Ok(migrated?)
     }
@@ -95,7 +96,7 @@ impl Database {
 /// A pool would only say that it waited in vain; a connection says why. Set up as those of the
 /// services.
 pub(crate) async fn reach(url: &str) -> Result<PgConnection, sqlx::Error> {
-    tokio::time::timeout(REACH_LIMIT, highwater_runtime::postgres::connect(url))
+    tokio::time::timeout(REACH_LIMIT, highwater_tables::postgres::connect(url))
         .await
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use highwater_command::settings::OwnerSettings;
+use highwater_http::server::HttpSettings;
 use highwater_log::LogSettings;
 use highwater_projection::settings::ProjectorSettings;
 use highwater_query::settings::{ListSettings, QuerySettings};
 use highwater_runtime::{
     config::{Config, Error},
-    http::HttpSettings,
     process,
     start::StartSettings,
     telemetry::{Format, TelemetrySettings},

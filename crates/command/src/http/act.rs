@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use highwater_runtime::problem::{FieldError, Problem};
+use highwater_http::problem::{FieldError, Problem};
 use uuid::Uuid;
 
 use super::{

@@ -5,15 +5,15 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use highwater_http::{
+    headers::{ETag, HIGHWATER_POSITION, IdempotencyKey, PREFERENCE_APPLIED, Prefer},
+    problem::Problem,
+};
 use highwater_protocol::{
     wire::{Reason, Wire},
     writer::{Answer, Busy, Outcome},
 };
-use highwater_runtime::{
-    headers::{ETag, HIGHWATER_POSITION, IdempotencyKey, PREFERENCE_APPLIED, Prefer},
-    problem::Problem,
-    resilience,
-};
+use highwater_runtime::resilience;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -48,7 +48,7 @@ pub(super) fn response<C: Category>(
         Ending::Relayed { response, .. } => response,
         Ending::Accepted(end) => accepted::<C>(caller, sent, end),
         Ending::Decided(Answer::Done { outcome, replayed }) => {
-            let mut response = done::<C>(sent.partition, sent.aggregate, sent.creates, outcome);
+            let mut response = done(app, sent, outcome);
             if replayed {
                 response
                     .headers_mut()
@@ -161,12 +161,8 @@ const UNACKNOWLEDGED: &str = "the log did not say that it has the command, and i
 const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with \
                          the same Idempotency-Key";
 
-fn done<C: Category>(
-    partition: u32,
-    aggregate: Uuid,
-    creates: bool,
-    outcome: Outcome<Wire>,
-) -> Response {
+fn done<C: Category>(app: &App<C>, sent: &Sent, outcome: Outcome<Wire>) -> Response {
+    let Sent { partition, aggregate, creates, .. } = *sent;
     let (version, end, events, status) = match outcome {
         Outcome::Accepted { version, end, events } => {
             (version, end, events, if creates { StatusCode::CREATED } else { StatusCode::OK })
@@ -183,7 +179,7 @@ fn done<C: Category>(
     let body = Done { events, id: aggregate, position: &position::<C>(partition, end), version };
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::CREATED
-        && let Ok(location) = HeaderValue::from_str(&format!("/v1/{}/{aggregate}", C::COLLECTION))
+        && let Ok(location) = HeaderValue::from_str(&format!("/v1/{}/{aggregate}", app.collection))
     {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use highwater_runtime::{
+use highwater_http::{
     body::{BodyLimit, DEFAULT_BODY_LIMIT},
     problem::Problem,
 };

@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use highwater_runtime::problem::Problem;
+use highwater_http::problem::Problem;
 
 use super::{
     App, arrival, execute,

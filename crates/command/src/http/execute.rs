@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use highwater_http::{body::StrictJson, headers::Prefer, problem::Problem};
 use highwater_protocol::{
     partition::partition_of,
     wire::Wire,
     writer::{Answer, Busy, Submission},
 };
-use highwater_runtime::{body::StrictJson, headers::Prefer, problem::Problem};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::Instant,
@@ -179,7 +179,7 @@ async fn find_owner<C: Category>(
             continue;
         };
         if !caller.forwarded {
-            let outgoing = outgoing.get_or_insert_with(|| request::outgoing::<C>(caller, command));
+            let outgoing = outgoing.get_or_insert_with(|| request::outgoing(app, caller, command));
             // What is rare is kept apart: each request is moved about with all that it may come to
             // hold.
             let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));

@@ -1,9 +1,8 @@
 //! What the operator sees of a category's commands. Made once: a look-up by labels costs as much as
 //! parsing a small command.
 
-use std::sync::{PoisonError, RwLock};
-
 use metrics::{Counter, Histogram, counter, histogram};
+use parking_lot::RwLock;
 
 pub struct Figures {
     category: &'static str,
@@ -22,7 +21,7 @@ impl Figures {
     }
 
     pub(super) fn count(&self, outcome: &'static str) {
-        let commands = self.commands.read().unwrap_or_else(PoisonError::into_inner);
+        let commands = self.commands.read();
         if let Some((_, commands)) = commands.iter().find(|(known, _)| *known == outcome) {
             return commands.increment(1);
         }
@@ -30,6 +29,6 @@ impl Figures {
         let commands =
             counter!("highwater_commands_total", "category" => self.category, "outcome" => outcome);
         commands.increment(1);
-        self.commands.write().unwrap_or_else(PoisonError::into_inner).push((outcome, commands));
+        self.commands.write().push((outcome, commands));
     }
 }

@@ -8,19 +8,18 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::Response,
 };
+use highwater_http::{
+    body::{MediaType, StrictJson},
+    headers::{IdempotencyKey, IfMatch, Prefer},
+    heavy, json,
+    problem::{FieldError, MEDIA_TYPE, Problem},
+    server::{Admission, TraceContext},
+};
 use highwater_protocol::{
     lane::Accepted,
     time::Micros,
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
-};
-use highwater_runtime::{
-    body::{MediaType, StrictJson},
-    headers::{IdempotencyKey, IfMatch, Prefer},
-    heavy,
-    http::{Admission, TraceContext},
-    json,
-    problem::{FieldError, MEDIA_TYPE, Problem},
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -267,8 +266,12 @@ impl<C: Category> Checked<C> {
 }
 
 /// The command as another instance is sent it.
-pub(super) fn outgoing<C: Category>(caller: &Caller, command: &Command<C>) -> forward::Command {
-    let collection = C::COLLECTION;
+pub(super) fn outgoing<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    command: &Command<C>,
+) -> forward::Command {
+    let collection = app.collection;
     let path = match command.target {
         Target::New => format!("/v1/{collection}"),
         Target::Existing(id) => format!(

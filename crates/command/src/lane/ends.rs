@@ -1,12 +1,9 @@
 //! Where the partitions of `commands` end, as far as is known: asked for at most once a second
 //! each, and known from every append.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How old the end of a partition may be that the length of the lane is told by.
@@ -26,7 +23,7 @@ struct End {
 impl Ends {
     /// The end as last heard; `Err`: it is time that one request asks again, which is this one.
     pub fn known(&self, partition: u32) -> Result<u64, u64> {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.0.lock();
         let end = ends.entry(partition).or_default();
         if end.asked.is_some_and(|asked| asked.elapsed() < AGE) {
             return Ok(end.offset);
@@ -37,7 +34,7 @@ impl Ends {
 
     /// The farthest that was heard of.
     pub fn heard(&self, partition: u32, offset: u64) -> u64 {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.0.lock();
         let end = ends.entry(partition).or_default();
         end.offset = end.offset.max(offset);
         end.offset

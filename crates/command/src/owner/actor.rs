@@ -19,8 +19,8 @@ use highwater_protocol::{
 use highwater_runtime::{
     clock::{Clock, Ids},
     resilience::Backoff,
-    seen::Seen,
 };
+use highwater_tables::seen::Seen;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},

@@ -5,11 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, extract::State, response::IntoResponse, routing::get};
 use futures_util::future::join_all;
+use highwater_http::server::{self, HttpSettings};
 use highwater_log::{Log, Partition};
-use highwater_runtime::{
-    context::Context,
-    http::{self, HttpSettings},
-};
+use highwater_runtime::context::Context;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -46,17 +44,17 @@ pub async fn serve(
     address: SocketAddr,
     admin: Admin,
     ctx: &Context,
-) -> Result<SocketAddr, http::Error> {
-    http::check_listen(address, false)?;
-    let listener = http::bind(address).await?;
-    let bound = listener.local_addr().map_err(|source| http::Error::Bind { address, source })?;
+) -> Result<SocketAddr, server::Error> {
+    server::check_listen(address, false)?;
+    let listener = server::bind(address).await?;
+    let bound = listener.local_addr().map_err(|source| server::Error::Bind { address, source })?;
     tracing::info!(address = %bound, "serving the operator");
     let router = Router::new().route("/admin/owners", get(owners)).with_state(Arc::new(admin));
     let settings = HttpSettings { listen: bound, ..HttpSettings::default() };
-    let router = http::layers(router, &settings, ctx);
+    let router = server::layers(router, &settings, ctx);
     let stopping = ctx.shutdown.clone();
     ctx.shutdown.tasks.spawn(async move {
-        if let Err(error) = http::serve_with(listener, router, stopping, &settings).await {
+        if let Err(error) = server::serve_with(listener, router, stopping, &settings).await {
             tracing::error!(%error, "the operator is not served any more");
         }
     });

@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::join_all;
 use highwater_runtime::{clock::Ids, shutdown::Shutdown};
+use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
     time::{Instant, MissedTickBehavior},
@@ -191,7 +192,7 @@ impl Early {
     /// has its partition back, costs one take-over in `again`. A process that dies, and is started
     /// again, is another.
     fn note(&self, heard: &Heard, trigger: Trigger) -> bool {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock();
         let place = (heard.category.clone(), heard.partition);
         let before = taken.get(&place);
         let refused = before.and_then(|taken| taken.refused);

@@ -2,11 +2,7 @@
 //! had come from the caller. What cannot prove that it comes from that instance is no answer
 //! (docs/adr/0017).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -18,6 +14,7 @@ use highwater_runtime::{
     resilience::Once,
 };
 use metrics::counter;
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
@@ -145,10 +142,7 @@ impl Forwarder {
         match hop.open_answer(&self.deployment, Answered { status, headers: &headers, body: &body })
         {
             Some(End::Answered) => {
-                self.apart
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .over_if_quiet(QUIET, "the clocks of instances agree");
+                self.apart.lock().over_if_quiet(QUIET, "the clocks of instances agree");
                 Outcome::Answered {
                     response: Box::new(relayed(status, &headers, body)),
                     may_wait: false,
@@ -160,7 +154,7 @@ impl Forwarder {
             },
             Some(End::NotThere) => Outcome::NotThere,
             Some(End::Stale) => {
-                let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut apart = self.apart.lock();
                 apart.warn(
                     "a forwarded command was refused, because the clocks of two instances \
                             are too far apart",
@@ -184,14 +178,14 @@ impl Forwarder {
         }
         tracing::warn!(url = hint.url, instance = %hint.instance, %status, "what answered a \
             forwarded command is not the instance that was meant");
-        let mut shunned = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shunned = self.shunned.lock();
         let now = Instant::now();
         shunned.retain(|_, until| *until > now);
         shunned.insert(hint.instance, now + SHUNNED);
     }
 
     fn is_shunned(&self, instance: Uuid) -> bool {
-        let shunned = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
+        let shunned = self.shunned.lock();
         shunned.get(&instance).is_some_and(|until| *until > Instant::now())
     }
 }

@@ -8,7 +8,7 @@ mod said;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use highwater_log::{Delivery, Log, Partition, Reply, Report, Ticket, check_value
 use highwater_protocol::record::Stored;
 use highwater_runtime::{identity::DeploymentKeys, resilience::Once};
 use metrics::counter;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
@@ -152,10 +153,7 @@ impl Hints {
         also(&mut hint);
         let key = key(category, partition);
         // The fold says that this epoch is the last one: whoever said more was wrong.
-        self.known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|of, known| *of != key || known.is_plausible_after(epoch));
+        self.known.write().retain(|of, known| *of != key || known.is_plausible_after(epoch));
         let value = self.write(key.clone(), &hint);
         let mut said = self.said();
         if hint.released { said.forget(&key) } else { said.keep_epoch(key, value, epoch) }
@@ -177,7 +175,7 @@ impl Hints {
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock()
     }
 
     /// Another instance that owns the partition, as far as is known.
@@ -187,7 +185,7 @@ impl Hints {
 
     /// Other instances that may own the partition, the likeliest first: two at most.
     pub fn candidates(&self, category: &str, partition: u32) -> Vec<Hint> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let said = known.get(&key(category, partition)).map(Known::candidates).unwrap_or_default();
         said.into_iter()
             .filter(|hint| self.is_of_another(hint) && !hint.released)
@@ -197,7 +195,7 @@ impl Hints {
 
     /// Everything that others have said, released or not.
     pub fn others(&self) -> Vec<Heard> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let heard = |(key, known): (&String, &Known)| {
             let (category, partition) = place(key)?;
             self.is_of_another(&known.best).then(|| Heard {
@@ -223,7 +221,7 @@ impl Hints {
     /// another at another URL. A hint with this URL by another instance is of a process that was
     /// here before.
     pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         let owned = |known: &Known| {
             !known.best.released
                 && (known.best.instance == self.instance || known.best.url != self.url)
@@ -240,12 +238,7 @@ impl Hints {
 
     /// How far the lane of the partition has come, at least; 0 where nobody has said so.
     pub fn drained(&self, category: &str, partition: u32) -> u64 {
-        self.drained
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&lane_key(category, partition))
-            .copied()
-            .unwrap_or(0)
+        self.drained.read().get(&lane_key(category, partition)).copied().unwrap_or(0)
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -353,7 +346,7 @@ impl Hints {
             if let Some(Drained { drained }) =
                 place(of).and_then(|_| serde_json::from_slice(value).ok())
             {
-                let mut known = self.drained.write().unwrap_or_else(PoisonError::into_inner);
+                let mut known = self.drained.write();
                 let before = known.entry(key.to_owned()).or_default();
                 *before = drained.max(*before);
             }
@@ -375,7 +368,7 @@ impl Hints {
 
     fn believe(&self, key: &str, hint: Hint) {
         let fresh = self.caught_up.load(Ordering::Relaxed);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         let news = match known.get_mut(key) {
             Some(known) => known.hear(hint, fresh),
             None => known

@@ -4,7 +4,7 @@
 use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use highwater_runtime::headers::{HIGHWATER_POSITION, IdempotencyKey};
+use highwater_http::headers::{HIGHWATER_POSITION, IdempotencyKey};
 use uuid::Uuid;
 
 use super::deployment::Deployment;

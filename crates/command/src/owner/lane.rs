@@ -7,6 +7,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use highwater_http::{
+    json,
+    problem::{FieldError, Problem},
+};
 use highwater_log::{Delivery, Log, Partition, Subscription};
 use highwater_protocol::{
     entry::Origin,
@@ -17,12 +21,7 @@ use highwater_protocol::{
     wire::{Fingerprint, Meta, Reason, Wire},
     writer::{Expected, Lane, Submission},
 };
-use highwater_runtime::{
-    identity::DeploymentKeys,
-    json,
-    problem::{FieldError, Problem},
-    resilience::Once,
-};
+use highwater_runtime::{identity::DeploymentKeys, resilience::Once};
 use metrics::{counter, gauge};
 use serde_json::{Value, json};
 use tokio::time::Instant;

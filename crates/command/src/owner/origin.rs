@@ -5,13 +5,11 @@
 //! A log that was put in the place of another while this process runs is found out by the witness,
 //! which every take-over reads.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_log::{Divergence, Log, Partition, follow};
 use highwater_protocol::{position::Position, wire::Wire};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -76,10 +74,10 @@ impl Origins {
     }
 
     fn known(&self, index: u32) -> Option<Uuid> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).copied()
+        self.0.lock().get(&index).copied()
     }
 
     fn learn(&self, index: u32, writer: Uuid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(index, writer);
+        self.0.lock().insert(index, writer);
     }
 }

@@ -12,8 +12,8 @@ use highwater_protocol::{
     wire::{Fingerprint, Reason, Wire},
     writer::{Outcome, Recorded, Snapshot},
 };
-use highwater_runtime::postgres::Connections;
-use highwater_runtime::seen::Seen;
+use highwater_tables::postgres::Connections;
+use highwater_tables::seen::Seen;
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -2,13 +2,11 @@
 //! each tenure for the history in the `owners` topic. Told by supervisors and actors; must never
 //! decide anything.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_protocol::time::Micros;
 use highwater_runtime::clock::Clock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -200,7 +198,7 @@ impl Standing {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -216,15 +214,12 @@ pub struct Standings(RwLock<BTreeMap<(&'static str, u32), Arc<Standing>>>);
 
 impl Standings {
     pub fn insert(&self, category: &'static str, partition: u32, standing: Arc<Standing>) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((category, partition), standing);
+        self.0.write().insert((category, partition), standing);
     }
 
     /// Takes out this very one, not a later one.
     pub fn remove(&self, category: &'static str, partition: u32, standing: &Arc<Standing>) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.write();
         if all.get(&(category, partition)).is_some_and(|present| Arc::ptr_eq(present, standing)) {
             all.remove(&(category, partition));
         }
@@ -249,11 +244,6 @@ impl Standings {
     }
 
     pub fn all(&self) -> Vec<Live> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(|standing| standing.live())
-            .collect()
+        self.0.read().values().map(|standing| standing.live()).collect()
     }
 }

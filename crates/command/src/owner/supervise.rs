@@ -1,17 +1,15 @@
 //! One partition from assignment to release: take-over, again after a loss as long as it is
 //! assigned, hand-over, drain.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use highwater_log::Partition;
 use highwater_protocol::{position::Position, wire::Wire, writer::StepDown};
-use highwater_runtime::{process::chain, seen::Seen, shutdown::Shutdown};
+use highwater_runtime::{process::chain, shutdown::Shutdown};
+use highwater_tables::seen::Seen;
 use metrics::{counter, gauge};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -120,7 +118,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Supervisors<C, S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }
 

@@ -1,12 +1,10 @@
 //! Which partitions of a category are owned here, and the way in. Shared by requests and
 //! supervisors.
 
-use std::{
-    collections::BTreeMap,
-    sync::{PoisonError, RwLock},
-};
+use std::collections::BTreeMap;
 
 use highwater_protocol::vocabulary::Value;
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
 use super::Delivery;
@@ -22,17 +20,17 @@ impl<C: Value> Table<C> {
     }
 
     pub fn find(&self, partition: u32) -> Option<mpsc::Sender<Delivery<C>>> {
-        self.owned.read().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+        self.owned.read().get(&partition).cloned()
     }
 
     pub fn insert(&self, partition: u32, intake: mpsc::Sender<Delivery<C>>) {
-        self.owned.write().unwrap_or_else(PoisonError::into_inner).insert(partition, intake);
+        self.owned.write().insert(partition, intake);
         self.changed();
     }
 
     /// Takes out this very way in, not a later one.
     pub fn remove(&self, partition: u32, intake: &mpsc::Sender<Delivery<C>>) {
-        let mut owned = self.owned.write().unwrap_or_else(PoisonError::into_inner);
+        let mut owned = self.owned.write();
         if owned.get(&partition).is_some_and(|present| present.same_channel(intake)) {
             owned.remove(&partition);
         }
@@ -46,7 +44,7 @@ impl<C: Value> Table<C> {
     }
 
     pub fn len(&self) -> usize {
-        self.owned.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.owned.read().len()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -4,34 +4,33 @@
 use std::path::Path;
 
 use highwater_log::LogSettings;
-use highwater_runtime::{
-    identity::DeploymentKeys,
-    postgres::{self, Connections},
-};
+use highwater_runtime::identity::DeploymentKeys;
+use highwater_tables::{migrations, postgres::Connections};
 
-use super::{Error, IdentitySettings, SCHEMA_VERSION};
+use super::{Error, IdentitySettings};
 use crate::{
     owner::address::Address,
     settings::{LaneSettings, OwnerSettings, PeerSettings},
-    store,
 };
 
-/// A commit takes its share of the budget before its first append; the budgets must fit in the
-/// producers' queues.
-pub(super) fn budget(
+/// What a partition may hold unconfirmed: its share of the producers' queues, and no more than is
+/// set. A commit takes its part of it before its first append, so the largest one must fit.
+pub(super) fn share(
     owner: &OwnerSettings,
     lane: &LaneSettings,
     naming: &LogSettings,
-) -> Result<(), Error> {
-    let partitions = u64::from(naming.partitions.get()) * store::categories().len() as u64;
-    let each = owner.in_flight_bytes as u64;
+    categories: usize,
+) -> Result<usize, Error> {
+    let partitions = u64::from(naming.partitions.get()) * categories.max(1) as u64;
     let room = naming.queue_bytes() / 5 * 4;
-    let lane = lane.in_flight_bytes as u64;
-    if partitions * each + lane > room {
-        Err(Error::Budget { partitions, each, lane, room })
-    } else {
-        Ok(())
+    let lane_bytes = lane.in_flight_bytes as u64;
+    let share = room.saturating_sub(lane_bytes) / partitions;
+    let share = usize::try_from(share).unwrap_or(usize::MAX).min(owner.in_flight_bytes);
+    let least = owner.limits(lane).commit_bytes;
+    if share < least {
+        return Err(Error::Budget { partitions, share, least, lane: lane_bytes, room });
     }
+    Ok(share)
 }
 
 pub(super) fn lane(lane: &LaneSettings) -> Result<(), Error> {
@@ -60,31 +59,9 @@ pub(super) fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, E
 }
 
 /// The database's identity, if its tables are those of this release.
-pub(super) async fn database(tables: &Connections) -> Result<uuid::Uuid, Error> {
-    let found = match version(tables).await {
-        Ok(found) => found,
-        Err(error) if postgres::is_unmigrated(&error) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    if found < SCHEMA_VERSION {
-        return Err(Error::OlderSchema { found });
-    }
-    if found > SCHEMA_VERSION {
-        return Err(Error::NewerSchema { found });
-    }
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity")
-        .fetch_one(&mut tables.connect().await?)
-        .await?)
-}
-
-/// On a connection of its own, which says why there is none.
-async fn version(tables: &Connections) -> Result<i32, sqlx::Error> {
-    let mut connection = tables.connect().await?;
-    let found =
-        sqlx::query_scalar!("SELECT version FROM schema_version WHERE component = 'system'")
-            .fetch_optional(&mut connection)
-            .await?;
-    Ok(found.unwrap_or(0))
+pub(super) async fn database(tables: &Connections) -> Result<uuid::Uuid, migrations::Error> {
+    let mut connection = migrations::open(tables, None).await?;
+    migrations::database_identity(&mut connection).await
 }
 
 #[cfg(test)]
@@ -92,13 +69,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_fit_the_producers_queues_and_hold_the_largest_commit() {
+    fn thirty_categories_start_with_the_defaults_and_three_have_what_is_set() {
         let (owner, lane, mut naming) =
             (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
-        assert!(budget(&owner, &lane, &naming).is_ok(), "{:?}", budget(&owner, &lane, &naming));
-        assert!(owner.in_flight_bytes >= owner.limits(&lane).commit_bytes);
         assert!(self::lane(&lane).is_ok());
+        let share = |naming: &LogSettings, count| share(&owner, &lane, naming, count).ok();
+        assert_eq!(share(&naming, 3), Some(owner.in_flight_bytes));
+        let of_thirty = share(&naming, 30).expect("it starts");
+        assert!(of_thirty >= owner.limits(&lane).commit_bytes);
+        let all = 30 * u64::from(naming.partitions.get()) * of_thirty as u64;
+        assert!(all + lane.in_flight_bytes as u64 <= naming.queue_bytes() / 5 * 4);
         naming.queue_kbytes /= 2;
-        assert!(matches!(budget(&owner, &lane, &naming), Err(Error::Budget { .. })));
+        assert_eq!(share(&naming, 30), None);
+        assert!(share(&naming, 3).is_some());
+    }
+
+    #[test]
+    fn the_largest_commit_must_fit_into_what_is_set() {
+        let owner = OwnerSettings { in_flight_bytes: 899_999, ..OwnerSettings::default() };
+        let refused = share(&owner, &LaneSettings::default(), &LogSettings::default(), 1);
+        assert!(matches!(refused, Err(Error::Budget { share: 899_999, .. })), "{refused:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! Why command-api does not start, and whether the same start may succeed later.
 
+use highwater_http::server;
 use highwater_runtime::{
-    http as server, identity,
+    identity,
     process::{Exit, Exits},
-    start::database_may_pass,
 };
+use highwater_tables::migrations;
 
-use super::SCHEMA_VERSION;
 use crate::{
     category,
     owner::{address::Unusable, hints},
@@ -20,18 +20,8 @@ pub enum Error {
     Log(#[from] highwater_log::Error),
     #[error(transparent)]
     Hints(#[from] hints::Error),
-    #[error("the database cannot be read: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error(
-        "the database has no tables of Highwater, or older ones ({found}, wanted \
-         {SCHEMA_VERSION}): run `highwater migrate`"
-    )]
-    OlderSchema { found: i32 },
-    #[error(
-        "the database has newer tables ({found}, this release knows {SCHEMA_VERSION}): upgrade \
-         this service"
-    )]
-    NewerSchema { found: i32 },
+    #[error(transparent)]
+    Tables(#[from] migrations::Error),
     #[error("identity.keys names no file of deployment keys: set it, or HIGHWATER__IDENTITY__KEYS")]
     NoKeys,
     #[error(transparent)]
@@ -41,10 +31,11 @@ pub enum Error {
     #[error("the peer client cannot be made: {0}")]
     Peers(#[from] reqwest::Error),
     #[error(
-        "owner.in_flight_bytes, lane.in_flight_bytes: {partitions} partitions of {each} bytes and \
-         {lane} for the lane do not fit in 80 % of the producers' queues ({room} bytes)"
+        "log.queue_kbytes, log.producers, owner.in_flight_bytes, lane.in_flight_bytes: each of \
+         {partitions} partitions gets {share} bytes, and the largest commit has {least}; they and \
+         {lane} bytes for the lane share 80 % of the producers' queues ({room} bytes)"
     )]
-    Budget { partitions: u64, each: u64, lane: u64, room: u64 },
+    Budget { partitions: u64, share: usize, least: usize, lane: u64, room: u64 },
     #[error(
         "peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}"
     )]
@@ -71,11 +62,9 @@ impl Exits for Error {
             | Self::AdminListen(_)
             | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
-            Self::Database(_) => Exit::Unreachable,
+            Self::Tables(migrations::Error::Database(_)) => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
-            Self::Log(_) | Self::Hints(_) | Self::OlderSchema { .. } | Self::NewerSchema { .. } => {
-                Exit::Failed
-            }
+            Self::Log(_) | Self::Hints(_) | Self::Tables(_) => Exit::Failed,
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
         }
     }
@@ -87,7 +76,7 @@ impl Error {
         match self {
             Self::Log(error) | Self::Hints(hints::Error::Log(error)) => error.may_pass(),
             Self::Hints(hints::Error::Unread(_)) => true,
-            Self::Database(error) => database_may_pass(error),
+            Self::Tables(error) => error.may_pass(),
             _ => false,
         }
     }

@@ -21,6 +21,7 @@ use highwater_command::{
     },
     settings::PeerSettings,
 };
+use highwater_http::problem::FieldError;
 use highwater_log::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
@@ -33,10 +34,9 @@ use highwater_protocol::{
 use highwater_runtime::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     identity::DeploymentKeys,
-    problem::FieldError,
     resilience::Backoff,
-    seen::Seen,
 };
+use highwater_tables::seen::Seen;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -107,10 +107,11 @@ impl Durable for Counters {
 
 impl Category for Counters {
     const NAME: &'static str = "counter";
-    const COLLECTION: &'static str = "counters";
 
-    fn schemas() -> Vec<(&'static str, &'static str)> {
-        vec![("counter.add.v1", ADD), ("counter.raise.v3", RAISE)]
+    fn schemas() -> Vec<(String, String)> {
+        [("counter.add.v1", ADD), ("counter.raise.v3", RAISE)]
+            .map(|(stem, text)| (stem.to_owned(), text.to_owned()))
+            .to_vec()
     }
 
     fn parse(_: &str, _: u32, body: &Value, _: Micros) -> Result<Add, Vec<FieldError>> {

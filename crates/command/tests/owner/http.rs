@@ -16,6 +16,7 @@ use highwater_command::{
     },
     settings::{LaneSettings, OwnerSettings},
 };
+use highwater_http::server::{BulkheadSettings, HttpSettings, layers};
 use highwater_log::{
     FaultyLog,
     faulty::{Faults, Takes},
@@ -27,7 +28,6 @@ use highwater_protocol::{
 use highwater_runtime::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     context::Context,
-    http::{BulkheadSettings, HttpSettings, layers},
     identity::DeploymentKeys,
 };
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -98,6 +98,7 @@ impl Instance {
         let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
         let following = tokio::spawn(hints.clone().follow(reports));
         let app = Arc::new(App::<Counters> {
+            collection: "counters",
             ctx: ctx.clone(),
             keys,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),

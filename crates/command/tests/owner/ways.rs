@@ -11,6 +11,7 @@ use highwater_command::{
     },
     settings::LaneSettings,
 };
+use highwater_http::server::HttpSettings;
 use highwater_protocol::{
     lane::{Accepted, decode},
     partition::partition_of,
@@ -19,7 +20,6 @@ use highwater_protocol::{
 };
 use highwater_runtime::{
     clock::{Clock, Ids, SystemClock, SystemIds},
-    http::HttpSettings,
     identity::DeploymentKeys,
 };
 use reqwest::{Response, StatusCode};

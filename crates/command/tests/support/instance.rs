@@ -19,16 +19,16 @@ use highwater_command::{
     },
     settings::{LaneSettings, OwnerSettings, PeerSettings},
 };
+use highwater_http::server::{HttpSettings, layers};
 use highwater_log::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
 use highwater_protocol::{position::Position, wire::Wire, writer::Limits};
 use highwater_runtime::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     context::Context,
-    http::{HttpSettings, layers},
     identity::DeploymentKeys,
     resilience::Backoff,
-    seen::Seen,
 };
+use highwater_tables::seen::Seen;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -146,7 +146,7 @@ impl Instance {
         Self { address, hints, forwarder, ctx, keys, log, listener, router, owned, tasks }
     }
 
-    pub fn add<C: Category>(&mut self, domain: C) {
+    pub fn add<C: Category>(&mut self, domain: C, collection: &'static str) {
         let table = Arc::new(Table::<C::Command>::new());
         let topic = |kind: &str| -> Arc<str> { format!("test.{}.{kind}", C::NAME).into() };
         let commands = Arc::new(Commands::of::<C>().unwrap());
@@ -186,6 +186,7 @@ impl Instance {
             terms,
         )));
         let app = App::<C> {
+            collection,
             ctx: self.ctx.clone(),
             keys: self.keys.clone(),
             commands,

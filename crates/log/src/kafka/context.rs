@@ -1,12 +1,9 @@
 //! Callbacks of the clients that read and look up: what librdkafka reports about its connections
 //! goes to the log, as warnings.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use parking_lot::Mutex;
 use rdkafka::{
     ClientContext,
     consumer::ConsumerContext,
@@ -44,7 +41,7 @@ pub fn client_error(role: &'static str, error: &KafkaError, reason: &str) {
     metrics::counter!("highwater_kafka_client_errors_total", "client" => role).increment(1);
     // A broker that is away is reported by every connection of every client, again and again.
     static SAID: Mutex<BTreeMap<(&'static str, String), Instant>> = Mutex::new(BTreeMap::new());
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = SAID.lock();
     said.retain(|_, at| at.elapsed() < SAY_AGAIN);
     let mut first = false;
     said.entry((role, error.to_string())).or_insert_with(|| {

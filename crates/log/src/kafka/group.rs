@@ -4,13 +4,14 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
@@ -144,8 +145,8 @@ impl Member {
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, BTreeSet<Partition>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> parking_lot::MutexGuard<'_, BTreeSet<Partition>> {
+        self.held.lock()
     }
 }
 

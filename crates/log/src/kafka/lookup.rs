@@ -3,13 +3,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use highwater_protocol::record::Stored;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -155,8 +156,7 @@ impl Lookups {
     pub fn close(&self) {
         std::thread::scope(|closing| {
             for cursor in self.spots.cursors.iter().chain(&self.scans.cursors) {
-                closing
-                    .spawn(|| drop(cursor.lock().unwrap_or_else(PoisonError::into_inner).take()));
+                closing.spawn(|| drop(cursor.lock().take()));
             }
         });
     }
@@ -245,11 +245,7 @@ impl Pool {
     fn free(&self, place: Option<(&Partition, u64)>) -> MutexGuard<'_, Option<Cursor>> {
         let mut unused = None;
         for cursor in &self.cursors {
-            let cursor = match cursor.try_lock() {
-                Ok(cursor) => cursor,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => continue,
-            };
+            let Some(cursor) = cursor.try_lock() else { continue };
             let at = cursor
                 .as_ref()
                 .and_then(|cursor| cursor.at.as_ref())
@@ -264,7 +260,7 @@ impl Pool {
         }
         unused.unwrap_or_else(|| {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.cursors.len();
-            self.cursors[turn].lock().unwrap_or_else(PoisonError::into_inner)
+            self.cursors[turn].lock()
         })
     }
 }

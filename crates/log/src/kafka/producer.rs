@@ -2,13 +2,11 @@
 //! only after a fatal error; then the generation in its reports is one higher. Decides nothing
 //! about what a report means.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use highwater_protocol::record::Record;
 use metrics::Counter;
+use parking_lot::RwLock;
 use rdkafka::{
     ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
@@ -73,11 +71,7 @@ impl Producers {
 
     /// Sends what is queued and closes. Blocks, off the runtime.
     pub fn close(&self, within: Duration) {
-        let closing: Vec<_> = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take())
-            .collect();
+        let closing: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().take()).collect();
         for instance in &closing {
             if let Err(error) = instance.producer.flush(within) {
                 tracing::warn!(%error, records = instance.producer.in_flight_count(), "records were not acknowledged before closing");
@@ -86,13 +80,13 @@ impl Producers {
     }
 
     fn instance(&self, slot: usize) -> Result<Arc<Instance>, Error> {
-        let instance = self.slots[slot].read().unwrap_or_else(PoisonError::into_inner).clone();
+        let instance = self.slots[slot].read().clone();
         instance.ok_or_else(|| Error::Refused("the log was closed".to_owned()))
     }
 
     /// Puts a new producer in the place of `dead`, unless somebody else did.
     fn replace(&self, slot: usize, dead: &Arc<Instance>) -> Result<(), Error> {
-        let mut place = self.slots[slot].write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.slots[slot].write();
         if place.as_ref().is_some_and(|instance| instance.generation == dead.generation) {
             let generation = dead.generation + 1;
             tracing::error!(fatal = ?dead.producer.client().fatal_error(), generation, "a producer \
@@ -108,11 +102,7 @@ impl Producers {
 
 impl Drop for Producers {
     fn drop(&mut self) {
-        let left: Vec<_> = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.write().unwrap_or_else(PoisonError::into_inner).take())
-            .collect();
+        let left: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().take()).collect();
         if !left.is_empty() {
             std::thread::spawn(move || drop(left));
         }

@@ -7,13 +7,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -118,17 +119,14 @@ impl Readers {
     /// Ends all subscriptions and closes the consumers, which may take long, all at once. Blocks.
     pub fn close(&self) {
         self.closed.cancel();
-        let lanes: Vec<_> =
-            std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
-                .into_values()
-                .collect();
+        let lanes: Vec<_> = std::mem::take(&mut *self.lanes.lock()).into_values().collect();
         for lane in lanes.iter().flatten() {
             lane.stop.store(true, Ordering::Release);
         }
         std::thread::scope(|closing| {
             for lane in lanes.into_iter().flatten() {
                 closing.spawn(move || {
-                    let thread = lane.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let thread = lane.thread.lock().take();
                     if thread.is_some_and(|thread| thread.join().is_err()) {
                         tracing::error!(topic = %lane.topic, "the reader's thread had panicked");
                     }
@@ -138,7 +136,7 @@ impl Readers {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Lanes>, Error> {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.lock();
         if self.closed.is_cancelled() {
             Err(Error::Refused("the log was closed".to_owned()))
         } else {
@@ -165,7 +163,7 @@ impl Lane {
             .map_err(|error| {
                 Error::Refused(format!("a reader's thread does not start: {error}"))
             })?;
-        *lane.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *lane.thread.lock() = Some(thread);
         Ok(lane)
     }
 
@@ -333,13 +331,13 @@ impl Lane {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Subscriber>> {
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscribers.lock()
     }
 }
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        let lanes = std::mem::take(self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let lanes = std::mem::take(self.lanes.get_mut());
         for lane in lanes.values().flatten() {
             lane.stop.store(true, Ordering::Release);
         }

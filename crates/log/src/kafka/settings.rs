@@ -59,7 +59,8 @@ impl Settings {
             producers: 1,
             development: false,
             replication: 3,
-            queue_kbytes: 65_536,
+            // A bound, not what is taken: room for the largest commits of 240 partitions.
+            queue_kbytes: 280 << 10,
             message_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(60),

@@ -5,12 +5,13 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use highwater_protocol::record::Stored;
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -73,12 +74,12 @@ impl Shared {
 
     /// Closes the files.
     pub fn release(&self) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.store.write() = None;
     }
 
     fn adopt(&self, store: Store) -> Result<(), store::Error> {
         let rows = store.topics()?;
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write();
         for (name, row) in rows {
             let name: Arc<str> = name.into();
             let state = topics.entry(name).or_insert_with(|| Arc::new(TopicState::new(row)));
@@ -98,13 +99,13 @@ impl Shared {
                 }
             }
         }
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        *self.store.write() = Some(store);
         Ok(())
     }
 
     /// Creates the topic, or checks that it is what it must be.
     pub fn prepare(&self, topic: &Topic) -> Result<(), Error> {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write();
         if let Some(state) = topics.get(&topic.name) {
             return state.check(topic);
         }
@@ -121,13 +122,13 @@ impl Shared {
     }
 
     pub fn topic(&self, of: &Partition) -> Result<Arc<TopicState>, Error> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read();
         let state = topics.get(&of.topic).filter(|state| of.index < state.row.partitions);
         state.cloned().ok_or_else(|| of.error("there is no such partition"))
     }
 
     pub fn raw_topics(&self) -> Vec<RawTopic> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read();
         topics
             .iter()
             .map(|(name, state)| RawTopic {
@@ -140,7 +141,7 @@ impl Shared {
     pub fn commit(&self, rows: Vec<Row>) -> Result<(), store::Error> {
         #[cfg(test)]
         self.faults.before_commit(&self.folder)?;
-        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store.read();
         store.as_ref().ok_or_else(|| store::Error::Missing(self.folder.clone()))?.commit(rows)
     }
 
@@ -189,12 +190,12 @@ impl Shared {
         let keep_ms = i64::try_from(self.settings.keep_commands.as_millis()).unwrap_or(i64::MAX);
         let before_ms = (self.settings.clock)().saturating_sub(keep_ms);
         let topics: Vec<(Arc<str>, Arc<TopicState>)> = {
-            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            let topics = self.topics.read();
             let commands =
                 topics.iter().filter(|(_, state)| state.row.kind == kind_name(TopicKind::Commands));
             commands.map(|(name, state)| (Arc::clone(name), Arc::clone(state))).collect()
         };
-        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store.read();
         let store = store.as_ref().ok_or_else(|| store::Error::Missing(self.folder.clone()))?;
         let mut more = false;
         for (topic, state) in topics {
@@ -244,11 +245,7 @@ impl Shared {
     }
 
     fn store(&self) -> Result<RwLockReadGuard<'_, Option<Store>>, Error> {
-        match self.store.try_read() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(closed()),
-        }
+        self.store.try_read().ok_or_else(closed)
     }
 }
 

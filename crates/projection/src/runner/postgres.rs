@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_runtime::postgres::Connections;
+use highwater_tables::postgres::Connections;
 use sqlx::{Postgres, Transaction};
 
 use super::{

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{Decision, Domain},
+    domain::{Context, Decision, Domain},
     entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
     vocabulary::{Refusal, Value, Vocabulary},
     writer::{
@@ -190,7 +190,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             .last_time
             .filter(|_| R::TIMES_RISE)
             .map_or(submission.at, |last| last.max(submission.at));
-        match self.domain.decide(state, payload, at) {
+        let context = Context { at, command, meta: &submission.meta };
+        match self.domain.decide_in(state, payload, context) {
             Ok(Decision::Change { events, state }) => {
                 self.commit(command, version, at, events, state, effects)
             }

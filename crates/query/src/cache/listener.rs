@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use highwater_runtime::{postgres::Connections, resilience::Once};
+use highwater_runtime::resilience::Once;
+use highwater_tables::postgres::Connections;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 

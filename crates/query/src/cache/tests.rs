@@ -36,7 +36,7 @@ async fn a_load_that_a_commit_overtakes_brings_nothing_back() {
     let finished = Mutex::new(Some(finished));
     let loads = AtomicU64::new(0);
     let load = || {
-        let waits = finished.lock().ok().and_then(|mut finished| finished.take());
+        let waits = finished.lock().take();
         let number = loads.fetch_add(1, Ordering::SeqCst);
         async move {
             if let Some(waits) = waits {
@@ -71,7 +71,7 @@ async fn all_who_wait_for_a_load_share_it() {
     let finished = Mutex::new(Some(finished));
     let loads = AtomicU64::new(0);
     let load = || {
-        let waits = finished.lock().ok().and_then(|mut finished| finished.take());
+        let waits = finished.lock().take();
         loads.fetch_add(1, Ordering::SeqCst);
         async move {
             if let Some(waits) = waits {

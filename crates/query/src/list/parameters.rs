@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::{extract::Query, http::Uri};
-use highwater_runtime::problem::Problem;
+use highwater_http::problem::Problem;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Which filters and sorts go together: those that an index serves, so that a page costs what it
 //! shows. Others are refused, because what they cost grows with the table.
 
-use highwater_runtime::problem::Problem;
+use highwater_http::problem::Problem;
 use serde_json::json;
 
 use super::Parameters;

@@ -8,24 +8,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use highwater_protocol::time::Micros;
-use highwater_runtime::{
+use highwater_http::{
     headers::{ETag, HIGHWATER_POSITION, PREFERENCE_APPLIED, Prefer, format_compact},
     problem::Problem,
 };
+use highwater_protocol::time::Micros;
 use serde_json::{Map, Value, json};
 
 use super::{
     Asked,
     state::{Checkpoints, Decided, Pending, State, Verdict},
 };
-use crate::{database::GENERATION, resource, views};
+use crate::{App, database::GENERATION, resource};
 
-pub(super) fn response(asked: &Asked, state: State, partitions: u32) -> Result<Response, Problem> {
+pub(super) fn response(asked: &Asked, state: State, app: &App) -> Result<Response, Problem> {
     let mut response = match state {
         State::Pending(pending) => self::pending(asked, &pending)?,
         State::Decided(decided) => self::decided(asked, *decided)?,
-        State::Unknown(checkpoints) => unknown(asked, &checkpoints, partitions).into_response(),
+        State::Unknown(checkpoints) => unknown(asked, &checkpoints, app).into_response(),
     };
     let waited = Prefer { respond_async: false, stale: false, ..asked.prefer };
     if let Some(applied) = waited.applied() {
@@ -91,7 +91,7 @@ fn problem(mut reason: Map<String, Value>) -> Value {
         .to_json(None, None)
 }
 
-fn unknown(asked: &Asked, checkpoints: &Checkpoints, partitions: u32) -> Problem {
+fn unknown(asked: &Asked, checkpoints: &Checkpoints, app: &App) -> Problem {
     let positions = |read: &BTreeMap<(String, u32), u64>| -> Vec<String> {
         let at = |category: &str, partition: u32| {
             read.get(&(category.to_owned(), partition)).copied().unwrap_or(0)
@@ -105,11 +105,13 @@ fn unknown(asked: &Asked, checkpoints: &Checkpoints, partitions: u32) -> Problem
                     at(&accepted.category, accepted.partition)
                 )]
             }
-            None => views::CATEGORIES
+            None => app
+                .0
+                .categories
                 .iter()
                 .filter_map(|category| {
                     let offsets: Vec<u64> =
-                        (0..partitions).map(|partition| at(category, partition)).collect();
+                        (0..app.0.partitions).map(|partition| at(category, partition)).collect();
                     Some(format_compact(category, &offsets)?.to_str().ok()?.to_owned())
                 })
                 .collect(),

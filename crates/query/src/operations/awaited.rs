@@ -3,11 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use highwater_runtime::resilience::Once;
 use highwater_runtime::shutdown::Shutdown;
-use highwater_runtime::{postgres::Connections, resilience::Once};
+use highwater_tables::postgres::Connections;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -91,7 +93,7 @@ impl Drop for Waiter<'_> {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, usize>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ids.lock()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use highwater_runtime::headers::PartitionPosition;
-use highwater_runtime::postgres::Connections;
+use highwater_http::headers::PartitionPosition;
+use highwater_tables::postgres::Connections;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;

@@ -4,10 +4,11 @@
 use std::error::Error;
 
 use highwater_command::settings::{OwnerSettings, PeerSettings};
+use highwater_http::server::HttpSettings;
 use highwater_log::LogSettings;
 use highwater_projection::settings::ProjectorSettings;
 use highwater_query::settings::QuerySettings;
-use highwater_runtime::{config::Config, http::HttpSettings, process::SECTIONS};
+use highwater_runtime::{config::Config, process::SECTIONS};
 
 const COMPOSE: &str = include_str!("../../../../../docker-compose.yml");
 const NGINX: &str = include_str!("../../../../../deploy/nginx.conf");

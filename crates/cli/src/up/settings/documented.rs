@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, error::Error, fmt::Debug};
 
 use highwater_command::settings::{LaneSettings, OwnerSettings, PeerSettings};
+use highwater_http::server::HttpSettings;
 use highwater_log::LogSettings;
 use highwater_projection::settings::ProjectorSettings;
 use highwater_query::settings::QuerySettings;
-use highwater_runtime::{
-    config::Config, http::HttpSettings, start::StartSettings, telemetry::TelemetrySettings,
-};
+use highwater_runtime::{config::Config, start::StartSettings, telemetry::TelemetrySettings};
 use serde::de::DeserializeOwned;
 
 use super::UpSettings;

@@ -1,7 +1,7 @@
 //! The filter of seen ids of one partition, as `snapshots` wrote it, with everything that came
 //! since.
 
-use highwater_runtime::seen::{Seen, Segment};
+use highwater_tables::seen::{Seen, Segment};
 
 use super::{Error, PostgresSnapshots, present, unsigned};
 

@@ -2,12 +2,10 @@
 //! the outcomes since the last time. Never holds too little: what it covers is read in the
 //! transaction that says so.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
-use highwater_runtime::seen::Segment;
+use highwater_tables::seen::Segment;
+use parking_lot::Mutex;
 
 use super::number;
 use crate::runner::{Failure, Place, PostgresTx, Slice};
@@ -36,14 +34,14 @@ impl Due {
     /// Whether the partition's filter is to be written in this transaction. A partition that is new
     /// here is due at once.
     fn count(&self, place: &Place, outcomes: usize) -> bool {
-        let mut counted = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.outcomes.lock();
         let count = counted.entry(place.clone()).or_insert(EVERY);
         *count += outcomes;
         *count >= EVERY
     }
 
     fn written(&self, place: &Place) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), 0);
+        self.outcomes.lock().insert(place.clone(), 0);
     }
 
     /// Writes the filters that are due. A transaction that fails afterwards writes them again the

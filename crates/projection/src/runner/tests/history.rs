@@ -1,11 +1,7 @@
 //! A partition of a log with everything that may lie in one, and what every reader must see in it,
 //! told without the fold; and the log that holds it, of which more and more can be read.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use highwater_log::{
@@ -21,6 +17,7 @@ use highwater_protocol::{
     wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
     writer::Expected,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -268,7 +265,7 @@ impl Shelf {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// What lies at `place`, and the first offset that is still there.

@@ -5,12 +5,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     super::{Failure, Item, Key, Move, Place, Projection, Slice, Source, Start, Store, What},
@@ -107,7 +108,7 @@ impl Memory {
     }
 
     pub fn server(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        self.server.lock()
     }
 
     /// Others may act here.
@@ -202,7 +203,7 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut server = self.server.lock();
         let id = self.id;
         server.locks.retain(|_, holder| *holder != id);
         server.waiting.remove(&self.seat);
@@ -367,7 +368,7 @@ impl Projection<Tx> for Tally {
         slices: &'a [Slice<'a>],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         let applied = (|| {
-            let mut server = tx.server.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut server = tx.server.lock();
             *server.applies.entry(self.0).or_default() += 1;
             if let Some(left) = server.busy.get_mut(self.0).filter(|left| **left > 0) {
                 *left -= 1;
@@ -394,7 +395,7 @@ impl Projection<Tx> for Tally {
         tx: &'a mut Tx,
         place: &'a Place,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        let mut server = tx.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut server = tx.server.lock();
         let start = if server.newer.contains(self.0) {
             Err(Failure::Newer("a newer form".to_owned()))
         } else if server.older.remove(self.0) {
