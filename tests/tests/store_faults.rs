@@ -392,7 +392,7 @@ fn planted(
 
 /// `store audit` on its own: its report, as an error when it found something.
 fn audit(deployment: &Deployment) -> Result<String, String> {
-    let mut audit = Command::new(deployment.folder.path().join("bin/highwater"));
+    let mut audit = Command::new(deployment.folder.path().join("bin/store"));
     let output = audit.args(["audit", "--kafka", &deployment.kafka.bootstrap]).output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
