@@ -66,6 +66,19 @@ fn snapshots_that_lack_an_outcome_that_was_forgotten_end_the_writer() {
 }
 
 #[test]
+fn snapshots_that_lack_an_aggregate_that_was_forgotten_end_the_writer() {
+    // Every outcome is kept: of what was forgotten there are aggregates alone.
+    for (checkpoint, ended) in [(4, None), (3, Some(StepDown::BelowHorizon { checkpoint: 3, horizon: 4 }))] {
+        let mut driven = three_done(Limits { cached_aggregates: 0, ..Limits::default() });
+        driven.checkpoint(4);
+        driven.submit(cold(add(4, 3, &[5])));
+        assert_eq!(driven.asked(), [(vec![3], vec![4])]);
+        driven.loaded(checkpoint, Vec::new(), Vec::new());
+        assert_eq!((driven.ended, driven.out.is_empty()), (ended.clone(), ended.is_some()));
+    }
+}
+
+#[test]
 fn of_the_outcomes_that_snapshots_have_so_many_are_kept_the_latest() {
     let mut driven = three_done(Limits { cached_outcomes: 2, ..Limits::default() });
     driven.checkpoint(4);
