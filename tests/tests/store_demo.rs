@@ -38,154 +38,161 @@ const FIFTY: Records =
 const UNREACHABLE: i32 = 3;
 const HEAD: &str = "basket_id,household_id,placed_at,product_id,quantity,unit_price_minor\n";
 
-#[test]
-fn a_run_after_a_crash_ends_where_one_without_a_crash_does_and_another_changes_nothing() {
-    let scratch = Scratch::new("demo");
+/// What `bin/test` runs beside all other tests.
+mod apart {
+    use super::*;
 
-    let server = Up::start(&scratch);
-    let ended = Run::start(&server.address, &["--limit", "50", "--patience", "0"])
-        .killing(server, "products:");
-    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
-    let torn = Records::of(&log_of(&scratch));
-    assert!(
-        torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0,
-        "{torn:?}"
-    );
+    #[test]
+    fn a_run_after_a_crash_ends_where_one_without_a_crash_does_and_another_changes_nothing() {
+        let scratch = Scratch::new("demo");
 
-    let server = Up::start(&scratch);
-    let ended = Run::start(&server.address, &["--limit", "50"]).end();
-    assert_eq!(ended.done("products"), (0, WHOLE.products), "{ended:?}");
-    assert!(ended.done("stock").1 >= torn.stocked, "{ended:?}");
-    assert_eq!(
-        ended.sums("total"),
-        [FIFTY.orders, FIFTY.lines, FIFTY.units, FIFTY.total_minor],
-        "{ended:?}"
-    );
-    assert_eq!(Records::of(&log_of(&scratch)), FIFTY);
+        let server = Up::start(&scratch);
+        let ended = Run::start(&server.address, &["--limit", "50", "--patience", "0"])
+            .killing(server, "products:");
+        assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+        let torn = Records::of(&log_of(&scratch));
+        assert!(
+            torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0,
+            "{torn:?}"
+        );
 
-    // Of the whole file now: two thousand orders do not end before they are interrupted.
-    let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "stock:");
-    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
-    let torn = Records::of(&log_of(&scratch));
-    assert!(torn.orders >= FIFTY.orders && torn.orders < WHOLE.orders, "{torn:?}");
+        let server = Up::start(&scratch);
+        let ended = Run::start(&server.address, &["--limit", "50"]).end();
+        assert_eq!(ended.done("products"), (0, WHOLE.products), "{ended:?}");
+        assert!(ended.done("stock").1 >= torn.stocked, "{ended:?}");
+        assert_eq!(
+            ended.sums("total"),
+            [FIFTY.orders, FIFTY.lines, FIFTY.units, FIFTY.total_minor],
+            "{ended:?}"
+        );
+        assert_eq!(Records::of(&log_of(&scratch)), FIFTY);
 
-    let server = Up::start(&scratch);
-    let ended = Run::start(&server.address, &[]).end();
-    assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
-    check_whole(&ended, &scratch);
+        // Of the whole file now: two thousand orders do not end before they are interrupted.
+        let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "stock:");
+        assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+        let torn = Records::of(&log_of(&scratch));
+        assert!(torn.orders >= FIFTY.orders && torn.orders < WHOLE.orders, "{torn:?}");
 
-    let again = Run::start(&server.address, &["--concurrency", "8"]).end();
-    assert_eq!(
-        (again.done("products"), again.done("stock")),
-        ((0, WHOLE.products), (0, WHOLE.stocked))
-    );
-    assert_eq!(again.sums("created"), [0; 4]);
-    check_whole(&again, &scratch);
-    server.stop();
-    audit(&log_of(&scratch));
-}
+        let server = Up::start(&scratch);
+        let ended = Run::start(&server.address, &[]).end();
+        assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
+        check_whole(&ended, &scratch);
 
-#[test]
-fn on_kafka_too_a_run_after_a_crash_ends_where_one_without_a_crash_does() {
-    const BASKETS: u64 = 1_000;
-    let scratch = Scratch::new("demo-kafka");
-    std::fs::create_dir_all(scratch.path().join("pids")).unwrap();
-    let kafka = Kafka::start(&scratch.path().join("kafka"), &scratch.path().join("pids"), 1);
-    let log = ["--kafka", kafka.bootstrap.as_str()];
-    let start =
-        || Up::of(command(&scratch).args(["--listen", "127.0.0.1:0", "--development"]).args(log));
-    // A basket has two lines, of one and two units, each 150.
-    let rows = (0..BASKETS).fold(HEAD.to_owned(), |mut rows, basket| {
-        for line in 1..=2 {
-            let _ = writeln!(
-                rows,
-                "{basket},7,2017-01-01T11:53:26Z,{},{line},150",
-                100 + (basket + line) % 40
-            );
-        }
-        rows
-    });
-    let file = scratch.path().join("baskets.csv");
-    std::fs::write(&file, rows).unwrap();
-    let baskets = ["--baskets", file.to_str().unwrap()];
-    let sold = Records { products: 40, stocked: 40, received: 3 * BASKETS, ..Records::default() };
-    let whole = Records {
-        orders: BASKETS,
-        lines: 2 * BASKETS,
-        units: 3 * BASKETS,
-        total_minor: 450 * BASKETS,
-        ..sold
-    };
-
-    let server = start();
-    let ended = Run::start(&server.address, &[&baskets[..], &["--patience", "0"]].concat())
-        .killing(server, "stock:");
-    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
-    let torn = Records::of(&log);
-    assert!(torn.received == whole.received && torn.orders < whole.orders, "{torn:?}");
-
-    let server = start();
-    let ended = Run::start(&server.address, &baskets).end();
-    assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
-    let again = Run::start(&server.address, &baskets).end();
-    assert_eq!(again.sums("created"), [0; 4], "{again:?}");
-    assert_eq!(Records::of(&log), whole);
-    let data = scratch.data();
-    let with_tables = [&log[..], &["--data", data.to_str().unwrap()]].concat();
-    audit(&with_tables);
-    server.stop();
-    // Its private Postgres is started for it.
-    audit(&with_tables);
-}
-
-#[test]
-fn a_basket_that_another_file_fills_in_another_way_is_told_and_nothing_of_it_happens() {
-    let scratch = Scratch::new("demo-other");
-    let server = Up::start(&scratch);
-    let file = |name: &str, rows: &str| {
-        let path = scratch.path().join(name);
-        std::fs::write(&path, format!("{HEAD}{rows}")).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let first = file("first.csv", "1,7,2017-01-01T11:53:26Z,1095275,1,50\n");
-    let ended = Run::start(&server.address, &["--baskets", &first]).end();
-    assert_eq!(ended.sums("created"), [1, 1, 1, 50]);
-
-    let second = file(
-        "second.csv",
-        "2,7,2017-01-01T11:53:26Z,1095275,2,60\n1,7,2017-01-01T11:53:26Z,1095275,3,50\n",
-    );
-    let refused =
-        Run::start(&server.address, &["--baskets", &second, "--concurrency", "1"]).end_any();
-    assert_eq!(refused.code, 1, "{refused:?}");
-    for said in ["basket 1 (line 3)", "422", "idempotency-key.reused"] {
-        assert!(refused.stderr.contains(said), "{refused:?}");
+        let again = Run::start(&server.address, &["--concurrency", "8"]).end();
+        assert_eq!(
+            (again.done("products"), again.done("stock")),
+            ((0, WHOLE.products), (0, WHOLE.stocked))
+        );
+        assert_eq!(again.sums("created"), [0; 4]);
+        check_whole(&again, &scratch);
+        server.stop();
+        audit(&log_of(&scratch));
     }
-    let now = Records::of(&log_of(&scratch));
-    assert_eq!(
-        now,
-        Records {
-            products: 1,
-            stocked: 2,
-            received: 6,
-            orders: 2,
-            lines: 2,
-            units: 3,
-            total_minor: 170
-        }
-    );
 
-    let torn = file(
-        "torn.csv",
-        "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n",
-    );
-    let refused = Run::start(&server.address, &["--baskets", &torn]).end_any();
-    assert!(
-        refused.code == 1 && refused.stderr.contains("line 4: basket 3 was there before"),
-        "{refused:?}"
-    );
-    assert_eq!(Records::of(&log_of(&scratch)), now, "it was refused before anything was sent");
-    server.stop();
+    #[test]
+    fn on_kafka_too_a_run_after_a_crash_ends_where_one_without_a_crash_does() {
+        const BASKETS: u64 = 1_000;
+        let scratch = Scratch::new("demo-kafka");
+        std::fs::create_dir_all(scratch.path().join("pids")).unwrap();
+        let kafka = Kafka::start(&scratch.path().join("kafka"), &scratch.path().join("pids"), 1);
+        let log = ["--kafka", kafka.bootstrap.as_str()];
+        let start = || {
+            Up::of(command(&scratch).args(["--listen", "127.0.0.1:0", "--development"]).args(log))
+        };
+        // A basket has two lines, of one and two units, each 150.
+        let rows = (0..BASKETS).fold(HEAD.to_owned(), |mut rows, basket| {
+            for line in 1..=2 {
+                let _ = writeln!(
+                    rows,
+                    "{basket},7,2017-01-01T11:53:26Z,{},{line},150",
+                    100 + (basket + line) % 40
+                );
+            }
+            rows
+        });
+        let file = scratch.path().join("baskets.csv");
+        std::fs::write(&file, rows).unwrap();
+        let baskets = ["--baskets", file.to_str().unwrap()];
+        let sold =
+            Records { products: 40, stocked: 40, received: 3 * BASKETS, ..Records::default() };
+        let whole = Records {
+            orders: BASKETS,
+            lines: 2 * BASKETS,
+            units: 3 * BASKETS,
+            total_minor: 450 * BASKETS,
+            ..sold
+        };
+
+        let server = start();
+        let ended = Run::start(&server.address, &[&baskets[..], &["--patience", "0"]].concat())
+            .killing(server, "stock:");
+        assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+        let torn = Records::of(&log);
+        assert!(torn.received == whole.received && torn.orders < whole.orders, "{torn:?}");
+
+        let server = start();
+        let ended = Run::start(&server.address, &baskets).end();
+        assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
+        let again = Run::start(&server.address, &baskets).end();
+        assert_eq!(again.sums("created"), [0; 4], "{again:?}");
+        assert_eq!(Records::of(&log), whole);
+        let data = scratch.data();
+        let with_tables = [&log[..], &["--data", data.to_str().unwrap()]].concat();
+        audit(&with_tables);
+        server.stop();
+        // Its private Postgres is started for it.
+        audit(&with_tables);
+    }
+
+    #[test]
+    fn a_basket_that_another_file_fills_in_another_way_is_told_and_nothing_of_it_happens() {
+        let scratch = Scratch::new("demo-other");
+        let server = Up::start(&scratch);
+        let file = |name: &str, rows: &str| {
+            let path = scratch.path().join(name);
+            std::fs::write(&path, format!("{HEAD}{rows}")).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let first = file("first.csv", "1,7,2017-01-01T11:53:26Z,1095275,1,50\n");
+        let ended = Run::start(&server.address, &["--baskets", &first]).end();
+        assert_eq!(ended.sums("created"), [1, 1, 1, 50]);
+
+        let second = file(
+            "second.csv",
+            "2,7,2017-01-01T11:53:26Z,1095275,2,60\n1,7,2017-01-01T11:53:26Z,1095275,3,50\n",
+        );
+        let refused =
+            Run::start(&server.address, &["--baskets", &second, "--concurrency", "1"]).end_any();
+        assert_eq!(refused.code, 1, "{refused:?}");
+        for said in ["basket 1 (line 3)", "422", "idempotency-key.reused"] {
+            assert!(refused.stderr.contains(said), "{refused:?}");
+        }
+        let now = Records::of(&log_of(&scratch));
+        assert_eq!(
+            now,
+            Records {
+                products: 1,
+                stocked: 2,
+                received: 6,
+                orders: 2,
+                lines: 2,
+                units: 3,
+                total_minor: 170
+            }
+        );
+
+        let torn = file(
+            "torn.csv",
+            "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n",
+        );
+        let refused = Run::start(&server.address, &["--baskets", &torn]).end_any();
+        assert!(
+            refused.code == 1 && refused.stderr.contains("line 4: basket 3 was there before"),
+            "{refused:?}"
+        );
+        assert_eq!(Records::of(&log_of(&scratch)), now, "it was refused before anything was sent");
+        server.stop();
+    }
 }
 
 fn log_of(scratch: &Scratch) -> [OsString; 2] {

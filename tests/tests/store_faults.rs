@@ -83,53 +83,174 @@ fn full() -> bool {
     std::env::var("HIGHWATER_FAULTS").is_ok_and(|value| value == "full")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
-    let _alone = ALONE.lock().await;
-    let schedule = schedule();
-    let mut world =
-        World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
-    let running = world.client().begin();
-    let mut faults = Faults {
-        deployment: &mut world.deployment,
-        reader: world.reader.clone(),
-        load: world.load.clone(),
-        http: world.http.clone(),
-    };
-    let mut injected = faults.inject(&schedule, &running).await;
-    let (client, sent, lasted) = running.finish().await;
-    faults::measure(&mut injected, &sent);
-    let found = world.check(&client, &sent).await;
-    let summary = Summary::of(&injected, &sent, &found.log, lasted);
-    println!("{summary}\n{}", found.audit);
-    for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
-        assert!(
-            fault.unanswered_there > 0,
-            "nothing was unanswered there, so the run does not count: {fault}"
-        );
-    }
-    // What else runs on the machine of a short run is not known, and its safety does not depend on
-    // it.
-    assert!(
-        !full() || summary.rate() >= LEAST_RATE,
-        "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
-        summary.rate()
-    );
-    if number("owners").is_some() || number("standby").is_some() {
-        for take_overs in summary.take_overs() {
-            let most = if take_overs.fault == Fault::StopOwner {
-                MOST_AFTER_TERM
-            } else {
-                MOST_AFTER_KILL
-            };
-            let [_, p99, _] = take_overs.worst;
+/// What `bin/test` runs beside all other tests.
+mod apart {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
+        let _alone = ALONE.lock().await;
+        let schedule = schedule();
+        let mut world =
+            World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
+        let running = world.client().begin();
+        let mut faults = Faults {
+            deployment: &mut world.deployment,
+            reader: world.reader.clone(),
+            load: world.load.clone(),
+            http: world.http.clone(),
+        };
+        let mut injected = faults.inject(&schedule, &running).await;
+        let (client, sent, lasted) = running.finish().await;
+        faults::measure(&mut injected, &sent);
+        let found = world.check(&client, &sent).await;
+        let summary = Summary::of(&injected, &sent, &found.log, lasted);
+        println!("{summary}\n{}", found.audit);
+        for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
             assert!(
-                p99 < most,
-                "{p99:.2} s without an answer are not below {most} s: {take_overs}"
+                fault.unanswered_there > 0,
+                "nothing was unanswered there, so the run does not count: {fault}"
             );
         }
+        // What else runs on the machine of a short run is not known, and its safety does not depend on
+        // it.
+        assert!(
+            !full() || summary.rate() >= LEAST_RATE,
+            "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
+            summary.rate()
+        );
+        if number("owners").is_some() || number("standby").is_some() {
+            for take_overs in summary.take_overs() {
+                let most = if take_overs.fault == Fault::StopOwner {
+                    MOST_AFTER_TERM
+                } else {
+                    MOST_AFTER_KILL
+                };
+                let [_, p99, _] = take_overs.worst;
+                assert!(
+                    p99 < most,
+                    "{p99:.2} s without an answer are not below {most} s: {take_overs}"
+                );
+            }
+        }
+        planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
     }
-    planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
+
+    /// Every process is replaced, one after another, while clients send commands and read what came of
+    /// them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than_503() {
+        let _alone = ALONE.lock().await;
+        let rounds = if full() { 3 } else { 1 };
+        let commands = if full() { 3 } else { 2 };
+        let mut world =
+            World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
+        // How much a machine does that is busy otherwise is not known.
+        let running =
+            if full() { world.client().begin_at(OFFERED) } else { world.client().begin() };
+        let readers = rolling::Readers::begin(&world);
+        let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
+        replaced.push(rolling::restart_all(&mut world, &running).await);
+        let reads = readers.finish().await;
+        let (client, sent, lasted) = running.finish().await;
+        let found = world.check(&client, &sent).await;
+        let summary = Summary::of(&[], &sent, &found.log, lasted);
+        println!("{}\n{reads}\n{summary}\n{}", replaced.join("\n"), found.audit);
+        assert!(reads.wrong.is_empty(), "{}", shown("readers saw", &reads.wrong));
+        assert!(reads.answered > 0, "nobody read, so the run does not count");
+        // A machine without free processors keeps nobody's 2 s; one that keeps the rate does.
+        let late = if full() { 0 } else { reads.answered / 20 };
+        assert!(
+            reads.late.len() <= late,
+            "{} of {} reads were not in time",
+            reads.late.len(),
+            reads.answered
+        );
+        // Each partition moves at most twice when its owner goes, and twice when it is back.
+        let most = PLACES * (commands * rounds + 2) * 4;
+        assert!(
+            found.log.fences <= u64::try_from(most).unwrap(),
+            "{} fences are more than {most}",
+            found.log.fences
+        );
+        assert!(
+            !full() || summary.rate() >= LEAST_RATE,
+            "{:.0} commands a second are less than {LEAST_RATE}",
+            summary.rate()
+        );
+    }
+
+    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker is
+    /// killed: each 202 is done once.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_accepted_while_others_fail_is_done_once() {
+        let _alone = ALONE.lock().await;
+        let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
+        let (runs, commands) =
+            if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
+        let mut world =
+            World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
+        let mut done = Vec::new();
+        for number in 0..runs {
+            let trouble = lane::ONE_OF_EACH[number % lane::ONE_OF_EACH.len()];
+            let run = lane::run(&mut world, trouble, number, commands).await;
+            println!("{run}");
+            assert!(
+                run.wrong.is_empty() && run.accepted.len() == commands,
+                "{}",
+                shown("clients saw", &run.wrong)
+            );
+            done.push(run);
+        }
+        let ends = log::ends(&*world.reader).await;
+        faults::caught_up(&world.deployment.pool, &ends).await;
+        let mut log = log::read(&*world.reader).await;
+        let differences = lane::differences(&world, &done, &log);
+        assert!(
+            differences.is_empty(),
+            "{}",
+            shown("what was accepted and the log differ", &differences)
+        );
+        let audit = audit(&world.deployment)
+            .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
+        println!("{audit}");
+        // The check must be able to fail.
+        log.by_command.clear();
+        assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
+    }
+
+    /// A broker dies, and what is started in that moment waits until its partitions have other leaders.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
+        let _alone = ALONE.lock().await;
+        let mut world =
+            World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
+        let (deployment, http) = (&mut world.deployment, &world.http);
+        for broker in 0..if full() { 3 } else { 1 } {
+            deployment.projectors[1].terminate();
+            deployment.projectors[1].exited(ENDED_WITHIN).await;
+            deployment.kafka.kill(broker).await;
+            deployment.standby.start();
+            deployment.projectors[1].start();
+            // Fails when the process ends instead.
+            deployment.standby.ready(http).await;
+            deployment.projectors[1].ready(http).await;
+            deployment.standby.terminate();
+            deployment.standby.exited(ENDED_WITHIN).await;
+            deployment.kafka.restart(broker).await;
+        }
+        Row {
+        id: "S2",
+        situation: "a command-api and projectors started when one of three brokers has just died",
+        answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is \
+                 unreachable after that ends them with 3",
+        test: (
+            "tests/tests/store_faults.rs",
+            "what_is_started_when_a_broker_has_died_waits_for_the_log",
+        ),
+    }
+    .check();
+    }
 }
 
 /// N of `HIGHWATER_FAULTS=what=N`; 20 if it only says `what`.
@@ -148,121 +269,6 @@ fn schedule() -> Vec<Fault> {
         return vec![Fault::KillBesideStandby; number];
     }
     std::iter::repeat_n(ONE_OF_EACH, if full() { 3 } else { 1 }).flatten().collect()
-}
-
-/// Every process is replaced, one after another, while clients send commands and read what came of
-/// them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than_503() {
-    let _alone = ALONE.lock().await;
-    let rounds = if full() { 3 } else { 1 };
-    let commands = if full() { 3 } else { 2 };
-    let mut world =
-        World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
-    // How much a machine does that is busy otherwise is not known.
-    let running = if full() { world.client().begin_at(OFFERED) } else { world.client().begin() };
-    let readers = rolling::Readers::begin(&world);
-    let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
-    replaced.push(rolling::restart_all(&mut world, &running).await);
-    let reads = readers.finish().await;
-    let (client, sent, lasted) = running.finish().await;
-    let found = world.check(&client, &sent).await;
-    let summary = Summary::of(&[], &sent, &found.log, lasted);
-    println!("{}\n{reads}\n{summary}\n{}", replaced.join("\n"), found.audit);
-    assert!(reads.wrong.is_empty(), "{}", shown("readers saw", &reads.wrong));
-    assert!(reads.answered > 0, "nobody read, so the run does not count");
-    // A machine without free processors keeps nobody's 2 s; one that keeps the rate does.
-    let late = if full() { 0 } else { reads.answered / 20 };
-    assert!(
-        reads.late.len() <= late,
-        "{} of {} reads were not in time",
-        reads.late.len(),
-        reads.answered
-    );
-    // Each partition moves at most twice when its owner goes, and twice when it is back.
-    let most = PLACES * (commands * rounds + 2) * 4;
-    assert!(
-        found.log.fences <= u64::try_from(most).unwrap(),
-        "{} fences are more than {most}",
-        found.log.fences
-    );
-    assert!(
-        !full() || summary.rate() >= LEAST_RATE,
-        "{:.0} commands a second are less than {LEAST_RATE}",
-        summary.rate()
-    );
-}
-
-/// Commands that only have to be accepted, while an instance is stopped or killed or a broker is
-/// killed: each 202 is done once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_accepted_while_others_fail_is_done_once() {
-    let _alone = ALONE.lock().await;
-    let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
-    let (runs, commands) =
-        if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
-    let mut world =
-        World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
-    let mut done = Vec::new();
-    for number in 0..runs {
-        let trouble = lane::ONE_OF_EACH[number % lane::ONE_OF_EACH.len()];
-        let run = lane::run(&mut world, trouble, number, commands).await;
-        println!("{run}");
-        assert!(
-            run.wrong.is_empty() && run.accepted.len() == commands,
-            "{}",
-            shown("clients saw", &run.wrong)
-        );
-        done.push(run);
-    }
-    let ends = log::ends(&*world.reader).await;
-    faults::caught_up(&world.deployment.pool, &ends).await;
-    let mut log = log::read(&*world.reader).await;
-    let differences = lane::differences(&world, &done, &log);
-    assert!(
-        differences.is_empty(),
-        "{}",
-        shown("what was accepted and the log differ", &differences)
-    );
-    let audit = audit(&world.deployment)
-        .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
-    println!("{audit}");
-    // The check must be able to fail.
-    log.by_command.clear();
-    assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
-}
-
-/// A broker dies, and what is started in that moment waits until its partitions have other leaders.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
-    let _alone = ALONE.lock().await;
-    let mut world =
-        World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
-    let (deployment, http) = (&mut world.deployment, &world.http);
-    for broker in 0..if full() { 3 } else { 1 } {
-        deployment.projectors[1].terminate();
-        deployment.projectors[1].exited(ENDED_WITHIN).await;
-        deployment.kafka.kill(broker).await;
-        deployment.standby.start();
-        deployment.projectors[1].start();
-        // Fails when the process ends instead.
-        deployment.standby.ready(http).await;
-        deployment.projectors[1].ready(http).await;
-        deployment.standby.terminate();
-        deployment.standby.exited(ENDED_WITHIN).await;
-        deployment.kafka.restart(broker).await;
-    }
-    Row {
-        id: "S2",
-        situation: "a command-api and projectors started when one of three brokers has just died",
-        answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is \
-                 unreachable after that ends them with 3",
-        test: (
-            "tests/tests/store_faults.rs",
-            "what_is_started_when_a_broker_has_died_waits_for_the_log",
-        ),
-    }
-    .check();
 }
 
 /// A deployment, and what a test needs to send to it and to look into it.

@@ -18,8 +18,9 @@ use super::{
 
 pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
-/// Commands answered before the first fault, and between two of them.
-const CALM_COMMANDS: usize = 3_000;
+/// Commands answered before the first fault, and between two of them: enough that every aggregate has some, and more in the long runs.
+const CALM_COMMANDS: usize = 1_000;
+const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -264,7 +265,8 @@ async fn ended(service: &mut Service, fault: Fault, at: Instant) -> Duration {
 }
 
 async fn calm(client: &Client) {
-    let until = client.count() + CALM_COMMANDS;
+    let short = std::env::var_os("HIGHWATER_FAULTS").is_none();
+    let until = client.count() + if short { CALM_COMMANDS } else { CALM_COMMANDS_OF_LONG_RUNS };
     wait("commands are answered", || client.count() >= until).await;
 }
 
