@@ -47,6 +47,8 @@ pub struct Server {
     pub busy: BTreeMap<&'static str, usize>,
     /// What a projection cannot apply, by its first offset.
     pub poison: BTreeSet<(&'static str, u64)>,
+    /// What a newer release wrote, by its first offset.
+    pub unknown: BTreeSet<(&'static str, u64)>,
     /// So many transactions cannot begin.
     pub away: usize,
     /// How often it was tried to begin one, and which of them cannot, by their numbers from 1.
@@ -378,6 +380,9 @@ impl Projection<Tx> for Tally {
                 for item in slice.items {
                     if server.poison.contains(&(self.0, item.what.start())) {
                         return Err(Failure::Deterministic("poison".to_owned()));
+                    }
+                    if server.unknown.contains(&(self.0, item.what.start())) {
+                        return Err(Failure::Newer("a newer version".to_owned()));
                     }
                     tx.rows.push((
                         Key { projection: self.0, place: slice.place.clone() },

@@ -101,6 +101,25 @@ async fn what_cannot_be_applied_halts_its_projection_before_it_and_nobody_else()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_newer_release_pauses_its_reader_before_it_until_a_release_knows_it() {
+    let history = singles(6);
+    let mut alone = play(vec![history.clone()], 1).alone();
+    alone.store.server().unknown.insert(("b", 4));
+    alone.go_on_for(SECOND).await;
+    assert_eq!(alone.progress.all_halted().into_iter().collect::<Vec<_>>(), [(key("b"), 4)]);
+    assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (history.end(), 4));
+
+    // The release after it, on the same tables.
+    let tables = alone.store.server().tables.clone();
+    drop(alone);
+    let mut after = Play { tables, ..play(vec![history.clone()], 1) }.alone();
+    after.go_on_for(SECOND).await;
+    assert!(after.progress.all_halted().is_empty());
+    assert_eq!((stands(&after, "a"), stands(&after, "b")), (history.end(), history.end()));
+    assert_eq!(after.store.server().wrong, None, "nothing was skipped");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_projection_that_cannot_write_goes_alone_until_it_can_and_holds_nobody_up() {
     let mut alone = Play { visible: 4, ..play(vec![singles(8)], 1) }.alone();
     alone.store.server().busy.insert("b", usize::MAX);
