@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_command::owner::actor::End;
-use highwater_protocol::writer::{Answer, Busy, Expected, Limits, Recorded, StepDown, Submission};
+use highwater_protocol::writer::{
+    Answer, Busy, Expected, Limits, Outcome, Recorded, StepDown, Submission,
+};
 use uuid::Uuid;
 
 use crate::harness::{Add, Owner, TestSnapshots, accepted, add, history, soon, world};
@@ -234,4 +236,59 @@ async fn nothing_is_decided_again(limits: Limits) {
         is_replayed(command).await;
     }
     history(&world).await;
+}
+
+/// A recorded "no" is an outcome like any other, on an aggregate that is there and on one that is
+/// not: its id is in the filter, where this owner has recorded it and where it has read it.
+#[tokio::test]
+async fn a_recorded_no_is_not_decided_again_once_memory_has_forgotten_it() {
+    for taken_over in [false, true] {
+        let world = world().await;
+        let snapshots = TestSnapshots::default();
+        snapshots.0.lock().unwrap().filters = true;
+        // The aggregates stay warm, so only the filter says that there may be an outcome to look for.
+        let limits = Limits { cached_outcomes: 0, ..Limits::default() };
+        let mut owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+        assert!(accepted(&owner.ask(add(1, 7, 1)).await).is_some());
+        let refused = |command: u128| add(command, 5 + command, 0);
+        let mut outcomes = BTreeMap::new();
+        for command in [2, 3] {
+            let Submission { command: id, aggregate, fingerprint, .. } = refused(command);
+            let answer = owner.ask(refused(command)).await;
+            let Answer::Done { outcome: outcome @ Outcome::Rejected { .. }, replayed: false } =
+                answer
+            else {
+                panic!("{answer:?}")
+            };
+            outcomes.insert(id, Recorded { aggregate, fingerprint, outcome });
+        }
+        if taken_over {
+            owner.stop.cancel();
+            owner.ended().await;
+            owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+        }
+        let is_replayed = async |command: u128| {
+            let answer = owner.ask(refused(command)).await;
+            assert!(
+                matches!(answer, Answer::Done { replayed: true, .. }),
+                "command {command} was decided again: {answer:?}"
+            );
+        };
+        is_replayed(2).await;
+        let end = world.log.end(&world.partition).await.unwrap();
+        let before = {
+            let mut kept = snapshots.0.lock().unwrap();
+            (kept.position.offset, kept.outcomes) = (end, outcomes);
+            kept.loads
+        };
+        owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
+        soon(async {
+            while snapshots.0.lock().unwrap().loads == before {
+                is_replayed(2).await;
+            }
+        })
+        .await;
+        is_replayed(3).await;
+        assert_eq!(history(&world).await.rejected.len(), 2);
+    }
 }

@@ -270,6 +270,29 @@ fn a_held_answer_is_decided_again_when_the_outcome_of_what_it_saw_is_unknown() {
 }
 
 #[test]
+fn what_was_held_before_an_own_fence_is_told_as_it_is_after_it() {
+    let mut driven = Driven::serving(Limits::default());
+    driven.submit(add(1, 1, &[9]));
+    driven.submit(add(2, 2, &[5]));
+    driven.submit(see(3, 1));
+    driven.report(0, Reported::Refused);
+    driven.fence();
+    assert_eq!(
+        (driven.heard(), driven.commands_out()),
+        (vec![(1, Answer::Busy(Busy::Refused))], vec![2])
+    );
+    driven.land();
+    assert_eq!((tokens(&mut driven), driven.out.len()), (vec![2], 1));
+    driven.land();
+    assert_eq!(
+        driven.heard(),
+        [(3, saw(0, 4, None))],
+        "it is decided again, by what is in the log, and released by the first later record"
+    );
+    assert_eq!((driven.out.len(), driven.writer.unanswered()), (0, 0));
+}
+
+#[test]
 fn no_barrier_is_appended_while_the_outcome_is_unknown() {
     let mut driven = three_out();
     driven.submit(see(4, 4));

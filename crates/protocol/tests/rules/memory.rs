@@ -4,7 +4,7 @@
 use highwater_protocol::{
     entry::{Body, EventBody},
     position::Position,
-    writer::{Answer, Expected, Input, Limits, Outcome, Reported, Snapshot, Submission},
+    writer::{Answer, Expected, Input, Limits, Outcome, Reported, Snapshot, StepDown, Submission},
 };
 
 use crate::{
@@ -56,6 +56,21 @@ fn an_outcome_is_kept_until_snapshots_have_its_last_record() {
         let mut driven = three_done(forgetful());
         driven.checkpoint(checkpoint);
         assert_eq!([1, 2, 3].map(|id| remembers(&mut driven, id)), kept, "{checkpoint}");
+    }
+}
+
+#[test]
+fn snapshots_that_lack_an_outcome_that_was_forgotten_end_the_writer() {
+    // Every aggregate is kept: of what was forgotten there are outcomes alone.
+    for (checkpoint, ended) in
+        [(4, None), (3, Some(StepDown::BelowHorizon { checkpoint: 3, horizon: 4 }))]
+    {
+        let mut driven = three_done(Limits { cached_outcomes: 0, ..Limits::default() });
+        driven.checkpoint(4);
+        driven.submit(cold(add(3, 3, &[5])));
+        assert_eq!(driven.asked(), [(vec![3], vec![3])]);
+        driven.loaded(checkpoint, Vec::new(), Vec::new());
+        assert_eq!((driven.ended, driven.out.is_empty()), (ended.clone(), ended.is_some()));
     }
 }
 
