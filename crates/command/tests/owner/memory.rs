@@ -246,7 +246,7 @@ async fn a_recorded_no_is_not_decided_again_once_memory_has_forgotten_it() {
         let world = world().await;
         let snapshots = TestSnapshots::default();
         snapshots.0.lock().unwrap().filters = true;
-        // The aggregates stay warm, so only the filter says that there may be an outcome to look for.
+        // The aggregates stay warm, so only the filter says that there may be an outcome.
         let limits = Limits { cached_outcomes: 0, ..Limits::default() };
         let mut owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
         assert!(accepted(&owner.ask(add(1, 7, 1)).await).is_some());
