@@ -3,31 +3,9 @@
 
 use std::{fmt::Display, time::Duration};
 
-use backon::ExponentialBuilder;
 use tokio::time::Instant;
 
 use crate::clock::Ids;
-
-/// A short fault of something we depend on: five attempts within about two seconds.
-pub fn transient() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_factor(2.0)
-        .with_max_times(5)
-        .with_jitter()
-}
-
-/// Something that starts beside us: attempts until `limit` has passed in waits.
-pub fn startup(limit: Duration) -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_millis(500))
-        .with_factor(1.5)
-        .without_max_times()
-        .with_total_delay(Some(limit))
-        .with_jitter()
-}
 
 /// The waits of a loop that never gives up: they double, up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +133,6 @@ fn share(ids: &dyn Ids) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use backon::{BackoffBuilder, Retryable};
-
     use super::*;
     use crate::clock::SystemIds;
 
@@ -197,27 +171,5 @@ mod tests {
         assert_eq!(away.ended(), Some(Ended { met: 3_600, lasted: Duration::from_secs(3_600) }));
         assert_eq!(away.ended(), None);
         assert!(away.met());
-    }
-
-    #[test]
-    fn transient_gives_up_after_five_waits() {
-        let waits: Vec<Duration> = transient().build().collect();
-        assert_eq!(waits.len(), 5);
-        assert!(waits.iter().sum::<Duration>() < Duration::from_secs(4));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn startup_ends_near_its_limit() {
-        let attempts = AtomicU32::new(0);
-        let begun = tokio::time::Instant::now();
-        let result: Result<(), &str> = (|| async {
-            attempts.fetch_add(1, Ordering::SeqCst);
-            Err("not there")
-        })
-        .retry(startup(Duration::from_secs(5)))
-        .await;
-        assert!(result.is_err());
-        assert!(attempts.load(Ordering::SeqCst) > 5);
-        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }
