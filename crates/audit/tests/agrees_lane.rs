@@ -5,6 +5,7 @@
 
 use std::{path::Path, sync::LazyLock};
 
+use data_encoding::HEXLOWER;
 use highwater_audit::record::{Entry, command::Said};
 use highwater_protocol::{
     lane::{Unread, decode},
@@ -96,12 +97,7 @@ fn record(json: &Value) -> Record {
 
 /// A string's UTF-8, or `{"hex": "..."}`.
 fn bytes(json: &Value) -> Vec<u8> {
-    let hex = |digits: &str| {
-        (0..digits.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-            .collect()
-    };
+    let hex = |digits: &str| HEXLOWER.decode(digits.as_bytes()).unwrap();
     json.as_str()
         .map_or_else(|| hex(json["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec())
 }

@@ -34,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -320,5 +321,5 @@ fn random_hex(bytes: usize) -> Result<String, Error> {
     let mut random = vec![0; bytes];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random));
     read.map_err(|source| Error::Io { path: PathBuf::from("/dev/urandom"), source })?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&random))
 }

@@ -3,6 +3,7 @@
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
+use data_encoding::HEXLOWER;
 use highwater_http::json;
 use highwater_runtime::{
     clock::{Ids, SystemIds},
@@ -80,12 +81,9 @@ fn ids_are_those_of_the_golden_vectors() -> Result<(), Box<dyn std::error::Error
             if body.is_empty() { serde_json::json!({}) } else { json::parse(body.as_bytes())? };
         let canonical = json::canonical(&value);
         assert_eq!(String::from_utf8(canonical.clone())?, text(&print, "canonical")?, "{print}");
-        let hex = |bytes: [u8; 32]| {
-            bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-        };
         let by = keys.fingerprints(&name, &canonical).into_iter();
         let by: Vec<_> = by
-            .map(|(number, hmac)| serde_json::json!({"key_number": number, "hmac": hex(hmac)}))
+            .map(|(number, hmac)| serde_json::json!({"key_number": number, "hmac": HEXLOWER.encode(&hmac)}))
             .collect();
         assert_eq!(serde_json::Value::from(by), print["by"], "{print}");
     }

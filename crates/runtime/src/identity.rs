@@ -7,6 +7,7 @@ mod proof;
 
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
@@ -97,7 +98,7 @@ impl DeploymentKeys {
     pub fn check_value(&self) -> String {
         let Some((number, oldest)) = self.keys.first() else { return String::new() };
         let bytes = mac(oldest, &["highwater", "check"]);
-        bytes[..16].iter().fold(format!("{number}:"), |text, byte| format!("{text}{byte:02x}"))
+        format!("{number}:{}", HEXLOWER.encode(&bytes[..16]))
     }
 
     /// A key for `purpose` alone, made from the oldest key: it stays the same when keys are added,

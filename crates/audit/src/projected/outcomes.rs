@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row};
@@ -122,7 +123,7 @@ impl Outcomes {
 fn row(item: &Item) -> Map<String, Value> {
     let (key, hmac) = item.fingerprint.split_at_checked(2).unwrap_or_default();
     let key = key.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let hmac: String = hmac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hmac = HEXLOWER.encode(hmac);
     let (verdict, events, reason) = match &item.what {
         What::Accepted(events) => {
             let named = events

@@ -3,6 +3,7 @@
 //! weak or strong: proxies that compress weaken a tag or add to it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use data_encoding::HEXLOWER;
 
 use crate::json::shorten;
 use crate::problem::Problem;
@@ -203,7 +204,7 @@ impl ETag {
 
     /// `"c0a1b2..."`: a list, by a digest of what it says.
     pub fn content(digest: &[u8]) -> Self {
-        Self(digest.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+        Self(format!("c{}", HEXLOWER.encode(digest)))
     }
 
     /// With a suffix for a coding or a set of fields; characters that a tag cannot hold are left

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use secrecy::SecretBox;
 use sha2::{Digest, Sha256};
 
@@ -76,7 +77,7 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
 
 fn write_new(path: &Path) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let key = fresh().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let key = HEXLOWER.encode(&fresh());
     writeln!(
         file,
         "# Deployment keys, number:key. Keep this file: ids and fingerprints in the log come from it."
@@ -119,30 +120,12 @@ fn entry(line: &str) -> Option<(u16, [u8; KEY_BYTES])> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    Some(digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
 }
 
-/// RFC 4648, both alphabets, padding optional.
+/// RFC 4648, either alphabet, padding optional.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for c in text.trim_end_matches('=').bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    (bits & ((1 << count) - 1) == 0).then_some(bytes)
+    let text = text.trim_end_matches('=');
+    let encoding = if text.contains(['-', '_']) { BASE64URL_NOPAD } else { BASE64_NOPAD };
+    encoding.decode(text.as_bytes()).ok()
 }

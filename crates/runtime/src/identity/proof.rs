@@ -2,6 +2,7 @@
 //! other. By the oldest key, as everything that all instances must agree on: a key that is added
 //! changes nothing here, in whatever sequence instances get it.
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -21,7 +22,7 @@ impl DeploymentKeys {
     pub fn prove(&self, message: Message<'_>) -> String {
         let Some((number, oldest)) = self.keys.first() else { return String::new() };
         let bytes = mac(oldest, message).finalize().into_bytes();
-        bytes.iter().fold(format!("{number}:"), |text, byte| format!("{text}{byte:02x}"))
+        format!("{number}:{}", HEXLOWER.encode(&bytes))
     }
 
     /// Whether `proof` was made by a holder of one of these keys, and of this very message.
@@ -29,7 +30,9 @@ impl DeploymentKeys {
     pub fn is_proven(&self, message: Message<'_>, proof: &str) -> bool {
         let Some((number, digits)) = proof.split_once(':') else { return false };
         let key = self.keys.iter().find(|(known, _)| number.parse() == Ok(*known));
-        let (Some((_, key)), Some(given)) = (key, bytes_of(digits)) else { return false };
+        let (Some((_, key)), Some(given)) = (key, HEXLOWER.decode(digits.as_bytes()).ok()) else {
+            return false;
+        };
         mac(key, message).verify_slice(&given).is_ok()
     }
 }
@@ -42,24 +45,6 @@ fn mac(key: &Key, message: Message<'_>) -> Hmac<Sha256> {
         mac.update(part);
     }
     mac
-}
-
-/// 64 lower-case hex digits.
-fn bytes_of(digits: &str) -> Option<[u8; 32]> {
-    let digits = digits.as_bytes();
-    let value = |digit: &u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(&pair[0])? << 4 | value(&pair[1])?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
