@@ -200,7 +200,13 @@ fn eviction_over_three_fences_breaks_no_promise() {
 #[test]
 #[ignore = "bin/long: minutes"]
 fn a_lane_and_two_crashes_break_no_promise() {
-    exhausts("lane and caller, two crashes", &setups::lane_and_two_crashes().reduced());
+    exhausts("lane, two crashes", &setups::lane_and_two_crashes().reduced());
+}
+
+#[test]
+#[ignore = "bin/long: minutes"]
+fn a_command_by_both_lanes_and_two_crashes_break_no_promise() {
+    exhausts("both ways, two crashes", &setups::both_ways_and_two_crashes().reduced());
 }
 
 /// What `world::reduced` says makes no difference makes none, in worlds that are small enough to be

@@ -71,7 +71,12 @@ pub fn evicting_with_three_fences() -> Setup {
 
 /// A second process dies, and a third takes over.
 pub fn lane_and_two_crashes() -> Setup {
-    Setup { starts: 3, fences: 3, crashes: 2, log_records: 7, ..lane_and_caller() }
+    Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..lane() }
+}
+
+/// The same with a command that is sent synchronously, too.
+pub fn both_ways_and_two_crashes() -> Setup {
+    Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..both_ways() }
 }
 
 /// Two commands of the lane. The first needs a look-up, so that the second overtakes it.
