@@ -25,6 +25,7 @@ use crate::harness::{Add, Counters, SOON, TestSnapshots, World, forwarder, keys,
 /// An instance whose port listens as long as it lives.
 pub struct Instance {
     hints: Arc<Hints>,
+    pub table: Arc<Table<Add>>,
     pub supervisors: Arc<Supervisors<Counters, TestSnapshots>>,
     pub standings: Arc<Standings>,
     shutdown: Shutdown,
@@ -47,16 +48,16 @@ impl Instance {
         let (table, terms) = (Arc::new(Table::<Add>::new()), terms(hand_over));
         let shared = shared(world, world.log.clone(), snapshots, Default::default(), hints.clone()).0;
         let topic = world.partition.topic.clone();
-        let supervisors = Arc::new(Supervisors::new(topic, Arc::new(shared), table, standings.clone(), shutdown.clone(), terms));
+        let supervisors = Arc::new(Supervisors::new(topic, Arc::new(shared), table.clone(), standings.clone(), shutdown.clone(), terms));
         let forwarder = forwarder(&hints);
         let settings = EarlySettings { probe: Duration::from_millis(10), connect_timeout: SOON, again };
         let assignable: Vec<Arc<dyn Assignable>> = vec![supervisors.clone()];
         let early = Early::new(hints.clone(), forwarder, &assignable, settings, Arc::new(SystemIds), shutdown.clone());
         tokio::spawn(early.run());
-        Self { hints, supervisors, standings, shutdown, listener: Some(listener) }
+        Self { hints, table, supervisors, standings, shutdown, listener: Some(listener) }
     }
 
-    fn serves(&self) -> bool {
+    pub fn serves(&self) -> bool {
         self.standings.all().iter().any(|live| live.phase == Phase::Serving)
     }
 
