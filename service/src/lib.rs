@@ -34,9 +34,6 @@ pub mod heavy;
 pub mod http;
 pub mod identity;
 pub mod json;
-#[cfg(test)]
-#[path = "../../tests/support/lines.rs"]
-mod lines;
 pub mod postgres;
 pub mod problem;
 pub mod process;
