@@ -1,5 +1,6 @@
-//! `attack`: what honest callers of a running `up` hear while one hostile client sends little in costly forms. One run: before each
-//! form a quiet span, so that a form is compared with what came right before it.
+//! `attack`: what honest callers of a running `up` hear while one hostile client sends little in
+//! costly forms. One run: before each form a quiet span, so that a form is compared with what came
+//! right before it.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -47,11 +48,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let up = Up::start(&options.program).await?;
     let rows = honest::seed(up.address, options.rows).await?;
     println!(
-        "One client at {} of {} B/s over {} connections, {} honest requests a second, {rows} rows; p99 of honest requests.\n",
+        "One client at {} of {} B/s over {} connections, {} honest requests a second, {rows} rows; \
+         p99 of honest requests.\n",
         options.from, options.bytes_per_second, options.connections, options.requests_per_second
     );
     println!(
-        "| form | p99 quiet | p99 under it | ratio | failed | /livez p99, longest | memory before, most, after (MB) | sent |\n|---|---|---|---|---|---|---|---|"
+        "| form | p99 quiet | p99 under it | ratio | failed | /livez p99, longest | memory before, \
+         most, after (MB) | sent |\n|---|---|---|---|---|---|---|---|"
     );
     let mut quiet = Vec::new();
     for form in Form::ALL {
@@ -64,7 +67,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
     if let (Some(least), Some(most)) = (quiet.iter().min(), quiet.iter().max())
         && *most > *least * RESTLESS
     {
-        println!("\nThe quiet p99s lie between {least:.1?} and {most:.1?}: the machine was not at rest, and these ratios say nothing.");
+        println!(
+            "\nThe quiet p99s lie between {least:.1?} and {most:.1?}: the machine was not at rest, \
+             and these ratios say nothing."
+        );
     }
     Ok(())
 }
@@ -78,7 +84,13 @@ async fn one(options: &Options, up: &Up, form: Form) -> Result<(Heard, String), 
     let listen = || honest::listen(up.address, options.requests_per_second, span);
     let quiet = listen().await?;
     let before = up.resident_megabytes()?;
-    let hostile = Hostile::begin(form, up.address, options.from, options.connections, options.bytes_per_second);
+    let hostile = Hostile::begin(
+        form,
+        up.address,
+        options.from,
+        options.connections,
+        options.bytes_per_second,
+    );
     let (under, most) = tokio::join!(listen(), up.most_resident_megabytes(span));
     let sent = hostile.end().await;
     let under = under?;
@@ -91,10 +103,17 @@ async fn one(options: &Options, up: &Up, form: Form) -> Result<(Heard, String), 
 /// How long memory may take to come back.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
-fn row(form: Form, quiet: &Heard, under: &Heard, (before, most, after): (u64, u64, u64), sent: u64) -> String {
+fn row(
+    form: Form,
+    quiet: &Heard,
+    under: &Heard,
+    (before, most, after): (u64, u64, u64),
+    sent: u64,
+) -> String {
     let ms = |at: Duration| at.as_secs_f64() * 1e3;
     format!(
-        "| {} | {:.1} ms | {:.1} ms | {:.2} | {} of {} | {:.1} ms, {:.1} ms | {before}, {most}, {after} | {} kB |",
+        "| {} | {:.1} ms | {:.1} ms | {:.2} | {} of {} | {:.1} ms, {:.1} ms | {before}, {most}, \
+         {after} | {} kB |",
         form.name(),
         ms(quiet.p99),
         ms(under.p99),
@@ -121,7 +140,13 @@ impl Up {
         std::fs::create_dir_all(&folder)?;
         let log = std::fs::File::create(folder.join("up.log"))?;
         let mut command = Command::new(program);
-        command.arg("up").arg("--data").arg(folder.join("data")).arg("--listen").arg(address.to_string()).current_dir(&folder);
+        command
+            .arg("up")
+            .arg("--data")
+            .arg(folder.join("data"))
+            .arg("--listen")
+            .arg(address.to_string())
+            .current_dir(&folder);
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let up = Self { child, folder, address };
         for _ in 0..LOOKS {
@@ -135,7 +160,8 @@ impl Up {
 
     fn resident_megabytes(&self) -> Result<u64, Error> {
         let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let resident: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+        let resident: u64 =
+            pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
         Ok(resident * 4096 / 1_000_000)
     }
 

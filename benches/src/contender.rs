@@ -1,5 +1,5 @@
-//! The stage of a measurement (a folder, a private Postgres, brokers) and the servers on it, each a process of its own. All of it
-//! ends when it is dropped. Measures nothing.
+//! The stage of a measurement (a folder, a private Postgres, brokers) and the servers on it, each a
+//! process of its own. All of it ends when it is dropped. Measures nothing.
 
 use std::{
     io,
@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use eventlog::{Log, LogSettings, Partition};
-use highwater::postgres::{self, PrivatePostgres};
-use service::clock::{Ids, SystemIds};
+use highwater_cli::postgres::{self, PrivatePostgres};
+use highwater_log::{Log, LogSettings, Partition};
+use highwater_runtime::clock::{Ids, SystemIds};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{
@@ -27,15 +27,15 @@ pub enum Error {
     #[error(transparent)]
     Load(#[from] load::Error),
     #[error(transparent)]
-    Log(#[from] eventlog::Error),
+    Log(#[from] highwater_log::Error),
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] projectors::migrations::Error),
+    Migrations(#[from] highwater_tables::migrations::Error),
     #[error(transparent)]
-    Keys(#[from] service::identity::Error),
+    Keys(#[from] highwater_runtime::identity::Error),
     #[error("{0} did not get ready; its output is in {1}")]
     NotReady(String, String),
     #[error("the projectors are behind and do not catch up")]
@@ -67,7 +67,8 @@ pub struct Broker {
 pub struct Setup {
     pub kafka: String,
     pub settings: Vec<String>,
-    /// Whose servers are measured: this program's, or those of the same program built from an earlier commit.
+    /// Whose servers are measured: this program's, or those of the same program built from an
+    /// earlier commit.
     pub program: Option<PathBuf>,
 }
 
@@ -106,9 +107,11 @@ impl Stage {
         let ids: &dyn Ids = &SystemIds;
         let dir = std::env::temp_dir().join(format!("highwater-bench-{}", ids.v4().simple()));
         std::fs::create_dir_all(&dir)?;
-        let postgres =
-            PrivatePostgres::temporary_with(postgres::Settings { max_connections: MOST_CONNECTIONS, ..postgres::Settings::default() })
-                .await?;
+        let postgres = PrivatePostgres::temporary_with(postgres::Settings {
+            max_connections: MOST_CONNECTIONS,
+            ..postgres::Settings::default()
+        })
+        .await?;
         Ok(Self { dir, url: postgres.url(), postgres: Some(postgres), kafka: kafka.to_owned() })
     }
 
@@ -120,9 +123,18 @@ impl Stage {
     }
 
     pub fn broker(&self, name: &str, settings: &[&str]) -> Result<Broker, Error> {
-        let mut broker = Broker { script: self.kafka.clone(), dir: self.dir.join(name), bootstrap: String::new() };
-        let started =
-            Command::new(&broker.script).arg("start").arg(&broker.dir).arg("1").args(settings).stderr(Stdio::inherit()).output()?;
+        let mut broker = Broker {
+            script: self.kafka.clone(),
+            dir: self.dir.join(name),
+            bootstrap: String::new(),
+        };
+        let started = Command::new(&broker.script)
+            .arg("start")
+            .arg(&broker.dir)
+            .arg("1")
+            .args(settings)
+            .stderr(Stdio::inherit())
+            .output()?;
         if !started.status.success() {
             return Err(Error::Kafka("start".to_owned()));
         }
@@ -130,14 +142,20 @@ impl Stage {
         Ok(broker)
     }
 
-    /// Command API and projectors, on a database of their own. The local log belongs to one process: its projectors stay away, as
-    /// if they were paused.
-    pub async fn ours(&self, name: &str, durability: &'static str, tag: &str, setup: &Setup) -> Result<Contender, Error> {
+    /// Command API and projectors, on a database of their own. The local log belongs to one
+    /// process: its projectors stay away, as if they were paused.
+    pub async fn ours(
+        &self,
+        name: &str,
+        durability: &'static str,
+        tag: &str,
+        setup: &Setup,
+    ) -> Result<Contender, Error> {
         let url = self.database(tag).await?;
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await?;
-        projectors::migrations::migrate(&pool).await?;
+        highwater_tables::migrations::migrate(&pool, Some(&::store::tables())).await?;
         let keys = self.dir.join(format!("{tag}.keys"));
-        service::identity::DeploymentKeys::create_or_load(&keys)?;
+        highwater_runtime::identity::DeploymentKeys::create_or_load(&keys)?;
         let mut setup = setup.clone();
         setup.settings.push(format!("identity.keys={}", keys.display()));
         let folder = self.dir.join(format!("{tag}-log"));
@@ -147,14 +165,40 @@ impl Stage {
             projectors = Some(self.serve("projectors", name, &url, &folder, &setup).await?.0);
             progress = Some(Progress::of(&setup, pool)?);
         }
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors, progress, url, folder, setup })
+        Ok(Contender {
+            name: name.to_owned(),
+            durability,
+            address,
+            server,
+            projectors,
+            progress,
+            url,
+            folder,
+            setup,
+        })
     }
 
-    pub async fn baseline(&self, name: &str, durability: &'static str, kind: &str, setup: &Setup) -> Result<Contender, Error> {
+    pub async fn baseline(
+        &self,
+        name: &str,
+        durability: &'static str,
+        kind: &str,
+        setup: &Setup,
+    ) -> Result<Contender, Error> {
         let url = self.database(&format!("baseline_{}", kind.replace('-', "_"))).await?;
         let (folder, setup) = (self.dir.join(kind), setup.clone());
         let (server, address) = self.serve(kind, name, &url, &folder, &setup).await?;
-        Ok(Contender { name: name.to_owned(), durability, address, server, projectors: None, progress: None, url, folder, setup })
+        Ok(Contender {
+            name: name.to_owned(),
+            durability,
+            address,
+            server,
+            projectors: None,
+            progress: None,
+            url,
+            folder,
+            setup,
+        })
     }
 
     /// Kills the command API of `contender` and starts it again.
@@ -167,8 +211,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Until what the last round left behind is done: pages to be written, Postgres' checkpoint and vacuum. Otherwise the next round pays
-    /// for it.
+    /// Until what the last round left behind is done: pages to be written, Postgres' checkpoint and
+    /// vacuum. Otherwise the next round pays for it.
     pub async fn settle(&self) -> Result<(), Error> {
         sqlx::raw_sql("CHECKPOINT").execute(&mut PgConnection::connect(&self.url).await?).await?;
         Command::new("sync").status()?;
@@ -176,7 +220,8 @@ impl Stage {
         for _ in 0..SETTLED_LOOKS {
             let before = Spent::by_all()?;
             tokio::time::sleep(SETTLED_EVERY).await;
-            let busy = Spent::by_all()?.saturating_sub(before).as_secs_f64() / SETTLED_EVERY.as_secs_f64();
+            let busy =
+                Spent::by_all()?.saturating_sub(before).as_secs_f64() / SETTLED_EVERY.as_secs_f64();
             // What does not get less is what idle servers cost.
             if busy < RESTING_PROCESSORS && last - busy < STILL_FALLING {
                 return Ok(());
@@ -187,34 +232,66 @@ impl Stage {
     }
 
     /// The query API on the tables of `contender`.
-    pub async fn queries(&self, contender: &Contender, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
+    pub async fn queries(
+        &self,
+        contender: &Contender,
+        setup: &Setup,
+    ) -> Result<(Server, SocketAddr), Error> {
         self.serve("query-api", "the query API", &contender.url, &self.dir, setup).await
     }
 
-    async fn serve(&self, kind: &str, name: &str, url: &str, folder: &Path, setup: &Setup) -> Result<(Server, SocketAddr), Error> {
+    async fn serve(
+        &self,
+        kind: &str,
+        name: &str,
+        url: &str,
+        folder: &Path,
+        setup: &Setup,
+    ) -> Result<(Server, SocketAddr), Error> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let output = self.dir.join(format!("{kind}-{}.log", address.port()));
         let out = std::fs::File::create(&output)?;
-        let mut command = Command::new(setup.program.clone().map_or_else(std::env::current_exe, Ok)?);
-        command.args(["serve", kind, "--listen", &address.to_string(), "--database-url", url, "--folder"]).arg(folder);
-        let (kafka, listen) = (format!("log.kafka={}", setup.kafka), format!("http.listen={address}"));
-        let common = ["log.development=true", "telemetry.filter=warn", kafka.as_str(), listen.as_str()];
+        let mut command =
+            Command::new(setup.program.clone().map_or_else(std::env::current_exe, Ok)?);
+        command
+            .args([
+                "serve",
+                kind,
+                "--listen",
+                &address.to_string(),
+                "--database-url",
+                url,
+                "--folder",
+            ])
+            .arg(folder);
+        let (kafka, listen) =
+            (format!("log.kafka={}", setup.kafka), format!("http.listen={address}"));
+        let common =
+            ["log.development=true", "telemetry.filter=warn", kafka.as_str(), listen.as_str()];
         for setting in common.into_iter().chain(setup.settings.iter().map(String::as_str)) {
             command.arg("--set").arg(setting);
         }
         let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?;
         let mut server = Server { child, output };
-        if server.ready(address).await? { Ok((server, address)) } else { Err(not_ready(name, &server.output)) }
+        if server.ready(address).await? {
+            Ok((server, address))
+        } else {
+            Err(not_ready(name, &server.output))
+        }
     }
 
     /// A database of its own on the same server.
     async fn database(&self, name: &str) -> Result<String, Error> {
         let server = &self.url;
         let mut connection = PgConnection::connect(server).await?;
-        let there: Option<i32> =
-            sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1").bind(name).fetch_optional(&mut connection).await?;
+        let there: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&mut connection)
+            .await?;
         if there.is_none() {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+                .execute(&mut connection)
+                .await?;
         }
         let (base, _) = server.rsplit_once('/').unwrap_or((server, ""));
         Ok(format!("{base}/{name}"))
@@ -223,7 +300,10 @@ impl Stage {
 
 fn not_ready(name: &str, out: &Path) -> Error {
     let text = std::fs::read_to_string(out).unwrap_or_default();
-    Error::NotReady(name.to_owned(), format!("{}: {}", out.display(), text.lines().last().unwrap_or_default()))
+    Error::NotReady(
+        name.to_owned(),
+        format!("{}: {}", out.display(), text.lines().last().unwrap_or_default()),
+    )
 }
 
 impl Contender {
@@ -237,7 +317,11 @@ impl Contender {
     }
 
     /// One round with the projectors paused, and caught up afterwards; the processor time of it.
-    pub async fn measure(&mut self, connections: usize, lasting: Duration) -> Result<(load::Round, Cost), Error> {
+    pub async fn measure(
+        &mut self,
+        connections: usize,
+        lasting: Duration,
+    ) -> Result<(load::Round, Cost), Error> {
         self.signal_projectors("-STOP")?;
         let before = Spent::now(self.server.child.id())?;
         let round = load::run(&self.address.to_string(), connections, lasting).await;
@@ -248,7 +332,8 @@ impl Contender {
         Ok((round, spent.since(&before, round.commands)))
     }
 
-    /// Its processes do nothing until they are thawed: what they cost while nobody asks them is not for another's round.
+    /// Its processes do nothing until they are thawed: what they cost while nobody asks them is not
+    /// for another's round.
     pub fn freeze(&self) -> Result<(), Error> {
         self.signal("-STOP", &self.server)?;
         self.signal_projectors("-STOP")
@@ -283,7 +368,8 @@ impl Contender {
 
 /// Two pools of the event stores, and those of our servers.
 const MOST_CONNECTIONS: u16 = 200;
-/// At most so many processors may be busy when a round begins, and not clearly fewer than half a second before.
+/// At most so many processors may be busy when a round begins, and not clearly fewer than half a
+/// second before.
 const RESTING_PROCESSORS: f64 = 0.8;
 const STILL_FALLING: f64 = 0.1;
 const SETTLED_EVERY: Duration = Duration::from_millis(500);
@@ -296,8 +382,16 @@ const CAUGHT_UP_LOOKS: u32 = 2_400;
 impl Progress {
     fn of(setup: &Setup, tables: PgPool) -> Result<Self, Error> {
         let defaults = LogSettings::default();
-        let set = |key: &str| setup.settings.iter().rev().find_map(|setting| setting.strip_prefix(key)?.strip_prefix('='));
-        let partitions = set("log.partitions").and_then(|partitions| partitions.parse().ok()).unwrap_or(defaults.partitions.get());
+        let set = |key: &str| {
+            setup
+                .settings
+                .iter()
+                .rev()
+                .find_map(|setting| setting.strip_prefix(key)?.strip_prefix('='))
+        };
+        let partitions = set("log.partitions")
+            .and_then(|partitions| partitions.parse().ok())
+            .unwrap_or(defaults.partitions.get());
         let prefix = set("log.prefix").map_or_else(|| defaults.prefix.clone(), str::to_owned);
         let settings = LogSettings { kafka: setup.kafka.clone(), development: true, ..defaults };
         Ok(Self { log: settings.open_kafka("highwater-bench")?, prefix, partitions, tables })
@@ -308,7 +402,8 @@ impl Progress {
         let slowest: Vec<(String, i64)> = sqlx::query_as(
             // `operations` counts the offsets of another topic.
             "SELECT category, min(at)::bigint
-             FROM (SELECT category, sum(next_offset) AS at FROM checkpoints WHERE projection <> 'operations'
+             FROM (SELECT category, sum(next_offset) AS at FROM checkpoints WHERE projection <> \
+             'operations'
                    GROUP BY category, projection) AS each_projection
              GROUP BY category",
         )
@@ -330,7 +425,8 @@ impl Progress {
 impl Server {
     pub fn resident_bytes(&self) -> Result<u64, Error> {
         let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let resident: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+        let resident: u64 =
+            pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
         Ok(resident * 4096)
     }
 
@@ -356,7 +452,9 @@ impl Server {
 async fn answers(address: SocketAddr) -> io::Result<bool> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.starts_with("HTTP/1.1 200"))

@@ -1,4 +1,5 @@
-//! `history`: what an owner needs in memory, and how long a take-over takes, as the log grows. The projectors run.
+//! `history`: what an owner needs in memory, and how long a take-over takes, as the log grows. The
+//! projectors run.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -47,13 +48,25 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn grow(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
-    let settings = vec![format!("log.partitions={}", options.partitions), "telemetry.filter=info".to_owned()];
+    let settings =
+        vec![format!("log.partitions={}", options.partitions), "telemetry.filter=info".to_owned()];
     let setup = Setup { kafka: broker.bootstrap.clone(), settings, program: None };
-    let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
-    println!("| events | command-api's memory | take-over of a partition: median, longest | memory after it |\n|---|---|---|---|");
+    let mut ours =
+        stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
+    println!(
+        "| events | command-api's memory | take-over of a partition: median, longest | memory \
+         after it |\n|---|---|---|---|"
+    );
     let mut there = 0;
     for events in &options.events {
-        load::grow(&ours.address.to_string(), options.connections, options.aggregates, there, *events).await?;
+        load::grow(
+            &ours.address.to_string(),
+            options.connections,
+            options.aggregates,
+            there,
+            *events,
+        )
+        .await?;
         there = *events;
         ours.catch_up().await?;
         tokio::time::sleep(HEARD_AFTER).await;
@@ -63,7 +76,12 @@ async fn grow(options: &Options, stage: &Stage) -> Result<(), Error> {
         let longest = took_ms.iter().copied().fold(0.0, f64::max);
         let after = ours.server.resident_bytes()?;
         let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
-        println!("| {events} | {:.0} MiB | {:.0} ms, {longest:.0} ms | {:.0} MiB |", mib(before), median(took_ms.into_iter()), mib(after));
+        println!(
+            "| {events} | {:.0} MiB | {:.0} ms, {longest:.0} ms | {:.0} MiB |",
+            mib(before),
+            median(took_ms.into_iter()),
+            mib(after)
+        );
     }
     Ok(())
 }
@@ -73,7 +91,10 @@ async fn take_overs(ours: &Contender, partitions: usize) -> Result<Vec<f64>, Err
     for _ in 0..300 {
         let lines = ours.server.output()?;
         let lines = lines.iter().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let took: Vec<f64> = lines.filter(|line| line.message == "serving").filter_map(|line| line.took_ms?.parse().ok()).collect();
+        let took: Vec<f64> = lines
+            .filter(|line| line.message == "serving")
+            .filter_map(|line| line.took_ms?.parse().ok())
+            .collect();
         if took.len() >= partitions {
             return Ok(took);
         }

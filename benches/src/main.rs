@@ -1,5 +1,5 @@
-//! Measurements, in one run on one machine: Highwater's command API beside the same HTTP stack that only produces (a), and beside
-//! an event store in Postgres (b). Prints markdown tables.
+//! Measurements, in one run on one machine: Highwater's command API beside the same HTTP stack that
+//! only produces (a), and beside an event store in Postgres (b). Prints markdown tables.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -62,7 +62,9 @@ async fn main() -> ExitCode {
         Command::History(options) => or_stopped(history::run(options)).await,
         Command::Attack(options) => or_stopped(attack::run(options)).await,
         // Hears its signals itself.
-        Command::Serve(options) => serve::run(options).await.map_err(|error| service::process::chain(&error)),
+        Command::Serve(options) => {
+            serve::run(options).await.map_err(|error| highwater_runtime::process::chain(&error))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,16 +76,20 @@ async fn main() -> ExitCode {
 }
 
 /// Until it is done, or a signal comes; whatever it started ends when it is dropped.
-async fn or_stopped(measured: impl Future<Output = Result<(), contender::Error>>) -> Result<(), String> {
+async fn or_stopped(
+    measured: impl Future<Output = Result<(), contender::Error>>,
+) -> Result<(), String> {
     tokio::select! {
-        result = measured => result.map_err(|error| service::process::chain(&error)),
+        result = measured => result.map_err(|error| highwater_runtime::process::chain(&error)),
         () = stopped() => Err("stopped before the end".to_owned()),
     }
 }
 
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

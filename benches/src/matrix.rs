@@ -1,4 +1,5 @@
-//! `matrix`: partitions by producers, on one warm broker, projectors paused. The defaults come from it.
+//! `matrix`: partitions by producers, on one warm broker, projectors paused. The defaults come from
+//! it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -44,18 +45,32 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
     // Else the first rows would be those of a broker whose JVM is still getting warm.
-    let mut setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(8, 1), program: None };
+    let mut setup =
+        Setup { kafka: broker.bootstrap.clone(), settings: settings(8, 1), program: None };
     setup.settings.push("log.prefix=warm".to_owned());
     stage.ours("warm-up", "page cache", "warm", &setup).await?.warm_up(options.warm_broker).await?;
     println!(
-        "Commands per second (median latency; processor time of the machine a command), medians of {} rounds of {} s.\n",
+        "Commands per second (median latency; processor time of the machine a command), medians of \
+         {} rounds of {} s.\n",
         options.rounds, options.seconds
     );
-    let heads: Vec<_> = options.connections.iter().map(|connections| format!("{connections} connections")).collect();
-    println!("| partitions | producers | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
+    let heads: Vec<_> = options
+        .connections
+        .iter()
+        .map(|connections| format!("{connections} connections"))
+        .collect();
+    println!(
+        "| partitions | producers | {} |\n|---|---|{}",
+        heads.join(" | "),
+        "---|".repeat(heads.len())
+    );
     for partitions in &options.partitions {
         for producers in &options.producers {
-            let setup = Setup { kafka: broker.bootstrap.clone(), settings: settings(*partitions, *producers), program: None };
+            let setup = Setup {
+                kafka: broker.bootstrap.clone(),
+                settings: settings(*partitions, *producers),
+                program: None,
+            };
             let tag = format!("p{partitions}k{producers}");
             let mut contender = stage.ours(&tag, "page cache", &tag, &setup).await?;
             contender.warm_up(options.warm_up).await?;
@@ -64,7 +79,11 @@ async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
                 let mut rounds = Vec::new();
                 for _ in 0..options.rounds {
                     stage.settle().await?;
-                    rounds.push(contender.measure(*connections, Duration::from_secs(options.seconds)).await?);
+                    rounds.push(
+                        contender
+                            .measure(*connections, Duration::from_secs(options.seconds))
+                            .await?,
+                    );
                 }
                 let rate = median(rounds.iter().map(|(round, _)| round.per_second));
                 let p50 = median(rounds.iter().map(|(round, _)| round.p50.as_secs_f64() * 1e3));
@@ -81,7 +100,9 @@ async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
 fn settings(partitions: u32, producers: u32) -> Vec<String> {
     let budget_kbytes = 2048;
     // One share more for the lane.
-    let queue_kbytes = ((CATEGORIES * partitions.div_ceil(producers) + 1) * budget_kbytes * 5 / 4 + 1024).max(65_536);
+    let queue_kbytes = ((CATEGORIES * partitions.div_ceil(producers) + 1) * budget_kbytes * 5 / 4
+        + 1024)
+        .max(65_536);
     vec![
         format!("log.prefix=p{partitions}k{producers}"),
         format!("log.partitions={partitions}"),

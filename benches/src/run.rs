@@ -52,40 +52,62 @@ pub async fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
-    let mut brokers = vec![("default Kafka", "page cache of one broker", stage.broker("kafka", &[])?)];
+    let mut brokers =
+        vec![("default Kafka", "page cache of one broker", stage.broker("kafka", &[])?)];
     if options.fsync {
-        brokers.push(("Kafka, fsync on every append", "fsync", stage.broker("kafka-fsync", &["log.flush.interval.messages=1"])?));
+        brokers.push((
+            "Kafka, fsync on every append",
+            "fsync",
+            stage.broker("kafka-fsync", &["log.flush.interval.messages=1"])?,
+        ));
     }
-    let mut settings = vec![format!("log.partitions={}", options.partitions), format!("log.producers={}", options.producers)];
+    let mut settings = vec![
+        format!("log.partitions={}", options.partitions),
+        format!("log.producers={}", options.producers),
+    ];
     // Who is frozen while another is measured keeps its partitions.
-    settings.extend(["session_timeout_ms", "max_poll_interval_ms"].map(|limit| format!("log.{limit}=240000")));
+    settings.extend(
+        ["session_timeout_ms", "max_poll_interval_ms"].map(|limit| format!("log.{limit}=240000")),
+    );
     settings.extend_from_slice(&options.settings);
     let local = Setup { kafka: String::new(), settings, program: None };
     let mut contenders = Vec::new();
     for (n, (name, durability, broker)) in brokers.iter().enumerate() {
         let setup = Setup { kafka: broker.bootstrap.clone(), ..local.clone() };
-        let (ours, produce_only) = (format!("Highwater, {name}"), format!("(a) produce only, {name}"));
+        let (ours, produce_only) =
+            (format!("Highwater, {name}"), format!("(a) produce only, {name}"));
         if options.wants(&ours) {
             contenders.push(stage.ours(&ours, durability, &format!("ours{n}"), &setup).await?);
         }
         if let Some(before) = options.before.as_ref().filter(|_| options.wants(&ours)) {
             // Two deployments on one broker.
-            let settings = setup.settings.iter().cloned().chain(["log.prefix=before".to_owned()]).collect();
+            let settings =
+                setup.settings.iter().cloned().chain(["log.prefix=before".to_owned()]).collect();
             let setup = Setup { program: Some(before.clone()), settings, ..setup.clone() };
-            contenders.push(stage.ours(&format!("before: {ours}"), durability, &format!("before{n}"), &setup).await?);
+            contenders.push(
+                stage
+                    .ours(&format!("before: {ours}"), durability, &format!("before{n}"), &setup)
+                    .await?,
+            );
         }
         if options.wants(&produce_only) {
-            contenders.push(stage.baseline(&produce_only, durability, "produce-only", &setup).await?);
+            contenders
+                .push(stage.baseline(&produce_only, durability, "produce-only", &setup).await?);
         }
     }
-    let (on_local, postgres, lists) =
-        ("Highwater, LocalLog", "(b) event store in Postgres", "(c) the same with the read model and indexes of our lists");
+    let (on_local, postgres, lists) = (
+        "Highwater, LocalLog",
+        "(b) event store in Postgres",
+        "(c) the same with the read model and indexes of our lists",
+    );
     if options.wants(on_local) {
         contenders.push(stage.ours(on_local, "fsync", "local", &local).await?);
     }
     if let Some(before) = options.before.as_ref().filter(|_| options.wants(on_local)) {
         let setup = Setup { program: Some(before.clone()), ..local.clone() };
-        contenders.push(stage.ours(&format!("before: {on_local}"), "fsync", "before_local", &setup).await?);
+        contenders.push(
+            stage.ours(&format!("before: {on_local}"), "fsync", "before_local", &setup).await?,
+        );
     }
     if options.wants(postgres) {
         contenders.push(stage.baseline(postgres, "fsync", "event-store", &local).await?);
@@ -101,7 +123,11 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
 /// By contender and connections.
 type Rounds = BTreeMap<(usize, usize), Vec<(Round, Cost)>>;
 
-async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender]) -> Result<Rounds, Error> {
+async fn measure(
+    options: &Options,
+    stage: &Stage,
+    contenders: &mut [Contender],
+) -> Result<Rounds, Error> {
     for contender in contenders.iter_mut() {
         contender.warm_up(options.warm_up).await?;
         contender.freeze()?;
@@ -109,15 +135,17 @@ async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender])
     let mut rounds = Rounds::new();
     for round in 0..options.rounds {
         for connections in &options.connections {
-            // Another one begins each time, so that none always runs first. Every other round goes backwards: who comes behind one on the
-            // same broker finds it warm.
+            // Another one begins each time, so that none always runs first. Every other round goes
+            // backwards: who comes behind one on the same broker finds it warm.
             let count = contenders.len();
             for n in 0..count {
                 let n = if round % 2 == 0 { n } else { count - 1 - n };
                 let n = (n + round / 2) % count;
                 contenders[n].thaw()?;
                 stage.settle().await?;
-                let (measured, cost) = contenders[n].measure(*connections, Duration::from_secs(options.seconds)).await?;
+                let (measured, cost) = contenders[n]
+                    .measure(*connections, Duration::from_secs(options.seconds))
+                    .await?;
                 contenders[n].freeze()?;
                 eprintln!(
                     "{}, {connections} connections: {:.0}/s, p50 {:?}, refused {}; {cost}",
@@ -132,10 +160,15 @@ async fn measure(options: &Options, stage: &Stage, contenders: &mut [Contender])
 
 fn print_table(options: &Options, contenders: &[Contender], rounds: &Rounds) {
     println!(
-        "Commands per second (median latency, p99; processor time of the machine a command), medians of {} interleaved rounds of {} s; durability of an answer in brackets.\n",
+        "Commands per second (median latency, p99; processor time of the machine a command), \
+         medians of {} interleaved rounds of {} s; durability of an answer in brackets.\n",
         options.rounds, options.seconds
     );
-    let heads: Vec<_> = options.connections.iter().map(|connections| format!("{connections} connections")).collect();
+    let heads: Vec<_> = options
+        .connections
+        .iter()
+        .map(|connections| format!("{connections} connections"))
+        .collect();
     println!("| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
     for (n, contender) in contenders.iter().enumerate() {
         let cells = options.connections.iter().map(|connections| {
@@ -146,10 +179,19 @@ fn print_table(options: &Options, contenders: &[Contender], rounds: &Rounds) {
             let cost = median(rounds.iter().map(|(_, cost)| cost.all));
             let refused: usize = rounds.iter().map(|(round, _)| round.refused).sum();
             let commands: usize = rounds.iter().map(|(round, _)| round.commands).sum();
-            let refused = if refused > 0 { format!("; {refused} of {} refused", commands + refused) } else { String::new() };
+            let refused = if refused > 0 {
+                format!("; {refused} of {} refused", commands + refused)
+            } else {
+                String::new()
+            };
             format!("{rate:.0} ({p50:.2} ms, {p99:.1} ms; {cost:.0} µs{refused})")
         });
-        println!("| {} [{}] | {} |", contender.name, contender.durability, cells.collect::<Vec<_>>().join(" | "));
+        println!(
+            "| {} [{}] | {} |",
+            contender.name,
+            contender.durability,
+            cells.collect::<Vec<_>>().join(" | ")
+        );
     }
 }
 

@@ -1,13 +1,12 @@
-//! The servers under load, each a process of its own: ours (command-api or projectors, on any log) and the two baselines.
+//! The servers under load, each a process of its own: ours (command-api or projectors, on any log)
+//! and the two baselines.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
-use eventlog::{Log, LogSettings, Topic, TopicKind};
-use service::{
-    context::Context,
-    process::{self, Listen, Process},
-};
+use highwater_http::process::{self, Listen, Process};
+use highwater_log::{Log, LogSettings, Topic, TopicKind};
+use highwater_runtime::context::Context;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::store::{
@@ -30,19 +29,19 @@ pub enum Error {
     #[error(transparent)]
     Process(#[from] process::Error),
     #[error(transparent)]
-    Config(#[from] service::config::Error),
+    Config(#[from] highwater_runtime::config::Error),
     #[error(transparent)]
-    Log(#[from] eventlog::Error),
+    Log(#[from] highwater_log::Error),
     #[error(transparent)]
     EventStore(#[from] event_store::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    CommandApi(#[from] command_api::Error),
+    CommandApi(#[from] highwater_command::Error),
     #[error(transparent)]
-    Projectors(#[from] projectors::Error),
+    Projectors(#[from] highwater_projection::Error),
     #[error(transparent)]
-    QueryApi(#[from] query_api::Error),
+    QueryApi(#[from] highwater_query::Error),
 }
 
 /// What a server is told.
@@ -64,10 +63,14 @@ pub struct Options {
 
 /// Serves until a signal.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let flags =
-        options.settings.iter().filter_map(|setting| setting.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let flags = options
+        .settings
+        .iter()
+        .filter_map(|setting| setting.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let address = options.listen;
-    let process = Process::open(None, flags.collect(), |_| Ok(Listen { address, insecure: false })).await?;
+    let process =
+        Process::open(None, flags.collect(), |_| Ok(Listen { address, insecure: false })).await?;
     let ctx = process.ctx.clone();
     let settings: LogSettings = ctx.config.section("log")?;
     let log: Option<Arc<dyn Log>> = match options.server {
@@ -75,7 +78,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ => Some(settings.open(&options.folder, "highwater-bench")?),
     };
     let pool = PgPoolOptions::new()
-        .max_connections(if matches!(options.server, Server::EventStore | Server::EventStoreLists) { 32 } else { 8 })
+        .max_connections(
+            if matches!(options.server, Server::EventStore | Server::EventStoreLists) {
+                32
+            } else {
+                8
+            },
+        )
         .connect_lazy(&options.database_url)?;
     process.serve(router(options.server, &settings, &ctx, log.clone(), pool)).await?;
     if let Some(log) = log {
@@ -84,18 +93,32 @@ pub async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-async fn router(server: Server, settings: &LogSettings, ctx: &Context, log: Option<Arc<dyn Log>>, pool: PgPool) -> Result<Router, Error> {
+async fn router(
+    server: Server,
+    settings: &LogSettings,
+    ctx: &Context,
+    log: Option<Arc<dyn Log>>,
+    pool: PgPool,
+) -> Result<Router, Error> {
+    let app = ::store::app().build();
     Ok(match (server, log) {
-        (Server::CommandApi, Some(log)) => command_api::start(ctx, log, pool).await?,
-        (Server::Projectors, Some(log)) => projectors::start(ctx, log, pool).await?,
+        (Server::CommandApi, Some(log)) => {
+            highwater_command::start(ctx, log, pool, &app.categories).await?
+        }
+        (Server::Projectors, Some(log)) => {
+            highwater_projection::start(ctx, log, pool, &app.projections).await?
+        }
         (Server::ProduceOnly, Some(log)) => {
             let topic: Arc<str> = "highwater.baseline.events".into();
             let partitions = settings.partitions.get();
-            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }]).await?;
+            log.prepare(vec![Topic { name: topic.clone(), partitions, kind: TopicKind::Events }])
+                .await?;
             produce_only::routes(ctx.clone(), log, topic, partitions)
         }
-        (Server::QueryApi, _) => query_api::start(ctx, pool).await?,
-        (Server::EventStoreLists, _) => event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?,
+        (Server::QueryApi, _) => highwater_query::start(ctx, pool, &app.views).await?,
+        (Server::EventStoreLists, _) => {
+            event_store::routes(ctx.clone(), pool, ReadModel::Lists).await?
+        }
         _ => event_store::routes(ctx.clone(), pool, ReadModel::ById).await?,
     })
 }

@@ -1,4 +1,5 @@
-//! What is measured, in the words of the store: the client's commands, and the two baselines that take the same ones.
+//! What is measured, in the words of the store: the client's commands, and the two baselines that
+//! take the same ones.
 
 pub mod event_store;
 pub mod honest;

@@ -1,5 +1,5 @@
-//! `sustain`: which rate is held with the projectors running, their lag and all memory flat. Open loop: what is late is not sent
-//! later, it is counted as late.
+//! `sustain`: which rate is held with the projectors running, their lag and all memory flat. Open
+//! loop: what is late is not sent later, it is counted as late.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,8 @@ pub struct Options {
     seconds: u64,
     #[arg(long, default_value_t = 256)]
     connections: usize,
-    /// Commands before the first rate: they warm the broker's JVM and, half of them creates, fill the caches of aggregates
+    /// Commands before the first rate: they warm the broker's JVM and, half of them creates, fill
+    /// the caches of aggregates
     #[arg(long, default_value_t = 350_000)]
     warm_up: usize,
     #[arg(long, default_value_t = 8)]
@@ -44,11 +45,17 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
 async fn climb(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
-    let setup = Setup { kafka: broker.bootstrap.clone(), settings: vec![format!("log.partitions={}", options.partitions)], program: None };
-    let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
+    let setup = Setup {
+        kafka: broker.bootstrap.clone(),
+        settings: vec![format!("log.partitions={}", options.partitions)],
+        program: None,
+    };
+    let mut ours =
+        stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     ours.warm_up(options.warm_up).await?;
     println!(
-        "| offered | answered | p50, p99 from its due time | lag at 10-20 s, at the end | memory at 20 s, at the end (command-api + projectors) | held |"
+        "| offered | answered | p50, p99 from its due time | lag at 10-20 s, at the end | memory \
+         at 20 s, at the end (command-api + projectors) | held |"
     );
     println!("|---|---|---|---|---|---|");
     for rate in &options.rates {
@@ -62,7 +69,11 @@ async fn climb(options: &Options, stage: &Stage) -> Result<(), Error> {
     Ok(())
 }
 
-async fn hold(options: &Options, ours: &Contender, rate: u32) -> Result<(Offered, Vec<Sample>), Error> {
+async fn hold(
+    options: &Options,
+    ours: &Contender,
+    rate: u32,
+) -> Result<(Offered, Vec<Sample>), Error> {
     let lasting = Duration::from_secs(options.seconds);
     let address = ours.address.to_string();
     let load = open_loop::offer(&address, rate, options.connections, lasting);
@@ -82,24 +93,38 @@ async fn hold(options: &Options, ours: &Contender, rate: u32) -> Result<(Offered
 
 async fn sample(ours: &Contender) -> Result<Sample, Error> {
     let Some(progress) = &ours.progress else { return Err(Error::Behind) };
-    let projectors_bytes = ours.projectors.as_ref().map_or(Ok(0), crate::contender::Server::resident_bytes)?;
-    Ok(Sample { lag_records: progress.lag_records().await?, command_api_bytes: ours.server.resident_bytes()?, projectors_bytes })
+    let projectors_bytes =
+        ours.projectors.as_ref().map_or(Ok(0), crate::contender::Server::resident_bytes)?;
+    Ok(Sample {
+        lag_records: progress.lag_records().await?,
+        command_api_bytes: ours.server.resident_bytes()?,
+        projectors_bytes,
+    })
 }
 
-/// Flat lag: the last 10 s no higher than seconds 10 to 20 and one second's events. Flat memory: under 5 % over the last 40 s.
+/// Flat lag: the last 10 s no higher than seconds 10 to 20 and one second's events. Flat memory:
+/// under 5 % over the last 40 s.
 fn report(options: &Options, rate: u32, offered: &Offered, samples: &[Sample]) -> bool {
-    let mean = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() as f64 / samples.len().max(1) as f64;
+    let mean = |samples: &[Sample], of: fn(&Sample) -> u64| {
+        samples.iter().map(of).sum::<u64>() as f64 / samples.len().max(1) as f64
+    };
     let n = samples.len();
-    let (early, late) = (samples.get(10..20).unwrap_or_default(), samples.get(n.saturating_sub(10)..).unwrap_or_default());
+    let (early, late) = (
+        samples.get(10..20).unwrap_or_default(),
+        samples.get(n.saturating_sub(10)..).unwrap_or_default(),
+    );
     let (lag_early, lag_late) = (mean(early, |s| s.lag_records), mean(late, |s| s.lag_records));
     let memory = |s: &Sample| s.command_api_bytes + s.projectors_bytes;
     let begin = samples.get(n.saturating_sub(40)).map_or(0, memory) as f64;
     let end = samples.last().map_or(0, memory) as f64;
     let answered = offered.answered as f64 / options.seconds as f64;
-    let held = lag_late <= lag_early + f64::from(rate) && end <= begin * 1.05 && answered >= f64::from(rate) * 0.99;
+    let held = lag_late <= lag_early + f64::from(rate)
+        && end <= begin * 1.05
+        && answered >= f64::from(rate) * 0.99;
     let (mib, ms) = (1024.0 * 1024.0, |at: Duration| at.as_secs_f64() * 1e3);
     println!(
-        "| {rate}/s | {answered:.0}/s, {} refused | {:.1} ms, {:.1} ms | {lag_early:.0}, {lag_late:.0} | {:.0} MiB, {:.0} MiB | {} |",
+        "| {rate}/s | {answered:.0}/s, {} refused | {:.1} ms, {:.1} ms | {lag_early:.0}, \
+         {lag_late:.0} | {:.0} MiB, {:.0} MiB | {} |",
         offered.refused,
         ms(offered.p50),
         ms(offered.p99),

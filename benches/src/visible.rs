@@ -1,4 +1,5 @@
-//! `visible`: how long from a command's due time until its row is read, with the projectors running. Open loop.
+//! `visible`: how long from a command's due time until its row is read, with the projectors
+//! running. Open loop.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -33,13 +34,24 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
     let broker = stage.broker("kafka", &[])?;
     let setup = Setup { kafka: broker.bootstrap.clone(), settings: Vec::new(), program: None };
-    let mut ours = stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
+    let mut ours =
+        stage.ours("Highwater, default Kafka", "page cache of one broker", "ours", &setup).await?;
     let (_queries, queries) = stage.queries(&ours, &setup).await?;
     ours.warm_up(options.warm_up).await?;
-    println!("| commands a second | read | to the answer: p50, p99 | until the row is read: p50, p99 |\n|---|---|---|---|");
+    println!(
+        "| commands a second | read | to the answer: p50, p99 | until the row is read: p50, p99 \
+         |\n|---|---|---|---|"
+    );
     for rate in &options.rates {
         let (commands, reads) = (ours.address.to_string(), queries.to_string());
-        let seen = open_loop::see(&commands, &reads, *rate, options.connections, Duration::from_secs(options.seconds)).await?;
+        let seen = open_loop::see(
+            &commands,
+            &reads,
+            *rate,
+            options.connections,
+            Duration::from_secs(options.seconds),
+        )
+        .await?;
         let ms = |at: Duration| at.as_secs_f64() * 1e3;
         let (answered, visible) = (&seen.answered, &seen.visible);
         println!(

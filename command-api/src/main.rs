@@ -1,4 +1,5 @@
-//! `command-api [--insecure] [FILE]`: takes commands and appends events to Kafka. FILE is the configuration; `highwater.toml` is read when it is there.
+//! `command-api [--insecure] [FILE]`: takes commands and appends events to Kafka. FILE is the
+//! configuration; `highwater.toml` is read when it is there.
 
 use std::process::ExitCode;
 
@@ -7,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    service::process::block_on(service::process::main("command-api", "http.insecure", command_api::process::run))
+    store::app().command_api()
 }

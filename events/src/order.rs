@@ -3,9 +3,14 @@
 mod command;
 mod event;
 mod lines;
-mod placed;
 
-pub use command::{Cancel, Command, MOST_LINES, Place, Return, Ship};
-pub use event::{Cancelled, Confirmed, Delivered, DepartmentSum, OrderEvent, Returned, Shipped};
-pub use lines::{Line, Lines, Unfit};
-pub use placed::{Placed, PlacedV1};
+use highwater::Id;
+
+pub use command::{OrderCommand, Place, PlaceV1, Reason, Ship};
+pub use event::{Cancelled, Confirmed, Delivered, OrderEvent, Placed, PlacedV1, Returned, Shipped};
+pub use lines::{DepartmentSum, Departments, Line, Lines, MOST_LINES, Overflow};
+
+pub type OrderId = Id<OrderEvent>;
+
+/// Who places orders, as far as orders know.
+pub enum Customer {}

@@ -1,4 +1,5 @@
-//! `projectors [--insecure] [FILE]`: projects the log on Kafka into Postgres. FILE is the configuration; `highwater.toml` is read when it is there.
+//! `projectors [--insecure] [FILE]`: projects the log on Kafka into Postgres. FILE is the
+//! configuration; `highwater.toml` is read when it is there.
 
 use std::process::ExitCode;
 
@@ -7,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    service::process::block_on(service::process::main("projectors", "projector.insecure", projectors::process::run))
+    store::app().projectors()
 }

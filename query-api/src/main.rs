@@ -1,4 +1,5 @@
-//! `query-api [--insecure] [FILE]`: answers queries from Postgres. FILE is the configuration; `highwater.toml` is read when it is there.
+//! `query-api [--insecure] [FILE]`: answers queries from Postgres. FILE is the
+//! configuration; `highwater.toml` is read when it is there.
 
 use std::process::ExitCode;
 
@@ -7,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    service::process::block_on(service::process::main("query-api", "query.insecure", query_api::process::run))
+    store::app().query_api()
 }

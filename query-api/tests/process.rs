@@ -8,10 +8,15 @@ use std::{
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Started with these variables and arguments, on a database that is away.
-fn ended(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Output, Box<dyn std::error::Error>> {
+fn ended(
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> Result<Output, Box<dyn std::error::Error>> {
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_query-api"));
-    command.env("HIGHWATER__QUERY__LISTEN", "127.0.0.1:0").env("HIGHWATER__QUERY__DATABASE__URL", format!("postgres://{nobody}/none"));
+    command
+        .env("HIGHWATER__QUERY__LISTEN", "127.0.0.1:0")
+        .env("HIGHWATER__QUERY__DATABASE__URL", format!("postgres://{nobody}/none"));
     command
         .env("HIGHWATER__START__WAIT_MS", "300")
         .env("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS", "200")

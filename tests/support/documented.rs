@@ -1,5 +1,6 @@
-//! docs/security.md: each row is written by the test that tried it. A file of its own, so that the tests of any crate can include it
-//! (`#[path = ".../tests/support/documented.rs"] mod documented;`).
+//! docs/security.md: each row is written by the test that tried it. A file of its own, so that the
+//! tests of any crate can include it (`#[path = ".../tests/support/documented.rs"] mod
+//! documented;`).
 
 use std::{
     fs,
@@ -38,7 +39,11 @@ impl Row<'_> {
         }
         if std::env::var(BLESS).is_ok_and(|value| value == "1") {
             let written = fs::write(&path, self.put(&text, &line, &start));
-            panic!("docs/security.md, {}: rewritten ({written:?}); look at the difference, then run without {BLESS}", self.id);
+            panic!(
+                "docs/security.md, {}: rewritten ({written:?}); look at the difference, then run \
+                 without {BLESS}",
+                self.id
+            );
         }
         panic!(
             "docs/security.md, {}: it is now\n{line}\nand committed is\n{}\n{BLESS}=1 rewrites it",
@@ -50,14 +55,21 @@ impl Row<'_> {
     fn line(&self) -> String {
         let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
         let (file, name) = self.test;
-        format!("| {} | {} | {} | `{file}#{name}` |", self.id, cell(self.situation), cell(self.answer))
+        format!(
+            "| {} | {} | {} | `{file}#{name}` |",
+            self.id,
+            cell(self.situation),
+            cell(self.answer)
+        )
     }
 
     /// In the place of the row with this id; else behind the last row of its letter.
     fn put(&self, text: &str, line: &str, start: &str) -> String {
         let lines: Vec<&str> = text.lines().collect();
-        let of_the_kind =
-            |row: &&str| row.starts_with(&format!("| {}", &self.id[..1])) && row.as_bytes().get(3).is_some_and(u8::is_ascii_digit);
+        let of_the_kind = |row: &&str| {
+            row.starts_with(&format!("| {}", &self.id[..1]))
+                && row.as_bytes().get(3).is_some_and(u8::is_ascii_digit)
+        };
         let (kept, from) = match lines.iter().position(|row| row.starts_with(start)) {
             Some(at) => (at, at + 1),
             None => {
@@ -65,7 +77,12 @@ impl Row<'_> {
                 (last, last)
             }
         };
-        let all: Vec<&str> = lines[..kept].iter().copied().chain([line]).chain(lines[from..].iter().copied()).collect();
+        let all: Vec<&str> = lines[..kept]
+            .iter()
+            .copied()
+            .chain([line])
+            .chain(lines[from..].iter().copied())
+            .collect();
         all.join("\n") + "\n"
     }
 }

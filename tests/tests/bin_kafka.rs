@@ -1,4 +1,5 @@
-//! `bin/kafka`, which starts brokers for tests and trials: it leaves nothing behind, and touches only what is its own.
+//! `bin/kafka`, which starts brokers for tests and trials: it leaves nothing behind, and touches
+//! only what is its own.
 #![expect(clippy::unwrap_used, reason = "whatever cannot be set up must fail the test")]
 
 #[path = "../support/documented.rs"]
@@ -11,7 +12,7 @@ use std::{
 };
 
 use documented::Row;
-use service::clock::{Ids, SystemIds};
+use highwater_runtime::clock::{Ids, SystemIds};
 
 const KAFKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../bin/kafka");
 
@@ -20,7 +21,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("highwater-bin-kafka-{}", SystemIds.v4().simple()));
+        let path =
+            std::env::temp_dir().join(format!("highwater-bin-kafka-{}", SystemIds.v4().simple()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -37,7 +39,9 @@ impl Folder {
             let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
             arguments.contains("kafka.Kafka") && arguments.contains(&settings)
         };
-        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let all = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
         all.filter(of).collect()
     }
 }
@@ -80,12 +84,17 @@ fn a_start_that_fails_leaves_no_broker_and_says_which() {
     // A broker that ends by itself is not waited for.
     fs::remove_file(folder.0.join("3/data")).unwrap();
     let started = folder.run(&["start", "2", "node.id=nonsense"]);
-    assert!(!started.status.success() && String::from_utf8_lossy(&started.stderr).contains(" ended; see "), "{started:?}");
+    assert!(
+        !started.status.success()
+            && String::from_utf8_lossy(&started.stderr).contains(" ended; see "),
+        "{started:?}"
+    );
     assert_eq!(folder.brokers(), Vec::<u32>::new());
     Row {
         id: "S4",
         situation: "`bin/kafka start DIR 3` where a broker cannot start",
-        answer: "it fails at once, and ends the brokers that it had started; brokers wait five minutes for each other",
+        answer: "it fails at once, and ends the brokers that it had started; brokers wait five \
+                 minutes for each other",
         test: ("tests/tests/bin_kafka.rs", "a_start_that_fails_leaves_no_broker_and_says_which"),
     }
     .check();
@@ -102,5 +111,8 @@ fn a_pid_that_another_process_has_by_now_is_not_touched() {
         assert!(stranger.0.try_wait().unwrap().is_none(), "{arguments:?}");
     }
     let killed = folder.run(&["kill", "1"]);
-    assert!(!killed.status.success() && String::from_utf8_lossy(&killed.stderr).contains("broker 1"), "{killed:?}");
+    assert!(
+        !killed.status.success() && String::from_utf8_lossy(&killed.stderr).contains("broker 1"),
+        "{killed:?}"
+    );
 }

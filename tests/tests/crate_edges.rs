@@ -1,41 +1,58 @@
-//! Which crate may use which: the architecture as a table, enforced on every manifest of the workspace.
+//! Which crate may use which: the architecture as a table, enforced on every manifest of the
+//! workspace.
 #![expect(clippy::unwrap_used, reason = "a workspace that cannot be read must fail the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    process::Command,
 };
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Each crate and the crates of the workspace that it may use. It may also use what those may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
-    ("protocol", &[]),
-    ("events", &["protocol"]),
-    ("domain", &["events"]),
-    ("eventlog", &["protocol"]),
-    ("service", &[]),
-    ("command-api", &["domain", "eventlog", "service"]),
-    ("projectors", &["events", "domain", "eventlog", "service"]),
-    ("query-api", &["events", "service", "protocol"]),
-    ("highwater", &["command-api", "projectors", "query-api"]),
-    ("highwater-tests", &["highwater"]),
-    ("highwater-benches", &["highwater"]),
+const MAY_USE: [(&str, &[&str]); 19] = [
+    ("highwater-protocol", &[]),
+    ("highwater-log", &["highwater-protocol"]),
+    ("highwater-runtime", &[]),
+    ("highwater-tables", &[]),
+    ("highwater-http", &["highwater-runtime"]),
+    ("highwater-command", &["highwater-log", "highwater-http", "highwater-tables"]),
+    ("highwater-projection", &["highwater-log", "highwater-http", "highwater-tables"]),
+    ("highwater-query", &["highwater-protocol", "highwater-http", "highwater-tables"]),
+    // Of the protocol the records alone: no fold and no decoder (`the_audit_reads_by_itself`).
+    ("highwater-audit", &["highwater-log", "highwater-tables"]),
+    (
+        "highwater-cli",
+        &["highwater-audit", "highwater-command", "highwater-projection", "highwater-query"],
+    ),
+    ("highwater-macros", &[]),
+    ("highwater", &["highwater-macros", "highwater-cli"]),
+    ("events", &["highwater"]),
+    ("store", &["events"]),
+    ("command-api", &["store"]),
+    ("projectors", &["store"]),
+    ("query-api", &["store"]),
+    ("highwater-tests", &["store"]),
+    ("highwater-benches", &["store"]),
 ];
 
 /// Crates that do no I/O and read no clock: all that they may be built from.
-const PURE: [(&str, &[&str]); 3] = [
-    ("protocol", &["serde", "thiserror", "uuid"]),
-    ("events", &["serde", "serde_json", "thiserror", "uuid"]),
-    ("domain", &["serde", "serde_json", "thiserror", "uuid"]),
+const PURE: [(&str, &[&str]); 5] = [
+    ("highwater-protocol", &["serde", "thiserror", "uuid"]),
+    ("highwater-macros", &["proc-macro2", "quote", "syn"]),
+    // What they are without features.
+    ("highwater", &["serde", "serde_json", "thiserror", "uuid"]),
+    ("events", &["thiserror"]),
+    ("store", &[]),
 ];
 
 /// Libraries that have one home.
 const AT_HOME: [(&str, &[&str]); 3] = [
-    ("rdkafka", &["eventlog", "highwater-tests", "highwater-benches"]),
-    ("hmac", &["service"]),
-    ("serde_json_canonicalizer", &["service"]),
+    ("rdkafka", &["highwater-log", "highwater-tests", "highwater-benches"]),
+    ("hmac", &["highwater-runtime", "highwater-http"]),
+    ("serde_json_canonicalizer", &["highwater-http"]),
 ];
 
 /// One dependency of one manifest.
@@ -44,6 +61,8 @@ struct Edge {
     from: String,
     to: String,
     kind: DependencyKind,
+    /// Behind a feature.
+    optional: bool,
 }
 
 #[test]
@@ -55,9 +74,20 @@ fn every_crate_uses_only_what_it_may() {
 #[test]
 fn the_workspace_is_really_read() {
     let (members, edges) = workspace();
-    assert!(members.contains("protocol") && members.contains("highwater"), "{members:?}");
-    for (from, to) in [("events", "protocol"), ("command-api", "domain"), ("eventlog", "rdkafka"), ("service", "hmac")] {
-        assert!(edges.iter().any(|edge| edge.from == from && edge.to == to), "{from} uses {to}, but that was not seen");
+    assert!(
+        members.contains("highwater-protocol") && members.contains("highwater-cli"),
+        "{members:?}"
+    );
+    for (from, to) in [
+        ("events", "highwater"),
+        ("store", "events"),
+        ("highwater-log", "rdkafka"),
+        ("highwater-runtime", "hmac"),
+    ] {
+        assert!(
+            edges.iter().any(|edge| edge.from == from && edge.to == to),
+            "{from} uses {to}, but that was not seen"
+        );
     }
 }
 
@@ -65,30 +95,39 @@ fn the_workspace_is_really_read() {
 fn planted_violations_are_found() {
     let (members, edges) = workspace();
     for (from, to, kind) in [
-        ("protocol", "events", DependencyKind::Normal),
-        ("protocol", "tokio", DependencyKind::Normal),
-        ("protocol", "serde_json", DependencyKind::Build),
-        ("events", "domain", DependencyKind::Normal),
-        ("domain", "eventlog", DependencyKind::Development),
-        ("domain", "chrono", DependencyKind::Normal),
-        ("eventlog", "service", DependencyKind::Normal),
-        ("service", "protocol", DependencyKind::Normal),
-        ("command-api", "query-api", DependencyKind::Normal),
-        ("command-api", "projectors", DependencyKind::Development),
-        ("projectors", "command-api", DependencyKind::Normal),
-        ("query-api", "projectors", DependencyKind::Normal),
-        ("query-api", "eventlog", DependencyKind::Normal),
-        ("query-api", "domain", DependencyKind::Normal),
-        ("projectors", "highwater", DependencyKind::Normal),
-        ("highwater", "rdkafka", DependencyKind::Normal),
-        ("command-api", "rdkafka", DependencyKind::Development),
-        ("command-api", "hmac", DependencyKind::Normal),
-        ("highwater", "serde_json_canonicalizer", DependencyKind::Normal),
+        ("highwater-protocol", "events", DependencyKind::Normal),
+        ("highwater-protocol", "tokio", DependencyKind::Normal),
+        ("highwater-protocol", "serde_json", DependencyKind::Build),
+        ("events", "store", DependencyKind::Normal),
+        ("highwater", "tokio", DependencyKind::Normal),
+        ("highwater", "store", DependencyKind::Development),
+        ("highwater-macros", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-command", "store", DependencyKind::Normal),
+        ("highwater-cli", "store", DependencyKind::Development),
+        ("highwater-tables", "highwater-runtime", DependencyKind::Normal),
+        ("store", "chrono", DependencyKind::Normal),
+        ("highwater-log", "highwater-runtime", DependencyKind::Normal),
+        ("highwater-runtime", "highwater-http", DependencyKind::Normal),
+        ("highwater-http", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-command", "highwater-query", DependencyKind::Normal),
+        ("highwater-command", "highwater-projection", DependencyKind::Development),
+        ("highwater-projection", "highwater-command", DependencyKind::Normal),
+        ("highwater-query", "highwater-projection", DependencyKind::Normal),
+        ("highwater-query", "highwater-log", DependencyKind::Normal),
+        ("highwater-query", "store", DependencyKind::Normal),
+        ("highwater-projection", "highwater-cli", DependencyKind::Normal),
+        ("highwater-cli", "rdkafka", DependencyKind::Normal),
+        ("highwater-command", "rdkafka", DependencyKind::Development),
+        ("highwater-command", "hmac", DependencyKind::Normal),
+        ("highwater-cli", "serde_json_canonicalizer", DependencyKind::Normal),
     ] {
         let mut planted = edges.clone();
-        planted.push(Edge { from: from.into(), to: to.into(), kind });
+        planted.push(Edge { from: from.into(), to: to.into(), kind, optional: false });
         let found = violations(&members, &planted);
-        assert!(found.iter().any(|v| v.starts_with(&format!("{from} must not use {to}"))), "{from} -> {to} was not found: {found:?}");
+        assert!(
+            found.iter().any(|v| v.starts_with(&format!("{from} must not use {to}"))),
+            "{from} -> {to} was not found: {found:?}"
+        );
     }
 }
 
@@ -103,46 +142,124 @@ fn a_crate_without_a_row_is_found() {
 fn what_the_table_allows_is_no_violation() {
     let members: BTreeSet<String> = MAY_USE.iter().map(|(name, _)| (*name).into()).collect();
     let allowed = [
-        ("command-api", "protocol", DependencyKind::Normal),
-        ("query-api", "protocol", DependencyKind::Normal),
-        ("highwater", "service", DependencyKind::Normal),
+        ("highwater-command", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-query", "highwater-protocol", DependencyKind::Normal),
+        ("highwater-cli", "highwater-runtime", DependencyKind::Normal),
         ("highwater-tests", "rdkafka", DependencyKind::Development),
-        ("protocol", "stateright", DependencyKind::Development),
+        ("highwater-protocol", "stateright", DependencyKind::Development),
     ];
-    let edges: Vec<Edge> = allowed.map(|(from, to, kind)| Edge { from: from.into(), to: to.into(), kind }).to_vec();
+    let edge = |(from, to, kind): (&str, &str, _)| Edge {
+        from: from.into(),
+        to: to.into(),
+        kind,
+        optional: false,
+    };
+    let edges: Vec<Edge> = allowed.map(edge).to_vec();
     assert_eq!(violations(&members, &edges), Vec::<String>::new());
 }
 
-/// Else cargo builds most crates once more, for the programs that tests start, for the docs and for the queries.
+/// Else cargo builds most crates once more, for the programs that tests start, for the docs and for
+/// the queries.
 #[test]
 fn a_build_of_the_workspace_has_the_features_that_its_tests_have() {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
-    let all: Vec<_> = metadata.workspace_packages().into_iter().flat_map(|package| &package.dependencies).collect();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
+    let all: Vec<_> = metadata
+        .workspace_packages()
+        .into_iter()
+        .flat_map(|package| &package.dependencies)
+        .collect();
     let of = |kind| all.iter().filter(move |dependency| dependency.kind == kind);
     let missing: Vec<_> = of(DependencyKind::Development)
-        .flat_map(|test| test.features.iter().map(|feature| (&test.name, Some(feature))).chain([(&test.name, None)]))
+        .flat_map(|test| {
+            test.features
+                .iter()
+                .map(|feature| (&test.name, Some(feature)))
+                .chain([(&test.name, None)])
+        })
         .filter(|(name, feature)| {
             let mut plain = of(DependencyKind::Normal).filter(|plain| plain.name == **name);
             !plain.any(|plain| feature.is_none_or(|feature| plain.features.contains(feature)))
         })
         .collect();
     assert!(missing.is_empty(), "name them in tests/Cargo.toml, too: {missing:?}");
-    assert!(of(DependencyKind::Development).any(|test| test.features.iter().any(|feature| feature == "test-util")), "nothing was read");
+    assert!(
+        of(DependencyKind::Development)
+            .any(|test| test.features.iter().any(|feature| feature == "test-util")),
+        "nothing was read"
+    );
+}
+
+/// Features unify in the build of a workspace, so edges do not show what these are built from alone.
+#[test]
+fn contracts_and_rules_are_built_without_services() {
+    for package in ["highwater", "events", "store"] {
+        let tree = Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--no-default-features", "-e", "normal"])
+            .args(["--prefix", "none", "-p", package])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        let built: BTreeSet<&str> =
+            tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(built.contains("highwater-protocol"), "nothing was read: {tree}");
+        for banned in ["tokio", "sqlx", "rdkafka", "axum", "chrono"] {
+            assert!(!built.contains(banned), "{package} is built from {banned}");
+        }
+    }
 }
 
 /// Else its tests are built only beside those of others: `bin/test -p NAME` would not compile.
 #[test]
 fn who_stops_the_clock_in_tests_asks_for_it_itself() {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
     let mut found = 0;
     for package in metadata.workspace_packages() {
         let folder = package.manifest_path.parent().unwrap().as_std_path();
-        let stops = ["src", "tests"].iter().any(|within| is_within(&folder.join(within), "start_paused"));
+        let stops =
+            ["src", "tests"].iter().any(|within| is_within(&folder.join(within), "start_paused"));
         found += usize::from(stops && package.name.as_str() != "highwater-tests");
-        let asks = package.dependencies.iter().any(|to| to.name == "tokio" && to.features.iter().any(|feature| feature == "test-util"));
-        assert!(asks || !stops, "{}: tokio with test-util among the dev-dependencies", package.name);
+        let asks = package.dependencies.iter().any(|to| {
+            to.name == "tokio" && to.features.iter().any(|feature| feature == "test-util")
+        });
+        assert!(
+            asks || !stops,
+            "{}: tokio with test-util among the dev-dependencies",
+            package.name
+        );
     }
     assert!(found > 2, "nothing was read");
+}
+
+/// What it finds is worth something because it shares no fold and no decoder with the services.
+#[test]
+fn the_audit_reads_by_itself() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/audit/src")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let shipped = text.split("#[cfg(test)]").next().unwrap();
+            for used in shipped.split("highwater_protocol::").skip(1) {
+                seen += 1;
+                assert!(used.starts_with("record::"), "{}: {used:.40}", path.display());
+            }
+        }
+    }
+    assert!(seen > 3, "nothing was read");
 }
 
 fn is_within(folder: &Path, text: &str) -> bool {
@@ -155,17 +272,21 @@ fn is_within(folder: &Path, text: &str) -> bool {
 }
 
 fn violations(members: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {
-    let may_use: BTreeMap<&str, BTreeSet<&str>> = MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
+    let may_use: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_USE.iter().map(|(name, _)| (*name, reachable(name))).collect();
     let (pure, at_home) = (BTreeMap::from(PURE), BTreeMap::from(AT_HOME));
-    let mut found: Vec<String> =
-        members.iter().filter(|name| !may_use.contains_key(name.as_str())).map(|name| format!("{name} has no row in MAY_USE")).collect();
-    for Edge { from, to, kind } in edges {
+    let mut found: Vec<String> = members
+        .iter()
+        .filter(|name| !may_use.contains_key(name.as_str()))
+        .map(|name| format!("{name} has no row in MAY_USE"))
+        .collect();
+    for Edge { from, to, kind, optional } in edges {
         let (from, to) = (from.as_str(), to.as_str());
         let internal = members.contains(to);
         if internal && !may_use.get(from).is_some_and(|allowed| allowed.contains(to)) {
             found.push(format!("{from} must not use {to}: not in its row"));
         }
-        let built_in = matches!(kind, DependencyKind::Normal | DependencyKind::Build);
+        let built_in = matches!(kind, DependencyKind::Normal | DependencyKind::Build) && !optional;
         if !internal && built_in && pure.get(from).is_some_and(|allowed| !allowed.contains(&to)) {
             found.push(format!("{from} must not use {to}: it is pure"));
         }
@@ -190,7 +311,11 @@ fn reachable(name: &str) -> BTreeSet<&'static str> {
 }
 
 fn workspace() -> (BTreeSet<String>, Vec<Edge>) {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
     let packages = metadata.workspace_packages();
     let members = packages.iter().map(|package| package.name.to_string()).collect();
     let edges = packages.iter().flat_map(|package| {
@@ -198,6 +323,7 @@ fn workspace() -> (BTreeSet<String>, Vec<Edge>) {
             from: package.name.to_string(),
             to: dependency.name.clone(),
             kind: dependency.kind,
+            optional: dependency.optional,
         };
         package.dependencies.iter().map(edge).collect::<Vec<_>>()
     });

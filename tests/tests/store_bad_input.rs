@@ -1,4 +1,5 @@
-//! Bad input over HTTP, and bad surroundings at start: each gets a clear answer, no 500 and no panic. Writes docs/bad-input.md.
+//! Bad input over HTTP, and bad surroundings at start: each gets a clear answer, no 500 and no
+//! panic. Writes docs/bad-input.md.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
@@ -34,12 +35,12 @@ use std::collections::BTreeMap;
 
 use answer::Answer;
 use bodies::{ORDER, place};
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_protocol::time::Micros;
+use highwater_runtime::clock::{Clock, SystemClock};
 use mutations::Mutations;
-use protocol::time::Micros;
 use request::Request;
 use serde_json::Value;
-use service::clock::{Clock, SystemClock};
 use start::Refusal;
 use starts::Start;
 use table::Table;
@@ -148,16 +149,23 @@ fn groups() -> Vec<(&'static str, Vec<Case>)> {
 
 /// What the cases find there: an order at version 1, and a used key.
 fn prepare(address: &str) {
-    let placed = Request::post("/v1/orders", place(&format!(",\"id\":\"{ORDER}\""))).header("Idempotency-Key", "first").send(address);
-    let used = Request::post("/v1/orders", bodies::place_line("1250", "999")).header("Idempotency-Key", "used").send(address);
+    let placed = Request::post("/v1/orders", place(&format!(",\"id\":\"{ORDER}\"")))
+        .header("Idempotency-Key", "first")
+        .send(address);
+    let used = Request::post("/v1/orders", bodies::place_line("1250", "999"))
+        .header("Idempotency-Key", "used")
+        .send(address);
     assert_eq!((placed.status(), used.status()), (201, 201), "{} {}", placed.body, used.body);
     let position = placed.header("highwater-position").unwrap().to_owned();
-    let read = Request::get(&format!("/v1/orders/{ORDER}")).header("Highwater-Min-Position", position).send(address);
+    let read = Request::get(&format!("/v1/orders/{ORDER}"))
+        .header("Highwater-Min-Position", position)
+        .send(address);
     assert_eq!(read.status(), 200, "{}", read.body);
 }
 
 fn difference(case: &Case, answer: &Answer) -> Option<String> {
-    let wrong = |what: &str| Some(format!("{}: {what}: {} {}", case.what, answer.status_line, answer.body));
+    let wrong =
+        |what: &str| Some(format!("{}: {what}: {} {}", case.what, answer.status_line, answer.body));
     if answer.status() != case.status {
         return wrong(&format!("not {}", case.status));
     }
@@ -165,7 +173,8 @@ fn difference(case: &Case, answer: &Answer) -> Option<String> {
         Expected::Code(code) => {
             let problem = answer.json();
             let texts = ["type", "title", "detail", "instance", "code", "trace_id"];
-            let missing = texts.iter().find(|name| problem[**name].as_str().is_none_or(str::is_empty));
+            let missing =
+                texts.iter().find(|name| problem[**name].as_str().is_none_or(str::is_empty));
             if answer.header("content-type") != Some("application/problem+json") {
                 return wrong("no problem");
             }
@@ -176,11 +185,17 @@ fn difference(case: &Case, answer: &Answer) -> Option<String> {
                 && problem["code"] == code
                 && problem["type"] == format!("urn:highwater:problem:{code}")
                 && problem["instance"] == case.request.path()
-                && problem["trace_id"].as_str().is_some_and(|id| answer.header("traceparent").is_some_and(|parent| parent.contains(id)));
+                && problem["trace_id"].as_str().is_some_and(|id| {
+                    answer.header("traceparent").is_some_and(|parent| parent.contains(id))
+                });
             if right { None } else { wrong(&format!("not the problem {code}")) }
         }
-        Expected::Header(name) => answer.header(name).is_none().then(|| format!("{}: no header {name}", case.what)),
-        Expected::Bare => (!answer.body.is_empty()).then(|| format!("{}: a body: {}", case.what, answer.body)),
+        Expected::Header(name) => {
+            answer.header(name).is_none().then(|| format!("{}: no header {name}", case.what))
+        }
+        Expected::Bare => {
+            (!answer.body.is_empty()).then(|| format!("{}: a body: {}", case.what, answer.body))
+        }
     }
 }
 
@@ -193,16 +208,31 @@ fn says(case: &Case, answer: &Answer) -> String {
             let problem = answer.json();
             let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
             let errors = problem["errors"].as_array().cloned().unwrap_or_default();
-            let errors = errors.iter().filter(|error| error["detail"] != problem["detail"]).map(|error| {
-                let place = ["pointer", "header", "parameter"].iter().find_map(|name| error[*name].as_str());
-                let place = place.filter(|pointer| !pointer.is_empty()).map_or("the body".to_owned(), |place| format!("`{place}`"));
-                format!("{place}: {}", error["detail"].as_str().unwrap_or_default())
-            });
+            let errors =
+                errors.iter().filter(|error| error["detail"] != problem["detail"]).map(|error| {
+                    let place = ["pointer", "header", "parameter"]
+                        .iter()
+                        .find_map(|name| error[*name].as_str());
+                    let place = place
+                        .filter(|pointer| !pointer.is_empty())
+                        .map_or("the body".to_owned(), |place| format!("`{place}`"));
+                    format!("{place}: {}", error["detail"].as_str().unwrap_or_default())
+                });
             // Of a header's error the detail has said it.
-            let errors: Vec<_> = errors.filter(|text| !detail.ends_with(text.split_once(": ").map_or("", |(_, said)| said))).collect();
-            let missing = problem["missing"].as_object().map(|missing| missing.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>());
+            let errors: Vec<_> = errors
+                .filter(|text| {
+                    !detail.ends_with(text.split_once(": ").map_or("", |(_, said)| said))
+                })
+                .collect();
+            let missing = problem["missing"]
+                .as_object()
+                .map(|missing| missing.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>());
             let missing = missing.map(|names| format!("missing: {}", names.join(", ")));
-            std::iter::once(detail.clone()).chain(errors).chain(missing).collect::<Vec<_>>().join("; ")
+            std::iter::once(detail.clone())
+                .chain(errors)
+                .chain(missing)
+                .collect::<Vec<_>>()
+                .join("; ")
         }
     }
 }
@@ -253,14 +283,26 @@ fn damaged_bodies_are_refused_and_what_passes_is_projected() {
         let body = mutations.damage(seed);
         let answer = Request::post(target, body.clone()).send(&up.address);
         *statuses.entry(answer.status()).or_insert(0) += 1;
-        let said = format!("{} {}: {} {}", target, String::from_utf8_lossy(&body), answer.status_line, answer.body);
+        let said = format!(
+            "{} {}: {} {}",
+            target,
+            String::from_utf8_lossy(&body),
+            answer.status_line,
+            answer.body
+        );
         match answer.status() {
             201 => {
                 let position = answer.header("highwater-position").unwrap();
-                let read = Request::get(answer.header("location").unwrap()).header("Highwater-Min-Position", position).send(&up.address);
+                let read = Request::get(answer.header("location").unwrap())
+                    .header("Highwater-Min-Position", position)
+                    .send(&up.address);
                 assert_eq!(read.status(), 200, "{said}\n{}", read.body);
             }
-            400 | 409 | 422 => assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{said}"),
+            400 | 409 | 422 => assert_eq!(
+                answer.header("content-type"),
+                Some("application/problem+json"),
+                "{said}"
+            ),
             _ => panic!("{said}"),
         }
     }
@@ -273,16 +315,23 @@ fn damaged_bodies_are_refused_and_what_passes_is_projected() {
 #[test]
 fn every_code_is_explained_in_the_documentation_of_the_api() {
     let http = include_str!("../../docs/http.md");
-    let answered = groups().into_iter().flat_map(|(_, cases)| cases).filter_map(|case| match case.expected {
-        Expected::Code(code) => Some(code.to_owned()),
-        Expected::Header(_) | Expected::Bare => None,
+    let answered =
+        groups().into_iter().flat_map(|(_, cases)| cases).filter_map(|case| match case.expected {
+            Expected::Code(code) => Some(code.to_owned()),
+            Expected::Header(_) | Expected::Bare => None,
+        });
+    let schemas =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/commands")).unwrap();
+    let schemas = schemas.map(|schema| {
+        serde_json::from_slice::<Value>(&std::fs::read(schema.unwrap().path()).unwrap()).unwrap()
     });
-    let schemas = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/commands")).unwrap();
-    let schemas = schemas.map(|schema| serde_json::from_slice::<Value>(&std::fs::read(schema.unwrap().path()).unwrap()).unwrap());
-    let listed = schemas.flat_map(|schema| schema["x-highwater"]["codes"].as_array().cloned().unwrap());
-    let codes: Vec<_> = answered.chain(listed.map(|code| code.as_str().unwrap().to_owned())).collect();
+    let listed =
+        schemas.flat_map(|schema| schema["x-highwater"]["codes"].as_array().cloned().unwrap());
+    let codes: Vec<_> =
+        answered.chain(listed.map(|code| code.as_str().unwrap().to_owned())).collect();
     assert!(codes.len() > 80, "{}", codes.len());
-    let missing: Vec<_> = codes.iter().filter(|code| !http.contains(&format!("`{code}`"))).collect();
+    let missing: Vec<_> =
+        codes.iter().filter(|code| !http.contains(&format!("`{code}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -291,7 +340,9 @@ fn an_answer_that_is_no_problem_is_found() {
     let case = bad("x", Request::get("/v1/x"), 404, "route.unknown");
     let right = r#"{"type":"urn:highwater:problem:route.unknown","title":"t","status":404,"detail":"d","instance":"/v1/x","code":"route.unknown","trace_id":"abc","errors":[]}"#;
     let answer = |status: &str, media: &str, body: &str| {
-        Answer::parse(&format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nTraceparent: 00-abc-01\r\n\r\n{body}"))
+        Answer::parse(&format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nTraceparent: 00-abc-01\r\n\r\n{body}"
+        ))
     };
     let problem = "application/problem+json";
     assert_eq!(difference(&case, &answer("404 Not Found", problem, right)), None);
@@ -301,6 +352,9 @@ fn an_answer_that_is_no_problem_is_found() {
     for name in ["type", "title", "status", "detail", "instance", "code", "trace_id"] {
         let mut without = members.clone();
         without.as_object_mut().unwrap().remove(name);
-        assert!(difference(&case, &answer("404 Not Found", problem, &without.to_string())).is_some(), "{name}");
+        assert!(
+            difference(&case, &answer("404 Not Found", problem, &without.to_string())).is_some(),
+            "{name}"
+        );
     }
 }

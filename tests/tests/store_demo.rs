@@ -1,5 +1,6 @@
-//! `highwater demo` against a fresh `highwater up` whose process is killed (-9) twice: while stock comes in, and while baskets become
-//! orders. What comes of it is what the file says, once; a run on top of it changes nothing. With a smaller file, the same on a broker.
+//! `store demo` against a fresh `store up` whose process is killed (-9) twice: while stock
+//! comes in, and while baskets become orders. What comes of it is what the file says, once; a run
+//! on top of it changes nothing. With a smaller file, the same on a broker.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/build.rs"]
@@ -22,10 +23,18 @@ use run::{Ended, Run, audit};
 use up::{Scratch, Up, command};
 
 /// What the README of the built-in files says of them.
-const WHOLE: Records =
-    Records { products: 9_729, stocked: 9_729, received: 28_991, orders: 2_000, lines: 21_973, units: 28_991, total_minor: 6_252_943 };
+const WHOLE: Records = Records {
+    products: 9_729,
+    stocked: 9_729,
+    received: 28_991,
+    orders: 2_000,
+    lines: 21_973,
+    units: 28_991,
+    total_minor: 6_252_943,
+};
 /// Its first fifty baskets, and what all of them sell.
-const FIFTY: Records = Records { orders: 50, lines: 410, units: 511, total_minor: 115_136, ..WHOLE };
+const FIFTY: Records =
+    Records { orders: 50, lines: 410, units: 511, total_minor: 115_136, ..WHOLE };
 const UNREACHABLE: i32 = 3;
 const HEAD: &str = "basket_id,household_id,placed_at,product_id,quantity,unit_price_minor\n";
 
@@ -38,16 +47,24 @@ mod apart {
         let scratch = Scratch::new("demo");
 
         let server = Up::start(&scratch);
-        let ended = Run::start(&server.address, &["--limit", "50", "--patience", "0"]).killing(server, "products:");
+        let ended = Run::start(&server.address, &["--limit", "50", "--patience", "0"])
+            .killing(server, "products:");
         assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
         let torn = Records::of(&log_of(&scratch));
-        assert!(torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0, "{torn:?}");
+        assert!(
+            torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0,
+            "{torn:?}"
+        );
 
         let server = Up::start(&scratch);
         let ended = Run::start(&server.address, &["--limit", "50"]).end();
         assert_eq!(ended.done("products"), (0, WHOLE.products), "{ended:?}");
         assert!(ended.done("stock").1 >= torn.stocked, "{ended:?}");
-        assert_eq!(ended.sums("total"), [FIFTY.orders, FIFTY.lines, FIFTY.units, FIFTY.total_minor], "{ended:?}");
+        assert_eq!(
+            ended.sums("total"),
+            [FIFTY.orders, FIFTY.lines, FIFTY.units, FIFTY.total_minor],
+            "{ended:?}"
+        );
         assert_eq!(Records::of(&log_of(&scratch)), FIFTY);
 
         // Of the whole file now: two thousand orders do not end before they are interrupted.
@@ -62,7 +79,10 @@ mod apart {
         check_whole(&ended, &scratch);
 
         let again = Run::start(&server.address, &["--concurrency", "8"]).end();
-        assert_eq!((again.done("products"), again.done("stock")), ((0, WHOLE.products), (0, WHOLE.stocked)));
+        assert_eq!(
+            (again.done("products"), again.done("stock")),
+            ((0, WHOLE.products), (0, WHOLE.stocked))
+        );
         assert_eq!(again.sums("created"), [0; 4]);
         check_whole(&again, &scratch);
         server.stop();
@@ -76,22 +96,36 @@ mod apart {
         std::fs::create_dir_all(scratch.path().join("pids")).unwrap();
         let kafka = Kafka::start(&scratch.path().join("kafka"), &scratch.path().join("pids"), 1);
         let log = ["--kafka", kafka.bootstrap.as_str()];
-        let start = || Up::of(command(&scratch).args(["--listen", "127.0.0.1:0", "--development"]).args(log));
+        let start = || {
+            Up::of(command(&scratch).args(["--listen", "127.0.0.1:0", "--development"]).args(log))
+        };
         // A basket has two lines, of one and two units, each 150.
         let rows = (0..BASKETS).fold(HEAD.to_owned(), |mut rows, basket| {
             for line in 1..=2 {
-                let _ = writeln!(rows, "{basket},7,2017-01-01T11:53:26Z,{},{line},150", 100 + (basket + line) % 40);
+                let _ = writeln!(
+                    rows,
+                    "{basket},7,2017-01-01T11:53:26Z,{},{line},150",
+                    100 + (basket + line) % 40
+                );
             }
             rows
         });
         let file = scratch.path().join("baskets.csv");
         std::fs::write(&file, rows).unwrap();
         let baskets = ["--baskets", file.to_str().unwrap()];
-        let sold = Records { products: 40, stocked: 40, received: 3 * BASKETS, ..Records::default() };
-        let whole = Records { orders: BASKETS, lines: 2 * BASKETS, units: 3 * BASKETS, total_minor: 450 * BASKETS, ..sold };
+        let sold =
+            Records { products: 40, stocked: 40, received: 3 * BASKETS, ..Records::default() };
+        let whole = Records {
+            orders: BASKETS,
+            lines: 2 * BASKETS,
+            units: 3 * BASKETS,
+            total_minor: 450 * BASKETS,
+            ..sold
+        };
 
         let server = start();
-        let ended = Run::start(&server.address, &[&baskets[..], &["--patience", "0"]].concat()).killing(server, "stock:");
+        let ended = Run::start(&server.address, &[&baskets[..], &["--patience", "0"]].concat())
+            .killing(server, "stock:");
         assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
         let torn = Records::of(&log);
         assert!(torn.received == whole.received && torn.orders < whole.orders, "{torn:?}");
@@ -123,19 +157,39 @@ mod apart {
         let ended = Run::start(&server.address, &["--baskets", &first]).end();
         assert_eq!(ended.sums("created"), [1, 1, 1, 50]);
 
-        let second = file("second.csv", "2,7,2017-01-01T11:53:26Z,1095275,2,60\n1,7,2017-01-01T11:53:26Z,1095275,3,50\n");
-        let refused = Run::start(&server.address, &["--baskets", &second, "--concurrency", "1"]).end_any();
+        let second = file(
+            "second.csv",
+            "2,7,2017-01-01T11:53:26Z,1095275,2,60\n1,7,2017-01-01T11:53:26Z,1095275,3,50\n",
+        );
+        let refused =
+            Run::start(&server.address, &["--baskets", &second, "--concurrency", "1"]).end_any();
         assert_eq!(refused.code, 1, "{refused:?}");
         for said in ["basket 1 (line 3)", "422", "idempotency-key.reused"] {
             assert!(refused.stderr.contains(said), "{refused:?}");
         }
         let now = Records::of(&log_of(&scratch));
-        assert_eq!(now, Records { products: 1, stocked: 2, received: 6, orders: 2, lines: 2, units: 3, total_minor: 170 });
+        assert_eq!(
+            now,
+            Records {
+                products: 1,
+                stocked: 2,
+                received: 6,
+                orders: 2,
+                lines: 2,
+                units: 3,
+                total_minor: 170
+            }
+        );
 
-        let torn =
-            file("torn.csv", "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n");
+        let torn = file(
+            "torn.csv",
+            "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n",
+        );
         let refused = Run::start(&server.address, &["--baskets", &torn]).end_any();
-        assert!(refused.code == 1 && refused.stderr.contains("line 4: basket 3 was there before"), "{refused:?}");
+        assert!(
+            refused.code == 1 && refused.stderr.contains("line 4: basket 3 was there before"),
+            "{refused:?}"
+        );
         assert_eq!(Records::of(&log_of(&scratch)), now, "it was refused before anything was sent");
         server.stop();
     }
@@ -146,6 +200,10 @@ fn log_of(scratch: &Scratch) -> [OsString; 2] {
 }
 
 fn check_whole(ended: &Ended, scratch: &Scratch) {
-    assert_eq!(ended.sums("total"), [WHOLE.orders, WHOLE.lines, WHOLE.units, WHOLE.total_minor], "{ended:?}");
+    assert_eq!(
+        ended.sums("total"),
+        [WHOLE.orders, WHOLE.lines, WHOLE.units, WHOLE.total_minor],
+        "{ended:?}"
+    );
     assert_eq!(Records::of(&log_of(scratch)), WHOLE);
 }

@@ -1,15 +1,25 @@
 //! Owners and projectors die under load, on three real brokers, and nothing is lost or doubled.
 //!
-//! Two command APIs, two projectors and one query API are processes of their own, built from this checkout. A client with 64 commands
-//! in flight keeps every answer while processes are killed (`kill -9`) and stopped (SIGTERM). Then every answer is held against the
-//! log, the log against the audit, the tables against a fold of their own, and the query API against what was acknowledged.
+//! Two command APIs, two projectors and one query API are processes of their own, built from this
+//! checkout. A client with 64 commands in flight keeps every answer while processes are killed
+//! (`kill -9`) and stopped (SIGTERM). Then every answer is held against the log, the log against
+//! the audit, the tables against a fold of their own, and the query API against what was
+//! acknowledged.
 //!
-//! A second deployment is replaced process by process, as an orchestrator does it, and clients see nothing worse than 503.
+//! A second deployment is replaced process by process, as an orchestrator does it, and clients see
+//! nothing worse than 503.
 //!
-//! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three times, with a third command API,
-//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby` and `standby=N` kill them beside an
-//! instance that was started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs printed is in `docs/faults.md`.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
+//! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three
+//! times, with a third command API, `HIGHWATER_FAULTS=owners` kills and stops owners twenty times
+//! each, `owners=N` N times; `standby` and `standby=N` kill them beside an instance that was
+//! started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane.
+//! `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs
+//! printed is in `docs/faults.md`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "whatever cannot be set up must fail the test"
+)]
 
 #[path = "store_support/build.rs"]
 mod build;
@@ -48,11 +58,11 @@ use std::{process::Command, sync::Arc};
 use client::{Client, Sent};
 use deployment::{Deployment, Size};
 use documented::Row;
-use eventlog::{KafkaLog, RawReader, kafka::Settings};
 use faults::{Fault, Faults, ONE_OF_EACH};
+use highwater_log::{KafkaLog, RawReader, kafka::Settings};
+use highwater_runtime::identity::DeploymentKeys;
 use load::Load;
 use log::{LogRead, PLACES};
-use service::identity::DeploymentKeys;
 use summary::Summary;
 use tokio::sync::Mutex;
 
@@ -60,7 +70,8 @@ use tokio::sync::Mutex;
 const LEAST_RATE: f64 = 300.0;
 /// Commands a second of the open loop under which everything is replaced.
 const OFFERED: u32 = 310;
-/// Seconds for which a partition may be without an answer, p99 of the worst one over the take-overs, the return of the process included.
+/// Seconds for which a partition may be without an answer, p99 of the worst one over the
+/// take-overs, the return of the process included.
 const MOST_AFTER_KILL: f64 = 2.0;
 const MOST_AFTER_TERM: f64 = 1.0;
 /// How long a process may take to stop.
@@ -80,10 +91,15 @@ mod apart {
     async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
         let _alone = ALONE.lock().await;
         let schedule = schedule();
-        let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
+        let mut world =
+            World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
         let running = world.client().begin();
-        let mut faults =
-            Faults { deployment: &mut world.deployment, reader: world.reader.clone(), load: world.load.clone(), http: world.http.clone() };
+        let mut faults = Faults {
+            deployment: &mut world.deployment,
+            reader: world.reader.clone(),
+            load: world.load.clone(),
+            http: world.http.clone(),
+        };
         let mut injected = faults.inject(&schedule, &running).await;
         let (client, sent, lasted) = running.finish().await;
         faults::measure(&mut injected, &sent);
@@ -91,9 +107,13 @@ mod apart {
         let summary = Summary::of(&injected, &sent, &found.log, lasted);
         println!("{summary}\n{}", found.audit);
         for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
-            assert!(fault.unanswered_there > 0, "nothing was unanswered there, so the run does not count: {fault}");
+            assert!(
+                fault.unanswered_there > 0,
+                "nothing was unanswered there, so the run does not count: {fault}"
+            );
         }
-        // What else runs on the machine of a short run is not known, and its safety does not depend on it.
+        // What else runs on the machine of a short run is not known, and its safety does not depend on
+        // it.
         assert!(
             !full() || summary.rate() >= LEAST_RATE,
             "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
@@ -101,23 +121,33 @@ mod apart {
         );
         if number("owners").is_some() || number("standby").is_some() {
             for take_overs in summary.take_overs() {
-                let most = if take_overs.fault == Fault::StopOwner { MOST_AFTER_TERM } else { MOST_AFTER_KILL };
+                let most = if take_overs.fault == Fault::StopOwner {
+                    MOST_AFTER_TERM
+                } else {
+                    MOST_AFTER_KILL
+                };
                 let [_, p99, _] = take_overs.worst;
-                assert!(p99 < most, "{p99:.2} s without an answer are not below {most} s: {take_overs}");
+                assert!(
+                    p99 < most,
+                    "{p99:.2} s without an answer are not below {most} s: {take_overs}"
+                );
             }
         }
         planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
     }
 
-    /// Every process is replaced, one after another, while clients send commands and read what came of them.
+    /// Every process is replaced, one after another, while clients send commands and read what came of
+    /// them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than_503() {
         let _alone = ALONE.lock().await;
         let rounds = if full() { 3 } else { 1 };
         let commands = if full() { 3 } else { 2 };
-        let mut world = World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
+        let mut world =
+            World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
         // How much a machine does that is busy otherwise is not known.
-        let running = if full() { world.client().begin_at(OFFERED) } else { world.client().begin() };
+        let running =
+            if full() { world.client().begin_at(OFFERED) } else { world.client().begin() };
         let readers = rolling::Readers::begin(&world);
         let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
         replaced.push(rolling::restart_all(&mut world, &running).await);
@@ -130,34 +160,59 @@ mod apart {
         assert!(reads.answered > 0, "nobody read, so the run does not count");
         // A machine without free processors keeps nobody's 2 s; one that keeps the rate does.
         let late = if full() { 0 } else { reads.answered / 20 };
-        assert!(reads.late.len() <= late, "{} of {} reads were not in time", reads.late.len(), reads.answered);
+        assert!(
+            reads.late.len() <= late,
+            "{} of {} reads were not in time",
+            reads.late.len(),
+            reads.answered
+        );
         // Each partition moves at most twice when its owner goes, and twice when it is back.
         let most = PLACES * (commands * rounds + 2) * 4;
-        assert!(found.log.fences <= u64::try_from(most).unwrap(), "{} fences are more than {most}", found.log.fences);
-        assert!(!full() || summary.rate() >= LEAST_RATE, "{:.0} commands a second are less than {LEAST_RATE}", summary.rate());
+        assert!(
+            found.log.fences <= u64::try_from(most).unwrap(),
+            "{} fences are more than {most}",
+            found.log.fences
+        );
+        assert!(
+            !full() || summary.rate() >= LEAST_RATE,
+            "{:.0} commands a second are less than {LEAST_RATE}",
+            summary.rate()
+        );
     }
 
-    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker is killed: each 202 is done once.
+    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker is
+    /// killed: each 202 is done once.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_accepted_while_others_fail_is_done_once() {
         let _alone = ALONE.lock().await;
         let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
-        let (runs, commands) = if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
-        let mut world = World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
+        let (runs, commands) =
+            if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
+        let mut world =
+            World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
         let mut done = Vec::new();
         for number in 0..runs {
             let trouble = lane::ONE_OF_EACH[number % lane::ONE_OF_EACH.len()];
             let run = lane::run(&mut world, trouble, number, commands).await;
             println!("{run}");
-            assert!(run.wrong.is_empty() && run.accepted.len() == commands, "{}", shown("clients saw", &run.wrong));
+            assert!(
+                run.wrong.is_empty() && run.accepted.len() == commands,
+                "{}",
+                shown("clients saw", &run.wrong)
+            );
             done.push(run);
         }
         let ends = log::ends(&*world.reader).await;
         faults::caught_up(&world.deployment.pool, &ends).await;
         let mut log = log::read(&*world.reader).await;
         let differences = lane::differences(&world, &done, &log);
-        assert!(differences.is_empty(), "{}", shown("what was accepted and the log differ", &differences));
-        let audit = audit(&world.deployment).unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+        assert!(
+            differences.is_empty(),
+            "{}",
+            shown("what was accepted and the log differ", &differences)
+        );
+        let audit = audit(&world.deployment)
+            .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
         println!("{audit}");
         // The check must be able to fail.
         log.by_command.clear();
@@ -168,7 +223,8 @@ mod apart {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
         let _alone = ALONE.lock().await;
-        let mut world = World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
+        let mut world =
+            World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
         let (deployment, http) = (&mut world.deployment, &world.http);
         for broker in 0..if full() { 3 } else { 1 } {
             deployment.projectors[1].terminate();
@@ -184,12 +240,16 @@ mod apart {
             deployment.kafka.restart(broker).await;
         }
         Row {
-            id: "S2",
-            situation: "a command-api and projectors started when one of three brokers has just died",
-            answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is unreachable after that ends them with 3",
-            test: ("tests/tests/store_faults.rs", "what_is_started_when_a_broker_has_died_waits_for_the_log"),
-        }
-        .check();
+        id: "S2",
+        situation: "a command-api and projectors started when one of three brokers has just died",
+        answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is \
+                 unreachable after that ends them with 3",
+        test: (
+            "tests/tests/store_faults.rs",
+            "what_is_started_when_a_broker_has_died_waits_for_the_log",
+        ),
+    }
+    .check();
     }
 }
 
@@ -201,7 +261,9 @@ fn number(what: &str) -> Option<usize> {
 
 fn schedule() -> Vec<Fault> {
     if let Some(number) = number("owners") {
-        return std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], number).flatten().collect();
+        return std::iter::repeat_n([Fault::KillOwner, Fault::StopOwner], number)
+            .flatten()
+            .collect();
     }
     if let Some(number) = number("standby") {
         return vec![Fault::KillBesideStandby; number];
@@ -230,16 +292,24 @@ impl World {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let deployment = Deployment::start(&http, size).await;
         let brokers = Settings { lookups: 1, ..Settings::new(&deployment.kafka.bootstrap) };
-        let reader: Arc<dyn RawReader> = Arc::new(tokio::task::spawn_blocking(|| KafkaLog::new(brokers)).await.unwrap().unwrap());
-        let load = Arc::new(Load::new(DeploymentKeys::load(&deployment.folder.path().join("keys")).unwrap()));
+        let reader: Arc<dyn RawReader> = Arc::new(
+            tokio::task::spawn_blocking(|| KafkaLog::new(brokers)).await.unwrap().unwrap(),
+        );
+        let load = Arc::new(Load::new(
+            DeploymentKeys::load(&deployment.folder.path().join("keys")).unwrap(),
+        ));
         Self { deployment, reader, load, http }
     }
 
     fn client(&self) -> Client {
-        Client::new(self.deployment.commands.iter().map(|service| service.url.clone()).collect(), self.load.clone())
+        Client::new(
+            self.deployment.commands.iter().map(|service| service.url.clone()).collect(),
+            self.load.clone(),
+        )
     }
 
-    /// Holds every answer against the log, the log against the audit and the tables, the query API against what was acknowledged.
+    /// Holds every answer against the log, the log against the audit and the tables, the query API
+    /// against what was acknowledged.
     async fn check(&self, client: &Client, sent: &[Sent]) -> Found {
         let again = again(client, sent).await;
         let ends = log::ends(&*self.reader).await;
@@ -255,8 +325,12 @@ impl World {
         let differences = answers::differences(&self.deployment.keys, sent, &log);
         assert!(differences.is_empty(), "{}", shown("answers and log differ", &differences));
         let others = answers::others(sent, &again);
-        assert!(others.is_empty(), "{}", shown("a repeated command was answered otherwise", &others));
-        let audit = audit.unwrap_or_else(|found| panic!("highwater audit found differences:\n{found}"));
+        assert!(
+            others.is_empty(),
+            "{}",
+            shown("a repeated command was answered otherwise", &others)
+        );
+        let audit = audit.unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
         let expected = tables::expected(&log);
         let differences = tables::differences(&expected, &stored);
         assert!(differences.is_empty(), "{}", shown("tables and log differ", &differences));
@@ -277,7 +351,13 @@ async fn again(client: &Client, sent: &[Sent]) -> Vec<Sent> {
 }
 
 /// The checks must be able to fail: each finds what is planted here.
-fn planted(keys: &DeploymentKeys, mut sent: Vec<Sent>, mut log: LogRead, expected: &tables::Rows, mut stored: tables::Rows) {
+fn planted(
+    keys: &DeploymentKeys,
+    mut sent: Vec<Sent>,
+    mut log: LogRead,
+    expected: &tables::Rows,
+    mut stored: tables::Rows,
+) {
     for at in [0, sent.len() / 2] {
         let status = std::mem::replace(&mut sent[at].answer.status, 500);
         assert_eq!(answers::wrong_answers(&sent).len(), 1);
@@ -298,7 +378,12 @@ fn planted(keys: &DeploymentKeys, mut sent: Vec<Sent>, mut log: LogRead, expecte
     let lost = log.outcomes.pop().unwrap();
     log.outcomes.push(twice);
     log.index();
-    assert_eq!(answers::differences(keys, &sent, &log).len(), 2, "one twice, and {} not at all", lost.command);
+    assert_eq!(
+        answers::differences(keys, &sent, &log).len(),
+        2,
+        "one twice, and {} not at all",
+        lost.command
+    );
 
     for table in ["orders", "catalog", "snapshots", "outcomes"] {
         let key = *expected.keys().find(|(of, _)| *of == table).unwrap();
@@ -311,14 +396,22 @@ fn planted(keys: &DeploymentKeys, mut sent: Vec<Sent>, mut log: LogRead, expecte
     }
 }
 
-/// `highwater audit` on its own: its report, as an error when it found something.
+/// `store audit` on its own: its report, as an error when it found something.
 fn audit(deployment: &Deployment) -> Result<String, String> {
-    let mut audit = Command::new(deployment.folder.path().join("bin/highwater"));
+    let mut audit = Command::new(deployment.folder.path().join("bin/store"));
     let output = audit.args(["audit", "--kafka", &deployment.kafka.bootstrap]).output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { Ok(report) } else { Err(report + &String::from_utf8_lossy(&output.stderr)) }
+    if output.status.success() {
+        Ok(report)
+    } else {
+        Err(report + &String::from_utf8_lossy(&output.stderr))
+    }
 }
 
 fn shown(what: &str, differences: &[String]) -> String {
-    format!("{what}, {} times:\n{}", differences.len(), differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n"))
+    format!(
+        "{what}, {} times:\n{}",
+        differences.len(),
+        differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+    )
 }

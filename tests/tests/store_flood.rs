@@ -1,4 +1,5 @@
-//! One process with everything, and more commands than it can do: reads and health are answered meanwhile.
+//! One process with everything, and more commands than it can do: reads and health are answered
+//! meanwhile.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[expect(dead_code, reason = "other tests look at more of an answer")]
@@ -24,15 +25,17 @@ use std::{
 };
 
 use documented::Row;
+use highwater_http::server::BulkheadSettings;
 use request::Request;
 use reqwest::{Client, StatusCode};
-use service::http::BulkheadSettings;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use up::{Scratch, Up, command};
 
-const PRODUCT: &str = r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
-/// Together more than are let in, also by a process that has not found out yet how many are too many.
+const PRODUCT: &str =
+    r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
+/// Together more than are let in, also by a process that has not found out yet how many are too
+/// many.
 const CONNECTIONS: usize = 60;
 const STREAMS: usize = 30;
 const READERS: usize = 8;
@@ -43,8 +46,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 const OUTAGE: Duration = Duration::from_secs(5);
 /// Longer than anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a read may wait for its turn, a connection and its rows: whether the flood keeps it out is asked here, not how quick a
-/// build without the optimiser is on a machine that does other things besides.
+/// How long a read may wait for its turn, a connection and its rows: whether the flood keeps it out
+/// is asked here, not how quick a build without the optimiser is on a machine that does other
+/// things besides.
 const TURNS: [&str; 6] = [
     "HTTP__READS__WAITING_MS",
     "HTTP__COLLECTIONS__WAITING_MS",
@@ -69,7 +73,8 @@ fn count(of: &AtomicUsize) {
 
 async fn flood(client: Client, url: String, counts: Arc<Counts>) {
     loop {
-        let sent = client.post(&url).header("Content-Type", "application/json").body(PRODUCT).send().await;
+        let sent =
+            client.post(&url).header("Content-Type", "application/json").body(PRODUCT).send().await;
         let overloaded = sent.is_ok_and(|answer| {
             count(if answer.status().is_success() { &counts.done } else { &counts.overloaded });
             !answer.status().is_success()
@@ -84,7 +89,9 @@ async fn read(client: Client, url: String, counts: Arc<Counts>, stop: Cancellati
     while !stop.is_cancelled() {
         let not_read = match client.get(&url).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => None,
-            Ok(answer) => Some(format!("{}: {}", answer.status(), answer.text().await.unwrap_or_default())),
+            Ok(answer) => {
+                Some(format!("{}: {}", answer.status(), answer.text().await.unwrap_or_default()))
+            }
             Err(error) => Some(error.to_string()),
         };
         match not_read {
@@ -114,8 +121,15 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     let turns = TURNS.map(|name| (format!("HIGHWATER__{name}"), "20000"));
     let up = Up::of(command(&scratch).args(["--listen", "127.0.0.1:0"]).envs(turns));
     let made = Request::post("/v1/products", PRODUCT).send(&up.address);
-    let (location, position) = (made.header("location").unwrap(), made.header("highwater-position").unwrap());
-    assert_eq!(Request::get(location).header("Highwater-Min-Position", position).send(&up.address).status(), 200);
+    let (location, position) =
+        (made.header("location").unwrap(), made.header("highwater-position").unwrap());
+    assert_eq!(
+        Request::get(location)
+            .header("Highwater-Min-Position", position)
+            .send(&up.address)
+            .status(),
+        200
+    );
 
     let (counts, stop) = (Arc::new(Counts::default()), CancellationToken::new());
     let url = |path: &str| format!("http://{}{path}", up.address);
@@ -136,7 +150,9 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     }
     tokio::time::sleep(FLOODED_FOR).await;
     let metrics = asking.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
-    let limit = metrics.lines().find_map(|line| line.strip_prefix("highwater_http_limit{class=\"commands\"} ")?.parse::<usize>().ok());
+    let limit = metrics.lines().find_map(|line| {
+        line.strip_prefix("highwater_http_limit{class=\"commands\"} ")?.parse::<usize>().ok()
+    });
     stop.cancel();
     while let Some(read) = reading.join_next().await {
         read.unwrap();
@@ -144,20 +160,30 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     let longest = prober.await.unwrap();
     flooding.shutdown().await;
 
-    let [done, overloaded, read] = [&counts.done, &counts.overloaded, &counts.read].map(|count| count.load(Ordering::Relaxed));
+    let [done, overloaded, read] =
+        [&counts.done, &counts.overloaded, &counts.read].map(|count| count.load(Ordering::Relaxed));
     let not_read = counts.not_read.lock().unwrap().clone();
-    let told = format!("{done} commands done and {overloaded} refused; {read} reads answered, not {not_read:?}; /livez within {longest:?}");
+    let told = format!(
+        "{done} commands done and {overloaded} refused; {read} reads answered, not \
+                        {not_read:?}; /livez within {longest:?}"
+    );
     println!("{told}");
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
     assert!(read > 20 && not_read.len() * 100 <= read, "{told}");
     assert!(longest < OUTAGE, "{told}");
-    assert!(limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()), "{limit:?} commands are let in at once: {told}");
+    assert!(
+        limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()),
+        "{limit:?} \
+        commands are let in at once: {told}"
+    );
     let row = Row {
         id: "W5",
-        situation: "one process with everything, built without the optimiser; 1,800 commands at once, each sent again when it is refused; \
-                    reads may wait 20 s for their turn, a connection and their rows",
-        answer: "at least 99 % of the reads are 200, and `/livez` as ever; commands beyond what is answered within 200 ms wait their turn \
-                 or are 503 `overloaded`. How quick a production build with the defaults is beside floods, `bin/bench attack` measures \
+        situation: "one process with everything, built without the optimiser; 1,800 commands at \
+                    once, each sent again when it is refused; reads may wait 20 s for their turn, a \
+                    connection and their rows",
+        answer: "at least 99 % of the reads are 200, and `/livez` as ever; commands beyond what is \
+                 answered within 200 ms wait their turn or are 503 `overloaded`. How quick a \
+                 production build with the defaults is beside floods, `bin/bench attack` measures \
                  (performance.md)",
         test: (file!(), "a_flood_of_commands_leaves_reads_and_health_answered"),
     };

@@ -1,5 +1,5 @@
-//! The asynchronous lane from end to end: every 202 gets its outcome once, whoever asks hears of it, and the tables say what the log says,
-//! through a kill -9 in the middle.
+//! The asynchronous lane from end to end: every 202 gets its outcome once, whoever asks hears of
+//! it, and the tables say what the log says, through a kill -9 in the middle.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use up::{Scratch, Up, bare};
 
 const COMMANDS: usize = 60;
-const PRODUCT: &str = r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
+const PRODUCT: &str =
+    r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
 
 fn create(number: usize) -> Request {
     Request::post("/v1/products", PRODUCT).header("Idempotency-Key", format!("product-{number}"))
@@ -40,7 +41,9 @@ fn outcome(location: &str, up: &Up) -> Value {
 fn every_202_gets_its_outcome_once_through_a_kill() {
     let scratch = Scratch::new("operations");
     let first = Up::start(&scratch);
-    let send = |number: usize, up: &Up| accepted(&create(number).header("Prefer", "respond-async").send(&up.address));
+    let send = |number: usize, up: &Up| {
+        accepted(&create(number).header("Prefer", "respond-async").send(&up.address))
+    };
     let mut locations: Vec<String> = (0..COMMANDS / 2).map(|number| send(number, &first)).collect();
     // A retry is the same operation, though it lies further on in the lane.
     for (number, location) in locations.iter().enumerate() {
@@ -54,24 +57,42 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
         let done = outcome(location, &second);
         assert_eq!(done["state"], "succeeded", "{done}");
         let result = &done["result"];
-        assert_eq!((&result["version"], &result["events"]), (&json!(1), &json!([{"type": "product.created", "version": 1}])));
+        assert_eq!(
+            (&result["version"], &result["events"]),
+            (&json!(1), &json!([{"type": "product.created", "version": 1}]))
+        );
         // The same command over the synchronous path was done already, and says the same.
         let replayed = create(number).send(&second.address);
-        assert_eq!((replayed.status(), replayed.header("idempotency-replayed")), (201, Some("true")), "{}", replayed.body);
+        assert_eq!(
+            (replayed.status(), replayed.header("idempotency-replayed")),
+            (201, Some("true")),
+            "{}",
+            replayed.body
+        );
         assert_eq!(&replayed.json(), result);
         let path = format!("/v1/products/{}", result["id"].as_str().unwrap());
-        let read = Request::get(&path).header("Highwater-Min-Position", result["position"].as_str().unwrap()).send(&second.address);
+        let read = Request::get(&path)
+            .header("Highwater-Min-Position", result["position"].as_str().unwrap())
+            .send(&second.address);
         assert_eq!((read.status(), &read.json()["version"]), (200, &json!(1)));
     }
     what_is_refused_is_said(&second, &locations[0]);
     second.stop();
 
-    let mut audit = bare(&build::program("highwater"));
-    let audit = audit.arg("audit").arg("--json").arg("--data").arg(scratch.data()).stdout(std::process::Stdio::piped()).output();
+    let mut audit = bare(&build::program("store"));
+    let audit = audit
+        .arg("audit")
+        .arg("--json")
+        .arg("--data")
+        .arg(scratch.data())
+        .stdout(std::process::Stdio::piped())
+        .output();
     let audit = audit.unwrap();
     let report: Value = serde_json::from_slice(&audit.stdout).unwrap();
     assert_eq!(audit.status.code(), Some(0), "{report:#}");
-    let rows = |name: &str| report["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap()["rows"].clone();
+    let rows = |name: &str| {
+        report["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap()["rows"].clone()
+    };
     // Two more were refused, and one was done.
     assert_eq!((rows("operations"), rows("outcomes")), (json!(COMMANDS + 3), json!(COMMANDS + 3)));
 }
@@ -79,15 +100,28 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
 /// Over the lane, as over the synchronous path.
 fn what_is_refused_is_said(up: &Up, known: &str) {
     let id = outcome(known, up)["result"]["id"].as_str().unwrap().to_owned();
-    let discontinue = |id: &str| Request::post(&format!("/v1/products/{id}/discontinue"), "{}").header("Prefer", "respond-async");
+    let discontinue = |id: &str| {
+        Request::post(&format!("/v1/products/{id}/discontinue"), "{}")
+            .header("Prefer", "respond-async")
+    };
     let nobody = "018f3ca1-2f4d-7b21-8a4c-6d7e8f90ffff";
-    for (request, status, code) in
-        [(discontinue(nobody), 404, "product.not-found"), (discontinue(&id).header("If-Match", "\"v7\""), 412, "version.mismatch")]
-    {
+    for (request, status, code) in [
+        (discontinue(nobody), 404, "product.not-found"),
+        (discontinue(&id).header("If-Match", "\"v7\""), 412, "version.mismatch"),
+    ] {
         let refused = outcome(&accepted(&request.send(&up.address)), up);
-        let (problem, expected) = (&refused["problem"], (&json!("rejected"), &json!(status), &json!(code)));
-        assert_eq!((&refused["state"], &problem["status"], &problem["code"]), expected, "{refused}");
+        let (problem, expected) =
+            (&refused["problem"], (&json!("rejected"), &json!(status), &json!(code)));
+        assert_eq!(
+            (&refused["state"], &problem["status"], &problem["code"]),
+            expected,
+            "{refused}"
+        );
     }
     let done = outcome(&accepted(&discontinue(&id).send(&up.address)), up);
-    assert_eq!((&done["state"], &done["result"]["version"]), (&json!("succeeded"), &json!(2)), "{done}");
+    assert_eq!(
+        (&done["state"], &done["result"]["version"]),
+        (&json!("succeeded"), &json!(2)),
+        "{done}"
+    );
 }

@@ -1,4 +1,5 @@
-//! What README.md shows is what happens: its commands, in turn, on a fresh `highwater up`, and again after kill -9.
+//! What README.md shows is what happens: its commands, in turn, on a fresh `store up`, and
+//! again after kill -9.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
@@ -43,7 +44,10 @@ fn the_examples_give_the_answers_that_are_shown_and_all_is_there_after_kill_9() 
 
 #[test]
 fn the_examples_show_what_they_are_there_for() {
-    let shown: Vec<_> = examples(README).iter().map(|example| (example.answer.status(), code(&example.answer))).collect();
+    let shown: Vec<_> = examples(README)
+        .iter()
+        .map(|example| (example.answer.status(), code(&example.answer)))
+        .collect();
     let shown: Vec<_> = shown.iter().map(|(status, code)| (*status, code.as_str())).collect();
     let expected = [
         (201, ""),
@@ -63,9 +67,12 @@ fn the_examples_show_what_they_are_there_for() {
 
 #[test]
 fn a_wrong_answer_is_found() {
-    let shown = Answer::parse("HTTP/1.1 200 OK\netag: \"v1\"\nidempotency-key: ...\n\n{\"id\": \"...\", \"version\": 1}");
+    let shown = Answer::parse(
+        "HTTP/1.1 200 OK\netag: \"v1\"\nidempotency-key: ...\n\n{\"id\": \"...\", \"version\": 1}",
+    );
     let given = |text: &str| difference(&shown, &Answer::parse(text));
-    let right = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nIdempotency-Key: \"k\"\r\nDate: now\r\n\r\n{\"version\":1,\"id\":\"x\"}";
+    let right = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nIdempotency-Key: \"k\"\r\nDate: \
+                 now\r\n\r\n{\"version\":1,\"id\":\"x\"}";
     assert_eq!(given(right), None);
     for wrong in [
         right.replace("200 OK", "201 Created"),
@@ -85,7 +92,10 @@ fn code(answer: &Answer) -> String {
 
 /// Runs all blocks in one shell, as a reader does who pastes them into a terminal.
 fn check(examples: &[Example], address: &str) {
-    let script: String = examples.iter().map(|example| format!("{}\necho; echo '{MARK}'\n", example.script)).collect();
+    let script: String = examples
+        .iter()
+        .map(|example| format!("{}\necho; echo '{MARK}'\n", example.script))
+        .collect();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
         .env("HIGHWATER", format!("http://{address}"))

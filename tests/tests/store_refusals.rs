@@ -1,5 +1,6 @@
-//! Each dependency of `up` refuses in turn, while nobody sends anything: what that costs in CPU and in lines of the log. By default a
-//! short look at each; `bin/long` looks for as long as HIGHWATER_LONG_MINUTES says. And a log that nobody reads holds up nobody.
+//! Each dependency of `up` refuses in turn, while nobody sends anything: what that costs in CPU and
+//! in lines of the log. By default a short look at each; `bin/long` looks for as long as
+//! HIGHWATER_LONG_MINUTES says. And a log that nobody reads holds up nobody.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
@@ -33,7 +34,7 @@ use std::{
 use broker::Broker;
 use disk::Disk;
 use documented::Row;
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
 use orders::{order, until, until_status};
 use request::Request;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -44,14 +45,23 @@ use watch::Watched;
 fn server(scratch: &Scratch, arguments: &[&str]) -> std::process::Command {
     let mut server = command(scratch);
     server.args(["--listen", "127.0.0.1:0"]).args(arguments);
-    server.env("HIGHWATER__OWNER__DEADLINE_MS", "2000").env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "1000");
+    server
+        .env("HIGHWATER__OWNER__DEADLINE_MS", "2000")
+        .env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "1000");
     server.env("HIGHWATER__PROJECTOR__DEGRADED_AFTER_MS", "2000");
     server
 }
 
 /// Of the topic that the orders go to.
 fn set(broker: &Broker, setting: &str) {
-    let topic = ["--entity-type", "topics", "--entity-name", "highwater.order.events", "--add-config", setting];
+    let topic = [
+        "--entity-type",
+        "topics",
+        "--entity-name",
+        "highwater.order.events",
+        "--add-config",
+        setting,
+    ];
     broker.run(&["tool"], &[&["kafka.admin.ConfigCommand", "--alter"][..], &topic[..]].concat());
 }
 
@@ -60,11 +70,15 @@ fn a_full_disk_costs_next_to_nothing() {
     let runtime = Runtime::new().unwrap();
     let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
     let scratch = Scratch::new("refusals-disk");
-    let (mut up, disk) = Disk::under(&server(&scratch, &["--database-url", &postgres.url()]), &scratch);
+    let (mut up, disk) =
+        Disk::under(&server(&scratch, &["--database-url", &postgres.url()]), &scratch);
     until_status(&up, &order("before"), 201);
     let idle = Watched::idle(&mut up);
     disk.fill();
-    assert!((0..500).any(|n| order(&format!("filler-{n}")).send(&up.address).status() == 503), "the disk is not full");
+    assert!(
+        (0..500).any(|n| order(&format!("filler-{n}")).send(&up.address).status() == 503),
+        "the disk is not full"
+    );
     idle.refusing(&mut up, "the disk is full");
     disk.free();
     until_status(&up, &order("after"), 201);
@@ -84,7 +98,10 @@ fn database_refuses(name: &str, what: &str, refuse: &[&str], allow: &[&str]) {
         runtime.block_on(async {
             let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
             for statement in statements {
-                sqlx::query(AssertSqlSafe((*statement).to_owned())).execute(&mut connection).await.unwrap();
+                sqlx::query(AssertSqlSafe((*statement).to_owned()))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
             }
         });
     };
@@ -95,21 +112,26 @@ fn database_refuses(name: &str, what: &str, refuse: &[&str], allow: &[&str]) {
     run(allow);
     let placed = order("after").send(&up.address);
     let position = placed.header("highwater-position").unwrap().to_owned();
-    let read = Request::get(placed.header("location").unwrap()).header("Highwater-Min-Position", position);
+    let read =
+        Request::get(placed.header("location").unwrap()).header("Highwater-Min-Position", position);
     until_status(&up, &read, 200);
     until(&up, &Request::get("/readyz"), |answer| !answer.body.contains("projectors.failing"));
     up.stop();
     runtime.block_on(postgres.stop()).unwrap();
 }
 
-const OTHERS_GO: &str =
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+const OTHERS_GO: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
+                         current_database() AND pid <> pg_backend_pid()";
 
 #[test]
 fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_again() {
-    // As a failover leaves it: sessions that began meanwhile stay read-only when the database is not any more.
+    // As a failover leaves it: sessions that began meanwhile stay read-only when the database is
+    // not any more.
     let set = |to: &str| {
-        format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {to}', current_database()); END $$")
+        format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = \
+             {to}', current_database()); END $$"
+        )
     };
     database_refuses(
         "refusals-readonly",
@@ -119,10 +141,14 @@ fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written
     );
     Row {
         id: "P2",
-        situation: "`default_transaction_read_only` is on for a while, sessions begin meanwhile, and it is off again",
-        answer: "a session that cannot write (25006) is closed before the next transaction; projectors try again with a wait that doubles \
-                 from 50 ms to 5 s, and go on as soon as the database takes writes; a projection that has failed for \
-                 `projector.degraded_after_ms` makes `/readyz` say `degraded` with partition and error",
+        situation: "`default_transaction_read_only` is on for a while, sessions begin meanwhile, \
+                    and it is off again",
+        answer: "a session that cannot write (25006) is closed before the next transaction; \
+                 projectors try again with a wait that doubles \
+                 from 50 ms to 5 s, and go on as soon as the database takes writes; a projection \
+                 that has failed for \
+                 `projector.degraded_after_ms` makes `/readyz` say `degraded` with partition and \
+                 error",
         test: (file!(), "a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_again"),
     }
     .check();
@@ -131,9 +157,16 @@ fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written
 #[test]
 fn a_full_database_costs_next_to_nothing() {
     let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$";
-    let refuse = "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON checkpoints FOR EACH ROW EXECUTE FUNCTION full_disk()";
-    database_refuses("refusals-full", "the database is full", &[full, refuse], &["DROP TRIGGER full_disk ON checkpoints"]);
+                RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = \
+                '53100'; END $$";
+    let refuse = "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON checkpoints FOR EACH ROW \
+                  EXECUTE FUNCTION full_disk()";
+    database_refuses(
+        "refusals-full",
+        "the database is full",
+        &[full, refuse],
+        &["DROP TRIGGER full_disk ON checkpoints"],
+    );
 }
 
 #[test]
@@ -166,7 +199,9 @@ impl Drop for Killed {
 fn a_log_that_nobody_reads_holds_up_nobody() {
     let scratch = Scratch::new("refusals-stderr");
     let mut server = server(&scratch, &[]);
-    server.env("HIGHWATER__TELEMETRY__FILTER", "info,service::http=debug").env("HIGHWATER__TELEMETRY__QUEUE_BYTES", "65536");
+    server
+        .env("HIGHWATER__TELEMETRY__FILTER", "info,highwater_http::server=debug")
+        .env("HIGHWATER__TELEMETRY__QUEUE_BYTES", "65536");
     let mut child = Killed(server.stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut banner = String::new();
@@ -182,19 +217,31 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     }
     assert_eq!(Request::get("/livez").send(address).status(), 200);
     let metrics = Request::get("/metrics").send(address).body;
-    let dropped = metrics.lines().find_map(|line| line.strip_prefix("highwater_log_lines_dropped_total ")?.parse::<u64>().ok());
+    let dropped = metrics.lines().find_map(|line| {
+        line.strip_prefix("highwater_log_lines_dropped_total ")?.parse::<u64>().ok()
+    });
     assert!(dropped.is_some_and(|dropped| dropped > 1_000), "{dropped:?} lines were dropped");
     // It ends, too.
-    assert!(bare("kill".as_ref()).args(["-TERM", &child.0.id().to_string()]).status().unwrap().success());
+    assert!(
+        bare("kill".as_ref())
+            .args(["-TERM", &child.0.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(child.0.wait().unwrap().success());
     let longest = lines.map(|line| line.len()).max().unwrap_or(0);
     assert!(longest < 2_000, "a line of {longest} bytes");
     Row {
         id: "L4",
-        situation: "stderr is a pipe that nobody reads, every request has a line, and methods are 2,000 bytes long",
-        answer: "requests are answered as ever, `/livez` too, and SIGTERM ends it; lines beyond `telemetry.queue_bytes` are dropped and \
-                 counted in `highwater_log_lines_dropped_total`; what callers send is cut in a line, and a line ends at \
-                 `telemetry.line_bytes`. At `info` a refusal (4xx) has a line once a minute for each code, a failure (5xx) once in ten seconds",
+        situation: "stderr is a pipe that nobody reads, every request has a line, and methods are \
+                    2,000 bytes long",
+        answer: "requests are answered as ever, `/livez` too, and SIGTERM ends it; lines beyond \
+                 `telemetry.queue_bytes` are dropped and \
+                 counted in `highwater_log_lines_dropped_total`; what callers send is cut in a \
+                 line, and a line ends at \
+                 `telemetry.line_bytes`. At `info` a refusal (4xx) has a line once a minute for \
+                 each code, a failure (5xx) once in ten seconds",
         test: (file!(), "a_log_that_nobody_reads_holds_up_nobody"),
     }
     .check();

@@ -1,6 +1,10 @@
-//! Ids that were never seen cost no statement, and a command that was seen gets its first outcome, however long ago that was: on real
-//! brokers and real tables, with projectors running.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "whatever cannot be set up must fail the test")]
+//! Ids that were never seen cost no statement, and a command that was seen gets its first outcome,
+//! however long ago that was: on real brokers and real tables, with projectors running.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "whatever cannot be set up must fail the test"
+)]
 
 #[path = "store_support/build.rs"]
 mod build;
@@ -20,9 +24,9 @@ mod statements;
 
 use client::{Client, Request};
 use deployment::Deployment;
+use highwater_runtime::clock::{Ids, SystemIds};
 use repeats::{First, SHELF, firsts, later};
 use serde_json::json;
-use service::clock::{Ids, SystemIds};
 
 const CONNECTIONS: usize = 256;
 /// Half of them creates, half of them on warm aggregates.
@@ -32,8 +36,11 @@ const LATER: u64 = 10_000;
 /// Below what one aggregate queues.
 const LATER_CONNECTIONS: usize = 48;
 /// With these an owner forgets everything that `snapshots` has, ten times a second.
-const FORGETFUL: [(&str, &str); 3] =
-    [("OWNER__CACHED_AGGREGATES", "0"), ("OWNER__CACHED_OUTCOMES", "0"), ("OWNER__CHECKPOINT_INTERVAL_MS", "100")];
+const FORGETFUL: [(&str, &str); 3] = [
+    ("OWNER__CACHED_AGGREGATES", "0"),
+    ("OWNER__CACHED_OUTCOMES", "0"),
+    ("OWNER__CHECKPOINT_INTERVAL_MS", "100"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_never_seen_asks_no_table_and_what_was_seen_gets_its_first_outcome() {
@@ -49,28 +56,48 @@ async fn what_was_never_seen_asks_no_table_and_what_was_seen_gets_its_first_outc
 async fn unseen_ids_cost_no_statement(deployment: &Deployment) {
     let client = deployment.client();
     let warm: Vec<_> = (0..WARM).map(|_| SystemIds.v4()).collect();
-    let received = warm.iter().map(|id| Request::act("stock", *id, "receive", json!({"quantity": 1}))).collect();
+    let received = warm
+        .iter()
+        .map(|id| Request::act("stock", *id, "receive", json!({"quantity": 1})))
+        .collect();
     let ends = client.all(received, CONNECTIONS).await;
     deployment.caught_up(&ends).await;
     // So that an owner that forgets what `snapshots` has would have done so.
     deployment.statements.polled_by(1).await;
 
     let before = deployment.statements.without_polls().await;
-    let ends = client.all((0..COMMANDS).map(|number| fresh(number, &warm)).collect(), CONNECTIONS).await;
+    let ends =
+        client.all((0..COMMANDS).map(|number| fresh(number, &warm)).collect(), CONNECTIONS).await;
     deployment.statements.polled_by(1).await;
-    assert_eq!(deployment.statements.without_polls().await, before, "command-api asked the database");
+    assert_eq!(
+        deployment.statements.without_polls().await,
+        before,
+        "command-api asked the database"
+    );
     deployment.caught_up(&ends).await;
 }
 
-/// A key of its own: for a create that derives its id, one that names it, or a command on a warm aggregate.
+/// A key of its own: for a create that derives its id, one that names it, or a command on a warm
+/// aggregate.
 fn fresh(number: usize, warm: &[uuid::Uuid]) -> Request {
-    let product = json!({"name": "Cup", "department": "KITCHEN", "unit_price_minor": 250, "currency": "EUR"});
+    let product =
+        json!({"name": "Cup", "department": "KITCHEN", "unit_price_minor": 250, "currency": "EUR"});
     let line = json!({"product_id": SystemIds.v4(), "department": "KITCHEN", "quantity": 2, "unit_price_minor": 250});
     match number % 4 {
         0 => Request::create("products", product),
-        1 => Request::create("orders", json!({"id": SystemIds.v4(), "customer_id": SystemIds.v4(), "currency": "EUR", "lines": [line]})),
-        2 => Request::act("stock", warm[number / 4 % warm.len()], "receive", json!({"quantity": 3})),
-        _ => Request::act("stock", warm[number / 4 % warm.len()], "adjust", json!({"delta": -1, "reason": "broken"})),
+        1 => Request::create(
+            "orders",
+            json!({"id": SystemIds.v4(), "customer_id": SystemIds.v4(), "currency": "EUR", "lines": [line]}),
+        ),
+        2 => {
+            Request::act("stock", warm[number / 4 % warm.len()], "receive", json!({"quantity": 3}))
+        }
+        _ => Request::act(
+            "stock",
+            warm[number / 4 % warm.len()],
+            "adjust",
+            json!({"delta": -1, "reason": "broken"}),
+        ),
     }
 }
 
@@ -92,7 +119,8 @@ async fn repeated_commands_get_their_first_outcome(deployment: &mut Deployment) 
     assert_eq!(deployment.version_of(SHELF).await, LATER + 2, "and no repeat did anything");
 }
 
-/// Through every instance that runs, also with an expected version that is wrong, and with another body.
+/// Through every instance that runs, also with an expected version that is wrong, and with another
+/// body.
 async fn repeat(when: &str, deployment: &Deployment, firsts: &[First]) {
     let client: Client = deployment.client();
     for First { request, answer } in firsts {
@@ -103,9 +131,17 @@ async fn repeat(when: &str, deployment: &Deployment, firsts: &[First]) {
         deployment.statements.loads_above(looked_up).await;
         for target in 0..client.targets() {
             let again = client.settle(target, &request.expecting_another_version()).await;
-            assert_eq!((again.outcome(), again.replayed), (answer.outcome(), true), "{when}, at {target}: {request:?}");
+            assert_eq!(
+                (again.outcome(), again.replayed),
+                (answer.outcome(), true),
+                "{when}, at {target}: {request:?}"
+            );
         }
         let other = client.settle(0, &request.with_another_body()).await;
-        assert_eq!((other.status, &other.body["code"]), (422, &json!("idempotency-key.reused")), "{when}: {request:?}");
+        assert_eq!(
+            (other.status, &other.body["code"]),
+            (422, &json!("idempotency-key.reused")),
+            "{when}: {request:?}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Honest callers of a whole `up`: at a rate, whatever the answers take, each request's latency from its due time; and a probe that
-//! asks `/livez` on a connection of its own each time.
+//! Honest callers of a whole `up`: at a rate, whatever the answers take, each request's latency
+//! from its due time; and a probe that asks `/livez` on a connection of its own each time.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -38,7 +38,8 @@ pub async fn seed(address: SocketAddr, rows: usize) -> Result<usize, Error> {
         .map(|n| {
             let to = to.clone();
             tokio::spawn(async move {
-                let (mut connection, mut refused, mut last) = (Connection::open(&to).await?, 0, None);
+                let (mut connection, mut refused, mut last) =
+                    (Connection::open(&to).await?, 0, None);
                 for row in (n..rows).step_by(SEEDERS) {
                     let body = if row < LARGE { large() } else { create() };
                     last = Some(connection.command("/v1/orders", &body, &mut refused).await?);
@@ -57,10 +58,17 @@ pub async fn seed(address: SocketAddr, rows: usize) -> Result<usize, Error> {
 
 fn large() -> String {
     let line = |n: u32| {
-        format!(r#"{{"product_id":"{}","department":"GROCERY","quantity":1,"unit_price_minor":{n}}}"#, Uuid::from_u128(u128::from(n)))
+        format!(
+            r#"{{"product_id":"{}","department":"GROCERY","quantity":1,"unit_price_minor":{n}}}"#,
+            Uuid::from_u128(u128::from(n))
+        )
     };
     let lines: Vec<_> = (1..=LINES_OF_LARGE).map(line).collect();
-    format!(r#"{{"customer_id":"{}","currency":"USD","lines":[{}]}}"#, Uuid::from_u128(7), lines.join(","))
+    format!(
+        r#"{{"customer_id":"{}","currency":"USD","lines":[{}]}}"#,
+        Uuid::from_u128(7),
+        lines.join(",")
+    )
 }
 
 /// The tables may be minutes behind a large seed.
@@ -81,7 +89,14 @@ pub async fn listen(address: SocketAddr, rate: u32, span: Duration) -> Result<He
     // A command and a read each.
     let step = Duration::from_secs_f64(2.0 * CONNECTIONS as f64 / f64::from(rate));
     let callers: Vec<_> = (0..CONNECTIONS)
-        .map(|n| tokio::spawn(call(to.clone(), began + step.mul_f64(n as f64 / CONNECTIONS as f64), step, began + span)))
+        .map(|n| {
+            tokio::spawn(call(
+                to.clone(),
+                began + step.mul_f64(n as f64 / CONNECTIONS as f64),
+                step,
+                began + span,
+            ))
+        })
         .collect();
     let probe = tokio::spawn(probe(address, began + span));
     let (mut latencies, mut failed) = (Vec::new(), 0);
@@ -103,11 +118,19 @@ pub async fn listen(address: SocketAddr, rate: u32, span: Duration) -> Result<He
 fn at(mut latencies: Vec<Duration>, share: f64) -> Duration {
     latencies.sort_unstable();
     let last = latencies.len().saturating_sub(1);
-    latencies.get(((latencies.len() as f64 * share) as usize).min(last)).copied().unwrap_or_default()
+    latencies
+        .get(((latencies.len() as f64 * share) as usize).min(last))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// What was answered, and how many were not.
-async fn call(address: Arc<str>, first: Instant, step: Duration, until: Instant) -> (Vec<Duration>, usize) {
+async fn call(
+    address: Arc<str>,
+    first: Instant,
+    step: Duration,
+    until: Instant,
+) -> (Vec<Duration>, usize) {
     let (mut latencies, mut failed, mut due, mut connection) = (Vec::new(), 0, first, None);
     while due < until {
         sleep_until(due).await;
@@ -129,7 +152,12 @@ async fn call(address: Arc<str>, first: Instant, step: Duration, until: Instant)
 }
 
 /// A command, and the read of its row at its position.
-async fn both(address: &str, connection: Option<Connection>, due: Instant, latencies: &mut Vec<Duration>) -> Result<Connection, Error> {
+async fn both(
+    address: &str,
+    connection: Option<Connection>,
+    due: Instant,
+    latencies: &mut Vec<Duration>,
+) -> Result<Connection, Error> {
     let mut connection = match connection {
         Some(connection) => connection,
         None => Connection::open(address).await?,
@@ -161,7 +189,12 @@ pub async fn is_ready(address: SocketAddr) -> bool {
 /// The status of the answer.
 async fn get(address: SocketAddr, path: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or_default())

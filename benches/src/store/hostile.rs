@@ -1,4 +1,5 @@
-//! One hostile client: costly forms of few bytes (docs/security.md), never more than its bytes a second nor its connections.
+//! One hostile client: costly forms of few bytes (docs/security.md), never more than its bytes a
+//! second nor its connections.
 
 use std::{
     io,
@@ -33,7 +34,8 @@ pub enum Form {
     UnfinishedHeads,
     /// Large answers that are not taken.
     AnswersNotTaken,
-    /// Refused before the body, which comes all the same, and the next request on the same connection.
+    /// Refused before the body, which comes all the same, and the next request on the same
+    /// connection.
     BodiesAfterRefusal,
     /// Bodies announced far above the limit.
     BodiesTooLarge,
@@ -103,8 +105,20 @@ struct Means {
 }
 
 impl Hostile {
-    pub fn begin(form: Form, address: SocketAddr, from: IpAddr, connections: usize, bytes_per_second: u64) -> Self {
-        let means = Arc::new(Means { address, from, bytes_per_second, began: Instant::now(), sent: AtomicU64::new(0) });
+    pub fn begin(
+        form: Form,
+        address: SocketAddr,
+        from: IpAddr,
+        connections: usize,
+        bytes_per_second: u64,
+    ) -> Self {
+        let means = Arc::new(Means {
+            address,
+            from,
+            bytes_per_second,
+            began: Instant::now(),
+            sent: AtomicU64::new(0),
+        });
         let mut tasks = JoinSet::new();
         for n in 0..form.connections(connections) {
             let means = means.clone();
@@ -138,18 +152,39 @@ const STREAMS: usize = 200;
 impl Means {
     async fn attack(self: &Arc<Self>, form: Form, n: usize) -> io::Result<()> {
         match form {
-            Form::StreamsWithoutBody => self.streams(DEFAULT_WINDOW, Method::POST, |_| "/v1/orders".to_owned(), false).await,
-            Form::AnswersNotTaken => self.streams(0, Method::GET, |n| format!("/v1/orders?limit={}", 200 - n % 8), true).await,
-            Form::ListsThatWait => self.streams(DEFAULT_WINDOW, Method::GET, |_| "/v1/orders?limit=200".to_owned(), true).await,
+            Form::StreamsWithoutBody => {
+                self.streams(DEFAULT_WINDOW, Method::POST, |_| "/v1/orders".to_owned(), false).await
+            }
+            Form::AnswersNotTaken => {
+                self.streams(0, Method::GET, |n| format!("/v1/orders?limit={}", 200 - n % 8), true)
+                    .await
+            }
+            Form::ListsThatWait => {
+                self.streams(
+                    DEFAULT_WINDOW,
+                    Method::GET,
+                    |_| "/v1/orders?limit=200".to_owned(),
+                    true,
+                )
+                .await
+            }
             Form::WaitsForEver => {
-                self.streams(DEFAULT_WINDOW, Method::GET, |n| format!("/v1/orders/{}", Uuid::from_u128(n as u128)), true).await
+                self.streams(
+                    DEFAULT_WINDOW,
+                    Method::GET,
+                    |n| format!("/v1/orders/{}", Uuid::from_u128(n as u128)),
+                    true,
+                )
+                .await
             }
             Form::UnfinishedHeads if n.is_multiple_of(2) => self.drip().await,
             Form::UnfinishedHeads => self.endless_head().await,
             Form::BodiesAfterRefusal => self.refused_bodies().await,
             Form::BodiesTooLarge => self.endless_body().await,
             Form::BodiesOfMistakes => self.bodies("application/json", "", mistakes).await,
-            Form::WhiteSpace => self.bodies("application/json", "prefer: respond-async\r\n", white_space).await,
+            Form::WhiteSpace => {
+                self.bodies("application/json", "prefer: respond-async\r\n", white_space).await
+            }
             Form::Lists => self.lists().await,
         }
     }
@@ -170,11 +205,21 @@ impl Means {
             if ahead <= 0.0 {
                 return;
             }
-            sleep(Duration::from_secs_f64(ahead / self.bytes_per_second as f64).max(Duration::from_millis(1))).await;
+            sleep(
+                Duration::from_secs_f64(ahead / self.bytes_per_second as f64)
+                    .max(Duration::from_millis(1)),
+            )
+            .await;
         }
     }
 
-    async fn streams(self: &Arc<Self>, window: u32, method: Method, path: impl Fn(usize) -> String, ended: bool) -> io::Result<()> {
+    async fn streams(
+        self: &Arc<Self>,
+        window: u32,
+        method: Method,
+        path: impl Fn(usize) -> String,
+        ended: bool,
+    ) -> io::Result<()> {
         let stream = self.connect().await?;
         let (mut send, mut connection) = h2::client::Builder::new()
             .initial_window_size(window)
@@ -205,10 +250,14 @@ impl Means {
                         continue;
                     }
                 };
-                let head = Request::builder().method(method.clone()).uri(format!("http://localhost{}", path(sent)));
+                let head = Request::builder()
+                    .method(method.clone())
+                    .uri(format!("http://localhost{}", path(sent)));
                 let mut head = head.header("content-type", "application/json");
                 if window > 0 && method == Method::GET {
-                    head = head.header("highwater-min-position", "order/1@99999999999").header("prefer", "wait=29");
+                    head = head
+                        .header("highwater-min-position", "order/1@99999999999")
+                        .header("prefer", "wait=29");
                 }
                 let head = head.body(()).map_err(io::Error::other)?;
                 let (answer, body) = send.send_request(head, ended).map_err(io::Error::other)?;
@@ -251,7 +300,8 @@ impl Means {
             self.pace().await;
             let body = create();
             let refused = format!(
-                "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+                "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+                 text/plain\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             );
             stream.write_all(refused.as_bytes()).await?;
@@ -264,7 +314,10 @@ impl Means {
     async fn endless_body(self: &Arc<Self>) -> io::Result<()> {
         let mut stream = self.connect().await?;
         stream
-            .write_all(b"POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 5000000\r\n\r\n")
+            .write_all(
+                b"POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+                         application/json\r\ncontent-length: 5000000\r\n\r\n",
+            )
             .await?;
         loop {
             self.pace().await;
@@ -272,12 +325,18 @@ impl Means {
         }
     }
 
-    async fn bodies(self: &Arc<Self>, media: &str, headers: &str, body: impl Fn() -> String) -> io::Result<()> {
+    async fn bodies(
+        self: &Arc<Self>,
+        media: &str,
+        headers: &str,
+        body: impl Fn() -> String,
+    ) -> io::Result<()> {
         let mut stream = self.connect().await?;
         loop {
             let body = body();
             let head = format!(
-                "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media}\r\n{headers}content-length: {}\r\n\r\n",
+                "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+                 {media}\r\n{headers}content-length: {}\r\n\r\n",
                 body.len()
             );
             stream.write_all(head.as_bytes()).await?;
@@ -300,7 +359,9 @@ impl Means {
         let mut stream = self.connect().await?;
         for list in LISTS.iter().cycle() {
             self.pace().await;
-            stream.write_all(format!("GET {list} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+            stream
+                .write_all(format!("GET {list} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
+                .await?;
             self.answer(&mut stream).await?;
         }
         Ok(())
@@ -313,7 +374,11 @@ impl Means {
             head.push(stream.read_u8().await?);
         }
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok()).unwrap_or(0);
+        let length = head
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next()?.parse().ok())
+            .unwrap_or(0);
         tokio::io::copy(&mut stream.take(length), &mut tokio::io::sink()).await?;
         Ok(())
     }
@@ -349,13 +414,21 @@ struct Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
         if let Ok(written) = &written {
             self.means.sent.fetch_add(*written as u64, Ordering::Relaxed);

@@ -1,5 +1,6 @@
-//! The client: keeps a number of connections busy for a while, and says how many commands were answered and how fast.
-//! Plain HTTP/1.1 on kept-alive connections, so that it costs little beside the server on the same machine.
+//! The client: keeps a number of connections busy for a while, and says how many commands were
+//! answered and how fast. Plain HTTP/1.1 on kept-alive connections, so that it costs little beside
+//! the server on the same machine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,19 +32,26 @@ pub struct Round {
     pub refused: usize,
 }
 
-/// Half creates of three lines, half confirmations of what was just made; every key is fresh. On one thread of its own, so that the
-/// client's connections do not wake each other across processors.
+/// Half creates of three lines, half confirmations of what was just made; every key is fresh. On
+/// one thread of its own, so that the client's connections do not wake each other across
+/// processors.
 pub async fn run(address: &str, connections: usize, lasting: Duration) -> Result<Round, Error> {
     let address: Arc<str> = address.into();
-    let one_thread =
-        move || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(busy(address, connections, lasting));
+    let one_thread = move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(busy(
+            address,
+            connections,
+            lasting,
+        ))
+    };
     tokio::task::spawn_blocking(one_thread).await.map_err(std::io::Error::other)?
 }
 
 async fn busy(address: Arc<str>, connections: usize, lasting: Duration) -> Result<Round, Error> {
     let until = Instant::now() + lasting;
     let began = Instant::now();
-    let clients: Vec<_> = (0..connections).map(|_| tokio::spawn(keep_busy(address.clone(), until))).collect();
+    let clients: Vec<_> =
+        (0..connections).map(|_| tokio::spawn(keep_busy(address.clone(), until))).collect();
     let (mut latencies, mut refused) = (Vec::new(), 0);
     for client in clients {
         let (taken, no) = client.await.map_err(std::io::Error::other)??;
@@ -52,12 +60,26 @@ async fn busy(address: Arc<str>, connections: usize, lasting: Duration) -> Resul
     }
     let took = began.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
-    Ok(Round { commands: latencies.len(), per_second: latencies.len() as f64 / took, p50: at(0.5), p99: at(0.99), refused })
+    let at = |share: f64| {
+        latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default()
+    };
+    Ok(Round {
+        commands: latencies.len(),
+        per_second: latencies.len() as f64 / took,
+        p50: at(0.5),
+        p99: at(0.99),
+        refused,
+    })
 }
 
 /// Commands `from` to `to` of a long history, each on the next of `aggregates` aggregates.
-pub async fn grow(address: &str, connections: usize, aggregates: usize, from: usize, to: usize) -> Result<(), Error> {
+pub async fn grow(
+    address: &str,
+    connections: usize,
+    aggregates: usize,
+    from: usize,
+    to: usize,
+) -> Result<(), Error> {
     let address: Arc<str> = address.into();
     let clients: Vec<_> = (0..connections)
         .map(|n| {
@@ -66,7 +88,13 @@ pub async fn grow(address: &str, connections: usize, aggregates: usize, from: us
                 let (mut connection, mut refused) = (Connection::open(&address).await?, 0);
                 for command in (from + n..to).step_by(connections) {
                     let id = Uuid::from_u128(HISTORY + (command % aggregates) as u128);
-                    connection.command(&format!("/v1/stock/{id}/receive"), r#"{"quantity":1}"#, &mut refused).await?;
+                    connection
+                        .command(
+                            &format!("/v1/stock/{id}/receive"),
+                            r#"{"quantity":1}"#,
+                            &mut refused,
+                        )
+                        .await?;
                 }
                 Ok::<_, Error>(())
             })
@@ -107,7 +135,9 @@ pub fn position_of(answer: &str) -> Result<String, Error> {
 /// Without reading the rest of it: the client must cost little beside the server.
 fn member(answer: &str, name: &str) -> Result<String, Error> {
     let rest = answer.split(&format!("\"{name}\":\"")).nth(1);
-    rest.and_then(|rest| rest.split('"').next()).map(str::to_owned).ok_or_else(|| Error::Malformed(answer.to_owned()))
+    rest.and_then(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Malformed(answer.to_owned()))
 }
 
 pub fn create() -> String {
@@ -118,7 +148,13 @@ pub fn create() -> String {
             199 * n
         )
     };
-    format!(r#"{{"customer_id":"{}","currency":"USD","lines":[{},{},{}]}}"#, Uuid::from_u128(7), line(1), line(2), line(3))
+    format!(
+        r#"{{"customer_id":"{}","currency":"USD","lines":[{},{},{}]}}"#,
+        Uuid::from_u128(7),
+        line(1),
+        line(2),
+        line(3)
+    )
 }
 
 pub struct Connection {
@@ -137,16 +173,26 @@ impl Connection {
     pub async fn open(address: &str) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let ids: &dyn service::clock::Ids = &service::clock::SystemIds;
-        Ok(Self { stream: BufReader::new(stream), keys: Keys { prefix: ids.v4(), next: 0 }, line: String::new() })
+        let ids: &dyn highwater_runtime::clock::Ids = &highwater_runtime::clock::SystemIds;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            keys: Keys { prefix: ids.v4(), next: 0 },
+            line: String::new(),
+        })
     }
 
     /// One command until it is decided, whatever is refused before.
-    pub async fn command(&mut self, path: &str, body: &str, refused: &mut usize) -> Result<String, Error> {
+    pub async fn command(
+        &mut self,
+        path: &str,
+        body: &str,
+        refused: &mut usize,
+    ) -> Result<String, Error> {
         self.keys.next += 1;
         let key = format!("{}-{}", self.keys.prefix.simple(), self.keys.next);
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+             application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         loop {
@@ -158,14 +204,19 @@ impl Connection {
                     *refused += 1;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                status => return Err(Error::Answer { path: path.to_owned(), status, body: answer }),
+                status => {
+                    return Err(Error::Answer { path: path.to_owned(), status, body: answer });
+                }
             }
         }
     }
 
     /// Reads a resource at a position.
     pub async fn read(&mut self, path: &str, position: &str) -> Result<String, Error> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhighwater-min-position: {position}\r\nprefer: wait=5\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nhighwater-min-position: \
+             {position}\r\nprefer: wait=5\r\n\r\n"
+        );
         self.stream.get_mut().write_all(request.as_bytes()).await?;
         match self.answer().await? {
             (200, answer) => Ok(answer),
@@ -175,7 +226,11 @@ impl Connection {
 
     async fn answer(&mut self) -> Result<(u16, String), Error> {
         self.read_line().await?;
-        let status = self.line.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(|| Error::Malformed(self.line.clone()))?;
+        let status = self
+            .line
+            .get(9..12)
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| Error::Malformed(self.line.clone()))?;
         let mut length = 0;
         loop {
             self.read_line().await?;

@@ -1,5 +1,6 @@
-//! Load at a rate, whatever the answers take: every command has a due time, and its latency counts from there. So a server that
-//! stalls is not asked more gently, and the stall is seen by all who would have come meanwhile.
+//! Load at a rate, whatever the answers take: every command has a due time, and its latency counts
+//! from there. So a server that stalls is not asked more gently, and the stall is seen by all who
+//! would have come meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,20 +31,38 @@ struct Taken {
 }
 
 /// Half creates, half confirmations of what was just made, `rate` a second in all.
-pub async fn offer(address: &str, rate: u32, connections: usize, lasting: Duration) -> Result<Offered, Error> {
+pub async fn offer(
+    address: &str,
+    rate: u32,
+    connections: usize,
+    lasting: Duration,
+) -> Result<Offered, Error> {
     let taken = spread(address, None, rate, connections, lasting).await?;
     Ok(offered(taken.answers, taken.refused))
 }
 
 /// The same, and every row is read at the position that its command was answered with.
-pub async fn see(commands: &str, queries: &str, rate: u32, connections: usize, lasting: Duration) -> Result<Seen, Error> {
+pub async fn see(
+    commands: &str,
+    queries: &str,
+    rate: u32,
+    connections: usize,
+    lasting: Duration,
+) -> Result<Seen, Error> {
     let taken = spread(commands, Some(queries), rate, connections, lasting).await?;
     Ok(Seen { answered: offered(taken.answers, taken.refused), visible: offered(taken.reads, 0) })
 }
 
-async fn spread(commands: &str, queries: Option<&str>, rate: u32, connections: usize, lasting: Duration) -> Result<Taken, Error> {
+async fn spread(
+    commands: &str,
+    queries: Option<&str>,
+    rate: u32,
+    connections: usize,
+    lasting: Duration,
+) -> Result<Taken, Error> {
     let began = Instant::now();
-    let (commands, queries): (Arc<str>, Option<Arc<str>>) = (commands.into(), queries.map(Into::into));
+    let (commands, queries): (Arc<str>, Option<Arc<str>>) =
+        (commands.into(), queries.map(Into::into));
     let step = Duration::from_secs_f64(connections as f64 / f64::from(rate));
     let clients: Vec<_> = (0..connections)
         .map(|n| {
@@ -61,7 +80,13 @@ async fn spread(commands: &str, queries: Option<&str>, rate: u32, connections: u
     Ok(all)
 }
 
-async fn keep_pace(commands: Arc<str>, queries: Option<Arc<str>>, first: Instant, step: Duration, until: Instant) -> Result<Taken, Error> {
+async fn keep_pace(
+    commands: Arc<str>,
+    queries: Option<Arc<str>>,
+    first: Instant,
+    step: Duration,
+    until: Instant,
+) -> Result<Taken, Error> {
     let mut connection = Connection::open(&commands).await?;
     let mut reader = match &queries {
         Some(queries) => Some(Connection::open(queries).await?),
@@ -72,11 +97,16 @@ async fn keep_pace(commands: Arc<str>, queries: Option<Arc<str>>, first: Instant
         sleep_until(due).await;
         let answer = match made.take() {
             None => {
-                let answer = connection.command("/v1/orders", &create(), &mut taken.refused).await?;
+                let answer =
+                    connection.command("/v1/orders", &create(), &mut taken.refused).await?;
                 made = Some(id_of(&answer)?);
                 answer
             }
-            Some(id) => connection.command(&format!("/v1/orders/{id}/confirm"), "{}", &mut taken.refused).await?,
+            Some(id) => {
+                connection
+                    .command(&format!("/v1/orders/{id}/confirm"), "{}", &mut taken.refused)
+                    .await?
+            }
         };
         taken.answers.push(due.elapsed());
         if let Some(reader) = &mut reader {
@@ -90,6 +120,8 @@ async fn keep_pace(commands: Arc<str>, queries: Option<Arc<str>>, first: Instant
 
 fn offered(mut latencies: Vec<Duration>, refused: usize) -> Offered {
     latencies.sort_unstable();
-    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
+    let at = |share: f64| {
+        latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default()
+    };
     Offered { answered: latencies.len(), refused, p50: at(0.5), p99: at(0.99) }
 }

@@ -1,5 +1,6 @@
-//! Baseline (a): the same HTTP stack, which parses the body, produces one record like ours (key, 14 headers, value) to the same
-//! topic through the same producer, and answers on the acknowledgement. It decides nothing and promises nothing.
+//! Baseline (a): the same HTTP stack, which parses the body, produces one record like ours (key, 14
+//! headers, value) to the same topic through the same producer, and answers on the acknowledgement.
+//! It decides nothing and promises nothing.
 
 use std::sync::Arc;
 
@@ -10,15 +11,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use eventlog::{Log, Partition, Reply, Ticket};
-use protocol::{
+use highwater_http::{body::StrictJson, problem::Problem};
+use highwater_log::{Log, Partition, Reply, Ticket};
+use highwater_protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
     partition::partition_of,
     time::Micros,
     wire::{Fact, Fingerprint, Meta, encode},
 };
+use highwater_runtime::context::Context;
 use serde_json::json;
-use service::{body::StrictJson, context::Context, problem::Problem};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -34,7 +36,10 @@ struct App {
 pub fn routes(ctx: Context, log: Arc<dyn Log>, topic: Arc<str>, partitions: u32) -> Router {
     let writer = ctx.ids.v4();
     let app = App { ctx, log, topic, partitions, writer };
-    Router::new().route("/v1/orders", post(create)).route("/v1/orders/{id}/{command}", post(act)).with_state(app)
+    Router::new()
+        .route("/v1/orders", post(create))
+        .route("/v1/orders/{id}/{command}", post(act))
+        .with_state(app)
 }
 
 async fn create(State(app): State<App>, body: Result<StrictJson, Problem>) -> Response {
@@ -42,35 +47,63 @@ async fn create(State(app): State<App>, body: Result<StrictJson, Problem>) -> Re
     produce(app, id, body, StatusCode::CREATED).await
 }
 
-async fn act(State(app): State<App>, Path((id, _)): Path<(Uuid, String)>, body: Result<StrictJson, Problem>) -> Response {
+async fn act(
+    State(app): State<App>,
+    Path((id, _)): Path<(Uuid, String)>,
+    body: Result<StrictJson, Problem>,
+) -> Response {
     produce(app, id, body, StatusCode::OK).await
 }
 
-async fn produce(app: App, id: Uuid, body: Result<StrictJson, Problem>, status: StatusCode) -> Response {
+async fn produce(
+    app: App,
+    id: Uuid,
+    body: Result<StrictJson, Problem>,
+    status: StatusCode,
+) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
     let index = partition_of(id.hyphenated().to_string().as_bytes(), app.partitions);
     let to = Partition { topic: app.topic.clone(), index };
-    let record = encode(&entry(&app, id, body.bytes.to_vec()), "/highwater/order", app.ctx.ids.v7());
+    let record =
+        encode(&entry(&app, id, body.bytes.to_vec()), "/highwater/order", app.ctx.ids.v7());
     let (reply, mut reports) = mpsc::unbounded_channel();
     let reply = Reply { ticket: Ticket { writer: app.writer, seq: Some(0) }, to: reply };
     if app.log.append(&to, record, reply).is_err() {
-        return Problem::unavailable("log.refused", "the log refused", std::time::Duration::from_secs(1)).into_response();
+        return Problem::unavailable(
+            "log.refused",
+            "the log refused",
+            std::time::Duration::from_secs(1),
+        )
+        .into_response();
     }
     match reports.recv().await {
         Some(report) if report.result.is_ok() => {
-            (status, Json(json!({"id": id, "version": 1, "position": "order/0@1", "events": []}))).into_response()
+            (status, Json(json!({"id": id, "version": 1, "position": "order/0@1", "events": []})))
+                .into_response()
         }
         _ => Problem::internal().into_response(),
     }
 }
 
 /// The same headers and about the same bytes as an event of ours.
-fn entry(app: &App, id: Uuid, data: Vec<u8>) -> Entry<protocol::wire::Wire> {
-    let meta = Meta { event_id: Uuid::nil(), actor: id, correlation: id, causation: id, traceparent: None };
-    let origin = Origin { aggregate: id, command: id, fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] }, meta, source: None };
+fn entry(app: &App, id: Uuid, data: Vec<u8>) -> Entry<highwater_protocol::wire::Wire> {
+    let meta = Meta {
+        event_id: Uuid::nil(),
+        actor: id,
+        correlation: id,
+        causation: id,
+        traceparent: None,
+    };
+    let origin = Origin {
+        aggregate: id,
+        command: id,
+        fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
+        meta,
+        source: None,
+    };
     let event = Fact { event_type: "order.placed".into(), schema: "order.placed.v2".into(), data };
     let time = Micros(app.ctx.clock.now());
     Entry {

@@ -1,100 +1,104 @@
-//! The order's events, read from and written to the log.
+//! The order's events.
 
-use protocol::{domain::Unreadable, wire::Fact};
-use serde::{Deserialize, Serialize};
+use highwater::prelude::*;
 
-use super::{Placed, PlacedV1};
-use crate::{
-    fact,
-    number::{Money, Quantity},
-    text::Text,
-    timestamp::Timestamp,
-};
+use super::{Customer, Departments, Lines};
 
-/// Every event in its latest version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Event)]
+#[event(category = "order")]
 pub enum OrderEvent {
+    #[event("placed", old(PlacedV1))]
     Placed(Placed),
+    #[event("confirmed")]
     Confirmed(Confirmed),
+    #[event("cancelled")]
     Cancelled(Cancelled),
+    #[event("shipped")]
     Shipped(Shipped),
+    #[event("delivered")]
     Delivered(Delivered),
+    #[event("returned")]
     Returned(Returned),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// An order was placed.
+#[derive(Data)]
+pub struct Placed {
+    /// Who placed it.
+    pub customer_id: Id<Customer>,
+    pub currency: Currency,
+    pub lines: Lines,
+    /// Sum over the lines of quantity times price.
+    pub total_minor: Money,
+    /// Sum of the quantities.
+    pub units: Quantity,
+    /// As the client gave it, else the time of the decision.
+    pub placed_at: Timestamp,
+}
+
+/// An order was placed. Replaced by order.placed.v2; still read, no longer written.
+#[derive(Data)]
+pub struct PlacedV1 {
+    /// Who placed it.
+    pub customer_id: Id<Customer>,
+    pub currency: Currency,
+    pub lines: Lines,
+    /// Sum over the lines of quantity times price.
+    pub total_minor: Money,
+    /// As the client gave it, else the time of the decision.
+    pub placed_at: Timestamp,
+}
+
+impl From<PlacedV1> for Placed {
+    fn from(v1: PlacedV1) -> Self {
+        let units = v1.lines.units();
+        let PlacedV1 { customer_id, currency, lines, total_minor, placed_at } = v1;
+        Self { customer_id, currency, lines, total_minor, units, placed_at }
+    }
+}
+
+/// An order was confirmed.
+#[derive(Data)]
 pub struct Confirmed {
+    /// When it was decided.
     pub confirmed_at: Timestamp,
 }
 
-/// Carries what was placed, so that sums by day and department can be taken back without asking another table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// A placed or confirmed order was cancelled. It carries what was placed, so that sums by day and
+/// department can be taken back.
+#[derive(Data)]
 pub struct Cancelled {
+    /// Not for personal data.
     pub reason: Text<500>,
+    /// When it was decided.
     pub cancelled_at: Timestamp,
+    /// Of the order.
     pub placed_at: Timestamp,
-    pub departments: Vec<DepartmentSum>,
+    pub departments: Departments,
 }
 
-/// An order's lines in one department, added up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct DepartmentSum {
-    pub department: Text<100>,
-    pub lines: Quantity,
-    pub units: Quantity,
-    pub total_minor: Money,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// A confirmed order was shipped.
+#[derive(Data)]
 pub struct Shipped {
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
     pub carrier: Option<Text<100>>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::fact::present")]
+    /// Not for personal data.
     pub tracking: Option<Text<100>>,
+    /// When it was decided.
     pub shipped_at: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// A shipped order was delivered.
+#[derive(Data)]
 pub struct Delivered {
+    /// When it was decided.
     pub delivered_at: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// A delivered order was returned.
+#[derive(Data)]
 pub struct Returned {
+    /// Not for personal data.
     pub reason: Text<500>,
+    /// When it was decided.
     pub returned_at: Timestamp,
-}
-
-impl OrderEvent {
-    /// Reads any version ever published. [`Unreadable::Newer`]: a version or type that this release does not know yet.
-    pub fn decode(stored: &Fact) -> Result<Self, Unreadable> {
-        Ok(match fact::claimed(stored)? {
-            ("order.placed", 1) => Self::Placed(fact::data::<PlacedV1>(stored)?.into()),
-            ("order.placed", 2) => Self::Placed(fact::data(stored)?),
-            ("order.confirmed", 1) => Self::Confirmed(fact::data(stored)?),
-            ("order.cancelled", 1) => Self::Cancelled(fact::data(stored)?),
-            ("order.shipped", 1) => Self::Shipped(fact::data(stored)?),
-            ("order.delivered", 1) => Self::Delivered(fact::data(stored)?),
-            ("order.returned", 1) => Self::Returned(fact::data(stored)?),
-            _ => return Err(fact::unknown("order", stored)),
-        })
-    }
-
-    /// Writes the latest version.
-    pub fn encode(&self) -> Fact {
-        match self {
-            Self::Placed(data) => fact::encode("order.placed", "order.placed.v2", data),
-            Self::Confirmed(data) => fact::encode("order.confirmed", "order.confirmed.v1", data),
-            Self::Cancelled(data) => fact::encode("order.cancelled", "order.cancelled.v1", data),
-            Self::Shipped(data) => fact::encode("order.shipped", "order.shipped.v1", data),
-            Self::Delivered(data) => fact::encode("order.delivered", "order.delivered.v1", data),
-            Self::Returned(data) => fact::encode("order.returned", "order.returned.v1", data),
-        }
-    }
 }

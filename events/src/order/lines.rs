@@ -1,65 +1,71 @@
 //! The lines of an order, and what is added up over them.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use highwater::prelude::*;
 
-use super::DepartmentSum;
-use crate::{
-    id::ProductId,
-    number::{Money, Quantity},
-    text::Text,
-};
+use crate::product::ProductId;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+pub const MOST_LINES: usize = 500;
+
+#[derive(Data)]
 pub struct Line {
+    /// The product that was bought.
     pub product_id: ProductId,
     pub department: Text<100>,
     pub quantity: Quantity,
+    /// Minor units of the order's currency.
     pub unit_price_minor: Money,
 }
 
-/// At least one line, with every sum over them within [`crate::number::MAX`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
-pub struct Lines(Vec<Line>);
+/// At least one line, with every sum over them within [`highwater::value::MAX`].
+#[derive(Data)]
+#[data(try_from)]
+pub struct Lines(List<Line, MOST_LINES>);
+
+/// One entry a department, by name.
+pub type Departments = List<DepartmentSum, MOST_LINES>;
+
+/// An order's lines in one department, added up.
+#[derive(Data)]
+pub struct DepartmentSum {
+    pub department: Text<100>,
+    #[data(max = 500)]
+    pub lines: Quantity,
+    pub units: Quantity,
+    pub total_minor: Money,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    #[error("must have at least one line")]
-    Empty,
-    #[error("the sums of quantities and of amounts must be at most 2^53 - 1")]
-    Overflow,
-}
+#[error("the sums of quantities and of amounts must be at most 2^53 - 1")]
+pub struct Overflow;
 
 impl Lines {
     pub fn units(&self) -> Quantity {
-        self.0.iter().skip(1).fold(self.0[0].quantity, |sum, line| sum.saturating_plus(line.quantity))
+        let quantities = self.0.iter().map(|line| line.quantity);
+        quantities.reduce(Quantity::saturating_plus).unwrap_or(Quantity::ONE)
     }
 
     pub fn total_minor(&self) -> Money {
-        self.0.iter().fold(Money::ZERO, |sum, line| sum.saturating_plus(line.amount()))
+        self.0.iter().map(Line::amount).fold(Money::ZERO, Money::saturating_plus)
     }
 
-    /// One entry a department, by name.
-    pub fn by_department(&self) -> Vec<DepartmentSum> {
-        let mut sums: BTreeMap<&Text<100>, DepartmentSum> = BTreeMap::new();
-        for line in &self.0 {
-            let first = || DepartmentSum {
-                department: line.department.clone(),
-                lines: Quantity::ONE,
-                units: line.quantity,
-                total_minor: line.amount(),
-            };
-            let add = |sum: &mut DepartmentSum| {
+    pub fn by_department(&self) -> Departments {
+        let first = |line: &Line| DepartmentSum {
+            department: line.department.clone(),
+            lines: Quantity::ONE,
+            units: line.quantity,
+            total_minor: line.amount(),
+        };
+        self.0.fold_by(
+            |line| line.department.clone(),
+            first,
+            |sum, line| {
                 sum.lines = sum.lines.saturating_plus(Quantity::ONE);
                 sum.units = sum.units.saturating_plus(line.quantity);
                 sum.total_minor = sum.total_minor.saturating_plus(line.amount());
-            };
-            sums.entry(&line.department).and_modify(add).or_insert_with(first);
-        }
-        sums.into_values().collect()
+            },
+        )
     }
 }
 
@@ -70,21 +76,16 @@ impl Line {
     }
 }
 
-impl TryFrom<Vec<Line>> for Lines {
-    type Error = Unfit;
+impl TryFrom<List<Line, MOST_LINES>> for Lines {
+    type Error = Overflow;
 
-    fn try_from(lines: Vec<Line>) -> Result<Self, Unfit> {
-        let (first, rest) = lines.split_first().ok_or(Unfit::Empty)?;
-        rest.iter().try_fold(first.quantity, |sum, line| sum.plus(line.quantity)).ok_or(Unfit::Overflow)?;
-        let add = |sum: Money, line: &Line| sum.plus(line.unit_price_minor.times(line.quantity)?);
-        lines.iter().try_fold(Money::ZERO, add).ok_or(Unfit::Overflow)?;
+    fn try_from(lines: List<Line, MOST_LINES>) -> Result<Self, Overflow> {
+        let units = |sum: Count, line: &Line| sum.plus(line.quantity);
+        let amount =
+            |sum: Money, line: &Line| sum.plus(line.unit_price_minor.times(line.quantity)?);
+        lines.iter().try_fold(Count::ZERO, units).ok_or(Overflow)?;
+        lines.iter().try_fold(Money::ZERO, amount).ok_or(Overflow)?;
         Ok(Self(lines))
-    }
-}
-
-impl From<Lines> for Vec<Line> {
-    fn from(lines: Lines) -> Vec<Line> {
-        lines.0
     }
 }
 
@@ -98,14 +99,17 @@ impl Deref for Lines {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
+    use highwater::value::MAX;
 
     use super::*;
-    use crate::number::MAX;
+
+    fn lines(lines: Vec<Line>) -> Result<Lines, Overflow> {
+        List::try_from(lines).unwrap().try_into()
+    }
 
     fn line(department: &str, quantity: i64, price: i64) -> Line {
         Line {
-            product_id: ProductId(Uuid::nil()),
+            product_id: "5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01".try_into().unwrap(),
             department: Text::try_from(department).unwrap(),
             quantity: Quantity::try_from(quantity).unwrap(),
             unit_price_minor: Money::try_from(price).unwrap(),
@@ -114,21 +118,31 @@ mod tests {
 
     #[test]
     fn adds_up_by_department() {
-        let lines = Lines::try_from(vec![line("GROCERY", 2, 199), line("DRUG GM", 1, 5), line("GROCERY", 3, 100)]).unwrap();
-        assert_eq!((lines.units().get(), lines.total_minor().get()), (6, 703));
-        let sums = lines.by_department();
-        let sums: Vec<_> =
-            sums.iter().map(|sum| (sum.department.to_string(), sum.lines.get(), sum.units.get(), sum.total_minor.get())).collect();
+        let sums =
+            lines(vec![line("GROCERY", 2, 199), line("DRUG GM", 1, 5), line("GROCERY", 3, 100)])
+                .unwrap();
+        assert_eq!((sums.units().get(), sums.total_minor().get()), (6, 703));
+        let sums = sums.by_department();
+        let sums: Vec<_> = sums
+            .iter()
+            .map(|sum| {
+                (
+                    sum.department.to_string(),
+                    sum.lines.get(),
+                    sum.units.get(),
+                    sum.total_minor.get(),
+                )
+            })
+            .collect();
         assert_eq!(sums, [("DRUG GM".to_owned(), 1, 1, 5), ("GROCERY".to_owned(), 2, 5, 698)]);
     }
 
     #[test]
     fn keeps_every_sum_within_the_bound() {
-        assert!(Lines::try_from(vec![line("A", 1, MAX)]).is_ok());
-        assert!(Lines::try_from(vec![line("A", MAX, 1)]).is_ok());
-        assert_eq!(Lines::try_from(vec![]), Err(Unfit::Empty));
-        assert_eq!(Lines::try_from(vec![line("A", 2, MAX)]), Err(Unfit::Overflow));
-        assert_eq!(Lines::try_from(vec![line("A", 1, MAX), line("B", 1, 1)]), Err(Unfit::Overflow));
-        assert_eq!(Lines::try_from(vec![line("A", MAX, 0), line("B", 1, 0)]), Err(Unfit::Overflow));
+        assert!(lines(vec![line("A", 1, MAX)]).is_ok());
+        assert!(lines(vec![line("A", MAX, 1)]).is_ok());
+        assert_eq!(lines(vec![line("A", 2, MAX)]), Err(Overflow));
+        assert_eq!(lines(vec![line("A", 1, MAX), line("B", 1, 1)]), Err(Overflow));
+        assert_eq!(lines(vec![line("A", MAX, 0), line("B", 1, 0)]), Err(Overflow));
     }
 }

@@ -22,7 +22,11 @@ impl Broker {
     /// With the settings `name=value`.
     pub fn create_topic(&self, name: &str, partitions: &str, settings: &[&str]) {
         let settings = settings.iter().flat_map(|setting| ["--config", setting]);
-        let rest: Vec<_> = ["TopicCommand", "--create", "--topic", name, "--partitions", partitions].into_iter().chain(settings).collect();
+        let rest: Vec<_> =
+            ["TopicCommand", "--create", "--topic", name, "--partitions", partitions]
+                .into_iter()
+                .chain(settings)
+                .collect();
         self.run(&["tool"], &rest);
     }
 
@@ -38,16 +42,30 @@ impl Broker {
 
     pub fn run(&self, verb: &[&str], rest: &[&str]) -> String {
         let mut command = Command::new(KAFKA);
-        command.args(verb).arg(&self.folder).args(rest).env("KAFKA_HEAP", "384m").stdin(Stdio::null());
+        command
+            .args(verb)
+            .arg(&self.folder)
+            .args(rest)
+            .env("KAFKA_HEAP", "384m")
+            .stdin(Stdio::null());
         let output = command.stderr(Stdio::piped()).output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let pids = Command::new(KAFKA).arg("pids").arg(&self.folder).output().map(|output| output.stdout).unwrap_or_default();
+        let pids = Command::new(KAFKA)
+            .arg("pids")
+            .arg(&self.folder)
+            .output()
+            .map(|output| output.stdout)
+            .unwrap_or_default();
         for pid in String::from_utf8_lossy(&pids).split_whitespace() {
             let _ = Command::new("kill").args(["-9", pid]).status();
         }

@@ -1,5 +1,6 @@
-//! A server whose disk can be made full, and free again: its data folder is a small file system, mounted where it alone sees it, so
-//! that it goes away with it. Where nothing may be mounted, the kernel lets the server's files grow no more.
+//! A server whose disk can be made full, and free again: its data folder is a small file system,
+//! mounted where it alone sees it, so that it goes away with it. Where nothing may be mounted, the
+//! kernel lets the server's files grow no more.
 
 use std::{
     fs::{self, File},
@@ -27,7 +28,11 @@ impl Disk {
         let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
         let way = ways.into_iter().find(|way| may_mount(way, scratch));
         let mut command = match way {
-            Some(way) => within(Command::new("unshare").args(way).args(["--", "sh", "-c", MOUNTED]), server, scratch),
+            Some(way) => within(
+                Command::new("unshare").args(way).args(["--", "sh", "-c", MOUNTED]),
+                server,
+                scratch,
+            ),
             None => within(Command::new("sh").args(["-c", LIMITED]), server, scratch),
         };
         let up = Up::of(&mut command);
@@ -48,7 +53,11 @@ impl Disk {
     }
 
     pub fn free(&self) {
-        if self.mounted { fs::remove_file(self.ballast()).unwrap() } else { self.limit("unlimited:") }
+        if self.mounted {
+            fs::remove_file(self.ballast()).unwrap()
+        } else {
+            self.limit("unlimited:")
+        }
     }
 
     fn ballast(&self) -> String {
@@ -56,7 +65,9 @@ impl Disk {
     }
 
     fn limit(&self, soft: &str) {
-        let limited = Command::new("prlimit").args(["--pid", &self.pid.to_string(), &format!("--fsize={soft}")]).status();
+        let limited = Command::new("prlimit")
+            .args(["--pid", &self.pid.to_string(), &format!("--fsize={soft}")])
+            .status();
         assert!(limited.unwrap().success());
     }
 }
@@ -70,7 +81,11 @@ fn may_mount(way: &[&str], scratch: &Scratch) -> bool {
 /// `server`, executed by `shell` with the data folder as its first word.
 fn within(shell: &mut Command, server: &Command, scratch: &Scratch) -> Command {
     let mut command = Command::new(shell.get_program());
-    command.args(shell.get_args()).arg(scratch.data()).arg(server.get_program()).args(server.get_args());
+    command
+        .args(shell.get_args())
+        .arg(scratch.data())
+        .arg(server.get_program())
+        .args(server.get_args());
     for (name, value) in server.get_envs() {
         match value {
             Some(value) => command.env(name, value),

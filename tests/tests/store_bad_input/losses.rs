@@ -1,5 +1,6 @@
-//! What is under a running server goes away, and comes back: Kafka, Postgres, the room on the disk. What is answered meanwhile, and
-//! that a command which was not decided has exactly one effect when it is sent again with its key.
+//! What is under a running server goes away, and comes back: Kafka, Postgres, the room on the disk.
+//! What is answered meanwhile, and that a command which was not decided has exactly one effect when
+//! it is sent again with its key.
 
 use std::{
     fs,
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use highwater::postgres::PrivatePostgres;
+use highwater_cli::postgres::PrivatePostgres;
 use tokio::{runtime::Runtime, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +50,14 @@ fn asked(up: &Up, cases: Vec<Case>) -> Vec<Asked> {
         let (took, most) = (began.elapsed(), Duration::from_millis(DEADLINE_MS) + SLACK);
         assert!(took < most, "{}: answered after {took:?}, and {most:?} is the most", case.what);
         if answer.status() == 503 {
-            let seconds = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
-            assert!(seconds.is_some_and(|seconds| (1..=4).contains(&seconds)), "{}: Retry-After: {:?}", case.what, answer.headers);
+            let seconds =
+                answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+            assert!(
+                seconds.is_some_and(|seconds| (1..=4).contains(&seconds)),
+                "{}: Retry-After: {:?}",
+                case.what,
+                answer.headers
+            );
         }
         let key = answer.header("idempotency-key").map(|key| key.trim_matches('"').as_bytes());
         assert_eq!(key, case.request.key(), "{}: {:?}", case.what, answer.headers);
@@ -64,7 +71,8 @@ fn until(up: &Up, request: &Request, status: u16) {
     until_it(up, request, |answer| answer.status() == status);
 }
 
-/// Waits until just these are what `/readyz` misses: on a busy machine a check may fail that has nothing to do with the loss.
+/// Waits until just these are what `/readyz` misses: on a busy machine a check may fail that has
+/// nothing to do with the loss.
 fn unready(up: &Up, missing: &[&str]) -> Asked {
     let holds = |answer: &Answer| {
         let answer = answer.json();
@@ -81,7 +89,13 @@ fn until_it(up: &Up, request: &Request, holds: impl Fn(&Answer) -> bool) -> Answ
         if holds(&answer) {
             return answer;
         }
-        assert!(Instant::now() < until, "not as wanted within {WITHIN:?}: {} {:?} {}", answer.status_line, answer.headers, answer.body);
+        assert!(
+            Instant::now() < until,
+            "not as wanted within {WITHIN:?}: {} {:?} {}",
+            answer.status_line,
+            answer.headers,
+            answer.body
+        );
         thread::sleep(LOOK_EVERY);
     }
 }
@@ -91,7 +105,13 @@ fn ready() -> Request {
 }
 
 fn adjust(stock: &str, delta: i32, key: &str) -> Request {
-    keyed(Request::post(&format!("/v1/stock/{stock}/adjust"), format!(r#"{{"delta":{delta},"reason":"found"}}"#)), key)
+    keyed(
+        Request::post(
+            &format!("/v1/stock/{stock}/adjust"),
+            format!(r#"{{"delta":{delta},"reason":"found"}}"#),
+        ),
+        key,
+    )
 }
 
 fn receive(stock: &str, key: &str) -> Request {
@@ -99,7 +119,9 @@ fn receive(stock: &str, key: &str) -> Request {
 }
 
 fn create(key: &str) -> Request {
-    let body = format!(r#"{{"id":"{MADE}","name":"Cup","department":"K","unit_price_minor":1,"currency":"EUR"}}"#);
+    let body = format!(
+        r#"{{"id":"{MADE}","name":"Cup","department":"K","unit_price_minor":1,"currency":"EUR"}}"#
+    );
     keyed(Request::post("/v1/products", body), key)
 }
 
@@ -120,10 +142,12 @@ fn done(up: &Up, request: &Request) -> String {
     position
 }
 
-/// `on_hand`, read at this position. A 503 is asked again, as a client does; nothing else is.
+/// `on_hand`, read at this position.
 fn on_hand(up: &Up, id: &str, position: &str) -> u64 {
-    let read = stock(id).header("Highwater-Min-Position", position).header("Prefer", "wait=20");
-    let read = until_it(up, &read, |answer| answer.status() != 503);
+    let read = stock(id)
+        .header("Highwater-Min-Position", position)
+        .header("Prefer", "wait=20")
+        .send(&up.address);
     assert_eq!(read.status(), 200, "{}", read.body);
     read.json()["on_hand"].as_u64().unwrap()
 }
@@ -135,12 +159,19 @@ fn position_of(asked: &[Asked], at: usize) -> String {
 fn server(scratch: &Scratch, arguments: &[&str]) -> Command {
     let mut command = command(scratch);
     command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-    command.env("HIGHWATER__OWNER__DEADLINE_MS", DEADLINE_MS.to_string()).env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "1000");
+    command
+        .env("HIGHWATER__OWNER__DEADLINE_MS", DEADLINE_MS.to_string())
+        .env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "1000");
     command
 }
 
 fn audited(arguments: &[&str]) {
-    let output = bare(&program("highwater")).arg("audit").args(arguments).stdout(Stdio::piped()).output().unwrap();
+    let output = bare(&program("store"))
+        .arg("audit")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -154,7 +185,12 @@ pub fn of_kafka() -> Vec<Group> {
     let mut lost = asked(
         &up,
         vec![
-            bad("a command on a stock, with the key `a`", adjust(ORDER, 5, "a"), 503, "command.undecided"),
+            bad(
+                "a command on a stock, with the key `a`",
+                adjust(ORDER, 5, "a"),
+                503,
+                "command.undecided",
+            ),
             bad("a create, with the key `b`", create("b"), 503, "command.undecided"),
             fine("the stock is read", stock(ORDER), 200, "etag"),
         ],
@@ -198,8 +234,18 @@ pub fn of_postgres() -> Vec<Group> {
     let mut lost = asked(
         &up,
         vec![
-            fine("a command on a stock that had one since the start", adjust(ORDER, 5, "a"), 200, "etag"),
-            fine("that command again, with its key", adjust(ORDER, 5, "a"), 200, "idempotency-replayed"),
+            fine(
+                "a command on a stock that had one since the start",
+                adjust(ORDER, 5, "a"),
+                200,
+                "etag",
+            ),
+            fine(
+                "that command again, with its key",
+                adjust(ORDER, 5, "a"),
+                200,
+                "idempotency-replayed",
+            ),
             fine("a create", create("b"), 201, "etag"),
             bad(
                 "a command on a stock that had none since the start, with the key `c`",
@@ -207,9 +253,19 @@ pub fn of_postgres() -> Vec<Group> {
                 503,
                 "snapshots.unreachable",
             ),
-            bad("a command of before the start again, with its key", receive(ORDER, "warm"), 503, "snapshots.unreachable"),
+            bad(
+                "a command of before the start again, with its key",
+                receive(ORDER, "warm"),
+                503,
+                "snapshots.unreachable",
+            ),
             fine("a stock that was read before is read", stock(ORDER), 200, "cache-status"),
-            bad("a stock that was not read before is read", stock(NOBODY), 503, "database.unavailable"),
+            bad(
+                "a stock that was not read before is read",
+                stock(NOBODY),
+                503,
+                "database.unavailable",
+            ),
             bad("a list is read", Request::get("/v1/stock"), 503, "database.unavailable"),
         ],
     );
@@ -223,7 +279,12 @@ pub fn of_postgres() -> Vec<Group> {
         &up,
         vec![
             fine("the command with the key `c` again", adjust(NOBODY, 5, "c"), 200, "etag"),
-            fine("the command of before the start again, with its key", receive(ORDER, "warm"), 200, "idempotency-replayed"),
+            fine(
+                "the command of before the start again, with its key",
+                receive(ORDER, "warm"),
+                200,
+                "idempotency-replayed",
+            ),
             fine("a list is read", Request::get("/v1/stock"), 200, "content-type"),
         ],
     );
@@ -259,12 +320,19 @@ pub fn of_space() -> Vec<Group> {
 
     disk.fill();
     // The page that was begun may have room for a few.
-    let refused = (0..100).find(|number| adjust(ORDER, 1, &format!("filler-{number}")).send(&up.address).status() == 503);
+    let refused = (0..100).find(|number| {
+        adjust(ORDER, 1, &format!("filler-{number}")).send(&up.address).status() == 503
+    });
     let fitted = refused.unwrap_or_else(|| panic!("the disk is not full"));
     let mut lost = asked(
         &up,
         vec![
-            bad("a command on a stock, with the key `a`", adjust(ORDER, 5, "a"), 503, "command.undecided"),
+            bad(
+                "a command on a stock, with the key `a`",
+                adjust(ORDER, 5, "a"),
+                503,
+                "command.undecided",
+            ),
             bad("a create, with the key `b`", create("b"), 503, "command.undecided"),
             fine("the stock is read", stock(ORDER), 200, "content-type"),
         ],
@@ -279,7 +347,12 @@ pub fn of_space() -> Vec<Group> {
     let back = asked(
         &up,
         vec![
-            fine("the command with the key `a` again", adjust(ORDER, 5, "a"), 200, "idempotency-replayed"),
+            fine(
+                "the command with the key `a` again",
+                adjust(ORDER, 5, "a"),
+                200,
+                "idempotency-replayed",
+            ),
             fine("the create with the key `b` again", create("b"), 201, "etag"),
         ],
     );

@@ -36,8 +36,10 @@ pub fn refused(command: &mut Command, folder: &Path) -> Refusal {
 
 /// From the line on that speaks to a person; before it is the log.
 fn message(said: &str) -> String {
-    const SPEAKERS: [&str; 5] = ["highwater: ", "command-api: ", "projectors: ", "query-api: ", "error: "];
-    let lines = said.lines().skip_while(|line| !SPEAKERS.iter().any(|speaker| line.starts_with(speaker)));
+    const SPEAKERS: [&str; 5] =
+        ["highwater: ", "command-api: ", "projectors: ", "query-api: ", "error: "];
+    let lines =
+        said.lines().skip_while(|line| !SPEAKERS.iter().any(|speaker| line.starts_with(speaker)));
     // Threads of libraries may log on; the usage that follows is the same for every wrong flag.
     let lines = lines
         .map(str::trim)
@@ -49,7 +51,8 @@ fn message(said: &str) -> String {
 fn masked(message: &str, folder: &Path) -> String {
     // Errors may name the folder as the system resolves it.
     let real = fs::canonicalize(folder).unwrap();
-    let message = message.replace(&*folder.to_string_lossy(), "DIR").replace(&*real.to_string_lossy(), "DIR");
+    let message =
+        message.replace(&*folder.to_string_lossy(), "DIR").replace(&*real.to_string_lossy(), "DIR");
     let message = without_digits(&message, "127.0.0.1:", "PORT");
     let message = without_digits(&message, "0.0.0.0:", "PORT");
     without_digits(&message, "(process ", "PID")

@@ -21,8 +21,13 @@ pub struct Start {
     pub refusal: Refusal,
 }
 
-/// `up` on a port of its own choice with more arguments, and with `prepare` done to the scratch folder before.
-fn up(what: &'static str, arguments: &[&str], prepare: impl FnOnce(&Scratch, &mut Command)) -> Start {
+/// `up` on a port of its own choice with more arguments, and with `prepare` done to the scratch
+/// folder before.
+fn up(
+    what: &'static str,
+    arguments: &[&str],
+    prepare: impl FnOnce(&Scratch, &mut Command),
+) -> Start {
     let scratch = Scratch::new("start");
     let mut command = command(&scratch);
     if !arguments.contains(&"--listen") {
@@ -50,10 +55,16 @@ pub fn settings() -> Vec<Start> {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let in_use = taken.local_addr().unwrap().to_string();
     let file = |what, text: &'static str| {
-        up(what, &["--config", "settings.toml"], move |scratch, _| fs::write(scratch.path().join("settings.toml"), text).unwrap())
+        up(what, &["--config", "settings.toml"], move |scratch, _| {
+            fs::write(scratch.path().join("settings.toml"), text).unwrap()
+        })
     };
     vec![
-        up("`--listen 0.0.0.0:8080` without `--insecure`", &["--listen", "0.0.0.0:8080"], |_, _| {}),
+        up(
+            "`--listen 0.0.0.0:8080` without `--insecure`",
+            &["--listen", "0.0.0.0:8080"],
+            |_, _| {},
+        ),
         up("`--listen` with an address that is in use", &["--listen", &in_use], |_, _| {}),
         service_in_use("`command-api` on a port that is in use", "command-api", &in_use),
         service_in_use("`projectors` on a port that is in use", "projectors", &in_use),
@@ -61,14 +72,26 @@ pub fn settings() -> Vec<Start> {
         up("`--listen here`", &["--listen", "here"], |_, _| {}),
         set("an unknown key: `HIGHWATER__LOG__PARTITION=8`", "HIGHWATER__LOG__PARTITION", "8"),
         set("an unknown section: `HIGHWATER__NOBODY__KEY=1`", "HIGHWATER__NOBODY__KEY", "1"),
-        set("a value that is no number: `HIGHWATER__LOG__PARTITIONS=many`", "HIGHWATER__LOG__PARTITIONS", "many"),
-        set("no partition: `HIGHWATER__LOG__PARTITIONS=0`", "HIGHWATER__LOG__PARTITIONS", "0"),
-        set("a number below zero: `HIGHWATER__HTTP__BODY_LIMIT_BYTES=-1`", "HIGHWATER__HTTP__BODY_LIMIT_BYTES", "-1"),
-        set("a log filter that is none: `HIGHWATER__TELEMETRY__FILTER=x=y=z`", "HIGHWATER__TELEMETRY__FILTER", "x=y=z"),
         set(
-            "budgets above the producers' queues: `HIGHWATER__OWNER__IN_FLIGHT_BYTES=99000000`",
-            "HIGHWATER__OWNER__IN_FLIGHT_BYTES",
-            "99000000",
+            "a value that is no number: `HIGHWATER__LOG__PARTITIONS=many`",
+            "HIGHWATER__LOG__PARTITIONS",
+            "many",
+        ),
+        set("no partition: `HIGHWATER__LOG__PARTITIONS=0`", "HIGHWATER__LOG__PARTITIONS", "0"),
+        set(
+            "a number below zero: `HIGHWATER__HTTP__BODY_LIMIT_BYTES=-1`",
+            "HIGHWATER__HTTP__BODY_LIMIT_BYTES",
+            "-1",
+        ),
+        set(
+            "a log filter that is none: `HIGHWATER__TELEMETRY__FILTER=x=y=z`",
+            "HIGHWATER__TELEMETRY__FILTER",
+            "x=y=z",
+        ),
+        set(
+            "queues without room for the largest commits: `HIGHWATER__LOG__QUEUE_KBYTES=1000`",
+            "HIGHWATER__LOG__QUEUE_KBYTES",
+            "1000",
         ),
         set(
             "an address with a path: `HIGHWATER__PEERS__ADVERTISE=http://127.0.0.1:8080/v1`",
@@ -111,8 +134,14 @@ pub fn folder() -> Vec<Start> {
 fn other_partitions() -> Start {
     let scratch = Scratch::new("start");
     Up::start(&scratch).stop();
-    let refusal = refused(command(&scratch).args(["--listen", "127.0.0.1:0"]).env("HIGHWATER__LOG__PARTITIONS", "4"), scratch.path());
-    Start { what: "a folder whose log has 8 partitions, with `HIGHWATER__LOG__PARTITIONS=4`", refusal }
+    let refusal = refused(
+        command(&scratch).args(["--listen", "127.0.0.1:0"]).env("HIGHWATER__LOG__PARTITIONS", "4"),
+        scratch.path(),
+    );
+    Start {
+        what: "a folder whose log has 8 partitions, with `HIGHWATER__LOG__PARTITIONS=4`",
+        refusal,
+    }
 }
 
 fn other_keys() -> Start {
@@ -125,7 +154,8 @@ fn other_keys() -> Start {
     Start { what: "a folder whose log was made with another deployment key", refusal }
 }
 
-/// Every check value becomes `CHECK`: of a key, `number:` and 32 hexadecimal digits, or of a database, a UUID.
+/// Every check value becomes `CHECK`: of a key, `number:` and 32 hexadecimal digits, or of a
+/// database, a UUID.
 fn without_checks(text: &str) -> String {
     const ENDS: [char; 4] = [' ', ',', ')', '`'];
     let is_check = |word: &str| {
@@ -152,9 +182,14 @@ fn in_use() -> Start {
 fn service(name: &str, scratch: &Scratch, log: &str, database: &str, listen: &str) -> Command {
     let mut command = bare(&program(name));
     command.env("HIGHWATER__START__WAIT_MS", "1000");
-    command.current_dir(scratch.path()).env("HIGHWATER__LOG__KAFKA", log).env("HIGHWATER__IDENTITY__KEYS", keys_in(scratch.path()));
+    command
+        .current_dir(scratch.path())
+        .env("HIGHWATER__LOG__KAFKA", log)
+        .env("HIGHWATER__IDENTITY__KEYS", keys_in(scratch.path()));
     for (section, listens) in [("OWNER", "HTTP"), ("PROJECTOR", "PROJECTOR"), ("QUERY", "QUERY")] {
-        command.env(format!("HIGHWATER__{section}__DATABASE__URL"), database).env(format!("HIGHWATER__{listens}__LISTEN"), listen);
+        command
+            .env(format!("HIGHWATER__{section}__DATABASE__URL"), database)
+            .env(format!("HIGHWATER__{listens}__LISTEN"), listen);
     }
     command
 }
@@ -162,7 +197,10 @@ fn service(name: &str, scratch: &Scratch, log: &str, database: &str, listen: &st
 fn service_in_use(what: &'static str, name: &str, listen: &str) -> Start {
     let (scratch, nobody) = (Scratch::new("start"), nobody());
     let database = format!("postgres://highwater@{nobody}/highwater");
-    Start { what, refusal: refused(&mut service(name, &scratch, &nobody, &database, listen), scratch.path()) }
+    Start {
+        what,
+        refusal: refused(&mut service(name, &scratch, &nobody, &database, listen), scratch.path()),
+    }
 }
 
 /// `empty` is the URL of a database without tables.
@@ -170,7 +208,13 @@ pub fn database(empty: &str) -> Vec<Start> {
     let (away, log) = (format!("postgres://highwater@{}/highwater", nobody()), nobody());
     let service = |what, name: &str, url: &str| {
         let scratch = Scratch::new("start");
-        Start { what, refusal: refused(&mut service(name, &scratch, &log, url, "127.0.0.1:0"), scratch.path()) }
+        Start {
+            what,
+            refusal: refused(
+                &mut service(name, &scratch, &log, url, "127.0.0.1:0"),
+                scratch.path(),
+            ),
+        }
     };
     vec![
         up("`up --database-url` where nobody listens", &["--database-url", &away], |_, _| {}),
@@ -198,7 +242,9 @@ pub fn kafka(database: &str) -> Vec<Start> {
     broker.create_topic("narrow.order.events", "3", &kept);
     broker.create_topic("lax.order.events", "8", &["cleanup.policy=compact"]);
     let on = |what, prefix: &'static str, arguments: &[&str]| {
-        let arguments = [&["--kafka", broker.bootstrap.as_str(), "--database-url", database], arguments].concat();
+        let arguments =
+            [&["--kafka", broker.bootstrap.as_str(), "--database-url", database], arguments]
+                .concat();
         up(what, &arguments, |_, command| {
             command.env("HIGHWATER__LOG__PREFIX", prefix);
         })
@@ -213,12 +259,15 @@ pub fn kafka(database: &str) -> Vec<Start> {
     starts
 }
 
-/// What does not belong to the deployment that the log was made by; `database` is the URL of another one's.
+/// What does not belong to the deployment that the log was made by; `database` is the URL of
+/// another one's.
 fn foreign(broker: &str, database: &str) -> Vec<Start> {
     let (first, second) = (Scratch::new("start-first"), Scratch::new("start-second"));
     let of = |scratch: &Scratch| {
         let mut command = command(scratch);
-        command.args(["--listen", "127.0.0.1:0", "--kafka", broker, "--development"]).env("HIGHWATER__LOG__PREFIX", "taken");
+        command
+            .args(["--listen", "127.0.0.1:0", "--kafka", broker, "--development"])
+            .env("HIGHWATER__LOG__PREFIX", "taken");
         command
     };
     Up::of(&mut of(&first)).stop();
@@ -233,7 +282,10 @@ fn foreign(broker: &str, database: &str) -> Vec<Start> {
     });
     let mut alone = service("projectors", &second, broker, database, "127.0.0.1:0");
     alone.env("HIGHWATER__LOG__PREFIX", "taken").env("HIGHWATER__LOG__DEVELOPMENT", "true");
-    starts.push(Start { what: "`projectors` with a second database on the log of another", refusal: refused(&mut alone, second.path()) });
+    starts.push(Start {
+        what: "`projectors` with a second database on the log of another",
+        refusal: refused(&mut alone, second.path()),
+    });
     for start in &mut starts {
         start.refusal.message = without_checks(&start.refusal.message);
     }

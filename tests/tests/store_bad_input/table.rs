@@ -1,4 +1,5 @@
-//! docs/bad-input.md: sections that tests write. A section is compared with what is committed, or rewritten on demand.
+//! docs/bad-input.md: sections that tests write. A section is compared with what is committed, or
+//! rewritten on demand.
 
 use std::{
     fmt::Write,
@@ -25,12 +26,14 @@ impl Table {
     pub fn group(&mut self, heading: &str) {
         let line = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
         let rule = vec!["---"; self.columns.len()];
-        let _ = write!(self.text, "\n### {heading}\n\n{}|{}|\n", line(self.columns), rule.join("|"));
+        let _ =
+            write!(self.text, "\n### {heading}\n\n{}|{}|\n", line(self.columns), rule.join("|"));
     }
 
     pub fn row(&mut self, cells: &[&str]) {
         assert_eq!(cells.len(), self.columns.len());
-        let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+        let cells: Vec<_> =
+            cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
         let _ = writeln!(self.text, "| {} |", cells.join(" | "));
     }
 
@@ -46,15 +49,23 @@ impl Table {
         }
         if std::env::var(BLESS).is_ok_and(|value| value == "1") {
             fs::write(&path, format!("{before}{}{after}", self.text)).unwrap();
-            panic!("docs/bad-input.md, {heading}: rewritten; look at the difference, then run without {BLESS}");
+            panic!(
+                "docs/bad-input.md, {heading}: rewritten; look at the difference, then run without \
+                 {BLESS}"
+            );
         }
-        let difference = self.text.lines().zip(section.lines()).find(|(now, committed)| now != committed);
+        let difference =
+            self.text.lines().zip(section.lines()).find(|(now, committed)| now != committed);
         let (now, committed) = difference.unwrap_or(("more or fewer lines", ""));
-        panic!("docs/bad-input.md, {heading}: it is now\n{now}\nand committed is\n{committed}\n{BLESS}=1 rewrites it");
+        panic!(
+            "docs/bad-input.md, {heading}: it is now\n{now}\nand committed \
+             is\n{committed}\n{BLESS}=1 rewrites it"
+        );
     }
 }
 
-/// The section's text, between the end of its introduction (the mark) and the next heading of its level.
+/// The section's text, between the end of its introduction (the mark) and the next heading of its
+/// level.
 fn cut<'a>(document: &'a str, heading: &str) -> (&'a str, &'a str, &'a str) {
     const MARK: &str = "<!-- written by tests/tests/store_bad_input.rs -->\n";
     let begins = document.find(&format!("## {heading}\n")).unwrap();

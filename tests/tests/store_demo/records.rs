@@ -1,4 +1,4 @@
-//! What the log says happened, counted from `highwater replay`.
+//! What the log says happened, counted from `store replay`.
 
 use std::{
     collections::HashSet,
@@ -26,7 +26,7 @@ pub struct Records {
 impl Records {
     /// Of the log that these arguments name.
     pub fn of(log: &[impl AsRef<OsStr>]) -> Self {
-        let mut replay = bare(&program("highwater"));
+        let mut replay = bare(&program("store"));
         let mut replay = replay.arg("replay").args(log).stdout(Stdio::piped()).spawn().unwrap();
         let mut records = Self::default();
         let mut seen = HashSet::new();

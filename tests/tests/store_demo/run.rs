@@ -1,4 +1,4 @@
-//! `highwater demo` as a process, and what it said.
+//! `store demo` as a process, and what it said.
 
 use std::{
     ffi::OsStr,
@@ -23,8 +23,12 @@ pub struct Ended {
 
 impl Run {
     pub fn start(address: &str, args: &[&str]) -> Self {
-        let mut command = bare(&program("highwater"));
-        command.args(["demo", "--url", &format!("http://{address}")]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = bare(&program("store"));
+        command
+            .args(["demo", "--url", &format!("http://{address}")])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Self(command.spawn().unwrap())
     }
 
@@ -86,14 +90,21 @@ impl Ended {
 
     fn numbers<const N: usize>(&self, name: &str) -> [u64; N] {
         let row = self.stdout.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
-        let numbers: Vec<u64> = row.split_whitespace().skip(1).map(|number| number.parse().unwrap()).collect();
+        let numbers: Vec<u64> =
+            row.split_whitespace().skip(1).map(|number| number.parse().unwrap()).collect();
         numbers.try_into().unwrap()
     }
 }
 
 /// The log and the tables that these arguments name hold together.
 pub fn audit(of: &[impl AsRef<OsStr>]) {
-    let audited = bare(&program("highwater")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
+    let audited =
+        bare(&program("store")).arg("audit").args(of).stdout(Stdio::piped()).output().unwrap();
     let report = String::from_utf8_lossy(&audited.stdout);
-    assert!(audited.status.success() && report.contains("\nsales_daily ") && !report.contains("not audited"), "{report}");
+    assert!(
+        audited.status.success()
+            && report.contains("\nsales_daily ")
+            && !report.contains("not audited"),
+        "{report}"
+    );
 }

@@ -1,4 +1,5 @@
-//! A client that keeps every answer: sends to either command-api in turn, retries with the same key until the answer is final.
+//! A client that keeps every answer: sends to either command-api in turn, retries with the same key
+//! until the answer is final.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -107,7 +108,11 @@ impl Position {
     pub fn parse(text: &str) -> Option<Self> {
         let (category, rest) = text.split_once('/')?;
         let (partition, offset) = rest.split_once('@')?;
-        Some(Self { category: category.to_owned(), partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+        Some(Self {
+            category: category.to_owned(),
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+        })
     }
 }
 
@@ -126,7 +131,8 @@ impl Client {
 
     /// A closed loop: each answer makes room for the next command.
     pub fn begin(self) -> Running {
-        let (client, stop, mut workers) = (Arc::new(self), CancellationToken::new(), JoinSet::new());
+        let (client, stop, mut workers) =
+            (Arc::new(self), CancellationToken::new(), JoinSet::new());
         for _ in 0..IN_FLIGHT {
             let (client, stop) = (client.clone(), stop.clone());
             workers.spawn(async move {
@@ -140,10 +146,12 @@ impl Client {
 
     /// An open loop: so many commands a second, whatever is answered.
     pub fn begin_at(self, per_second: u32) -> Running {
-        let (client, stop, mut workers) = (Arc::new(self), CancellationToken::new(), JoinSet::new());
+        let (client, stop, mut workers) =
+            (Arc::new(self), CancellationToken::new(), JoinSet::new());
         let (sender, stopping) = (client.clone(), stop.clone());
         workers.spawn(async move {
-            let (mut due, mut sending) = (tokio::time::interval(Duration::from_secs(1) / per_second), JoinSet::new());
+            let (mut due, mut sending) =
+                (tokio::time::interval(Duration::from_secs(1) / per_second), JoinSet::new());
             while !stopping.is_cancelled() {
                 due.tick().await;
                 while let Some(ended) = sending.try_join_next() {
@@ -208,7 +216,10 @@ impl Client {
     /// One sending: the final answer, or what else happened and how long to wait.
     async fn send(&self, target: usize, request: &Request) -> Result<Answer, (Attempt, Duration)> {
         let mut post = self.http.post(format!("{}{}", self.targets[target], request.path()));
-        post = post.header("Idempotency-Key", &request.key).header("Content-Type", request.media_type()).json(&request.body);
+        post = post
+            .header("Idempotency-Key", &request.key)
+            .header("Content-Type", request.media_type())
+            .json(&request.body);
         if let Some(version) = request.if_match {
             post = post.header("If-Match", format!("\"v{version}\""));
         }
@@ -218,14 +229,20 @@ impl Client {
         };
         let (status, headers, body) = match received {
             Ok(received) => received,
-            Err(error) if error.is_connect() => return Err((Attempt::Refused, Duration::from_millis(10))),
-            Err(error) if error.is_timeout() => return Err((Attempt::Wrong("no answer within 30 s".to_owned()), Duration::ZERO)),
+            Err(error) if error.is_connect() => {
+                return Err((Attempt::Refused, Duration::from_millis(10)));
+            }
+            Err(error) if error.is_timeout() => {
+                return Err((Attempt::Wrong("no answer within 30 s".to_owned()), Duration::ZERO));
+            }
             Err(_) => return Err((Attempt::Broken, Duration::ZERO)),
         };
         if status < 500 {
             return Ok(answer(status, &headers, body));
         }
-        let seconds = text(&headers, "retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let seconds = text(&headers, "retry-after")
+            .and_then(|seconds| seconds.parse().ok())
+            .map(Duration::from_secs);
         match seconds {
             Some(wait) if status == 503 => {
                 let code = body.get("code").and_then(Value::as_str).unwrap_or("none").to_owned();
@@ -247,7 +264,10 @@ impl Running {
             }
         };
         if tokio::time::timeout(SETTLED_WITHIN, all).await.is_err() {
-            panic!("{} commands have no final answer {SETTLED_WITHIN:?} after the load", self.client.open.lock().unwrap().len());
+            panic!(
+                "{} commands have no final answer {SETTLED_WITHIN:?} after the load",
+                self.client.open.lock().unwrap().len()
+            );
         }
         let sent = std::mem::take(&mut *self.client.sent.lock().unwrap());
         (self.client, sent, lasted)
@@ -262,7 +282,8 @@ async fn read(response: Response) -> Result<(u16, HeaderMap, Value), reqwest::Er
 
 fn answer(status: u16, headers: &HeaderMap, body: Value) -> Answer {
     let position = text(headers, "highwater-position").and_then(Position::parse);
-    let (etag, replayed) = (text(headers, "etag").map(str::to_owned), headers.contains_key("idempotency-replayed"));
+    let (etag, replayed) =
+        (text(headers, "etag").map(str::to_owned), headers.contains_key("idempotency-replayed"));
     Answer { status, body, etag, position, replayed, at: Instant::now() }
 }
 

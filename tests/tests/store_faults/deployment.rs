@@ -1,13 +1,13 @@
-//! The whole deployment under test: brokers, database, key file, five processes. Everything in a folder of its own, which stays
-//! when the test fails.
+//! The whole deployment under test: brokers, database, key file, five processes. Everything in a
+//! folder of its own, which stays when the test fails.
 
 use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use highwater::postgres::PrivatePostgres;
-use service::{
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_runtime::{
     clock::{Ids, SystemIds},
     identity::DeploymentKeys,
 };
@@ -20,7 +20,7 @@ use super::{
 };
 
 const BROKERS: usize = 3;
-const BINARIES: [&str; 4] = ["command-api", "projectors", "query-api", "highwater"];
+const BINARIES: [&str; 4] = ["command-api", "projectors", "query-api", "store"];
 
 pub struct Deployment {
     // Dropped in this sequence: the processes first.
@@ -51,23 +51,32 @@ pub struct Folder(PathBuf);
 
 impl Deployment {
     pub async fn start(http: &reqwest::Client, size: Size) -> Self {
-        let folder = Folder(std::env::temp_dir().join(format!("highwater-faults-{}", SystemIds.v4().simple())));
+        let folder = Folder(
+            std::env::temp_dir().join(format!("highwater-faults-{}", SystemIds.v4().simple())),
+        );
         for part in ["bin", "pids"] {
             std::fs::create_dir_all(folder.path().join(part)).unwrap();
         }
         let (data, pids) = (folder.path().join("kafka"), folder.path().join("pids"));
         let starting = tokio::task::spawn_blocking(move || Kafka::start(&data, &pids, BROKERS));
         let target = folder.path().join("bin");
-        let earlier = std::env::var_os("HIGHWATER_FAULTS_BEFORE").map(PathBuf::from).filter(|_| size.upgraded);
+        let earlier = std::env::var_os("HIGHWATER_FAULTS_BEFORE")
+            .map(PathBuf::from)
+            .filter(|_| size.upgraded);
         tokio::task::spawn_blocking(move || provide(earlier, &target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        projectors::migrate(&pool).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
         let file = folder.path().join("keys");
         write_key(&file);
         let kafka = starting.await.unwrap();
 
-        let shared = Shared { folder: folder.path(), kafka: &kafka.bootstrap, database: postgres.url(), keys: &file };
+        let shared = Shared {
+            folder: folder.path(),
+            kafka: &kafka.bootstrap,
+            database: postgres.url(),
+            keys: &file,
+        };
         let mut deployment = Self {
             commands: (1..=size.commands).map(|number| shared.command_api(number)).collect(),
             projectors: (1..=size.projectors).map(|number| shared.projectors(number)).collect(),
@@ -118,20 +127,32 @@ impl Shared<'_> {
 
     fn projectors(&self, number: usize) -> Service {
         let port = free_port();
-        let own = [("PROJECTOR__LISTEN", format!("127.0.0.1:{port}")), ("PROJECTOR__DATABASE__URL", self.database.clone())];
+        let own = [
+            ("PROJECTOR__LISTEN", format!("127.0.0.1:{port}")),
+            ("PROJECTOR__DATABASE__URL", self.database.clone()),
+        ];
         Service::new(self.folder, "projectors", number, port, self.environment(own))
     }
 
     fn query_api(&self, number: usize) -> Service {
         let port = free_port();
-        let own = [("QUERY__LISTEN", format!("127.0.0.1:{port}")), ("QUERY__DATABASE__URL", self.database.clone())];
+        let own = [
+            ("QUERY__LISTEN", format!("127.0.0.1:{port}")),
+            ("QUERY__DATABASE__URL", self.database.clone()),
+        ];
         Service::new(self.folder, "query-api", number, port, self.environment(own))
     }
 
     fn environment<const N: usize>(&self, own: [(&str, String); N]) -> Vec<(String, String)> {
         // A third of the commands is refused on purpose: not a line for each.
-        let all = [("LOG__KAFKA", self.kafka.to_owned()), ("TELEMETRY__FILTER", "info,service::http=warn".to_owned())];
-        all.into_iter().chain(own).map(|(key, value)| (format!("HIGHWATER__{key}"), value)).collect()
+        let all = [
+            ("LOG__KAFKA", self.kafka.to_owned()),
+            ("TELEMETRY__FILTER", "info,highwater_http::server=warn".to_owned()),
+        ];
+        all.into_iter()
+            .chain(own)
+            .map(|(key, value)| (format!("HIGHWATER__{key}"), value))
+            .collect()
     }
 }
 
@@ -151,8 +172,9 @@ impl Drop for Folder {
     }
 }
 
-/// The binaries as they are now, copied: a build that runs beside the test does not change what is started again. Those of an
-/// `earlier` release, or of the folder that `HIGHWATER_FAULTS_BINARIES` names, or of this checkout.
+/// The binaries as they are now, copied: a build that runs beside the test does not change what is
+/// started again. Those of an `earlier` release, or of the folder that `HIGHWATER_FAULTS_BINARIES`
+/// names, or of this checkout.
 fn provide(earlier: Option<PathBuf>, into: &Path) {
     let from = earlier.or_else(|| std::env::var_os("HIGHWATER_FAULTS_BINARIES").map(PathBuf::from));
     for binary in BINARIES {
@@ -166,6 +188,7 @@ fn provide(earlier: Option<PathBuf>, into: &Path) {
 
 fn write_key(file: &Path) {
     use std::io::Write;
-    let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(file).unwrap();
+    let mut file =
+        std::fs::File::options().create_new(true).write(true).mode(0o600).open(file).unwrap();
     writeln!(file, "1:{}{}", SystemIds.v4().simple(), SystemIds.v4().simple()).unwrap();
 }

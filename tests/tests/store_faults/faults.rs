@@ -1,9 +1,9 @@
-//! The faults, one after another: what is killed, and when the deployment has recovered from it. Waits for answers and
-//! checkpoints, never for a time.
+//! The faults, one after another: what is killed, and when the deployment has recovered from it.
+//! Waits for answers and checkpoints, never for a time.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use eventlog::RawReader;
+use highwater_log::RawReader;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use super::{
 
 pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
-/// Commands answered before the first fault, and between two of them: in the short run, and in the long ones.
+/// Commands answered before the first fault, and between two of them: enough that every aggregate has some, and more in the long runs.
 const CALM_COMMANDS: usize = 1_000;
 const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 
@@ -28,7 +28,8 @@ pub enum Fault {
     KillProjector,
     StopOwner,
     StopProjector,
-    /// `kill -9` of an owner beside an instance that was started a moment ago and has never owned anything.
+    /// `kill -9` of an owner beside an instance that was started a moment ago and has never owned
+    /// anything.
     KillBesideStandby,
 }
 
@@ -66,7 +67,8 @@ pub struct Silences {
     pub since_back: BTreeMap<Place, Duration>,
 }
 
-pub const ONE_OF_EACH: [Fault; 4] = [Fault::KillOwner, Fault::KillProjector, Fault::StopOwner, Fault::StopProjector];
+pub const ONE_OF_EACH: [Fault; 4] =
+    [Fault::KillOwner, Fault::KillProjector, Fault::StopOwner, Fault::StopProjector];
 
 pub struct Faults<'a> {
     pub deployment: &'a mut Deployment,
@@ -76,7 +78,8 @@ pub struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Injects `schedule` into the running load. The silences are measured when all answers are there.
+    /// Injects `schedule` into the running load. The silences are measured when all answers are
+    /// there.
     pub async fn inject(&mut self, schedule: &[Fault], running: &Running) -> Vec<Injected> {
         let client = &running.client;
         // The first to take what nobody had yet: not a fault's doing.
@@ -87,8 +90,12 @@ impl Faults<'_> {
             calm(client).await;
             let round = number / ONE_OF_EACH.len();
             let done = match fault {
-                Fault::KillOwner | Fault::StopOwner | Fault::KillBesideStandby => self.owner(*fault, client).await,
-                Fault::KillProjector | Fault::StopProjector => self.projector(*fault, round % 2, client).await,
+                Fault::KillOwner | Fault::StopOwner | Fault::KillBesideStandby => {
+                    self.owner(*fault, client).await
+                }
+                Fault::KillProjector | Fault::StopProjector => {
+                    self.projector(*fault, round % 2, client).await
+                }
             };
             eprintln!("{done}");
             injected.push(done);
@@ -119,7 +126,8 @@ impl Faults<'_> {
         }
         let ended_after = ended(service, fault, at).await;
         let ended = Instant::now();
-        wait("every partition answers without the victim", || client.all_answered(PLACES, ended)).await;
+        wait("every partition answers without the victim", || client.all_answered(PLACES, ended))
+            .await;
         let recovered_after = at.elapsed();
         if let Some([_, afterwards]) = &mut standby {
             *afterwards = self.end_standby().await;
@@ -134,7 +142,8 @@ impl Faults<'_> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let owns = Instant::now();
-        wait("every partition answers with the new process", || client.all_answered(PLACES, owns)).await;
+        wait("every partition answers with the new process", || client.all_answered(PLACES, owns))
+            .await;
         let name = self.deployment.commands[victim].name.clone();
         let (whole_after, silence) = (at.elapsed(), Silences::default());
         Injected {
@@ -202,7 +211,8 @@ impl Faults<'_> {
         caught_up(&self.deployment.pool, &ends).await;
     }
 
-    /// The command API that owns the partition of the hottest aggregate, and how many partitions it owns.
+    /// The command API that owns the partition of the hottest aggregate, and how many partitions it
+    /// owns.
     async fn owner_of_the_hottest(&self) -> (usize, usize) {
         let until = Instant::now() + RECOVERED_WITHIN;
         loop {
@@ -225,8 +235,12 @@ impl Faults<'_> {
 
 async fn owned_by(service: &Service, http: &reqwest::Client) -> Vec<(String, u32)> {
     let epochs = service.metric(http, "highwater_owner_epoch").await;
-    let label = |labels: &str, name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
-    let of = |labels: &str| Some((label(labels, "category")?, label(labels, "partition")?.parse().ok()?));
+    let label = |labels: &str, name: &str| {
+        Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned())
+    };
+    let of = |labels: &str| {
+        Some((label(labels, "category")?, label(labels, "partition")?.parse().ok()?))
+    };
     epochs.iter().filter(|(_, epoch)| *epoch > 0.0).filter_map(|(labels, _)| of(labels)).collect()
 }
 
@@ -270,23 +284,35 @@ pub fn measure(injected: &mut [Injected], sent: &[Sent]) {
     for sent in sent {
         by_place.entry(sent.request.place).or_default().push((sent.answer.at, sent.began));
     }
-    let silences: BTreeMap<Place, Vec<(Instant, Instant)>> = by_place.into_iter().map(|(place, times)| (place, silent(times))).collect();
+    let silences: BTreeMap<Place, Vec<(Instant, Instant)>> =
+        by_place.into_iter().map(|(place, times)| (place, silent(times))).collect();
     for number in 0..injected.len() {
         let (from, back) = (injected[number].at, injected[number].restarted);
         let until = injected.get(number + 1).map(|next| next.at);
         let longest = |counts: &dyn Fn(Instant) -> bool| {
-            let length = |(begin, end): &(Instant, Instant)| until.map_or(*end, |until| until.min(*end)).duration_since(*begin);
+            let length = |(begin, end): &(Instant, Instant)| {
+                until.map_or(*end, |until| until.min(*end)).duration_since(*begin)
+            };
             let of = |silences: &Vec<(Instant, Instant)>| {
-                silences.iter().filter(|(begin, end)| *end > from && counts(*begin)).map(length).max().unwrap_or_default()
+                silences
+                    .iter()
+                    .filter(|(begin, end)| *end > from && counts(*begin))
+                    .map(length)
+                    .max()
+                    .unwrap_or_default()
             };
             silences.iter().map(|(place, silences)| (*place, of(silences))).collect()
         };
-        injected[number].silence =
-            Silences { all: longest(&|_| true), without: longest(&|begin| begin < back), since_back: longest(&|begin| begin >= back) };
+        injected[number].silence = Silences {
+            all: longest(&|_| true),
+            without: longest(&|begin| begin < back),
+            since_back: longest(&|begin| begin >= back),
+        };
     }
 }
 
-/// When no answer came although a command waited for one. `times`: answer and first sending of each command of one partition.
+/// When no answer came although a command waited for one. `times`: answer and first sending of each
+/// command of one partition.
 fn silent(mut times: Vec<(Instant, Instant)>) -> Vec<(Instant, Instant)> {
     times.sort();
     let (mut silent, mut first_waiting) = (Vec::new(), None);
@@ -303,7 +329,9 @@ fn silent(mut times: Vec<(Instant, Instant)>) -> Vec<(Instant, Instant)> {
 pub fn spread(times: impl Iterator<Item = Duration>) -> [f64; 3] {
     let mut all: Vec<Duration> = times.collect();
     all.sort();
-    let at = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    let at = |percent: usize| {
+        all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+    };
     [at(50), at(99), at(100)].map(|time| time.as_secs_f64())
 }
 
@@ -321,13 +349,26 @@ impl fmt::Display for Injected {
         };
         write!(f, "{what} {}: {} of {IN_FLIGHT} commands unanswered", self.name, self.unanswered)?;
         if self.is_of_an_owner() {
-            write!(f, ", {} of them there; it owned {} partitions", self.unanswered_there, self.owned)?;
+            write!(
+                f,
+                ", {} of them there; it owned {} partitions",
+                self.unanswered_there, self.owned
+            )?;
         }
         if let Some([before, afterwards]) = self.standby {
-            write!(f, "; an instance that was started a moment ago had {before} partitions before and {afterwards} afterwards")?;
+            write!(
+                f,
+                "; an instance that was started a moment ago had {before} partitions before and \
+                 {afterwards} afterwards"
+            )?;
         }
-        let [ended, recovered, whole] = [self.ended_after, self.recovered_after, self.whole_after].map(|time| time.as_secs_f64());
-        write!(f, "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after {whole:.2} s")?;
+        let [ended, recovered, whole] = [self.ended_after, self.recovered_after, self.whole_after]
+            .map(|time| time.as_secs_f64());
+        write!(
+            f,
+            "; ended after {ended:.2} s, recovered after {recovered:.2} s, whole again after \
+             {whole:.2} s"
+        )?;
         if !self.silence.all.is_empty() {
             write!(f, "; commands waiting and none answered, over partitions:")?;
             for (when, silence) in self.silence.periods() {
@@ -342,6 +383,10 @@ impl fmt::Display for Injected {
 impl Silences {
     /// By what they are called.
     pub fn periods(&self) -> [(&'static str, &BTreeMap<Place, Duration>); 3] {
-        [("in all", &self.all), ("without the process", &self.without), ("since it was back", &self.since_back)]
+        [
+            ("in all", &self.all),
+            ("without the process", &self.without),
+            ("since it was back", &self.since_back),
+        ]
     }
 }

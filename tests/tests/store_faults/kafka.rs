@@ -1,4 +1,5 @@
-//! Real brokers, started through `bin/kafka`, and their end: also when this process panics or is killed.
+//! Real brokers, started through `bin/kafka`, and their end: also when this process panics or is
+//! killed.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,8 +8,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// The shell outlives this process, however that ends: then its standard input does, and it ends what is left. The services write
-/// their process ids below `$2` and take them away again when they have reaped the process. Logs stay.
+/// The shell outlives this process, however that ends: then its standard input does, and it ends
+/// what is left. The services write their process ids below `$2` and take them away again when they
+/// have reaped the process. Logs stay.
 const KEEPER: &str = r#"
 trap '' INT TERM
 if "$0" start "$1" "$3" broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500; then cat >/dev/null; fi
@@ -45,8 +47,13 @@ impl Kafka {
             .expect("bash");
         let mut bootstrap = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
-        let started = Self { bootstrap: bootstrap.trim().to_owned(), dir: dir.to_owned(), brokers, keeper };
-        assert_eq!(started.bootstrap.split(',').count(), brokers, "bin/kafka did not start the brokers; see its output above");
+        let started =
+            Self { bootstrap: bootstrap.trim().to_owned(), dir: dir.to_owned(), brokers, keeper };
+        assert_eq!(
+            started.bootstrap.split(',').count(),
+            brokers,
+            "bin/kafka did not start the brokers; see its output above"
+        );
         started
     }
 }
@@ -65,7 +72,13 @@ impl Kafka {
     async fn tell(&self, what: &'static str, number: usize) {
         let (dir, broker) = (self.dir.clone(), (number % self.brokers + 1).to_string());
         let mut command = Command::new(script());
-        command.arg(what).arg(dir).arg(broker).env("KAFKA_HEAP", HEAP).env("JAVA_TOOL_OPTIONS", JAVA).stdout(Stdio::null());
+        command
+            .arg(what)
+            .arg(dir)
+            .arg(broker)
+            .env("KAFKA_HEAP", HEAP)
+            .env("JAVA_TOOL_OPTIONS", JAVA)
+            .stdout(Stdio::null());
         let told = tokio::task::spawn_blocking(move || command.status()).await.unwrap();
         assert!(told.unwrap().success(), "bin/kafka {what} failed");
     }

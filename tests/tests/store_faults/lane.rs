@@ -1,5 +1,6 @@
-//! The asynchronous lane while others fail: commands are sent to one instance with `Prefer: respond-async`, the other is stopped or killed
-//! or a broker is killed while the lane is deep, and every 202 gets its outcome, once.
+//! The asynchronous lane while others fail: commands are sent to one instance with `Prefer:
+//! respond-async`, the other is stopped or killed or a broker is killed while the lane is deep, and
+//! every 202 gets its outcome, once.
 
 use std::{
     fmt,
@@ -10,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use highwater_runtime::clock::{Ids, SystemIds};
 use serde_json::{Value, json};
-use service::clock::{Ids, SystemIds};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
@@ -32,13 +33,16 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 pub enum Trouble {
     /// Every command API but the one that is asked: SIGSTOP, until all commands are accepted.
     StopOthers,
-    /// A broker, and with it the leader of a third of the partitions; it is started again when all commands are accepted.
+    /// A broker, and with it the leader of a third of the partitions; it is started again when all
+    /// commands are accepted.
     KillBroker,
-    /// As `StopOthers`, so that the lane of half of the partitions grows deep; then kill -9 of the owner, which is started again at once.
+    /// As `StopOthers`, so that the lane of half of the partitions grows deep; then kill -9 of the
+    /// owner, which is started again at once.
     KillOthers,
 }
 
-pub const ONE_OF_EACH: [Trouble; 3] = [Trouble::StopOthers, Trouble::KillBroker, Trouble::KillOthers];
+pub const ONE_OF_EACH: [Trouble; 3] =
+    [Trouble::StopOthers, Trouble::KillBroker, Trouble::KillOthers];
 
 /// One command that was accepted.
 pub struct Accepted {
@@ -52,7 +56,8 @@ pub struct Run {
     pub accepted: Vec<Accepted>,
     /// Until a 202, each from its first sending; sorted.
     waited: Vec<Duration>,
-    /// Accepted and without an outcome when four fifths were accepted, before anything is killed or healed.
+    /// Accepted and without an outcome when four fifths were accepted, before anything is killed or
+    /// healed.
     deep: usize,
     all_done_after: Duration,
     /// What must never be seen.
@@ -66,7 +71,8 @@ struct Seen {
     wrong: Vec<String>,
 }
 
-/// Sends `commands` of them, brings the trouble after a tenth, kills when the lane is deep, and waits for every outcome.
+/// Sends `commands` of them, brings the trouble after a tenth, kills when the lane is deep, and
+/// waits for every outcome.
 pub async fn run(world: &mut World, trouble: Trouble, number: usize, commands: usize) -> Run {
     let began = Instant::now();
     let (seen, next) = (Arc::<Mutex<Seen>>::default(), Arc::new(AtomicUsize::new(0)));
@@ -80,10 +86,17 @@ pub async fn run(world: &mut World, trouble: Trouble, number: usize, commands: u
             }
         });
     }
-    faults::wait("some commands are accepted", || seen.lock().unwrap().accepted.len() >= commands / 10).await;
+    faults::wait("some commands are accepted", || {
+        seen.lock().unwrap().accepted.len() >= commands / 10
+    })
+    .await;
     begin(world, trouble, number).await;
-    faults::wait("most commands are accepted", || seen.lock().unwrap().accepted.len() >= commands / 5 * 4).await;
-    let locations: Vec<String> = seen.lock().unwrap().accepted.iter().map(|accepted| accepted.location.clone()).collect();
+    faults::wait("most commands are accepted", || {
+        seen.lock().unwrap().accepted.len() >= commands / 5 * 4
+    })
+    .await;
+    let locations: Vec<String> =
+        seen.lock().unwrap().accepted.iter().map(|accepted| accepted.location.clone()).collect();
     let deep = pending(world, &locations).await;
     if trouble == Trouble::KillOthers {
         for service in &mut world.deployment.commands[1..] {
@@ -117,19 +130,30 @@ pub fn differences(world: &World, runs: &[Run], log: &LogRead) -> Vec<String> {
     let times = |command: Uuid| log.by_command.get(&command).map_or(0, Vec::len);
     let commands = runs.iter().flat_map(|run| &run.accepted).map(of);
     let wrong = commands.filter(|command| times(*command) != 1);
-    wrong.map(|command| format!("command {command} is in the log {} times", times(command))).collect()
+    wrong
+        .map(|command| format!("command {command} is in the log {} times", times(command)))
+        .collect()
 }
 
 async fn send(http: &reqwest::Client, url: &str, seen: &Mutex<Seen>) {
     let key = SystemIds.v4().to_string();
     let body = json!({"name": "Espresso beans", "department": "GROCERY", "unit_price_minor": 1250, "currency": "EUR"});
     let began = Instant::now();
-    let sent = http.post(format!("{url}/v1/products")).header("Idempotency-Key", &key).header("Prefer", "respond-async").json(&body);
+    let sent = http
+        .post(format!("{url}/v1/products"))
+        .header("Idempotency-Key", &key)
+        .header("Prefer", "respond-async")
+        .json(&body);
     let answer = sent.timeout(ANSWERED_WITHIN).send().await;
     let mut seen = seen.lock().unwrap();
     match answer {
         Ok(response) if response.status().as_u16() == 202 => {
-            let location = response.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            let location = response
+                .headers()
+                .get("location")
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned();
             seen.accepted.push(Accepted { key, location });
             seen.waited.push(began.elapsed());
         }
@@ -149,7 +173,9 @@ async fn begin(world: &World, trouble: Trouble, number: usize) {
 
 async fn end(world: &mut World, trouble: Trouble, number: usize) {
     match trouble {
-        Trouble::StopOthers => world.deployment.commands[1..].iter().for_each(|service| service.signal("-CONT")),
+        Trouble::StopOthers => {
+            world.deployment.commands[1..].iter().for_each(|service| service.signal("-CONT"))
+        }
         Trouble::KillBroker => world.deployment.kafka.restart(number).await,
         Trouble::KillOthers => {
             for service in &mut world.deployment.commands[1..] {
@@ -163,7 +189,9 @@ async fn end(world: &mut World, trouble: Trouble, number: usize) {
 async fn pending(world: &World, locations: &[String]) -> usize {
     let mut pending = 0;
     for location in locations {
-        pending += usize::from(ask(world, location, "wait=0").await.is_none_or(|state| state["state"] == "pending"));
+        pending += usize::from(
+            ask(world, location, "wait=0").await.is_none_or(|state| state["state"] == "pending"),
+        );
     }
     pending
 }
@@ -191,11 +219,25 @@ async fn ask(world: &World, location: &str, prefer: &str) -> Option<Value> {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |percent: usize| self.waited.get((self.waited.len() * percent / 100).min(self.waited.len().saturating_sub(1)));
+        let at = |percent: usize| {
+            self.waited
+                .get((self.waited.len() * percent / 100).min(self.waited.len().saturating_sub(1)))
+        };
         let ms = |percent| at(percent).map_or(0, Duration::as_millis);
         let Self { trouble, accepted, deep, all_done_after, wrong, .. } = self;
-        write!(f, "{trouble:?}: {} times 202 after p50 {} ms, p99 {} ms, at most {} ms", accepted.len(), ms(50), ms(99), ms(100))?;
-        write!(f, "; {deep} of four fifths without an outcome; all done after {:.1} s", all_done_after.as_secs_f64())?;
+        write!(
+            f,
+            "{trouble:?}: {} times 202 after p50 {} ms, p99 {} ms, at most {} ms",
+            accepted.len(),
+            ms(50),
+            ms(99),
+            ms(100)
+        )?;
+        write!(
+            f,
+            "; {deep} of four fifths without an outcome; all done after {:.1} s",
+            all_done_after.as_secs_f64()
+        )?;
         wrong.iter().take(3).try_for_each(|wrong| write!(f, "; {wrong}"))
     }
 }

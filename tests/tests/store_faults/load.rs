@@ -1,13 +1,14 @@
-//! Which commands are sent: a mix over 200 aggregates, half of it on ten of them. Learns from the answers, as a client would.
+//! Which commands are sent: a mix over 200 aggregates, half of it on ten of them. Learns from the
+//! answers, as a client would.
 
 use std::{collections::HashMap, sync::Mutex};
 
-use protocol::partition::partition_of;
-use serde_json::{Value, json};
-use service::{
+use highwater_protocol::partition::partition_of;
+use highwater_runtime::{
     clock::{Ids, SystemIds},
     identity::DeploymentKeys,
 };
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Answer, Place, Position};
@@ -61,12 +62,20 @@ struct Slot {
 impl Request {
     pub fn path(&self) -> String {
         let collection = format!("/v1/{}s", self.category);
-        if self.creates { collection } else { format!("{collection}/{}/{}", self.aggregate, self.name) }
+        if self.creates {
+            collection
+        } else {
+            format!("{collection}/{}/{}", self.aggregate, self.name)
+        }
     }
 
     /// By the version that the body is of.
     pub fn media_type(&self) -> &'static str {
-        if self.body.get("confirm").is_some() { "application/vnd.highwater.order.place.v2+json" } else { "application/json" }
+        if self.body.get("confirm").is_some() {
+            "application/vnd.highwater.order.place.v2+json"
+        } else {
+            "application/json"
+        }
     }
 }
 
@@ -74,7 +83,14 @@ impl Load {
     pub fn new(keys: DeploymentKeys) -> Self {
         let random = u64::from_le_bytes(SystemIds.v4().as_bytes()[..8].try_into().unwrap()) | 1;
         eprintln!("load: seed {random}");
-        Self { keys, state: Mutex::new(State { random, slots: vec![Slot::default(); AGGREGATES], known: HashMap::new() }) }
+        Self {
+            keys,
+            state: Mutex::new(State {
+                random,
+                slots: vec![Slot::default(); AGGREGATES],
+                known: HashMap::new(),
+            }),
+        }
     }
 
     /// The aggregate of the first slot, a hot one.
@@ -86,10 +102,18 @@ impl Load {
     pub fn next(&self) -> Request {
         let mut state = self.state.lock().unwrap();
         loop {
-            let slot = if state.below(2) == 0 { state.below(HOT) } else { HOT + state.below(AGGREGATES - HOT) };
-            let known = state.slots[slot].aggregate.and_then(|id| Some((id, state.known.get(&id)?.clone())));
+            let slot = if state.below(2) == 0 {
+                state.below(HOT)
+            } else {
+                HOT + state.below(AGGREGATES - HOT)
+            };
+            let known = state.slots[slot]
+                .aggregate
+                .and_then(|id| Some((id, state.known.get(&id)?.clone())));
             match known {
-                Some((id, known)) if !known.ended || state.below(3) == 0 => return state.act(slot, id, &known),
+                Some((id, known)) if !known.ended || state.below(3) == 0 => {
+                    return state.act(slot, id, &known);
+                }
                 _ if state.slots[slot].creating => {}
                 _ => {
                     state.slots[slot].creating = true;
@@ -108,7 +132,9 @@ impl Load {
         if !(200..300).contains(&answer.status) {
             return;
         }
-        let ended = ["cancelled", "delivered"].iter().any(|last| answer.events().iter().any(|event| event.ends_with(last)));
+        let ended = ["cancelled", "delivered"]
+            .iter()
+            .any(|last| answer.events().iter().any(|event| event.ends_with(last)));
         let known = state.known.entry(request.aggregate).or_insert_with(|| Known {
             category: request.category,
             version,
@@ -126,7 +152,13 @@ impl Load {
     /// One of the aggregates of which an answer told, another one for each `turn`.
     pub fn any_known(&self, turn: usize) -> Option<(Uuid, Known)> {
         let state = self.state.lock().unwrap();
-        let id = state.slots.iter().cycle().skip(turn % AGGREGATES).take(AGGREGATES).find_map(|slot| slot.aggregate)?;
+        let id = state
+            .slots
+            .iter()
+            .cycle()
+            .skip(turn % AGGREGATES)
+            .take(AGGREGATES)
+            .find_map(|slot| slot.aggregate)?;
         Some((id, state.known.get(&id)?.clone()))
     }
 
@@ -150,7 +182,10 @@ impl State {
         let (category, key) = (category(slot), SystemIds.v4().to_string());
         let mut body = if category == "product" { self.product() } else { self.order() };
         // A commit of two events. What is replaced may be a release that does not know it.
-        if category == "order" && self.below(2) == 0 && std::env::var_os("HIGHWATER_FAULTS_BEFORE").is_none() {
+        if category == "order"
+            && self.below(2) == 0
+            && std::env::var_os("HIGHWATER_FAULTS_BEFORE").is_none()
+        {
             body["confirm"] = json!(true);
         }
         let aggregate = if self.below(4) == 0 {
@@ -161,15 +196,36 @@ impl State {
             keys.create_id(PRINCIPAL, category, &key)
         };
         let name = if category == "product" { "create" } else { "place" };
-        Request { category, aggregate, place: place(category, aggregate), creates: true, name, body, if_match: None, key, slot }
+        Request {
+            category,
+            aggregate,
+            place: place(category, aggregate),
+            creates: true,
+            name,
+            body,
+            if_match: None,
+            key,
+            slot,
+        }
     }
 
     fn act(&mut self, slot: usize, aggregate: Uuid, known: &Known) -> Request {
-        let (name, body) = if known.category == "product" { self.change_product() } else { self.change_order() };
+        let (name, body) =
+            if known.category == "product" { self.change_product() } else { self.change_order() };
         let demanded = ["cancel", "ship"].contains(&name);
         let if_match = (demanded || self.below(4) == 0).then_some(known.version);
         let (category, place) = (known.category, place(known.category, aggregate));
-        Request { category, aggregate, place, creates: false, name, body, if_match, key: SystemIds.v4().to_string(), slot }
+        Request {
+            category,
+            aggregate,
+            place,
+            creates: false,
+            name,
+            body,
+            if_match,
+            key: SystemIds.v4().to_string(),
+            slot,
+        }
     }
 
     fn product(&mut self) -> Value {
@@ -193,8 +249,14 @@ impl State {
             // Few prices: some change nothing.
             0..=5 => ("set-price", json!({"unit_price_minor": self.below(20), "currency": "USD"})),
             6 => ("set-price", json!({"unit_price_minor": 1, "currency": "EUR"})),
-            7 => ("describe", json!({"brand": null, "package_size": format!("{} g", self.below(1_000))})),
-            _ => ("describe", json!({"name": format!("Bread {}", self.below(1_000)), "brand": "Own", "description": "Sliced.\nKeep dry."})),
+            7 => (
+                "describe",
+                json!({"brand": null, "package_size": format!("{} g", self.below(1_000))}),
+            ),
+            _ => (
+                "describe",
+                json!({"name": format!("Bread {}", self.below(1_000)), "brand": "Own", "description": "Sliced.\nKeep dry."}),
+            ),
         }
     }
 
@@ -202,7 +264,9 @@ impl State {
         match self.below(20) {
             0..=6 => ("confirm", json!({})),
             7..=8 => ("cancel", json!({"reason": "out of stock"})),
-            9..=14 => ("ship", json!({"carrier": "DHL", "tracking": self.below(1_000_000).to_string()})),
+            9..=14 => {
+                ("ship", json!({"carrier": "DHL", "tracking": self.below(1_000_000).to_string()}))
+            }
             _ => ("deliver", json!({})),
         }
     }

@@ -1,14 +1,14 @@
-//! What the log says, by the audit's fold: every event and outcome with its command, its place and its raw CloudEvent. Shares no
-//! decoder and no fold with the services.
+//! What the log says, by the audit's fold: every event and outcome with its command, its place and
+//! its raw CloudEvent. Shares no decoder and no fold with the services.
 
 use std::collections::{BTreeMap, HashMap};
 
-use eventlog::{Partition, RawReader};
-use highwater::audit::{
+use highwater_audit::{
     fold::{Fold, Verdict},
     record::{About, Body, Entry},
 };
-use protocol::record::{Record, Stored};
+use highwater_log::{Partition, RawReader};
+use highwater_protocol::record::{Record, Stored};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -94,7 +94,13 @@ impl LogRead {
         }
     }
 
-    fn take(&mut self, place: Place, fold: &mut Fold, open: &mut Vec<(u64, About, Record)>, stored: Stored) {
+    fn take(
+        &mut self,
+        place: Place,
+        fold: &mut Fold,
+        open: &mut Vec<(u64, About, Record)>,
+        stored: Stored,
+    ) {
         let Stored { offset, record, .. } = stored;
         let entry = Entry::read(&record);
         let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
@@ -104,16 +110,29 @@ impl LogRead {
             (Verdict::Opened, Ok(Body::Event(about, _))) => open.push((offset, about, record)),
             (Verdict::Commit(commit), Ok(Body::Event(about, _))) => {
                 open.push((offset, about, record));
-                let fingerprint = open.last().map(|(.., record)| fingerprint(record)).unwrap_or_default();
+                let fingerprint =
+                    open.last().map(|(.., record)| fingerprint(record)).unwrap_or_default();
                 let events = open.drain(..).filter(|(at, ..)| *at >= commit.first);
                 let events = events.map(|(_, about, record)| event(&about, &record)).collect();
                 self.add(place, offset, &about, fingerprint, What::Accepted(events));
             }
             (Verdict::Outcome, Ok(Body::Rejected(about))) => {
-                self.add(place, offset, &about, fingerprint(&record), What::Rejected(value(&record)));
+                self.add(
+                    place,
+                    offset,
+                    &about,
+                    fingerprint(&record),
+                    What::Rejected(value(&record)),
+                );
             }
             (Verdict::Outcome, Ok(Body::Unchanged(about))) => {
-                self.add(place, offset, &about, fingerprint(&record), What::Unchanged(value(&record)));
+                self.add(
+                    place,
+                    offset,
+                    &about,
+                    fingerprint(&record),
+                    What::Unchanged(value(&record)),
+                );
             }
             _ => {}
         }
@@ -121,7 +140,15 @@ impl LogRead {
 
     fn add(&mut self, place: Place, offset: u64, about: &About, fingerprint: Vec<u8>, what: What) {
         let [command, aggregate] = [about.command, about.aggregate].map(Uuid::from_bytes);
-        self.outcomes.push(Outcome { place, end: offset + 1, command, aggregate, version: about.version, fingerprint, what });
+        self.outcomes.push(Outcome {
+            place,
+            end: offset + 1,
+            command,
+            aggregate,
+            version: about.version,
+            fingerprint,
+            what,
+        });
     }
 }
 
@@ -139,7 +166,9 @@ fn fingerprint(record: &Record) -> Vec<u8> {
 }
 
 pub fn places() -> impl Iterator<Item = Place> {
-    CATEGORIES.into_iter().flat_map(|category| (0..PARTITIONS).map(move |partition| (category, partition)))
+    CATEGORIES
+        .into_iter()
+        .flat_map(|category| (0..PARTITIONS).map(move |partition| (category, partition)))
 }
 
 fn partition((category, index): Place) -> Partition {

@@ -1,4 +1,5 @@
-//! One process of the deployment: started, asked, killed, started again. Must never leave one behind.
+//! One process of the deployment: started, asked, killed, started again. Must never leave one
+//! behind.
 
 use std::{
     fs::File,
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use service::clock::{Ids, SystemIds};
+use highwater_runtime::clock::{Ids, SystemIds};
 use tokio::time::Instant;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -25,7 +26,13 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(folder: &Path, binary: &str, number: usize, port: u16, environment: Vec<(String, String)>) -> Self {
+    pub fn new(
+        folder: &Path,
+        binary: &str,
+        number: usize,
+        port: u16,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let name = format!("{binary}-{number}");
         Self {
             url: format!("http://127.0.0.1:{port}"),
@@ -43,7 +50,9 @@ impl Service {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(&self.binary);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HIGHWATER_")) {
+        for (name, _) in std::env::vars_os()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HIGHWATER_"))
+        {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -60,12 +69,21 @@ impl Service {
         loop {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 self.reaped();
-                panic!("{} ended at its start with {status}: see {}", self.name, self.log.display());
+                panic!(
+                    "{} ended at its start with {status}: see {}",
+                    self.name,
+                    self.log.display()
+                );
             }
             if http.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
                 return;
             }
-            assert!(Instant::now() < until, "{} is not ready within {READY_WITHIN:?}: see {}", self.name, self.log.display());
+            assert!(
+                Instant::now() < until,
+                "{} is not ready within {READY_WITHIN:?}: see {}",
+                self.name,
+                self.log.display()
+            );
             tokio::time::sleep(POLL_EVERY).await;
         }
     }
@@ -92,14 +110,22 @@ impl Service {
                 self.reaped();
                 return status;
             }
-            assert!(Instant::now() < until, "{} did not end within {within:?}: see {}", self.name, self.log.display());
+            assert!(
+                Instant::now() < until,
+                "{} did not end within {within:?}: see {}",
+                self.name,
+                self.log.display()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// The lines of a metric: labels as they are written, and the value. Empty when it does not answer.
+    /// The lines of a metric: labels as they are written, and the value. Empty when it does not
+    /// answer.
     pub async fn metric(&self, http: &reqwest::Client, name: &str) -> Vec<(String, f64)> {
-        let Ok(answer) = http.get(format!("{}/metrics", self.url)).send().await else { return Vec::new() };
+        let Ok(answer) = http.get(format!("{}/metrics", self.url)).send().await else {
+            return Vec::new();
+        };
         let text = answer.text().await.unwrap_or_default();
         let of = |line: &str| {
             let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
@@ -125,10 +151,12 @@ impl Drop for Service {
     }
 }
 
-/// Below the ports that connections going out are given, so that it is still free when the process is started again.
+/// Below the ports that connections going out are given, so that it is still free when the process
+/// is started again.
 pub fn free_port() -> u16 {
     for _ in 0..1_000 {
-        let random = u16::from_le_bytes([SystemIds.v4().as_bytes()[0], SystemIds.v4().as_bytes()[1]]);
+        let random =
+            u16::from_le_bytes([SystemIds.v4().as_bytes()[0], SystemIds.v4().as_bytes()[1]]);
         let port = 10_000 + random % 10_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

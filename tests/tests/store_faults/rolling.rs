@@ -1,5 +1,6 @@
-//! A rolling deploy: every process is stopped (SIGTERM), started again and ready before the next one goes. Readers ask the query APIs
-//! all the time. Waits for answers and readiness, never for a time.
+//! A rolling deploy: every process is stopped (SIGTERM), started again and ready before the next
+//! one goes. Readers ask the query APIs all the time. Waits for answers and readiness, never for a
+//! time.
 
 use std::{
     collections::BTreeMap,
@@ -39,11 +40,19 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
     let mut replaced = Vec::new();
     for _ in 0..rounds {
         let (http, deployment) = (world.http.clone(), &mut world.deployment);
-        for service in deployment.commands.iter_mut().chain(&mut deployment.projectors).chain(&mut deployment.queries) {
+        for service in deployment
+            .commands
+            .iter_mut()
+            .chain(&mut deployment.projectors)
+            .chain(&mut deployment.queries)
+        {
             let at = running.began.elapsed().as_secs_f64();
             let line = format!("{at:5.1} s: {}", replace(service, &http).await);
             let ready = Instant::now();
-            faults::wait("every partition answers afterwards", || client.all_answered(PLACES, ready)).await;
+            faults::wait("every partition answers afterwards", || {
+                client.all_answered(PLACES, ready)
+            })
+            .await;
             eprintln!("{line}");
             replaced.push(line);
         }
@@ -51,8 +60,9 @@ pub async fn replace_all(world: &mut World, running: &Running, rounds: usize) ->
     replaced
 }
 
-/// All command APIs end at once and start again. Each partition is fenced when it is first assigned, and once for each time that it
-/// moves while the others join; then every category is spread evenly.
+/// All command APIs end at once and start again. Each partition is fenced when it is first
+/// assigned, and once for each time that it moves while the others join; then every category is
+/// spread evenly.
 pub async fn restart_all(world: &mut World, running: &Running) -> String {
     let (client, http) = (running.client.clone(), world.http.clone());
     let before = epochs(&world.deployment.commands, &http).await;
@@ -66,7 +76,10 @@ pub async fn restart_all(world: &mut World, running: &Running) -> String {
         service.ready(&http).await;
     }
     let ready = Instant::now();
-    faults::wait("every partition answers after the restart", || client.all_answered(PLACES, ready)).await;
+    faults::wait("every partition answers after the restart", || {
+        client.all_answered(PLACES, ready)
+    })
+    .await;
     let answered = at.elapsed().as_secs_f64();
     let until = Instant::now() + RECOVERED_WITHIN;
     while !is_even(&world.deployment.commands, &http).await {
@@ -74,12 +87,23 @@ pub async fn restart_all(world: &mut World, running: &Running) -> String {
         tokio::time::sleep(PAUSE).await;
     }
     let after = epochs(&world.deployment.commands, &http).await;
-    let fences: Vec<f64> = after.iter().map(|(place, epoch)| epoch - before.get(place).copied().unwrap_or_default()).collect();
+    let fences: Vec<f64> = after
+        .iter()
+        .map(|(place, epoch)| epoch - before.get(place).copied().unwrap_or_default())
+        .collect();
     let most = fences.iter().copied().fold(0.0, f64::max);
     let bound = f64::from(u32::try_from(world.deployment.commands.len()).unwrap()) + 1.0;
-    assert!(most <= bound, "a restart of all made {most} fences on one partition, more than {bound}: {after:?} after {before:?}");
+    assert!(
+        most <= bound,
+        "a restart of all made {most} fences on one partition, more than {bound}: {after:?} after \
+         {before:?}"
+    );
     let all: f64 = fences.iter().sum();
-    format!("restarted all: answered again after {answered:.2} s, {all} fences on {} partitions, {most} at most on one", fences.len())
+    format!(
+        "restarted all: answered again after {answered:.2} s, {all} fences on {} partitions, \
+         {most} at most on one",
+        fences.len()
+    )
 }
 
 /// Of every partition, by its labels, the highest epoch that an instance serves.
@@ -94,16 +118,28 @@ async fn epochs(services: &[Service], http: &reqwest::Client) -> BTreeMap<String
     epochs
 }
 
-/// Whether every instance owns as many partitions of each category as every other, give or take one.
+/// Whether every instance owns as many partitions of each category as every other, give or take
+/// one.
 async fn is_even(services: &[Service], http: &reqwest::Client) -> bool {
     let mut shares: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, service) in services.iter().enumerate() {
-        for (labels, _) in service.metric(http, "highwater_owner_epoch").await.into_iter().filter(|(_, epoch)| *epoch > 0.0) {
-            let category = labels.split(',').find(|label| label.starts_with("category=")).unwrap_or_default().to_owned();
+        for (labels, _) in service
+            .metric(http, "highwater_owner_epoch")
+            .await
+            .into_iter()
+            .filter(|(_, epoch)| *epoch > 0.0)
+        {
+            let category = labels
+                .split(',')
+                .find(|label| label.starts_with("category="))
+                .unwrap_or_default()
+                .to_owned();
             shares.entry(category).or_insert_with(|| vec![0; services.len()])[at] += 1;
         }
     }
-    let even = |share: &Vec<usize>| share.iter().max() <= share.iter().min().map(|least| least + 1).as_ref();
+    let even = |share: &Vec<usize>| {
+        share.iter().max() <= share.iter().min().map(|least| least + 1).as_ref()
+    };
     let whole = |share: &Vec<usize>| share.iter().sum::<usize>() == PARTITIONS;
     !shares.is_empty() && shares.values().all(|share| even(share) && whole(share))
 }
@@ -116,7 +152,11 @@ async fn replace(service: &mut Service, http: &reqwest::Client) -> String {
     let ended = at.elapsed().as_secs_f64();
     service.start();
     service.ready(http).await;
-    format!("replaced {}: ended after {ended:.2} s, ready again after {:.2} s", service.name, at.elapsed().as_secs_f64())
+    format!(
+        "replaced {}: ended after {ended:.2} s, ready again after {:.2} s",
+        service.name,
+        at.elapsed().as_secs_f64()
+    )
 }
 
 /// What readers saw.
@@ -140,9 +180,11 @@ pub struct Readers {
 impl Readers {
     pub fn begin(world: &World) -> Self {
         let (stop, reads) = (CancellationToken::new(), Arc::<Mutex<Reads>>::default());
-        let targets: Vec<String> = world.deployment.queries.iter().map(|service| service.url.clone()).collect();
+        let targets: Vec<String> =
+            world.deployment.queries.iter().map(|service| service.url.clone()).collect();
         let reader = |number: usize| {
-            let (stop, reads, targets, load) = (stop.clone(), reads.clone(), targets.clone(), world.load.clone());
+            let (stop, reads, targets, load) =
+                (stop.clone(), reads.clone(), targets.clone(), world.load.clone());
             let http = world.http.clone();
             tokio::spawn(async move { read(number, &http, &targets, &load, &reads, &stop).await })
         };
@@ -160,7 +202,14 @@ impl Readers {
 }
 
 /// Reads what was acknowledged, at its position, from either query API in turn.
-async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &Load, reads: &Mutex<Reads>, stop: &CancellationToken) {
+async fn read(
+    number: usize,
+    http: &reqwest::Client,
+    targets: &[String],
+    load: &Load,
+    reads: &Mutex<Reads>,
+    stop: &CancellationToken,
+) {
     let (began, mut turn) = (Instant::now(), number);
     while !stop.is_cancelled() {
         tokio::time::sleep(PAUSE).await;
@@ -170,9 +219,15 @@ async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &
         let url = format!("{target}/v1/{}s/{id}", known.category);
         turn += 1;
         let asked = Instant::now();
-        let wait = match http.get(url).header("Highwater-Min-Position", known.position.to_string()).send().await {
+        let wait = match http
+            .get(url)
+            .header("Highwater-Min-Position", known.position.to_string())
+            .send()
+            .await
+        {
             Ok(response) => {
-                let (status, retry) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
+                let (status, retry) =
+                    (response.status().as_u16(), response.headers().contains_key("retry-after"));
                 let body: Value = response.json().await.unwrap_or_default();
                 let mut reads = reads.lock().unwrap();
                 match (status, body["code"].as_str().unwrap_or("none")) {
@@ -180,17 +235,27 @@ async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &
                         reads.answered += 1;
                         reads.slowest = reads.slowest.max(asked.elapsed());
                     }
-                    (503, code) if retry => *reads.retries.entry(format!("503 {code}")).or_default() += 1,
+                    (503, code) if retry => {
+                        *reads.retries.entry(format!("503 {code}")).or_default() += 1
+                    }
                     // The caller asked for a position, and the tables were not there in time.
                     (504, "position.not-reached") => {
-                        reads.late.push(format!("{:.1} s: {} {}", began.elapsed().as_secs_f64(), known.category, known.position));
+                        reads.late.push(format!(
+                            "{:.1} s: {} {}",
+                            began.elapsed().as_secs_f64(),
+                            known.category,
+                            known.position
+                        ));
                     }
-                    (status, code) => reads.wrong.push(format!("{status} {code} on a GET of {} {id}", known.category)),
+                    (status, code) => reads
+                        .wrong
+                        .push(format!("{status} {code} on a GET of {} {id}", known.category)),
                 }
                 if status == 200 { Duration::ZERO } else { LONGEST_RETRY_AFTER }
             }
             Err(error) => {
-                let what = if error.is_connect() { "connection refused" } else { "connection broken" };
+                let what =
+                    if error.is_connect() { "connection refused" } else { "connection broken" };
                 *reads.lock().unwrap().retries.entry(what.to_owned()).or_default() += 1;
                 Duration::ZERO
             }
@@ -201,7 +266,13 @@ async fn read(number: usize, http: &reqwest::Client, targets: &[String], load: &
 
 impl fmt::Display for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reads: {} answered, within {:.2} s; {} not in time", self.answered, self.slowest.as_secs_f64(), self.late.len())?;
+        write!(
+            f,
+            "reads: {} answered, within {:.2} s; {} not in time",
+            self.answered,
+            self.slowest.as_secs_f64(),
+            self.late.len()
+        )?;
         self.retries.iter().try_for_each(|(what, count)| write!(f, ", {count} times {what}"))?;
         self.late.iter().try_for_each(|late| write!(f, "\n  504 position.not-reached after {late}"))
     }

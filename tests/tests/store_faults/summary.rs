@@ -50,7 +50,11 @@ impl Summary {
             }
         }
         let faults = injected.iter().map(ToString::to_string).collect();
-        let mut latencies: Vec<_> = sent.iter().filter(|sent| sent.attempts.is_empty()).map(|sent| sent.answer.at - sent.began).collect();
+        let mut latencies: Vec<_> = sent
+            .iter()
+            .filter(|sent| sent.attempts.is_empty())
+            .map(|sent| sent.answer.at - sent.began)
+            .collect();
         latencies.sort();
         let (seconds, commands) = (by_second(sent, lasted), sent.len());
         Self {
@@ -67,7 +71,8 @@ impl Summary {
         }
     }
 
-    /// Of each kind of fault of an owner and each period; the whole time from a fault to the next first.
+    /// Of each kind of fault of an owner and each period; the whole time from a fault to the next
+    /// first.
     pub fn take_overs(&self) -> &[TakeOvers] {
         &self.take_overs
     }
@@ -78,7 +83,8 @@ impl Summary {
     }
 }
 
-/// What all faults of one kind brought, in one period: p50, p99 and the longest of the longest silences, in seconds.
+/// What all faults of one kind brought, in one period: p50, p99 and the longest of the longest
+/// silences, in seconds.
 #[derive(Clone, Debug)]
 pub struct TakeOvers {
     pub fault: Fault,
@@ -99,12 +105,27 @@ fn take_overs(injected: &[Injected]) -> Vec<TakeOvers> {
         ("kill -9 of an owner beside one that was started a moment ago", Fault::KillBesideStandby),
     ];
     for (what, fault) in kinds {
-        let all: Vec<&Silences> = injected.iter().filter(|injected| injected.fault == fault).map(|injected| &injected.silence).collect();
+        let all: Vec<&Silences> = injected
+            .iter()
+            .filter(|injected| injected.fault == fault)
+            .map(|injected| &injected.silence)
+            .collect();
         for period in 0..all.first().map_or(0, |silences| silences.periods().len()) {
-            let of = |silences: &Silences| silences.periods()[period].1.values().copied().collect::<Vec<_>>();
-            let worst = spread(all.iter().map(|silences| of(silences).into_iter().max().unwrap_or_default()));
+            let of = |silences: &Silences| {
+                silences.periods()[period].1.values().copied().collect::<Vec<_>>()
+            };
+            let worst = spread(
+                all.iter().map(|silences| of(silences).into_iter().max().unwrap_or_default()),
+            );
             let each = spread(all.iter().flat_map(|silences| of(silences)));
-            found.push(TakeOvers { fault, what, period: all[0].periods()[period].0, faults: all.len(), worst, each });
+            found.push(TakeOvers {
+                fault,
+                what,
+                period: all[0].periods()[period].0,
+                faults: all.len(),
+                worst,
+                each,
+            });
         }
     }
     found
@@ -124,7 +145,10 @@ fn by_second(sent: &[Sent], lasted: Duration) -> Vec<usize> {
 }
 
 fn at<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
-    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+    sorted
+        .get((sorted.len() * percent).div_ceil(100).saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
 impl fmt::Display for Summary {
@@ -135,11 +159,25 @@ impl fmt::Display for Summary {
         for take_overs in &self.take_overs {
             writeln!(f, "{take_overs}")?;
         }
-        writeln!(f, "commands: {} in {:.1} s, {:.0} a second", self.commands, self.lasted.as_secs_f64(), self.rate())?;
+        writeln!(
+            f,
+            "commands: {} in {:.1} s, {:.0} a second",
+            self.commands,
+            self.lasted.as_secs_f64(),
+            self.rate()
+        )?;
         let [least, half, most] = [0, 50, 100].map(|percent| at(&self.seconds, percent));
-        writeln!(f, "answers in a second: {half} in half of the seconds or fewer, {least} at least, {most} at most")?;
-        let [p50, p99, max] = [50, 99, 100].map(|percent| at(&self.latencies, percent).as_secs_f64() * 1_000.0);
-        writeln!(f, "answered at the first sending within: p50 {p50:.0} ms, p99 {p99:.0} ms, max {max:.0} ms")?;
+        writeln!(
+            f,
+            "answers in a second: {half} in half of the seconds or fewer, {least} at least, {most} \
+             at most"
+        )?;
+        let [p50, p99, max] =
+            [50, 99, 100].map(|percent| at(&self.latencies, percent).as_secs_f64() * 1_000.0);
+        writeln!(
+            f,
+            "answered at the first sending within: p50 {p50:.0} ms, p99 {p99:.0} ms, max {max:.0} ms"
+        )?;
         for (what, count) in &self.answers {
             writeln!(f, "  {what}: {count}")?;
         }
@@ -153,8 +191,19 @@ impl fmt::Display for Summary {
 
 impl fmt::Display for TakeOvers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, period, faults, worst: [p50, p99, max], each: [p50_each, p99_each, max_each], .. } = self;
-        write!(f, "{what}, {faults} times, silence {period}: of the worst partition p50 {p50:.2} s, p99 {p99:.2} s, max {max:.2} s; ")?;
+        let Self {
+            what,
+            period,
+            faults,
+            worst: [p50, p99, max],
+            each: [p50_each, p99_each, max_each],
+            ..
+        } = self;
+        write!(
+            f,
+            "{what}, {faults} times, silence {period}: of the worst partition p50 {p50:.2} s, p99 \
+             {p99:.2} s, max {max:.2} s; "
+        )?;
         write!(f, "of each partition p50 {p50_each:.2} s, p99 {p99_each:.2} s, max {max_each:.2} s")
     }
 }

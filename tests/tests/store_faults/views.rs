@@ -17,9 +17,15 @@ pub struct Seen {
     pub version: Option<u64>,
 }
 
-pub async fn read(url: &str, http: &reqwest::Client, known: &HashMap<Uuid, Known>) -> HashMap<Uuid, Seen> {
+pub async fn read(
+    url: &str,
+    http: &reqwest::Client,
+    known: &HashMap<Uuid, Known>,
+) -> HashMap<Uuid, Seen> {
     let get = |(id, known): (&Uuid, &Known)| {
-        let request = http.get(format!("{url}/v1/{}s/{id}", known.category)).header("Highwater-Min-Position", known.position.to_string());
+        let request = http
+            .get(format!("{url}/v1/{}s/{id}", known.category))
+            .header("Highwater-Min-Position", known.position.to_string());
         let id = *id;
         async move {
             let response = request.send().await.unwrap();
@@ -34,9 +40,10 @@ pub async fn read(url: &str, http: &reqwest::Client, known: &HashMap<Uuid, Known
 pub fn differences(known: &HashMap<Uuid, Known>, seen: &HashMap<Uuid, Seen>) -> Vec<String> {
     let differs = |(id, known): (&Uuid, &Known)| match seen.get(id) {
         Some(Seen { status: 200, version: Some(version) }) if *version >= known.version => None,
-        Some(Seen { status, version }) => {
-            Some(format!("GET of {} {id}: {status}, version {version:?}, acknowledged was {}", known.category, known.version))
-        }
+        Some(Seen { status, version }) => Some(format!(
+            "GET of {} {id}: {status}, version {version:?}, acknowledged was {}",
+            known.category, known.version
+        )),
         None => Some(format!("{} {id} was not read", known.category)),
     };
     known.iter().filter_map(differs).collect()

@@ -33,11 +33,25 @@ impl Watched {
 
     pub fn refusing(&self, up: &mut Up, what: &str) {
         measure(up, SETTLED);
-        let minutes = std::env::var("HIGHWATER_LONG_MINUTES").ok().map(|minutes| minutes.parse::<u32>().unwrap());
-        let (cpu, lines) = measure(up, minutes.map_or(SHORT, |minutes| Duration::from_secs(60) * minutes / SITUATIONS));
-        println!("{what}: {:.1} % of a core ({:.1} % when all is well), {lines:.0} lines a minute", cpu * 100.0, self.idle_cpu * 100.0);
+        let minutes = std::env::var("HIGHWATER_LONG_MINUTES")
+            .ok()
+            .map(|minutes| minutes.parse::<u32>().unwrap());
+        let (cpu, lines) = measure(
+            up,
+            minutes.map_or(SHORT, |minutes| Duration::from_secs(60) * minutes / SITUATIONS),
+        );
+        println!(
+            "{what}: {:.1} % of a core ({:.1} % when all is well), {lines:.0} lines a minute",
+            cpu * 100.0,
+            self.idle_cpu * 100.0
+        );
         let most = if cfg!(debug_assertions) { MOST_CPU + self.idle_cpu } else { MOST_CPU };
-        assert!(cpu < most, "{what}: {:.1} % of a core, {:.1} % are the most", cpu * 100.0, most * 100.0);
+        assert!(
+            cpu < most,
+            "{what}: {:.1} % of a core, {:.1} % are the most",
+            cpu * 100.0,
+            most * 100.0
+        );
         assert!(lines < MOST_LINES_A_MINUTE, "{what}: {lines:.0} lines a minute");
     }
 }
@@ -56,6 +70,12 @@ fn measure(up: &mut Up, within: Duration) -> (f64, f64) {
 fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // The name, in brackets, may hold anything; user and system time are the 14th and 15th field.
-    let fields: Vec<f64> = stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
     (fields[10] + fields[11]) / TICKS_A_SECOND
 }

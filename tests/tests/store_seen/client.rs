@@ -1,4 +1,5 @@
-//! Commands over many connections, and what is answered. Retries with the same key while the answer is 503.
+//! Commands over many connections, and what is answered. Retries with the same key while the answer
+//! is 503.
 
 use std::{
     collections::VecDeque,
@@ -6,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use highwater_runtime::clock::{Ids, SystemIds};
 use reqwest::{Response, header::HeaderMap};
 use serde_json::Value;
-use service::clock::{Ids, SystemIds};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
@@ -43,7 +44,12 @@ pub struct Client {
 impl Request {
     /// With a key of its own.
     pub fn create(collection: &str, body: Value) -> Self {
-        Self { path: format!("/v1/{collection}"), body, key: SystemIds.v4().to_string(), if_match: None }
+        Self {
+            path: format!("/v1/{collection}"),
+            body,
+            key: SystemIds.v4().to_string(),
+            if_match: None,
+        }
     }
 
     pub fn act(collection: &str, id: Uuid, command: &str, body: Value) -> Self {
@@ -58,7 +64,8 @@ impl Request {
     /// Valid, with one number changed.
     pub fn with_another_body(&self) -> Self {
         let mut other = self.clone();
-        let number = other.body.as_object_mut().unwrap().values_mut().find(|value| value.is_u64()).unwrap();
+        let number =
+            other.body.as_object_mut().unwrap().values_mut().find(|value| value.is_u64()).unwrap();
         *number = (number.as_u64().unwrap() + 1).into();
         other
     }
@@ -71,20 +78,31 @@ impl Answer {
         if let Some(members) = body.as_object_mut() {
             members.remove("trace_id");
         }
-        (self.status, body, self.etag.as_deref(), &self.position, self.location.as_deref(), self.media_type.as_deref())
+        (
+            self.status,
+            body,
+            self.etag.as_deref(),
+            &self.position,
+            self.location.as_deref(),
+            self.media_type.as_deref(),
+        )
     }
 }
 
 impl Client {
     pub fn new(targets: Vec<String>) -> Self {
-        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), targets: targets.into() }
+        Self {
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            targets: targets.into(),
+        }
     }
 
     pub fn targets(&self) -> usize {
         self.targets.len()
     }
 
-    /// Sends all, so many at once, shared out over the targets; each must succeed. The positions that were answered.
+    /// Sends all, so many at once, shared out over the targets; each must succeed. The positions
+    /// that were answered.
     pub async fn all(&self, requests: Vec<Request>, connections: usize) -> Vec<String> {
         let waiting = Arc::new(Mutex::new(VecDeque::from(requests)));
         let mut workers = JoinSet::new();
@@ -111,7 +129,10 @@ impl Client {
             let answer = self.send(target, request).await;
             match answer {
                 Ok(answer) if answer.status != 503 => return answer,
-                _ => assert!(Instant::now() < until, "not within {SETTLED_WITHIN:?}: {request:?}: {answer:?}"),
+                _ => assert!(
+                    Instant::now() < until,
+                    "not within {SETTLED_WITHIN:?}: {request:?}: {answer:?}"
+                ),
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
@@ -131,7 +152,10 @@ async fn read(response: Response) -> Result<Answer, reqwest::Error> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = |name| text(&headers, name);
     let (etag, location, media_type) = (text("etag"), text("location"), text("content-type"));
-    let (position, replayed) = (text("highwater-position").unwrap_or_default(), text("idempotency-replayed").as_deref() == Some("true"));
+    let (position, replayed) = (
+        text("highwater-position").unwrap_or_default(),
+        text("idempotency-replayed").as_deref() == Some("true"),
+    );
     let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
     Ok(Answer { status, body, position, replayed, etag, location, media_type })
 }

@@ -1,9 +1,13 @@
-//! One broker, a Postgres that counts statements, one projector, and as many command APIs as asked for; all in a folder of its own.
+//! One broker, a Postgres that counts statements, one projector, and as many command APIs as asked
+//! for; all in a folder of its own.
 
-use std::{collections::BTreeMap, os::unix::fs::OpenOptionsExt, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap, os::unix::fs::OpenOptionsExt, path::PathBuf, process::Command,
+    time::Duration,
+};
 
-use highwater::postgres::PrivatePostgres;
-use service::clock::{Ids, SystemIds};
+use highwater_cli::postgres::PrivatePostgres;
+use highwater_runtime::clock::{Ids, SystemIds};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -38,7 +42,9 @@ struct Folder(PathBuf);
 
 impl Deployment {
     pub async fn start() -> Self {
-        let folder = Folder(std::env::temp_dir().join(format!("highwater-seen-{}", SystemIds.v4().simple())));
+        let folder = Folder(
+            std::env::temp_dir().join(format!("highwater-seen-{}", SystemIds.v4().simple())),
+        );
         for part in ["bin", "pids"] {
             std::fs::create_dir_all(folder.0.join(part)).unwrap();
         }
@@ -50,19 +56,33 @@ impl Deployment {
         let postgres = PrivatePostgres::temporary().await.unwrap();
         Statements::counted_by(&postgres).await;
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        projectors::migrate(&pool).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
         sqlx::query(ROLE).execute(&pool).await.unwrap();
         write_key(&folder.0.join("keys"));
         let kafka = starting.await.unwrap();
 
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let port = free_port();
-        let own = [("PROJECTOR__LISTEN", format!("127.0.0.1:{port}")), ("PROJECTOR__DATABASE__URL", postgres.url())];
-        let mut projectors = Service::new(&folder.0, "projectors", 1, port, environment(&kafka, own.to_vec()));
+        let own = [
+            ("PROJECTOR__LISTEN", format!("127.0.0.1:{port}")),
+            ("PROJECTOR__DATABASE__URL", postgres.url()),
+        ];
+        let mut projectors =
+            Service::new(&folder.0, "projectors", 1, port, environment(&kafka, own.to_vec()));
         projectors.start();
         projectors.ready(&http).await;
         let statements = Statements::new(pool.clone()).await;
-        Self { commands: Vec::new(), _projectors: projectors, statements, pool, kafka, postgres, http, started: 0, folder }
+        Self {
+            commands: Vec::new(),
+            _projectors: projectors,
+            statements,
+            pool,
+            kafka,
+            postgres,
+            http,
+            started: 0,
+            folder,
+        }
     }
 
     /// Starts so many, and waits until they have shared the partitions out.
@@ -70,7 +90,12 @@ impl Deployment {
         for _ in 0..number {
             self.started += 1;
             let port = free_port();
-            let database = self.postgres.url().split_once('@').map(|(_, at)| format!("postgres://highwater_commands:known@{at}")).unwrap();
+            let database = self
+                .postgres
+                .url()
+                .split_once('@')
+                .map(|(_, at)| format!("postgres://highwater_commands:known@{at}"))
+                .unwrap();
             let mut own = vec![
                 ("HTTP__LISTEN", format!("127.0.0.1:{port}")),
                 ("PEERS__ADVERTISE", format!("http://127.0.0.1:{port}")),
@@ -79,7 +104,13 @@ impl Deployment {
             ];
             own.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
             let environment = environment(&self.kafka, own);
-            self.commands.push(Service::new(&self.folder.0, "command-api", self.started, port, environment));
+            self.commands.push(Service::new(
+                &self.folder.0,
+                "command-api",
+                self.started,
+                port,
+                environment,
+            ));
         }
         self.start_command_apis().await;
     }
@@ -94,7 +125,8 @@ impl Deployment {
             for service in &self.commands {
                 owned.push(self.owned_by(service).await.len());
             }
-            owned.iter().sum::<usize>() == PARTITIONS && owned.iter().all(|owned| *owned >= PARTITIONS / self.commands.len() - 3)
+            owned.iter().sum::<usize>() == PARTITIONS
+                && owned.iter().all(|owned| *owned >= PARTITIONS / self.commands.len() - 3)
         })
         .await;
     }
@@ -129,14 +161,21 @@ impl Deployment {
         owner.kill();
         owner.exited(ENDED_WITHIN).await;
         let other = &self.commands[0];
-        eventually("another takes over", async || self.owned_by(other).await.contains(&place)).await;
+        eventually("another takes over", async || self.owned_by(other).await.contains(&place))
+            .await;
     }
 
     async fn owned_by(&self, service: &Service) -> Vec<(String, String)> {
         let epochs = service.metric(&self.http, "highwater_owner_epoch").await;
-        let label = |labels: &str, name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+        let label = |labels: &str, name: &str| {
+            Some(labels.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned())
+        };
         let of = |labels: &str| Some((label(labels, "category")?, label(labels, "partition")?));
-        epochs.iter().filter(|(_, epoch)| *epoch > 0.0).filter_map(|(labels, _)| of(labels)).collect()
+        epochs
+            .iter()
+            .filter(|(_, epoch)| *epoch > 0.0)
+            .filter_map(|(labels, _)| of(labels))
+            .collect()
     }
 
     pub fn client(&self) -> Client {
@@ -152,10 +191,16 @@ impl Deployment {
             *known = end.max(*known);
         }
         let query = "SELECT next_offset FROM checkpoints
-                      WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2";
+                      WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND \
+                      partition = $2";
         for ((category, partition), end) in ends {
             eventually("snapshots catch up", async || {
-                let at = sqlx::query_scalar::<_, i64>(query).bind(&category).bind(partition).fetch_optional(&self.pool).await.unwrap();
+                let at = sqlx::query_scalar::<_, i64>(query)
+                    .bind(&category)
+                    .bind(partition)
+                    .fetch_optional(&self.pool)
+                    .await
+                    .unwrap();
                 at.is_some_and(|at| at >= end)
             })
             .await;
@@ -164,15 +209,26 @@ impl Deployment {
 
     /// By its snapshot.
     pub async fn version_of(&self, product: Uuid) -> u64 {
-        let query = "SELECT version FROM snapshots WHERE category = 'product' AND aggregate_id = $1";
-        let version: i64 = sqlx::query_scalar(query).bind(product).fetch_one(&self.pool).await.unwrap();
+        let query =
+            "SELECT version FROM snapshots WHERE category = 'product' AND aggregate_id = $1";
+        let version: i64 =
+            sqlx::query_scalar(query).bind(product).fetch_one(&self.pool).await.unwrap();
         version.try_into().unwrap()
     }
 
     /// Log and tables hold together.
     pub fn audit(&self) {
-        let mut audit = Command::new(program("highwater"));
-        let output = audit.args(["audit", "--kafka", &self.kafka.bootstrap, "--database-url", &self.postgres.url()]).output().unwrap();
+        let mut audit = Command::new(program("store"));
+        let output = audit
+            .args([
+                "audit",
+                "--kafka",
+                &self.kafka.bootstrap,
+                "--database-url",
+                &self.postgres.url(),
+            ])
+            .output()
+            .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -182,7 +238,7 @@ fn environment(kafka: &Kafka, own: Vec<(&str, String)>) -> Vec<(String, String)>
     let all = [
         ("LOG__KAFKA", kafka.bootstrap.clone()),
         ("LOG__DEVELOPMENT", "true".to_owned()),
-        ("TELEMETRY__FILTER", "info,service::http=warn".to_owned()),
+        ("TELEMETRY__FILTER", "info,highwater_http::server=warn".to_owned()),
     ];
     all.into_iter().chain(own).map(|(key, value)| (format!("HIGHWATER__{key}"), value)).collect()
 }
@@ -196,7 +252,8 @@ fn parts(position: &str) -> (String, i32, i64) {
 
 fn write_key(file: &std::path::Path) {
     use std::io::Write;
-    let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(file).unwrap();
+    let mut file =
+        std::fs::File::options().create_new(true).write(true).mode(0o600).open(file).unwrap();
     writeln!(file, "1:{}{}", SystemIds.v4().simple(), SystemIds.v4().simple()).unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! Commands whose outcomes are asked for again: what was accepted, what changed nothing, and what the store refused.
+//! Commands whose outcomes are asked for again: what was accepted, what changed nothing, and what
+//! the store refused.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -16,8 +17,14 @@ pub struct First {
 
 pub async fn firsts(client: &Client) -> Vec<First> {
     let product = json!({"id": SHELF, "name": "Cup", "department": "KITCHEN", "unit_price_minor": 1, "currency": "EUR"});
-    let price =
-        |minor: u64, currency: &str| Request::act("products", SHELF, "set-price", json!({"unit_price_minor": minor, "currency": currency}));
+    let price = |minor: u64, currency: &str| {
+        Request::act(
+            "products",
+            SHELF,
+            "set-price",
+            json!({"unit_price_minor": minor, "currency": currency}),
+        )
+    };
     let stock = |command, body| Request::act("stock", SHELF, command, body);
     let requests = [
         (Request::create("products", product), 201, None),
@@ -25,13 +32,21 @@ pub async fn firsts(client: &Client) -> Vec<First> {
         (price(3, "USD"), 409, Some("product.currency-mismatch")),
         (price(2, "EUR"), 200, None),
         (stock("receive", json!({"quantity": 10})), 200, None),
-        (stock("reserve", json!({"order_id": SOMEBODY, "quantity": 99})), 409, Some("stock.insufficient")),
+        (
+            stock("reserve", json!({"order_id": SOMEBODY, "quantity": 99})),
+            409,
+            Some("stock.insufficient"),
+        ),
         (stock("reserve", json!({"order_id": SOMEBODY, "quantity": 4})), 200, None),
     ];
     let mut firsts = Vec::new();
     for (request, status, code) in requests {
         let answer = client.settle(firsts.len() % client.targets(), &request).await;
-        assert_eq!((answer.status, answer.body["code"].as_str()), (status, code), "{request:?}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.body["code"].as_str()),
+            (status, code),
+            "{request:?}: {answer:?}"
+        );
         assert!(!answer.replayed && !answer.position.is_empty(), "{request:?}: {answer:?}");
         firsts.push(First { request, answer });
     }
@@ -40,5 +55,10 @@ pub async fn firsts(client: &Client) -> Vec<First> {
 
 /// One of many on the same product; each sets another price, so each is an event.
 pub fn later(number: u64) -> Request {
-    Request::act("products", SHELF, "set-price", json!({"unit_price_minor": 100 + number, "currency": "EUR"}))
+    Request::act(
+        "products",
+        SHELF,
+        "set-price",
+        json!({"unit_price_minor": 100 + number, "currency": "EUR"}),
+    )
 }

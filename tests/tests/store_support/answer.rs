@@ -15,12 +15,18 @@ impl Answer {
         let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
         let mut lines = head.lines();
         let status_line = lines.next().unwrap_or_default().trim().to_owned();
-        let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
         Self { status_line, headers: headers.collect(), body: body.trim().to_owned() }
     }
 
     pub fn status(&self) -> u16 {
-        self.status_line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+        self.status_line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_default()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

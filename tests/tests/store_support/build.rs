@@ -23,9 +23,17 @@ fn build() -> Vec<PathBuf> {
         cargo.args(["--workspace", "--exclude", "highwater-benches"]);
     } else {
         // What is measured is built as it is deployed, without the features of tests.
-        cargo.arg("--release").args(["highwater", "command-api", "projectors", "query-api"].into_iter().flat_map(|name| ["-p", name]));
+        cargo.arg("--release").args(
+            ["store", "command-api", "projectors", "query-api"]
+                .into_iter()
+                .flat_map(|name| ["-p", name]),
+        );
     }
-    let built = cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null()).output().unwrap();
+    let built = cargo
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let messages = String::from_utf8_lossy(&built.stdout).into_owned();
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -22,7 +22,13 @@ pub struct Request {
 
 impl Request {
     pub fn new(method: &'static str, target: &str) -> Self {
-        Self { method, target: target.to_owned(), headers: Vec::new(), body: Vec::new(), chunked: false }
+        Self {
+            method,
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            chunked: false,
+        }
     }
 
     pub fn get(target: &str) -> Self {
@@ -71,7 +77,10 @@ impl Request {
 
     /// The idempotency key that it brings.
     pub fn key(&self) -> Option<&[u8]> {
-        self.headers.iter().find(|(name, _)| name == "Idempotency-Key").map(|(_, value)| value.as_slice())
+        self.headers
+            .iter()
+            .find(|(name, _)| name == "Idempotency-Key")
+            .map(|(_, value)| value.as_slice())
     }
 
     /// On a connection of its own.
@@ -87,7 +96,11 @@ impl Request {
     }
 
     fn bytes(&self, host: &str) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.method, self.target).into_bytes();
+        let mut bytes = format!(
+            "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n",
+            self.method, self.target
+        )
+        .into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -103,7 +116,9 @@ impl Request {
             }
             bytes.extend_from_slice(b"0\r\n\r\n");
         } else {
-            bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+            bytes.extend_from_slice(
+                format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes(),
+            );
             bytes.extend_from_slice(&self.body);
         }
         bytes

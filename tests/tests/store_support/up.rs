@@ -1,5 +1,5 @@
-//! `highwater up` as a process with a data folder of its own. Owns what it starts: nothing runs on when this is dropped, the private
-//! Postgres included, however the test ends.
+//! `store up` as a process with a data folder of its own. Owns what it starts: nothing runs on
+//! when this is dropped, the private Postgres included, however the test ends.
 
 use std::{
     fs,
@@ -38,7 +38,8 @@ impl Scratch {
     /// The private Postgres of the data folder, if it was left running.
     pub fn postmaster(&self) -> Option<String> {
         let home = self.data().join("postgres");
-        let home = fs::read_to_string(home.join("location")).map_or(home, |moved| PathBuf::from(moved.trim()));
+        let home = fs::read_to_string(home.join("location"))
+            .map_or(home, |moved| PathBuf::from(moved.trim()));
         let text = fs::read_to_string(home.join("cluster/postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().to_owned();
         is_alive(&pid).then_some(pid)
@@ -88,7 +89,10 @@ impl Up {
         let mut up = Self { pid: child.id(), child, address: String::new(), said };
         let mut heard = String::new();
         while !heard.contains("Try:") {
-            let line = up.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it is not ready; it said:\n{heard}"));
+            let line = up
+                .said
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("it is not ready; it said:\n{heard}"));
             heard = heard + &line + "\n";
         }
         let url = heard.split("http://").nth(1).and_then(|rest| rest.split('/').next());
@@ -114,19 +118,25 @@ impl Drop for Up {
     }
 }
 
-/// `highwater up` on the data folder, away from a highwater.toml that may lie about and from what the caller's environment says.
+/// `store up` on the data folder, away from a highwater.toml that may lie about and from what
+/// the caller's environment says.
 pub fn command(scratch: &Scratch) -> Command {
-    let mut command = bare(&program("highwater"));
+    let mut command = bare(&program("store"));
     command.arg("up").arg("--data").arg(scratch.data()).current_dir(scratch.path());
-    // A machine that runs all tests at once may take a while to own its partitions; nothing here is about that wait.
-    command.env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "20000").env("HIGHWATER__OWNER__DEADLINE_MS", "20000");
+    // A machine that runs all tests at once may take a while to own its partitions; nothing here is
+    // about that wait.
+    command
+        .env("HIGHWATER__OWNER__OWNERLESS_WAIT_MS", "20000")
+        .env("HIGHWATER__OWNER__DEADLINE_MS", "20000");
     command
 }
 
 /// A program without settings from the environment.
 pub fn bare(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HIGHWATER")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HIGHWATER"))
+    {
         command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -137,12 +147,18 @@ pub fn bare(program: &Path) -> Command {
 fn lines_of(child: &mut Child) -> Receiver<String> {
     let (send, lines) = mpsc::channel();
     let stderr = BufReader::new(child.stderr.take().unwrap());
-    thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    thread::spawn(move || {
+        stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+    });
     lines
 }
 
 /// A zombie has ended: only its parent has not asked yet.
 fn is_alive(pid: &str) -> bool {
-    let state = Command::new("ps").args(["-o", "stat=", "-p", pid]).output().map(|output| output.stdout).unwrap_or_default();
+    let state = Command::new("ps")
+        .args(["-o", "stat=", "-p", pid])
+        .output()
+        .map(|output| output.stdout)
+        .unwrap_or_default();
     !state.trim_ascii().is_empty() && !state.starts_with(b"Z")
 }

@@ -1,0 +1,65 @@
+//! What must hold for the asynchronous lane: every command below the offset up to which its owners
+//! say they have come (`hw-drained`) has its outcome. What the log has forgotten is not judged.
+//! Never says what the outcome must be.
+
+use std::collections::HashSet;
+
+use highwater_log::{Partition, raw::RawReader};
+use uuid::Uuid;
+
+use super::{
+    COMMANDS, EVENTS, Error, READ_RECORDS,
+    placement::partition_for,
+    record::{
+        Id,
+        command::{Command, Said},
+    },
+    report::{Fault, Report},
+};
+
+/// The lane whose outcomes are in `events`.
+pub(super) fn topic(events: &str) -> Option<String> {
+    events.strip_suffix(EVENTS).map(|name| format!("{name}{COMMANDS}"))
+}
+
+pub(super) fn of(events: &Partition) -> Option<Partition> {
+    Some(Partition { topic: topic(&events.topic)?.into(), index: events.index })
+}
+
+/// `decided`: the ids of all commands that have an outcome.
+pub(super) async fn audit(
+    log: &dyn RawReader,
+    lane: &Partition,
+    partitions: u32,
+    drained: u64,
+    decided: &HashSet<Id>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let (begin, end) = (log.begin(lane).await?, log.end(lane).await?);
+    if drained > end {
+        report.difference(lane, end, Fault::DrainedBeyond { drained });
+    }
+    let mut next = begin;
+    while next < drained.min(end) {
+        let records = log.fetch(lane, next, READ_RECORDS).await?;
+        let Some(last) = records.last().map(|last| last.offset) else { break };
+        for stored in records.iter().filter(|stored| stored.offset < drained) {
+            // An outcome can name only what can be read, and where it belongs.
+            let Said::Command(Command { command, aggregate, .. }) = Said::of(&stored.record) else {
+                continue;
+            };
+            let here =
+                partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), partitions)
+                    == lane.index;
+            if here && !decided.contains(&command) {
+                report.difference(
+                    lane,
+                    stored.offset,
+                    Fault::NoOutcome { id: Uuid::from_bytes(command), drained },
+                );
+            }
+        }
+        next = last + 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! What an audit found: counts by partition and in total, rows by table, and the differences, each
+//! with its place. As text and as JSON.
+
+use std::{fmt, ops::AddAssign};
+
+use highwater_log::Partition;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{projected::rows::RowFault, record::Unreadable};
+
+/// Differences that are listed; beyond it they are only counted.
+const LISTED_DIFFERENCES: usize = 1_000;
+
+/// Something that must not be in a log or in a table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error(
+        "the log continues at offset {found}: records are missing; the rest of this partition was \
+         not audited"
+    )]
+    Gap { found: u64 },
+    #[error(
+        "the log ends here, before offset {end} where it ended when the audit began: the rest of \
+         this partition was not audited"
+    )]
+    Shorter { end: u64 },
+    #[error("nobody can read this record: {0}")]
+    Unreadable(Unreadable),
+    #[error(
+        "the commit that begins at offset {first} is torn: its own writer wrote something else \
+         before it was whole"
+    )]
+    TornCommit { first: u64 },
+    #[error("an event in sequence neither opens a commit nor continues one")]
+    Ineffective,
+    #[error("aggregate {aggregate}: version {found} follows version {after}")]
+    Versions { aggregate: Uuid, after: u64, found: u64 },
+    #[error(
+        "aggregate {aggregate} is at version {at}, and this outcome says it was decided at {says}"
+    )]
+    DecidedAt { aggregate: Uuid, at: u64, says: u64 },
+    #[error("command {id} is in the log already")]
+    CommandAgain { id: Uuid },
+    #[error("ce_time {time} is before {last} of an earlier event")]
+    TimeBackwards { last: String, time: String },
+    #[error("the key belongs to partition {belongs}")]
+    OtherPartition { belongs: u32 },
+    #[error("ce_source is {found}, and must be {expected}")]
+    OtherSource { found: String, expected: String },
+    #[error(
+        "command {id} of the lane has no outcome, and its owners say that everything below offset \
+         {drained} has"
+    )]
+    NoOutcome { id: Uuid, drained: u64 },
+    #[error(
+        "the lane ends here, and its owners say that everything below offset {drained} is decided"
+    )]
+    DrainedBeyond { drained: u64 },
+    #[error("{0}")]
+    Row(RowFault),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub records: u64,
+    pub aggregates: u64,
+    /// Commits, rejected and unchanged together.
+    pub commands: u64,
+    pub commits: u64,
+    /// Those of commits.
+    pub events: u64,
+    pub rejected: u64,
+    pub unchanged: u64,
+    pub fences: u64,
+    pub barriers: u64,
+    pub sealed: u64,
+    pub unknown_kinds: u64,
+    /// Dropped by the fence of the next writer: the one before died in the middle.
+    pub unfinished_commits: u64,
+    /// Not complete where the audit ended: still being written, or to be dropped by the next fence.
+    pub open_commits: u64,
+    pub void_unreadable: u64,
+    pub void_after_sealed: u64,
+    pub void_stale_fences: u64,
+    pub void_strangers: u64,
+    pub void_after_hole: u64,
+    pub void_repeats: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionReport {
+    pub topic: String,
+    pub partition: u32,
+    /// The offset up to which it was read.
+    pub end: u64,
+    /// How many writers it had.
+    pub epoch: u64,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// `topic/partition@offset`, or `table/key`.
+    pub at: String,
+    pub what: String,
+    #[serde(skip)]
+    pub fault: Fault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    pub table: &'static str,
+    pub rows: u64,
+    pub differences: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub partitions: Vec<PartitionReport>,
+    pub total: Counts,
+    pub tables: Vec<TableReport>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tables_not_audited: Option<String>,
+    /// The first 1,000.
+    pub differences: Vec<Difference>,
+    pub differences_found: u64,
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.differences_found == 0
+    }
+
+    pub(super) fn partition(&mut self, partition: PartitionReport) {
+        self.total += partition.counts;
+        self.partitions.push(partition);
+    }
+
+    pub(super) fn difference(&mut self, partition: &Partition, offset: u64, fault: Fault) {
+        self.list(format!("{partition}@{offset}"), fault);
+    }
+
+    pub(super) fn table(&mut self, name: &'static str) -> &mut TableReport {
+        let at = self.tables.iter().position(|table| table.table == name).unwrap_or_else(|| {
+            self.tables.push(TableReport { table: name, rows: 0, differences: 0 });
+            self.tables.len() - 1
+        });
+        &mut self.tables[at]
+    }
+
+    pub(super) fn rows(&mut self, table: &'static str, more: u64) {
+        self.table(table).rows += more;
+    }
+
+    pub(super) fn row_difference(&mut self, table: &'static str, key: &str, fault: RowFault) {
+        self.table(table).differences += 1;
+        self.list(format!("{table}/{key}"), Fault::Row(fault));
+    }
+
+    fn list(&mut self, at: String, fault: Fault) {
+        self.differences_found += 1;
+        if self.differences.len() < LISTED_DIFFERENCES {
+            self.differences.push(Difference { at, what: fault.to_string(), fault });
+        }
+    }
+}
+
+impl Counts {
+    /// Void records, whatever the reason.
+    pub fn voids(&self) -> u64 {
+        self.reasons().iter().map(|(_, count)| count).sum()
+    }
+
+    fn reasons(&self) -> [(&'static str, u64); 6] {
+        [
+            ("unreadable", self.void_unreadable),
+            ("after sealed", self.void_after_sealed),
+            ("stale fence", self.void_stale_fences),
+            ("older or other writer", self.void_strangers),
+            ("after a hole", self.void_after_hole),
+            ("repeated", self.void_repeats),
+        ]
+    }
+
+    fn each(&mut self) -> [&mut u64; 19] {
+        [
+            &mut self.records,
+            &mut self.aggregates,
+            &mut self.commands,
+            &mut self.commits,
+            &mut self.events,
+            &mut self.rejected,
+            &mut self.unchanged,
+            &mut self.fences,
+            &mut self.barriers,
+            &mut self.sealed,
+            &mut self.unknown_kinds,
+            &mut self.unfinished_commits,
+            &mut self.open_commits,
+            &mut self.void_unreadable,
+            &mut self.void_after_sealed,
+            &mut self.void_stale_fences,
+            &mut self.void_strangers,
+            &mut self.void_after_hole,
+            &mut self.void_repeats,
+        ]
+    }
+
+    /// What the table shows, in this sequence.
+    fn row(&self) -> [u64; 9] {
+        [
+            self.records,
+            self.events,
+            self.commits,
+            self.commands,
+            self.rejected,
+            self.unchanged,
+            self.voids(),
+            self.fences,
+            self.barriers,
+        ]
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, mut other: Self) {
+        for (sum, count) in self.each().into_iter().zip(other.each()) {
+            *sum += *count;
+        }
+    }
+}
+
+const COLUMNS: [&str; 10] = [
+    "partition",
+    "records",
+    "events",
+    "commits",
+    "commands",
+    "rejected",
+    "unchanged",
+    "void",
+    "fences",
+    "barriers",
+];
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |name: String, counts: &Counts| {
+            std::iter::once(name).chain(counts.row().map(|n| n.to_string())).collect::<Vec<_>>()
+        };
+        let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
+        rows.extend(
+            self.partitions
+                .iter()
+                .map(|p| named(format!("{}/{}", p.topic, p.partition), &p.counts)),
+        );
+        rows.push(named("total".to_owned(), &self.total));
+        let widths: Vec<usize> = (0..COLUMNS.len())
+            .map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0))
+            .collect();
+        for row in &rows {
+            write!(f, "{:<width$}", row[0], width = widths[0])?;
+            for (cell, width) in row.iter().zip(&widths).skip(1) {
+                write!(f, "  {cell:>width$}")?;
+            }
+            writeln!(f)?;
+        }
+        self.write_rest(f)
+    }
+}
+
+impl Report {
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
+        for (reason, count) in total.reasons().iter().filter(|(_, count)| *count > 0) {
+            writeln!(f, "void, {reason}: {count}")?;
+        }
+        let others = [
+            ("aggregates", total.aggregates),
+            ("sealed partitions", total.sealed),
+            ("records of an unknown kind", total.unknown_kinds),
+            ("commits dropped by the next writer's fence", total.unfinished_commits),
+            ("commits still open at the end", total.open_commits),
+        ];
+        for (what, count) in others.iter().filter(|(_, count)| *count > 0) {
+            writeln!(f, "{what}: {count}")?;
+        }
+        self.write_tables(f)?;
+        for difference in &self.differences {
+            writeln!(f, "DIFFERENCE {}: {}", difference.at, difference.what)?;
+        }
+        match self.differences_found {
+            0 => writeln!(f, "clean: no difference found"),
+            n if n > self.differences.len() as u64 => writeln!(
+                f,
+                "{n} differences found, the first {} are listed",
+                self.differences.len()
+            ),
+            n => writeln!(f, "{n} differences found"),
+        }
+    }
+
+    fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.tables_not_audited {
+            writeln!(f, "tables not audited: {why}")?;
+        }
+        if self.tables.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "{:<16}  {:>12}  {:>12}", "table", "rows", "differences")?;
+        for TableReport { table, rows, differences } in &self.tables {
+            writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! The way of a command to its owner: here, or one hop away. Waits a little for a partition that
+//! has none.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use highwater_http::{body::StrictJson, headers::Prefer, problem::Problem};
+use highwater_protocol::{
+    partition::partition_of,
+    wire::Wire,
+    writer::{Answer, Busy, Submission},
+};
+use tokio::{
+    sync::{mpsc::error::TrySendError, oneshot},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use super::{
+    App, answer,
+    request::{self, Caller, Command, Target},
+};
+use crate::{
+    category::Category,
+    lane::Refused,
+    owner::{
+        Delivery,
+        forward::{self, Outcome},
+    },
+};
+
+/// How a command came to its end here.
+pub(super) enum Ending {
+    Decided(Answer<Wire>),
+    Relayed {
+        response: Response,
+        /// It says 503, and the command may wait in the lane instead.
+        may_wait: bool,
+    },
+    /// The deadline passed; the command may still be decided.
+    Undecided,
+    /// Nobody owns the partition, or nobody that can be reached.
+    Ownerless,
+    /// It was sent on to this instance, which does not own the partition either.
+    NotOwner,
+    /// It lies in the lane, below this offset.
+    Accepted(u64),
+    /// It should have waited in the lane.
+    NotAccepted(Refused),
+    /// It waited for its owner, and there was no permit left for it afterwards.
+    Refused(Problem),
+}
+
+pub(super) async fn run<C: Category>(
+    app: &App<C>,
+    caller: Caller,
+    name: &str,
+    target: Target,
+    body: Result<StrictJson, Problem>,
+) -> Response {
+    let command = match body {
+        Ok(body) => request::command::<C>(app, &caller, name, target, body).await,
+        Err(problem) => Err(problem),
+    };
+    let command = match command {
+        Ok(command) => command,
+        Err(problem) => return caller.named(problem.into_response()),
+    };
+    let began = Instant::now();
+    let aggregate = command.submission.aggregate;
+    let partition = partition_of(
+        aggregate.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
+        app.partitions,
+    );
+    let sent = answer::Sent {
+        partition,
+        aggregate,
+        command: command.submission.command,
+        creates: command.creates,
+    };
+    let ending = decide_or_defer(app, &caller, partition, command, began).await;
+    app.figures.count(answer::outcome(&ending));
+    if matches!(ending, Ending::Decided(Answer::Done { .. })) {
+        app.figures.acknowledged.record(began.elapsed().as_secs_f64());
+    }
+    let answered = answer::response::<C>(app, &caller, &sent, ending);
+    caller.named(answered)
+}
+
+/// Waits for the owner as long as the caller wants to, and then lets the command wait in the lane,
+/// if the caller allows that.
+async fn decide_or_defer<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: Command<C>,
+    began: Instant,
+) -> Ending {
+    let longest = Duration::from_millis(app.settings.deadline_ms);
+    // Whoever sent a request on knows better how it may end.
+    let prefer = if caller.forwarded { Prefer::default() } else { caller.prefer };
+    let wait = match prefer.wait {
+        Some(wait) => wait.min(longest),
+        None if prefer.respond_async => Duration::ZERO,
+        None => {
+            return find_owner(
+                app,
+                caller,
+                partition,
+                &command,
+                began,
+                caller.within.map_or(longest, |within| within.min(longest)),
+            )
+            .await;
+        }
+    };
+    let waiting = request::accepted(app, &command);
+    if !wait.is_zero() {
+        let ending = find_owner(app, caller, partition, &command, began, wait).await;
+        if !ending.may_wait() {
+            return ending;
+        }
+    }
+    let until = Instant::now() + Duration::from_millis(app.lane.settings.accept_wait_ms);
+    Box::pin(app.lane.accept(partition, &waiting, until))
+        .await
+        .map_or_else(Ending::NotAccepted, Ending::Accepted)
+}
+
+impl Ending {
+    /// Nothing was decided, or nobody knows, and waiting may help.
+    pub(super) fn may_wait(&self) -> bool {
+        match self {
+            Ending::Undecided
+            | Ending::Ownerless
+            | Ending::NotOwner
+            | Ending::Decided(Answer::Moved) => true,
+            Ending::Relayed { may_wait, .. } => *may_wait,
+            // A hot aggregate would fill the lane, and the lane cannot read what the owner cannot.
+            Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
+            Ending::Decided(_)
+            | Ending::Accepted(_)
+            | Ending::NotAccepted(_)
+            | Ending::Refused(_) => false,
+        }
+    }
+}
+
+async fn find_owner<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: &Command<C>,
+    began: Instant,
+    within: Duration,
+) -> Ending {
+    let until = began + within;
+    let ownerless_until =
+        (began + Duration::from_millis(app.settings.ownerless_wait_ms)).min(until);
+    // Watched, and written for another instance, only when it is needed: nearly always the owner is
+    // here.
+    let (mut changes, mut outgoing) = (None, None);
+    // As it was, until an owner ended with it.
+    let mut again: Option<Submission<Wire, C::Command>> = None;
+    loop {
+        match deliver(app, partition, again.as_ref().unwrap_or(&command.submission), until).await {
+            Way::Ended(ending) => return ending,
+            Way::Closed => {
+                // It may have been appended before the owner ended.
+                again = Some(maybe_seen(command));
+            }
+            Way::Elsewhere if caller.forwarded && again.is_some() => return Ending::Undecided,
+            Way::Elsewhere if caller.forwarded => return Ending::NotOwner,
+            Way::Elsewhere => {}
+        }
+        let Some((owned, hinted)) = &mut changes else {
+            // Looked up again: what changes after that wakes.
+            changes = Some((app.table.watch(), app.hints.watch()));
+            continue;
+        };
+        if !caller.forwarded {
+            let outgoing = outgoing.get_or_insert_with(|| request::outgoing(app, caller, command));
+            // What is rare is kept apart: each request is moved about with all that it may come to
+            // hold.
+            let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));
+            let is_answer = |asked: &Asked| matches!(asked, Asked::Ended(ending) if !(caller.defers() && ending.may_wait()));
+            match aside(app, caller, asked, is_answer).await {
+                Ok(Asked::Ended(ending)) => return ending,
+                Ok(Asked::NotThere) => again = Some(maybe_seen(command)),
+                Ok(Asked::Nobody) => {}
+                Err(problem) => return Ending::Refused(problem),
+            }
+        }
+        let changed = async {
+            tokio::select! {
+                _ = owned.changed() => {}
+                _ = hinted.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        };
+        let is_answer = |changed: &Result<(), _>| changed.is_err() && !caller.defers();
+        match aside(
+            app,
+            caller,
+            Box::pin(tokio::time::timeout_at(ownerless_until, changed)),
+            is_answer,
+        )
+        .await
+        {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ending::Ownerless,
+            Err(problem) => return Ending::Refused(problem),
+        }
+        // Seen before the next look-up.
+        owned.mark_unchanged();
+        hinted.mark_unchanged();
+    }
+}
+
+/// Waits for what is no work of this process without the permit of the request: commands whose
+/// owner is here are not kept out by those whose owner is slow or gone, and how long these take
+/// says nothing about how busy this instance is.
+async fn aside<C: Category, T>(
+    app: &App<C>,
+    caller: &Caller,
+    wait: impl Future<Output = T>,
+    is_answer: impl FnOnce(&T) -> bool,
+) -> Result<T, Problem> {
+    match (&caller.admission, app.waiting.try_acquire()) {
+        (Some(admission), Ok(_place)) => admission.while_waiting_unless(wait, is_answer).await,
+        _ => Ok(wait.await),
+    }
+}
+
+/// The command as one that the log may have already: its ids are looked up wherever it is decided.
+fn maybe_seen<C: Category>(command: &Command<C>) -> Submission<Wire, C::Command> {
+    Submission { fresh: false, new_aggregate: false, ..command.submission.clone() }
+}
+
+/// What came of asking the instances that are said to own the partition.
+enum Asked {
+    Ended(Ending),
+    /// They say that nothing was decided there.
+    NotThere,
+    /// There was none to ask.
+    Nobody,
+}
+
+/// Sends the command to the instances that are said to own the partition, the likeliest first.
+async fn ask_others<C: Category>(
+    app: &App<C>,
+    caller: &Caller,
+    partition: u32,
+    command: &forward::Command,
+    until: Instant,
+) -> Asked {
+    let (mut asked, mut unknown) = (false, false);
+    for hint in app
+        .hints
+        .candidates(C::NAME, partition)
+        .into_iter()
+        .filter(|hint| app.forwarder.allows(hint))
+    {
+        asked = true;
+        match app.forwarder.send(&hint, command, until).await {
+            Outcome::Answered { response, may_wait } => {
+                return Asked::Ended(Ending::Relayed {
+                    response: caller.told(*response).await,
+                    may_wait,
+                });
+            }
+            // Another instance may be asked all the same: a command that was decided is found by
+            // its id.
+            Outcome::Unknown => unknown = true,
+            Outcome::NotThere => {}
+        }
+    }
+    match (unknown, asked) {
+        (true, _) => Asked::Ended(Ending::Undecided),
+        (false, true) => Asked::NotThere,
+        (false, false) => Asked::Nobody,
+    }
+}
+
+/// What came of handing a command to an owner here.
+enum Way {
+    Ended(Ending),
+    /// It ended before it decided.
+    Closed,
+    /// There is none.
+    Elsewhere,
+}
+
+async fn deliver<C: Category>(
+    app: &App<C>,
+    partition: u32,
+    submission: &Submission<Wire, C::Command>,
+    until: Instant,
+) -> Way {
+    let Some(intake) = app.table.find(partition) else { return Way::Elsewhere };
+    let (reply, answer) = oneshot::channel();
+    match intake.try_send(Delivery { submission: submission.clone(), reply, deadline: until }) {
+        Err(TrySendError::Full(_)) => {
+            return Way::Ended(Ending::Decided(Answer::Busy(Busy::Partition)));
+        }
+        Err(TrySendError::Closed(_)) => return Way::Closed,
+        Ok(()) => {}
+    }
+    match tokio::time::timeout_at(until, answer).await {
+        Err(_) => Way::Ended(Ending::Undecided),
+        Ok(Ok(Answer::Moved) | Err(_)) => Way::Closed,
+        Ok(Ok(answer)) => Way::Ended(Ending::Decided(answer)),
+    }
+}
+
+/// An owner that was there and did not listen is tried again after this, though nothing changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

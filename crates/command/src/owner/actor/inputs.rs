@@ -1,0 +1,261 @@
+//! What happened, as the writer takes it: reports, records, loads, commands of both lanes.
+
+use highwater_log::{Appended, Delivery as LogDelivery, Report, ReportError, follow};
+use highwater_protocol::{
+    record::Stored,
+    time::Micros,
+    wire::{Wire, decode},
+    writer::{Input, Reported, Submission},
+};
+use highwater_runtime::process::chain;
+use metrics::counter;
+
+use super::{Actor, End};
+use crate::{
+    category::Category,
+    owner::{
+        Delivery,
+        lane::{self, Understood},
+        snapshots::{Error as SnapshotsError, Loaded, Snapshots},
+    },
+};
+
+/// Commands of the lane taken before callers who wait have their turn.
+const LANE_BURST: usize = 16;
+
+impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
+    pub(super) fn end_known(&mut self, end: Result<u64, highwater_log::Error>) {
+        match end {
+            Ok(end) => self.ends_at(end),
+            Err(error) => self.end = Some(End::Log(error.to_string())),
+        }
+    }
+
+    /// The log ends there, or later: time for a fence when everything below has been read.
+    fn ends_at(&mut self, end: u64) {
+        match follow::check_length(self.partition, &self.from, end) {
+            Ok(()) => {
+                self.read_to = Some(end);
+                self.caught_up();
+            }
+            Err(divergence) => self.end = Some(End::Diverged(divergence)),
+        }
+    }
+
+    /// Never before the log has proved that it is the one that the place was taken from.
+    pub(super) fn caught_up(&mut self) {
+        if self.proven && self.read_to.is_some_and(|end| self.writer.fold().next_offset() >= end) {
+            self.read_to = None;
+            self.reads_to_its_end = false;
+            if let Some(ahead) = self.times_ahead() {
+                self.end = Some(ahead);
+                return;
+            }
+            let writer = self.shared.ids.v4();
+            self.step(Input::CaughtUp { writer });
+        }
+    }
+
+    pub(super) fn reported(&mut self, report: Report) {
+        let reported = match report.result {
+            Ok(appended) => {
+                self.said.sending.over("the log takes records again");
+                match appended {
+                    Appended::At(offset) => Reported::At(offset),
+                    Appended::Somewhere => Reported::Somewhere,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(partition = %self.partition, seq = ?report.ticket.seq, %error, "an append was not acknowledged");
+                match error {
+                    ReportError::Refused(_) => {
+                        self.said
+                            .refused
+                            .warn(&format!("{}: the log refused a record", self.partition), &error);
+                        Reported::Refused
+                    }
+                    ReportError::Unsent(_) => {
+                        self.said
+                            .sending
+                            .warn(&format!("{}: the log takes no records", self.partition), &error);
+                        Reported::Unsent
+                    }
+                    ReportError::Purged | ReportError::Failed(_) => Reported::Failed,
+                }
+            }
+        };
+        self.step(Input::Report { writer: report.ticket.writer, seq: report.ticket.seq, reported });
+    }
+
+    pub(super) fn delivered(&mut self, delivery: LogDelivery) {
+        match delivery {
+            LogDelivery::Records(records) => {
+                self.said.reading.over("the log can be read again");
+                for stored in records {
+                    if self.is_to_be_read(&stored) {
+                        self.read(stored);
+                    }
+                }
+                self.caught_up();
+            }
+            LogDelivery::CaughtUp(end) if self.reads_to_its_end => {
+                self.end_query = None;
+                self.ends_at(end);
+            }
+            LogDelivery::CaughtUp(_) => self.caught_up(),
+            LogDelivery::Trouble(what) => {
+                self.said.reading.warn(&format!("{}: trouble reading", self.partition), &what)
+            }
+            LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
+        }
+    }
+
+    /// Whether the record lies where the partition was taken up, or after that. What lies below
+    /// proves that it is a place in this log.
+    fn is_to_be_read(&mut self, stored: &Stored) -> bool {
+        if let Some(witness) = self.from.witness.as_ref().filter(|_| !self.proven) {
+            match follow::check_witness(self.partition, witness, Some(stored.clone())) {
+                Ok(()) => self.proven = true,
+                Err(divergence) => self.end = Some(End::Diverged(divergence)),
+            }
+        }
+        self.proven && stored.offset >= self.from.offset
+    }
+
+    fn read(&mut self, stored: Stored) {
+        let Stored { offset, appended_at_ms, record } = stored;
+        let entry = decode(record);
+        if let Ok(entry) = &entry {
+            if entry.seq.is_none() {
+                self.fence_appended_ms = appended_at_ms;
+            }
+            // While it serves, everything new is its own and was added when it was appended.
+            if self.writer.serving().is_none() {
+                self.has_seen(entry);
+            }
+        }
+        self.step(Input::Read { offset, entry });
+        let valid = self
+            .writer
+            .fold()
+            .head()
+            .witness
+            .as_ref()
+            .is_some_and(|witness| witness.offset == offset);
+        if !valid {
+            counter!("highwater_void_records_total", "category" => C::NAME, "partition" => self.partition.index.to_string(), "reader" => "owner")
+                .increment(1);
+        }
+    }
+
+    pub(super) fn lane_arrived(&mut self, arrived: lane::Arrived) {
+        // Deadlines are compared with the last tick.
+        self.step(Input::Tick { now_ms: self.now_ms() });
+        if let Some(from) = self.writer.lane_next() {
+            self.lane.arrived(arrived, from, &self.shared.log);
+        }
+    }
+
+    /// Some of what lies in the lane, as far as the writer takes it.
+    pub(super) fn feed_lane(&mut self) {
+        for _ in 0..LANE_BURST {
+            let Some(offset) = self
+                .writer
+                .lane_next()
+                .filter(|_| self.lane.is_buffered() && self.writer.lane_has_room())
+            else {
+                return;
+            };
+            self.look_at_clock();
+            if self.end.is_some() {
+                return;
+            }
+            let Some(record) = self.lane.take(offset) else { return };
+            let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
+            let deadline_ms = |deadline| tick_of(deadline, Micros(now), now_ms);
+            let submission = match lane::understand::<C>(
+                &self.shared.lane,
+                self.partition.index,
+                offset,
+                record,
+                Micros(now),
+                deadline_ms,
+            ) {
+                Understood::Command(submission) => Some(self.known(*submission)),
+                Understood::Passed(why) => {
+                    self.lane.passed(offset, &why);
+                    None
+                }
+                Understood::Newer(what) => return self.lane.pause(offset, &what),
+            };
+            self.step(Input::Lane { offset, submission });
+        }
+    }
+
+    /// With a number of its own, and with what the filter says of its ids.
+    fn known(
+        &mut self,
+        mut submission: Submission<Wire, C::Command>,
+    ) -> Submission<Wire, C::Command> {
+        // Before it serves, the filter may lack what is still to be read.
+        if self.writer.serving().is_some() {
+            submission.fresh |= !self.seen.may_contain(submission.command);
+            submission.new_aggregate |= !self.seen.may_contain(submission.aggregate);
+        }
+        submission.token = self.next_token;
+        self.next_token += 1;
+        submission
+    }
+
+    pub(super) fn submit(&mut self, delivery: Delivery<C::Command>) {
+        let Delivery { submission, reply, deadline } = delivery;
+        let mut submission = self.known(submission);
+        // It may have waited since the clock that dated it was set right; looked at a moment ago.
+        submission.at = submission.at.min(Micros(self.clock_seen.1));
+        submission.deadline_ms =
+            u64::try_from(deadline.saturating_duration_since(self.started).as_millis())
+                .unwrap_or(u64::MAX);
+        self.tokens.insert(submission.token, reply);
+        self.step(Input::Submit(submission));
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Result<Loaded<C::State>, SnapshotsError>) {
+        match loaded {
+            Ok(Loaded { checkpoint, aggregates, outcomes }) => {
+                self.said.loading.over("snapshots can be read again");
+                self.step(Input::Loaded { checkpoint, aggregates, outcomes });
+            }
+            Err(error) => {
+                self.said
+                    .loading
+                    .warn(&format!("{}: snapshots cannot be read", self.partition), &chain(&error));
+                self.step(Input::LoadFailed);
+            }
+        }
+    }
+}
+
+/// The milliseconds of ticks at which `deadline` passes, where it is `now` at `now_ms`. What has
+/// passed, by however little, passed before every tick.
+fn tick_of(deadline: Micros, now: Micros, now_ms: u64) -> u64 {
+    u64::try_from(deadline.0.saturating_sub(now.0).div_euclid(1_000))
+        .map_or(0, |left| now_ms.saturating_add(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_has_passed_by_less_than_a_millisecond_has_passed() {
+        let ticks = [-1_001, -1_000, -999, -1, 0, 999, 1_000, 1_999]
+            .map(|left| tick_of(Micros(5_000_000 + left), Micros(5_000_000), 7));
+        assert_eq!(ticks, [0, 0, 0, 0, 7, 7, 8, 8]);
+    }
+
+    #[test]
+    fn no_deadline_is_too_far() {
+        assert_eq!(tick_of(Micros(i64::MAX), Micros(i64::MIN), u64::MAX), u64::MAX);
+        assert_eq!(tick_of(Micros(i64::MIN), Micros(i64::MAX), 7), 0);
+    }
+}

@@ -1,0 +1,273 @@
+//! States and outcomes as the projection `snapshots` has them. Read only; one statement a load, so
+//! that checkpoint and rows agree.
+
+mod seen;
+
+use std::{collections::BTreeMap, future::Future};
+
+use highwater_protocol::{
+    domain::Durable,
+    position::{Position, Witness},
+    time::Micros,
+    wire::{Fingerprint, Reason, Wire},
+    writer::{Outcome, Recorded, Snapshot},
+};
+use highwater_tables::postgres::Connections;
+use highwater_tables::seen::Seen;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What one load found.
+#[derive(Debug)]
+pub struct Loaded<S> {
+    pub checkpoint: u64,
+    pub aggregates: Vec<(Uuid, Snapshot<S>)>,
+    pub outcomes: Vec<(Uuid, Recorded<Wire>)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("snapshots cannot be read")]
+    Database(#[from] sqlx::Error),
+    #[error("snapshots: {0}")]
+    Malformed(String),
+    #[error("snapshots fell back from offset {from} to {checkpoint}")]
+    FellBack { from: u64, checkpoint: u64 },
+}
+
+/// Where an owner takes up a partition, and what lies below.
+pub trait Snapshots<S>: Send + Sync + 'static {
+    /// Where `snapshots` stands on the partition; the beginning, if it has not begun.
+    fn position(
+        &self,
+        partition: u32,
+    ) -> impl Future<Output = Result<Position<Wire>, Error>> + Send;
+    /// Which ids were seen below the position of `snapshots`, which must be at least `from`.
+    fn seen(
+        &self,
+        partition: u32,
+        from: u64,
+        limit_bytes: usize,
+    ) -> impl Future<Output = Result<Seen, Error>> + Send;
+    fn load(
+        &self,
+        partition: u32,
+        aggregates: Vec<Uuid>,
+        commands: Vec<Uuid>,
+    ) -> impl Future<Output = Result<Loaded<S>, Error>> + Send;
+}
+
+/// The tables that projectors write, of one category.
+#[derive(Clone)]
+pub struct PostgresSnapshots {
+    pool: Connections,
+    category: &'static str,
+}
+
+impl PostgresSnapshots {
+    pub fn new(pool: Connections, category: &'static str) -> Self {
+        Self { pool, category }
+    }
+}
+
+/// One row of the load: a checkpoint, a state, or an outcome.
+struct Row {
+    kind: i32,
+    id: Option<Uuid>,
+    aggregate: Option<Uuid>,
+    version: Option<i64>,
+    at: Option<i64>,
+    format: Option<i16>,
+    state: Option<Vec<u8>>,
+    fingerprint_key: Option<i32>,
+    fingerprint: Option<Vec<u8>>,
+    verdict: Option<String>,
+    events: Option<Value>,
+    reason: Option<Value>,
+}
+
+impl<D: Durable> Snapshots<D::State> for Thawing<D> {
+    async fn position(&self, partition: u32) -> Result<Position<Wire>, Error> {
+        position(&self.tables, partition).await
+    }
+
+    async fn seen(&self, partition: u32, from: u64, limit_bytes: usize) -> Result<Seen, Error> {
+        seen::load(&self.tables, partition, from, limit_bytes).await
+    }
+
+    async fn load(
+        &self,
+        partition: u32,
+        aggregates: Vec<Uuid>,
+        commands: Vec<Uuid>,
+    ) -> Result<Loaded<D::State>, Error> {
+        let mut loaded = Loaded { checkpoint: 0, aggregates: Vec::new(), outcomes: Vec::new() };
+        for row in rows(&self.tables, partition, &aggregates, &commands).await? {
+            match row.kind {
+                0 => loaded.checkpoint = unsigned(row.at)?,
+                1 => loaded.aggregates.push(self.snapshot(row)?),
+                _ => loaded.outcomes.push(recorded(row)?),
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+/// The tables, with the domain that reads their states.
+#[derive(Clone)]
+pub struct Thawing<D> {
+    tables: PostgresSnapshots,
+    domain: D,
+}
+
+impl<D: Durable> Thawing<D> {
+    pub fn new(tables: PostgresSnapshots, domain: D) -> Self {
+        Self { tables, domain }
+    }
+
+    /// A state of another format, or one that cannot be thawed, is unreadable until `snapshots` has
+    /// folded it again.
+    fn snapshot(&self, row: Row) -> Result<(Uuid, Snapshot<D::State>), Error> {
+        let id = present(row.id)?;
+        let version = unsigned(row.version)?;
+        let state = row.state.filter(|_| row.format == Some(D::FORMAT));
+        let thawed = state.map(|frozen| self.domain.thaw(&frozen));
+        Ok(match thawed {
+            Some(Ok(state)) => (id, Snapshot::State { version, state }),
+            other => {
+                let why = other.and_then(Result::err).map_or_else(
+                    || "of another format, or unreadable".to_owned(),
+                    |error| error.to_string(),
+                );
+                tracing::warn!(aggregate = %id, version, why, "a snapshot cannot be read");
+                (id, Snapshot::Unreadable { version })
+            }
+        })
+    }
+}
+
+async fn rows(
+    tables: &PostgresSnapshots,
+    partition: u32,
+    aggregates: &[Uuid],
+    commands: &[Uuid],
+) -> Result<Vec<Row>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT 0 AS "kind!", NULL::uuid AS id, NULL::uuid AS aggregate, NULL::bigint AS version, next_offset AS at, NULL::smallint AS format,
+               NULL::bytea AS state, NULL::integer AS fingerprint_key, NULL::bytea AS fingerprint, NULL::text AS verdict,
+               NULL::jsonb AS events, NULL::jsonb AS reason
+          FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2
+        UNION ALL
+        SELECT 1, aggregate_id, NULL, version, NULL, format, state, NULL, NULL, NULL, NULL, NULL
+          FROM snapshots WHERE category = $1 AND aggregate_id = ANY($3)
+        UNION ALL
+        SELECT 2, command_id, aggregate_id, version, next_offset, NULL, NULL, fingerprint_key, fingerprint, verdict, events, reason
+          FROM outcomes WHERE command_id = ANY($4) AND category = $1
+        "#,
+        tables.category,
+        i32::try_from(partition).unwrap_or(i32::MAX),
+        aggregates,
+        commands,
+    );
+    Ok(rows.fetch_all(&mut *tables.pool.acquire().await?).await?)
+}
+
+async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position<Wire>, Error> {
+    let row = sqlx::query!(
+        "SELECT identity, next_offset, epoch, writer, next_seq, drained, sealed, last_time_us,
+                witness_offset, witness_epoch, witness_writer, witness_seq
+           FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 \
+           AND partition = $2",
+        tables.category,
+        i32::try_from(partition).unwrap_or(i32::MAX),
+    );
+    let Some(row) = row.fetch_optional(&mut *tables.pool.acquire().await?).await? else {
+        return Ok(Position::start());
+    };
+    let witness = match (row.witness_offset, row.witness_epoch, row.witness_writer) {
+        (Some(offset), Some(epoch), Some(writer)) => Some(Witness {
+            offset: unsigned(Some(offset))?,
+            epoch: unsigned(Some(epoch))?,
+            writer,
+            seq: row.witness_seq.map(|seq| unsigned(Some(seq))).transpose()?,
+        }),
+        _ => None,
+    };
+    Ok(Position {
+        identity: row.identity,
+        offset: unsigned(Some(row.next_offset))?,
+        epoch: unsigned(Some(row.epoch))?,
+        writer: row.writer,
+        next_seq: unsigned(Some(row.next_seq))?,
+        drained: unsigned(Some(row.drained))?,
+        sealed: row.sealed,
+        last_time: row.last_time_us.map(Micros),
+        witness,
+    })
+}
+
+fn recorded(row: Row) -> Result<(Uuid, Recorded<Wire>), Error> {
+    let (version, end) = (unsigned(row.version)?, unsigned(row.at)?);
+    let hmac = present(row.fingerprint)?
+        .try_into()
+        .map_err(|_| Error::Malformed("a fingerprint is not 32 bytes".to_owned()))?;
+    let key_number = u16::try_from(present(row.fingerprint_key)?)
+        .map_err(|_| Error::Malformed("a key number above 65535".to_owned()))?;
+    let reason = || {
+        serde_json::to_vec(&row.reason)
+            .map(Reason)
+            .map_err(|error| Error::Malformed(error.to_string()))
+    };
+    let outcome = match row.verdict.as_deref() {
+        Some("accepted") => Outcome::Accepted { version, end, events: summaries(row.events)? },
+        Some("unchanged") => Outcome::Unchanged { version, end, reason: reason()? },
+        Some("rejected") => Outcome::Rejected { version, end, reason: reason()? },
+        other => {
+            return Err(Error::Malformed(format!(
+                "unknown verdict {other:?}: upgrade this release"
+            )));
+        }
+    };
+    let recorded = Recorded {
+        aggregate: present(row.aggregate)?,
+        fingerprint: Fingerprint { key_number, hmac },
+        outcome,
+    };
+    Ok((present(row.id)?, recorded))
+}
+
+fn summaries(events: Option<Value>) -> Result<Vec<(std::borrow::Cow<'static, str>, u64)>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Summary {
+        r#type: String,
+        version: u64,
+    }
+    let events: Vec<Summary> = serde_json::from_value(present(events)?)
+        .map_err(|error| Error::Malformed(error.to_string()))?;
+    Ok(events.into_iter().map(|event| (event.r#type.into(), event.version)).collect())
+}
+
+fn present<T>(value: Option<T>) -> Result<T, Error> {
+    value.ok_or_else(|| Error::Malformed("a column that must be there is NULL".to_owned()))
+}
+
+fn unsigned(value: Option<i64>) -> Result<u64, Error> {
+    u64::try_from(present(value)?).map_err(|_| Error::Malformed("a negative number".to_owned()))
+}
+
+/// Where `snapshots` stands on each partition of a category.
+pub async fn checkpoints(tables: &PostgresSnapshots) -> Result<BTreeMap<u32, u64>, Error> {
+    let rows = sqlx::query!(
+        "SELECT partition, next_offset FROM checkpoints WHERE projection = 'snapshots' AND \
+         generation = 1 AND category = $1",
+        tables.category,
+    );
+    let rows = rows.fetch_all(&mut *tables.pool.acquire().await?).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok((u32::try_from(row.partition).unwrap_or(u32::MAX), unsigned(Some(row.next_offset))?))
+        })
+        .collect()
+}

@@ -1,0 +1,249 @@
+//! How the partitions stand that are owned here: the live state that `GET /admin/owners` shows, and
+//! each tenure for the history in the `owners` topic. Told by supervisors and actors; must never
+//! decide anything.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use highwater_protocol::time::Micros;
+use highwater_runtime::clock::Clock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{claim::Right, hints::Hints, supervise::TIMES_AHEAD};
+
+/// One writer's time on a partition, as the `owners` topic keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    pub epoch: u64,
+    pub writer: Uuid,
+    pub instance: Uuid,
+    pub url: String,
+    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the tenure
+    /// before it here ended.
+    pub why: String,
+    /// By the owner's clock.
+    pub since: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// None: it lasts, or its process ended without a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Reads the log, and fences.
+    TakingOver,
+    Serving,
+    /// An outcome is unknown: reads to the end, and fences under a new writer.
+    Settling,
+    Draining,
+    /// Lost, or not to be had: tried again soon.
+    Waiting,
+}
+
+/// What can be measured; all of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// The end of what was read.
+    pub offset: u64,
+    /// Records that `snapshots` has not covered yet.
+    pub tail: u64,
+    pub in_flight: usize,
+    pub unanswered: usize,
+    /// In memory.
+    pub aggregates: usize,
+    pub filter_bytes: usize,
+    pub lane: Lane,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lane {
+    /// Every command of the lane below it has its outcome.
+    pub drained: u64,
+    /// Taken up and not confirmed.
+    pub open: usize,
+    /// 1: it is read.
+    pub served: bool,
+}
+
+/// A partition as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Live {
+    pub category: &'static str,
+    pub partition: u32,
+    pub phase: Phase,
+    pub right: Right,
+    pub why: String,
+    pub epoch: Option<u64>,
+    pub writer: Option<Uuid>,
+    /// Of this epoch, or of the phase before there is one.
+    pub since: String,
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// One partition. Shared by its supervisor, its actor, and who asks.
+pub struct Standing {
+    hints: Arc<Hints>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    live: Live,
+    tenure: Option<Tenure>,
+}
+
+impl Standing {
+    pub fn new(
+        hints: Arc<Hints>,
+        clock: Arc<dyn Clock>,
+        category: &'static str,
+        partition: u32,
+        right: Right,
+        why: &str,
+    ) -> Self {
+        let (phase, since) = (Phase::TakingOver, text(clock.now()));
+        let (epoch, writer, figures) = (None, None, Figures::default());
+        let live = Live {
+            category,
+            partition,
+            phase,
+            right,
+            why: why.to_owned(),
+            epoch,
+            writer,
+            since,
+            figures,
+        };
+        Self { hints, clock, state: Mutex::new(State { live, tenure: None }) }
+    }
+
+    pub fn live(&self) -> Live {
+        self.lock().live.clone()
+    }
+
+    /// Own epoch, if there was a valid fence since the last end.
+    pub fn epoch(&self) -> Option<u64> {
+        self.lock().tenure.as_ref().map(|tenure| tenure.epoch)
+    }
+
+    pub fn right(&self, right: Right) {
+        self.lock().live.right = right;
+    }
+
+    /// The partition is about to be taken, again or for the first time.
+    pub fn taking_over(&self) {
+        let mut state = self.lock();
+        state.live.phase = Phase::TakingOver;
+        state.live.since = text(self.clock.now());
+    }
+
+    pub fn phase(&self, phase: Phase) {
+        self.lock().live.phase = phase;
+    }
+
+    pub fn measure(&self, figures: Figures) {
+        self.lock().live.figures = figures;
+    }
+
+    /// An own fence is valid. A second one of the same actor follows an unknown outcome.
+    pub fn serving(&self, epoch: u64, writer: Uuid) {
+        let mut state = self.lock();
+        if let Some(before) = state.tenure.take() {
+            state.live.why = OUTCOME_UNKNOWN.to_owned();
+            self.close(&state.live, before, OUTCOME_UNKNOWN);
+        }
+        let since = text(self.clock.now());
+        let (instance, url, why) =
+            (self.hints.instance, self.hints.url.clone(), state.live.why.clone());
+        let tenure = Tenure {
+            epoch,
+            writer,
+            instance,
+            url,
+            why,
+            since: since.clone(),
+            until: None,
+            ended: None,
+        };
+        self.hints.note(state.live.category, state.live.partition, &tenure);
+        state.tenure = Some(tenure);
+        state.live.epoch = Some(epoch);
+        state.live.writer = Some(writer);
+        state.live.since = since;
+        state.live.phase = Phase::Serving;
+    }
+
+    /// The actor has ended; what comes next here comes because of that.
+    pub fn ended(&self, reason: &str) {
+        let mut state = self.lock();
+        if let Some(before) = state.tenure.take() {
+            self.close(&state.live, before, reason);
+        }
+        reason.clone_into(&mut state.live.why);
+        state.live.epoch = None;
+        state.live.writer = None;
+        state.live.since = text(self.clock.now());
+        state.live.phase = Phase::Waiting;
+    }
+
+    fn close(&self, live: &Live, mut tenure: Tenure, reason: &str) {
+        tenure.until = Some(text(self.clock.now()));
+        tenure.ended = Some(reason.to_owned());
+        self.hints.note(live.category, live.partition, &tenure);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+const OUTCOME_UNKNOWN: &str = "outcome-unknown";
+
+fn text(micros: i64) -> String {
+    Micros(micros).to_text()
+}
+
+/// All partitions that are owned here, or about to be.
+#[derive(Default)]
+pub struct Standings(RwLock<BTreeMap<(&'static str, u32), Arc<Standing>>>);
+
+impl Standings {
+    pub fn insert(&self, category: &'static str, partition: u32, standing: Arc<Standing>) {
+        self.0.write().insert((category, partition), standing);
+    }
+
+    /// Takes out this very one, not a later one.
+    pub fn remove(&self, category: &'static str, partition: u32, standing: &Arc<Standing>) {
+        let mut all = self.0.write();
+        if all.get(&(category, partition)).is_some_and(|present| Arc::ptr_eq(present, standing)) {
+            all.remove(&(category, partition));
+        }
+    }
+
+    /// Names partitions that are not served because their last event is of the future. For health.
+    pub fn times(&self) -> Result<(), String> {
+        let ahead = |live: &Live| live.why == TIMES_AHEAD && live.epoch.is_none();
+        let named = self
+            .all()
+            .into_iter()
+            .filter(ahead)
+            .map(|live| format!("{}/{}", live.category, live.partition));
+        let named = named.collect::<Vec<_>>().join(", ");
+        if named.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "last events are dated ahead of this machine's clock, so these are not served (the log \
+             says more): {named}"
+        ))
+    }
+
+    pub fn all(&self) -> Vec<Live> {
+        self.0.read().values().map(|standing| standing.live()).collect()
+    }
+}

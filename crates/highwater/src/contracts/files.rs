@@ -1,0 +1,195 @@
+//! Compares the contracts with what was published, and writes what is new.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    folder::{Error, Folder},
+    samples, states,
+};
+use crate::category::{Category, Contract};
+
+/// One thing that is not as it was published, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The file, within the folder.
+    pub file: String,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+/// What [`write()`] did, and what it left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// New files, within the folder.
+    pub files: Vec<String>,
+    /// What was published otherwise: it is not written over.
+    pub differences: Vec<Difference>,
+}
+
+const TO_WRITE: &str = "is not written yet: `schemas write` writes it";
+
+/// Everything in which the files of `folder` differ from the contracts of `categories`.
+pub fn check(folder: &Path, categories: &[Category]) -> Result<Vec<Difference>, Error> {
+    let folder = Folder(folder);
+    let mut differences = Vec::new();
+    for kind in [Kind::Events, Kind::Commands] {
+        differences.extend(schemas(&folder, kind, categories)?);
+    }
+    for category in categories {
+        differences.extend(codes(category));
+        differences.extend(samples::check(&folder, category)?);
+        differences.extend(states::check(&folder, category)?);
+    }
+    Ok(differences)
+}
+
+/// Writes the schemas and states that are new. What was published stays as it is: a version that
+/// has changed is reported, and not written over.
+pub fn write(folder: &Path, categories: &[Category]) -> Result<Written, Error> {
+    let within = Folder(folder);
+    let mut files = Vec::new();
+    for kind in [Kind::Events, Kind::Commands] {
+        let published = within.files(kind.folder())?;
+        for contract in kind.contracts(categories) {
+            let name = format!("{}.json", contract.stem);
+            if !published.contains_key(&name) {
+                let file = format!("{}/{name}", kind.folder());
+                within.write(&file, &contract.schema.to_string())?;
+                files.push(file);
+            }
+        }
+    }
+    for category in categories {
+        files.extend(states::write(&within, category)?);
+    }
+    Ok(Written { files, differences: check(folder, categories)? })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Events,
+    Commands,
+}
+
+impl Kind {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Commands => "commands",
+        }
+    }
+
+    fn contracts(self, categories: &[Category]) -> Vec<Contract> {
+        match self {
+            Self::Events => super::events(categories),
+            Self::Commands => super::commands(categories),
+        }
+    }
+}
+
+fn schemas(
+    folder: &Folder<'_>,
+    kind: Kind,
+    categories: &[Category],
+) -> Result<Vec<Difference>, Error> {
+    let published = folder.files(kind.folder())?;
+    let contracts: BTreeMap<String, Contract> = kind
+        .contracts(categories)
+        .into_iter()
+        .map(|contract| (format!("{}.json", contract.stem), contract))
+        .collect();
+    let mut differences = Vec::new();
+    let mut differs = |name: &str, what: String| {
+        differences.push(Difference { file: format!("{}/{name}", kind.folder()), what });
+    };
+    for (name, contract) in &contracts {
+        match published.get(name).map(|text| serde_json::from_str::<Value>(text)) {
+            None => differs(name, TO_WRITE.to_owned()),
+            Some(Err(error)) => differs(name, format!("is no JSON: {error}")),
+            Some(Ok(before)) => {
+                let pointers = unlike(&before, &contract.schema.to_value());
+                if !pointers.is_empty() {
+                    differs(name, changed(contract, &pointers));
+                }
+            }
+        }
+    }
+    for name in published.keys().filter(|name| !contracts.contains_key(*name)) {
+        let what = "no type says this: what was published stays readable, so keep its type in \
+                    old(..) of its variant; not released yet: delete the file";
+        differs(name, what.to_owned());
+    }
+    Ok(differences)
+}
+
+fn changed(contract: &Contract, pointers: &[String]) -> String {
+    let (name, next) = (contract.name, contract.version + 1);
+    format!(
+        "its type says something else at {}: take the change back, or make version {next} of \
+         {name}: keep the type as it was, in old(..) of the variant, with From for the next one; \
+         not released yet: delete the file and write it again",
+        pointers.join(", ")
+    )
+}
+
+/// The JSON Pointers at which two values differ.
+pub(super) fn unlike(before: &Value, now: &Value) -> Vec<String> {
+    fn walk(before: &Value, now: &Value, at: &str, into: &mut Vec<String>) {
+        match (before, now) {
+            (Value::Object(before), Value::Object(now)) => {
+                let names =
+                    before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
+                for name in names {
+                    let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+                    match (before.get(name), now.get(name)) {
+                        (Some(before), Some(now)) => walk(before, now, &at, into),
+                        _ => into.push(at),
+                    }
+                }
+            }
+            _ if before == now => {}
+            _ if at.is_empty() => into.push("/".to_owned()),
+            _ => into.push(at.to_owned()),
+        }
+    }
+    let mut pointers = Vec::new();
+    walk(before, now, "", &mut pointers);
+    pointers
+}
+
+/// Rules and commands must speak of the same codes.
+fn codes(category: &Category) -> Vec<Difference> {
+    let listed = |code: &&str| category.commands.iter().any(|kind| kind.codes.contains(code));
+    let unlisted = category.codes.iter().copied().filter(|code| !listed(code)).map(|code| {
+        let what = format!(
+            "the rules of {} can answer {code}, and no command lists it: add it to codes(..)",
+            category.name
+        );
+        Difference { file: "commands".to_owned(), what }
+    });
+    let unknown = category.commands.iter().flat_map(|kind| {
+        let unknown = kind.codes.iter().filter(|code| !category.codes.contains(code));
+        unknown.map(|code| Difference {
+            file: "commands".to_owned(),
+            what: format!(
+                "command {}.{} lists {code}, and no rejection has it",
+                category.name, kind.name
+            ),
+        })
+    });
+    unlisted.chain(unknown).collect()
+}
+
+impl Difference {
+    pub(super) fn to_write(file: String) -> Self {
+        Self { file, what: TO_WRITE.to_owned() }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.what)
+    }
+}

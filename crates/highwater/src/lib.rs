@@ -1,0 +1,143 @@
+//! Highwater: event-driven CQRS on a Kafka log. This is the crate that a team builds its application
+//! with; without default features it is the pure part: contracts and rules, which do no I/O, read no
+//! clock and make no ids.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`aggregate`] | [`Aggregate`]: the rules of one category; what a decision is |
+//! | [`event`], [`command`], [`rejection`] | what the derives of these names say of an enum |
+//! | [`data`], [`schema`] | what can stand in a contract, and its JSON Schema |
+//! | [`value`] | values that cannot hold what a schema refuses |
+//! | [`row`] | rows of projections: columns, conversions, folds |
+//! | [`rules`] | from an [`Aggregate`] to what the protocol's writer and readers ask |
+//! | [`category`] | what a service needs to know of a category |
+//! | [`app`] | [`App`]: an application, registered once (feature `services`) |
+//! | [`contracts`] | all schemas, and the files of `schemas/` (feature `contracts`) |
+//! | [`testing`] | given these events, when this command comes, then that happens |
+//!
+//! A voucher is issued once and redeemed once:
+//!
+//! ```
+//! use highwater::prelude::*;
+//!
+//! /// A voucher was issued.
+//! #[derive(Data)]
+//! pub struct Issued {
+//!     pub amount_minor: Money,
+//! }
+//!
+//! #[derive(Event)]
+//! #[event(category = "voucher")]
+//! pub enum VoucherEvent {
+//!     #[event("issued")]
+//!     Issued(Issued),
+//!     /// The voucher was used up.
+//!     #[event("redeemed")]
+//!     Redeemed,
+//! }
+//!
+//! #[derive(Command)]
+//! pub enum VoucherCommand {
+//!     /// Issues a voucher.
+//!     #[command(creates)]
+//!     Issue(Issued),
+//!     /// Uses a voucher up.
+//!     #[command(expects_version, codes("already-redeemed"))]
+//!     Redeem,
+//! }
+//!
+//! #[derive(Rejection)]
+//! pub enum VoucherRejection {
+//!     #[rejection("already-redeemed", "the voucher is redeemed")]
+//!     AlreadyRedeemed,
+//! }
+//!
+//! #[derive(State)]
+//! #[state(format = 1)]
+//! pub struct Voucher {
+//!     amount_minor: Money,
+//!     redeemed: bool,
+//! }
+//!
+//! impl Aggregate for Voucher {
+//!     type Command = VoucherCommand;
+//!     type Event = VoucherEvent;
+//!     type Rejection = VoucherRejection;
+//!
+//!     fn decide(voucher: Option<&Self>, command: &VoucherCommand, _: &Context) -> Decision<Self> {
+//!         match command {
+//!             VoucherCommand::Issue(issue) => accept(issue.clone()),
+//!             VoucherCommand::Redeem if voucher.ok_or(Missing)?.redeemed => {
+//!                 reject(VoucherRejection::AlreadyRedeemed)
+//!             }
+//!             VoucherCommand::Redeem => accept(VoucherEvent::Redeemed),
+//!         }
+//!     }
+//!
+//!     fn evolve(voucher: Option<&Self>, event: &VoucherEvent) -> Result<Self, Unreadable> {
+//!         match (voucher, event) {
+//!             (None, VoucherEvent::Issued(issued)) => {
+//!                 Ok(Self { amount_minor: issued.amount_minor, redeemed: false })
+//!             }
+//!             (Some(voucher), VoucherEvent::Redeemed) => {
+//!                 Ok(Self { redeemed: true, ..voucher.clone() })
+//!             }
+//!             _ => Err(event.unexpected("a voucher is issued first, and once")),
+//!         }
+//!     }
+//! }
+//!
+//! use highwater::testing::given;
+//!
+//! let issued = || VoucherEvent::Issued(Issued { amount_minor: Money::ZERO });
+//! given::<Voucher>([issued()]).when(VoucherCommand::Redeem).then([VoucherEvent::Redeemed]);
+//! given::<Voucher>([issued(), VoucherEvent::Redeemed])
+//!     .when(VoucherCommand::Redeem)
+//!     .then_rejected("voucher.already-redeemed");
+//! ```
+
+#![warn(missing_docs)]
+
+// So that what the derives emit is also right within this crate.
+extern crate self as highwater;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+pub mod aggregate;
+#[cfg(feature = "services")]
+pub mod app;
+pub mod category;
+pub mod command;
+pub mod contracts;
+pub mod data;
+pub mod event;
+mod finding;
+pub mod prelude;
+pub mod rejection;
+pub mod row;
+pub mod rules;
+pub mod schema;
+pub mod testing;
+pub mod value;
+
+#[cfg(feature = "services")]
+#[doc(inline)]
+pub use crate::app::App;
+#[doc(inline)]
+pub use crate::{
+    aggregate::{Aggregate, Context, Decision, Events, Missing, Refused, State},
+    category::Category,
+    command::Command,
+    data::Data,
+    event::{Event, Recorded},
+    finding::FieldError,
+    rejection::Rejection,
+    row::{Fold, Row},
+    rules::Rules,
+    value::{Change, Count, Currency, Delta, Id, List, Map, Money, Quantity, Text, Timestamp},
+};
+pub use highwater_macros::{Command, Data, Event, Rejection, Row, State};
+/// The protocol that the log speaks: what lies below the facade.
+pub use highwater_protocol as protocol;
+pub use highwater_protocol::domain::Unreadable;

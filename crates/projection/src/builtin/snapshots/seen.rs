@@ -1,0 +1,171 @@
+//! Filters of the command and aggregate ids that a partition has seen, written now and then from
+//! the outcomes since the last time. Never holds too little: what it covers is read in the
+//! transaction that says so.
+
+use std::collections::BTreeMap;
+
+use highwater_tables::seen::Segment;
+use parking_lot::Mutex;
+
+use super::number;
+use crate::runner::{Failure, Place, PostgresTx, Slice};
+
+/// Outcomes of a partition after which its filter is written.
+const EVERY: usize = 10_000;
+/// Outcomes read at once; a long history without a filter is caught up with in several
+/// transactions.
+const MOST_ROWS: i64 = 200_000;
+
+/// How many outcomes each partition has had since its filter was written, as far as this process
+/// knows. Only a reason to write.
+pub(super) struct Due {
+    outcomes: Mutex<BTreeMap<Place, usize>>,
+    /// See [`MOST_ROWS`].
+    pub(super) most_rows: i64,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Self { outcomes: Mutex::default(), most_rows: MOST_ROWS }
+    }
+}
+
+impl Due {
+    /// Whether the partition's filter is to be written in this transaction. A partition that is new
+    /// here is due at once.
+    fn count(&self, place: &Place, outcomes: usize) -> bool {
+        let mut counted = self.outcomes.lock();
+        let count = counted.entry(place.clone()).or_insert(EVERY);
+        *count += outcomes;
+        *count >= EVERY
+    }
+
+    fn written(&self, place: &Place) {
+        self.outcomes.lock().insert(place.clone(), 0);
+    }
+
+    /// Writes the filters that are due. A transaction that fails afterwards writes them again the
+    /// next time round.
+    pub(super) async fn write(
+        &self,
+        tx: &mut PostgresTx,
+        slices: &[Slice<'_>],
+    ) -> Result<(), Failure> {
+        for slice in slices {
+            if self.count(slice.place, slice.items.len())
+                && catch_up(tx, slice.place, self.most_rows).await?
+            {
+                self.written(slice.place);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start_over(
+        &self,
+        tx: &mut PostgresTx,
+        place: &Place,
+    ) -> Result<(), Failure> {
+        let partition = number(place.partition)?;
+        sqlx::query!(
+            "DELETE FROM seen_filters WHERE category = $1 AND partition = $2",
+            &*place.category,
+            partition
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Adds the outcomes that came since the filter was written; `false`: there are more.
+async fn catch_up(tx: &mut PostgresTx, place: &Place, most_rows: i64) -> Result<bool, Failure> {
+    let (category, partition) = (&*place.category, number(place.partition)?);
+    let last = sqlx::query!(
+        "SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND \
+         partition = $2 ORDER BY segment DESC LIMIT 1",
+        category,
+        partition,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let (mut segment, covered) = match last {
+        Some(row) => (stored(row.segment, row.ids, &row.bits)?, row.next_offset),
+        None => (Segment::empty(0), 0),
+    };
+    let rows = sqlx::query!(
+        "SELECT command_id, aggregate_id, next_offset FROM outcomes
+         WHERE category = $1 AND partition = $2 AND next_offset > $3 ORDER BY next_offset LIMIT $4",
+        category,
+        partition,
+        covered,
+        most_rows,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let Some(covers) = rows.last().map(|row| row.next_offset) else { return Ok(true) };
+    let all = i64::try_from(rows.len()).is_ok_and(|found| found < most_rows);
+    for row in rows {
+        for id in [row.command_id, row.aggregate_id] {
+            if segment.is_full() {
+                // The full one says how far it goes, too: nothing depends on it, the last one
+                // counts.
+                write(tx, place, &segment, row.next_offset - 1).await?;
+                segment = Segment::empty(segment.number() + 1);
+            }
+            segment.add(id);
+        }
+    }
+    write(tx, place, &segment, covers).await?;
+    Ok(all)
+}
+
+fn stored(segment: i32, ids: i64, bits: &[u8]) -> Result<Segment, Failure> {
+    let wrong =
+        |what: String| Failure::Deterministic(format!("a stored filter is damaged: {what}"));
+    let number = u32::try_from(segment).map_err(|error| wrong(error.to_string()))?;
+    Segment::from_bytes(number, u64::try_from(ids).unwrap_or(0), bits)
+        .map_err(|error| wrong(error.to_string()))
+}
+
+async fn write(
+    tx: &mut PostgresTx,
+    place: &Place,
+    segment: &Segment,
+    covers: i64,
+) -> Result<(), Failure> {
+    sqlx::query!(
+        "INSERT INTO seen_filters (category, partition, segment, ids, next_offset, bits) VALUES \
+         ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (category, partition, segment) DO UPDATE
+         SET ids = excluded.ids, next_offset = excluded.next_offset, bits = excluded.bits",
+        &*place.category,
+        number(place.partition)?,
+        i32::try_from(segment.number()).unwrap_or(i32::MAX),
+        i64::try_from(segment.ids()).unwrap_or(i64::MAX),
+        covers,
+        segment.to_bytes(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_due_at_once_and_then_after_so_many_outcomes_of_its_partition() {
+        let (due, one, other) =
+            (Due::default(), Place::of_events("thing", 0), Place::of_events("thing", 1));
+        assert!(due.count(&one, 0), "it is new here");
+        assert!(due.count(&one, 1), "and was not written");
+        due.written(&one);
+        assert!(!due.count(&one, 0) && !due.count(&one, EVERY - 1));
+        assert!(due.count(&other, 1));
+        assert!(due.count(&one, 1) && due.count(&one, 5));
+        due.written(&one);
+        assert!(!due.count(&one, 4));
+    }
+}

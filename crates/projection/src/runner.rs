@@ -1,0 +1,329 @@
+//! Drives projections along the log: one transaction for everything that arrived while the last one
+//! ran, rows and checkpoints together, the checkpoints compared and swapped. Knows no projection,
+//! and never lets one wait for another that fails.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`changes`] | what a transaction changed, for caches |
+//! | [`batch`] | what a partition said, as projections see it |
+//! | [`feed`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
+//! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
+//! | [`rules`] | what is applied, skipped and read again |
+//! | [`plan`] | the next transactions, and how one that failed is split |
+//! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
+//! | `hand_over`, `conflict` | the end of a partition; checkpoints that another runner moved |
+//! | `verify` | whether the database fell back |
+//! | `due` | when there is something to do |
+//! | [`failure`] | what can go wrong, and the policy |
+//! | [`track`] | a partition being followed |
+//! | [`membership`] | which partitions this runner has |
+//! | [`checkpoint`], [`postgres`] | positions as rows, and the store on Postgres |
+//! | [`lag`] | how far behind everything is |
+
+mod attempt;
+pub mod batch;
+pub mod changes;
+pub mod checkpoint;
+pub mod commands;
+mod conflict;
+mod due;
+pub mod failure;
+pub mod feed;
+mod hand_over;
+mod intake;
+pub mod lag;
+pub mod membership;
+pub mod plan;
+pub mod postgres;
+pub mod projection;
+pub mod rules;
+mod take_up;
+pub mod track;
+mod verify;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
+use highwater_log::{Log, follow};
+use highwater_protocol::{position::Position, wire::Wire};
+use highwater_runtime::resilience::{Backoff, Once};
+use metrics::{counter, gauge};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+pub use batch::{Item, Place, Slice, Source, What};
+use due::Due;
+pub use failure::{Failure, OnFailure};
+use feed::Feed;
+pub use lag::Progress;
+pub use membership::{Change, Share, Topics};
+pub use plan::{Group, Job};
+pub use postgres::{GENERATION, PostgresStore, PostgresTx};
+pub use projection::{Key, Move, Projection, Start, Store};
+use track::Track;
+
+/// What a runner may take and how it waits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// About so many events in one transaction.
+    pub batch_events: usize,
+    /// About so many bytes of their data.
+    pub batch_bytes: usize,
+    pub backoff: Backoff,
+    /// How long leaving the group may take.
+    pub leave_within: Duration,
+    /// How long a partition that was taken back is projected further, until somebody else moves its
+    /// checkpoints.
+    pub hand_over: Duration,
+    /// So many partitions are taken up at the same time.
+    pub take_up_at_once: usize,
+    /// How often the checkpoints are compared with the stored ones: a database that crashes may
+    /// fall back.
+    pub verify_every: Duration,
+    /// How often the log's own lag tools are told, at most.
+    pub note_every: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_events: 5_000,
+            batch_bytes: 16 << 20,
+            backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
+            leave_within: Duration::from_secs(5),
+            hand_over: Duration::from_secs(5),
+            take_up_at_once: 4,
+            verify_every: Duration::from_secs(5),
+            note_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One transaction went through.
+    Projected { events: usize },
+    /// One transaction, or the beginning of some partitions, failed; what is next is settled.
+    Failed,
+    /// Some partitions are being followed now.
+    TookUp,
+    /// The database stands where it was left.
+    Verified,
+    /// Nothing to do before something arrives, or a retry is due.
+    Waiting,
+    /// Nothing to do: every partition that this runner has is projected to its end.
+    CaughtUp,
+}
+
+pub struct Runner<S: Store> {
+    store: S,
+    log: Arc<dyn Log>,
+    projections: Vec<Arc<dyn Projection<S::Tx>>>,
+    share: Share,
+    limits: Limits,
+    progress: Progress,
+    tracks: BTreeMap<Lane, Track>,
+    /// To be followed, but not yet: how often that failed, and when it is tried again.
+    waiting: BTreeMap<Lane, Attempts>,
+    /// Taken back by the group and projected further, until when at most.
+    leaving: BTreeMap<Place, Instant>,
+    /// This runner ends, then at the latest.
+    leave_by: Option<Instant>,
+    /// Nothing of what is to be handed over is projected before.
+    others_first: Option<Instant>,
+    /// While it ends: some partition was taken over.
+    others_began: bool,
+    /// What is followed already goes first after each beginning.
+    just_took_up: bool,
+    /// How often the transactions of a projection that goes alone have failed in a row.
+    troubled: BTreeMap<Key, u32>,
+    queue: VecDeque<Group>,
+    /// The database is away, or busy: nothing is tried before.
+    retry_at: Option<Instant>,
+    verify_at: Option<Instant>,
+    note_at: Option<Instant>,
+    /// How often the log has stopped under a lane, one time soon after the other.
+    lost: BTreeMap<Lane, Lost>,
+    said: Said,
+}
+
+/// What lasts, and is said when it begins and when it ends.
+struct Said {
+    /// Transactions fail and are tried again.
+    failing: Once,
+    /// The checkpoints cannot be compared.
+    unverified: Once,
+    /// Some partitions cannot be begun.
+    not_begun: Once,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    times: u32,
+    at: Instant,
+}
+
+/// Who follows a partition together: all its projections, or one of them alone, because its
+/// transactions fail for now and the others do not wait for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lane {
+    place: Place,
+    alone: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempts {
+    failed: u32,
+    not_before: Option<Instant>,
+}
+
+impl<S: Store> Runner<S> {
+    pub fn new(
+        store: S,
+        log: Arc<dyn Log>,
+        projections: Vec<Arc<dyn Projection<S::Tx>>>,
+        share: Share,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            log,
+            projections,
+            share,
+            limits,
+            progress: Progress::default(),
+            tracks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            leave_by: None,
+            others_first: None,
+            others_began: false,
+            just_took_up: false,
+            troubled: BTreeMap::new(),
+            queue: VecDeque::new(),
+            retry_at: None,
+            verify_at: None,
+            note_at: None,
+            lost: BTreeMap::new(),
+            said: Said {
+                failing: Once::new("projector-transaction"),
+                unverified: Once::new("projector-verification"),
+                not_begun: Once::new("projector-beginning"),
+            },
+        }
+    }
+
+    /// How far every projection is, and which ones have halted. Stays true while the runner runs.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Steps until `soft`; then finishes the transaction that runs, leaves the group, and projects
+    /// on until others do.
+    pub async fn run(mut self, soft: CancellationToken) {
+        while !soft.is_cancelled() {
+            if matches!(self.step().await, Step::Waiting | Step::CaughtUp) {
+                tokio::select! {
+                    () = soft.cancelled() => {}
+                    () = self.wait() => {}
+                }
+            }
+        }
+        self.hand_over_all().await;
+    }
+
+    /// One transaction at most; never waits for the log. Gives way to other tasks now and then,
+    /// also if it finds nothing to wait for.
+    pub async fn step(&mut self) -> Step {
+        tokio::task::consume_budget().await;
+        while let Some(change) = self.share.happened() {
+            self.heed(change);
+        }
+        let now = Instant::now();
+        if self.is_due(Due::Note, now) {
+            self.note();
+        }
+        self.end_hand_overs(now);
+        if self.retry_at.is_some_and(|at| at > now) {
+            return Step::Waiting;
+        }
+        self.retry_at = None;
+        if self.is_due(Due::Verify, now) {
+            return self.verify().await;
+        }
+        let due = self.to_take_up(now);
+        if self.queue.is_empty() {
+            // Everything that is followed already has its turn between two beginnings.
+            if !due.is_empty() && !std::mem::take(&mut self.just_took_up) {
+                self.just_took_up = true;
+                return self.take_up(due).await;
+            }
+            self.gather();
+        }
+        match self.queue.pop_front() {
+            Some(group) => self.attempt(group).await,
+            None if !due.is_empty() => self.take_up(due).await,
+            None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => {
+                Step::CaughtUp
+            }
+            None => Step::Waiting,
+        }
+    }
+
+    /// Waits until [`Runner::step`] may have something to do. Dropping the future loses nothing.
+    pub async fn wait(&mut self) {
+        let due = self.next_due(Instant::now());
+        // What has arrived already is taken by the next step; while a retry is due the log may
+        // wait.
+        let arrivals: FuturesUnordered<_> = match self.retry_at {
+            None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),
+            Some(_) => FuturesUnordered::new(),
+        };
+        let change = tokio::select! {
+            change = self.share.change_to_come() => Some(change),
+            Some(()) = first_of(arrivals) => None,
+            () = sleep_until(due) => None,
+        };
+        if let Some(change) = change {
+            self.heed(change);
+        }
+    }
+
+    /// Tells the log's own lag tools how far the slowest projection of each partition is.
+    fn note(&mut self) {
+        self.note_at = None;
+        let mut slowest: BTreeMap<highwater_log::Partition, u64> = BTreeMap::new();
+        for track in self.tracks.values() {
+            for (_, at) in track.checkpoints() {
+                slowest
+                    .entry(track.partition().clone())
+                    .and_modify(|offset| *offset = at.offset.min(*offset))
+                    .or_insert(at.offset);
+            }
+        }
+        self.share.note(&slowest.into_iter().collect::<Vec<_>>());
+    }
+}
+
+async fn first_of<F: Future<Output = ()>>(mut futures: FuturesUnordered<F>) -> Option<()> {
+    match futures.next().await {
+        Some(()) => Some(()),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

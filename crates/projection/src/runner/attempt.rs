@@ -1,0 +1,166 @@
+//! One transaction: checkpoints and rows together, and what follows when it fails.
+
+use super::{lag::Stage, *};
+
+impl<S: Store> Runner<S> {
+    pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
+        let result = match group.contested {
+            true => self.transact_contested(&mut group).await,
+            false => transact(&self.store, &self.projections, &group).await,
+        };
+        match result {
+            Ok(()) => self.settle(&group),
+            Err(failure) => {
+                group.failed += 1;
+                // Who goes alone already does not make the others wait by trying at once.
+                if group.jobs.iter().all(|job| self.troubled.contains_key(&job.key)) {
+                    group.failed = group.failed.max(failure::ATTEMPTS_BEFORE_SPLIT);
+                }
+                if matches!(failure, Failure::Conflict) {
+                    return self.after_conflict(group).await;
+                }
+                self.after_failure(group, &failure);
+                Step::Failed
+            }
+        }
+    }
+
+    fn settle(&mut self, group: &Group) -> Step {
+        for job in &group.jobs {
+            // A partition that was let go meanwhile is no longer ours to say anything of.
+            if let Some(track) = self.track_of(&job.key) {
+                track.moved(job.key.projection, job.to.clone());
+                self.progress.reached(job.key.clone(), job.to.offset);
+            }
+            if self.troubled.remove(&job.key).is_some() {
+                info!(category = %job.key.place.category, partition = job.key.place.partition, projection = job.key.projection, "goes on");
+            }
+            self.progress.works(&job.key, Stage::Transaction);
+            counter!("highwater_projection_events_total", &lag::labels(&job.key))
+                .increment(job.weight() as u64);
+        }
+        self.said.failing.over("transactions go through again");
+        self.go_on_for_the_rest();
+        self.note_at = self.note_at.or_else(|| Some(Instant::now() + self.limits.note_every));
+        Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
+    }
+
+    pub(super) fn after_failure(&mut self, group: Group, failure: &Failure) {
+        let jobs = group.jobs.len();
+        for job in &group.jobs {
+            self.progress.fails(&job.key, Some(job.to.offset), failure);
+        }
+        if matches!(failure, Failure::ReadOnly(_)) {
+            self.store.distrust();
+        }
+        if matches!(failure, Failure::Unreachable(_) | Failure::ReadOnly(_)) {
+            // Whatever happened to it, it may have forgotten something.
+            self.verify_at = Some(Instant::now());
+        }
+        match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
+            OnFailure::RetryAfter(wait) => {
+                debug!(error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(), "a transaction failed and is tried again");
+                self.said.failing.warn("a transaction failed", failure);
+                self.retry_at = Some(Instant::now() + wait);
+                self.queue.push_front(group);
+            }
+            OnFailure::Split => {
+                info!(error = %failure, jobs, "a transaction failed and goes in parts");
+                group.split().into_iter().rev().for_each(|part| self.queue.push_front(part));
+            }
+            OnFailure::GoAlone => {
+                group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure))
+            }
+            OnFailure::Reload => {
+                for place in
+                    group.jobs.into_iter().map(|job| job.key.place).collect::<BTreeSet<_>>()
+                {
+                    self.reload(place);
+                }
+            }
+            OnFailure::Halt => {
+                for job in group.jobs {
+                    let offset =
+                        job.items().first().map_or(job.from.offset, |item| item.what.start());
+                    self.halt(job.key, offset, failure);
+                }
+            }
+        }
+    }
+
+    /// The others do not wait for it: it follows by itself, later, until it has caught up.
+    fn go_alone(&mut self, key: Key, why: &Failure) {
+        let failed = self.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
+        let wait = self.limits.backoff.after(failed);
+        if failed == 1 {
+            warn!(
+                category = %key.place.category, partition = key.place.partition, projection = key.projection, error = %why,
+                "a projection is left behind and tried again by itself, which is not said again"
+            );
+        }
+        if let Some(track) = self.track_of(&key) {
+            track.leave_out(key.projection);
+        }
+        self.tracks.remove(&Lane::alone(&key));
+        self.drop_jobs(|job| job.key == key);
+        self.waiting.insert(
+            Lane::alone(&key),
+            Attempts { failed, not_before: Some(Instant::now() + wait) },
+        );
+        self.troubled.insert(key, failed);
+    }
+
+    /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
+    pub(super) fn reload(&mut self, place: Place) {
+        warn!(category = %place.category, partition = place.partition, "a checkpoint is not where \
+            it was left: reading it again");
+        counter!("highwater_projection_conflicts_total").increment(1);
+        self.drop_work(&place);
+        let not_before = Some(Instant::now() + self.limits.backoff.first);
+        self.waiting.insert(Lane::of(place), Attempts { failed: 0, not_before });
+    }
+
+    /// This projection stops on this partition; everything else goes on.
+    pub(super) fn halt(&mut self, key: Key, offset: u64, why: &dyn std::fmt::Display) {
+        error!(
+            category = %key.place.category, partition = key.place.partition, projection = key.projection, offset, error = %why,
+            "projection halted on this partition until a restart"
+        );
+        gauge!("highwater_projection_halted", &lag::labels(&key)).set(1.0);
+        if let Some(track) = self.track_of(&key) {
+            track.leave_out(key.projection);
+        }
+        self.tracks.remove(&Lane::alone(&key));
+        self.waiting.remove(&Lane::alone(&key));
+        self.drop_jobs(|job| job.key == key);
+        self.progress.halted(key, offset);
+    }
+}
+
+async fn transact<S: Store>(
+    store: &S,
+    projections: &[Arc<dyn Projection<S::Tx>>],
+    group: &Group,
+) -> Result<(), Failure> {
+    let tx = store.begin().await?;
+    write(store, projections, group, tx).await
+}
+
+pub(super) async fn write<S: Store>(
+    store: &S,
+    projections: &[Arc<dyn Projection<S::Tx>>],
+    group: &Group,
+    mut tx: S::Tx,
+) -> Result<(), Failure> {
+    // First, because it locks: whoever else moves the same checkpoints waits, and then loses.
+    store.advance(&mut tx, &group.moves()).await?;
+    for projection in projections {
+        let own = group.jobs.iter().filter(|job| job.key.projection == projection.name());
+        let slices: Vec<Slice<'_>> =
+            own.map(Job::slice).filter(|slice| !slice.items.is_empty()).collect();
+        if !slices.is_empty() {
+            projection.apply(&mut tx, &slices).await?;
+        }
+    }
+    store.commit(tx, changes::text(&group.jobs).as_deref()).await
+}

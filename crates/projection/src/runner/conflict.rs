@@ -1,0 +1,105 @@
+//! Checkpoints that are not where this runner left them: the partition was handed over, another
+//! runner still moves it, or the database fell back. Whoever lost goes on from what is stored,
+//! without reading the log again where that is possible.
+
+use super::{
+    attempt::write,
+    lag::Stage,
+    rules::{Rebased, is_moved, rebase},
+    verify::stored,
+    *,
+};
+
+impl<S: Store> Runner<S> {
+    /// What was not moved is tried again together, each partition that was moved by itself.
+    pub(super) async fn after_conflict(&mut self, mut group: Group) -> Step {
+        let positions = match stored(&self.store, &keys(&group)).await {
+            Ok(positions) => positions,
+            Err(failure) => {
+                self.after_failure(group, &failure);
+                return Step::Failed;
+            }
+        };
+        let moved: BTreeSet<Place> = group
+            .jobs
+            .iter()
+            .zip(&positions)
+            .filter(|(job, at)| is_moved(job, at))
+            .map(|(job, _)| job.key.place.clone())
+            .collect();
+        if moved.is_empty() {
+            self.after_failure(group, &Failure::Conflict);
+            return Step::Failed;
+        }
+        for place in moved {
+            let (here, others): (Vec<Job>, Vec<Job>) =
+                group.jobs.into_iter().partition(|job| job.key.place == place);
+            group.jobs = others;
+            if !self.was_taken_over(&place) {
+                self.queue.push_front(Group { contested: true, ..Group::of(here) });
+            }
+        }
+        if !group.jobs.is_empty() {
+            self.queue.push_front(group);
+        }
+        Step::Failed
+    }
+
+    /// Another runner moves these checkpoints as well, until it notices that it lost: this one
+    /// begins where they stand once they are locked, so it does not lose.
+    pub(super) async fn transact_contested(&mut self, group: &mut Group) -> Result<(), Failure> {
+        let mut tx = self.store.begin().await?;
+        let positions = self.store.lock(&mut tx, &keys(group)).await?;
+        let jobs = std::mem::take(&mut group.jobs);
+        for (job, at) in jobs.into_iter().zip(positions) {
+            self.rebase_one(job, at, group);
+        }
+        if group.jobs.is_empty() {
+            return Ok(());
+        }
+        write(&self.store, &self.projections, group, tx).await
+    }
+
+    fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
+        let key = job.key.clone();
+        // Let go while it waited its turn, or with an earlier job of this group.
+        if !self.tracks.keys().any(|lane| lane.place == key.place) {
+            return;
+        }
+        if !is_moved(&job, &at) {
+            group.jobs.push(job);
+            return;
+        }
+        if self.was_taken_over(&key.place) {
+            // Nothing of it is ours any more, also of what was found where it was left.
+            group.jobs.retain(|job| job.key.place != key.place);
+            return;
+        }
+        match rebase(job, &at) {
+            Rebased::Elsewhere => {
+                group.jobs.retain(|job| job.key.place != key.place);
+                return self.reload(key.place);
+            }
+            Rebased::Job(job) => group.jobs.push(*job),
+            Rebased::Done => {
+                // Its own commit whose answer was lost, or another's: what failed was done.
+                self.troubled.remove(&key);
+                self.progress.works(&key, Stage::Transaction);
+            }
+        }
+        self.adopt(&key, at);
+    }
+
+    /// The checkpoint is further than this runner moved it.
+    pub(super) fn adopt(&mut self, key: &Key, at: Position<Wire>) {
+        let offset = at.offset;
+        if let Some(track) = self.track_of(key) {
+            track.moved(key.projection, at);
+            self.progress.reached(key.clone(), offset);
+        }
+    }
+}
+
+fn keys(group: &Group) -> Vec<Key> {
+    group.jobs.iter().map(|job| job.key.clone()).collect()
+}

@@ -1,0 +1,114 @@
+//! The two traits that the runner drives: a projection, and the store of its rows and checkpoints.
+
+use futures_util::future::BoxFuture;
+use highwater_protocol::{position::Position, wire::Wire};
+
+use super::{
+    batch::{Place, Slice, Source},
+    failure::Failure,
+};
+
+/// A view of the log in tables. Its rows are a pure fold of the events: replay from zero gives
+/// identical tables.
+///
+/// A projection touches only rows keyed by the aggregate of the event, or sums kept per partition.
+pub trait Projection<Tx>: Send + Sync + 'static {
+    /// Names its checkpoints: never changes.
+    fn name(&self) -> &'static str;
+
+    /// What it reads.
+    fn categories(&self) -> &[&'static str];
+
+    /// Which topic of them: one, because a checkpoint is a position in it.
+    fn source(&self) -> Source {
+        Source::Events
+    }
+
+    /// Applies the slices, each of another partition, in the transaction that moves their
+    /// checkpoints.
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Asked when a partition is taken up, before its checkpoint is read. [`Start::Over`]: the rows
+    /// of the partition are gone in `tx`, and it is read from the beginning.
+    fn take_up<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        place: &'a Place,
+    ) -> BoxFuture<'a, Result<Start, Failure>> {
+        let (_, _) = (tx, place);
+        Box::pin(async { Ok(Start::AtCheckpoint) })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    AtCheckpoint,
+    Over,
+}
+
+/// Which checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub projection: &'static str,
+    pub place: Place,
+}
+
+/// One checkpoint from a position to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub key: Key,
+    pub from: Position<Wire>,
+    pub to: Position<Wire>,
+}
+
+/// Where rows and checkpoints are kept, and change together.
+pub trait Store: Send + Sync + 'static {
+    type Tx: Send + 'static;
+
+    fn begin(&self) -> BoxFuture<'_, Result<Self::Tx, Failure>>;
+
+    /// The connections that are open now cannot write: no transaction begins on one of them again.
+    fn distrust(&self) {}
+
+    /// The checkpoints of `keys`, in their sequence; one that is not there yet is made, at the
+    /// start.
+    fn load<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
+
+    /// The checkpoints of `keys`, in their sequence; nobody else moves them until `tx` ends.
+    fn lock<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
+
+    /// Puts one checkpoint back to the start, whatever it says.
+    fn reset<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Moves every checkpoint, or fails with [`Failure::Conflict`] if one is not at its `from`.
+    /// Locks them in the sequence of their keys; `moves` is sorted by key.
+    fn advance<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Tells caches what it changed (see [`super::changes`]), if it commits. After an error nobody
+    /// knows whether it has; the checkpoints tell.
+    fn commit<'a>(
+        &'a self,
+        tx: Self::Tx,
+        changed: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+}

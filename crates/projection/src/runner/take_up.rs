@@ -1,0 +1,232 @@
+//! The beginning of a partition: its checkpoints, the proof that the log is still the same history,
+//! and the follower.
+
+use super::{lag::Stage, *};
+
+enum Trouble {
+    /// Tried again.
+    Passing(Failure),
+    /// The history is another one, or has a hole: nobody goes on here.
+    Final(String),
+}
+
+/// What came of a beginning.
+struct Begun {
+    /// None: every projection is halted here.
+    track: Option<Track>,
+    halted: Vec<(Key, Failure)>,
+}
+
+impl<S: Store> Runner<S> {
+    /// Takes up all of `lanes` at the same time: one waits for the log while another waits for the
+    /// database.
+    pub(super) async fn take_up(&mut self, lanes: Vec<Lane>) -> Step {
+        let begun: Vec<(Lane, Result<Begun, Trouble>)> = {
+            let begin = |lane: Lane| {
+                let (readers, partition) =
+                    (self.readers_of(&lane), self.share.partition(&lane.place));
+                let (store, log) = (&self.store, &*self.log);
+                async move {
+                    let begun = begin(store, log, &lane.place, partition, &readers).await;
+                    (lane, begun)
+                }
+            };
+            join_all(lanes.into_iter().map(begin)).await
+        };
+        let failed =
+            begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
+        if self.waiting.values().all(|attempts| attempts.failed == 0) {
+            self.said.not_begun.over("every partition has begun");
+        }
+        if failed == 0 { Step::TookUp } else { Step::Failed }
+    }
+
+    fn took_up(&mut self, lane: Lane, begun: Result<Begun, Trouble>) -> Result<(), ()> {
+        match begun {
+            Ok(Begun { track, halted }) => {
+                halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
+                self.waiting.remove(&lane);
+                let Some(track) = track else { return Ok(()) };
+                info!(category = %lane.place.category, partition = lane.place.partition, source = ?lane.place.source, "following");
+                for (projection, at) in track.checkpoints() {
+                    let key = Key { projection, place: lane.place.clone() };
+                    gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
+                    self.progress.works(&key, Stage::Beginning);
+                    self.progress.reached(key, at.offset);
+                }
+                self.tracks.insert(lane, track);
+                self.verify_at =
+                    self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
+                Ok(())
+            }
+            Err(Trouble::Passing(why)) => {
+                let failed =
+                    self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
+                let wait = self.limits.backoff.after(failed);
+                debug!(category = %lane.place.category, partition = lane.place.partition, error = %why, wait_ms = wait.as_millis(), "could not begin");
+                self.said.not_begun.warn("partitions cannot be begun", &why);
+                if matches!(why, Failure::ReadOnly(_)) {
+                    self.store.distrust();
+                }
+                for reader in self.readers_of(&lane) {
+                    self.progress.fails(
+                        &Key { projection: reader.name(), place: lane.place.clone() },
+                        None,
+                        &why,
+                    );
+                }
+                self.waiting
+                    .insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                Err(())
+            }
+            Err(Trouble::Final(why)) => {
+                self.halt_lane(&lane, &why);
+                Err(())
+            }
+        }
+    }
+
+    /// Who belongs to the lane: not who has halted, and not who goes alone.
+    fn readers_of(&self, lane: &Lane) -> Vec<Arc<dyn Projection<S::Tx>>> {
+        let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
+            let key = Key { projection: projection.name(), place: lane.place.clone() };
+            let alone = Lane::alone(&key);
+            let belongs = match lane.alone {
+                Some(name) => name == key.projection,
+                None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
+            };
+            let reads = projection.source() == lane.place.source
+                && projection.categories().contains(&&*lane.place.category);
+            reads && belongs && !self.progress.is_halted(&key)
+        };
+        self.projections.iter().filter(reads).cloned().collect()
+    }
+
+    /// The follower ended: the log has a problem, or is another log.
+    pub(super) fn lost_the_log(&mut self, lane: Lane, end: &follow::Error) {
+        // What was read and not projected is read again.
+        if let Some(track) = self.tracks.remove(&lane) {
+            let readers: BTreeSet<&'static str> =
+                track.checkpoints().map(|(projection, _)| projection).collect();
+            self.drop_jobs(|job| {
+                job.key.place == lane.place && readers.contains(job.key.projection)
+            });
+        }
+        match trouble(end) {
+            Trouble::Passing(why) => {
+                let wait = self.lost_again(&lane, &why);
+                self.waiting
+                    .insert(lane, Attempts { failed: 1, not_before: Some(Instant::now() + wait) });
+            }
+            Trouble::Final(why) => self.halt_lane(&lane, &why),
+        }
+    }
+
+    /// How long to wait before the log is followed again: longer each time, until it was followed
+    /// for long.
+    fn lost_again(&mut self, lane: &Lane, why: &Failure) -> Duration {
+        let now = Instant::now();
+        let before = self
+            .lost
+            .get(lane)
+            .filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
+        let times = before.map_or(1, |lost| lost.times.saturating_add(1));
+        if times == 1 {
+            warn!(
+                category = %lane.place.category, partition = lane.place.partition, error = %why,
+                "the log stopped: it is followed again, and the same is not said again soon"
+            );
+        }
+        self.lost.insert(lane.clone(), Lost { times, at: now });
+        self.limits.backoff.after(times)
+    }
+
+    fn halt_lane(&mut self, lane: &Lane, why: &str) {
+        for projection in self.readers_of(lane) {
+            let key = Key { projection: projection.name(), place: lane.place.clone() };
+            let offset = self.progress.offset(&key).unwrap_or(0);
+            self.halt(key, offset, &why);
+        }
+        self.tracks.remove(lane);
+        self.waiting.remove(lane);
+    }
+}
+
+fn trouble(error: &follow::Error) -> Trouble {
+    match error {
+        follow::Error::Diverged(_) | follow::Error::Gap { .. } => Trouble::Final(error.to_string()),
+        follow::Error::Log(_) | follow::Error::Closed(_) => {
+            Trouble::Passing(Failure::Log(error.to_string()))
+        }
+    }
+}
+
+async fn begin<S: Store>(
+    store: &S,
+    log: &dyn Log,
+    place: &Place,
+    partition: Option<highwater_log::Partition>,
+    readers: &[Arc<dyn Projection<S::Tx>>],
+) -> Result<Begun, Trouble> {
+    let Some(partition) = partition else {
+        return Err(Trouble::Final(format!("no topic is known for {place}")));
+    };
+    let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
+    match checkpoints_of(store, readers, place).await {
+        Ok(all) => checkpoints.extend(all),
+        Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
+        // One by one, to see whose it is.
+        Err(_) => {
+            for reader in readers {
+                match checkpoints_of(store, std::slice::from_ref(reader), place).await {
+                    Ok(one) => checkpoints.extend(one),
+                    Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
+                    Err(failure) => halted
+                        .push((Key { projection: reader.name(), place: place.clone() }, failure)),
+                }
+            }
+        }
+    }
+    let Some((lowest, others)) = rules::beginning(&checkpoints) else {
+        return Ok(Begun { track: None, halted });
+    };
+    for at in &others {
+        feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
+    }
+    let feed = Feed::resume(log, &partition, place.source, lowest)
+        .await
+        .map_err(|error| trouble(&error))?;
+    Ok(Begun { track: Some(Track::new(place.clone(), feed, checkpoints)), halted })
+}
+
+/// In one transaction, so that a beginning costs few of them.
+async fn checkpoints_of<S: Store>(
+    store: &S,
+    readers: &[Arc<dyn Projection<S::Tx>>],
+    place: &Place,
+) -> Result<Vec<(&'static str, Position<Wire>)>, Failure> {
+    if readers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tx = store.begin().await?;
+    let mut over = Vec::new();
+    for reader in readers {
+        if reader.take_up(&mut tx, place).await? == Start::Over {
+            over.push(reader.name());
+        }
+    }
+    let mut keys: Vec<Key> = readers
+        .iter()
+        .map(|reader| Key { projection: reader.name(), place: place.clone() })
+        .collect();
+    keys.sort();
+    let mut stored = store.load(&mut tx, &keys).await?;
+    for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection))
+    {
+        info!(category = %place.category, partition = place.partition, projection = key.projection, "projected again from the beginning");
+        store.reset(&mut tx, key).await?;
+        *at = Position::start();
+    }
+    store.commit(tx, None).await?;
+    Ok(keys.into_iter().map(|key| key.projection).zip(stored).collect())
+}

@@ -1,0 +1,68 @@
+//! Whether the database still stands where this runner left it. A server that crashes may forget
+//! its last commits, rows and checkpoints together; without new events nothing else would notice.
+
+use super::{
+    rules::{Moved, compare},
+    *,
+};
+
+impl<S: Store> Runner<S> {
+    /// Compares every checkpoint with the stored one; takes a partition up again where they differ.
+    pub(super) async fn verify(&mut self) -> Step {
+        self.verify_at = Some(Instant::now() + self.limits.verify_every);
+        let mut expected: Vec<(Key, Position<Wire>)> = Vec::new();
+        for (lane, track) in &self.tracks {
+            let key = |projection| Key { projection, place: lane.place.clone() };
+            expected
+                .extend(track.checkpoints().map(|(projection, at)| (key(projection), at.clone())));
+        }
+        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let keys: Vec<Key> = expected.iter().map(|(key, _)| key.clone()).collect();
+        let stored = match stored(&self.store, &keys).await {
+            Ok(stored) => stored,
+            Err(failure) => {
+                self.said.unverified.warn("the checkpoints cannot be verified", &failure);
+                if matches!(failure, Failure::ReadOnly(_)) {
+                    self.store.distrust();
+                }
+                self.retry_at = Some(Instant::now() + self.limits.backoff.after(ATTEMPTS));
+                return Step::Failed;
+            }
+        };
+        self.said.unverified.over("the checkpoints are verified again");
+        let mut step = Step::Verified;
+        for ((key, expected), stored) in expected.into_iter().zip(stored) {
+            // It may have gone with an earlier key of its place.
+            let Some(moved) = compare(&expected, &stored).filter(|_| self.track_of(&key).is_some())
+            else {
+                continue;
+            };
+            if self.was_taken_over(&key.place) {
+                continue;
+            }
+            match moved {
+                // Whoever had the partition before still moved it.
+                Moved::Further => self.adopt(&key, stored),
+                Moved::Elsewhere => {
+                    self.reload(key.place);
+                    step = Step::Failed;
+                }
+            }
+        }
+        step
+    }
+}
+
+/// The wait after a failure, as after so many.
+const ATTEMPTS: u32 = 4;
+
+/// The checkpoints of `keys` as they are.
+pub(super) async fn stored<S: Store>(
+    store: &S,
+    keys: &[Key],
+) -> Result<Vec<Position<Wire>>, Failure> {
+    let mut tx = store.begin().await?;
+    let stored = store.load(&mut tx, keys).await?;
+    store.commit(tx, None).await?;
+    Ok(stored)
+}

@@ -1,0 +1,153 @@
+//! Below which offset an entry must not be shown any more. Pure. Grows with what changed, up to a
+//! limit; beyond it the floors of keys become floors of their partitions, which costs entries and
+//! never truth.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::Key;
+
+pub struct Floors {
+    /// Counts what makes every earlier entry worthless.
+    count: u64,
+    listening: bool,
+    views: Vec<View>,
+    most_keys: usize,
+}
+
+struct View {
+    projection: &'static str,
+    category: &'static str,
+    partitions: HashMap<u32, u64>,
+    /// By the part of the id that notifications name: partition and offset.
+    keys: HashMap<u64, (u32, u64)>,
+}
+
+/// One item of a notification: `projection,projection=category/partition@offset:keys`.
+struct Change<'a> {
+    projections: &'a str,
+    category: &'a str,
+    partition: u32,
+    offset: u64,
+    /// `None`: all of the partition.
+    keys: Option<Vec<u64>>,
+}
+
+impl Floors {
+    pub fn new(views: &[(&'static str, &'static str)], most_keys: usize) -> Self {
+        let view = |(projection, category): &(&'static str, &'static str)| View {
+            projection,
+            category,
+            partitions: HashMap::new(),
+            keys: HashMap::new(),
+        };
+        Self { count: 0, listening: false, views: views.iter().map(view).collect(), most_keys }
+    }
+
+    /// `None`: nothing can be kept. Asked before a load begins.
+    pub fn now(&self) -> Option<u64> {
+        self.listening.then_some(self.count)
+    }
+
+    pub fn begin(&mut self) {
+        self.start_over();
+        self.listening = true;
+    }
+
+    pub fn end(&mut self) {
+        self.start_over();
+        self.listening = false;
+    }
+
+    /// Whether an entry whose load began at `since` and found `offset` may be shown.
+    pub fn allow(&self, key: &Key, since: u64, offset: u64) -> bool {
+        let view = self
+            .views
+            .iter()
+            .find(|view| view.projection == key.projection && view.category == key.category);
+        view.is_some_and(|view| self.now() == Some(since) && view.floor(key) <= offset)
+    }
+
+    /// What a projector's transaction changed. A notification that is not understood may mean
+    /// anything.
+    pub fn raise(&mut self, payload: &str) {
+        let changes: Option<Vec<Change<'_>>> = payload.split(' ').map(Change::parse).collect();
+        let Some(changes) = changes else { return self.start_over() };
+        for change in &changes {
+            for view in &mut self.views {
+                if view.category == change.category
+                    && change.projections.split(',').any(|name| name == view.projection)
+                {
+                    view.raise(change, self.most_keys);
+                }
+            }
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.count += 1;
+        for view in &mut self.views {
+            view.partitions.clear();
+            view.keys.clear();
+        }
+    }
+}
+
+impl View {
+    fn floor(&self, key: &Key) -> u64 {
+        let of_partition = self.partitions.get(&key.partition).copied().unwrap_or(0);
+        let of_key = self.keys.get(&part_of(key.id)).map_or(0, |(_, offset)| *offset);
+        of_partition.max(of_key)
+    }
+
+    fn raise(&mut self, change: &Change<'_>, most_keys: usize) {
+        let Some(keys) = &change.keys else {
+            return self.raise_partition(change.partition, change.offset);
+        };
+        for key in keys {
+            let floor = self.keys.entry(*key).or_insert((change.partition, 0));
+            *floor = (change.partition, floor.1.max(change.offset));
+        }
+        if self.keys.len() > most_keys {
+            for (partition, offset) in std::mem::take(&mut self.keys).into_values() {
+                self.raise_partition(partition, offset);
+            }
+        }
+    }
+
+    fn raise_partition(&mut self, partition: u32, offset: u64) {
+        let floor = self.partitions.entry(partition).or_insert(0);
+        *floor = (*floor).max(offset);
+    }
+}
+
+impl<'a> Change<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (projections, rest) = text.split_once('=')?;
+        let (position, keys) = rest.split_once(':')?;
+        let (category, numbers) = position.split_once('/')?;
+        let (partition, offset) = numbers.split_once('@')?;
+        let keys = match keys {
+            "*" => None,
+            keys => Some(
+                keys.split('.')
+                    .map(|key| u64::from_str_radix(key, 16).ok())
+                    .collect::<Option<Vec<u64>>>()?,
+            ),
+        };
+        Some(Self {
+            projections,
+            category,
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+            keys,
+        })
+    }
+}
+
+/// The last twelve digits. Ids that share them share a floor: that drops too much, and never too
+/// little.
+fn part_of(id: Uuid) -> u64 {
+    id.as_u64_pair().1 & 0xffff_ffff_ffff
+}

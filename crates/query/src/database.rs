@@ -1,0 +1,65 @@
+//! Connections that can only read, and the check that the tables are those that the views were
+//! written for.
+
+use std::time::Duration;
+
+use highwater_tables::{
+    migrations,
+    postgres::{Connections, Pool},
+};
+
+use crate::settings::DatabaseSettings;
+
+/// Two of them listen for notifications.
+pub(crate) const LEAST_CONNECTIONS: u32 = 3;
+
+/// The projections' generation that is live.
+pub const GENERATION: i32 = 1;
+
+/// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user
+/// of `url` may do.
+pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {
+    let session = vec![
+        ("role", "highwater_reader".to_owned()),
+        ("default_transaction_read_only", "on".to_owned()),
+        ("statement_timeout", settings.statement_timeout_ms.to_string()),
+        ("lock_timeout", settings.statement_timeout_ms.to_string()),
+        // Every statement has an index, and a page of a list is worth no look at its whole table,
+        // whatever the planner takes it for.
+        ("enable_seqscan", "off".to_owned()),
+        ("jit", "off".to_owned()),
+    ];
+    let pool = Pool {
+        url: &settings.url,
+        application: "highwater-query-api",
+        session,
+        writes: false,
+        connections: settings.connections.max(LEAST_CONNECTIONS),
+        acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms),
+    };
+    pool.build()
+}
+
+/// Refuses tables of another release.
+pub async fn check_tables(
+    pool: &Connections,
+    application: Option<&migrations::Application>,
+) -> Result<(), migrations::Error> {
+    migrations::open(pool, application).await.map(drop)
+}
+
+/// Whether the same query may work later.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        // Classes of SQLSTATE: connection, transaction state, who and where, resources, locks,
+        // time-outs and shutdown, system.
+        sqlx::Error::Database(reported) => reported.code().is_none_or(|code| {
+            ["08", "25", "28", "3D", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,323 @@
+//! What the tables know of a command, and what state that is.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use highwater_http::headers::PartitionPosition;
+use highwater_tables::postgres::Connections;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{ACCEPTED, OUTCOMES};
+use crate::{database::GENERATION, principal::Viewers};
+
+/// A rejection with this code was none of the store's rules: nobody decided the command in time.
+const EXPIRED: &str = "operation.expired";
+
+/// As the tables had it at one moment.
+pub(super) struct Found {
+    accepted: Option<Accepted>,
+    outcome: Option<Outcome>,
+    /// Only if nothing else was found.
+    checkpoints: Checkpoints,
+}
+
+struct Accepted {
+    actor: Option<Uuid>,
+    pending: Pending,
+}
+
+struct Outcome {
+    actor: Option<Uuid>,
+    decided: Decided,
+}
+
+/// Accepted and not decided, as far as it is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) accepted: PartitionPosition,
+    pub(super) accepted_at: Option<DateTime<Utc>>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) aggregate: Uuid,
+    /// After it, or on which it was decided.
+    pub(super) version: u64,
+    pub(super) position: PartitionPosition,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// With type and version of each event; none if there was nothing to do.
+    Succeeded(Value),
+    /// With the reason as it was recorded.
+    Rejected(Map<String, Value>),
+    Expired(Map<String, Value>),
+}
+
+/// How far the two topics were read, by category and partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checkpoints {
+    pub(super) commands: BTreeMap<(String, u32), u64>,
+    pub(super) events: BTreeMap<(String, u32), u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Pending(Pending),
+    Decided(Box<Decided>),
+    /// Nothing is known up to there.
+    Unknown(Checkpoints),
+}
+
+/// Projection, category, partition, offset.
+type Checkpoint = (String, String, u32, u64);
+
+impl Found {
+    /// One statement: what it does not find is not there up to the checkpoints that it returns.
+    pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"SELECT a.category AS "lane_category?", a.partition AS "lane_partition?", a.next_offset AS "lane_offset?",
+                      a.actor AS "lane_actor?", a.accepted_at AS "accepted_at?", a.deadline,
+                      o.category AS "category?", o.partition AS "partition?", o.next_offset AS "next_offset?", o.aggregate_id AS "aggregate?",
+                      o.version AS "version?", o.verdict AS "verdict?", o.actor, o.events, o.reason,
+                      CASE WHEN a.command_id IS NULL AND o.command_id IS NULL THEN (
+                          SELECT jsonb_agg(jsonb_build_array(c.projection, c.category, c.partition, c.next_offset))
+                          FROM checkpoints c WHERE c.generation = $2 AND c.projection IN ($3, $4)
+                      ) END AS "checkpoints: Json<Vec<Checkpoint>>"
+               FROM (SELECT $1::uuid AS id) asked
+               LEFT JOIN operations a ON a.command_id = asked.id
+               LEFT JOIN outcomes o ON o.command_id = asked.id"#,
+            id,
+            GENERATION,
+            ACCEPTED,
+            OUTCOMES,
+        )
+        .fetch_one(&mut *pool.acquire().await?)
+        .await?;
+        let accepted = || {
+            let accepted = position(row.lane_category?, row.lane_partition?, row.lane_offset?)?;
+            let pending =
+                Pending { accepted, accepted_at: row.accepted_at, expires_at: row.deadline };
+            Some(Accepted { actor: row.lane_actor, pending })
+        };
+        let outcome = || {
+            let verdict = Verdict::of(&row.verdict?, row.events, row.reason);
+            let position = position(row.category?, row.partition?, row.next_offset?)?;
+            let decided = Decided {
+                aggregate: row.aggregate?,
+                version: row.version?.unsigned_abs(),
+                position,
+                verdict,
+            };
+            Some(Outcome { actor: row.actor, decided })
+        };
+        let checkpoints = Checkpoints::of(row.checkpoints.map(|Json(all)| all).unwrap_or_default());
+        Ok(Self { accepted: accepted(), outcome: outcome(), checkpoints })
+    }
+
+    pub(super) fn is_decided(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// Whether who asks may know of it. Where a command was sent twice, its first record counts.
+    pub(super) fn may_be_seen(&self, viewers: &Viewers) -> bool {
+        match (&self.outcome, &self.accepted) {
+            (Some(outcome), _) => viewers.may_see(outcome.actor),
+            (None, Some(accepted)) => viewers.may_see(accepted.actor),
+            (None, None) => true,
+        }
+    }
+
+    /// If the command lies in the lane below `claimed`, as the caller says.
+    pub(super) fn state(self, claimed: Option<&PartitionPosition>) -> State {
+        if let Some(outcome) = self.outcome {
+            return State::Decided(Box::new(outcome.decided));
+        }
+        if let Some(accepted) = self.accepted {
+            return State::Pending(accepted.pending);
+        }
+        let unread = claimed.filter(|claimed| {
+            let key = (claimed.category.clone(), claimed.partition);
+            self.checkpoints.commands.get(&key).copied().unwrap_or(0) < claimed.offset
+        });
+        match unread {
+            Some(claimed) => State::Pending(Pending {
+                accepted: claimed.clone(),
+                accepted_at: None,
+                expires_at: None,
+            }),
+            None => State::Unknown(self.checkpoints),
+        }
+    }
+}
+
+impl Verdict {
+    fn of(verdict: &str, events: Option<Value>, reason: Option<Value>) -> Self {
+        let reason = match reason {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        match verdict {
+            "accepted" => Self::Succeeded(events.unwrap_or_else(|| Value::Array(Vec::new()))),
+            "unchanged" => Self::Succeeded(Value::Array(Vec::new())),
+            _ if reason.get("code").and_then(Value::as_str) == Some(EXPIRED) => {
+                Self::Expired(reason)
+            }
+            _ => Self::Rejected(reason),
+        }
+    }
+}
+
+impl Checkpoints {
+    fn of(all: Vec<Checkpoint>) -> Self {
+        let mut checkpoints = Self::default();
+        for (projection, category, partition, offset) in all {
+            let of = if projection == ACCEPTED {
+                &mut checkpoints.commands
+            } else {
+                &mut checkpoints.events
+            };
+            of.insert((category, partition), offset);
+        }
+        checkpoints
+    }
+}
+
+fn position(category: String, partition: i32, offset: i64) -> Option<PartitionPosition> {
+    Some(PartitionPosition {
+        category,
+        partition: u32::try_from(partition).ok()?,
+        offset: u64::try_from(offset).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_runtime::identity::DeploymentKeys;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(partition: u32, offset: u64) -> PartitionPosition {
+        PartitionPosition { category: "thing".to_owned(), partition, offset }
+    }
+
+    fn decided() -> Decided {
+        Decided {
+            aggregate: Uuid::from_u128(7),
+            version: 2,
+            position: at(3, 43),
+            verdict: Verdict::Succeeded(json!([])),
+        }
+    }
+
+    fn pending() -> Pending {
+        Pending { accepted: at(3, 17), accepted_at: None, expires_at: None }
+    }
+
+    fn found(outcome: Option<Option<Uuid>>, accepted: Option<Option<Uuid>>) -> Found {
+        Found {
+            accepted: accepted.map(|actor| Accepted { actor, pending: pending() }),
+            outcome: outcome.map(|actor| Outcome { actor, decided: decided() }),
+            checkpoints: Checkpoints::of(vec![(ACCEPTED.to_owned(), "thing".to_owned(), 3, 17)]),
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_final_whatever_the_lane_says_and_what_was_accepted_is_pending() {
+        let all = [
+            (found(Some(None), Some(None)), true),
+            (found(Some(None), None), true),
+            (found(None, Some(None)), false),
+        ];
+        for (found, is_decided) in all {
+            assert_eq!(found.is_decided(), is_decided);
+            let state = if is_decided {
+                State::Decided(Box::new(decided()))
+            } else {
+                State::Pending(pending())
+            };
+            assert_eq!(found.state(Some(&at(3, 99))), state);
+        }
+    }
+
+    #[test]
+    fn what_is_not_found_is_pending_where_the_lane_was_not_read_so_far_and_unknown_elsewhere() {
+        let claimed = |partition, offset| found(None, None).state(Some(&at(partition, offset)));
+        let unread =
+            |accepted| State::Pending(Pending { accepted, accepted_at: None, expires_at: None });
+        let unknown = || State::Unknown(found(None, None).checkpoints);
+        assert_eq!(
+            (claimed(3, 16), claimed(3, 17), claimed(3, 18)),
+            (unknown(), unknown(), unread(at(3, 18)))
+        );
+        assert_eq!(claimed(4, 1), unread(at(4, 1)), "nothing of it was read");
+        assert_eq!(found(None, None).state(None), unknown());
+    }
+
+    #[test]
+    fn only_who_sent_it_sees_it_and_the_record_of_its_outcome_says_who_that_was()
+    -> Result<(), highwater_runtime::identity::Error> {
+        let keys = DeploymentKeys::parse(&format!("1:{}", "a".repeat(64)))?;
+        let (viewers, mine, theirs) =
+            (Viewers::new(Some(&keys)), Some(keys.actor_id("anonymous")), Some(Uuid::from_u128(9)));
+        for (outcome, accepted, seen) in [
+            (None, None, true),
+            (None, Some(mine), true),
+            (None, Some(theirs), false),
+            (Some(mine), Some(theirs), true),
+            (Some(theirs), Some(mine), false),
+            (Some(theirs), None, false),
+        ] {
+            assert_eq!(
+                found(outcome, accepted).may_be_seen(&viewers),
+                seen,
+                "{outcome:?} {accepted:?}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_verdict_has_what_was_recorded_with_it() {
+        let (events, reason) = (
+            json!([{"type": "thing.done", "version": 2}]),
+            json!({"code": "thing.no", "detail": "no"}),
+        );
+        let expired = json!({"code": EXPIRED, "detail": "late"});
+        let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        for (verdict, events, reason, expected) in [
+            ("accepted", Some(events.clone()), None, Verdict::Succeeded(events.clone())),
+            ("accepted", None, None, Verdict::Succeeded(json!([]))),
+            ("unchanged", Some(events), Some(reason.clone()), Verdict::Succeeded(json!([]))),
+            ("rejected", None, Some(reason.clone()), Verdict::Rejected(members(&reason))),
+            ("rejected", None, Some(expired.clone()), Verdict::Expired(members(&expired))),
+            ("rejected", None, Some(json!("no object")), Verdict::Rejected(Map::new())),
+        ] {
+            assert_eq!(Verdict::of(verdict, events, reason), expected, "{verdict}");
+        }
+    }
+
+    #[test]
+    fn the_checkpoints_of_the_two_topics_are_kept_apart() {
+        let of = |projection: &str, offset| (projection.to_owned(), "thing".to_owned(), 3, offset);
+        let checkpoints = Checkpoints::of(vec![of(ACCEPTED, 17), of(OUTCOMES, 43)]);
+        let one = |offset| BTreeMap::from([(("thing".to_owned(), 3), offset)]);
+        assert_eq!((checkpoints.commands, checkpoints.events), (one(17), one(43)));
+    }
+
+    #[test]
+    fn a_place_is_one_of_a_log() {
+        assert_eq!(position("thing".to_owned(), 3, 17), Some(at(3, 17)));
+        assert_eq!(
+            (position("thing".to_owned(), -1, 17), position("thing".to_owned(), 3, -1)),
+            (None, None)
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! One resource of one view: at least at the position that the caller asks for, conditional,
+//! cacheable (http.md). From memory, if what is there is new enough.
+
+use axum::{
+    body::Bytes,
+    extract::{Extension, OriginalUri, Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::future::BoxFuture;
+use highwater_http::{
+    headers::{
+        Conditions, ETag, HIGHWATER_POSITION, MinPosition, PREFERENCE_APPLIED, PartitionPosition,
+        Prefer,
+    },
+    problem::Problem,
+    server::Admission,
+};
+use highwater_protocol::partition::partition_of;
+use highwater_tables::postgres::Connections;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    App, Wait,
+    cache::{Kept, Key, Status},
+    circuit,
+    database::GENERATION,
+    list::{Fields, Parameters},
+};
+
+/// Says that the answer is older than what was asked for; only with `Prefer: stale`.
+pub const STALE: HeaderName = HeaderName::from_static("highwater-stale");
+const MIN_POSITION: HeaderName = HeaderName::from_static("highwater-min-position");
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+/// A view of single aggregates: one row each.
+pub trait View: Send + Sync + 'static {
+    type Body: Serialize + Send;
+
+    /// Whose rows and checkpoints it shows.
+    const PROJECTION: &'static str;
+    /// The category that it reads.
+    const CATEGORY: &'static str;
+    /// How shared caches may keep it. `None`: personal.
+    const PUBLIC: Option<&'static str>;
+    /// Of the body.
+    const FIELDS: &'static [&'static str];
+
+    /// Row and checkpoint in one statement.
+    fn load(
+        pool: &Connections,
+        id: Uuid,
+        partition: i32,
+    ) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
+}
+
+/// What a view knows of one aggregate.
+pub struct Found<B> {
+    /// Everything below this offset of the aggregate's partition is included.
+    pub offset: i64,
+    pub row: Option<Row<B>>,
+}
+
+pub struct Row<B> {
+    pub version: i64,
+    pub body: B,
+}
+
+/// What the request asks for, checked.
+struct Asked {
+    id: Uuid,
+    partition: u32,
+    fields: Option<Fields>,
+    conditions: Conditions,
+    at_least: Option<MinPosition>,
+    prefer: Prefer,
+}
+
+/// `GET /v1/{collection}/{id}`.
+pub async fn get<V: View>(
+    State(app): State<App>,
+    Extension(admission): Extension<Admission>,
+    id: Result<Path<String>, PathRejection>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // What is no text is no id either.
+    let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
+    let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
+    let load = || load::<V>(&app, asked.id, asked.partition);
+    let key = Key {
+        projection: V::PROJECTION,
+        category: V::CATEGORY,
+        partition: asked.partition,
+        id: asked.id,
+    };
+    let (mut found, mut status) = match app.0.cache.get(key, load).await {
+        Ok(read) => read,
+        Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
+    };
+    let mut stale = false;
+    if let Some(wanted) = &asked.at_least
+        && !is_included(&found, asked.partition, wanted)
+    {
+        stale = !app
+            .reached(
+                Wait { admission: &admission, prefer: asked.prefer, deadline },
+                V::PROJECTION,
+                wanted,
+            )
+            .await?;
+        if stale && !asked.prefer.stale {
+            return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
+        }
+        (found, status) = match app.0.cache.renew(key, load()).await {
+            Ok(read) => read,
+            Err(failure) => return degraded::<V>(&app, &asked, &key, &failure).await,
+        };
+        let own = |position: &PartitionPosition| {
+            position.partition == asked.partition && position.offset > found.offset
+        };
+        if !stale && wanted.0.iter().any(own) {
+            // The database has fallen back since.
+            return Err(not_reached().header(HIGHWATER_POSITION, position_of::<V>(&asked, &found)));
+        }
+    }
+    let mut response = answer::<V>(&asked, found, stale)?;
+    response.headers_mut().insert(CACHE_STATUS, status.to_header());
+    Ok(response)
+}
+
+/// The database is away: what was read last, unless the request asks for what is newer. Never
+/// waits.
+async fn degraded<V: View>(
+    app: &App,
+    asked: &Asked,
+    key: &Key,
+    failure: &Failure,
+) -> Result<Response, Problem> {
+    let problem = failure.to_problem(app);
+    if !matches!(failure, Failure::Database(circuit::Error::Away | circuit::Error::Failed(_))) {
+        return Err(problem);
+    }
+    let Some((found, age)) = app.0.cache.last(key).await else { return Err(problem) };
+    let stale =
+        asked.at_least.as_ref().is_some_and(|wanted| !is_included(&found, asked.partition, wanted));
+    if stale && !asked.prefer.stale {
+        return Err(problem.header(HIGHWATER_POSITION, position_of::<V>(asked, &found)));
+    }
+    let mut response = answer::<V>(asked, found, stale)?;
+    let headers = response.headers_mut();
+    // Nobody else is to keep what may be old already.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(CDN_CACHE_CONTROL);
+    headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    headers.insert(CACHE_STATUS, Status::DatabaseDown.to_header());
+    Ok(response)
+}
+
+impl Asked {
+    fn of<V: View>(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
+        let id = id.ok_or_else(|| {
+            Problem::bad_request("id.malformed", "the id in the path is not a hyphenated UUID")
+        })?;
+        let at_least = MinPosition::from_headers(headers)?;
+        for position in at_least.iter().flat_map(|wanted| &wanted.0) {
+            check_position(V::CATEGORY, position, app.0.partitions)?;
+        }
+        let key = id.hyphenated().to_string();
+        Ok(Self {
+            id,
+            partition: partition_of(key.as_bytes(), app.0.partitions),
+            fields: Parameters::of(uri, &["fields"])?.some_of("fields", V::FIELDS)?.map(Fields::of),
+            conditions: Conditions::from_headers(headers)?,
+            at_least,
+            prefer: Prefer::from_headers(headers),
+        })
+    }
+}
+
+/// Whether a view of category `reads` can ever reach the position.
+pub(crate) fn check_position(
+    reads: &str,
+    position: &PartitionPosition,
+    partitions: u32,
+) -> Result<(), Problem> {
+    let shown = "Highwater-Min-Position";
+    if position.category != reads {
+        let detail = format!("this view does not read `{}`; it reads: {reads}", position.category);
+        return Err(Problem::bad_header(shown, detail).with("categories", json!([reads])));
+    }
+    if position.partition >= partitions {
+        return Err(Problem::bad_header(
+            shown,
+            format!(
+                "`{reads}` has no partition {}: they are 0 to {}",
+                position.partition,
+                partitions - 1
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Why a resource could not be read.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] circuit::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    fn to_problem(&self, app: &App) -> Problem {
+        match self {
+            Failure::Database(cause) => app.database_problem(cause),
+            Failure::Json(cause) => {
+                tracing::error!(error = %cause, "a row cannot be written as JSON");
+                Problem::internal()
+            }
+        }
+    }
+}
+
+async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<Kept, Failure> {
+    // No partition number is that large; the row is found by its id.
+    let query = V::load(&app.0.pool, id, i32::try_from(partition).unwrap_or(i32::MAX));
+    let found = app.0.circuit.run(query).await?;
+    let row = match found.row {
+        Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
+        None => None,
+    };
+    Ok(Kept { offset: found.offset.unsigned_abs(), row })
+}
+
+/// The row's own checkpoint may already answer; every other partition has to be asked for.
+fn is_included(found: &Kept, partition: u32, wanted: &MinPosition) -> bool {
+    wanted.0.iter().all(|position| {
+        position.offset == 0 || (position.partition == partition && position.offset <= found.offset)
+    })
+}
+
+fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
+    PartitionPosition::new(V::CATEGORY, asked.partition, found.offset).to_header()
+}
+
+pub(crate) fn not_reached() -> Problem {
+    let detail = "the view has not reached the position asked for in Highwater-Min-Position; try \
+                  again, wait longer with Prefer: wait, or take what there is with Prefer: stale";
+    Problem::gateway_timeout("position.not-reached", detail)
+}
+
+fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, Problem> {
+    let position = position_of::<V>(asked, &found);
+    let mut response = match found.row {
+        None => {
+            let what = V::CATEGORY;
+            Problem::not_found(
+                &format!("{what}.not-found"),
+                format!("no {what} has this id up to the position that Highwater-Position names"),
+            )
+            .into_response()
+        }
+        Some((version, body)) => {
+            let mut etag =
+                ETag::generation(GENERATION.unsigned_abs().into(), version.unsigned_abs());
+            if let Some(fields) = &asked.fields {
+                etag = etag.with_suffix(&fields.suffix());
+            }
+            let known = asked.conditions.is_known(Some(&etag));
+            let known =
+                known.map_err(|problem| problem.header(HIGHWATER_POSITION, position.clone()))?;
+            let mut response =
+                if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
+            response.headers_mut().insert(ETag::name(), etag.to_header());
+            cache(response.headers_mut(), V::PUBLIC, stale);
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(HIGHWATER_POSITION, position);
+    if stale {
+        headers.insert(STALE, HeaderValue::from_static("true"));
+    }
+    if let Some(applied) = applied(asked.at_least.as_ref(), asked.prefer, stale) {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+fn json(asked: &Asked, body: Bytes) -> Result<Response, Problem> {
+    let body = match &asked.fields {
+        None => body,
+        Some(fields) => fields.only_of(&body).map(Bytes::from).map_err(|_| Problem::internal())?,
+    };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+        .into_response())
+}
+
+/// For `Preference-Applied`: preferences count only where a position is asked for.
+pub(crate) fn applied(
+    at_least: Option<&MinPosition>,
+    asked: Prefer,
+    stale: bool,
+) -> Option<HeaderValue> {
+    at_least?;
+    Prefer { respond_async: false, stale: asked.stale && stale, ..asked }.applied()
+}
+
+/// How callers and shared caches may keep the answer; `public` is how shared ones may, unless it is
+/// personal.
+pub(crate) fn cache(headers: &mut HeaderMap, public: Option<&'static str>, stale: bool) {
+    let personal = HeaderValue::from_static("private, max-age=0, must-revalidate");
+    match public {
+        _ if stale => {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        None => {
+            headers.insert(header::CACHE_CONTROL, personal);
+        }
+        Some(rules) => {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(rules));
+            headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static(rules));
+            // A cache must not answer who asks for a position with what it had before.
+            headers.insert(header::VARY, HeaderValue::from(MIN_POSITION));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Connections to Postgres: bounded in number and in waiting, open before a burst needs them, the
+//! same in every process, and with a cause where there is none.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `session` | what every connection is set to, and which databases are refused |
+//! | `connections` | the connections of a process: what is open is used when no more can be had |
+
+mod connections;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::postgres::PgPoolOptions;
+
+pub use self::{
+    connections::Connections,
+    session::{Refused, SCHEMA, Session, connect},
+};
+
+/// What the connections of a process are made from.
+pub struct Pool<'a> {
+    pub url: &'a str,
+    /// As `pg_stat_activity` shows it.
+    pub application: &'a str,
+    /// Of every session, such as `statement_timeout`.
+    pub session: Vec<(&'static str, String)>,
+    /// Whether they write: then a server that only reads is refused.
+    pub writes: bool,
+    pub connections: u32,
+    /// How long a connection may be waited for.
+    pub acquire_timeout: Duration,
+}
+
+impl Pool<'_> {
+    /// Opens no connection yet: see [`Connections::open`]. Fails if the URL is not usable.
+    pub fn build(self) -> Result<Connections, sqlx::Error> {
+        let session =
+            Arc::new(Session::new(self.url, self.application, self.session, self.writes)?);
+        let connections = self.connections.max(1);
+        let options = PgPoolOptions::new()
+            .max_connections(connections)
+            // What is closed because of its age is opened again.
+            .min_connections(connections)
+            .acquire_timeout(self.acquire_timeout);
+        Ok(Connections::lazy(options, session))
+    }
+}
+
+/// Neither tables nor role of Highwater are there: 42P01 no such table, 22023 or 42704 no such
+/// role.
+pub fn is_unmigrated(error: &sqlx::Error) -> bool {
+    has_code(error, &["42P01", "22023", "42704"])
+}
+
+/// The server has no room for one more connection: 53300, and how `PgBouncer` says it. It answers
+/// those that it has.
+pub fn is_full(error: &sqlx::Error) -> bool {
+    let said = |reported: &dyn sqlx::error::DatabaseError| {
+        reported.message().contains("no more connections allowed")
+    };
+    has_code(error, &["53300"]) || error.as_database_error().is_some_and(said)
+}
+
+/// The server takes no writes, at present or for good: 25006.
+pub fn is_read_only(error: &sqlx::Error) -> bool {
+    has_code(error, &["25006"])
+}
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|reported| reported.code());
+    code.is_some_and(|code| codes.contains(&&*code))
+}
+
+/// Whether a database may answer later although nothing is changed: it is away, starts, stops, or
+/// has no room.
+pub fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        // Classes of SQLSTATE: connection, resources; and starting (57P03), stopping (57P01,
+        // 57P02).
+        sqlx::Error::Database(reported) => reported
+            .code()
+            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class))),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_may_come() {
+        let io = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert!(may_pass(&io) && may_pass(&sqlx::Error::PoolTimedOut));
+        assert!(
+            !may_pass(&sqlx::Error::RowNotFound)
+                && !may_pass(&sqlx::Error::Configuration("no url".into()))
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! What anybody who may write to the log can write into `owners`.
+
+use std::time::Duration;
+
+use highwater_command::owner::{
+    deployment::Deployment,
+    hints::{Hint, Hints},
+};
+use highwater_log::{Delivery, Reply, Ticket};
+use highwater_protocol::record::Record;
+use highwater_runtime::{
+    clock::{Ids, SystemIds},
+    config::Config,
+    context::Context,
+    telemetry::{self, TelemetrySettings},
+};
+use sqlx::postgres::PgPoolOptions;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::{
+    documented::Row,
+    instance::{Instance, KEYS, Place, SOON, keys, owners},
+};
+
+const FILE: &str = "store/tests/commands_hops/announcements.rs";
+const OTHER_KEYS: &str = "1:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+
+fn forged(epoch: u64, released: bool) -> Hint {
+    Hint {
+        url: "http://127.0.0.1:1".to_owned(),
+        epoch,
+        instance: SystemIds.v4(),
+        leaving: false,
+        released,
+    }
+}
+
+fn bare(key: &str, value: Vec<u8>) -> Record {
+    Record { key: Some(key.as_bytes().to_vec()), value: Some(value), headers: Vec::new() }
+}
+
+async fn append(place: &Place, record: Record) {
+    let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    place
+        .log
+        .append(&owners(), record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to })
+        .unwrap();
+    assert!(reports.recv().await.unwrap().result.is_ok());
+}
+
+/// Everything up to `key` of what lies in the topic now has been read by `instance`.
+async fn settled(place: &Place, instance: &Instance, by: &Instance) {
+    let mut changes = instance.hints.watch();
+    let mark = format!("mark-{}", SystemIds.v4());
+    append(
+        place,
+        by.hints
+            .deployment
+            .announcement(format!("{mark}/0"), serde_json::to_vec(&forged(1, false)).unwrap()),
+    )
+    .await;
+    let known = || instance.hints.other(&mark, 0).is_some();
+    timeout(SOON, async {
+        while !known() {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// What lies last under `key` once `holds`.
+async fn last_is(place: &Place, key: &str, holds: impl Fn(&Record) -> bool) {
+    let mut reading = place.log.read(&owners(), 0).unwrap();
+    let (mut last, mut caught_up) = (None, false);
+    timeout(SOON, async {
+        while !(caught_up && last.as_ref().is_some_and(&holds)) {
+            match reading.deliveries.recv().await.unwrap() {
+                Delivery::Records(records) => {
+                    let of_key = |record: &Record| record.key.as_deref() == Some(key.as_bytes());
+                    last = records
+                        .into_iter()
+                        .map(|stored| stored.record)
+                        .rfind(of_key)
+                        .or(last.take());
+                }
+                Delivery::CaughtUp(_) => caught_up = true,
+                Delivery::Trouble(_) | Delivery::Failed(_) => panic!("the topic cannot be read"),
+            }
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{key} does not become what it was"));
+}
+
+fn hint_of(record: &Record) -> Option<Hint> {
+    serde_json::from_slice(record.value.as_deref()?).ok()
+}
+
+/// As it is counted by all instances of this process.
+fn disbelieved(metrics: &str) -> u64 {
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("highwater_owners_disbelieved_total ")?.parse().ok());
+    counted.unwrap_or(0)
+}
+
+async fn owner_and_other(place: &Place) -> (Instance, Instance) {
+    let (mut owner, other) =
+        (crate::instance(place, KEYS).await, crate::instance(place, KEYS).await);
+    owner.serve();
+    owner.own();
+    other.knows(&crate::CATEGORIES, &owner).await;
+    (owner, other)
+}
+
+#[tokio::test]
+async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (owner, other) = owner_and_other(&place).await;
+    let foreign = Deployment::new(keys(OTHER_KEYS), &owners());
+    let elsewhere = Deployment::new(
+        keys(KEYS),
+        &highwater_log::Partition { topic: "other.owners".into(), index: 0 },
+    );
+    let value = |hint: &Hint| serde_json::to_vec(hint).unwrap();
+    let highest = forged(u64::MAX, false);
+    let telemetry = telemetry::init(&TelemetrySettings {
+        filter: "off".to_owned(),
+        ..TelemetrySettings::default()
+    })
+    .unwrap();
+    let disbelieved = || disbelieved(&telemetry.metrics.render());
+    let before = disbelieved();
+    let mut moved =
+        owner.hints.deployment.announcement("stock/0".to_owned(), value(&forged(u64::MAX, true)));
+    moved.key = Some(b"order/0".to_vec());
+    for record in [
+        bare("order/0", value(&highest)),
+        bare("order/0", value(&forged(u64::MAX, true))),
+        foreign.announcement("order/0".to_owned(), value(&highest)),
+        elsewhere.announcement("order/0".to_owned(), value(&highest)),
+        moved,
+        bare("order/0", b"nonsense".to_vec()),
+        bare("order/0/lane", br#"{"drained":9223372036854775808}"#.to_vec()),
+        bare("order/0", value(&highest)),
+    ] {
+        append(&place, record).await;
+    }
+    settled(&place, &other, &owner).await;
+    assert!(disbelieved() >= before + 8, "{} are counted", disbelieved() - before);
+    let known = other.hints.other("order", 0).unwrap();
+    assert_eq!((known.instance, known.epoch), (owner.hints.instance, 1));
+    assert_eq!(other.hints.drained("order", 0), 0);
+    // Compaction keeps the last record of a key: it is the owner's again.
+    let of_the_owner = |record: &Record| {
+        owner.hints.deployment.wrote(record)
+            && hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance)
+    };
+    last_is(&place, "order/0", of_the_owner).await;
+    // Erased, the partition would have no owner for whoever reads the topic later.
+    append(&place, Record { value: None, ..bare("order/0", Vec::new()) }).await;
+    last_is(&place, "order/0", of_the_owner).await;
+    Row {
+        id: "A2",
+        situation: "records in `owners` without proof: an announcement with the epoch 2^64-1, \
+                    `released`, `drained` 2^63; by another deployment; of \
+                    another partition; one without a value",
+        answer: "not believed, counted (`highwater_owners_disbelieved_total`), and what they took \
+                 the place of is said again within a second",
+        test: (FILE, "what_is_not_proven_is_not_believed_and_its_place_is_taken_back"),
+    }
+    .check();
+}
+
+/// A record that a holder of the key wrote, or one of a history that was made anew.
+#[tokio::test]
+async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (owner, other) = owner_and_other(&place).await;
+    let lie = forged(u64::MAX, false);
+    append(
+        &place,
+        owner
+            .hints
+            .deployment
+            .announcement("order/0".to_owned(), serde_json::to_vec(&lie).unwrap()),
+    )
+    .await;
+    let said_again =
+        |record: &Record| hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance);
+    last_is(&place, "order/0", said_again).await;
+    settled(&place, &other, &owner).await;
+    let asked: Vec<_> =
+        other.hints.candidates("order", 0).into_iter().map(|hint| hint.instance).collect();
+    assert_eq!(asked, [lie.instance, owner.hints.instance], "the owner is asked, too");
+    settled(&place, &owner, &owner).await;
+    assert_eq!(owner.hints.other("order", 0), None, "the owner does not believe it at all");
+    // Nor does whoever owns the partition next, though it did.
+    drop(owner);
+    let mut changes = other.hints.watch();
+    other.own();
+    timeout(SOON, async {
+        while other.hints.candidates("order", 0).iter().any(|hint| hint.instance == lie.instance) {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await
+    .expect("it is believed on");
+    Row {
+        id: "A2b",
+        situation: "an announcement with a valid proof and the epoch 2^64-1 (of a history that was \
+                    made anew)",
+        answer: "its owner does not believe it, says again that it owns the partition, and others \
+                 ask the owner second",
+        test: (FILE, "an_epoch_that_the_fold_does_not_have_costs_a_hop"),
+    }
+    .check();
+}
+
+/// Why an instance that advertises `url` does not start, if it does not.
+async fn refused_at_the_start(place: &Place, url: &str) -> Option<highwater_command::Error> {
+    let environment = vec![("HIGHWATER__PEERS__ADVERTISE".to_owned(), url.to_owned())];
+    let ctx = Context {
+        config: Config::load_with(None, Some(environment), Vec::new()).unwrap(),
+        ..Context::for_tests()
+    };
+    let nobody =
+        PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers").unwrap();
+    highwater_command::start(&ctx, place.log.clone(), nobody, &store::app().build().categories)
+        .await
+        .err()
+}
+
+#[tokio::test]
+async fn an_announcement_names_an_origin_and_nothing_else() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (owner, other) = owner_and_other(&place).await;
+    for url in [
+        "http://127.0.0.1:1/admin?x=",
+        "http://user@127.0.0.1:1",
+        "file:///etc/passwd",
+        "http://127.0.0.1:1#",
+        "127.0.0.1:1",
+        "",
+    ] {
+        let hint = Hint { url: url.to_owned(), ..forged(2, false) };
+        append(
+            &place,
+            owner
+                .hints
+                .deployment
+                .announcement("order/0".to_owned(), serde_json::to_vec(&hint).unwrap()),
+        )
+        .await;
+        settled(&place, &other, &owner).await;
+        let known = other.hints.other("order", 0).unwrap();
+        assert_eq!(known.instance, owner.hints.instance, "{url}");
+        // Nor is it said by an instance of ours. Without any, its own address is.
+        if !url.is_empty() {
+            let refused = refused_at_the_start(&place, url).await;
+            assert!(
+                matches!(refused, Some(highwater_command::Error::Advertise { .. })),
+                "{url}: {refused:?}"
+            );
+        }
+    }
+    Row {
+        id: "A1d",
+        situation: "an announcement whose URL has a path, a query, a user, a fragment, or another \
+                    scheme",
+        answer: "not believed; `peers.advertise` with such a URL is refused at the start",
+        test: (FILE, "an_announcement_names_an_origin_and_nothing_else"),
+    }
+    .check();
+}
+
+#[tokio::test]
+async fn check_values_that_are_overwritten_are_put_back() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let (hints, reports) = Hints::new(
+        place.log.clone(),
+        owners(),
+        keys(KEYS),
+        "http://127.0.0.1:1".to_owned(),
+        SystemIds.v4(),
+    );
+    let hints = std::sync::Arc::new(hints);
+    let following = tokio::spawn(hints.clone().follow(reports));
+    hints.check("database", "ours", "advice").await.unwrap();
+    append(&place, bare("database", b"theirs".to_vec())).await;
+    last_is(&place, "database", |record| record.value.as_deref() == Some(b"ours".as_slice())).await;
+    following.abort();
+    let written = place.log.end(&owners()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(written, 3, "once");
+}

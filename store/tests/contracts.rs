@@ -1,0 +1,26 @@
+//! `schemas/` says what the types say.
+
+use std::path::PathBuf;
+
+use highwater::contracts;
+
+type Test = Result<(), contracts::Error>;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas")
+}
+
+#[test]
+fn nothing_that_was_published_has_changed() -> Test {
+    let differences = contracts::check(&folder(), &store::categories())?;
+    let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+#[test]
+#[ignore = "writes the files that are new, for whoever added a contract"]
+fn write_what_is_new() -> Test {
+    contracts::write(&folder(), &store::categories())?;
+    Ok(())
+}

@@ -1,0 +1,614 @@
+//! A log with the store's records, written as owners write them, and runners on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use highwater_log::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
+use highwater_projection::{
+    Projections,
+    runner::{
+        Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source,
+        Step, Store, Topics,
+    },
+};
+use highwater_protocol::{
+    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    lane,
+    partition::partition_of,
+    record::Record,
+    time::Micros,
+    vocabulary::Vocabulary,
+    wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+    writer::Expected,
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+pub const PARTITIONS: u32 = 4;
+pub const CATEGORIES: [&str; 3] = ["order", "product", "stock"];
+
+/// What the store projects.
+pub fn projections() -> Projections {
+    store::app().build().projections
+}
+
+const PATIENCE: Duration = Duration::from_secs(120);
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+pub struct World {
+    pub log: Arc<LocalLog>,
+    pub topics: Topics,
+    folder: PathBuf,
+    writers: BTreeMap<Partition, Writer>,
+    commands: u128,
+    /// What lies in the lane: the actor of each command, and the offset after its first record.
+    pub accepted: BTreeMap<Uuid, (Uuid, i64)>,
+    /// What the log stamps on its records.
+    pub now_ms: Arc<AtomicI64>,
+    /// What each command must have come to: aggregate, verdict, version, offset after it.
+    pub outcomes: BTreeMap<Uuid, (Uuid, &'static str, i64, i64)>,
+    /// The events of every commit that is whole, by aggregate, with the category.
+    pub events: BTreeMap<(&'static str, Uuid), Vec<Fact>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Writer {
+    epoch: u64,
+    writer: Uuid,
+    seq: u64,
+    time: i64,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::of_history(0).await
+    }
+
+    /// Histories of different numbers have different writers and commands.
+    pub async fn of_history(number: u128) -> Self {
+        let folder = std::env::temp_dir().join(format!(
+            "highwater-test-log-{}-{}",
+            std::process::id(),
+            FOLDERS.fetch_add(1, Ordering::Relaxed)
+        ));
+        // Small deliveries, so that small batches are possible.
+        let now_ms = Arc::new(AtomicI64::new(1_795_383_264_123));
+        let clock = now_ms.clone();
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let settings = local::Settings { chunk_records: 3, clock, ..local::Settings::default() };
+        let log = Arc::new(LocalLog::open(&folder, settings).expect("a local log"));
+        let topics = Topics::of("test", &CATEGORIES);
+        log.prepare(topics.wanted(PARTITIONS)).await.expect("topics");
+        let mut world = Self {
+            log,
+            topics,
+            folder,
+            writers: BTreeMap::new(),
+            commands: number << 64,
+            accepted: BTreeMap::new(),
+            now_ms,
+            outcomes: BTreeMap::new(),
+            events: BTreeMap::new(),
+        };
+        for category in CATEGORIES {
+            for partition in 0..PARTITIONS {
+                world.fence(category, partition).await;
+            }
+        }
+        world
+    }
+
+    fn partition(category: &str, index: u32) -> Partition {
+        Partition { topic: format!("test.{category}.events").into(), index }
+    }
+
+    fn lane(category: &str, index: u32) -> Partition {
+        Partition { topic: format!("test.{category}.commands").into(), index }
+    }
+
+    /// A command for the aggregate lies in the lane; [`World::decide`] gives it its outcome.
+    pub async fn accept(&mut self, category: &'static str, id: Uuid) -> lane::Accepted {
+        let origin = self.origin(id);
+        let command = lane::Accepted {
+            aggregate: id,
+            command: origin.command,
+            name: format!("{category}.test"),
+            version: 1,
+            fingerprint: origin.fingerprint,
+            caller_key: true,
+            expected: Expected::Anything,
+            actor: Uuid::from_u128(0xac),
+            scopes: Vec::new(),
+            deadline: Micros((self.now_ms.load(Ordering::Relaxed) + 3_600_000) * 1_000),
+            correlation: origin.command,
+            traceparent: None,
+            body: b"{}".to_vec(),
+        };
+        self.accept_again(category, &command).await;
+        command
+    }
+
+    /// The same command once more, as a retry brings it.
+    pub async fn accept_again(&mut self, category: &'static str, command: &lane::Accepted) {
+        let end = self
+            .append_to_lane(category, Self::partition_of(command.aggregate), lane::encode(command))
+            .await
+            + 1;
+        self.accepted
+            .entry(command.command)
+            .or_insert((command.actor, i64::try_from(end).expect("few")));
+    }
+
+    pub async fn append_to_lane(&self, category: &str, index: u32, record: Record) -> u64 {
+        self.append(&Self::lane(category, index), record).await
+    }
+
+    /// The owner comes to a rejection of a command of the lane.
+    pub async fn decide(
+        &mut self,
+        category: &'static str,
+        command: &lane::Accepted,
+        reason: &[u8],
+    ) {
+        let meta = Meta { actor: command.actor, ..Meta::default() };
+        let origin = Origin {
+            aggregate: command.aggregate,
+            command: command.command,
+            fingerprint: command.fingerprint.clone(),
+            meta,
+            source: None,
+        };
+        self.rejected(category, origin, Verdict::Rejected, reason).await;
+    }
+
+    pub fn partition_of(id: Uuid) -> u32 {
+        partition_of(id.hyphenated().to_string().as_bytes(), PARTITIONS)
+    }
+
+    async fn append(&self, to: &Partition, record: Record) -> u64 {
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        self.log
+            .append(
+                to,
+                record,
+                Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to: reports },
+            )
+            .expect("accepted");
+        let report = tokio::time::timeout(PATIENCE, reported.recv())
+            .await
+            .expect("in time")
+            .expect("a report");
+        match report.result.expect("appended") {
+            highwater_log::Appended::At(offset) => offset,
+            highwater_log::Appended::Somewhere => panic!("the local log says where"),
+        }
+    }
+
+    /// A new owner takes the partition.
+    pub async fn fence(&mut self, category: &str, index: u32) {
+        let partition = Self::partition(category, index);
+        let before = self.writers.get(&partition).copied().unwrap_or_default();
+        self.commands += 1;
+        let writer = Writer {
+            epoch: before.epoch + 1,
+            writer: Uuid::from_u128(self.commands),
+            seq: 0,
+            time: before.time,
+        };
+        let entry = Entry {
+            epoch: writer.epoch,
+            writer: writer.writer,
+            seq: None,
+            drained: None,
+            body: Body::Fence,
+        };
+        self.append(&partition, encode(category, &entry)).await;
+        self.writers.insert(partition, writer);
+    }
+
+    async fn write(&mut self, category: &str, index: u32, body: Body<Wire>) -> u64 {
+        let partition = Self::partition(category, index);
+        let writer = self.writers.get_mut(&partition).expect("a fence came first");
+        let entry = Entry {
+            epoch: writer.epoch,
+            writer: writer.writer,
+            seq: Some(writer.seq),
+            drained: None,
+            body,
+        };
+        writer.seq += 1;
+        writer.time += 1;
+        self.append(&partition, encode(category, &entry)).await
+    }
+
+    pub async fn barrier(&mut self, category: &str, index: u32) {
+        self.write(category, index, Body::Barrier).await;
+    }
+
+    /// What a zombie writes: void for every reader.
+    pub async fn void(&mut self, category: &str, index: u32) {
+        let entry = Entry {
+            epoch: 99,
+            writer: Uuid::from_u128(99),
+            seq: Some(7),
+            drained: None,
+            body: Body::Barrier,
+        };
+        self.append(&Self::partition(category, index), encode(category, &entry)).await;
+    }
+
+    fn origin(&mut self, id: Uuid) -> Origin<Wire> {
+        self.commands += 1;
+        Origin {
+            aggregate: id,
+            command: Uuid::from_u128(self.commands),
+            fingerprint: Fingerprint {
+                key_number: 1,
+                hmac: [u8::try_from(self.commands % 251).unwrap_or(0); 32],
+            },
+            meta: Meta::default(),
+            source: None,
+        }
+    }
+
+    /// The first `written` of the events of one command. Whole if that is all of them.
+    pub async fn commit(
+        &mut self,
+        category: &'static str,
+        id: Uuid,
+        facts: Vec<Fact>,
+        written: usize,
+    ) {
+        let (index, origin) = (Self::partition_of(id), self.origin(id));
+        let before = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
+        let of = u32::try_from(facts.len()).expect("few");
+        let mut end = 0;
+        for (at, fact) in facts.iter().take(written).enumerate() {
+            let part = if of == 1 {
+                Part::WHOLE
+            } else {
+                Part { index: u32::try_from(at).expect("few") + 1, of }
+            };
+            let version = before + at as u64 + 1;
+            let body = EventBody {
+                origin: origin.clone(),
+                version,
+                part,
+                time: Micros(1_700_000_000_000_000),
+                event: fact.clone(),
+            };
+            end = self.write(category, index, Body::Event(body)).await + 1;
+        }
+        if written == facts.len() {
+            let version = i64::try_from(before).expect("few") + i64::from(of);
+            self.outcomes.insert(
+                origin.command,
+                (id, "accepted", version, i64::try_from(end).expect("few")),
+            );
+            self.events.entry((category, id)).or_default().extend(facts);
+        }
+    }
+
+    pub async fn outcome(
+        &mut self,
+        category: &'static str,
+        id: Uuid,
+        verdict: Verdict,
+        reason: &[u8],
+    ) {
+        let origin = self.origin(id);
+        self.rejected(category, origin, verdict, reason).await;
+    }
+
+    async fn rejected(
+        &mut self,
+        category: &'static str,
+        origin: Origin<Wire>,
+        verdict: Verdict,
+        reason: &[u8],
+    ) {
+        let id = origin.aggregate;
+        let version = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
+        let body = OutcomeBody {
+            origin: origin.clone(),
+            version,
+            verdict,
+            reason: Reason(reason.to_vec()),
+        };
+        let end = self.write(category, Self::partition_of(id), Body::Outcome(body)).await + 1;
+        let name = if verdict == Verdict::Rejected { "rejected" } else { "unchanged" };
+        let expected =
+            (id, name, i64::try_from(version).expect("few"), i64::try_from(end).expect("few"));
+        self.outcomes.insert(origin.command, expected);
+    }
+
+    /// Lives of products and orders, with voids, take-overs, torn commits and outcomes between
+    /// them.
+    pub async fn live(&mut self, numbers: std::ops::Range<u128>) {
+        for n in numbers {
+            let (product, order) = (Uuid::from_u128(0x1000 + n), Uuid::from_u128(0x2000 + n));
+            self.commit("product", product, vec![created(n), described(n)], 2).await;
+            self.commit("order", order, vec![if n % 2 == 0 { placed(n) } else { placed_v1(n) }], 1)
+                .await;
+            if n % 3 == 0 {
+                self.commit("product", product, vec![price_set()], 1).await;
+                self.commit("order", order, vec![fact("order.cancelled", 1, cancelled(n))], 1)
+                    .await;
+                self.outcome(
+                    "order",
+                    order,
+                    Verdict::Rejected,
+                    br#"{"code":"order.already-cancelled","detail":"a\u0000b"}"#,
+                )
+                .await;
+            } else {
+                self.void("order", Self::partition_of(order)).await;
+                let confirmed = fact("order.confirmed", 1, json!({"confirmed_at": AT}));
+                self.commit("order", order, vec![confirmed, shipped()], 2).await;
+                self.outcome("order", order, Verdict::Unchanged, &Wire::nothing_to_do().0).await;
+            }
+            if n % 3 == 1 {
+                let command = self.accept("order", order).await;
+                self.accept("stock", product).await;
+                self.accept_again("order", &command).await;
+                self.decide(
+                    "order",
+                    &command,
+                    br#"{"code":"version.mismatch","detail":"it is 3","status":412,"version":3}"#,
+                )
+                .await;
+            }
+            if n % 4 == 0 {
+                self.commit(
+                    "product",
+                    product,
+                    vec![fact("product.discontinued", 1, json!({})), price_set()],
+                    1,
+                )
+                .await;
+                self.fence("product", Self::partition_of(product)).await;
+            }
+            self.commit(
+                "stock",
+                product,
+                vec![stocked("received", json!({"quantity": 10}), 10, 0)],
+                1,
+            )
+            .await;
+            let kept = json!({"order_id": order, "quantity": 3});
+            self.commit("stock", product, vec![stocked("reserved", kept.clone(), 10, 3)], 1).await;
+            if n % 2 == 0 {
+                self.commit("stock", product, vec![stocked("shipped", kept, 7, 0)], 1).await;
+            }
+            if n % 5 == 0 {
+                self.outcome("product", Uuid::from_u128(0x3000 + n), Verdict::Rejected, b"no json")
+                    .await;
+            }
+        }
+        for category in CATEGORIES {
+            for partition in 0..PARTITIONS {
+                self.barrier(category, partition).await;
+            }
+        }
+    }
+
+    /// Of both topics of every category.
+    pub fn partitions(&self) -> Vec<Partition> {
+        let all = |name: fn(&str, u32) -> Partition| {
+            CATEGORIES
+                .iter()
+                .flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
+        };
+        all(Self::partition).chain(all(Self::lane)).collect()
+    }
+
+    fn partition_at(place: &Place) -> Partition {
+        match place.source {
+            Source::Events => Self::partition(&place.category, place.partition),
+            Source::Commands => Self::lane(&place.category, place.partition),
+        }
+    }
+
+    /// A runner that was assigned everything; the sender tells it of changes.
+    pub fn runner<S: Store<Tx = PostgresTx>>(
+        &self,
+        store: S,
+        projections: Vec<Arc<dyn Projection<PostgresTx>>>,
+        limits: Limits,
+    ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
+        let (changes, events) = mpsc::unbounded_channel();
+        changes.send(MembershipEvent::Assigned(self.partitions())).expect("a runner");
+        let membership = Membership {
+            events,
+            leave: Box::new(|_| Box::pin(std::future::ready(()))),
+            commit: Arc::new(|_| {}),
+        };
+        let share = Share::new(membership, self.topics.clone());
+        (Runner::new(store, self.log.clone(), projections, share, limits), changes)
+    }
+
+    /// Projects everything that is in the log, with the projections of production.
+    pub async fn project(&self, pool: &PgPool, batch_events: usize) {
+        let limits = Limits { batch_events, ..Limits::default() };
+        let (mut runner, _changes) =
+            self.runner(PostgresStore::new(pool.clone()), projections().all(), limits);
+        self.to_the_end(&mut runner).await;
+        assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
+    }
+
+    /// Steps until every projection has everything, or has halted. Returns how often a step failed.
+    pub async fn to_the_end<S: Store<Tx = PostgresTx>>(&self, runner: &mut Runner<S>) -> usize {
+        let mut failed = 0;
+        let stepping = async {
+            loop {
+                match runner.step().await {
+                    Step::Waiting | Step::CaughtUp
+                        if self.is_projected(&runner.progress()).await =>
+                    {
+                        return;
+                    }
+                    Step::Waiting | Step::CaughtUp => runner.wait().await,
+                    Step::Failed => failed += 1,
+                    Step::Projected { .. } | Step::TookUp | Step::Verified => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, stepping).await.expect("everything is projected in time");
+        failed
+    }
+
+    /// How many the projections of production have.
+    pub fn checkpoints() -> usize {
+        let readers: usize =
+            projections().all().iter().map(|projection| projection.categories().len()).sum();
+        readers * usize::try_from(PARTITIONS).expect("few")
+    }
+
+    /// Whether a runner knows that everything is projected, or halted.
+    pub async fn is_projected(&self, progress: &Progress) -> bool {
+        let (reached, halted) = (progress.all(), progress.all_halted());
+        let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
+        if known.len() < Self::checkpoints() {
+            return false;
+        }
+        for (key, offset) in &reached {
+            let end = self.log.end(&Self::partition_at(&key.place)).await.expect("an end");
+            if *offset < end && !halted.contains_key(key) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Best effort: the folder lies under the system's temporary folder.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
+    runner.progress().all_halted().into_keys().collect()
+}
+
+/// Everything that projections wrote, as comparable text.
+pub async fn dump(pool: &PgPool) -> String {
+    let mut all = String::new();
+    for table in [
+        "orders",
+        "catalog",
+        "sales_daily",
+        "stock_levels",
+        "snapshots",
+        "outcomes",
+        "operations",
+        "checkpoints",
+    ] {
+        let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!(
+            "SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1"
+        )));
+        for row in rows.fetch_all(pool).await.expect("rows") {
+            all.push_str(&format!("{table} {row}\n"));
+        }
+    }
+    all
+}
+
+fn encode(category: &str, entry: &Entry<Wire>) -> Record {
+    wire::encode(entry, &format!("/test/{category}"), Uuid::from_u128(5))
+}
+
+const AT: &str = "2026-11-22T21:34:24.123456Z";
+
+pub fn fact(event_type: &str, version: u32, data: Value) -> Fact {
+    Fact {
+        event_type: event_type.to_owned().into(),
+        schema: format!("{event_type}.v{version}").into(),
+        data: data.to_string().into_bytes(),
+    }
+}
+
+fn line(n: u128) -> Value {
+    json!({"product_id": Uuid::from_u128(0x1000 + n), "department": "GROCERY", "quantity": 2, "unit_price_minor": 150})
+}
+
+fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
+    data["on_hand"] = on_hand.into();
+    data["reserved"] = reserved.into();
+    fact(&format!("stock.{what}"), 1, data)
+}
+
+/// A day a number, so that a day has orders of several partitions; the first one is the earliest
+/// that a client may give.
+fn placed_at(n: u128) -> String {
+    if n.is_multiple_of(8) {
+        "0000-01-01T00:00:00.000000Z".to_owned()
+    } else {
+        format!("2026-11-{:02}T23:59:59.999999Z", n % 8)
+    }
+}
+
+pub fn placed(n: u128) -> Fact {
+    let mut lines = vec![line(n), line(n + 1), line(n + 2)];
+    lines[1]["department"] = format!("DEPARTMENT {}", n % 3).into();
+    fact(
+        "order.placed",
+        2,
+        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines, "total_minor": 900, "units": 6, "placed_at": placed_at(n)}),
+    )
+}
+
+fn placed_v1(n: u128) -> Fact {
+    fact(
+        "order.placed",
+        1,
+        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)], "total_minor": 300, "placed_at": placed_at(n)}),
+    )
+}
+
+fn cancelled(n: u128) -> Value {
+    let sum = |department: String, lines: i64| json!({"department": department, "lines": lines, "units": 2 * lines, "total_minor": 300 * lines});
+    let departments = match n % 2 {
+        0 => vec![sum(format!("DEPARTMENT {}", n % 3), 1), sum("GROCERY".to_owned(), 2)],
+        _ => vec![sum("GROCERY".to_owned(), 1)],
+    };
+    json!({"reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": placed_at(n), "departments": departments})
+}
+
+fn shipped() -> Fact {
+    fact("order.shipped", 1, json!({"carrier": "DHL", "shipped_at": AT}))
+}
+
+pub fn created(n: u128) -> Fact {
+    fact(
+        "product.created",
+        1,
+        json!({"name": format!("Milk {n}"), "department": "GROCERY", "unit_price_minor": 150, "currency": "USD", "brand": "Farm"}),
+    )
+}
+
+fn described(n: u128) -> Fact {
+    fact(
+        "product.described",
+        1,
+        json!({"name": format!("Whole milk {n}"), "department": "DAIRY", "description": "fresh"}),
+    )
+}
+
+fn price_set() -> Fact {
+    fact(
+        "product.price-set",
+        1,
+        json!({"unit_price_minor": 175, "currency": "USD", "previous_unit_price_minor": 150}),
+    )
+}

@@ -1,0 +1,193 @@
+//! The query API on a database with one order and one product, behind the layers of production.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use highwater_http::server::{HttpSettings, layers};
+use highwater_protocol::partition::partition_of;
+use highwater_query::{database, settings::QuerySettings};
+use highwater_runtime::{config::Config, context::Context, health::Health};
+use highwater_tables::{migrations::migrate, postgres::Connections};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::postgres;
+
+pub const ORDER: &str = "0000000a-0000-0000-0000-000000000001";
+pub const PRODUCT: &str = "0000000b-0000-0000-0000-000000000001";
+
+pub struct Served {
+    router: Router,
+    /// May do everything.
+    pub owner: PgPool,
+    /// As the service has it.
+    pub reader: Connections,
+    pub health: Health,
+    database: String,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Served {
+    /// `settings` are of section `query`, as in the environment.
+    pub async fn new(test: &str, settings: &[(&str, &str)]) -> Self {
+        let settings = settings
+            .iter()
+            .map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned()))
+            .collect();
+        Self::serving(postgres::database(test).await, settings).await
+    }
+
+    /// The same on a database that is there already, and empty.
+    pub async fn on(options: PgConnectOptions, settings: &[(&str, &str)]) -> Self {
+        Self::serving(
+            options,
+            settings
+                .iter()
+                .map(|(key, value)| (format!("QUERY__{key}"), (*value).to_owned()))
+                .collect(),
+        )
+        .await
+    }
+
+    /// `settings` are named as in the environment, without the prefix.
+    pub async fn with(test: &str, settings: Vec<(String, String)>) -> Self {
+        Self::serving(postgres::database(test).await, settings).await
+    }
+
+    async fn serving(options: PgConnectOptions, settings: Vec<(String, String)>) -> Self {
+        let owner = PgPool::connect_with(options.clone()).await.expect("a connection");
+        migrate(&owner, Some(&store::tables())).await.expect("tables");
+        let database = sqlx::query_scalar("SELECT current_database()::text")
+            .fetch_one(&owner)
+            .await
+            .expect("a name");
+        let mut environment = vec![(
+            "HIGHWATER__QUERY__DATABASE__URL".to_owned(),
+            options.to_url_lossy().to_string(),
+        )];
+        environment
+            .push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
+        // They are all opened at the start, and many tests share one server.
+        environment.push(("HIGHWATER__QUERY__DATABASE__CONNECTIONS".to_owned(), "6".to_owned()));
+        environment
+            .extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));
+        let config = Config::load_with(None, Some(environment), Vec::new()).expect("settings");
+        let ctx = Context { config, ..Context::for_tests() };
+        let query: QuerySettings = ctx.config.section("query").expect("settings");
+        let reader = database::pool(&query.database).expect("a pool");
+        fill(&owner).await;
+        let router = highwater_query::start(&ctx, reader.clone(), &store::app().build().views)
+            .await
+            .expect("it starts");
+        let http: HttpSettings = ctx.config.section("http").expect("settings");
+        Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database }
+    }
+
+    /// What a projector does: rows and checkpoints together.
+    pub async fn project(&self, change: &'static str, next_offset: i64, notify: bool) {
+        let mut tx = self.owner.begin().await.expect("a transaction");
+        sqlx::query(change).execute(&mut *tx).await.expect("a change");
+        sqlx::query("UPDATE checkpoints SET next_offset = $1")
+            .bind(next_offset)
+            .execute(&mut *tx)
+            .await
+            .expect("checkpoints");
+        if notify {
+            sqlx::query("SELECT pg_notify('highwater_checkpoints', '')")
+                .execute(&mut *tx)
+                .await
+                .expect("a notification");
+        }
+        tx.commit().await.expect("committed");
+    }
+
+    /// No connection is left, and none can be made.
+    pub async fn close_database(&self) {
+        let mut options = (*self.owner.connect_options()).clone();
+        options = options.database("postgres");
+        let admin = PgPool::connect_with(options).await.expect("a connection");
+        let closed = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.database);
+        sqlx::query(sqlx::AssertSqlSafe(closed)).execute(&admin).await.expect("closed");
+        let ended =
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(ended).bind(&self.database).execute(&admin).await.expect("ended");
+    }
+
+    /// Returns when so many sessions of query-api wait for a lock.
+    pub async fn sessions_that_wait(&self, wanted: i64) {
+        let counted = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND application_name = \
+                       'highwater-query-api' AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(counted).fetch_one(&self.owner).await.expect("sessions")
+            != wanted
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn position(&self, category: &str, id: &str, offset: u64) -> String {
+        let id = Uuid::parse_str(id).expect("an id").hyphenated().to_string();
+        format!("{category}/{}@{offset}", partition_of(id.as_bytes(), 8))
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = self.router.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, 1 << 20).await.expect("a body");
+        let body = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).expect("JSON")
+        };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+async fn fill(owner: &PgPool) {
+    // One connection: a server that is full has no other.
+    let mut owner = owner.acquire().await.expect("a connection");
+    let lines = json!([{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}]);
+    let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, \
+                 placed_at, units, total_minor, lines, reason)
+                 VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', \
+                 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
+    sqlx::query(order).bind(ORDER).bind(lines).execute(&mut *owner).await.expect("an order");
+    let product = "INSERT INTO catalog (id, partition, version, status, name, department, \
+                   unit_price_minor, currency, brand)
+                   VALUES ($1::uuid, 0, 1, 'active', 'Milk', 'GROCERY', 150, 'USD', 'Farm')";
+    sqlx::query(product).bind(PRODUCT).execute(&mut *owner).await.expect("a product");
+    let checkpoints = "INSERT INTO checkpoints (projection, generation, category, partition, \
+                       next_offset, epoch, next_seq, drained, sealed)
+                       SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, \
+                       7) p";
+    sqlx::query(checkpoints).execute(&mut *owner).await.expect("checkpoints");
+}
+
+impl Answer {
+    /// Empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Status and code.
+    pub fn problem(&self) -> (u16, &str) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
+        (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
+    }
+}
