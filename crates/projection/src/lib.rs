@@ -13,6 +13,9 @@ pub mod builtin;
 #[cfg(test)]
 #[path = "../../../tests/support/documented.rs"]
 mod documented;
+#[cfg(test)]
+#[path = "../../../tests/support/lines.rs"]
+mod lines;
 pub mod pool;
 pub mod process;
 pub mod rows;

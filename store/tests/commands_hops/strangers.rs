@@ -491,6 +491,11 @@ async fn an_endless_answer_is_cut() {
 
 /// Plays an instance that says so of a hop.
 async fn saying(ours: &Instance, said: End) -> Hint {
+    saying_in_pieces(ours, said, vec![Bytes::from_static(b"{}")]).await
+}
+
+/// The same with a body that comes bit by bit.
+async fn saying_in_pieces(ours: &Instance, said: End, pieces: Vec<Bytes>) -> Hint {
     let deployment = ours.hints.deployment.clone();
     let answer = move |request: Request| async move {
         let (head, body) = request.into_parts();
@@ -502,15 +507,27 @@ async fn saying(ours: &Instance, said: End) -> Hint {
         .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answered =
-            Answered { status: StatusCode::MISDIRECTED_REQUEST, headers: &headers, body: b"{}" };
+        let answered = Answered { status: StatusCode::MISDIRECTED_REQUEST, headers: &headers, body: &pieces.concat() };
         headers.insert(HOP, hop.seal_answer(&deployment, said, answered));
-        (StatusCode::MISDIRECTED_REQUEST, headers, "{}")
+        let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        (StatusCode::MISDIRECTED_REQUEST, headers, axum::body::Body::from_stream(pieces))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hint = announce_only(listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     hint
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_pieces_is_relayed_whole() {
+    let place = Place::new(&crate::CATEGORIES).await;
+    let ours = crate::instance(&place, KEYS).await;
+    let pieces: Vec<Bytes> = (1..=8_u8).map(|number| Bytes::from(vec![number; 1 << 16])).collect();
+    let hint = saying_in_pieces(&ours, End::Answered, pieces.clone()).await;
+    let outcome = ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await;
+    let Outcome::Answered { response, .. } = outcome else { panic!("it was not relayed") };
+    let relayed = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert_eq!(relayed, pieces.concat());
 }
 
 #[tokio::test]

@@ -142,12 +142,10 @@ fn done(up: &Up, request: &Request) -> String {
     position
 }
 
-/// `on_hand`, read at this position.
+/// `on_hand`, read at this position. A 503 is asked again, as a client does; nothing else is.
 fn on_hand(up: &Up, id: &str, position: &str) -> u64 {
-    let read = stock(id)
-        .header("Highwater-Min-Position", position)
-        .header("Prefer", "wait=20")
-        .send(&up.address);
+    let read = stock(id).header("Highwater-Min-Position", position).header("Prefer", "wait=20");
+    let read = until_it(up, &read, |answer| answer.status() != 503);
     assert_eq!(read.status(), 200, "{}", read.body);
     read.json()["on_hand"].as_u64().unwrap()
 }

@@ -327,13 +327,11 @@ async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_agg
     assert_eq!(owner.ask(add(9, 7, 1)).await, Answer::Unreadable);
 }
 
-#[tokio::test]
-async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
-    let world = world().await;
-    let snapshots = TestSnapshots::default();
+/// An owner that has forgotten an aggregate, 7, which nobody can tell it any more.
+async fn forgetful(world: &World, snapshots: &TestSnapshots, limits: Limits) -> Owner {
     snapshots.0.lock().unwrap().filters = true;
-    let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
-    let owner = Owner::start(&world, world.log.clone(), snapshots.clone(), limits);
+    let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..limits };
+    let owner = Owner::start(world, world.log.clone(), snapshots.clone(), limits);
     assert!(accepted(&owner.ask(add(1, 7, 1)).await).is_some());
     // The owner forgets the aggregate, and then nobody can say what it was.
     snapshots.0.lock().unwrap().unreachable = true;
@@ -355,11 +353,14 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
         }
     })
     .await;
-    put_all(
-        &world,
-        std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command))),
-    )
-    .await;
+    owner
+}
+
+#[tokio::test]
+async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
+    let (world, snapshots) = (world().await, TestSnapshots::default());
+    let _owner = forgetful(&world, &snapshots, Limits::default()).await;
+    put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
     let others: BTreeSet<_> = (10..30).map(Uuid::from_u128).collect();
     let until = Instant::now() + SOON;
     let before = loop {
@@ -373,6 +374,27 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
     assert_eq!((before.drained, before.commits.contains_key(&Uuid::from_u128(3))), (0, false));
     snapshots.0.lock().unwrap().unreachable = false;
     assert!(drained(&world, 21).await.commits.contains_key(&Uuid::from_u128(3)));
+}
+
+#[tokio::test]
+async fn no_more_is_taken_from_the_lane_than_its_window_above_what_cannot_be_decided() {
+    let (world, snapshots) = (world().await, TestSnapshots::default());
+    let owner = forgetful(&world, &snapshots, Limits { lane_window: 4, ..Limits::default() }).await;
+    put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
+    let decided = async || history(&world).await.commits.keys().filter(|command| (10..30).contains(&command.as_u128())).count();
+    let until = Instant::now() + SOON;
+    while decided().await < 3 {
+        assert!(Instant::now() < until, "{} are decided", decided().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The owner has many a turn meanwhile.
+    for command in 2_000..2_050 {
+        assert!(accepted(&owner.ask(add(command, command, 1)).await).is_some());
+    }
+    assert_eq!(decided().await, 3);
+    snapshots.0.lock().unwrap().unreachable = false;
+    drained(&world, 21).await;
+    assert_eq!(decided().await, 20);
 }
 
 #[tokio::test]

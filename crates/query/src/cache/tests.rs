@@ -143,6 +143,21 @@ async fn more_floors_than_the_limit_become_floors_of_partitions() {
     assert_eq!(read(&cache, other, &kept(60, 2)).await, (kept(60, 2), Status::Stale));
 }
 
+/// Each partition that had floors of keys, and none lower than the highest of them.
+#[tokio::test]
+async fn floors_of_keys_become_floors_of_every_partition_that_has_some() {
+    let cache = cache(2);
+    let elsewhere = Key { partition: 4, id: Uuid::from_u128(7), ..KEY };
+    cache.heard("rows=thing/3@50:0000000000ab rows=thing/4@45:000000000001");
+    cache.heard("rows=thing/4@44:000000000002");
+    for (key, floor) in [(KEY, 50), (elsewhere, 45)] {
+        let (below, at) = (kept(floor - 1, 1), kept(floor, 2));
+        read(&cache, key, &below).await;
+        assert_eq!(read(&cache, key, &at).await, (at.clone(), Status::Stale), "partition {}", key.partition);
+        assert_eq!(read(&cache, key, &kept(99, 9)).await, (at, Status::Hit), "partition {}", key.partition);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_kept_while_nothing_is_heard() {
     let cache = cache(100);

@@ -1,6 +1,6 @@
 //! What operators see of a runner: metrics, and lines that are not said again and again.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use highwater_log::MembershipEvent;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -12,42 +12,7 @@ use super::{
     single::{SECOND, key, singles, stands},
     turns::Play,
 };
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    /// Of this thread, for as long as the guard lives.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let writer = self.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn with(&self, text: &str) -> usize {
-        self.with_both(text, "")
-    }
-
-    fn with_both(&self, text: &str, other: &str) -> usize {
-        let bytes = self.0.lock();
-        String::from_utf8_lossy(&bytes)
-            .lines()
-            .filter(|line| line.contains(text) && line.contains(other))
-            .count()
-    }
-}
+use crate::lines::Lines;
 
 /// The value of a series; `None` if it is not shown.
 fn value(recorder: &PrometheusRecorder, series: &str) -> Option<f64> {
@@ -140,16 +105,16 @@ async fn that_one_is_left_behind_is_said_once_however_long_it_lasts_and_when_it_
     let mut alone = play(vec![singles(3)], 1).alone();
     alone.store.server().busy.insert("b", usize::MAX);
     alone.go_on_for(10 * SECOND).await;
-    assert_eq!((lines.with("is left behind"), lines.with("goes on")), (1, 0));
+    assert_eq!((lines.with(["is left behind"]), lines.with(["goes on"])), (1, 0));
     alone.store.server().busy.clear();
     alone.go_on_for(SECOND).await;
-    assert_eq!((stands(&alone, "b"), lines.with("goes on")), (4, 1));
+    assert_eq!((stands(&alone, "b"), lines.with(["goes on"])), (4, 1));
     // Another time is said again.
     alone.store.server().busy.insert("b", usize::MAX);
     alone.store.server().tables.checkpoints.remove(&key("b"));
     alone.store.server().tables.rows.remove(&key("b"));
     alone.go_on_for(10 * SECOND).await;
-    assert_eq!(lines.with("is left behind"), 2);
+    assert_eq!(lines.with(["is left behind"]), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,13 +133,13 @@ async fn a_log_that_stops_again_and_again_is_said_once_and_waited_for_longer_eac
         }
         waits.push(stopped.elapsed().as_millis() / 10 * 10);
     }
-    assert_eq!((waits, lines.with("the log stopped")), (vec![50, 100, 200, 200], 1));
+    assert_eq!((waits, lines.with(["the log stopped"])), (vec![50, 100, 200, 200], 1));
     // It was followed for longer than twice the longest wait.
     alone.go_on_for(SECOND).await;
     alone.shelf.stop();
     alone.go_on_for(Duration::from_millis(60)).await;
     assert!(alone.shelf.is_read());
-    assert_eq!(lines.with("the log stopped"), 2);
+    assert_eq!(lines.with(["the log stopped"]), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,10 +150,7 @@ async fn a_log_that_stops_is_said_again_of_what_has_gone_and_come_back_and_of_no
     let mut alone = play.alone();
     alone.runner.limits.hand_over = Duration::ZERO;
     alone.go_on_for(SECOND).await;
-    let said = || {
-        [0, 1]
-            .map(|partition| lines.with_both("the log stopped", &format!("partition={partition} ")))
-    };
+    let said = || [0, 1].map(|partition| lines.with(["the log stopped", &format!("partition={partition} ")]));
     alone.shelf.stop();
     alone.go_on_for(60 * ms).await;
     assert_eq!(said(), [1, 1]);
@@ -209,8 +171,7 @@ async fn that_a_partition_cannot_begin_is_said_once_and_when_all_of_them_have() 
     let lines = Lines::default();
     let _said = lines.listen();
     let mut alone = play(vec![singles(3), singles(3)], 1).alone();
-    let said =
-        || (lines.with("partitions cannot be begun"), lines.with("every partition has begun"));
+    let said = || (lines.with(["partitions cannot be begun"]), lines.with(["every partition has begun"]));
     // The other one begins.
     alone.store.server().refused = [1].into();
     alone.go_on_for(Duration::from_millis(20)).await;
