@@ -1,13 +1,16 @@
 //! What a test's own thread says to the log of its process.
 //!
-//! One subscriber hears all threads: tracing asks the subscriber of the thread that meets a call first whether anybody wants it, and keeps
-//! the answer for all of them. With a subscriber on one thread alone, what a test without one met first would never be heard.
+//! One subscriber hears all threads: tracing asks the subscriber of the thread that meets a call
+//! first whether anybody wants it, and keeps the answer for all of them. With a subscriber on one
+//! thread alone, what a test without one met first would never be heard.
 
 use std::{
     cell::RefCell,
     io,
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{Arc, Once},
 };
+
+use parking_lot::Mutex;
 
 #[derive(Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -23,7 +26,8 @@ impl Lines {
     pub fn listen(&self) -> Listening {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
-            let subscriber = tracing_subscriber::fmt().with_writer(|| Mouth).with_ansi(false).finish();
+            let subscriber =
+                tracing_subscriber::fmt().with_writer(|| Mouth).with_ansi(false).finish();
             if let Err(error) = tracing::subscriber::set_global_default(subscriber) {
                 panic!("another subscriber listens to this process: {error}");
             }
@@ -36,7 +40,7 @@ impl Lines {
 
     /// How many have each of `texts` in them.
     pub fn with<const N: usize>(&self, texts: [&str; N]) -> usize {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.0.lock();
         let text = String::from_utf8_lossy(&bytes);
         text.lines().filter(|line| texts.iter().all(|text| line.contains(text))).count()
     }
@@ -55,7 +59,7 @@ impl io::Write for Mouth {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         HEARD.with_borrow(|heard| {
             if let Some(Lines(lines)) = heard {
-                lines.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                lines.lock().extend_from_slice(bytes);
             }
         });
         Ok(bytes.len())

@@ -507,7 +507,11 @@ async fn saying_in_pieces(ours: &Instance, said: End, pieces: Vec<Bytes>) -> Hin
         .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answered = Answered { status: StatusCode::MISDIRECTED_REQUEST, headers: &headers, body: &pieces.concat() };
+        let answered = Answered {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            headers: &headers,
+            body: &pieces.concat(),
+        };
         headers.insert(HOP, hop.seal_answer(&deployment, said, answered));
         let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
         (StatusCode::MISDIRECTED_REQUEST, headers, axum::body::Body::from_stream(pieces))

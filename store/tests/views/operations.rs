@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use highwater_runtime::identity::DeploymentKeys;
 use serde_json::{Value, json};
-use sqlx::types::chrono::DateTime;
+use sqlx::{PgConnection, types::chrono::DateTime};
 use uuid::Uuid;
 
 use crate::{
@@ -38,20 +38,7 @@ async fn decide(
     reason: Option<Value>,
 ) {
     let mut tx = served.owner.begin().await.expect("a transaction");
-    let events =
-        (verdict == "accepted").then(|| json!([{"type": "order.confirmed", "version": 2}]));
-    let row = "INSERT INTO outcomes (command_id, category, partition, aggregate_id, \
-               fingerprint_key, fingerprint, verdict, version,
-                                     next_offset, events, reason, actor)
-               VALUES ($1::uuid, 'order', 3, $2::uuid, 1, '', $3, 2, 43, $4, $5, $6)";
-    let row = sqlx::query(row)
-        .bind(command)
-        .bind(AGGREGATE)
-        .bind(verdict)
-        .bind(events)
-        .bind(reason)
-        .bind(actor);
-    row.execute(&mut *tx).await.expect("a row");
+    record(&mut tx, command, actor, verdict, reason).await;
     let decided: i64 = sqlx::query_scalar("SELECT count(*) FROM outcomes")
         .fetch_one(&mut *tx)
         .await
@@ -68,6 +55,28 @@ async fn decide(
         .await
         .expect("a notification");
     tx.commit().await.expect("committed");
+}
+
+async fn record(
+    tx: &mut PgConnection,
+    command: &str,
+    actor: Option<Uuid>,
+    verdict: &str,
+    reason: Option<Value>,
+) {
+    let events =
+        (verdict == "accepted").then(|| json!([{"type": "order.confirmed", "version": 2}]));
+    let row = "INSERT INTO outcomes (command_id, category, partition, aggregate_id, \
+               fingerprint_key, fingerprint, verdict, version, next_offset, events, reason, actor)
+               VALUES ($1::uuid, 'order', 3, $2::uuid, 1, '', $3, 2, 43, $4, $5, $6)";
+    let row = sqlx::query(row)
+        .bind(command)
+        .bind(AGGREGATE)
+        .bind(verdict)
+        .bind(events)
+        .bind(reason)
+        .bind(actor);
+    row.execute(tx).await.expect("a row");
 }
 
 const REACH: &str = "INSERT INTO checkpoints (projection, generation, category, partition, \
@@ -336,6 +345,33 @@ async fn without_notifications_the_outcome_is_found_by_looking_now_and_then() {
     assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
     decide(&served, COMMAND, None, "accepted", None).await;
     assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.expect("in time").body, succeeded());
+}
+
+/// The checkpoints of the outcomes do not move again, so nothing but the next look at them can
+/// help.
+#[tokio::test]
+async fn a_look_that_was_cut_off_is_taken_again() {
+    let served = Served::new("operation_cut_off", &[("POSITION_POLL_MS", "50")]).await;
+    let path = format!("/v1/operations/{COMMAND}");
+    let mut waiting = Box::pin(served.get(&path, &[("prefer", "wait=25")]));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    let mut tx = served.owner.begin().await.expect("a transaction");
+    record(&mut tx, COMMAND, None, "accepted", None).await;
+    sqlx::query("LOCK TABLE outcomes").execute(&mut *tx).await.expect("locked");
+    reach(&served, "snapshots", 3, 43).await;
+    tokio::time::timeout(PATIENCE, served.sessions_that_wait(1)).await.expect("it looks");
+    let cut_off = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'
+                   AND application_name = 'highwater-query-api'";
+    sqlx::query(cut_off).execute(&served.owner).await.expect("cut off");
+    tx.commit().await.expect("committed");
+    assert_eq!(
+        tokio::time::timeout(Duration::from_secs(15), waiting)
+            .await
+            .expect("before its deadline")
+            .body,
+        succeeded()
+    );
 }
 
 #[tokio::test]

@@ -143,19 +143,37 @@ pub struct Kept {
     pub outcomes: BTreeMap<Uuid, Recorded<Wire>>,
     /// There is a filter of seen ids; else every id may have been seen.
     pub filters: bool,
+    /// What the filter holds.
+    pub seen: Vec<Uuid>,
+    /// What is projected as soon as an owner has looked.
+    pub arrives: Option<Box<Kept>>,
+}
+
+impl TestSnapshots {
+    fn look<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = self.0.lock().unwrap();
+        let seen = look(&mut kept);
+        if let Some(arrived) = kept.arrives.take() {
+            *kept = *arrived;
+        }
+        seen
+    }
 }
 
 impl Snapshots<u64> for TestSnapshots {
     async fn position(&self, _: u32) -> Result<Position<Wire>, Error> {
-        Ok(self.0.lock().unwrap().position.clone())
+        // A statement takes its time: whatever is asked at the same time is looked up first.
+        tokio::task::yield_now().await;
+        Ok(self.look(|kept| kept.position.clone()))
     }
 
     async fn seen(&self, _: u32, _: u64, limit_bytes: usize) -> Result<Seen, Error> {
-        Ok(if self.0.lock().unwrap().filters {
-            Seen::new(Vec::new(), limit_bytes)
-        } else {
-            Seen::blind()
-        })
+        Ok(self.look(|kept| {
+            let mut seen =
+                if kept.filters { Seen::new(Vec::new(), limit_bytes) } else { Seen::blind() };
+            kept.seen.iter().for_each(|id| seen.add(*id));
+            seen
+        }))
     }
 
     async fn load(

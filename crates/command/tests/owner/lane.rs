@@ -360,7 +360,11 @@ async fn forgetful(world: &World, snapshots: &TestSnapshots, limits: Limits) -> 
 async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
     let (world, snapshots) = (world().await, TestSnapshots::default());
     let _owner = forgetful(&world, &snapshots, Limits::default()).await;
-    put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
+    put_all(
+        &world,
+        std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command))),
+    )
+    .await;
     let others: BTreeSet<_> = (10..30).map(Uuid::from_u128).collect();
     let until = Instant::now() + SOON;
     let before = loop {
@@ -380,8 +384,19 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
 async fn no_more_is_taken_from_the_lane_than_its_window_above_what_cannot_be_decided() {
     let (world, snapshots) = (world().await, TestSnapshots::default());
     let owner = forgetful(&world, &snapshots, Limits { lane_window: 4, ..Limits::default() }).await;
-    put_all(&world, std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command)))).await;
-    let decided = async || history(&world).await.commits.keys().filter(|command| (10..30).contains(&command.as_u128())).count();
+    put_all(
+        &world,
+        std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command))),
+    )
+    .await;
+    let decided = async || {
+        history(&world)
+            .await
+            .commits
+            .keys()
+            .filter(|command| (10..30).contains(&command.as_u128()))
+            .count()
+    };
     let until = Instant::now() + SOON;
     while decided().await < 3 {
         assert!(Instant::now() < until, "{} are decided", decided().await);

@@ -28,6 +28,7 @@ use crate::harness::{
 /// An instance whose port listens as long as it lives.
 pub struct Instance {
     hints: Arc<Hints>,
+    pub table: Arc<Table<Add>>,
     pub supervisors: Arc<Supervisors<Counters, TestSnapshots>>,
     pub standings: Arc<Standings>,
     shutdown: Shutdown,
@@ -59,7 +60,7 @@ impl Instance {
         let supervisors = Arc::new(Supervisors::new(
             topic,
             Arc::new(shared),
-            table,
+            table.clone(),
             standings.clone(),
             shutdown.clone(),
             terms,
@@ -77,10 +78,10 @@ impl Instance {
             shutdown.clone(),
         );
         tokio::spawn(early.run());
-        Self { hints, supervisors, standings, shutdown, listener: Some(listener) }
+        Self { hints, table, supervisors, standings, shutdown, listener: Some(listener) }
     }
 
-    fn serves(&self) -> bool {
+    pub fn serves(&self) -> bool {
         self.standings.all().iter().any(|live| live.phase == Phase::Serving)
     }
 

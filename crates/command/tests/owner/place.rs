@@ -3,17 +3,23 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use highwater_command::owner::{actor::End, origin::Origins, supervise::Assignable};
+use highwater_command::owner::{Delivery, actor::End, origin::Origins, supervise::Assignable};
 use highwater_log::{Divergence, FaultyLog, faulty::Faults};
 use highwater_protocol::{
-    fold::Fold, position::Position, wire::Wire, wire::decode, writer::Limits,
+    fold::Fold,
+    position::Position,
+    wire::{Wire, decode},
+    writer::{Answer, Limits, Outcome, Recorded},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    harness::{Owner, TestSnapshots, World, accepted, add, history, soon, world},
+    harness::{Kept, Owner, SOON, TestSnapshots, World, accepted, add, history, soon, world},
     moves::{Instance, until},
 };
 
@@ -163,4 +169,51 @@ async fn who_began_a_partition_is_read_as_soon_as_something_of_it_was_projected(
         soon(origins.check(&*log, &world.partition, &place)).await.unwrap();
         assert_eq!(log.ends_said(), asked_by_a_take_over, "projected below offset {projected}");
     }
+}
+
+/// The projection comes on while the owner looks where it stands: what it has by then is in the
+/// filter, or is read.
+#[tokio::test]
+async fn what_is_projected_while_a_place_is_looked_up_is_not_decided_again() {
+    let world = world().await;
+    let owner =
+        Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
+    let answer = owner.ask(add(1, 7, 1)).await;
+    let (version, end) = accepted(&answer).unwrap();
+    owner.stop.cancel();
+    owner.ended().await;
+
+    let snapshots = TestSnapshots::default();
+    let sent = add(1, 7, 1);
+    let Answer::Done { outcome: outcome @ Outcome::Accepted { .. }, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    let recorded =
+        Recorded { aggregate: sent.aggregate, fingerprint: sent.fingerprint.clone(), outcome };
+    let arrived = Kept {
+        position: folded(&world, end).await,
+        states: BTreeMap::from([(sent.aggregate, (version, version))]),
+        outcomes: BTreeMap::from([(sent.command, recorded)]),
+        seen: vec![sent.command, sent.aggregate],
+        filters: true,
+        ..Kept::default()
+    };
+    *snapshots.0.lock().unwrap() =
+        Kept { filters: true, arrives: Some(Box::new(arrived)), ..Kept::default() };
+    let next = Instance::from(&world, snapshots, SOON, SOON).await;
+    next.supervisors.assign(0);
+    until("it serves", || next.serves()).await;
+    let (reply, answer) = oneshot::channel();
+    let delivery = Delivery { submission: sent, reply, deadline: Instant::now() + SOON };
+    next.table
+        .find(0)
+        .unwrap()
+        .try_send(delivery)
+        .unwrap_or_else(|_| panic!("the owner takes nothing"));
+    let answer = soon(answer).await.unwrap();
+    assert!(
+        matches!(answer, Answer::Done { replayed: true, .. }),
+        "it was decided again: {answer:?}"
+    );
+    assert_eq!(history(&world).await.commits.len(), 1);
 }

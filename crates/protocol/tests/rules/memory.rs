@@ -61,17 +61,24 @@ fn an_outcome_is_kept_until_snapshots_have_its_last_record() {
 
 #[test]
 fn snapshots_that_lack_what_was_forgotten_end_the_writer() {
-    // Of what was forgotten there are outcomes alone, and aggregates alone: the third command again, or another one, on its aggregate.
+    // Of what was forgotten there are outcomes alone, and aggregates alone: the third command again,
+    // or another one, on its aggregate.
     let outcomes = (Limits { cached_outcomes: 0, ..Limits::default() }, 3);
     let aggregates = (Limits { cached_aggregates: 0, ..Limits::default() }, 4);
     for (limits, command) in [outcomes, aggregates] {
-        for (checkpoint, ended) in [(4, None), (3, Some(StepDown::BelowHorizon { checkpoint: 3, horizon: 4 }))] {
+        for (checkpoint, ended) in
+            [(4, None), (3, Some(StepDown::BelowHorizon { checkpoint: 3, horizon: 4 }))]
+        {
             let mut driven = three_done(limits);
             driven.checkpoint(4);
             driven.submit(cold(add(command, 3, &[5])));
             assert_eq!(driven.asked(), [(vec![3], vec![command])]);
             driven.loaded(checkpoint, Vec::new(), Vec::new());
-            assert_eq!((driven.ended, driven.out.is_empty()), (ended.clone(), ended.is_some()), "command {command}");
+            assert_eq!(
+                (driven.ended, driven.out.is_empty()),
+                (ended.clone(), ended.is_some()),
+                "command {command}"
+            );
         }
     }
 }

@@ -153,8 +153,18 @@ async fn floors_of_keys_become_floors_of_every_partition_that_has_some() {
     for (key, floor) in [(KEY, 50), (elsewhere, 45)] {
         let (below, at) = (kept(floor - 1, 1), kept(floor, 2));
         read(&cache, key, &below).await;
-        assert_eq!(read(&cache, key, &at).await, (at.clone(), Status::Stale), "partition {}", key.partition);
-        assert_eq!(read(&cache, key, &kept(99, 9)).await, (at, Status::Hit), "partition {}", key.partition);
+        assert_eq!(
+            read(&cache, key, &at).await,
+            (at.clone(), Status::Stale),
+            "partition {}",
+            key.partition
+        );
+        assert_eq!(
+            read(&cache, key, &kept(99, 9)).await,
+            (at, Status::Hit),
+            "partition {}",
+            key.partition
+        );
     }
 }
 

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use highwater_log::MembershipEvent;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use parking_lot::Mutex;
 
 use super::{
     history::{Act, History},
@@ -150,7 +149,9 @@ async fn a_log_that_stops_is_said_again_of_what_has_gone_and_come_back_and_of_no
     let mut alone = play.alone();
     alone.runner.limits.hand_over = Duration::ZERO;
     alone.go_on_for(SECOND).await;
-    let said = || [0, 1].map(|partition| lines.with(["the log stopped", &format!("partition={partition} ")]));
+    let said = || {
+        [0, 1].map(|partition| lines.with(["the log stopped", &format!("partition={partition} ")]))
+    };
     alone.shelf.stop();
     alone.go_on_for(60 * ms).await;
     assert_eq!(said(), [1, 1]);
@@ -171,7 +172,8 @@ async fn that_a_partition_cannot_begin_is_said_once_and_when_all_of_them_have() 
     let lines = Lines::default();
     let _said = lines.listen();
     let mut alone = play(vec![singles(3), singles(3)], 1).alone();
-    let said = || (lines.with(["partitions cannot be begun"]), lines.with(["every partition has begun"]));
+    let said =
+        || (lines.with(["partitions cannot be begun"]), lines.with(["every partition has begun"]));
     // The other one begins.
     alone.store.server().refused = [1].into();
     alone.go_on_for(Duration::from_millis(20)).await;
