@@ -153,3 +153,35 @@ async fn a_filter_that_fell_behind_the_place_of_an_owner_is_none() {
         Err(Error::FellBack { from: 1, checkpoint: 0 })
     ));
 }
+
+/// Of what came since the filter was written, no more than so many outcomes are read.
+const MOST_SINCE: i64 = 400_000;
+
+async fn outcomes(pool: &PgPool, from: i64, until: i64) {
+    sqlx::query(
+        "INSERT INTO outcomes (command_id, category, partition, aggregate_id, fingerprint_key,
+                               fingerprint, verdict, version, next_offset)
+         SELECT lpad(to_hex(n), 32, '0')::uuid, 'thing', 0,
+                'ffffffff-ffff-ffff-ffff-000000000001', 1, '', 'unchanged', 1, n
+         FROM generate_series($1::bigint, $2 - 1) n",
+    )
+    .bind(from)
+    .bind(until)
+    .execute(pool)
+    .await
+    .expect("outcomes");
+}
+
+/// One that holds a part of them would say of the others that no owner has seen them.
+#[tokio::test]
+async fn of_more_outcomes_than_are_read_there_is_no_filter() {
+    let (pool, snapshots) = tables("snapshots_many").await;
+    for (from, until) in [(1, 11), (11, MOST_SINCE + 2)] {
+        outcomes(&pool, from, until).await;
+        let seen = snapshots.seen(0, 0, 16 << 20).await.expect("as many as there are");
+        let lacks =
+            (1..until).find(|id| !seen.may_contain(Uuid::from_u128(u128::from(id.unsigned_abs()))));
+        assert_eq!(lacks, None, "of {} outcomes", until - 1);
+        assert_eq!(seen.may_contain(Uuid::max()), until > MOST_SINCE, "{} outcomes", until - 1);
+    }
+}

@@ -589,3 +589,36 @@ async fn waits_for(served: &Served, table: &str) {
         .await
         .expect("somebody waits for the table");
 }
+
+/// Unlike the position that was heard of, the rows say what the database has now.
+#[tokio::test]
+async fn what_the_database_has_lost_since_is_not_shown_as_what_was_waited_for() {
+    let served = filled("lists_fell_back", &[("POSITION_POLL_MS", "60000")]).await;
+    let id = "0000000a-0000-0000-0000-000000000105";
+    // Who asks for other partitions than the row's waits, so the checkpoints are read.
+    let own = served.position("order", ORDER, 42);
+    let others: Vec<_> = (0..8)
+        .map(|partition| format!("order/{partition}@42"))
+        .filter(|position| *position != own)
+        .collect();
+    let wanted = [("highwater-min-position", others[0].as_str()), ("prefer", "wait=20")];
+    assert_eq!(served.get(&format!("/v1/orders/{ORDER}"), &wanted).await.status, StatusCode::OK);
+    sqlx::query("UPDATE checkpoints SET next_offset = 7")
+        .execute(&served.owner)
+        .await
+        .expect("checkpoints");
+    // Nobody has said so: what was heard last is that everything below 42 is there.
+    let answer = served.get("/v1/orders", &wanted).await;
+    assert_eq!(
+        (answer.problem(), answer.header("highwater-position")),
+        ((504, "position.not-reached"), "order/0@7:7:7:7:7:7:7:7")
+    );
+    let own = served.position("order", id, 42);
+    let answer = served
+        .get(&format!("/v1/orders/{id}"), &[("highwater-min-position", &own), wanted[1]])
+        .await;
+    assert_eq!(
+        (answer.problem(), answer.header("highwater-position")),
+        ((504, "position.not-reached"), &*served.position("order", id, 7))
+    );
+}

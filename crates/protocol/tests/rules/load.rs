@@ -1,6 +1,9 @@
 //! What memory lacks: asked of snapshots, one load at a time.
 
-use highwater_protocol::writer::{Answer, Busy, Input, Limits, Snapshot, StepDown, Submission};
+use highwater_protocol::{
+    position::Position,
+    writer::{Answer, Busy, Input, Limits, Snapshot, StepDown, Submission},
+};
 
 use crate::{
     harness::Driven,
@@ -164,4 +167,19 @@ fn the_tail_is_what_lies_above_the_highest_checkpoint_heard_of() {
     assert_eq!(driven.writer.tail(), 1, "a load says it, too");
     driven.checkpoint(9);
     assert_eq!(driven.writer.tail(), 0, "snapshots may be ahead of the reading");
+}
+
+/// What lies between was neither read by this writer nor is it there.
+#[test]
+fn snapshots_that_are_below_where_the_partition_was_taken_up_end_the_writer() {
+    for (checkpoint, ended) in
+        [(9, Some(StepDown::BelowHorizon { checkpoint: 9, horizon: 10 })), (10, None)]
+    {
+        let mut driven =
+            Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });
+        driven.fence();
+        driven.submit(cold(add(1, 11, &[5])));
+        driven.loaded_nothing(checkpoint);
+        assert_eq!((driven.out.is_empty(), driven.ended), (ended.is_some(), ended), "{checkpoint}");
+    }
 }
