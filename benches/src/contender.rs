@@ -153,7 +153,7 @@ impl Stage {
     ) -> Result<Contender, Error> {
         let url = self.database(tag).await?;
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await?;
-        highwater_tables::migrations::migrate(&pool, Some(&::store::tables())).await?;
+        highwater_tables::migrations::migrate(&pool, Some(&::store::app().tables())).await?;
         let keys = self.dir.join(format!("{tag}.keys"));
         highwater_runtime::identity::DeploymentKeys::create_or_load(&keys)?;
         let mut setup = setup.clone();

@@ -27,6 +27,8 @@ pub enum Server {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
+    Application(#[from] highwater::app::Misbuilt),
+    #[error(transparent)]
     Process(#[from] process::Error),
     #[error(transparent)]
     Config(#[from] highwater_runtime::config::Error),
@@ -100,7 +102,7 @@ async fn router(
     log: Option<Arc<dyn Log>>,
     pool: PgPool,
 ) -> Result<Router, Error> {
-    let app = ::store::app().build();
+    let app = ::store::app().build()?;
     Ok(match (server, log) {
         (Server::CommandApi, Some(log)) => {
             highwater_command::start(ctx, log, pool, &app.categories).await?

@@ -9,18 +9,18 @@ mod sales;
 
 use serde_json::{Map, Value};
 
-use highwater_audit::projected::{
+use highwater::audit::projected::{
     item::Event,
     rows::{Rows, Table, evolve},
-    snapshots::Snapshots,
+    snapshots::{Evolve, Snapshots},
 };
 
 /// Every table that comes from the store's events.
 pub fn rules() -> Vec<Box<dyn Table>> {
     vec![
-        Box::new(Snapshots { category: "order", format: 1, evolve: orders::state }),
-        Box::new(Snapshots { category: "product", format: 1, evolve: products::state }),
-        Box::new(Snapshots { category: "stock", format: 1, evolve: levels::state }),
+        Box::new(snapshots("order", orders::state)),
+        Box::new(snapshots("product", products::state)),
+        Box::new(snapshots("stock", levels::state)),
         Box::new(PerAggregate {
             name: "orders",
             category: "order",
@@ -41,6 +41,10 @@ pub fn rules() -> Vec<Box<dyn Table>> {
         }),
         Box::new(sales::SalesDaily),
     ]
+}
+
+fn snapshots(category: &'static str, evolve: Evolve) -> Snapshots {
+    Snapshots { category, format: 1, evolve, replayed: false }
 }
 
 /// Columns of a row, or fields of an event.

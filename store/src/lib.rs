@@ -25,7 +25,7 @@ mod views;
 use highwater::Category;
 
 #[cfg(feature = "services")]
-pub use app::{app, tables};
+pub use app::app;
 pub use order::Order;
 pub use product::Product;
 pub use stock::Stock;

@@ -1,19 +1,16 @@
 //! The store's views: one file each, with its statement and its shape. A statement that is put
 //! together holds no value: they are bound.
 
-pub(crate) mod order;
 pub(crate) mod orders;
-pub(crate) mod product;
 pub(crate) mod products;
 pub(crate) mod sales;
-pub(crate) mod stock;
 pub(crate) mod stocks;
 
 #[cfg(test)]
 mod plans;
 
 use chrono::{DateTime, Utc};
-use highwater_protocol::time::Micros;
+use highwater::protocol::time::Micros;
 use serde::Serializer;
 
 /// The one form of a time in an answer.

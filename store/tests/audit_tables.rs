@@ -71,7 +71,7 @@ async fn tables_as_the_services_made_them_are_clean_and_counted() -> Outcome {
         ("catalog", "2"),
         ("stock_levels", "2"),
     ] {
-        assert_eq!(rows(table), [count, "0"], "{table}: {text}");
+        assert_eq!(rows(table), [count, "0", "checked"], "{table}: {text}");
     }
     for table in ["database_identity", "checkpoints", "seen_filters", "sales_daily"] {
         assert!(rows(table).first().is_some_and(|count| count != "0"), "{table}: {text}");

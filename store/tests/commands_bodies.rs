@@ -9,7 +9,7 @@ mod shapes;
 use std::{fs, path::Path, time::Duration};
 
 use documented::Row;
-use highwater_http::{body::DEFAULT_BODY_LIMIT, json, schema::Validator};
+use highwater::http::{body::DEFAULT_BODY_LIMIT, json, schema::Validator};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 

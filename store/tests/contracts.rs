@@ -17,10 +17,3 @@ fn nothing_that_was_published_has_changed() -> Test {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     Ok(())
 }
-
-#[test]
-#[ignore = "writes the files that are new, for whoever added a contract"]
-fn write_what_is_new() -> Test {
-    contracts::write(&folder(), &store::categories())?;
-    Ok(())
-}

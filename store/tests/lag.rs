@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use highwater_cli::postgres::PrivatePostgres;
-use highwater_log::{LocalLog, Log, Partition, Reply, Ticket, Topic, TopicKind, local};
-use highwater_protocol::record::{Header, Record};
+use highwater::cli::postgres::PrivatePostgres;
+use highwater::log::{LocalLog, Log, Partition, Reply, Ticket, Topic, TopicKind, local};
+use highwater::protocol::record::{Header, Record};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::mpsc;

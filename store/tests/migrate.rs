@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use documented::Row;
 
-use highwater_cli::postgres::PrivatePostgres;
+use highwater::cli::postgres::PrivatePostgres;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -101,22 +101,26 @@ async fn a_database_that_is_away_has_exit_code_3_and_its_password_stays_out_of_t
 /// Of what every service asks before it serves.
 async fn refusals(url: &str) -> Vec<String> {
     let of = |url: &str| url.to_owned();
-    let owner =
-        highwater_command::settings::DatabaseSettings { url: of(url), ..Default::default() };
+    let owner = highwater::command_service::settings::DatabaseSettings {
+        url: of(url),
+        ..Default::default()
+    };
     let projector =
-        highwater_projection::settings::DatabaseSettings { url: of(url), ..Default::default() };
-    let query = highwater_query::settings::DatabaseSettings { url: of(url), ..Default::default() };
+        highwater::projection::settings::DatabaseSettings { url: of(url), ..Default::default() };
+    let query = highwater::query::settings::DatabaseSettings { url: of(url), ..Default::default() };
     let pools = [
-        highwater_command::pool::pool(&owner),
-        highwater_projection::pool::pool(&projector),
-        highwater_query::database::pool(&query),
+        highwater::command_service::pool::pool(&owner),
+        highwater::projection::pool::pool(&projector),
+        highwater::query::database::pool(&query),
     ];
     let mut refusals = Vec::new();
     for pool in pools {
         let checked = match pool {
-            Ok(pool) => highwater_query::database::check_tables(&pool, Some(&store::tables()))
-                .await
-                .map_err(|error| error.to_string()),
+            Ok(pool) => {
+                highwater::query::database::check_tables(&pool, Some(&store::app().tables()))
+                    .await
+                    .map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         refusals.extend(checked.err());
@@ -171,11 +175,13 @@ async fn limits_that_a_database_sets_for_statements_are_for_others() -> Outcome 
     assert_eq!(migrate(&server, &[])?.status.code(), Some(0));
     let limits =
         "SELECT current_setting('statement_timeout') || ', ' || current_setting('lock_timeout')";
-    let mut tool = highwater_tables::postgres::connect(&server.url()).await?;
+    let mut tool = highwater::tables::postgres::connect(&server.url()).await?;
     assert_eq!(sqlx::query_scalar::<_, String>(limits).fetch_one(&mut tool).await?, "0, 0");
-    let settings =
-        highwater_command::settings::DatabaseSettings { url: server.url(), ..Default::default() };
-    let owners = highwater_command::pool::pool(&settings)?;
+    let settings = highwater::command_service::settings::DatabaseSettings {
+        url: server.url(),
+        ..Default::default()
+    };
+    let owners = highwater::command_service::pool::pool(&settings)?;
     let mut owner = owners.acquire().await?;
     assert_eq!(
         sqlx::query_scalar::<_, String>(limits).fetch_one(&mut *owner).await?,

@@ -9,9 +9,9 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use highwater_log::MembershipEvent;
-use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Source, Step};
-use highwater_tables::migrations::migrate;
+use highwater::log::MembershipEvent;
+use highwater::projection::runner::{Key, Limits, Place, PostgresStore, Source, Step};
+use highwater::tables::migrations::migrate;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use world::{World, dump, fact, halted, placed};
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     pool
 }
 
@@ -305,7 +305,7 @@ async fn a_projection_that_waits_for_a_lock_does_not_hold_up_the_others() {
     let pool = PgPool::connect_with(options.options([("lock_timeout", "100")]))
         .await
         .expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     let mut holding = pool.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *holding)

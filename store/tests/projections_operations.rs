@@ -15,13 +15,13 @@ use std::{
 };
 
 use forgetting::Forgetting;
-use highwater_log::{Membership, MembershipEvent};
-use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Runner, Share, Step};
-use highwater_protocol::{
+use highwater::log::{Membership, MembershipEvent};
+use highwater::projection::runner::{Key, Limits, Place, PostgresStore, Runner, Share, Step};
+use highwater::protocol::{
     lane,
     record::{Header, Record},
 };
-use highwater_tables::migrations::migrate;
+use highwater::tables::migrations::migrate;
 use sqlx::{PgPool, Row};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ const DAY_MS: i64 = 86_400_000;
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     pool
 }
 

@@ -17,14 +17,14 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater::Rules;
-use highwater_log::{Log, Membership, MembershipEvent, Partition};
-use highwater_projection::runner::{
+use highwater::log::{Log, Membership, MembershipEvent, Partition};
+use highwater::projection::runner::{
     Failure, Key, Limits, Move, PostgresStore, PostgresTx, Projection, Runner, Share, Source, Step,
     Store,
 };
-use highwater_protocol::{domain::Durable, position::Position, wire::Wire};
-use highwater_tables::migrations::migrate;
-use highwater_tables::seen::Segment;
+use highwater::protocol::{domain::Durable, position::Position, wire::Wire};
+use highwater::tables::migrations::migrate;
+use highwater::tables::seen::Segment;
 use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -32,7 +32,7 @@ use world::{World, dump, halted};
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     pool
 }
 
@@ -370,7 +370,7 @@ async fn project_in_turn(world: &World, pool: &PgPool, partitions: Vec<Partition
     }
 }
 
-fn frozen<D: Durable>(domain: &D, facts: &[highwater_protocol::wire::Fact]) -> Vec<u8> {
+fn frozen<D: Durable>(domain: &D, facts: &[highwater::protocol::wire::Fact]) -> Vec<u8> {
     let mut state = None;
     for fact in facts {
         state = Some(domain.evolve(state.as_ref(), fact).expect("an event that can be applied"));

@@ -8,14 +8,14 @@ mod world;
 
 use std::time::Duration;
 
-use highwater_log::{Log, Reply, Ticket, check_values};
-use highwater_protocol::record::Record;
-use highwater_runtime::{
+use highwater::log::{Log, Reply, Ticket, check_values};
+use highwater::protocol::record::Record;
+use highwater::runtime::{
     config::Config,
     context::Context,
     process::{Exit, Exits},
 };
-use highwater_tables::migrations::migrate;
+use highwater::tables::migrations::migrate;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::mpsc;
 use world::{PARTITIONS, World, dump, projections};
@@ -65,17 +65,17 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
     let reference = PgPool::connect_with(postgres::database("start_reference").await)
         .await
         .expect("a connection");
-    migrate(&reference, Some(&store::tables())).await.expect("the tables");
+    migrate(&reference, Some(&store::app().tables())).await.expect("the tables");
 
     let first = context();
     let refused =
-        highwater_projection::start(&first, world.log.clone(), pool.clone(), &projections())
+        highwater::projection::start(&first, world.log.clone(), pool.clone(), &projections())
             .await
             .expect_err("no tables");
     assert!(refused.to_string().contains("run the application's `migrate`"), "{refused}");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     let _operators =
-        highwater_projection::start(&first, world.log.clone(), pool.clone(), &projections())
+        highwater::projection::start(&first, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     assert!(first.health.report().await.ready());
@@ -86,7 +86,7 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
     // A second one waits in the group until the first one leaves.
     let second = context();
     let _operators =
-        highwater_projection::start(&second, world.log.clone(), pool.clone(), &projections())
+        highwater::projection::start(&second, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     assert!(
@@ -103,14 +103,14 @@ async fn a_database_that_the_owners_do_not_load_from_is_refused() {
     let world = World::new().await;
     let pool =
         PgPool::connect_with(postgres::database("second").await).await.expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     let identity =
-        highwater_tables::migrations::database_identity(&pool).await.expect("an identity");
+        highwater::tables::migrations::database_identity(&pool).await.expect("an identity");
     say(&*world.log, "6d1c2c2e-0000-4000-8000-000000000001").await;
     // The first one has the say.
     say(&*world.log, &identity.to_string()).await;
     let refused =
-        highwater_projection::start(&context(), world.log.clone(), pool.clone(), &projections())
+        highwater::projection::start(&context(), world.log.clone(), pool.clone(), &projections())
             .await
             .expect_err("another database");
     for said in ["6d1c2c2e-0000-4000-8000-000000000001", &identity.to_string(), "migrate --replace"]
@@ -128,7 +128,7 @@ async fn a_database_that_the_owners_do_not_load_from_is_refused() {
         .await
         .expect("replaced");
     let ctx = context();
-    let _operators = highwater_projection::start(&ctx, world.log.clone(), pool, &projections())
+    let _operators = highwater::projection::start(&ctx, world.log.clone(), pool, &projections())
         .await
         .expect("it starts");
     assert!(ctx.shutdown.drain().await);
@@ -139,7 +139,7 @@ async fn a_halted_projection_shows_as_degraded() {
     let mut world = World::new().await;
     let pool =
         PgPool::connect_with(postgres::database("degraded").await).await.expect("a connection");
-    migrate(&pool, Some(&store::tables())).await.expect("the tables");
+    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
     world
         .commit(
             "order",
@@ -150,7 +150,7 @@ async fn a_halted_projection_shows_as_degraded() {
         .await;
     let ctx = context();
     let _operators =
-        highwater_projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
+        highwater::projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     let degraded = async {

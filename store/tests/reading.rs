@@ -13,10 +13,10 @@ use std::{
 };
 
 use documented::Row;
-use highwater_log::{
+use highwater::log::{
     Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local,
 };
-use highwater_protocol::{
+use highwater::protocol::{
     entry::{Body, Entry, EventBody, Origin, Part},
     partition::partition_of,
     time::Micros,

@@ -283,7 +283,7 @@ fn with_databases(command: &mut Command, sections: &[&str], url: &str) {
 async fn keys_and_databases_that_the_settings_name_are_those_that_are_used() -> Outcome {
     let scratch = Scratch::new("named");
     let (keys, data) = (keys_beside(&scratch)?, scratch.0.join("data"));
-    let server = highwater_cli::postgres::PrivatePostgres::temporary().await?;
+    let server = highwater::cli::postgres::PrivatePostgres::temporary().await?;
     let mut command = up(&data);
     with_databases(
         command.env("HIGHWATER__IDENTITY__KEYS", &keys),

@@ -451,7 +451,7 @@ async fn tables_of_another_release_are_refused() {
     let served = Served::new("versions", &[]).await;
     for (sql, says) in [
         (
-            "UPDATE schema_version SET version = 99 WHERE component = 'store'",
+            "UPDATE schema_version SET version = 9999 WHERE component = 'store'",
             "upgrade this program",
         ),
         ("DELETE FROM schema_version WHERE component = 'store'", "run the application's `migrate`"),
@@ -459,7 +459,7 @@ async fn tables_of_another_release_are_refused() {
     ] {
         sqlx::query(sql).execute(&served.owner).await.expect(sql);
         let refused =
-            highwater_query::database::check_tables(&served.reader, Some(&store::tables()))
+            highwater::query::database::check_tables(&served.reader, Some(&store::app().tables()))
                 .await
                 .expect_err(sql);
         assert!(refused.to_string().contains(says), "{sql}: {refused}");

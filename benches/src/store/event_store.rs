@@ -94,7 +94,7 @@ pub enum Error {
 pub async fn routes(ctx: Context, pool: PgPool, read_model: ReadModel) -> Result<Router, Error> {
     sqlx::raw_sql(TABLES).execute(&pool).await?;
     if read_model == ReadModel::Lists {
-        highwater_tables::migrations::migrate(&pool, Some(&::store::tables())).await?;
+        highwater_tables::migrations::migrate(&pool, Some(&::store::app().tables())).await?;
     }
     let app = App { ctx, pool, read_model };
     Ok(Router::new()

@@ -31,7 +31,7 @@ use self::{
     checkpoints::Checkpoint,
     rows::{RowFault, Table},
 };
-use super::report::Report;
+use super::report::{Account, Report};
 
 /// The generation of the tables that is live.
 const GENERATION: i32 = 1;
@@ -78,6 +78,9 @@ impl<'c> Projected<'c> {
             .chain(own)
         {
             report.table(table);
+        }
+        for table in self.tables.iter().filter(|table| table.is_replayed()) {
+            report.table(table.name()).account = Account::Replayed;
         }
     }
 

@@ -109,11 +109,22 @@ pub struct Difference {
     pub fault: Fault,
 }
 
+/// What the rows of a table were compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Account {
+    /// A second account, which shares nothing with the projection.
+    Checked,
+    /// The projection's own fold once more: it finds what was changed, lost or projected twice.
+    Replayed,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableReport {
     pub table: &'static str,
     pub rows: u64,
     pub differences: u64,
+    pub account: Account,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -121,6 +132,9 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     pub total: Counts,
     pub tables: Vec<TableReport>,
+    /// Projections that have no account: what they wrote was not compared with anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<&'static str>,
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tables_not_audited: Option<String>,
@@ -145,7 +159,8 @@ impl Report {
 
     pub(super) fn table(&mut self, name: &'static str) -> &mut TableReport {
         let at = self.tables.iter().position(|table| table.table == name).unwrap_or_else(|| {
-            self.tables.push(TableReport { table: name, rows: 0, differences: 0 });
+            let account = Account::Checked;
+            self.tables.push(TableReport { table: name, rows: 0, differences: 0, account });
             self.tables.len() - 1
         });
         &mut self.tables[at]
@@ -310,9 +325,16 @@ impl Report {
         if self.tables.is_empty() {
             return Ok(());
         }
-        writeln!(f, "{:<16}  {:>12}  {:>12}", "table", "rows", "differences")?;
-        for TableReport { table, rows, differences } in &self.tables {
-            writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}")?;
+        writeln!(f, "{:<16}  {:>12}  {:>12}  account", "table", "rows", "differences")?;
+        for TableReport { table, rows, differences, account } in &self.tables {
+            let account = match account {
+                Account::Checked => "checked",
+                Account::Replayed => "replayed",
+            };
+            writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}  {account}")?;
+        }
+        for projection in &self.not_compared {
+            writeln!(f, "NOT COMPARED: the projection {projection} has no account")?;
         }
         Ok(())
     }

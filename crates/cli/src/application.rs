@@ -22,13 +22,19 @@ pub struct Application {
     pub categories: Categories,
     pub projections: Projections,
     pub views: Views,
-    /// A second account of its tables, for `audit`.
-    pub audited: fn() -> Vec<Box<dyn Table>>,
+    /// Accounts of its tables, for `audit`.
+    pub audited: Accounts,
     /// Its first command as a line for a shell, given the URL: shown when `up` is ready.
-    pub first_command: Option<fn(&str) -> String>,
+    pub first_command: Option<FirstCommand>,
     /// What its program for people can do besides.
     pub subcommands: Vec<Box<dyn Subcommand>>,
 }
+
+/// Makes accounts of tables.
+pub type Accounts = Box<dyn Fn() -> Vec<Box<dyn Table>> + Send + Sync>;
+
+/// A line for a shell, made from the URL.
+pub type FirstCommand = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// A subcommand of an application's own.
 pub trait Subcommand: Send + Sync {

@@ -73,7 +73,16 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// A process that is being started shares the open file until it runs its own program, and would
+/// keep what is closed here alone.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing it, which comes next, gives it back as well.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Kind {
@@ -125,7 +134,7 @@ impl Folder {
             replace_file(&version, format!("{LAYOUT}\n").as_bytes()).map_err(fail(&version))?;
         }
         private(&dir.join("log")).map_err(fail(&dir))?;
-        Ok(Self { dir, _lock: lock })
+        Ok(Self { dir, lock })
     }
 
     /// Keeps the private database to the log that its tables are made from.

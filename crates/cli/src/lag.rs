@@ -237,8 +237,11 @@ fn of_partition(
     partition: u32,
 ) -> Here {
     let wanted = expected.iter().filter(|wanted| wanted.category == category);
-    let mut here: Here =
-        wanted.map(|wanted| ((runner::GENERATION, wanted.projection.to_owned()), None)).collect();
+    let mut here: Here = wanted
+        .map(|wanted| {
+            ((highwater_tables::checkpoints::GENERATION, wanted.projection.to_owned()), None)
+        })
+        .collect();
     let found =
         checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);
     here.extend(found.map(|((generation, projection, ..), checkpoint)| {

@@ -21,4 +21,4 @@ pub mod owners;
 pub mod postgres;
 pub mod up;
 
-pub use application::{Application, Failure, Subcommand};
+pub use application::{Accounts, Application, Failure, FirstCommand, Subcommand};

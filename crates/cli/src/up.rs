@@ -189,30 +189,34 @@ async fn start(
     let settings = Settings::load(options, found)?;
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
+    let router = services(&ctx, &log, application).await?;
+    let mut banner = Banner::new(address, &settings, &folder, &keys, &database);
+    banner.try_first(application.first_command.as_ref());
+    Ok(Running { ctx, router, log, database, banner, _folder: folder })
+}
+
+/// The three services on one log, as the sections of the configuration say, without the layers
+/// around their routes.
+pub async fn services(
+    ctx: &Context,
+    log: &Arc<dyn Log>,
+    application: &Application,
+) -> Result<Router, Error> {
     let owner: highwater_command::settings::OwnerSettings =
-        settings.config.section("owner").map_err(Box::new)?;
+        ctx.config.section("owner").map_err(Box::new)?;
     let query: highwater_query::settings::QuerySettings =
-        settings.config.section("query").map_err(Box::new)?;
+        ctx.config.section("query").map_err(Box::new)?;
     let projector: highwater_projection::settings::ProjectorSettings =
-        settings.config.section("projector").map_err(Box::new)?;
+        ctx.config.section("projector").map_err(Box::new)?;
     let pool = highwater_command::pool::pool(&owner.database)?;
     let commands =
-        highwater_command::start(&ctx, Arc::clone(&log), pool, &application.categories).await?;
+        highwater_command::start(ctx, Arc::clone(log), pool, &application.categories).await?;
     let pool = highwater_projection::pool::pool(&projector.database)?;
     let projections =
-        highwater_projection::start(&ctx, Arc::clone(&log), pool, &application.projections).await?;
+        highwater_projection::start(ctx, Arc::clone(log), pool, &application.projections).await?;
     let pool = highwater_query::database::pool(&query.database)?;
-    let queries = highwater_query::start(&ctx, pool, &application.views).await?;
-    let mut banner = Banner::new(address, &settings, &folder, &keys, &database);
-    banner.try_first(application.first_command);
-    Ok(Running {
-        ctx,
-        router: commands.merge(projections).merge(queries),
-        log,
-        database,
-        banner,
-        _folder: folder,
-    })
+    let queries = highwater_query::start(ctx, pool, &application.views).await?;
+    Ok(commands.merge(projections).merge(queries))
 }
 
 /// Shows the banner once everything is ready.

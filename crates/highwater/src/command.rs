@@ -23,6 +23,9 @@ pub trait Command: vocabulary::Value {
         now: Timestamp,
     ) -> Result<Self, Vec<FieldError>>;
 
+    /// The body that says this, in its latest version.
+    fn body(&self) -> Value;
+
     /// The schema of the body of one version, without an `id`, and what describes it.
     fn schema(name: &str, version: u32) -> Option<(Schema, &'static str)>;
 }

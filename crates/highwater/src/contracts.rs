@@ -18,6 +18,8 @@ mod samples;
 mod states;
 
 use crate::category::{Category, Contract};
+#[cfg(feature = "services")]
+use crate::schema::Schema;
 
 #[cfg(feature = "contracts")]
 pub use self::{
@@ -33,4 +35,10 @@ pub fn events(categories: &[Category]) -> Vec<Contract> {
 /// Every version of every command.
 pub fn commands(categories: &[Category]) -> Vec<Contract> {
     categories.iter().flat_map(Category::command_contracts).collect()
+}
+
+/// Something that fits a schema of a contract; every field is there.
+#[cfg(feature = "services")]
+pub(crate) fn example(schema: &Schema) -> serde_json::Value {
+    samples::example(&schema.to_value())
 }

@@ -113,6 +113,7 @@ pub mod contracts;
 pub mod data;
 pub mod event;
 mod finding;
+mod migration;
 pub mod prelude;
 pub mod rejection;
 pub mod row;
@@ -132,12 +133,23 @@ pub use crate::{
     data::Data,
     event::{Event, Recorded},
     finding::FieldError,
+    migration::Migration,
     rejection::Rejection,
     row::{Fold, Row},
     rules::Rules,
     value::{Change, Count, Currency, Delta, Id, List, Map, Money, Quantity, Text, Timestamp},
 };
-pub use highwater_macros::{Command, Data, Event, Rejection, Row, State};
+pub use highwater_macros::{Command, Data, Event, Rejection, Row, State, migrations};
 /// The protocol that the log speaks: what lies below the facade.
 pub use highwater_protocol as protocol;
 pub use highwater_protocol::domain::Unreadable;
+/// Ids. Its major version is part of that of this crate.
+pub use uuid;
+/// What lies below [`App`]: for projections, views, routes and audits of one's own. The major
+/// versions of `axum` and `sqlx` are part of those of this crate.
+#[cfg(feature = "services")]
+pub use {
+    axum, highwater_audit as audit, highwater_cli as cli, highwater_command as command_service,
+    highwater_http as http, highwater_log as log, highwater_projection as projection,
+    highwater_query as query, highwater_runtime as runtime, highwater_tables as tables, sqlx,
+};

@@ -1,6 +1,7 @@
 //! For what the derives emit, and for nobody else: this may change in any release.
 
 pub use highwater_protocol::{domain::Unreadable, wire::Fact};
+pub use highwater_rows::of_cell;
 pub use serde::{self, ser::SerializeStruct};
 pub use serde_json::Value;
 
@@ -18,7 +19,7 @@ pub use crate::{
     event::{Event, EventKind, claimed, data, encode, unknown},
     finding::FieldError,
     rejection::{Rejection, member},
-    row::{Cell, CellKind, Column, ColumnSpec, Row, UnfitCell, json_cell, json_of, of_cell},
+    row::{Cell, CellKind, Column, ColumnSpec, Row, UnfitCell, json_cell, json_of},
     schema::Schema,
     value::Timestamp,
 };
@@ -31,4 +32,9 @@ pub fn said(error: impl ToString) -> String {
 /// A payload's schema, and what describes it: the variant's doc comment, or else the type's.
 pub fn payload<T: Object>(place: Place, docs: &'static str) -> (Schema, &'static str) {
     (object_schema::<T>(place), if docs.is_empty() { T::DOCS } else { docs })
+}
+
+/// Data as JSON.
+pub fn to_json(data: &impl serde::Serialize) -> Value {
+    serde_json::to_value(data).unwrap_or_default()
 }

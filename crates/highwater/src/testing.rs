@@ -1,6 +1,14 @@
 //! Given these events, when this command comes, then that happens. For tests of rules and rows; every
 //! expectation panics where the test stands.
 
+#[cfg(feature = "services")]
+mod running;
+#[cfg(feature = "services")]
+mod tables;
+
+#[cfg(feature = "services")]
+pub use running::{Answered, Error, Running};
+
 use highwater_protocol::{
     domain::{self, Decision, Domain},
     time::Micros,
@@ -40,6 +48,15 @@ pub struct When<A: Aggregate> {
 #[track_caller]
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     Given { state: evolved(None, events.into_iter().map(|event| event.encode())) }
+}
+
+/// Makes the application's tables in a temporary database, and compares them with its rows.
+#[cfg(feature = "services")]
+#[track_caller]
+pub fn tables_fit(app: crate::App) {
+    if let Err(error) = tables::fit(&app.tables()) {
+        panic!("{error}");
+    }
 }
 
 /// The row that these events leave behind: `rows_after::<VoucherRow>([issued()])`.

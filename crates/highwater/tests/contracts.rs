@@ -71,6 +71,20 @@ fn what_was_written_does_not_differ_and_is_not_written_again() -> Test {
 }
 
 #[test]
+fn a_schema_that_is_new_begins_with_a_sample_that_fits() -> Test {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("contracts").join("examples");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    contracts::write(&folder, &categories())?;
+    assert_eq!(differences(&folder)?, Vec::<String>::new());
+    let issued = folder.join("samples/events/voucher.issued.v2/example.json");
+    let issued: serde_json::Value = serde_json::from_str(&fs::read_to_string(&issued)?)?;
+    assert_eq!(issued, serde_json::json!({"amount_minor": 1, "currency": "EUR"}));
+    Ok(())
+}
+
+#[test]
 fn everything_that_differs_is_said_with_what_to_do() -> Test {
     let folder = published("differs")?;
     let change = |file: &str, from: &str, to: &str| -> Test {

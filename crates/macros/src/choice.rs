@@ -3,7 +3,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, Fields, Token, Type, Variant, punctuated::Punctuated};
+use syn::{DeriveInput, Fields, Ident, Token, Type, Variant, punctuated::Punctuated};
 
 use crate::attributes;
 
@@ -17,6 +17,7 @@ pub fn expand(
     let (private, name, text) = (attributes::private(), &input.ident, input.ident.to_string());
     let crate_path = private.to_string().replace(' ', "");
     let serde = format!("{crate_path}::serde");
+    let column = column(name, variants);
     let described = variants.iter().map(describe).collect::<syn::Result<Vec<_>>>()?;
     let copies = variants.iter().map(|variant| {
         let (name, fields) = (&variant.ident, &variant.fields);
@@ -52,7 +53,41 @@ pub fn expand(
                     choices.schema()
                 }
             }
+            #column
         };
+    })
+}
+
+/// An enum of names alone can stand in a column of text.
+fn column(name: &Ident, variants: &Punctuated<Variant, Token![,]>) -> Option<TokenStream> {
+    if variants.is_empty() || !variants.iter().all(|variant| matches!(variant.fields, Fields::Unit))
+    {
+        return None;
+    }
+    let private = attributes::private();
+    let (idents, names): (Vec<_>, Vec<_>) =
+        variants.iter().map(|variant| (&variant.ident, attributes::snake(&variant.ident))).unzip();
+    let unknown = format!("must be one of {}", names.join(", "));
+    Some(quote! {
+        impl #private::Column for #name {
+            const KIND: #private::CellKind = #private::CellKind::Text;
+            const CHOICES: &'static [&'static str] = &[#(#names),*];
+
+            fn cell(&self) -> #private::Cell {
+                let name = match self { #(Self::#idents => #names),* };
+                #private::Column::cell(&::std::string::String::from(name))
+            }
+
+            fn of(
+                cell: #private::Cell,
+            ) -> ::core::result::Result<Self, ::std::string::String> {
+                let text = <::std::string::String as #private::Column>::of(cell)?;
+                match text.as_str() {
+                    #(#names => ::core::result::Result::Ok(Self::#idents),)*
+                    _ => ::core::result::Result::Err(#unknown.into()),
+                }
+            }
+        }
     })
 }
 

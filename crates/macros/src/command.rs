@@ -41,6 +41,13 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         let variant = &kind.variant;
         quote!(Self::#variant { .. } => &KINDS[#at])
     });
+    let body = kinds.iter().map(|kind| {
+        let variant = &kind.variant;
+        match kind.versions.payload {
+            Some(_) => quote!(Self::#variant(payload) => #private::to_json(payload)),
+            None => quote!(Self::#variant { .. } => #private::to_json(&#private::Empty {})),
+        }
+    });
     let count = kinds.len();
     Ok(quote! {
         #values
@@ -68,6 +75,10 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                         #(#parse)*
                         _ => ::core::result::Result::Err(#private::unknown_command(name, version)),
                     }
+                }
+
+                fn body(&self) -> #private::Value {
+                    match self { #(#body),* }
                 }
 
                 fn schema(

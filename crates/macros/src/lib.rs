@@ -19,6 +19,7 @@ mod choice;
 mod command;
 mod data;
 mod event;
+mod migrations;
 mod rejection;
 mod row;
 mod state;
@@ -90,6 +91,14 @@ pub fn state(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Row, attributes(row, filter, sort, json))]
 pub fn row(input: TokenStream) -> TokenStream {
     emit(row::expand(&parse_macro_input!(input as DeriveInput)))
+}
+
+/// The SQL files of a folder beside Cargo.toml, by number: `migrations!()` is those of `migrations/`.
+/// They are called like `0001_vouchers.sql`.
+#[proc_macro]
+pub fn migrations(input: TokenStream) -> TokenStream {
+    let folder = parse_macro_input!(input as Option<syn::LitStr>);
+    emit(migrations::expand(folder.as_ref()))
 }
 
 fn emit(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

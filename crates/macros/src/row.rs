@@ -11,7 +11,7 @@ const OWN: [&str; 3] = ["id", "partition", "version"];
 
 pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     attributes::refuse_generics(input)?;
-    let table = table(input)?;
+    let Named { table, public } = named(input)?;
     let fields = match &input.data {
         syn::Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => fields.named.iter().collect::<Vec<_>>(),
@@ -42,14 +42,28 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             quote!(#private::of_cell(cells.next(), #text)?)
         }
     });
-    let (shown, equal) = (values::cloned_and_shown(input), values::equal(input));
+    let shown: Vec<_> = names.iter().map(|name| name.unraw().to_string()).collect();
+    let filters = marked(&fields, "filter");
+    let sorts =
+        marked(&fields, "sort").into_iter().flat_map(|name| [name.clone(), format!("-{name}")]);
+    let never_null = fields.iter().filter(|field| is_marked(field, "sort")).map(|field| {
+        let (kind, name) = (&field.ty, &field.ident);
+        let text = format!("field `{}`: rows are not sorted by what may be absent", quote!(#name));
+        quote!(::core::assert!(!<#kind as #private::Column>::NULLABLE, #text);)
+    });
+    let (cloned, equal) = (values::cloned_and_shown(input), values::equal(input));
     Ok(quote! {
-        #shown
+        #cloned
         #equal
+        const _: () = { #(#never_null)* };
         #[automatically_derived]
         impl #private::Row for #name {
             const TABLE: &'static str = #table;
             const COLUMNS: &'static [#private::ColumnSpec] = &[#(#columns),*];
+            const FIELDS: &'static [&'static str] = &["id", "version", #(#shown),*];
+            const FILTERS: &'static [&'static str] = &[#(#filters),*];
+            const SORTS: &'static [&'static str] = &[#(#sorts),*];
+            const PUBLIC: ::core::option::Option<&'static str> = #public;
 
             fn cells(&self) -> ::std::vec::Vec<#private::Cell> {
                 ::std::vec![#(#to),*]
@@ -65,13 +79,24 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-fn table(input: &DeriveInput) -> syn::Result<LitStr> {
-    let mut table: Option<LitStr> = None;
+struct Named {
+    table: LitStr,
+    /// An `Option` in the emitted code.
+    public: TokenStream,
+}
+
+fn named(input: &DeriveInput) -> syn::Result<Named> {
+    let (mut table, mut public): (Option<LitStr>, Option<LitStr>) = (None, None);
     attributes::read(&input.attrs, "row", |meta| {
-        if !meta.path.is_ident("table") {
-            return Err(meta.error("#[row(table = \"vouchers\")] is all that is allowed here"));
-        }
-        table = Some(meta.value()?.parse()?);
+        let value = if meta.path.is_ident("table") {
+            &mut table
+        } else if meta.path.is_ident("public") {
+            &mut public
+        } else {
+            let allowed = "table = \"vouchers\" and public = \"max-age=5\" are all that is allowed";
+            return Err(meta.error(allowed));
+        };
+        *value = Some(meta.value()?.parse()?);
         Ok(())
     })?;
     let table = table.ok_or_else(|| {
@@ -84,7 +109,11 @@ fn table(input: &DeriveInput) -> syn::Result<LitStr> {
         let message = "a table's name is lower-case letters, digits and underscores";
         return Err(attributes::error(table.span(), message));
     }
-    Ok(table)
+    let public = match public {
+        None => quote!(::core::option::Option::None),
+        Some(rules) => quote!(::core::option::Option::Some(#rules)),
+    };
+    Ok(Named { table, public })
 }
 
 fn column(field: &Field) -> syn::Result<TokenStream> {
@@ -102,20 +131,25 @@ fn column(field: &Field) -> syn::Result<TokenStream> {
         let message = format!("field `{name}`: JSON is neither filtered nor sorted by");
         return Err(attributes::error(ident.span(), message));
     }
-    let (cell, nullable) = if json {
-        (quote!(#private::CellKind::Json), quote!(false))
+    let [cell, nullable, choices] = if json {
+        [quote!(#private::CellKind::Json), quote!(false), quote!(&[])]
     } else {
-        (quote!(<#kind as #private::Column>::KIND), quote!(<#kind as #private::Column>::NULLABLE))
+        let column = quote!(<#kind as #private::Column>);
+        [quote!(#column::KIND), quote!(#column::NULLABLE), quote!(#column::CHOICES)]
     };
     Ok(quote! {
         #private::ColumnSpec {
             name: #name,
             kind: #cell,
             nullable: #nullable,
-            filter: #filter,
-            sort: #sort,
+            choices: #choices,
         }
     })
+}
+
+fn marked(fields: &[&Field], mark: &str) -> Vec<String> {
+    let marked = fields.iter().filter(|field| is_marked(field, mark));
+    marked.filter_map(|field| field.ident.as_ref()).map(|name| name.unraw().to_string()).collect()
 }
 
 fn is_marked(field: &Field, mark: &str) -> bool {

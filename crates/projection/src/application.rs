@@ -14,6 +14,8 @@ use crate::{
 pub struct Projections {
     categories: Vec<&'static str>,
     all: Vec<Arc<dyn Projection<PostgresTx>>>,
+    /// How many of them every application has.
+    builtin: usize,
     tables: migrations::Application,
 }
 
@@ -28,8 +30,9 @@ impl Projections {
             aggregates.iter().map(|aggregate| aggregate.category()).collect();
         let builtin: [Arc<dyn Projection<PostgresTx>>; 2] =
             [Arc::new(Snapshots::of(aggregates)), Arc::new(Operations::of(categories.clone()))];
+        let count = builtin.len();
         let all = builtin.into_iter().chain(own).collect();
-        Self { categories, all, tables }
+        Self { categories, all, builtin: count, tables }
     }
 
     /// The categories that are projected, as they were registered.
@@ -40,6 +43,11 @@ impl Projections {
     /// Those that every application has, then its own.
     pub fn all(&self) -> Vec<Arc<dyn Projection<PostgresTx>>> {
         self.all.clone()
+    }
+
+    /// What the application adds.
+    pub fn own(&self) -> &[Arc<dyn Projection<PostgresTx>>] {
+        self.all.get(self.builtin..).unwrap_or_default()
     }
 
     /// What the application's migrations make.

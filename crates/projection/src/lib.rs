@@ -5,6 +5,7 @@
 //! | [`Projections`] | what an application projects |
 //! | [`runner`] | drives projections along the log; knows none of them |
 //! | [`rows`] | rows that are the fold of one aggregate's events |
+//! | [`table`] | the same without SQL: the statements follow from the row's columns |
 //! | [`builtin`] | projections that every application has |
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
@@ -21,6 +22,7 @@ pub mod process;
 pub mod rows;
 pub mod runner;
 pub mod settings;
+pub mod table;
 
 use std::{sync::Arc, time::Duration};
 

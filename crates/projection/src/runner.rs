@@ -23,7 +23,6 @@
 mod attempt;
 pub mod batch;
 pub mod changes;
-pub mod checkpoint;
 pub mod commands;
 mod conflict;
 mod due;
@@ -63,7 +62,7 @@ use feed::Feed;
 pub use lag::Progress;
 pub use membership::{Change, Share, Topics};
 pub use plan::{Group, Job};
-pub use postgres::{GENERATION, PostgresStore, PostgresTx};
+pub use postgres::{PostgresStore, PostgresTx};
 pub use projection::{Key, Move, Projection, Start, Store};
 use track::Track;
 

@@ -13,9 +13,6 @@ use crate::settings::DatabaseSettings;
 /// Two of them listen for notifications.
 pub(crate) const LEAST_CONNECTIONS: u32 = 3;
 
-/// The projections' generation that is live.
-pub const GENERATION: i32 = 1;
-
 /// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user
 /// of `url` may do.
 pub fn pool(settings: &DatabaseSettings) -> Result<Connections, sqlx::Error> {

@@ -12,6 +12,7 @@
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
 //! | [`principal`] | who asks, and what only they may see |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
+//! | [`rows`] | detail and list of a table of rows, without SQL of one's own |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
 
 mod application;
@@ -24,6 +25,7 @@ pub mod positions;
 pub mod principal;
 pub mod process;
 pub mod resource;
+pub mod rows;
 pub mod settings;
 
 #[cfg(test)]

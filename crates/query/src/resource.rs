@@ -17,7 +17,7 @@ use highwater_http::{
     server::Admission,
 };
 use highwater_protocol::partition::partition_of;
-use highwater_tables::postgres::Connections;
+use highwater_tables::{checkpoints::GENERATION, postgres::Connections};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -27,7 +27,6 @@ use crate::{
     App, Wait,
     cache::{Kept, Key, Status},
     circuit,
-    database::GENERATION,
     list::{Fields, Parameters},
 };
 

@@ -91,11 +91,14 @@ pub async fn main<E: Exits>(
             telemetry::last_words(None);
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            telemetry::last_words(Some(&format!("{name}: {}", chain(&error))));
-            error.exit().into()
-        }
+        Err(error) => failed(name, &error),
     }
+}
+
+/// Says why the process ends; its exit code.
+pub fn failed(name: &str, error: &impl Exits) -> ExitCode {
+    telemetry::last_words(Some(&format!("{name}: {}", chain(error))));
+    error.exit().into()
 }
 
 /// An error with its causes; one that its parent quotes already is not said twice.

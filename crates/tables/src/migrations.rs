@@ -1,18 +1,21 @@
 //! The tables: makes them, and refuses to work on any but the expected ones.
 //!
-//! Two sets of migrations share one history: `migrations/` (what every application needs, numbered
-//! from 1) and the application's own, numbered from 1001. Each set writes its version into
-//! `schema_version`; a service reads that table before it serves.
+//! Two sets of migrations have a history each: `migrations/` (what every application needs) in
+//! `_sqlx_migrations`, and the application's own in `application_migrations`. The version of each
+//! set stands in `schema_version`; a service reads that table before it serves.
 
-use std::{cmp::Ordering, ops::Deref};
+use std::cmp::Ordering;
 
 use sqlx::{
-    Acquire, PgConnection, PgExecutor,
-    migrate::{Migrate, MigrateError, Migrator},
+    Acquire, Connection, PgConnection, PgExecutor, Postgres,
+    migrate::{MigrateError, Migration, Migrator},
 };
 use uuid::Uuid;
 
-use crate::postgres::{self, Connections};
+use crate::{
+    postgres::{self, Connections},
+    rows,
+};
 
 /// The component of the tables that every application has, in `schema_version`.
 pub const SYSTEM: &str = "system";
@@ -20,18 +23,26 @@ pub const SYSTEM: &str = "system";
 /// The version of [`SYSTEM`] that this release works on.
 pub const SYSTEM_VERSION: i32 = 3;
 
-/// The first number of an application's migrations is the one after this.
-const BEFORE_APPLICATION: i64 = 1_000;
+/// The history of the application's migrations.
+const OWN_HISTORY: &str = "application_migrations";
+
+/// Until they had a history of their own, the application's migrations were numbered on from here.
+const JOINT_FROM: i64 = 1_001;
+
+/// Held while a joint history is parted.
+const PARTING: i64 = 0x6877_7061_7274;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The tables of an application, beside the system's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Application {
-    /// Its component in `schema_version`: its migrations write it there.
+    /// Its component in `schema_version`; not [`SYSTEM`].
     pub name: &'static str,
-    /// Numbered from 1001; the last one makes the version, 1002 makes 2.
-    pub migrations: &'static Migrator,
+    /// The largest number is the version.
+    pub migrations: Vec<Migration>,
+    /// The tables that its rows describe: they are compared before anything is read or written.
+    pub rows: Vec<rows::Table>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +59,8 @@ pub enum Error {
     Older { component: &'static str, found: i32, expected: i32 },
     #[error("the database has none of the tables: run the application's `migrate`")]
     Empty,
+    #[error("table `{table}` does not fit its row: {}", wrong.join("; "))]
+    Unfit { table: &'static str, wrong: Vec<String> },
     #[error("the migrations could not be run: {0}")]
     Migrate(MigrateError),
     #[error("the database cannot be reached: {0}")]
@@ -58,47 +71,96 @@ impl Application {
     /// The version of its tables that this release works on.
     pub fn version(&self) -> i32 {
         let last = self.migrations.iter().map(|migration| migration.version).max();
-        number(last.unwrap_or(0))
+        number(last.unwrap_or_default())
     }
 }
 
 /// Brings the database to this release. Safe to run from several places at once, and again.
 pub async fn migrate<'a, A>(connection: A, application: Option<&Application>) -> Result<(), Error>
 where
-    A: Acquire<'a>,
-    <A::Connection as Deref>::Target: Migrate,
+    A: Acquire<'a, Database = Postgres>,
 {
-    let own = application.into_iter().flat_map(|application| application.migrations.iter());
-    let all = Migrator::with_migrations(MIGRATIONS.iter().chain(own).cloned().collect());
-    all.run(connection).await.map_err(|error| match error {
-        // Applied, but unknown here.
-        MigrateError::VersionMissing(version) => newer(version, application),
-        other => Error::Migrate(other),
-    })
+    let mut connection = connection.acquire().await?;
+    part(&mut connection).await?;
+    let system = MIGRATIONS.run(&mut *connection).await;
+    system.map_err(|error| refused(error, SYSTEM, SYSTEM_VERSION))?;
+    let Some(application) = application else { return Ok(()) };
+    let (name, version) = (application.name, application.version());
+    let mut own = Migrator::with_migrations(application.migrations.clone());
+    own.dangerous_set_table_name(OWN_HISTORY);
+    own.run(&mut *connection).await.map_err(|error| refused(error, name, version))?;
+    // Beside a newer release that has gone on meanwhile, its version stays.
+    sqlx::query!(
+        "INSERT INTO schema_version AS known (component, version) VALUES ($1, $2)
+         ON CONFLICT (component) DO UPDATE
+         SET version = greatest(known.version, excluded.version)",
+        name,
+        version,
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves the application's migrations out of a history that the system's share with them.
+async fn part(connection: &mut PgConnection) -> Result<(), Error> {
+    let mut tx = Connection::begin(connection).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", PARTING).execute(&mut *tx).await?;
+    let is_new: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NULL")
+        .fetch_one(&mut *tx)
+        .await?;
+    let own = "SELECT count(*) FROM _sqlx_migrations WHERE version >= $1";
+    if is_new || sqlx::query_scalar::<_, i64>(own).bind(JOINT_FROM).fetch_one(&mut *tx).await? == 0
+    {
+        return Ok(tx.rollback().await?);
+    }
+    // Of tables that sqlx makes, so that no query of them can be checked.
+    let statements = [
+        "CREATE TABLE IF NOT EXISTS application_migrations (LIKE _sqlx_migrations INCLUDING ALL)",
+        "INSERT INTO application_migrations SELECT * FROM _sqlx_migrations WHERE version >= 1001",
+        "DELETE FROM _sqlx_migrations WHERE version >= 1001",
+    ];
+    for statement in statements {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Whether the tables are those that this release works on: the system's, and the application's
 /// if one is named.
 pub async fn check(
-    connection: impl PgExecutor<'_>,
+    connection: &mut PgConnection,
     application: Option<&Application>,
 ) -> Result<(), Error> {
-    let rows = match sqlx::query!("SELECT component, version FROM schema_version")
-        .fetch_all(connection)
+    let versions = match sqlx::query!("SELECT component, version FROM schema_version")
+        .fetch_all(&mut *connection)
         .await
     {
-        Ok(rows) => rows,
+        Ok(versions) => versions,
         Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         Err(error) => return Err(error.into()),
     };
     let own = application.map(|application| (application.name, application.version()));
     for (component, expected) in [(SYSTEM, SYSTEM_VERSION)].into_iter().chain(own) {
-        let found = rows.iter().find(|row| row.component == component).map_or(0, |row| row.version);
+        let row = versions.iter().find(|row| row.component == component);
+        let found = row.map_or(0, |row| row.version);
         match found.cmp(&expected) {
             Ordering::Less => return Err(Error::Older { component, found, expected }),
             Ordering::Greater => return Err(Error::Newer { component, found, expected }),
             Ordering::Equal => {}
         }
+    }
+    Ok(())
+}
+
+/// The same, and whether the application's tables are what its rows say.
+pub async fn check_with_rows(
+    connection: &mut PgConnection,
+    application: Option<&Application>,
+) -> Result<(), Error> {
+    check(connection, application).await?;
+    for table in application.into_iter().flat_map(|application| &application.rows) {
+        rows::check(connection, table).await?;
     }
     Ok(())
 }
@@ -114,7 +176,7 @@ pub async fn open(
         Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         Err(error) => return Err(error.into()),
     };
-    check(&mut connection, application).await?;
+    check_with_rows(&mut connection, application).await?;
     Ok(connection)
 }
 
@@ -131,17 +193,17 @@ impl Error {
     }
 }
 
-fn newer(version: i64, application: Option<&Application>) -> Error {
-    let (component, expected) = match application {
-        Some(application) if version > BEFORE_APPLICATION => {
-            (application.name, application.version())
+fn refused(error: MigrateError, component: &'static str, expected: i32) -> Error {
+    match error {
+        // Applied, but unknown here.
+        MigrateError::VersionMissing(version) => {
+            Error::Newer { component, found: number(version), expected }
         }
-        _ => (SYSTEM, SYSTEM_VERSION),
-    };
-    Error::Newer { component, found: number(version), expected }
+        other => Error::Migrate(other),
+    }
 }
 
 /// As `schema_version` counts it.
 fn number(version: i64) -> i32 {
-    i32::try_from(version % BEFORE_APPLICATION).unwrap_or(i32::MAX)
+    i32::try_from(version).unwrap_or(i32::MAX)
 }

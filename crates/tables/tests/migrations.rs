@@ -5,15 +5,26 @@
 mod postgres;
 
 use highwater_tables::migrations::{Application, Error, check, database_identity};
-use sqlx::{PgPool, migrate::Migrator};
+use sqlx::{
+    PgPool,
+    migrate::{Migration, MigrationType, Migrator},
+};
 
+static SYSTEM: Migrator = sqlx::migrate!("./migrations");
 static NOTES: Migrator = sqlx::migrate!("tests/notes");
 
 /// With one table of its own.
-const APPLICATION: Application = Application { name: "notes", migrations: &NOTES };
+fn application() -> Application {
+    let migrations = NOTES.iter().cloned().collect();
+    Application { name: "notes", migrations, rows: Vec::new() }
+}
 
 async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    highwater_tables::migrations::migrate(pool, Some(&APPLICATION)).await
+    highwater_tables::migrations::migrate(pool, Some(&application())).await
+}
+
+async fn checked(pool: &PgPool) -> Result<(), Error> {
+    check(&mut pool.acquire().await.expect("a connection"), Some(&application())).await
 }
 
 async fn empty(test: &str) -> PgPool {
@@ -32,13 +43,12 @@ async fn migrating_again_and_at_once_changes_nothing() {
     migrate(&one).await.expect("migrated again");
     assert_eq!(database_identity(&one).await.expect("an identity"), identity);
     assert_ne!(database_identity(&other).await.expect("an identity"), identity);
-    check(&one, Some(&APPLICATION)).await.expect("the expected tables");
+    checked(&one).await.expect("the expected tables");
 }
 
 #[tokio::test]
 async fn a_database_without_tables_is_refused() {
-    let refused =
-        check(&empty("migrations_empty").await, Some(&APPLICATION)).await.expect_err("refused");
+    let refused = checked(&empty("migrations_empty").await).await.expect_err("refused");
     assert!(matches!(refused, Error::Empty), "{refused}");
     assert!(refused.to_string().contains("run the application's `migrate`"));
 }
@@ -53,10 +63,10 @@ async fn tables_of_another_release_are_refused_with_what_to_do() {
                 .bind(component)
                 .bind(version)
         };
-        set(99).execute(&pool).await.expect("newer");
-        let refused = check(&pool, Some(&APPLICATION)).await.expect_err("refused");
+        set(9_999).execute(&pool).await.expect("newer");
+        let refused = checked(&pool).await.expect_err("refused");
         assert!(
-            matches!(refused, Error::Newer { found: 99, .. })
+            matches!(refused, Error::Newer { found: 9_999, .. })
                 && refused.to_string().contains("upgrade this program"),
             "{refused}"
         );
@@ -65,7 +75,7 @@ async fn tables_of_another_release_are_refused_with_what_to_do() {
             .execute(&pool)
             .await
             .expect("older");
-        let refused = check(&pool, Some(&APPLICATION)).await.expect_err("refused");
+        let refused = checked(&pool).await.expect_err("refused");
         assert!(
             matches!(refused, Error::Older { found: 0, .. })
                 && refused.to_string().contains("run the application's `migrate`"),
@@ -89,6 +99,51 @@ async fn migrations_of_a_newer_release_are_refused() {
     assert!(matches!(refused, Error::Newer { component: "system", .. }), "{refused}");
 }
 
+async fn history(pool: &PgPool, table: &str) -> Vec<i64> {
+    let sql = format!("SELECT version FROM {table} ORDER BY version");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await.expect("a history")
+}
+
+async fn version(pool: &PgPool, component: &str) -> i32 {
+    let sql = "SELECT version FROM schema_version WHERE component = $1";
+    sqlx::query_scalar(sql).bind(component).fetch_one(pool).await.expect("a version")
+}
+
+#[tokio::test]
+async fn system_and_application_have_a_history_each() {
+    let pool = empty("migrations_histories").await;
+    migrate(&pool).await.expect("migrated");
+    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3]);
+    assert_eq!(history(&pool, "application_migrations").await, [1001]);
+    assert_eq!(version(&pool, "notes").await, 1001);
+}
+
+#[tokio::test]
+async fn a_history_that_both_had_is_parted_once_and_gone_on_with() {
+    let pool = empty("migrations_joint").await;
+    let joint = SYSTEM.iter().chain(NOTES.iter()).cloned().collect();
+    Migrator::with_migrations(joint).run(&pool).await.expect("as it was before");
+    assert_eq!(version(&pool, "notes").await, 1);
+    let refused = checked(&pool).await.expect_err("older");
+    assert!(matches!(refused, Error::Older { component: "notes", found: 1, .. }), "{refused}");
+
+    let (one, other) = tokio::join!(migrate(&pool), migrate(&pool));
+    one.and(other).expect("migrated, and migrated at once");
+    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3]);
+    assert_eq!(history(&pool, "application_migrations").await, [1001]);
+    checked(&pool).await.expect("the expected tables");
+
+    let mut next = application();
+    let sql = sqlx::SqlStr::from_static("ALTER TABLE notes ADD text text");
+    next.migrations.push(Migration::new(1002, "text".into(), MigrationType::Simple, sql, false));
+    highwater_tables::migrations::migrate(&pool, Some(&next)).await.expect("the next one");
+    assert_eq!(version(&pool, "notes").await, 1002);
+    let refused = migrate(&pool).await.expect_err("the release before");
+    let newer = Error::Newer { component: "notes", found: 1002, expected: 1001 };
+    assert_eq!(refused.to_string(), newer.to_string());
+    assert_eq!(version(&pool, "notes").await, 1002);
+}
+
 #[tokio::test]
 async fn readers_see_every_table_and_change_none() {
     let pool = empty("migrations_reader").await;
@@ -99,7 +154,7 @@ async fn readers_see_every_table_and_change_none() {
     sqlx::query("SET ROLE highwater_reader").execute(&mut *connection).await.expect("the role");
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND \
-                            tablename <> '_sqlx_migrations'",
+                            tablename <> ALL('{_sqlx_migrations,application_migrations}')",
     )
     .fetch_all(&mut *connection)
     .await

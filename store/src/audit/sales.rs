@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use highwater_audit::projected::{
+use highwater::audit::projected::{
     item::Event,
     rows::{Rows, Table},
 };

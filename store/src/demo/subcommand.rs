@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use clap::{ArgMatches, Args as _, FromArgMatches};
 use futures_util::future::LocalBoxFuture;
-use highwater_cli::{Failure, Subcommand};
-use highwater_runtime::process::{Exit, Exits};
+use highwater::cli::{Failure, Subcommand};
+use highwater::runtime::process::{Exit, Exits};
 
 use super::{Args, Error, run};
 

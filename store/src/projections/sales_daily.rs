@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate};
 use events::order::{DepartmentSum, OrderEvent};
 use futures_util::future::BoxFuture;
+use highwater::protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
 use highwater::{Event as _, Timestamp};
-use highwater_protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
 
-use highwater_projection::runner::{
-    Failure, GENERATION, Place, PostgresTx, Projection, Slice, Start,
-};
+use highwater::projection::runner::{Failure, Place, PostgresTx, Projection, Slice, Start};
+use highwater::tables::checkpoints;
 
 const NAME: &str = "sales_daily";
 
@@ -148,7 +147,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
          VALUES ($1, $2, $3, $4, 0, 0, 0, 0, false)
          ON CONFLICT DO NOTHING",
         NAME,
-        GENERATION,
+        checkpoints::GENERATION,
         &*place.category,
         partition,
     )
@@ -158,7 +157,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
         "SELECT next_offset FROM checkpoints WHERE (projection, generation, category, partition) = \
          ($1, $2, $3, $4) FOR UPDATE",
         NAME,
-        GENERATION,
+        checkpoints::GENERATION,
         &*place.category,
         partition,
     )

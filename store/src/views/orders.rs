@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use highwater::Timestamp;
-use highwater_http::problem::Problem;
+use highwater::http::problem::Problem;
 use serde::Serialize;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use highwater_query::list::{List, Page, Parameters, Served};
+use highwater::query::list::{List, Page, Parameters, Served};
 
 const STATUSES: [&str; 6] =
     ["placed", "confirmed", "shipped", "delivered", "returned", "cancelled"];

@@ -10,9 +10,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres, QueryB
 
 use super::{orders::Orders, products::Products, sales::Sales, stocks::Stocks};
 use crate::documented::Row;
-use highwater_query::list::{List, Page, Parameters, check_served};
-use highwater_query::{database, settings::DatabaseSettings};
-use highwater_tables::{migrations::migrate, postgres::Connections};
+use highwater::query::list::{List, Page, Parameters, check_served};
+use highwater::query::{database, settings::DatabaseSettings};
+use highwater::tables::{migrations::migrate, postgres::Connections};
 
 const ROWS: i64 = 100_000;
 
@@ -32,8 +32,9 @@ const FILL: [&str; 5] = [
             'DEPARTMENT ' || n % 30, n * 7919 % 5000, 'USD',
             'BRAND ' || n % 300, 'CATEGORY ' || n % 100
      FROM generate_series(1, $1) n",
-    "INSERT INTO stock_levels (id, partition, version, on_hand, reserved)
-     SELECT md5('p' || n)::uuid, n % 8, 1, n % 500 + n % 3, n % 3 FROM generate_series(1, $1) n",
+    "INSERT INTO stock_levels (id, partition, version, on_hand, reserved, available)
+     SELECT md5('p' || n)::uuid, n % 8, 1, n % 500 + n % 3, n % 3, n % 500
+     FROM generate_series(1, $1) n",
     "INSERT INTO sales_daily (day, department, partition, orders, lines, units, total_minor)
      SELECT '2020-01-01'::date + (n / 248)::int, CASE WHEN n % 31 = 0 THEN '' ELSE 'DEPARTMENT ' \
      || n % 31 END, n / 31 % 8, 1, 2, 3, 400
@@ -45,7 +46,7 @@ const FILL: [&str; 5] = [
 async fn filled() -> (PgPool, Connections) {
     let options = postgres::database("plans").await;
     let pool = PgPool::connect_with(options.clone()).await.expect("a connection");
-    migrate(&pool, Some(&crate::tables())).await.expect("tables");
+    migrate(&pool, Some(&crate::app().tables())).await.expect("tables");
     for sql in FILL {
         let query = sqlx::query(sql);
         let query = if sql.contains("$1") { query.bind(ROWS) } else { query };

@@ -1,47 +1,29 @@
 //! `GET /v1/products`: the catalog.
 
-use highwater_http::problem::Problem;
+use highwater::{
+    Row as _,
+    http::problem::Problem,
+    query::{
+        list::{List, Page, Parameters, Served},
+        rows::Item,
+    },
+    sqlx::{Postgres, QueryBuilder},
+};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use highwater_query::{
-    list::{List, Page, Parameters, Served},
-    resource::View,
-};
+use crate::projections::catalog::ProductRow;
 
 const LONGEST_SEARCH: usize = 200;
 /// Products that a search may find.
 const MOST_FOUND: i64 = 5_000;
 const LONGEST_DEPARTMENT: usize = 100;
 
-const COLUMNS: &str = "id, version, status, name, department, unit_price_minor, currency, brand, \
-                       category, description, package_size";
-
 pub struct Products {
     department: Option<String>,
     status: Option<&'static str>,
     /// Every word of it has to occur in name, brand or category, in any form that English gives it.
     q: Option<String>,
-}
-
-#[derive(Debug, FromRow, Serialize)]
-pub struct Row {
-    id: Uuid,
-    version: i64,
-    status: String,
-    name: String,
-    department: String,
-    unit_price_minor: i64,
-    currency: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    brand: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    package_size: Option<String>,
 }
 
 /// What the last row of a page is sorted by.
@@ -54,12 +36,12 @@ pub enum Sorted {
 type Key = (Sorted, Uuid);
 
 impl List for Products {
-    type Row = Row;
+    type Row = Item<ProductRow>;
     type Key = Key;
 
-    const PROJECTION: &'static str = super::product::Products::PROJECTION;
-    const CATEGORY: &'static str = super::product::Products::CATEGORY;
-    const PUBLIC: Option<&'static str> = super::product::Products::PUBLIC;
+    const PROJECTION: &'static str = ProductRow::TABLE;
+    const CATEGORY: &'static str = "product";
+    const PUBLIC: Option<&'static str> = ProductRow::PUBLIC;
     const FILTERS: &'static [&'static str] = &["department", "status", "q"];
     const SORTS: &'static [&'static str] = &["name", "unit_price_minor", "-unit_price_minor"];
     const SERVED: &'static [Served] = &[
@@ -68,19 +50,7 @@ impl List for Products {
         Served { with: None, filters: &[], sorts: &["unit_price_minor", "-unit_price_minor"] },
         Served { with: Some("q"), filters: &["department", "status"], sorts: &[] },
     ];
-    const FIELDS: &'static [&'static str] = &[
-        "id",
-        "version",
-        "status",
-        "name",
-        "department",
-        "unit_price_minor",
-        "currency",
-        "brand",
-        "category",
-        "description",
-        "package_size",
-    ];
+    const FIELDS: &'static [&'static str] = ProductRow::FIELDS;
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         Ok(Self {
@@ -96,7 +66,9 @@ impl List for Products {
             (None, Some(department), _) => within("department", department, page, sql),
             (None, None, Some(status)) => within("status", status, page, sql),
             (None, None, None) => {
-                sql.push("SELECT ").push(COLUMNS).push(" FROM catalog WHERE true");
+                sql.push("SELECT ")
+                    .push(Item::<ProductRow>::columns())
+                    .push(" FROM catalog WHERE true");
                 continued(page, sql);
             }
         }
@@ -115,11 +87,11 @@ impl List for Products {
         Some(("q", MOST_FOUND))
     }
 
-    fn key(&self, row: &Row, sort: &str) -> Self::Key {
+    fn key(&self, row: &Self::Row, sort: &str) -> Self::Key {
         let sorted = if sort == "name" {
-            Sorted::Name(row.name.clone())
+            Sorted::Name(row.text("name").unwrap_or_default().to_owned())
         } else {
-            Sorted::Price(row.unit_price_minor)
+            Sorted::Price(row.integer("unit_price_minor").unwrap_or_default())
         };
         (sorted, row.id)
     }
@@ -133,7 +105,7 @@ impl Products {
                   plainto_tsquery('english', ",
         )
         .push_bind(q.to_owned());
-        sql.push(")) SELECT ").push(COLUMNS).push(" FROM found WHERE true");
+        sql.push(")) SELECT ").push(Item::<ProductRow>::columns()).push(" FROM found WHERE true");
         if let Some(department) = &self.department {
             sql.push(" AND department = ").push_bind(department.clone());
         }
@@ -175,7 +147,7 @@ fn within(column: &'static str, value: &str, page: &Page<Key>, sql: &mut QueryBu
         Some((Sorted::Name(name), id)) => (name.as_str(), *id),
         _ => ("", Uuid::nil()),
     };
-    sql.push("SELECT ").push(COLUMNS);
+    sql.push("SELECT ").push(Item::<ProductRow>::columns());
     sql.push(format_args!(" FROM catalog WHERE ({column}, name COLLATE \"C\", id) > ("))
         .push_bind(value.to_owned());
     sql.push(", ").push_bind(name.to_owned()).push(", ").push_bind(id);

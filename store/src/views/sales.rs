@@ -3,11 +3,11 @@
 //! nothing is left are not shown.
 
 use chrono::NaiveDate;
-use highwater_http::problem::Problem;
+use highwater::http::problem::Problem;
 use serde::{Serialize, Serializer};
 use sqlx::{FromRow, Postgres, QueryBuilder};
 
-use highwater_query::list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served};
+use highwater::query::list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served};
 
 /// Days that one page adds up, over all its departments.
 const MOST_DAYS: i64 = 20_000;

@@ -3,8 +3,10 @@
 
 use std::{fs, time::Duration};
 
-use highwater_log::{Appended, LocalLog, LocalReader, Log, Reply, Ticket, Topic, TopicKind, local};
-use highwater_protocol::record::Record;
+use highwater::log::{
+    Appended, LocalLog, LocalReader, Log, Reply, Ticket, Topic, TopicKind, local,
+};
+use highwater::protocol::record::Record;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use highwater_cli::postgres::PrivatePostgres;
+use highwater::cli::postgres::PrivatePostgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Mutex;
 

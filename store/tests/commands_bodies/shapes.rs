@@ -1,6 +1,6 @@
 //! Bodies of legal size, each of which makes something dear.
 
-use highwater_http::body::DEFAULT_BODY_LIMIT;
+use highwater::http::body::DEFAULT_BODY_LIMIT;
 
 const PRODUCT: &str = "018f3ca1-2f4d-7b21-8a4c-6d7e8f901234";
 

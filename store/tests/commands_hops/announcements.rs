@@ -228,9 +228,14 @@ async fn refused_at_the_start(place: &Place, url: &str) -> Option<highwater_comm
     };
     let nobody =
         PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers").unwrap();
-    highwater_command::start(&ctx, place.log.clone(), nobody, &store::app().build().categories)
-        .await
-        .err()
+    highwater_command::start(
+        &ctx,
+        place.log.clone(),
+        nobody,
+        &store::app().build().expect("an application").categories,
+    )
+    .await
+    .err()
 }
 
 #[tokio::test]

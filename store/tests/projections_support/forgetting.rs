@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use highwater_log::{
+use highwater::log::{
     Error, Group, LocalLog, Log, Membership, Partition, Reply, Subscription, Topic,
 };
-use highwater_protocol::record::{Record, Stored};
+use highwater::protocol::record::{Record, Stored};
 
 pub struct Forgetting {
     pub inner: Arc<LocalLog>,

@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
-use highwater_log::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
-use highwater_projection::{
+use highwater::log::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
+use highwater::projection::{
     Projections,
     runner::{
         Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source,
         Step, Store, Topics,
     },
 };
-use highwater_protocol::{
+use highwater::protocol::{
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
     lane,
     partition::partition_of,
@@ -38,7 +38,7 @@ pub const CATEGORIES: [&str; 3] = ["order", "product", "stock"];
 
 /// What the store projects.
 pub fn projections() -> Projections {
-    store::app().build().projections
+    store::app().build().expect("an application").projections
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -188,8 +188,8 @@ impl World {
             .expect("in time")
             .expect("a report");
         match report.result.expect("appended") {
-            highwater_log::Appended::At(offset) => offset,
-            highwater_log::Appended::Somewhere => panic!("the local log says where"),
+            highwater::log::Appended::At(offset) => offset,
+            highwater::log::Appended::Somewhere => panic!("the local log says where"),
         }
     }
 

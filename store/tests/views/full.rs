@@ -31,7 +31,7 @@ async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
     loop {
         match PgConnection::connect_with(options).await {
             Ok(connection) => taken.push(connection),
-            Err(error) if highwater_tables::postgres::is_full(&error) && taken.len() > left => {
+            Err(error) if highwater::tables::postgres::is_full(&error) && taken.len() > left => {
                 break;
             }
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
@@ -125,7 +125,7 @@ async fn a_server_with_exactly_as_many_places_as_are_wanted_lacks_nothing() {
     let server = Server::with_room("exact", ROOM);
     let options = server.options();
     let url = options.to_url_lossy().to_string();
-    let pool = highwater_tables::postgres::Pool {
+    let pool = highwater::tables::postgres::Pool {
         url: &url,
         application: "exact",
         session: Vec::new(),

@@ -26,8 +26,8 @@ async fn filled(test: &str, settings: &[(&str, &str)]) -> Served {
          WHEN 9 THEN 'discontinued' ELSE 'active' END,
                 'Apple ' || n / 2, 'PRODUCE', 100 + n / 2, 'USD', 'Private', 'FRESH FRUITS'
          FROM generate_series(0, 9) n",
-        "INSERT INTO stock_levels (id, partition, version, on_hand, reserved)
-         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, n + 2, 2 \
+        "INSERT INTO stock_levels (id, partition, version, on_hand, reserved, available)
+         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, n + 2, 2, n \
          FROM generate_series(0, 9) n",
         "INSERT INTO sales_daily VALUES
          ('2026-11-01', '', 0, 2, 5, 7, 700), ('2026-11-01', '', 3, 1, 1, 9007199254740991, \

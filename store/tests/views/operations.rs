@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use highwater_runtime::identity::DeploymentKeys;
+use highwater::runtime::identity::DeploymentKeys;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::chrono::DateTime};
 use uuid::Uuid;

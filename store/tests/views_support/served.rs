@@ -7,11 +7,11 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
-use highwater_http::server::{HttpSettings, layers};
-use highwater_protocol::partition::partition_of;
-use highwater_query::{database, settings::QuerySettings};
-use highwater_runtime::{config::Config, context::Context, health::Health};
-use highwater_tables::{migrations::migrate, postgres::Connections};
+use highwater::http::server::{HttpSettings, layers};
+use highwater::protocol::partition::partition_of;
+use highwater::query::{database, settings::QuerySettings};
+use highwater::runtime::{config::Config, context::Context, health::Health};
+use highwater::tables::{migrations::migrate, postgres::Connections};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tower::ServiceExt;
@@ -67,7 +67,7 @@ impl Served {
 
     async fn serving(options: PgConnectOptions, settings: Vec<(String, String)>) -> Self {
         let owner = PgPool::connect_with(options.clone()).await.expect("a connection");
-        migrate(&owner, Some(&store::tables())).await.expect("tables");
+        migrate(&owner, Some(&store::app().tables())).await.expect("tables");
         let database = sqlx::query_scalar("SELECT current_database()::text")
             .fetch_one(&owner)
             .await
@@ -87,9 +87,13 @@ impl Served {
         let query: QuerySettings = ctx.config.section("query").expect("settings");
         let reader = database::pool(&query.database).expect("a pool");
         fill(&owner).await;
-        let router = highwater_query::start(&ctx, reader.clone(), &store::app().build().views)
-            .await
-            .expect("it starts");
+        let router = highwater::query::start(
+            &ctx,
+            reader.clone(),
+            &store::app().build().expect("an application").views,
+        )
+        .await
+        .expect("it starts");
         let http: HttpSettings = ctx.config.section("http").expect("settings");
         Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database }
     }

@@ -66,7 +66,7 @@ impl Deployment {
         tokio::task::spawn_blocking(move || provide(earlier, &target)).await.unwrap();
         let postgres = PrivatePostgres::temporary().await.unwrap();
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::app().tables())).await.unwrap();
         let file = folder.path().join("keys");
         write_key(&file);
         let kafka = starting.await.unwrap();

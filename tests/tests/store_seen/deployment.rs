@@ -56,7 +56,7 @@ impl Deployment {
         let postgres = PrivatePostgres::temporary().await.unwrap();
         Statements::counted_by(&postgres).await;
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        highwater_tables::migrations::migrate(&pool, Some(&store::tables())).await.unwrap();
+        highwater_tables::migrations::migrate(&pool, Some(&store::app().tables())).await.unwrap();
         sqlx::query(ROLE).execute(&pool).await.unwrap();
         write_key(&folder.0.join("keys"));
         let kafka = starting.await.unwrap();

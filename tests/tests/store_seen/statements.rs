@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How owners hear where `snapshots` stands, once in `owner.checkpoint_interval_ms` for each
 /// category, whatever the commands are.
-const POLL: &str = "SELECT partition, next_offset FROM checkpoints WHERE projection = $2 AND \
-                    generation = $3 AND category = $1";
+const POLL: &str = "SELECT partition, next_offset FROM checkpoints \
+                    WHERE (projection, generation, category) = ($1, $2, $3)";
 const CATEGORIES: i64 = 3;
 /// In the statement that loads states and outcomes, and in no other.
 const LOAD: &str = "FROM outcomes WHERE command_id = ANY";

@@ -12,8 +12,14 @@ use crate::{fold::Verdict, record::Entry};
 pub struct Event {
     pub aggregate: Uuid,
     pub version: u64,
+    /// Where it lies.
+    pub partition: u32,
     /// `<aggregate>.<fact>`
     pub name: String,
+    /// `<aggregate>.<fact>.v<version>`
+    pub schema: String,
+    /// As the record has it.
+    pub time: String,
     /// An object; null if it is no JSON.
     pub data: Value,
 }
@@ -41,28 +47,37 @@ pub enum What {
 
 /// Holds the records of the open commit, 256 at most.
 #[derive(Debug, Default)]
-pub struct Assembly(Vec<Stored>);
+pub struct Assembly {
+    partition: u32,
+    open: Vec<Stored>,
+}
 
 impl Assembly {
+    /// For one partition.
+    pub fn of(partition: u32) -> Self {
+        Self { partition, open: Vec::new() }
+    }
+
     /// What this record, on which the fold has decided so, makes visible.
     pub fn next(&mut self, stored: &Stored, verdict: &Verdict) -> Option<Item> {
         match verdict {
             Verdict::Void(_) => return None,
             Verdict::Opened => {
                 if stored.record.header("hw-commit").is_some_and(|part| part.starts_with(b"1/")) {
-                    self.0.clear();
+                    self.open.clear();
                 }
-                self.0.push(stored.clone());
+                self.open.push(stored.clone());
                 return None;
             }
             Verdict::Commit(commit) => {
-                let mut parts: Vec<Stored> = std::mem::take(&mut self.0);
+                let mut parts: Vec<Stored> = std::mem::take(&mut self.open);
                 parts.retain(|part| part.offset >= commit.first);
+                let records = parts.iter().chain([stored]).map(|part| &part.record);
                 let events: Vec<Event> =
-                    parts.iter().chain([stored]).filter_map(|part| event(&part.record)).collect();
+                    records.filter_map(|record| event(self.partition, record)).collect();
                 return item(stored, What::Accepted(events));
             }
-            _ => self.0.clear(),
+            _ => self.open.clear(),
         }
         let reason = || reason(stored.record.value.as_deref().unwrap_or_default());
         match stored.record.header("hw-kind") {
@@ -101,13 +116,17 @@ fn item(last: &Stored, what: What) -> Option<Item> {
     })
 }
 
-fn event(record: &Record) -> Option<Event> {
+fn event(partition: u32, record: &Record) -> Option<Event> {
     let entry = Entry::read(record).ok()?;
     let about = entry.about()?;
+    let text = |name| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
     Some(Event {
         aggregate: Uuid::from_bytes(about.aggregate),
         version: about.version,
-        name: String::from_utf8_lossy(record.header("ce_type").unwrap_or_default()).into_owned(),
+        partition,
+        name: text("ce_type"),
+        schema: text("ce_dataschema").trim_start_matches("urn:highwater:schema:").to_owned(),
+        time: text("ce_time"),
         data: serde_json::from_slice(record.value.as_deref().unwrap_or_default())
             .unwrap_or(Value::Null),
     })

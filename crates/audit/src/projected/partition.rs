@@ -51,7 +51,7 @@ impl Partition {
         let filters =
             Filters::load(category, index, snapshots, database.connection, report).await?;
         let outcomes = Outcomes::new(category, index, snapshots);
-        Ok(Self { index, checkpoints, assembly: Assembly::default(), expected, outcomes, filters })
+        Ok(Self { index, checkpoints, assembly: Assembly::of(index), expected, outcomes, filters })
     }
 
     /// `before`: the fold of everything below this record.

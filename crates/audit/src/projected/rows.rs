@@ -23,6 +23,11 @@ pub trait Table: Send + Sync {
 
     fn category(&self) -> &'static str;
 
+    /// Whether this account is the projection's own fold once more, and no second one.
+    fn is_replayed(&self) -> bool {
+        false
+    }
+
     /// A SELECT of `partition`, `key` as text, `row` as an object in `jsonb`, `state` as `bytea`
     /// holding JSON, or null.
     fn rows(&self) -> String;

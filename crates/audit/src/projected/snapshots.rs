@@ -1,5 +1,5 @@
-//! `snapshots`: the state of every aggregate as a row. What a state says is the store's; a state is
-//! JSON.
+//! `snapshots`: the state of every aggregate as a row. What a state says is the application's; a state
+//! is JSON.
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,8 @@ pub struct Snapshots {
     /// The form of states that this release writes.
     pub format: u64,
     pub evolve: Evolve,
+    /// See [`Table::is_replayed`].
+    pub replayed: bool,
 }
 
 impl Table for Snapshots {
@@ -32,6 +34,10 @@ impl Table for Snapshots {
 
     fn category(&self) -> &'static str {
         self.category
+    }
+
+    fn is_replayed(&self) -> bool {
+        self.replayed
     }
 
     fn rows(&self) -> String {

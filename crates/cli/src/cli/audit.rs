@@ -64,8 +64,13 @@ async fn with_tables(
     application: &Application,
 ) -> Result<Report, Error> {
     let mut connection = database::connect(url, application).await?;
-    let database = Projected::begin(&mut connection, (application.audited)()).await?;
-    Ok(highwater_audit::run_with_tables(log, database).await?)
+    let accounts = (application.audited)();
+    let own = application.projections.own().iter().map(|projection| projection.name());
+    let not_compared =
+        own.filter(|name| accounts.iter().all(|account| account.projection() != *name)).collect();
+    let database = Projected::begin(&mut connection, accounts).await?;
+    let report = highwater_audit::run_with_tables(log, database).await?;
+    Ok(Report { not_compared, ..report })
 }
 
 impl From<highwater_audit::Error> for Error {

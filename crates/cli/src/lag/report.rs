@@ -112,7 +112,7 @@ fn older(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 impl fmt::Display for Lag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}/{}", self.projection, self.category, self.partition)?;
-        if self.generation != highwater_projection::runner::GENERATION {
+        if self.generation != highwater_tables::checkpoints::GENERATION {
             write!(f, " (generation {})", self.generation)?;
         }
         match self.ahead {
@@ -148,7 +148,7 @@ impl fmt::Display for Report {
                 lag.category, lag.partition, lag.projection, lag.end
             )?;
             write!(f, "{:>12} {oldest:>12}", lag.records)?;
-            if lag.generation != highwater_projection::runner::GENERATION {
+            if lag.generation != highwater_tables::checkpoints::GENERATION {
                 write!(f, " generation {}", lag.generation)?;
             }
             writeln!(f, "{}", if lag.ahead > 0 { " AHEAD OF THE LOG" } else { "" })?;

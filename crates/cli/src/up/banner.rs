@@ -4,7 +4,7 @@
 use std::{fmt, net::SocketAddr, path::Path};
 
 use super::{database::Database, settings::Settings};
-use crate::folder::Folder;
+use crate::{application::FirstCommand, folder::Folder};
 
 pub(super) struct Banner {
     url: String,
@@ -43,7 +43,7 @@ impl Banner {
     }
 
     /// Shows a first command, which is made from the URL.
-    pub(super) fn try_first(&mut self, command: Option<fn(&str) -> String>) {
+    pub(super) fn try_first(&mut self, command: Option<&FirstCommand>) {
         self.first_command = command.map(|command| command(&self.url));
     }
 }

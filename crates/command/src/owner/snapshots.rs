@@ -7,13 +7,15 @@ use std::{collections::BTreeMap, future::Future};
 
 use highwater_protocol::{
     domain::Durable,
-    position::{Position, Witness},
-    time::Micros,
+    position::Position,
     wire::{Fingerprint, Reason, Wire},
     writer::{Outcome, Recorded, Snapshot},
 };
-use highwater_tables::postgres::Connections;
-use highwater_tables::seen::Seen;
+use highwater_tables::{
+    checkpoints::{self, SNAPSHOTS, Unread},
+    postgres::Connections,
+    seen::Seen,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -33,6 +35,15 @@ pub enum Error {
     Malformed(String),
     #[error("snapshots fell back from offset {from} to {checkpoint}")]
     FellBack { from: u64, checkpoint: u64 },
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Database(error) => Self::Database(error),
+            Unread::Malformed(error) => Self::Malformed(error.to_string()),
+        }
+    }
 }
 
 /// Where an owner takes up a partition, and what lies below.
@@ -175,37 +186,8 @@ async fn rows(
 }
 
 async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position<Wire>, Error> {
-    let row = sqlx::query!(
-        "SELECT identity, next_offset, epoch, writer, next_seq, drained, sealed, last_time_us,
-                witness_offset, witness_epoch, witness_writer, witness_seq
-           FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 \
-           AND partition = $2",
-        tables.category,
-        i32::try_from(partition).unwrap_or(i32::MAX),
-    );
-    let Some(row) = row.fetch_optional(&mut *tables.pool.acquire().await?).await? else {
-        return Ok(Position::start());
-    };
-    let witness = match (row.witness_offset, row.witness_epoch, row.witness_writer) {
-        (Some(offset), Some(epoch), Some(writer)) => Some(Witness {
-            offset: unsigned(Some(offset))?,
-            epoch: unsigned(Some(epoch))?,
-            writer,
-            seq: row.witness_seq.map(|seq| unsigned(Some(seq))).transpose()?,
-        }),
-        _ => None,
-    };
-    Ok(Position {
-        identity: row.identity,
-        offset: unsigned(Some(row.next_offset))?,
-        epoch: unsigned(Some(row.epoch))?,
-        writer: row.writer,
-        next_seq: unsigned(Some(row.next_seq))?,
-        drained: unsigned(Some(row.drained))?,
-        sealed: row.sealed,
-        last_time: row.last_time_us.map(Micros),
-        witness,
-    })
+    let mut connection = tables.pool.acquire().await?;
+    Ok(checkpoints::position(&mut connection, SNAPSHOTS, tables.category, partition).await?)
 }
 
 fn recorded(row: Row) -> Result<(Uuid, Recorded<Wire>), Error> {
@@ -259,15 +241,7 @@ fn unsigned(value: Option<i64>) -> Result<u64, Error> {
 
 /// Where `snapshots` stands on each partition of a category.
 pub async fn checkpoints(tables: &PostgresSnapshots) -> Result<BTreeMap<u32, u64>, Error> {
-    let rows = sqlx::query!(
-        "SELECT partition, next_offset FROM checkpoints WHERE projection = 'snapshots' AND \
-         generation = 1 AND category = $1",
-        tables.category,
-    );
-    let rows = rows.fetch_all(&mut *tables.pool.acquire().await?).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok((u32::try_from(row.partition).unwrap_or(u32::MAX), unsigned(Some(row.next_offset))?))
-        })
-        .collect()
+    let mut connection = tables.pool.acquire().await?;
+    let offsets = checkpoints::offsets(&mut connection, SNAPSHOTS, tables.category).await?;
+    Ok(offsets.into_iter().collect())
 }

@@ -1,11 +1,16 @@
-//! From the rules of an aggregate to what the command side asks of a category.
+//! From the types of an application to what the services ask: of the rules of an aggregate, and of
+//! rows.
+
+use std::marker::PhantomData;
 
 use highwater_command::category;
 use highwater_http::problem::FieldError;
-use highwater_protocol::time::Micros;
+use highwater_projection::table::Folding;
+use highwater_protocol::{domain::Unreadable, entry::EventBody, time::Micros, wire::Wire};
+use highwater_query::rows::Shown;
 use serde_json::Value;
 
-use crate::{Aggregate, Category, Rules};
+use crate::{Aggregate, Category, Event, Fold, Recorded, Rules};
 
 impl<A: Aggregate> category::Category for Rules<A> {
     const NAME: &'static str = Rules::<A>::CATEGORY;
@@ -29,4 +34,24 @@ impl<A: Aggregate> category::Category for Rules<A> {
                 .collect()
         })
     }
+}
+
+/// Rows as projectors write them and queries show them.
+pub struct Folded<R>(PhantomData<fn() -> R>);
+
+impl<R: Fold> Folding for Folded<R> {
+    type Row = R;
+
+    const CATEGORY: &'static str = <R::Of as Aggregate>::Event::CATEGORY;
+
+    fn fold(row: Option<R>, event: &EventBody<Wire>, partition: u32) -> Result<R, Unreadable> {
+        let recorded = Recorded { partition: Some(partition), ..Recorded::read(event)? };
+        R::fold(row, &recorded)
+    }
+}
+
+impl<R: Fold> Shown for Folded<R> {
+    type Row = R;
+
+    const CATEGORY: &'static str = <R::Of as Aggregate>::Event::CATEGORY;
 }

@@ -45,8 +45,8 @@ pub fn check(folder: &Path, categories: &[Category]) -> Result<Vec<Difference>, 
     Ok(differences)
 }
 
-/// Writes the schemas and states that are new. What was published stays as it is: a version that
-/// has changed is reported, and not written over.
+/// Writes the schemas and states that are new, with an example of each schema that has no sample.
+/// What was published stays as it is: a version that has changed is reported, and not written over.
 pub fn write(folder: &Path, categories: &[Category]) -> Result<Written, Error> {
     let within = Folder(folder);
     let mut files = Vec::new();
@@ -58,6 +58,7 @@ pub fn write(folder: &Path, categories: &[Category]) -> Result<Written, Error> {
                 let file = format!("{}/{name}", kind.folder());
                 within.write(&file, &contract.schema.to_string())?;
                 files.push(file);
+                files.extend(samples::begin(&within, kind.folder(), &contract)?);
             }
         }
     }

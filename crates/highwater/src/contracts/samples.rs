@@ -1,7 +1,8 @@
-//! The samples, which people write: they stand for the records that lie in somebody's log.
+//! The samples: they stand for the records that lie in a log. People write them; a schema that is new
+//! begins with one that follows from it.
 
 use highwater_protocol::{time::Micros, wire::Fact};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{
     files::{Difference, unlike},
@@ -47,6 +48,54 @@ pub(super) fn check(folder: &Folder<'_>, category: &Category) -> Result<Vec<Diff
         }
     }
     Ok(differences)
+}
+
+/// Writes the first sample of a schema, unless it has one; its file.
+pub(super) fn begin(
+    folder: &Folder<'_>,
+    kind: &str,
+    contract: &Contract,
+) -> Result<Option<String>, Error> {
+    let place = format!("samples/{kind}/{}", contract.stem);
+    if !folder.files(&place)?.is_empty() {
+        return Ok(None);
+    }
+    let file = format!("{place}/example.json");
+    folder.write(&file, &format!("{:#}\n", example(&contract.schema.to_value())))?;
+    Ok(Some(file))
+}
+
+/// Something that fits a schema, as the types of contracts write theirs; every field is there.
+pub(super) fn example(schema: &Value) -> Value {
+    let first = |of: &str| schema[of].as_array().and_then(|all| all.first());
+    if let Some(name) = first("enum") {
+        return name.clone();
+    }
+    if let Some(choice) = first("oneOf") {
+        return example(choice);
+    }
+    let kind = first("type").unwrap_or(&schema["type"]);
+    match kind.as_str() {
+        Some("boolean") => json!(false),
+        Some("integer") => json!(schema["minimum"].as_i64().unwrap_or(1).max(1)),
+        Some("array") => json!([example(&schema["items"])]),
+        Some("object") => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            Value::Object(fields.map(|(name, field)| (name.clone(), example(field))).collect())
+        }
+        Some("string") => match (schema["format"].as_str(), schema["pattern"].as_str()) {
+            (Some("uuid"), _) => json!("018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e"),
+            (Some("date-time"), _) => json!(NOW.to_string()),
+            (_, Some("^[A-Z]{3}$")) => json!("EUR"),
+            _ => {
+                let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+                json!(
+                    "example".chars().take(usize::try_from(most).unwrap_or(1)).collect::<String>()
+                )
+            }
+        },
+        _ => Value::Object(Map::new()),
+    }
 }
 
 /// A stored event of this version.

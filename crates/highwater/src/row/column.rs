@@ -1,74 +1,46 @@
-//! Between the types of fields and cells.
+//! Value types as columns.
 
+use highwater_protocol::time::Micros;
+use highwater_rows::{Cell, CellKind, Column, UnfitCell, of_cell};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Cell, CellKind, UnfitCell};
 use crate::{
     data::Data,
     value::{Count, Currency, Delta, Id, Money, Quantity, Text, Timestamp},
 };
 
-/// A type that a column can hold.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a column",
-    note = "use bool, i64, String, Uuid, a value type of highwater or an Option of one of them, or \
-            mark the field with #[json]"
-)]
-pub trait Column: Sized {
-    /// What the column holds.
-    const KIND: CellKind;
-    /// Whether it may hold nothing.
-    const NULLABLE: bool = false;
-
-    /// Into the table.
-    fn cell(&self) -> Cell;
-
-    /// Out of the table. `Err`: why it does not fit.
-    fn of(cell: Cell) -> Result<Self, String>;
-}
-
-impl<T: Column> Column for Option<T> {
-    const KIND: CellKind = T::KIND;
-    const NULLABLE: bool = true;
-
-    fn cell(&self) -> Cell {
-        self.as_ref().map_or(Cell::Null, T::cell)
-    }
-
-    fn of(cell: Cell) -> Result<Self, String> {
-        if cell == Cell::Null { Ok(None) } else { T::of(cell).map(Some) }
-    }
-}
-
-/// Types that a cell holds as they are, and types that are made of one of those.
+/// Types that are made of what a cell holds.
 macro_rules! column {
-    ($kind:ident: $($type:ty)*) => {$(
+    ($inner:ty: $($type:ty)*) => {$(
         impl Column for $type {
-            const KIND: CellKind = CellKind::$kind;
+            const KIND: CellKind = <$inner as Column>::KIND;
 
             fn cell(&self) -> Cell {
-                Cell::$kind(self.clone().into())
+                <$inner as Column>::cell(&self.clone().into())
             }
 
             fn of(cell: Cell) -> Result<Self, String> {
-                match cell {
-                    Cell::$kind(value) => {
-                        value.try_into().map_err(|error| format!("{error}"))
-                    }
-                    other => Err(unlike(CellKind::$kind, &other)),
-                }
+                <$inner as Column>::of(cell)?.try_into().map_err(|error| format!("{error}"))
             }
         }
     )*};
 }
 
-column!(Bool: bool);
-column!(Integer: i64 Money Quantity Count Delta);
-column!(Text: String Currency);
-column!(Uuid: Uuid);
-column!(Time: Timestamp);
-column!(Json: Value);
+column!(i64: Money Quantity Count Delta);
+column!(String: Currency);
+
+impl Column for Timestamp {
+    const KIND: CellKind = CellKind::Time;
+
+    fn cell(&self) -> Cell {
+        Cell::Time(Micros(self.micros()))
+    }
+
+    fn of(cell: Cell) -> Result<Self, String> {
+        Micros::of(cell).map(Self::from)
+    }
+}
 
 impl<const MOST: usize> Column for Text<MOST> {
     const KIND: CellKind = CellKind::Text;
@@ -92,17 +64,6 @@ impl<T> Column for Id<T> {
     fn of(cell: Cell) -> Result<Self, String> {
         Uuid::of(cell).map(Self::new)
     }
-}
-
-fn unlike(kind: CellKind, cell: &Cell) -> String {
-    format!("{kind:?} was expected, not {cell:?}")
-}
-
-/// The next cell as a field.
-#[doc(hidden)]
-pub fn of_cell<T: Column>(cell: Option<Cell>, column: &str) -> Result<T, UnfitCell> {
-    let read = cell.ok_or_else(|| "there is no cell".to_owned()).and_then(T::of);
-    read.map_err(|why| UnfitCell { column: column.to_owned(), why })
 }
 
 /// A field of any type of a contract, as JSON.

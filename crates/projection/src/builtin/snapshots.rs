@@ -16,7 +16,7 @@ use crate::runner::{Failure, Place, PostgresTx, Projection, Slice, Start};
 use outcomes::Outcomes;
 
 /// Names the checkpoints that the owners read.
-pub const NAME: &str = "snapshots";
+pub const NAME: &str = highwater_tables::checkpoints::SNAPSHOTS;
 
 pub struct Snapshots {
     categories: Vec<&'static str>,

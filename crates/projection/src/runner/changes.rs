@@ -1,34 +1,22 @@
-//! What a transaction changed, as one notification for caches: which aggregates of which
-//! partitions, up to which offset. Pure.
-//!
-//! The text is a list of `projection,projection=category/partition@offset:keys`, joined by spaces.
-//! `keys` are the last twelve digits of the aggregates' ids, joined by dots, or `*`: any aggregate
-//! of the partition. A text that is `*` as a whole: anything. A cache that hears of more than what
-//! changed is right, so keys that happen to be equal do no harm.
+//! What a transaction changed, as one notification for caches (`highwater_tables::changes`). Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_tables::changes::{self, Change, key_of};
 
 use super::{Job, Place};
 use crate::rows;
 
 /// More keys than these are not named: the partition is.
 const MOST_KEYS: usize = 500;
-/// Postgres refuses 8,000 bytes.
-const LONGEST: usize = 7_900;
 
 /// The notification of a transaction; `None` if nothing visible is in it.
 pub fn text(jobs: &[Job]) -> Option<String> {
     let mut left = MOST_KEYS;
-    let items: Vec<String> = by_place(jobs)
-        .into_iter()
-        .filter_map(|((place, offset), run)| item(place, offset, &run, &mut left))
-        .collect();
-    let text = items.join(" ");
-    match text.len() {
-        0 => None,
-        1..=LONGEST => Some(text),
-        _ => Some("*".to_owned()),
-    }
+    let runs = by_place(jobs);
+    changes::text(
+        runs.iter().filter_map(|((place, offset), run)| item(place, *offset, run, &mut left)),
+    )
 }
 
 /// What ends at the same place, of one projection each.
@@ -41,24 +29,28 @@ fn by_place(jobs: &[Job]) -> BTreeMap<(&Place, u64), Vec<&Job>> {
 }
 
 /// `None`: rejections change no row.
-fn item(place: &Place, offset: u64, run: &[&Job], left: &mut usize) -> Option<String> {
-    // Whoever began first has what the others have, and more.
+fn item<'a>(
+    place: &'a Place,
+    offset: u64,
+    run: &[&'a Job],
+    left: &mut usize,
+) -> Option<Change<'a>> {
+    // The projection that began first has what the others have, and more.
     let longest = run.iter().max_by_key(|job| job.items().len())?;
     let ids = rows::touched(&[longest.slice()]);
-    let keys: BTreeSet<String> =
-        ids.iter().map(|id| format!("{:012x}", id.as_u128() & 0xffff_ffff_ffff)).collect();
+    let keys: BTreeSet<u64> = ids.iter().map(|id| key_of(*id)).collect();
     if keys.is_empty() {
         return None;
     }
-    let keys = match left.checked_sub(keys.len()) {
-        Some(rest) => {
-            *left = rest;
-            keys.into_iter().collect::<Vec<_>>().join(".")
-        }
-        None => "*".to_owned(),
-    };
-    let projections: Vec<&str> = run.iter().map(|job| job.key.projection).collect();
-    Some(format!("{}={place}@{offset}:{keys}", projections.join(",")))
+    let rest = left.checked_sub(keys.len());
+    *left = rest.unwrap_or(*left);
+    Some(Change {
+        projections: run.iter().map(|job| job.key.projection).collect(),
+        category: &place.category,
+        partition: place.partition,
+        offset,
+        keys: rest.map(|_| keys),
+    })
 }
 
 #[cfg(test)]
@@ -145,7 +137,6 @@ mod tests {
     fn stays_within_what_postgres_takes() {
         let whole = text(&[job("a", 1, 8, 0..501), job("a", 2, 8, 0..500)]).unwrap_or_default();
         assert!(whole.starts_with("a=x/1@8:* a=x/2@8:000000000000."), "{whole}");
-        assert!(whole.len() < LONGEST);
         let jobs: Vec<Job> = (0..1_000).map(|partition| job("a", partition, 8, 0..600)).collect();
         assert_eq!(text(&jobs).as_deref(), Some("*"));
     }

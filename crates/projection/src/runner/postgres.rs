@@ -10,27 +10,21 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_tables::postgres::Connections;
+use highwater_tables::{
+    changes,
+    checkpoints::{self, Row},
+    postgres::Connections,
+};
 use sqlx::{Postgres, Transaction};
 
 use super::{
-    checkpoint::Row,
     failure::Failure,
     projection::{Key, Move, Store},
 };
 
-/// The generation of every projection until rebuilds make others.
-pub const GENERATION: i32 = 1;
-
-/// Who waits for a position listens here; the payload is empty.
-pub const CHECKPOINTS_CHANNEL: &str = "highwater_checkpoints";
-
 /// Rows and checkpoint fall back together, and the log has everything: waiting for the disk buys
 /// nothing. In one message, as every other statement of a transaction is one more way to and fro.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
-
-/// Caches listen here; the payload is what [`super::changes`] says.
-pub const CHANGES_CHANNEL: &str = "highwater_changes";
 
 /// What projections of this store write in.
 pub type PostgresTx = Transaction<'static, Postgres>;
@@ -111,16 +105,16 @@ impl Store for PostgresStore {
         Box::pin(async move {
             match changed {
                 None => {
-                    sqlx::query!("SELECT pg_notify($1, '')", CHECKPOINTS_CHANNEL)
+                    sqlx::query!("SELECT pg_notify($1, '')", checkpoints::CHANNEL)
                         .execute(&mut *tx)
                         .await?
                 }
                 Some(changed) => {
                     let both = sqlx::query!(
                         "SELECT pg_notify($1, $2) AS changes, pg_notify($3, '') AS checkpoints",
-                        CHANGES_CHANNEL,
+                        changes::CHANNEL,
                         changed,
-                        CHECKPOINTS_CHANNEL
+                        checkpoints::CHANNEL
                     );
                     both.execute(&mut *tx).await?
                 }
@@ -184,7 +178,7 @@ async fn lock(
         projections,
         categories,
         partitions,
-        GENERATION,
+        checkpoints::GENERATION,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -205,7 +199,7 @@ async fn make(
         projections,
         categories,
         partitions,
-        GENERATION,
+        checkpoints::GENERATION,
     )
     .execute(&mut **tx)
     .await?;
@@ -227,7 +221,7 @@ async fn find(
         projections,
         categories,
         partitions,
-        GENERATION,
+        checkpoints::GENERATION,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -263,7 +257,7 @@ async fn reset(tx: &mut PostgresTx, key: &Key) -> Result<(), Failure> {
              witness_offset = NULL, witness_epoch = NULL, witness_writer = NULL, witness_seq = NULL
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
         key.projection,
-        GENERATION,
+        checkpoints::GENERATION,
         &*key.place.category,
         partition,
     )
@@ -356,7 +350,7 @@ async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
          FROM held h
          WHERE c.generation = $1 AND (c.projection, c.category, c.partition) = (h.projection, \
          h.category, h.partition)",
-        GENERATION,
+        checkpoints::GENERATION,
         &to.projection,
         &to.category,
         &to.partition,

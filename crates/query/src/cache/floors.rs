@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use uuid::Uuid;
+use highwater_tables::changes::{self, Change, key_of};
 
 use super::Key;
 
@@ -20,18 +20,9 @@ struct View {
     projection: &'static str,
     category: &'static str,
     partitions: HashMap<u32, u64>,
-    /// By the part of the id that notifications name: partition and offset.
+    /// By the part of the id that notifications name: partition and offset. Ids that share it share
+    /// a floor: that drops too much, and never too little.
     keys: HashMap<u64, (u32, u64)>,
-}
-
-/// One item of a notification: `projection,projection=category/partition@offset:keys`.
-struct Change<'a> {
-    projections: &'a str,
-    category: &'a str,
-    partition: u32,
-    offset: u64,
-    /// `None`: all of the partition.
-    keys: Option<Vec<u64>>,
 }
 
 impl Floors {
@@ -72,12 +63,10 @@ impl Floors {
     /// What a projector's transaction changed. A notification that is not understood may mean
     /// anything.
     pub fn raise(&mut self, payload: &str) {
-        let changes: Option<Vec<Change<'_>>> = payload.split(' ').map(Change::parse).collect();
-        let Some(changes) = changes else { return self.start_over() };
+        let Some(changes) = changes::parse(payload) else { return self.start_over() };
         for change in &changes {
             for view in &mut self.views {
-                if view.category == change.category
-                    && change.projections.split(',').any(|name| name == view.projection)
+                if view.category == change.category && change.projections.contains(&view.projection)
                 {
                     view.raise(change, self.most_keys);
                 }
@@ -97,7 +86,7 @@ impl Floors {
 impl View {
     fn floor(&self, key: &Key) -> u64 {
         let of_partition = self.partitions.get(&key.partition).copied().unwrap_or(0);
-        let of_key = self.keys.get(&part_of(key.id)).map_or(0, |(_, offset)| *offset);
+        let of_key = self.keys.get(&key_of(key.id)).map_or(0, |(_, offset)| *offset);
         of_partition.max(of_key)
     }
 
@@ -120,34 +109,4 @@ impl View {
         let floor = self.partitions.entry(partition).or_insert(0);
         *floor = (*floor).max(offset);
     }
-}
-
-impl<'a> Change<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let (projections, rest) = text.split_once('=')?;
-        let (position, keys) = rest.split_once(':')?;
-        let (category, numbers) = position.split_once('/')?;
-        let (partition, offset) = numbers.split_once('@')?;
-        let keys = match keys {
-            "*" => None,
-            keys => Some(
-                keys.split('.')
-                    .map(|key| u64::from_str_radix(key, 16).ok())
-                    .collect::<Option<Vec<u64>>>()?,
-            ),
-        };
-        Some(Self {
-            projections,
-            category,
-            partition: partition.parse().ok()?,
-            offset: offset.parse().ok()?,
-            keys,
-        })
-    }
-}
-
-/// The last twelve digits. Ids that share them share a floor: that drops too much, and never too
-/// little.
-fn part_of(id: Uuid) -> u64 {
-    id.as_u64_pair().1 & 0xffff_ffff_ffff
 }

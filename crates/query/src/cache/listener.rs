@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use highwater_runtime::resilience::Once;
-use highwater_tables::postgres::Connections;
+use highwater_tables::{changes::CHANNEL, postgres::Connections};
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Cache;
 use crate::circuit::Circuit;
 
-/// Where projectors say what their transactions changed.
-const CHANNEL: &str = "highwater_changes";
 const RECONNECT: Duration = Duration::from_secs(1);
 
 pub(super) async fn listen(

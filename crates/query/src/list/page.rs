@@ -1,8 +1,7 @@
 //! Which rows of a list are asked for, and what the list had seen when they were read.
 
+use highwater_tables::checkpoints::{self, Unread};
 use sqlx::PgConnection;
-
-use crate::database::GENERATION;
 
 /// One page of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,21 +27,15 @@ pub async fn offsets(
     category: &str,
     partitions: u32,
 ) -> Result<Vec<u64>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT partition, next_offset FROM checkpoints WHERE (projection, generation, category) = \
-         ($1, $2, $3)",
-        projection,
-        GENERATION,
-        category,
-    )
-    .fetch_all(connection)
-    .await?;
+    let found = checkpoints::offsets(connection, projection, category).await;
+    let found = found.map_err(|error| match error {
+        Unread::Database(error) => error,
+        Unread::Malformed(error) => sqlx::Error::Decode(error.into()),
+    })?;
     let mut offsets = vec![0; partitions as usize];
-    for row in rows {
-        let at =
-            usize::try_from(row.partition).ok().and_then(|partition| offsets.get_mut(partition));
-        if let Some(offset) = at {
-            *offset = row.next_offset.unsigned_abs();
+    for (partition, offset) in found {
+        if let Some(reached) = offsets.get_mut(partition as usize) {
+            *reached = offset;
         }
     }
     Ok(offsets)

@@ -19,7 +19,9 @@ use super::{
     Asked,
     state::{Checkpoints, Decided, Pending, State, Verdict},
 };
-use crate::{App, database::GENERATION, resource};
+use highwater_tables::checkpoints::GENERATION;
+
+use crate::{App, resource};
 
 pub(super) fn response(asked: &Asked, state: State, app: &App) -> Result<Response, Problem> {
     let mut response = match state {

@@ -10,7 +10,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{ACCEPTED, OUTCOMES};
-use crate::{database::GENERATION, principal::Viewers};
+use highwater_tables::checkpoints::GENERATION;
+
+use crate::principal::Viewers;
 
 /// A rejection with this code was none of the store's rules: nobody decided the command in time.
 const EXPIRED: &str = "operation.expired";

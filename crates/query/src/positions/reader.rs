@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use highwater_runtime::resilience::Once;
-use highwater_tables::postgres::Connections;
+use highwater_tables::{
+    checkpoints::{CHANNEL, GENERATION},
+    postgres::Connections,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Positions, Reached};
-use crate::{database::GENERATION, settings::PositionSettings};
+use crate::settings::PositionSettings;
 
-/// Where projectors say that checkpoints have moved.
-const CHANNEL: &str = "highwater_checkpoints";
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Wakes the reader with every notification. Without it the reader still reads at its own pace.

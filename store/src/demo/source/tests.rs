@@ -33,7 +33,7 @@ fn read(source: &Source) -> Result<(Vec<(u64, Two)>, String), Error> {
 
 /// With its causes.
 fn refusal(bytes: &[u8]) -> String {
-    highwater_runtime::process::chain(&read(&source(bytes)).unwrap_err()).to_string()
+    highwater::runtime::process::chain(&read(&source(bytes)).unwrap_err()).to_string()
 }
 
 #[test]
