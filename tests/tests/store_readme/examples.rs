@@ -10,10 +10,11 @@ pub struct Example {
     pub answer: Answer,
 }
 
-struct Block {
-    line: usize,
-    language: String,
-    text: String,
+pub struct Block {
+    pub line: usize,
+    /// What stands behind the backticks.
+    pub language: String,
+    pub text: String,
 }
 
 /// Every block `bash` has its answer and every answer its block; blocks of other languages are none
@@ -37,7 +38,8 @@ pub fn examples(markdown: &str) -> Vec<Example> {
     examples
 }
 
-fn blocks(markdown: &str) -> Vec<Block> {
+/// Every block, in sequence.
+pub fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in markdown.lines().enumerate() {
