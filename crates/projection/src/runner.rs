@@ -17,7 +17,7 @@
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`track`] | a partition being followed |
 //! | [`membership`] | which partitions this runner has |
-//! | [`checkpoint`], [`postgres`] | positions as rows, and the store on Postgres |
+//! | [`postgres`] | the store on Postgres |
 //! | [`lag`] | how far behind everything is |
 
 mod attempt;
