@@ -6,6 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use clap::{Arg, ArgAction, value_parser};
+
 use crate::telemetry;
 
 /// Every section that any process reads: one file can serve them all.
@@ -26,7 +28,7 @@ pub const SECTIONS: [&str; 11] = [
 /// Read when it is there and no other file is named.
 pub const DEFAULT_FILE: &str = "highwater.toml";
 
-/// What an error means to whoever started the process; its number is the exit code.
+/// What an error means to the caller of the process; its number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Failed = 1,
@@ -64,28 +66,19 @@ pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// The `main` of a process: `NAME [--insecure] [FILE]`. FILE is the configuration; `--insecure`
-/// sets `insecure_key`.
+/// sets `insecure_key`. Usage and help are answered, and end the process, here.
 pub async fn main<E: Exits>(
-    name: &str,
+    name: &'static str,
     insecure_key: &str,
     run: impl AsyncFnOnce(Option<&Path>, Vec<(String, String)>) -> Result<(), E>,
 ) -> ExitCode {
     telemetry::log_panics();
+    let arguments = arguments(name).get_matches();
     let default = Path::new(DEFAULT_FILE);
-    let mut file = default.exists().then(|| default.to_owned());
-    let mut flags = Vec::new();
-    for argument in std::env::args_os().skip(1) {
-        match argument.to_str() {
-            Some("--insecure") => flags.push((insecure_key.to_owned(), "true".to_owned())),
-            Some(unknown) if unknown.starts_with('-') => {
-                telemetry::last_words(Some(&format!(
-                    "{name}: unknown argument {unknown}; usage: {name} [--insecure] [FILE]"
-                )));
-                return Exit::Usage.into();
-            }
-            _ => file = Some(PathBuf::from(argument)),
-        }
-    }
+    let given = arguments.get_one::<PathBuf>("FILE").cloned();
+    let file = given.or_else(|| default.exists().then(|| default.to_owned()));
+    let insecure = (insecure_key.to_owned(), "true".to_owned());
+    let flags: Vec<_> = arguments.get_flag("insecure").then_some(insecure).into_iter().collect();
     match run(file.as_deref(), flags).await {
         Ok(()) => {
             telemetry::last_words(None);
@@ -93,6 +86,16 @@ pub async fn main<E: Exits>(
         }
         Err(error) => failed(name, &error),
     }
+}
+
+fn arguments(name: &'static str) -> clap::Command {
+    let file = format!("Settings [default: {DEFAULT_FILE}, if it is there]");
+    let insecure = "Listen beyond loopback without authentication";
+    clap::Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help("Exit codes: 0 stopped, 1 failed, 2 wrong usage, 3 log or database unreachable")
+        .arg(Arg::new("insecure").long("insecure").action(ArgAction::SetTrue).help(insecure))
+        .arg(Arg::new("FILE").value_parser(value_parser!(PathBuf)).help(file))
 }
 
 /// Says why the process ends; its exit code.
