@@ -10,22 +10,27 @@ use crate::{
     plan::{Error, Plan},
 };
 
+/// A migration has a number of at most nine digits.
+const LAST: u32 = 999_999_998;
 const REGISTERED: &str = "src/lib.rs";
 
-/// The folder of an application.
+/// The folder of an application; no other `add` changes it until this is dropped.
 pub struct Application {
     folder: PathBuf,
+    _lock: fs::File,
 }
 
 impl Application {
     pub fn in_folder(folder: &Path) -> Result<Self, Error> {
-        let app = Self { folder: folder.to_owned() };
         for file in ["Cargo.toml", REGISTERED] {
-            if !app.path(file).is_file() {
+            if !folder.join(file).is_file() {
                 return Err(Error::NoApplication { folder: folder.to_owned(), file });
             }
         }
-        Ok(app)
+        let manifest = folder.join("Cargo.toml");
+        let lock = fs::File::open(&manifest).map_err(Error::io(&manifest))?;
+        lock.lock().map_err(Error::io(&manifest))?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -49,7 +54,7 @@ impl Application {
         for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
             let file = entry.map_err(Error::io(&folder))?.file_name();
             let number = file.to_str().and_then(|file| file.split_once('_')?.0.parse::<u32>().ok());
-            last = last.max(number.unwrap_or(0));
+            last = last.max(number.unwrap_or(0).min(LAST));
         }
         Ok(folder.join(format!("{:04}_{name}.sql", last + 1)))
     }
@@ -97,6 +102,7 @@ fn written(template: &str, name: &Name, more: &[(&str, &str)]) -> String {
 pub fn aggregate(app: &Application, name: &Name, collection: Option<&Name>) -> Result<Plan, Error> {
     let collection = collection.cloned().unwrap_or_else(|| name.plural());
     let table = collection.snake();
+    refuse_system(&table)?;
     let more = [("{{collection}}", collection.kebab()), ("{{table}}", table.as_str())];
     let mut plan = Plan::default();
     let rules = include_str!("../templates/aggregate.rs.template");
@@ -110,6 +116,26 @@ pub fn aggregate(app: &Application, name: &Name, collection: Option<&Name>) -> R
     );
     app.register(&mut plan, name, &lines)?;
     Ok(plan)
+}
+
+/// Tables of the library, and words of SQL that name no table.
+fn refuse_system(table: &str) -> Result<(), Error> {
+    const OWN: [&str; 8] = [
+        "application_migrations",
+        "checkpoints",
+        "database_identity",
+        "operations",
+        "outcomes",
+        "schema_version",
+        "seen_filters",
+        "snapshots",
+    ];
+    const SQL: [&str; 9] =
+        ["all", "default", "end", "from", "group", "limit", "order", "select", "user"];
+    if OWN.contains(&table) || SQL.contains(&table) {
+        return Err(Error::Table(table.to_owned()));
+    }
+    Ok(())
 }
 
 /// `voucher.redeem` as its category and its name.
@@ -144,7 +170,7 @@ pub fn event(app: &Application, name: &str) -> Result<Plan, Error> {
     let (category, name) = within(name)?;
     let path = app.category(&category)?;
     let (pascal, of) = (name.pascal(), category.pascal());
-    refuse_twice(&path, &format!("(Some(state), {of}Event::{pascal}"))?;
+    refuse_twice(&path, &format!("#[event(\"{name}\""))?;
     let mut plan = Plan::default();
     let variant = format!(
         "/// {} {} was {}: say what that means.\n#[event(\"{name}\")]\n{pascal},",
@@ -163,6 +189,7 @@ pub fn event(app: &Application, name: &str) -> Result<Plan, Error> {
 pub fn projection(app: &Application, name: &Name, of: &Name) -> Result<Plan, Error> {
     app.category(of)?;
     let table = name.snake();
+    refuse_system(&table)?;
     let (of_snake, of_pascal) = (of.snake(), of.pascal());
     let more = [
         ("{{table}}", table.as_str()),

@@ -21,6 +21,10 @@ pub enum Error {
         path.display()
     )]
     NoMarker { path: PathBuf, marker: &'static str },
+    #[error("a table cannot be called `{0}`: it is one of the library's, or a word of SQL")]
+    Table(String),
+    #[error("{} was changed meanwhile: nothing was changed here, try again", .0.display())]
+    Meanwhile(PathBuf),
     #[error("`{what}` stands in {} already: nothing was changed", path.display())]
     Twice { path: PathBuf, what: String },
     #[error("{} is no application of Highwater: it has no {file}", folder.display())]
@@ -38,14 +42,22 @@ pub enum Error {
 pub struct Plan {
     made: Vec<(PathBuf, String)>,
     executable: Vec<PathBuf>,
-    /// The text of a file that changes, as it will be, and how many lines are new.
-    changed: BTreeMap<PathBuf, (String, usize)>,
+    changed: BTreeMap<PathBuf, Changed>,
+}
+
+/// A file that is there already.
+#[derive(Debug)]
+struct Changed {
+    before: String,
+    after: String,
+    /// How many lines are new.
+    lines: usize,
 }
 
 impl Error {
     /// Whether another command line is needed.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Io { .. })
+        !matches!(self, Self::Io { .. } | Self::Meanwhile(_))
     }
 
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -72,14 +84,17 @@ impl Plan {
 
     /// Puts lines before the line `// add: marker` of a file, as deep as that is.
     pub fn add(&mut self, path: &Path, marker: &'static str, lines: &str) -> Result<(), Error> {
-        let (text, added) = match self.changed.remove(path) {
+        let changed = match self.changed.remove(path) {
             Some(changed) => changed,
-            None => (fs::read_to_string(path).map_err(Error::io(path))?, 0),
+            None => {
+                let before = fs::read_to_string(path).map_err(Error::io(path))?;
+                Changed { after: before.clone(), before, lines: 0 }
+            }
         };
         let wanted = format!("// add: {marker}");
         let mut result = String::new();
         let mut found = false;
-        for line in text.split_inclusive('\n') {
+        for line in changed.after.split_inclusive('\n') {
             if line.trim() == wanted && !found {
                 found = true;
                 let depth = &line[..line.len() - line.trim_start().len()];
@@ -93,7 +108,8 @@ impl Plan {
         if !found {
             return Err(Error::NoMarker { path: path.to_owned(), marker });
         }
-        self.changed.insert(path.to_owned(), (result, added + lines.lines().count()));
+        let lines = changed.lines + lines.lines().count();
+        self.changed.insert(path.to_owned(), Changed { after: result, lines, ..changed });
         Ok(())
     }
 
@@ -103,7 +119,7 @@ impl Plan {
         let changed = self
             .changed
             .iter()
-            .map(|(path, (_, lines))| format!("change {}: {lines} new lines\n", path.display()));
+            .map(|(path, it)| format!("change {}: {} new lines\n", path.display(), it.lines));
         made.chain(changed).collect()
     }
 
@@ -129,10 +145,12 @@ impl Plan {
         for path in &self.executable {
             make_executable(path).map_err(Error::io(path))?;
         }
-        for (path, (text, _)) in &self.changed {
-            let before = fs::read_to_string(path).map_err(Error::io(path))?;
-            undo.changed.push((path.clone(), before));
-            fs::write(path, text).map_err(Error::io(path))?;
+        for (path, Changed { before, after, .. }) in &self.changed {
+            if fs::read_to_string(path).map_err(Error::io(path))? != *before {
+                return Err(Error::Meanwhile(path.clone()));
+            }
+            replace(path, after).map_err(Error::io(path))?;
+            undo.changed.push((path.clone(), before.clone()));
         }
         Ok(())
     }
@@ -154,7 +172,7 @@ impl Undo {
             let _ = fs::remove_file(path);
         }
         for (path, before) in self.changed {
-            let _ = fs::write(path, before);
+            let _ = replace(&path, &before);
         }
         let mut folders = self.folders;
         folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
@@ -162,6 +180,16 @@ impl Undo {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// The old text or the new one, whenever the process ends.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 #[cfg(unix)]

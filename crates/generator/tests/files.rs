@@ -160,3 +160,23 @@ fn what_cannot_be_done_is_said_and_nothing_is_changed() -> Test {
     assert!(said.contains("src/voucher.rs has no line `// add: decisions`"), "{said}");
     Ok(())
 }
+
+#[test]
+fn of_several_at_once_none_is_lost() -> Test {
+    let folder = empty("at-once")?;
+    done(&folder, "new shop");
+    let app = folder.join("shop");
+    done(&app, "add aggregate voucher");
+    let events: Vec<String> = (0..8).map(|n| format!("add event voucher.e{n}")).collect();
+    let both = std::thread::scope(|scope| {
+        let adding = events.iter().map(|event| scope.spawn(|| highwater(&app, event)));
+        let adding: Vec<_> = adding.collect();
+        adding.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    let rules = fs::read_to_string(app.join("src/voucher.rs"))?;
+    for (n, output) in both.into_iter().enumerate() {
+        assert!(output?.status.success());
+        assert!(rules.contains(&format!("#[event(\"e{n}\")]")), "e{n}: {rules}");
+    }
+    Ok(())
+}

@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 
 use sqlx::{
     Acquire, Connection, PgConnection, PgExecutor, Postgres,
-    migrate::{MigrateError, Migration, Migrator},
+    migrate::{Migrate, MigrateError, Migration, Migrator},
+    postgres::{PgDatabaseError, PgErrorPosition},
 };
 use uuid::Uuid;
 
@@ -61,6 +62,13 @@ pub enum Error {
     Empty,
     #[error("table `{table}` does not fit its row: {}", wrong.join("; "))]
     Unfit { table: &'static str, wrong: Vec<String> },
+    #[error(
+        "migration {number} of `{component}` was changed after it ran: take the change back, and put \
+         what is new into the next one"
+    )]
+    Changed { component: &'static str, number: i64 },
+    #[error("migration {number} ({name}) of `{component}`{}: {why}", line_of(*line))]
+    Failed { component: &'static str, number: i64, name: String, line: Option<usize>, why: String },
     #[error("the migrations could not be run: {0}")]
     Migrate(MigrateError),
     #[error("the database cannot be reached: {0}")]
@@ -81,14 +89,15 @@ where
     A: Acquire<'a, Database = Postgres>,
 {
     let mut connection = connection.acquire().await?;
-    part(&mut connection).await?;
-    let system = MIGRATIONS.run(&mut *connection).await;
-    system.map_err(|error| refused(error, SYSTEM, SYSTEM_VERSION))?;
+    part(&mut connection, application).await?;
+    let system = run(&MIGRATIONS, &mut connection).await;
+    system.map_err(|error| refused(error, SYSTEM, SYSTEM_VERSION, MIGRATIONS.iter()))?;
     let Some(application) = application else { return Ok(()) };
     let (name, version) = (application.name, application.version());
     let mut own = Migrator::with_migrations(application.migrations.clone());
     own.dangerous_set_table_name(OWN_HISTORY);
-    own.run(&mut *connection).await.map_err(|error| refused(error, name, version))?;
+    let ran = run(&own, &mut connection).await;
+    ran.map_err(|error| refused(error, name, version, own.iter()))?;
     // Beside a newer release that has gone on meanwhile, its version stays.
     sqlx::query!(
         "INSERT INTO schema_version AS known (component, version) VALUES ($1, $2)
@@ -102,19 +111,51 @@ where
     Ok(())
 }
 
-/// Moves the application's migrations out of a history that the system's share with them.
-async fn part(connection: &mut PgConnection) -> Result<(), Error> {
+/// A migrator that fails keeps its lock, which is the session's, and a session may be used again.
+async fn run(migrator: &Migrator, connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let ran = migrator.run(&mut *connection).await;
+    if ran.is_err() {
+        // A session that cannot even do that has ended, and its lock with it.
+        let _ = Migrate::unlock(connection).await;
+    }
+    ran
+}
+
+/// Moves the application's migrations out of a history that the system's share with them; only
+/// those that this release knows, so that what it refuses stays as it was.
+async fn part(
+    connection: &mut PgConnection,
+    application: Option<&Application>,
+) -> Result<(), Error> {
+    let Some(application) = application else { return Ok(()) };
     let mut tx = Connection::begin(connection).await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", PARTING).execute(&mut *tx).await?;
     let is_new: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NULL")
         .fetch_one(&mut *tx)
         .await?;
-    let own = "SELECT count(*) FROM _sqlx_migrations WHERE version >= $1";
-    if is_new || sqlx::query_scalar::<_, i64>(own).bind(JOINT_FROM).fetch_one(&mut *tx).await? == 0
-    {
+    if is_new {
         return Ok(tx.rollback().await?);
     }
     // Of tables that sqlx makes, so that no query of them can be checked.
+    let joint = "SELECT version, checksum FROM _sqlx_migrations WHERE version >= $1 AND success";
+    let joint: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as(joint).bind(JOINT_FROM).fetch_all(&mut *tx).await?;
+    if joint.is_empty() {
+        return Ok(tx.rollback().await?);
+    }
+    let component = application.name;
+    for (version, checksum) in joint {
+        match application.migrations.iter().find(|own| own.version == version) {
+            None => {
+                let (found, expected) = (number(version), application.version());
+                return Err(Error::Newer { component, found, expected });
+            }
+            Some(own) if *own.checksum != *checksum => {
+                return Err(Error::Changed { component, number: version });
+            }
+            Some(_) => {}
+        }
+    }
     let statements = [
         "CREATE TABLE IF NOT EXISTS application_migrations (LIKE _sqlx_migrations INCLUDING ALL)",
         "INSERT INTO application_migrations SELECT * FROM _sqlx_migrations WHERE version >= 1001",
@@ -153,12 +194,16 @@ pub async fn check(
     Ok(())
 }
 
-/// The same, and whether the application's tables are what its rows say.
+/// The same, and whether the application's tables were made by its migrations and are what its rows
+/// say.
 pub async fn check_with_rows(
     connection: &mut PgConnection,
     application: Option<&Application>,
 ) -> Result<(), Error> {
     check(connection, application).await?;
+    if let Some(application) = application {
+        check_unchanged(connection, application).await?;
+    }
     for table in application.into_iter().flat_map(|application| &application.rows) {
         rows::check(connection, table).await?;
     }
@@ -193,13 +238,63 @@ impl Error {
     }
 }
 
-fn refused(error: MigrateError, component: &'static str, expected: i32) -> Error {
+fn refused<'a>(
+    error: MigrateError,
+    component: &'static str,
+    expected: i32,
+    mut all: impl Iterator<Item = &'a Migration>,
+) -> Error {
     match error {
         // Applied, but unknown here.
         MigrateError::VersionMissing(version) => {
             Error::Newer { component, found: number(version), expected }
         }
+        MigrateError::VersionMismatch(number) => Error::Changed { component, number },
+        MigrateError::ExecuteMigration(sqlx::Error::Database(error), number) => {
+            let migration = all.find(|migration| migration.version == number);
+            let sql = migration.map(|migration| migration.sql.as_str()).unwrap_or_default();
+            let position = error.try_downcast_ref::<PgDatabaseError>().and_then(|it| it.position());
+            let line = match position {
+                Some(PgErrorPosition::Original(at)) => {
+                    let before = sql.chars().take(at.saturating_sub(1));
+                    Some(before.filter(|letter| *letter == '\n').count() + 1)
+                }
+                _ => None,
+            };
+            let name = migration.map(|migration| migration.description.to_string());
+            let (name, why) = (name.unwrap_or_default(), error.message().to_owned());
+            Error::Failed { component, number, name, line, why }
+        }
         other => Error::Migrate(other),
+    }
+}
+
+fn line_of(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+/// Refuses an application whose migrations are not those that made its tables. Says nothing where
+/// the role may not read their history.
+pub async fn check_unchanged(
+    connection: &mut PgConnection,
+    application: &Application,
+) -> Result<(), Error> {
+    // Of a table that sqlx makes, so that no query of it can be checked.
+    let applied = "SELECT version, checksum FROM application_migrations ORDER BY version";
+    let applied = match sqlx::query_as::<_, (i64, Vec<u8>)>(applied).fetch_all(connection).await {
+        Ok(applied) => applied,
+        Err(error) if postgres::is_unmigrated(&error) || postgres::is_denied(&error) => {
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let changed = applied.into_iter().find(|(number, checksum)| {
+        let own = application.migrations.iter().find(|own| own.version == *number);
+        own.is_some_and(|own| *own.checksum != **checksum)
+    });
+    match changed {
+        Some((number, _)) => Err(Error::Changed { component: application.name, number }),
+        None => Ok(()),
     }
 }
 

@@ -53,6 +53,11 @@ pub fn is_unmigrated(error: &sqlx::Error) -> bool {
     has_code(error, &["42P01", "22023", "42704"])
 }
 
+/// The role may not do it: 42501.
+pub fn is_denied(error: &sqlx::Error) -> bool {
+    has_code(error, &["42501"])
+}
+
 /// The server has no room for one more connection: 53300, and how `PgBouncer` says it. It answers
 /// those that it has.
 pub fn is_full(error: &sqlx::Error) -> bool {

@@ -50,6 +50,7 @@ impl Table {
             .collect();
         // By the id alone: the primary key.
         all.retain(|sequence| sequence.len() > 1);
+        all.sort();
         all.dedup();
         all
     }
@@ -73,9 +74,11 @@ impl Table {
 pub async fn check(connection: &mut PgConnection, table: &Table) -> Result<(), Error> {
     let found = sqlx::query!(
         r#"SELECT a.attname AS "name!", format_type(a.atttypid, NULL) AS "kind!",
-                  a.attnotnull AS "never_null!", a.attgenerated <> '' AS "generated!",
+                  a.attnotnull AS "never_null!",
+                  a.attgenerated <> '' OR a.attidentity = 'a' AS "generated!",
+                  c.relpersistence = 'p' AS "kept!",
                   a.atthasdef OR a.attidentity <> '' AS "filled!"
-           FROM pg_attribute a
+           FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
            WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"#,
         format!("\"{}\"", table.name),
     )
@@ -90,10 +93,16 @@ pub async fn check(connection: &mut PgConnection, table: &Table) -> Result<(), E
     let rest = table.columns.iter().map(|column| (column.name, column.kind.sql(), column.nullable));
     let wanted: Vec<_> = own.chain(rest).collect();
     let mut wrong = Vec::new();
+    if found.iter().any(|column| !column.kept) {
+        wrong.push("it is UNLOGGED or temporary, so that a crash empties it".to_owned());
+    }
     for (name, kind, nullable) in &wanted {
         let declared = format!("{kind}{}", if *nullable { "" } else { " NOT NULL" });
         let Some(column) = found.iter().find(|column| column.name == *name) else {
-            wrong.push(format!("column {name} is missing ({declared})"));
+            wrong.push(format!(
+                "column {name} is missing: ALTER TABLE {} ADD COLUMN {name} {declared}",
+                table.name
+            ));
             continue;
         };
         if column.kind.replace("timestamp with time zone", "timestamptz") != *kind
@@ -138,7 +147,7 @@ fn own_names(table: &Table, sequence: &[&str]) -> Vec<String> {
 /// Those that hold every row, in ascending sequence.
 async fn indexes(connection: &mut PgConnection, table: &Table) -> Result<Vec<Index>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT i.indisunique AS "unique!", array_agg(
+        r#"SELECT i.indisunique AND i.indimmediate AS "unique!", array_agg(
                       a.attname || CASE WHEN c.collname = 'C' AND format_type(a.atttypid, NULL) = 'text'
                                         THEN ' COLLATE "C"' ELSE '' END
                       ORDER BY k.at) AS "columns!"
@@ -150,7 +159,8 @@ async fn indexes(connection: &mut PgConnection, table: &Table) -> Result<Vec<Ind
            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
            LEFT JOIN pg_collation c ON c.oid = k.collation_id
            WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-           GROUP BY i.indexrelid, i.indisunique
+             AND k.at <= i.indnkeyatts
+           GROUP BY i.indexrelid, i.indisunique, i.indimmediate
            HAVING bool_and(coalesce(k.option, 0) = 0)"#,
         format!("\"{}\"", table.name),
     )

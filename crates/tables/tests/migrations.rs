@@ -4,7 +4,7 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use highwater_tables::migrations::{Application, Error, check, database_identity};
+use highwater_tables::migrations::{Application, Error, check, check_unchanged, database_identity};
 use sqlx::{
     PgPool,
     migrate::{Migration, MigrationType, Migrator},
@@ -127,6 +127,17 @@ async fn a_history_that_both_had_is_parted_once_and_gone_on_with() {
     let refused = checked(&pool).await.expect_err("older");
     assert!(matches!(refused, Error::Older { component: "notes", found: 1, .. }), "{refused}");
 
+    // What this release does not know, or knows otherwise, stays as it was.
+    for other in [1002, 1001] {
+        let sql = sqlx::SqlStr::from_static("SELECT 1");
+        let migrations =
+            vec![Migration::new(other, "other".into(), MigrationType::Simple, sql, false)];
+        let other = Application { migrations, ..application() };
+        let refused = highwater_tables::migrations::migrate(&pool, Some(&other)).await;
+        assert!(matches!(refused, Err(Error::Newer { .. } | Error::Changed { .. })), "{refused:?}");
+        assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 1001]);
+    }
+
     let (one, other) = tokio::join!(migrate(&pool), migrate(&pool));
     one.and(other).expect("migrated, and migrated at once");
     assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3]);
@@ -142,6 +153,45 @@ async fn a_history_that_both_had_is_parted_once_and_gone_on_with() {
     let newer = Error::Newer { component: "notes", found: 1002, expected: 1001 };
     assert_eq!(refused.to_string(), newer.to_string());
     assert_eq!(version(&pool, "notes").await, 1002);
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_after_it_ran_is_refused_and_named() {
+    let pool = empty("migrations_changed").await;
+    migrate(&pool).await.expect("migrated");
+    let mut changed = application();
+    let sql = sqlx::SqlStr::from_static("CREATE TABLE notes (id uuid PRIMARY KEY, text text)");
+    changed.migrations =
+        vec![Migration::new(1001, "notes".into(), MigrationType::Simple, sql, false)];
+    let refused = highwater_tables::migrations::migrate(&pool, Some(&changed)).await;
+    let said = "migration 1001 of `notes` was changed after it ran: take the change back, and put \
+                what is new into the next one";
+    assert_eq!(refused.expect_err("changed").to_string(), said);
+    // Also where the version is the right one, so that nothing would be run.
+    let mut connection = pool.acquire().await.expect("a connection");
+    let refused = check_unchanged(&mut connection, &changed).await;
+    assert_eq!(refused.expect_err("changed").to_string(), said);
+    check_unchanged(&mut connection, &application()).await.expect("as it ran");
+    // Those that only read see it, too.
+    sqlx::query("SET ROLE highwater_reader").execute(&mut *connection).await.expect("the role");
+    let refused = check_unchanged(&mut connection, &changed).await;
+    assert!(matches!(refused, Err(Error::Changed { number: 1001, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_is_named_with_its_line() {
+    let pool = empty("migrations_failing").await;
+    let mut failing = application();
+    let sql =
+        sqlx::SqlStr::from_static("-- ä\nCREATE TABLE more (id uuid PRIMARY KEY,\n  text txt\n)");
+    failing.migrations.push(Migration::new(1002, "more".into(), MigrationType::Simple, sql, false));
+    let refused = highwater_tables::migrations::migrate(&pool, Some(&failing)).await;
+    assert_eq!(
+        refused.expect_err("it fails").to_string(),
+        "migration 1002 (more) of `notes`, line 3: type \"txt\" does not exist"
+    );
+    // Nothing of it is left.
+    migrate(&pool).await.expect("the one before it");
 }
 
 #[tokio::test]

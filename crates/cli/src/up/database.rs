@@ -78,6 +78,7 @@ impl Database {
     pub(super) async fn migrate(&self, application: &migrations::Application) -> Result<(), Error> {
         let mut connection = reach(&self.url).await?;
         if migrations::check(&mut connection, Some(application)).await.is_ok() {
+            migrations::check_unchanged(&mut connection, application).await?;
             return Ok(connection.close().await?);
         }
         let migrated = migrations::migrate(&mut connection, Some(application)).await;

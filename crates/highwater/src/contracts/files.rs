@@ -127,6 +127,14 @@ fn schemas(
 
 fn changed(contract: &Contract, pointers: &[String]) -> String {
     let (name, next) = (contract.name, contract.version + 1);
+    if pointers == ["/description"] {
+        return format!(
+            "its description is another one: of the latest version it is the doc comment of the \
+             variant, or else of the type; of the versions in old(..) that of the type. Give the \
+             type of version {} the one that was published",
+            contract.version
+        );
+    }
     format!(
         "its type says something else at {}: take the change back, or make version {next} of \
          {name}: keep the type as it was, in old(..) of the variant, with From for the next one; \
