@@ -1,5 +1,5 @@
-//! The store's own words, for people who try it, and real shopping baskets to fill it with. Speaks to
-//! the store over HTTP alone, as every client does.
+//! The store's own words, for people who try it, and real shopping baskets to fill it with. Speaks
+//! to the store over HTTP alone, as every client does.
 //!
 //! Everything that is sent has an id and an `Idempotency-Key` that follow from the files
 //! (`identity`), so that a second run, or one after a crash of either side, finds its own work and
@@ -39,7 +39,10 @@ pub use summary::Summary;
 
 /// A first command, as a line for a shell.
 pub fn first_command(url: &str) -> String {
-    let body = r#"{"name":"Espresso beans","department":"GROCERY","unit_price_minor":1250,"currency":"EUR"}"#;
+    let body = concat!(
+        r#"{"name":"Espresso beans","department":"GROCERY","#,
+        r#""unit_price_minor":1250,"currency":"EUR"}"#
+    );
     format!(
         "curl -i {url}/v1/products -H 'Content-Type: application/json' -H 'Idempotency-Key: first' \
          -d '{body}'"

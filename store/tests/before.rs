@@ -1,5 +1,5 @@
-//! What the rules and contracts said before they were written on the facade, byte for byte: events in
-//! their latest version, states in format 1, answers of every command in every state.
+//! What the rules and contracts said before they were written on the facade, byte for byte: events
+//! in their latest version, states in format 1, answers of every command in every state.
 //! `golden/before.tsv` was written by the release before, and does not change.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]

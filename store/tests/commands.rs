@@ -54,8 +54,13 @@ fn parse(stem: &str, body: &Value) -> Result<(), Vec<FieldError>> {
 }
 
 fn place() -> Value {
-    let line = json!({ "product_id": "5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01", "department": "A", "quantity": 1, "unit_price_minor": 5 });
-    json!({ "customer_id": "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10", "currency": "USD", "lines": [line] })
+    let line = json!({
+        "product_id": "5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01", "department": "A", "quantity": 1,
+        "unit_price_minor": 5,
+    });
+    json!({
+        "customer_id": "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10", "currency": "USD", "lines": [line],
+    })
 }
 
 #[track_caller]
@@ -203,7 +208,11 @@ fn findings_are_collected_and_point_into_the_body() {
     let body = json!({
         "id": "not-an-id",
         "currency": "usd",
-        "lines": [{ "product_id": "{}", "department": "", "quantity": 0, "unit_price_minor": 1.5 }, 7, {}],
+        "lines": [
+            { "product_id": "{}", "department": "", "quantity": 0, "unit_price_minor": 1.5 },
+            7,
+            {},
+        ],
         "placed_at": "yesterday",
         "coupon": "X",
     });
@@ -406,7 +415,10 @@ proptest! {
 
     #[test]
     fn schema_and_types_agree_on_a_sample_with_one_value_changed(
-        command in any::<Index>(), sample in any::<Index>(), place in any::<Index>(), new in value(),
+        command in any::<Index>(),
+        sample in any::<Index>(),
+        place in any::<Index>(),
+        new in value(),
     ) {
         let contract = command.get(&CONTRACTS);
         let mut body = sample.get(&contract.samples).clone();

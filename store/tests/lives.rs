@@ -46,21 +46,31 @@ fn order_command() -> impl Strategy<Value = OrderCommand> {
         ("return", 1, json!({ "reason": "r" })),
     ]);
     prop_oneof![
-        1 => lines().prop_map(|lines| ("place", 1, json!({ "customer_id": id(0), "currency": "USD", "lines": lines }))),
+        1 => lines().prop_map(|lines| {
+            ("place", 1, json!({ "customer_id": id(0), "currency": "USD", "lines": lines }))
+        }),
         1 => (lines(), any::<bool>()).prop_map(|(lines, confirm)| {
-            ("place", 2, json!({ "customer_id": id(0), "currency": "USD", "lines": lines, "confirm": confirm }))
+            let body = json!({
+                "customer_id": id(0), "currency": "USD", "lines": lines, "confirm": confirm,
+            });
+            ("place", 2, body)
         }),
         6 => simple,
     ]
-    .prop_map(|(name, version, body)| Rules::<Order>::parse(name, version, &body, Micros(START)).unwrap())
+    .prop_map(|(name, version, body)| {
+        Rules::<Order>::parse(name, version, &body, Micros(START)).unwrap()
+    })
 }
 
 fn lines() -> impl Strategy<Value = Vec<Value>> {
-    let line = (0..9_u8, select(vec!["GROCERY", "DRUG GM", "Käse"]), 1..1_000_000_u32, 0..1_000_000_u32).prop_map(
-        |(product, department, quantity, price)| {
-            json!({ "product_id": id(product), "department": department, "quantity": quantity, "unit_price_minor": price })
-        },
-    );
+    let line =
+        (0..9_u8, select(vec!["GROCERY", "DRUG GM", "Käse"]), 1..1_000_000_u32, 0..1_000_000_u32)
+            .prop_map(|(product, department, quantity, price)| {
+                json!({
+                    "product_id": id(product), "department": department, "quantity": quantity,
+                    "unit_price_minor": price,
+                })
+            });
     prop::collection::vec(line, 1..6)
 }
 
@@ -83,12 +93,16 @@ fn product_command() -> impl Strategy<Value = ProductCommand> {
         }
         ("describe", body)
     });
-    let create = json!({ "name": "A", "department": "D", "unit_price_minor": 1, "currency": "USD", "brand": "B" });
+    let create = json!({
+        "name": "A", "department": "D", "unit_price_minor": 1, "currency": "USD", "brand": "B",
+    });
     let price = (0..3_u8, select(vec!["USD", "USD", "EUR"]));
     prop_oneof![
         2 => Just(("create", create)),
         4 => describe,
-        4 => price.prop_map(|(price, currency)| ("set-price", json!({ "unit_price_minor": price, "currency": currency }))),
+        4 => price.prop_map(|(price, currency)| {
+            ("set-price", json!({ "unit_price_minor": price, "currency": currency }))
+        }),
         1 => Just(("discontinue", json!({}))),
     ]
     .prop_map(|(name, body)| Rules::<Product>::parse(name, 1, &body, Micros(START)).unwrap())
@@ -99,7 +113,9 @@ fn stock_command() -> impl Strategy<Value = StockCommand> {
     let delta = prop_oneof![9 => -9..9_i64, 1 => select(vec![-MAX, MAX])];
     prop_oneof![
         2 => quantity().prop_map(|quantity| ("receive", json!({ "quantity": quantity }))),
-        4 => (0..5_u8, quantity()).prop_map(|(order, quantity)| ("reserve", json!({ "order_id": id(order), "quantity": quantity }))),
+        4 => (0..5_u8, quantity()).prop_map(|(order, quantity)| {
+            ("reserve", json!({ "order_id": id(order), "quantity": quantity }))
+        }),
         2 => (0..5_u8).prop_map(|order| ("release", json!({ "order_id": id(order) }))),
         2 => (0..5_u8).prop_map(|order| ("ship", json!({ "order_id": id(order) }))),
         2 => delta.prop_map(|delta| ("adjust", json!({ "delta": delta, "reason": "r" }))),
@@ -174,7 +190,9 @@ proptest! {
 
     #[test]
     fn stocks(commands in prop::collection::vec((stock_command(), 0..2_i64), 1..60)) {
-        let adds = |command: &StockCommand| matches!(command, StockCommand::Receive(_) | StockCommand::Adjust(_));
+        let adds = |command: &StockCommand| {
+            matches!(command, StockCommand::Receive(_) | StockCommand::Adjust(_))
+        };
         live(&Rules::<Stock>::new(), commands, adds, every_reserved_unit_is_there)?;
     }
 

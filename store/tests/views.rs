@@ -45,9 +45,13 @@ async fn an_order_has_its_fields_its_version_and_its_position() {
     assert_eq!(
         answer.body,
         json!({
-            "id": ORDER, "version": 2, "status": "cancelled", "customer_id": "00000000-0000-0000-0000-0000000000c1", "currency": "USD",
+            "id": ORDER, "version": 2, "status": "cancelled",
+            "customer_id": "00000000-0000-0000-0000-0000000000c1", "currency": "USD",
             "placed_at": "2026-11-22T21:34:24.123456Z", "units": 2, "total_minor": 300,
-            "lines": [{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}],
+            "lines": [{
+                "product_id": PRODUCT, "department": "GROCERY", "quantity": 2,
+                "unit_price_minor": 150,
+            }],
             "reason": "changed my mind",
         })
     );
@@ -84,8 +88,8 @@ async fn a_product_may_be_kept_by_shared_caches() {
     let served = Served::new("a_product", &[]).await;
     let answer = served.get(&format!("/v1/products/{PRODUCT}"), &[]).await;
     let expected = json!({
-        "id": PRODUCT, "version": 1, "status": "active", "name": "Milk", "department": "GROCERY", "unit_price_minor": 150,
-        "currency": "USD", "brand": "Farm",
+        "id": PRODUCT, "version": 1, "status": "active", "name": "Milk", "department": "GROCERY",
+        "unit_price_minor": 150, "currency": "USD", "brand": "Farm",
     });
     assert_eq!((answer.status, &answer.body), (StatusCode::OK, &expected));
     for name in ["cache-control", "cdn-cache-control"] {

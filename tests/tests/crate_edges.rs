@@ -212,7 +212,8 @@ fn a_build_of_the_workspace_has_the_features_that_its_tests_have() {
     );
 }
 
-/// Features unify in the build of a workspace, so edges do not show what these are built from alone.
+/// Features unify in the build of a workspace, so edges do not show what these are built from
+/// alone.
 #[test]
 fn contracts_and_rules_are_built_without_services() {
     for package in ["highwater", "events", "store"] {

@@ -338,7 +338,10 @@ fn every_code_is_explained_in_the_documentation_of_the_api() {
 #[test]
 fn an_answer_that_is_no_problem_is_found() {
     let case = bad("x", Request::get("/v1/x"), 404, "route.unknown");
-    let right = r#"{"type":"urn:highwater:problem:route.unknown","title":"t","status":404,"detail":"d","instance":"/v1/x","code":"route.unknown","trace_id":"abc","errors":[]}"#;
+    let right = concat!(
+        r#"{"type":"urn:highwater:problem:route.unknown","title":"t","status":404,"detail":"d","#,
+        r#""instance":"/v1/x","code":"route.unknown","trace_id":"abc","errors":[]}"#
+    );
     let answer = |status: &str, media: &str, body: &str| {
         Answer::parse(&format!(
             "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nTraceparent: 00-abc-01\r\n\r\n{body}"

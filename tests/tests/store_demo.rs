@@ -44,8 +44,7 @@ mod apart {
         let scratch = Scratch::new("demo");
 
         let server = Up::start(&scratch);
-        let ended =
-            Run::start(&server.address, &["--patience", "0"]).killing(server, "products:");
+        let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "products:");
         assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
         let torn = Records::of(&log_of(&scratch));
         assert!(
@@ -173,7 +172,8 @@ mod apart {
 
         let torn = file(
             "torn.csv",
-            "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n3,7,2017-01-01T11:53:26Z,8,1,1\n",
+            "3,7,2017-01-01T11:53:26Z,1095275,2,60\n4,7,2017-01-01T11:53:26Z,7,1,1\n\
+             3,7,2017-01-01T11:53:26Z,8,1,1\n",
         );
         let refused = Run::start(&server.address, &["--baskets", &torn]).end_any();
         assert!(

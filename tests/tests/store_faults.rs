@@ -112,8 +112,8 @@ mod apart {
                 "nothing was unanswered there, so the run does not count: {fault}"
             );
         }
-        // What else runs on the machine of a short run is not known, and its safety does not depend on
-        // it.
+        // What else runs on the machine of a short run is not known, and its safety does not depend
+        // on it.
         assert!(
             !full() || summary.rate() >= LEAST_RATE,
             "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
@@ -136,8 +136,8 @@ mod apart {
         planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
     }
 
-    /// Every process is replaced, one after another, while clients send commands and read what came of
-    /// them.
+    /// Every process is replaced, one after another, while clients send commands and read what came
+    /// of them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_process_is_replaced_under_load_and_clients_see_nothing_worse_than_503() {
         let _alone = ALONE.lock().await;
@@ -180,8 +180,8 @@ mod apart {
         );
     }
 
-    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker is
-    /// killed: each 202 is done once.
+    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker
+    /// is killed: each 202 is done once.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_accepted_while_others_fail_is_done_once() {
         let _alone = ALONE.lock().await;
@@ -219,7 +219,8 @@ mod apart {
         assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
     }
 
-    /// A broker dies, and what is started in that moment waits until its partitions have other leaders.
+    /// A broker dies, and what is started in that moment waits until its partitions have other
+    /// leaders.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
         let _alone = ALONE.lock().await;

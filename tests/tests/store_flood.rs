@@ -179,8 +179,8 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     let row = Row {
         id: "W5",
         situation: "one process with everything, built without the optimiser; 1,800 commands at \
-                    once, each sent again when it is refused; reads may wait 20 s for their turn, a \
-                    connection and their rows",
+                    once, each sent again when it is refused; reads may wait 20 s for their turn, \
+                    a connection and their rows",
         answer: "at least 99 % of the reads are 200, and `/livez` as ever; commands beyond what is \
                  answered within 200 ms wait their turn or are 503 `overloaded`. How quick a \
                  production build with the defaults is beside floods, `bin/bench attack` measures \

@@ -91,7 +91,8 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
     let report: Value = serde_json::from_slice(&audit.stdout).unwrap();
     assert_eq!(audit.status.code(), Some(0), "{report:#}");
     let rows = |name: &str| {
-        report["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap()["rows"].clone()
+        let tables = report["tables"].as_array().unwrap();
+        tables.iter().find(|table| table["table"] == name).unwrap()["rows"].clone()
     };
     // Two more were refused, and one was done.
     assert_eq!((rows("operations"), rows("outcomes")), (json!(COMMANDS + 3), json!(COMMANDS + 3)));

@@ -149,7 +149,11 @@ fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written
                  that has failed for \
                  `projector.degraded_after_ms` makes `/readyz` say `degraded` with partition and \
                  error",
-        test: (file!(), "a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_again"),
+        test: (
+            file!(),
+            "a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_\
+             again",
+        ),
     }
     .check();
 }

@@ -82,12 +82,18 @@ async fn unseen_ids_cost_no_statement(deployment: &Deployment) {
 fn fresh(number: usize, warm: &[uuid::Uuid]) -> Request {
     let product =
         json!({"name": "Cup", "department": "KITCHEN", "unit_price_minor": 250, "currency": "EUR"});
-    let line = json!({"product_id": SystemIds.v4(), "department": "KITCHEN", "quantity": 2, "unit_price_minor": 250});
+    let line = json!({
+        "product_id": SystemIds.v4(), "department": "KITCHEN", "quantity": 2,
+        "unit_price_minor": 250,
+    });
     match number % 4 {
         0 => Request::create("products", product),
         1 => Request::create(
             "orders",
-            json!({"id": SystemIds.v4(), "customer_id": SystemIds.v4(), "currency": "EUR", "lines": [line]}),
+            json!({
+                "id": SystemIds.v4(), "customer_id": SystemIds.v4(), "currency": "EUR",
+                "lines": [line],
+            }),
         ),
         2 => {
             Request::act("stock", warm[number / 4 % warm.len()], "receive", json!({"quantity": 3}))

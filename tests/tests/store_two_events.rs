@@ -30,9 +30,13 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Of 2 units at 1,250.
 fn place(confirm: bool, key: &str) -> Request {
-    let line = r#"{"product_id":"018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e","department":"KITCHEN","quantity":2,"unit_price_minor":1250}"#;
+    let line = concat!(
+        r#"{"product_id":"018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e","department":"KITCHEN","#,
+        r#""quantity":2,"unit_price_minor":1250}"#
+    );
     let body = format!(
-        r#"{{"customer_id":"018f3c00-0000-7000-8000-00000000c001","currency":"EUR","lines":[{line}],"placed_at":"2017-01-01T10:00:00Z","confirm":{confirm}}}"#
+        r#"{{"customer_id":"018f3c00-0000-7000-8000-00000000c001","currency":"EUR",
+            "lines":[{line}],"placed_at":"2017-01-01T10:00:00Z","confirm":{confirm}}}"#
     );
     Request::post("/v1/orders", body).header("Content-Type", TYPE).header("Idempotency-Key", key)
 }

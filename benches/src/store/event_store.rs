@@ -188,7 +188,11 @@ async fn append(
         None => append,
     };
     match append.execute(&app.pool).await {
-        Ok(_) => (success, Json(json!({"id": id, "version": version, "events": [{"type": event, "version": version}]}))).into_response(),
+        Ok(_) => {
+            let event = json!({"type": event, "version": version});
+            let body = json!({"id": id, "version": version, "events": [event]});
+            (success, Json(body)).into_response()
+        }
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             Problem::version_mismatch(version.unsigned_abs()).into_response()
         }

@@ -350,7 +350,8 @@ impl Means {
 
     async fn lists(self: &Arc<Self>) -> io::Result<()> {
         const LISTS: [&str; 5] = [
-            "/v1/orders?placed_from=0000-01-01T00:00:00Z&placed_to=2016-01-01T00:00:00Z&sort=-total_minor",
+            "/v1/orders?placed_from=0000-01-01T00:00:00Z&placed_to=2016-01-01T00:00:00Z\
+             &sort=-total_minor",
             "/v1/orders?sort=-total_minor&limit=200",
             "/v1/orders?limit=200",
             "/v1/sales?group=day",

@@ -61,7 +61,8 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
         60 => Just(Damage::None),
         1 => any::<prop::sample::Index>().prop_map(Damage::Drop),
         1 => any::<prop::sample::Index>().prop_map(Damage::Double),
-        1 => (any::<prop::sample::Index>(), vec(any::<u8>(), 0..18)).prop_map(|(at, bytes)| Damage::Garble(at, bytes)),
+        1 => (any::<prop::sample::Index>(), vec(any::<u8>(), 0..18))
+            .prop_map(|(at, bytes)| Damage::Garble(at, bytes)),
         1 => Just(Damage::NoKey),
         1 => Just(Damage::NoValue),
     ];
@@ -264,7 +265,11 @@ fn position(of: &Position<Wire>) -> audit::fold::Position {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn both_folds_say_the_same_of_every_record(drafts in drafts()) {
@@ -272,9 +277,23 @@ proptest! {
         for (record, offset) in records(&drafts).into_iter().zip(0..) {
             let entry = record::Entry::read(&record);
             let (verdict, _) = ours.apply(entry.as_ref().map_err(Clone::clone));
-            let effect = theirs.apply(offset, decode(record.clone())).map_err(|gap| TestCaseError::fail(gap.to_string()))?;
-            prop_assert_eq!(of_audit(&verdict), of_services(&effect), "at {}: {:?}", offset, record);
-            prop_assert_eq!(ours.position(), &position(theirs.position()), "at {}: {:?}", offset, record);
+            let effect = theirs
+                .apply(offset, decode(record.clone()))
+                .map_err(|gap| TestCaseError::fail(gap.to_string()))?;
+            prop_assert_eq!(
+                of_audit(&verdict),
+                of_services(&effect),
+                "at {}: {:?}",
+                offset,
+                record
+            );
+            prop_assert_eq!(
+                ours.position(),
+                &position(theirs.position()),
+                "at {}: {:?}",
+                offset,
+                record
+            );
         }
     }
 }

@@ -106,7 +106,9 @@ fn bytes(json: &Value) -> Vec<u8> {
 fn time() -> impl Strategy<Value = Vec<u8>> {
     let year = prop_oneof![
         4 => 0..=9_999_u32,
-        1 => prop::sample::select(vec![0, 1, 4, 100, 400, 1_582, 1_600, 1_900, 2_000, 2_100, 2_400, 9_996, 9_999]),
+        1 => prop::sample::select(vec![
+            0, 1, 4, 100, 400, 1_582, 1_600, 1_900, 2_000, 2_100, 2_400, 9_996, 9_999,
+        ]),
     ];
     let day = prop_oneof![1 => 0..=32_u32, 1 => 28..=31_u32];
     let month = prop_oneof![1 => 0..=13_u32, 1 => Just(2_u32)];
@@ -143,14 +145,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn both_readers_of_the_lane_agree(of in any::<Index>(), changes in prop::collection::vec(change(), 0..4)) {
-        let spoiled = changes.iter().fold(of.get(&LANE).clone(), |record, change| changed(record, change, &LANE));
+    fn both_readers_of_the_lane_agree(
+        of in any::<Index>(),
+        changes in prop::collection::vec(change(), 0..4),
+    ) {
+        let spoiled = changes
+            .iter()
+            .fold(of.get(&LANE).clone(), |record, change| changed(record, change, &LANE));
         prop_assert_eq!(by_the_services(&spoiled), by_the_audit(&spoiled), "{:?}", spoiled);
     }
 
     #[test]
     fn both_readers_of_times_agree(time in time()) {
         let event = event_at(&time);
-        prop_assert_eq!(wire::decode(event.clone()).is_ok(), Entry::read(&event).is_ok(), "{}", String::from_utf8_lossy(&time));
+        prop_assert_eq!(
+            wire::decode(event.clone()).is_ok(),
+            Entry::read(&event).is_ok(),
+            "{}",
+            String::from_utf8_lossy(&time)
+        );
     }
 }

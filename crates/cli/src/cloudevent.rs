@@ -170,11 +170,16 @@ mod tests {
         assert!(!line.contains('\n'), "{line}");
         let json: serde_json::Value = serde_json::from_str(&line)?;
         let expected = serde_json::json!({
-            "specversion": "1.0", "id": Uuid::from_u128(1), "source": "/hw/note", "type": "note.written", "subject": Uuid::from_u128(0xa),
-            "time": "1970-01-01T00:00:00.000000Z", "dataschema": "urn:highwater:schema:note.written.v2", "datacontenttype": "application/json",
-            "hwposition": "note/3@42", "hwversion": 7, "hwcommit": "2/3", "hwcommand": Uuid::from_u128(0xc), "hwactor": Uuid::from_u128(2),
+            "specversion": "1.0", "id": Uuid::from_u128(1), "source": "/hw/note",
+            "type": "note.written", "subject": Uuid::from_u128(0xa),
+            "time": "1970-01-01T00:00:00.000000Z",
+            "dataschema": "urn:highwater:schema:note.written.v2",
+            "datacontenttype": "application/json",
+            "hwposition": "note/3@42", "hwversion": 7, "hwcommit": "2/3",
+            "hwcommand": Uuid::from_u128(0xc), "hwactor": Uuid::from_u128(2),
             "hwcorrelation": Uuid::from_u128(3), "hwcausation": Uuid::from_u128(4),
-            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "data": {"text": "a\nb", "n": u64::MAX},
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "data": {"text": "a\nb", "n": u64::MAX},
         });
         assert_eq!(json, expected);
         Ok(())

@@ -139,7 +139,15 @@ pub async fn run(options: Options, application: &Application) -> Result<(), Erro
     // First of all: a port in use is found before anything is started.
     let port = Port::reserve(settings.http.listen)?;
     let running = tokio::select! {
-        running = start(&options, application, &settings, named, &telemetry, &shutdown, port.address()) => running?,
+        running = start(
+            &options,
+            application,
+            &settings,
+            named,
+            &telemetry,
+            &shutdown,
+            port.address(),
+        ) => running?,
         () = shutdown.soft.cancelled() => return Err(Error::Interrupted),
     };
     let Running { ctx, router, log, database, banner, _folder } = running;

@@ -241,7 +241,11 @@ async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_
                     once, while that initdb still writes",
         answer: "the next start makes the data in a folder of its own and serves; what is left of \
                  the other goes then, or at a later start",
-        test: (file!(), "an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later"),
+        test: (
+            file!(),
+            "an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_\
+             later",
+        ),
     }
     .check();
     Ok(())

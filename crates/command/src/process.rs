@@ -42,8 +42,8 @@ impl Exits for Error {
     }
 }
 
-/// Serves `categories` until a signal, then drains. `flags` (`section.key`, value) win over the file and the
-/// environment.
+/// Serves `categories` until a signal, then drains. `flags` (`section.key`, value) win over the
+/// file and the environment.
 pub async fn run(
     file: Option<&Path>,
     flags: Vec<(String, String)>,

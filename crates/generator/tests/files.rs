@@ -1,5 +1,5 @@
-//! What `highwater` writes, and that it leaves alone what is there. That it compiles, runs and passes
-//! its own tests is shown by `tests/tests/generated.rs`.
+//! What `highwater` writes, and that it leaves alone what is there. That it compiles, runs and
+//! passes its own tests is shown by `tests/tests/generated.rs`.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 use std::{
@@ -123,7 +123,8 @@ fn dry_runs_say_what_would_be_done_and_do_nothing() -> Test {
     let before = files(&folder);
     let app = folder.join("shop");
     let said = done(&app, "add aggregate voucher --dry-run");
-    let expected = "make   src/voucher.rs\nmake   migrations/0001_vouchers.sql\nchange src/lib.rs: 3 new lines\n";
+    let expected = "make   src/voucher.rs\nmake   migrations/0001_vouchers.sql\n\
+                    change src/lib.rs: 3 new lines\n";
     assert_eq!(said, expected);
     assert_eq!(files(&folder), before);
     assert_eq!(said + "\nnext: bin/test\n", done(&app, "add aggregate voucher"));

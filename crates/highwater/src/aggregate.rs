@@ -14,8 +14,9 @@ pub trait Aggregate: State {
     /// Every rule that a command can break.
     type Rejection: Rejection;
 
-    /// Decides. `state` is `None` only for a command that `creates`, which is asked for nothing else,
-    /// or `begins`; any other is answered 404 before, and a rule may say `state.ok_or(Missing)?`.
+    /// Decides. `state` is `None` only for a command that `creates`, which is asked for nothing
+    /// else, or `begins`; any other is answered 404 before, and a rule may say
+    /// `state.ok_or(Missing)?`.
     fn decide(state: Option<&Self>, command: &Self::Command, context: &Context) -> Decision<Self>;
 
     /// Applies an event. It happened, whatever this release would have decided: refuse only what

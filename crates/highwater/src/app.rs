@@ -174,8 +174,9 @@ impl App {
         self
     }
 
-    /// A second account of its tables, which `audit` compares with them. For rows and states without
-    /// one it folds the events once more by the application's own folds, and says `replayed`.
+    /// A second account of its tables, which `audit` compares with them. For rows and states
+    /// without one it folds the events once more by the application's own folds, and says
+    /// `replayed`.
     #[must_use]
     pub fn audited(mut self, tables: fn() -> Vec<Box<dyn Table>>) -> Self {
         self.audited = tables;

@@ -1,5 +1,5 @@
-//! All contracts of an application: the schemas of every version, and, with the feature `contracts`,
-//! the files that say what was published.
+//! All contracts of an application: the schemas of every version, and, with the feature
+//! `contracts`, the files that say what was published.
 //!
 //! | file | what it is |
 //! |---|---|

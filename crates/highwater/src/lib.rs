@@ -1,6 +1,6 @@
-//! Highwater: event-driven CQRS on a Kafka log. This is the crate that a team builds its application
-//! with; without default features it is the pure part: contracts and rules, which do no I/O, read no
-//! clock and make no ids.
+//! Highwater: event-driven CQRS on a Kafka log. This is the crate that a team builds its
+//! application with; without default features it is the pure part: contracts and rules, which do no
+//! I/O, read no clock and make no ids.
 //!
 //! | module | what it owns |
 //! |---|---|

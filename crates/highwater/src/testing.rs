@@ -1,5 +1,5 @@
-//! Given these events, when this command comes, then that happens. For tests of rules and rows; every
-//! expectation panics where the test stands.
+//! Given these events, when this command comes, then that happens. For tests of rules and rows;
+//! every expectation panics where the test stands.
 
 #[cfg(feature = "services")]
 mod running;

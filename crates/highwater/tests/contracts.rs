@@ -20,7 +20,11 @@ fn published(test: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
         fs::remove_dir_all(&folder)?;
     }
     let issued = r#"{"amount_minor":5,"currency":"EUR","parts":[{"units":1}],"kind":"plain"}"#;
-    let given = r#"{"to":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","by":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","command":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01"}"#;
+    let given = concat!(
+        r#"{"to":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","#,
+        r#""by":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","#,
+        r#""command":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01"}"#
+    );
     for (stem, text) in [
         ("events/voucher.issued.v1", r#"{"amount_minor":5}"#),
         ("events/voucher.issued.v2", r#"{"amount_minor":5,"currency":"EUR"}"#),

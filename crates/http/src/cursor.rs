@@ -168,14 +168,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_sealed_opens(bound_to in ".*", position in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn what_was_sealed_opens(
+            bound_to in ".*",
+            position in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let cursor = key().seal(&bound_to, &position);
-            prop_assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+            prop_assert!(
+                cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            );
             prop_assert_eq!(key().open(&bound_to, &cursor), Some(position));
         }
 
         #[test]
-        fn no_changed_character_opens(position in proptest::collection::vec(any::<u8>(), 0..40), at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]") {
+        fn no_changed_character_opens(
+            position in proptest::collection::vec(any::<u8>(), 0..40),
+            at in any::<prop::sample::Index>(),
+            to in "[A-Za-z0-9_-]",
+        ) {
             let cursor = key().seal("list", &position);
             let at = at.index(cursor.len());
             let changed = format!("{}{to}{}", &cursor[..at], &cursor[at + 1..]);

@@ -83,7 +83,9 @@ fn ids_are_those_of_the_golden_vectors() -> Result<(), Box<dyn std::error::Error
         assert_eq!(String::from_utf8(canonical.clone())?, text(&print, "canonical")?, "{print}");
         let by = keys.fingerprints(&name, &canonical).into_iter();
         let by: Vec<_> = by
-            .map(|(number, hmac)| serde_json::json!({"key_number": number, "hmac": HEXLOWER.encode(&hmac)}))
+            .map(|(number, hmac)| {
+                serde_json::json!({"key_number": number, "hmac": HEXLOWER.encode(&hmac)})
+            })
             .collect();
         assert_eq!(serde_json::Value::from(by), print["by"], "{print}");
     }

@@ -1,5 +1,5 @@
-//! `#[derive(Data)]` on an enum: a name, or an object with one name. serde's derive reads and writes
-//! it, on a copy of the enum that nobody else sees.
+//! `#[derive(Data)]` on an enum: a name, or an object with one name. serde's derive reads and
+//! writes it, on a copy of the enum that nobody else sees.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -29,8 +29,8 @@ mod versions;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// A type that can stand in a contract: an object (named fields), a checked value (a tuple struct of
-/// one field), or a choice (an enum).
+/// A type that can stand in a contract: an object (named fields), a checked value (a tuple struct
+/// of one field), or a choice (an enum).
 ///
 /// | attribute | where | meaning |
 /// |---|---|---|
@@ -93,8 +93,8 @@ pub fn row(input: TokenStream) -> TokenStream {
     emit(row::expand(&parse_macro_input!(input as DeriveInput)))
 }
 
-/// The SQL files of a folder beside Cargo.toml, by number: `migrations!()` is those of `migrations/`.
-/// They are called like `0001_vouchers.sql`.
+/// The SQL files of a folder beside Cargo.toml, by number: `migrations!()` is those of
+/// `migrations/`. They are called like `0001_vouchers.sql`.
 #[proc_macro]
 pub fn migrations(input: TokenStream) -> TokenStream {
     let folder = parse_macro_input!(input as Option<syn::LitStr>);

@@ -106,7 +106,10 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn round_trips(micros in -62_167_219_200_000_000_i64..=253_402_300_799_999_999) {
-            proptest::prop_assert_eq!(Micros::from_text(Micros(micros).to_text().as_bytes()), Some(Micros(micros)));
+            proptest::prop_assert_eq!(
+                Micros::from_text(Micros(micros).to_text().as_bytes()),
+                Some(Micros(micros))
+            );
         }
 
         #[test]

@@ -56,13 +56,22 @@ impl Vocabulary for Wire {
 
     fn refused(refusal: &Refusal) -> Reason {
         let text = match refusal {
-            Refusal::Expired => r#"{"code":"operation.expired","detail":"the command was not decided before its deadline"}"#.to_owned(),
+            Refusal::Expired => concat!(
+                r#"{"code":"operation.expired","#,
+                r#""detail":"the command was not decided before its deadline"}"#
+            )
+            .to_owned(),
             Refusal::VersionMismatch { current } => {
-                format!(r#"{{"code":"version.mismatch","detail":"the current version is {current}","status":412,"version":{current}}}"#)
+                let said = format!(r#""detail":"the current version is {current}","status":412"#);
+                format!(r#"{{"code":"version.mismatch",{said},"version":{current}}}"#)
             }
-            Refusal::TooLarge { events, bytes } => format!(
-                r#"{{"code":"commit.too-large","detail":"the command would make {events} events of {bytes} bytes, more than one commit may have","status":413}}"#
-            ),
+            Refusal::TooLarge { events, bytes } => {
+                let detail = format!(
+                    "the command would make {events} events of {bytes} bytes, more than one commit \
+                     may have"
+                );
+                format!(r#"{{"code":"commit.too-large","detail":"{detail}","status":413}}"#)
+            }
         };
         Reason(text.into_bytes())
     }

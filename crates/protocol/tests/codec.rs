@@ -102,7 +102,11 @@ proptest! {
         // As long as a Kafka topic's name lets prefix and category be.
         let source = "x".repeat(249);
         let record = encode(&entry, &source, entries::event_id(&entry));
-        prop_assert!(record.size_bytes() <= Wire::size_bytes(&entry.body), "{} bytes", record.size_bytes());
+        prop_assert!(
+            record.size_bytes() <= Wire::size_bytes(&entry.body),
+            "{} bytes",
+            record.size_bytes()
+        );
     }
 
     #[test]
@@ -111,13 +115,20 @@ proptest! {
     }
 
     #[test]
-    fn damaged_records_never_panic_and_what_still_decodes_has_one_encoding(entry in entries::any(), damage in vec(damage(), 1..4)) {
+    fn damaged_records_never_panic_and_what_still_decodes_has_one_encoding(
+        entry in entries::any(),
+        damage in vec(damage(), 1..4),
+    ) {
         let mut record = encode(&entry, SOURCE, entries::event_id(&entry));
         damage.iter().for_each(|damage| damage.apply(&mut record));
         fold(vec![record.clone()]);
         if let Ok(read) = decode(record.clone()) {
             let again = encode(&read, SOURCE, entries::event_id(&read));
-            for name in DEMANDED_ON_EVENT.iter().map(|(name, _)| *name).chain(["hw-commit", "hw-drained", "hw-source"]) {
+            for name in DEMANDED_ON_EVENT
+                .iter()
+                .map(|(name, _)| *name)
+                .chain(["hw-commit", "hw-drained", "hw-source"])
+            {
                 let constant = matches!(name, "ce_source") || read.body == Body::Unknown;
                 if again.header(name).is_some() && !constant {
                     prop_assert_eq!(again.header(name), record.header(name), "{}", name);

@@ -24,7 +24,8 @@ proptest! {
     fn resumed_at_every_stored_position_it_equals_the_fold_in_one_go(log in logs::any()) {
         let rows = log.rows();
         let whole = run(Position::start(), &rows);
-        let positions = std::iter::once(Position::start()).chain(whole.iter().map(|(_, position)| position.clone()));
+        let positions = std::iter::once(Position::start())
+            .chain(whole.iter().map(|(_, position)| position.clone()));
         for position in positions {
             let resumed = run(position.clone(), &rows);
             prop_assert_eq!(&resumed[..], &whole[whole.len() - resumed.len()..], "resumed at \
@@ -33,10 +34,14 @@ proptest! {
     }
 
     #[test]
-    fn void_records_inserted_anywhere_change_nothing_but_offsets(log in logs::any(), voids in vec((any::<Index>(), logs::void()), 1..20)) {
+    fn void_records_inserted_anywhere_change_nothing_but_offsets(
+        log in logs::any(),
+        voids in vec((any::<Index>(), logs::void()), 1..20),
+    ) {
         let rows = log.rows();
         // Each record with its place in the log without the inserted ones.
-        let mut with: Vec<(Option<usize>, Row)> = rows.iter().cloned().enumerate().map(|(at, row)| (Some(at), row)).collect();
+        let mut with: Vec<(Option<usize>, Row)> =
+            rows.iter().cloned().enumerate().map(|(at, row)| (Some(at), row)).collect();
         for (at, void) in voids {
             with.insert(at.index(with.len() + 1), (None, void));
         }
@@ -57,8 +62,12 @@ proptest! {
         let whole = run(Position::start(), &rows);
         let valid = |at: &usize| !matches!(whole[*at].0, Effect::Void(_));
         let kept: Vec<usize> = (0..rows.len()).filter(valid).collect();
-        let alone = run(Position::start(), &kept.iter().map(|at| rows[*at].clone()).collect::<Vec<_>>());
-        let places: Vec<Option<usize>> = (0..rows.len()).map(|at| kept.binary_search(&at).ok()).collect();
+        let alone = run(
+            Position::start(),
+            &kept.iter().map(|at| rows[*at].clone()).collect::<Vec<_>>(),
+        );
+        let places: Vec<Option<usize>> =
+            (0..rows.len()).map(|at| kept.binary_search(&at).ok()).collect();
         for (step, at) in alone.iter().zip(&kept) {
             prop_assert_eq!(step, &without(&places, &whole[*at]));
         }
@@ -69,7 +78,13 @@ proptest! {
         let seen: Vec<Intended> = run(Position::start(), &log.rows())
             .into_iter()
             .filter_map(|(effect, _)| match effect {
-                Effect::Commit(commit) => Some(commit.events.iter().map(|e| (e.origin.aggregate, e.origin.command, e.version)).collect()),
+                Effect::Commit(commit) => Some(
+                    commit
+                        .events
+                        .iter()
+                        .map(|e| (e.origin.aggregate, e.origin.command, e.version))
+                        .collect(),
+                ),
                 _ => None,
             })
             .collect();
@@ -87,13 +102,20 @@ proptest! {
         for (offset, (_, position)) in (0_u64..).zip(&whole) {
             prop_assert!(position.offset <= offset + 1);
             prop_assert!(position.witness.as_ref().is_none_or(|w| w.offset < position.offset));
-            prop_assert!(commits.clone().all(|(first, end)| position.offset <= first || end <= position.offset));
+            prop_assert!(
+                commits
+                    .clone()
+                    .all(|(first, end)| position.offset <= first || end <= position.offset)
+            );
         }
         prop_assert!(commits.all(|(first, end)| first < end));
     }
 
     #[test]
-    fn arbitrary_entries_never_panic(rows in vec(logs::wild(), 0..40), from in logs::wild_position()) {
+    fn arbitrary_entries_never_panic(
+        rows in vec(logs::wild(), 0..40),
+        from in logs::wild_position(),
+    ) {
         run_from(from, &rows);
     }
 }

@@ -124,7 +124,9 @@ fn position(at: &Position<Wire>) -> Value {
         "drained": at.drained,
         "sealed": at.sealed,
         "last_time": at.last_time.map(highwater_protocol::time::Micros::to_text),
-        "witness": at.witness.as_ref().map(|w| json!({"offset": w.offset, "epoch": w.epoch, "writer": id(w.writer), "seq": w.seq})),
+        "witness": at.witness.as_ref().map(|w| {
+            json!({"offset": w.offset, "epoch": w.epoch, "writer": id(w.writer), "seq": w.seq})
+        }),
     })
 }
 

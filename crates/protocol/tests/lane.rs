@@ -160,7 +160,10 @@ proptest! {
 
     #[test]
     fn damaged_records_never_panic_and_what_still_decodes_has_one_encoding(
-        command in any_command(), at in any::<Index>(), bytes in vec(any::<u8>(), 0..20), drop in any::<bool>(),
+        command in any_command(),
+        at in any::<Index>(),
+        bytes in vec(any::<u8>(), 0..20),
+        drop in any::<bool>(),
     ) {
         let mut record = encode(&command);
         let at = at.index(record.headers.len());
@@ -311,9 +314,12 @@ fn expectation(command: &Accepted) -> Value {
         Expected::OneOf(versions) => json!(versions),
     };
     json!({
-        "aggregate": command.aggregate, "command": command.command, "name": command.name, "version": command.version,
-        "fingerprint": {"key_number": command.fingerprint.key_number, "hmac": hmac}, "caller_key": command.caller_key, "expected": expected,
-        "actor": command.actor, "scopes": command.scopes, "deadline": command.deadline.to_text(), "correlation": command.correlation,
-        "traceparent": command.traceparent, "value": String::from_utf8(command.body.clone()).unwrap(),
+        "aggregate": command.aggregate, "command": command.command, "name": command.name,
+        "version": command.version,
+        "fingerprint": {"key_number": command.fingerprint.key_number, "hmac": hmac},
+        "caller_key": command.caller_key, "expected": expected,
+        "actor": command.actor, "scopes": command.scopes, "deadline": command.deadline.to_text(),
+        "correlation": command.correlation, "traceparent": command.traceparent,
+        "value": String::from_utf8(command.body.clone()).unwrap(),
     })
 }

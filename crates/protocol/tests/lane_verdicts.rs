@@ -69,7 +69,8 @@ fn kept(origin: &Origin<Wire>) -> Value {
     let hmac: String = origin.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(origin.meta.causation, origin.command);
     json!({
-        "aggregate": origin.aggregate, "command": origin.command, "actor": origin.meta.actor, "correlation": origin.meta.correlation,
+        "aggregate": origin.aggregate, "command": origin.command, "actor": origin.meta.actor,
+        "correlation": origin.meta.correlation,
         "fingerprint": {"key_number": origin.fingerprint.key_number, "hmac": hmac},
     })
 }

@@ -80,7 +80,9 @@ impl Circuit {
         let mut away = self.0.away.subscribe();
         let answered = tokio::select! {
             biased;
-            answered = tokio::time::timeout(self.0.within, query) => answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+            answered = tokio::time::timeout(self.0.within, query) => {
+                answered.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
             _ = away.wait_for(|away| *away) => return Err(Error::Away),
         };
         answered.map_err(|cause| {

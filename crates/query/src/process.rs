@@ -32,8 +32,8 @@ impl Exits for Error {
     }
 }
 
-/// Shows `views` until a signal, then drains. `flags` (`section.key`, value) win over the file and the
-/// environment.
+/// Shows `views` until a signal, then drains. `flags` (`section.key`, value) win over the file and
+/// the environment.
 pub async fn run(
     file: Option<&Path>,
     flags: Vec<(String, String)>,

@@ -12,7 +12,8 @@ use serde::{Serialize, Serializer};
 pub use column::{Column, of_cell};
 
 /// The columns that every table of rows has besides its own: whose row it is (`uuid`, the primary
-/// key), the partition of its events (`integer`), and the version after the last of them (`bigint`).
+/// key), the partition of its events (`integer`), and the version after the last of them
+/// (`bigint`).
 pub const OWN: [&str; 3] = ["id", "partition", "version"];
 
 /// A row: `#[derive(Row)]`.

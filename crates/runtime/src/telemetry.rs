@@ -61,8 +61,8 @@ pub enum Format {
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     pub format: Format,
-    /// As `RUST_LOG`. `info,highwater_http::server=debug` also shows every answered request, not only
-    /// refused and failed ones.
+    /// As `RUST_LOG`. `info,highwater_http::server=debug` also shows every answered request, not
+    /// only refused and failed ones.
     pub filter: String,
     /// What may wait for whoever reads stderr; lines beyond it are dropped and counted.
     pub queue_bytes: usize,

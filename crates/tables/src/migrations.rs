@@ -63,8 +63,8 @@ pub enum Error {
     #[error("table `{table}` does not fit its row: {}", wrong.join("; "))]
     Unfit { table: &'static str, wrong: Vec<String> },
     #[error(
-        "migration {number} of `{component}` was changed after it ran: take the change back, and put \
-         what is new into the next one"
+        "migration {number} of `{component}` was changed after it ran: take the change back, and \
+         put what is new into the next one"
     )]
     Changed { component: &'static str, number: i64 },
     #[error("migration {number} ({name}) of `{component}`{}: {why}", line_of(*line))]

@@ -147,10 +147,11 @@ fn own_names(table: &Table, sequence: &[&str]) -> Vec<String> {
 /// Those that hold every row, in ascending sequence.
 async fn indexes(connection: &mut PgConnection, table: &Table) -> Result<Vec<Index>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT i.indisunique AND i.indimmediate AS "unique!", array_agg(
-                      a.attname || CASE WHEN c.collname = 'C' AND format_type(a.atttypid, NULL) = 'text'
-                                        THEN ' COLLATE "C"' ELSE '' END
-                      ORDER BY k.at) AS "columns!"
+        "SELECT i.indisunique AND i.indimmediate AS \"unique!\", array_agg(
+                      a.attname || CASE WHEN c.collname = 'C' \
+                                        AND format_type(a.atttypid, NULL) = 'text'
+                                        THEN ' COLLATE \"C\"' ELSE '' END
+                      ORDER BY k.at) AS \"columns!\"
            FROM pg_index i
            JOIN pg_class index ON index.oid = i.indexrelid
            JOIN pg_am am ON am.oid = index.relam AND am.amname = 'btree'
@@ -158,10 +159,11 @@ async fn indexes(connection: &mut PgConnection, table: &Table) -> Result<Vec<Ind
                       WITH ORDINALITY k(attnum, collation_id, option, at)
            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
            LEFT JOIN pg_collation c ON c.oid = k.collation_id
-           WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+           WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL \
+             AND i.indexprs IS NULL
              AND k.at <= i.indnkeyatts
            GROUP BY i.indexrelid, i.indisunique, i.indimmediate
-           HAVING bool_and(coalesce(k.option, 0) = 0)"#,
+           HAVING bool_and(coalesce(k.option, 0) = 0)",
         format!("\"{}\"", table.name),
     )
     .fetch_all(connection)

@@ -93,7 +93,8 @@ pub(super) fn state(before: Option<&Value>, event: &Event) -> Result<Value, Stri
     let mut state = not_first(before, event)?.clone();
     state["stage"] = match status(event)? {
         "delivered" => {
-            json!({"delivered": {"delivered_at": time_text(event.data.get("delivered_at"), "delivered_at")?}})
+            let delivered_at = time_text(event.data.get("delivered_at"), "delivered_at")?;
+            json!({"delivered": {"delivered_at": delivered_at}})
         }
         status => status.into(),
     };

@@ -43,9 +43,10 @@ pub(super) fn state(before: Option<&Value>, event: &Event) -> Result<Value, Stri
         first(before, event)?;
         let [(_, unit_price_minor), (_, currency)] = price(event)?;
         let description = description()?;
-        return Ok(
-            json!({"stage": "active", "unit_price_minor": unit_price_minor, "currency": currency, "description": description}),
-        );
+        return Ok(json!({
+            "stage": "active", "unit_price_minor": unit_price_minor, "currency": currency,
+            "description": description,
+        }));
     }
     let mut state = not_first(before, event)?.clone();
     match event.name.as_str() {

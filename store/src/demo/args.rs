@@ -34,14 +34,24 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     products: Option<PathBuf>,
     /// How many commands are under way at once
-    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "32",
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
     pub(super) concurrency: u16,
     /// Place only the first so many baskets; products and stock are those of the whole file
     #[arg(long, value_name = "BASKETS")]
     pub(super) limit: Option<u64>,
     /// For how long a command is sent again while the store cannot be reached or refuses for the
     /// moment
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
     patience: u64,
 }
 

@@ -68,7 +68,10 @@ pub fn take_back() -> OrderCommand {
 pub fn place_body() -> Value {
     let line = |n: u8, department: &str, quantity: u8, unit_price_minor: u16| {
         let product_id = format!("5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a{n:02}");
-        json!({ "product_id": product_id, "department": department, "quantity": quantity, "unit_price_minor": unit_price_minor })
+        json!({
+            "product_id": product_id, "department": department, "quantity": quantity,
+            "unit_price_minor": unit_price_minor,
+        })
     };
     json!({
         "customer_id": "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10",

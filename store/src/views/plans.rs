@@ -23,11 +23,13 @@ const FILL: [&str; 5] = [
             CASE WHEN n > $1 * 97 / 100 THEN 'placed' WHEN n % 1000 = 0 THEN 'returned' WHEN n % \
             20 = 0 THEN 'cancelled' ELSE 'delivered' END,
             md5('c' || CASE WHEN n <= $1 / 3 THEN 0 ELSE n % 2500 END)::uuid, 'USD', \
-            '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 minute', 2, n * 7919 % 100000, '[]'
+            '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 minute', 2, \
+            n * 7919 % 100000, '[]'
      FROM generate_series(1, $1) n",
     "INSERT INTO catalog (id, partition, version, status, name, department, unit_price_minor, \
      currency, brand, category)
-     SELECT md5('p' || n)::uuid, n % 8, 1, CASE WHEN n % 200 = 4 THEN 'discontinued' ELSE 'active' END,
+     SELECT md5('p' || n)::uuid, n % 8, 1, \
+            CASE WHEN n % 200 = 4 THEN 'discontinued' ELSE 'active' END,
             (ARRAY['APPLES', 'BREAD', 'CHEESE', 'MILK', 'SOAP'])[1 + n % 5] || ' ' || n, \
             'DEPARTMENT ' || n % 30, n * 7919 % 5000, 'USD',
             'BRAND ' || n % 300, 'CATEGORY ' || n % 100

@@ -168,7 +168,8 @@ impl Up {
     pub fn live(&self) -> Outcome {
         for (id, department) in [(APPLE, "GROCERY"), (PEAR, "PRODUCE")] {
             let body = format!(
-                r#"{{"id":"{id}","name":"A {id}","department":"{department}","unit_price_minor":250,"currency":"USD"}}"#
+                r#"{{"id":"{id}","name":"A {id}","department":"{department}",
+                    "unit_price_minor":250,"currency":"USD"}}"#
             );
             self.command("products", None, &body)?;
             self.command(&format!("stock/{id}/receive"), None, r#"{"quantity":40}"#)?;
@@ -186,12 +187,14 @@ impl Up {
         for id in [CANCELLED, RETURNED, SHIPPED] {
             let line = |product: &str, department: &str, quantity: u32| {
                 format!(
-                    r#"{{"product_id":"{product}","department":"{department}","quantity":{quantity},"unit_price_minor":250}}"#
+                    r#"{{"product_id":"{product}","department":"{department}",
+                        "quantity":{quantity},"unit_price_minor":250}}"#
                 )
             };
             let lines = [line(APPLE, "GROCERY", 2), line(PEAR, "PRODUCE", 3)].join(",");
             let body = format!(
-                r#"{{"id":"{id}","customer_id":"{CUSTOMER}","currency":"USD","placed_at":"2017-05-0{}T23:59:59.5Z","lines":[{lines}]}}"#,
+                r#"{{"id":"{id}","customer_id":"{CUSTOMER}","currency":"USD",
+                    "placed_at":"2017-05-0{}T23:59:59.5Z","lines":[{lines}]}}"#,
                 id.chars().last().unwrap_or('1')
             );
             self.command("orders", None, &body)?;

@@ -33,7 +33,8 @@ fn padded(text: String) -> String {
 pub fn plain() -> Vec<u8> {
     let department = "D".repeat(400);
     padded(lines(&many(500, |n| {
-        format!(r#"{{"product_id":"{PRODUCT}","department":"{department}","quantity":{n},"unit_price_minor":199}}"#)
+        let product = format!(r#""product_id":"{PRODUCT}","department":"{department}""#);
+        format!(r#"{{{product},"quantity":{n},"unit_price_minor":199}}"#)
     })))
     .into_bytes()
 }
@@ -53,9 +54,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
 
 fn arrays() -> Vec<(&'static str, String)> {
     let valid = |n: usize| {
-        format!(
-            r#"{{"product_id":"{PRODUCT}","department":"\u0041{n}","quantity":1,"unit_price_minor":1}}"#
-        )
+        let product = format!(r#""product_id":"{PRODUCT}","department":"\u0041{n}""#);
+        format!(r#"{{{product},"quantity":1,"unit_price_minor":1}}"#)
     };
     let foreign = |_: usize| format!("{{{}}}", many(18, |n| format!("\"unknown {n}\":{n}")));
     vec![

@@ -69,10 +69,11 @@ fn raw(
 }
 
 fn place(more: &str) -> String {
-    let product = PRODUCT;
-    format!(
-        r#"{{{more}"customer_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","currency":"EUR","lines":[{{"product_id":"{product}","department":"GROCERY","quantity":2,"unit_price_minor":199}}]}}"#
-    )
+    let line = format!(
+        r#"{{"product_id":"{PRODUCT}","department":"GROCERY","quantity":2,"unit_price_minor":199}}"#
+    );
+    let customer = "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10";
+    format!(r#"{{{more}"customer_id":"{customer}","currency":"EUR","lines":[{line}]}}"#)
 }
 
 fn on_order(command: &str) -> String {
@@ -438,9 +439,8 @@ fn others() -> Vec<Request> {
 }
 
 fn products() -> Vec<Request> {
-    let create = format!(
-        r#"{{"id":"{PRODUCT}","name":"Wörter 日本","department":"UNKNOWN","unit_price_minor":0,"currency":"USD"}}"#
-    );
+    let named = format!(r#""id":"{PRODUCT}","name":"Wörter 日本","department":"UNKNOWN""#);
+    let create = format!(r#"{{{named},"unit_price_minor":0,"currency":"USD"}}"#);
     let on = |command: &str| format!("/v1/products/{PRODUCT}/{command}");
     vec![
         post(201, "a product", "/v1/products", &[JSON], Some(&create)),

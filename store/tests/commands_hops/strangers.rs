@@ -34,7 +34,11 @@ use crate::{
 };
 
 const FILE: &str = "store/tests/commands_hops/strangers.rs";
-const ORDER: &str = r#"{"customer_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","currency":"EUR","lines":[{"product_id":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","department":"GROCERY","quantity":2,"unit_price_minor":199}]}"#;
+const ORDER: &str = concat!(
+    r#"{"customer_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","currency":"EUR","lines":["#,
+    r#"{"product_id":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","department":"GROCERY","#,
+    r#""quantity":2,"unit_price_minor":199}]}"#
+);
 const OTHER_KEYS: &str = "1:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
 async fn place_order(at: &Instance, more: &str) -> raw::Answer {

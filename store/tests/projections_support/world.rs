@@ -539,7 +539,10 @@ pub fn fact(event_type: &str, version: u32, data: Value) -> Fact {
 }
 
 fn line(n: u128) -> Value {
-    json!({"product_id": Uuid::from_u128(0x1000 + n), "department": "GROCERY", "quantity": 2, "unit_price_minor": 150})
+    json!({
+        "product_id": Uuid::from_u128(0x1000 + n), "department": "GROCERY", "quantity": 2,
+        "unit_price_minor": 150,
+    })
 }
 
 fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
@@ -564,7 +567,10 @@ pub fn placed(n: u128) -> Fact {
     fact(
         "order.placed",
         2,
-        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines, "total_minor": 900, "units": 6, "placed_at": placed_at(n)}),
+        json!({
+            "customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines,
+            "total_minor": 900, "units": 6, "placed_at": placed_at(n),
+        }),
     )
 }
 
@@ -572,17 +578,28 @@ fn placed_v1(n: u128) -> Fact {
     fact(
         "order.placed",
         1,
-        json!({"customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)], "total_minor": 300, "placed_at": placed_at(n)}),
+        json!({
+            "customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)],
+            "total_minor": 300, "placed_at": placed_at(n),
+        }),
     )
 }
 
 fn cancelled(n: u128) -> Value {
-    let sum = |department: String, lines: i64| json!({"department": department, "lines": lines, "units": 2 * lines, "total_minor": 300 * lines});
+    let sum = |department: String, lines: i64| {
+        json!({
+            "department": department, "lines": lines, "units": 2 * lines,
+            "total_minor": 300 * lines,
+        })
+    };
     let departments = match n % 2 {
         0 => vec![sum(format!("DEPARTMENT {}", n % 3), 1), sum("GROCERY".to_owned(), 2)],
         _ => vec![sum("GROCERY".to_owned(), 1)],
     };
-    json!({"reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": placed_at(n), "departments": departments})
+    json!({
+        "reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": placed_at(n),
+        "departments": departments,
+    })
 }
 
 fn shipped() -> Fact {
@@ -593,7 +610,10 @@ pub fn created(n: u128) -> Fact {
     fact(
         "product.created",
         1,
-        json!({"name": format!("Milk {n}"), "department": "GROCERY", "unit_price_minor": 150, "currency": "USD", "brand": "Farm"}),
+        json!({
+            "name": format!("Milk {n}"), "department": "GROCERY", "unit_price_minor": 150,
+            "currency": "USD", "brand": "Farm",
+        }),
     )
 }
 

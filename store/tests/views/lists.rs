@@ -27,8 +27,8 @@ async fn filled(test: &str, settings: &[(&str, &str)]) -> Served {
                 'Apple ' || n / 2, 'PRODUCE', 100 + n / 2, 'USD', 'Private', 'FRESH FRUITS'
          FROM generate_series(0, 9) n",
         "INSERT INTO stock_levels (id, partition, version, on_hand, reserved, available)
-         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, n + 2, 2, n \
-         FROM generate_series(0, 9) n",
+         SELECT ('0000000b-0000-0000-0000-0000000001' || to_char(n, 'FM00'))::uuid, 0, 1, n + 2, \
+                2, n FROM generate_series(0, 9) n",
         "INSERT INTO sales_daily VALUES
          ('2026-11-01', '', 0, 2, 5, 7, 700), ('2026-11-01', '', 3, 1, 1, 9007199254740991, \
          9007199254740991),
@@ -130,7 +130,8 @@ async fn filters_say_which_rows() {
         ),
         (
             format!(
-                "/v1/orders?placed_from=2026-11-01T01:00:00Z&placed_to=2026-11-01T03:00:00Z&customer_id={CUSTOMER}"
+                "/v1/orders?placed_from=2026-11-01T01:00:00Z&placed_to=2026-11-01T03:00:00Z\
+                 &customer_id={CUSTOMER}"
             ),
             2,
         ),
@@ -153,8 +154,9 @@ async fn rows_have_their_fields_and_only_those_that_are_wanted() {
     let served = filled("lists_fields", &[]).await;
     let answer = served.get("/v1/orders?status=cancelled", &[]).await;
     let row = json!({
-        "id": ORDER, "version": 2, "status": "cancelled", "customer_id": CUSTOMER, "currency": "USD",
-        "placed_at": "2026-11-22T21:34:24.123456Z", "units": 2, "total_minor": 300, "reason": "changed my mind",
+        "id": ORDER, "version": 2, "status": "cancelled", "customer_id": CUSTOMER,
+        "currency": "USD", "placed_at": "2026-11-22T21:34:24.123456Z", "units": 2,
+        "total_minor": 300, "reason": "changed my mind",
     });
     assert_eq!(answer.body, json!({"items": [row]}));
     assert_eq!(answer.header("cache-control"), "private, max-age=0, must-revalidate");
@@ -177,9 +179,18 @@ async fn rows_have_their_fields_and_only_those_that_are_wanted() {
 async fn sales_are_added_up_over_partitions() {
     let served = filled("lists_sales", &[]).await;
     let most: i64 = 9_007_199_254_740_991;
-    let deli = json!({"day": "2026-11-01", "department": "DELI", "orders": 2, "lines": 3, "units": 4, "total_minor": 400});
-    let fish = json!({"day": "2026-11-01", "department": "SEAFOOD", "orders": 2, "lines": 3, "units": most + 3, "total_minor": most + 300});
-    let late = json!({"day": "2026-11-03", "department": "DELI", "orders": 1, "lines": 1, "units": 1, "total_minor": 25});
+    let deli = json!({
+        "day": "2026-11-01", "department": "DELI", "orders": 2, "lines": 3, "units": 4,
+        "total_minor": 400,
+    });
+    let fish = json!({
+        "day": "2026-11-01", "department": "SEAFOOD", "orders": 2, "lines": 3, "units": most + 3,
+        "total_minor": most + 300,
+    });
+    let late = json!({
+        "day": "2026-11-03", "department": "DELI", "orders": 1, "lines": 1, "units": 1,
+        "total_minor": 25,
+    });
     for limit in [1, 200] {
         let (both, _) = walk(&served, &format!("/v1/sales?limit={limit}")).await;
         assert_eq!(
@@ -188,7 +199,11 @@ async fn sales_are_added_up_over_partitions() {
             "what was cancelled leaves no row"
         );
         let (days, _) = walk(&served, &format!("/v1/sales?group=day&limit={limit}")).await;
-        let day = |day: &str, orders: i64, lines: i64, units: i64, total: i64| json!({"day": day, "orders": orders, "lines": lines, "units": units, "total_minor": total});
+        let day = |day: &str, orders: i64, lines: i64, units: i64, total: i64| {
+            json!({
+                "day": day, "orders": orders, "lines": lines, "units": units, "total_minor": total,
+            })
+        };
         assert_eq!(
             days,
             [day("2026-11-01", 3, 6, most + 7, most + 700), day("2026-11-03", 1, 1, 1, 25)]
@@ -198,7 +213,12 @@ async fn sales_are_added_up_over_partitions() {
             &format!("/v1/sales?group=department&from=2026-11-01&to=2026-11-30&limit={limit}"),
         )
         .await;
-        let department = |name: &str, orders: i64, lines: i64, units: i64, total: i64| json!({"department": name, "orders": orders, "lines": lines, "units": units, "total_minor": total});
+        let department = |name: &str, orders: i64, lines: i64, units: i64, total: i64| {
+            json!({
+                "department": name, "orders": orders, "lines": lines, "units": units,
+                "total_minor": total,
+            })
+        };
         assert_eq!(
             departments,
             [department("DELI", 3, 4, 5, 425), department("SEAFOOD", 2, 3, most + 3, most + 300)]
@@ -218,7 +238,9 @@ async fn sales_are_added_up_over_partitions() {
         .await;
     assert_eq!(
         one.body,
-        json!({"items": [{"department": "DELI", "orders": 1, "lines": 1, "units": 1, "total_minor": 25}]})
+        json!({"items": [
+            {"department": "DELI", "orders": 1, "lines": 1, "units": 1, "total_minor": 25},
+        ]})
     );
     let none = served.get("/v1/sales?group=department&from=2026-11-02&to=2026-11-02", &[]).await;
     assert_eq!(none.body, json!({"items": []}));

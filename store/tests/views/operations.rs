@@ -106,7 +106,10 @@ async fn ask(served: &Served, query: &str) -> Answer {
 }
 
 fn succeeded() -> Value {
-    let result = json!({"id": AGGREGATE, "version": 2, "position": "order/3@43", "events": [{"type": "order.confirmed", "version": 2}]});
+    let result = json!({
+        "id": AGGREGATE, "version": 2, "position": "order/3@43",
+        "events": [{"type": "order.confirmed", "version": 2}],
+    });
     json!({"id": COMMAND, "state": "succeeded", "result": result})
 }
 
@@ -125,7 +128,8 @@ async fn a_command_is_pending_from_its_acceptance_to_its_outcome() {
     for query in ["", "?accepted=order/3@1042", "?accepted=order/3@1"] {
         let pending = ask(&served, query).await;
         let expected = json!({
-            "id": COMMAND, "state": "pending", "accepted": "order/3@1042", "accepted_at": "2026-11-22T21:34:24.123000Z",
+            "id": COMMAND, "state": "pending", "accepted": "order/3@1042",
+            "accepted_at": "2026-11-22T21:34:24.123000Z",
             "expires_at": "2026-11-22T22:34:24.123000Z",
         });
         assert_eq!((pending.status, &pending.body), (StatusCode::OK, &expected), "{query}");

@@ -23,7 +23,9 @@ use crate::{
 /// input ends.
 const KEEP: &str = r#"
 dir=$1 program=$2 as=""
-if [ "$(id -u)" = 0 ]; then chown -R postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"; fi
+if [ "$(id -u)" = 0 ]; then
+    chown -R postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"
+fi
 cd /
 $as "$program" "$dir/ini" >/dev/null 2>&1 </dev/null &
 while IFS= read -r line; do :; done

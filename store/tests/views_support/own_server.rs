@@ -15,10 +15,17 @@ use crate::postgres;
 /// input ends. As user `postgres` where Postgres refuses to be started by root.
 const OBEY: &str = r#"
 dir=$1 bin=$2 room=$3 as=""
-if [ "$(id -u)" = 0 ]; then chown postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"; fi
+if [ "$(id -u)" = 0 ]; then
+    chown postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"
+fi
 cd "$dir"
-$as "$bin/initdb" -D "$dir/db" -U highwater -A trust --no-sync -E UTF8 --locale=C >"$dir/initdb.log" 2>&1
-start() { $as "$bin/pg_ctl" -D "$dir/db" -l "$dir/log" -w -o "-c listen_addresses= -c unix_socket_directories=$dir -c fsync=off -c max_connections=$room -c superuser_reserved_connections=0 -p 5432" start; }
+$as "$bin/initdb" -D "$dir/db" -U highwater -A trust --no-sync -E UTF8 --locale=C \
+    >"$dir/initdb.log" 2>&1
+start() {
+    $as "$bin/pg_ctl" -D "$dir/db" -l "$dir/log" -w -o "-c listen_addresses= \
+        -c unix_socket_directories=$dir -c fsync=off -c max_connections=$room \
+        -c superuser_reserved_connections=0 -p 5432" start
+}
 stop() { $as "$bin/pg_ctl" -D "$dir/db" -m fast -w stop; }
 while IFS= read -r line; do $line >/dev/null 2>&1 </dev/null; echo "$line $?"; done
 stop >/dev/null 2>&1

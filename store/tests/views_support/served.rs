@@ -166,7 +166,9 @@ impl Served {
 async fn fill(owner: &PgPool) {
     // One connection: a server that is full has no other.
     let mut owner = owner.acquire().await.expect("a connection");
-    let lines = json!([{"product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150}]);
+    let lines = json!([{
+        "product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150,
+    }]);
     let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, \
                  placed_at, units, total_minor, lines, reason)
                  VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', \

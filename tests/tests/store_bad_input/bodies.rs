@@ -2,14 +2,16 @@
 
 pub const ORDER: &str = "018f3ca1-2f4d-7b21-8a4c-6d7e8f901234";
 pub const NOBODY: &str = "018f3ca1-0000-7000-8000-000000000000";
-pub const LINE: &str = r#"{"product_id":"018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e","department":"KITCHEN","quantity":2,"unit_price_minor":1250}"#;
+pub const LINE: &str = concat!(
+    r#"{"product_id":"018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e","department":"KITCHEN","#,
+    r#""quantity":2,"unit_price_minor":1250}"#
+);
 
 /// A body of `place` with these lines, and with more members, as JSON text that begins with a
 /// comma.
 pub fn place_with(lines: &str, more: &str) -> String {
-    format!(
-        r#"{{"customer_id":"018f3c00-0000-7000-8000-00000000c001","currency":"EUR","lines":[{lines}]{more}}}"#
-    )
+    let customer = "018f3c00-0000-7000-8000-00000000c001";
+    format!(r#"{{"customer_id":"{customer}","currency":"EUR","lines":[{lines}]{more}}}"#)
 }
 
 /// With one line, in which `from` is replaced.

@@ -18,7 +18,8 @@ use super::{
 
 pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
-/// Commands answered before the first fault, and between two of them: in the short run, and in the long ones.
+/// Commands answered before the first fault, and between two of them: in the short run, and in the
+/// long ones.
 const CALM_COMMANDS: usize = 1_000;
 const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 

@@ -13,7 +13,9 @@ use std::{
 /// have reaped the process. Logs stay.
 const KEEPER: &str = r#"
 trap '' INT TERM
-if "$0" start "$1" "$3" broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500; then cat >/dev/null; fi
+if "$0" start "$1" "$3" broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500; then
+    cat >/dev/null
+fi
 for file in "$2"/*; do [ -e "$file" ] && kill -9 "${file##*/}" 2>/dev/null; done
 for i in $(seq "$3"); do "$0" kill "$1" "$i" 2>/dev/null; done
 rm -rf "$1" "$2" "${2%/*}/bin"

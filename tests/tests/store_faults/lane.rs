@@ -137,7 +137,10 @@ pub fn differences(world: &World, runs: &[Run], log: &LogRead) -> Vec<String> {
 
 async fn send(http: &reqwest::Client, url: &str, seen: &Mutex<Seen>) {
     let key = SystemIds.v4().to_string();
-    let body = json!({"name": "Espresso beans", "department": "GROCERY", "unit_price_minor": 1250, "currency": "EUR"});
+    let body = json!({
+        "name": "Espresso beans", "department": "GROCERY", "unit_price_minor": 1250,
+        "currency": "EUR",
+    });
     let began = Instant::now();
     let sent = http
         .post(format!("{url}/v1/products"))

@@ -229,16 +229,17 @@ impl State {
     }
 
     fn product(&mut self) -> Value {
-        json!({"name": format!("Bread {}", self.below(1_000)), "department": "GROCERY", "unit_price_minor": self.below(10_000),
-               "currency": "USD", "brand": "Private", "category": "BAKED BREAD/BUNS/ROLLS"})
+        json!({"name": format!("Bread {}", self.below(1_000)), "department": "GROCERY",
+               "unit_price_minor": self.below(10_000), "currency": "USD", "brand": "Private",
+               "category": "BAKED BREAD/BUNS/ROLLS"})
     }
 
     fn order(&mut self) -> Value {
         let lines: Vec<Value> = ["GROCERY", "DRUG GM", "GROCERY"]
             .iter()
             .map(|department| {
-                json!({"product_id": SystemIds.v4(), "department": department, "quantity": 1 + self.below(9),
-                       "unit_price_minor": self.below(5_000)})
+                json!({"product_id": SystemIds.v4(), "department": department,
+                       "quantity": 1 + self.below(9), "unit_price_minor": self.below(5_000)})
             })
             .collect();
         json!({"customer_id": SystemIds.v4(), "currency": "USD", "lines": lines})
@@ -255,7 +256,8 @@ impl State {
             ),
             _ => (
                 "describe",
-                json!({"name": format!("Bread {}", self.below(1_000)), "brand": "Own", "description": "Sliced.\nKeep dry."}),
+                json!({"name": format!("Bread {}", self.below(1_000)), "brand": "Own",
+                       "description": "Sliced.\nKeep dry."}),
             ),
         }
     }

@@ -176,7 +176,8 @@ impl fmt::Display for Summary {
             [50, 99, 100].map(|percent| at(&self.latencies, percent).as_secs_f64() * 1_000.0);
         writeln!(
             f,
-            "answered at the first sending within: p50 {p50:.0} ms, p99 {p99:.0} ms, max {max:.0} ms"
+            "answered at the first sending within: p50 {p50:.0} ms, p99 {p99:.0} ms, \
+             max {max:.0} ms"
         )?;
         for (what, count) in &self.answers {
             writeln!(f, "  {what}: {count}")?;

@@ -145,8 +145,8 @@ fn apply(rows: &mut Rows, outcome: &Outcome, event: &Event) {
     let state = rows.remove(&("snapshots", id)).map_or(Value::Null, |row| row["state"].clone());
     let state =
         if table == "orders" { order_state(state, event) } else { product_state(state, event) };
-    let row = json!({"category": outcome.place.0, "id": id, "partition": outcome.place.1, "version": event.version, "unreadable": null,
-                     "state": state});
+    let row = json!({"category": outcome.place.0, "id": id, "partition": outcome.place.1,
+                     "version": event.version, "unreadable": null, "state": state});
     rows.insert(("snapshots", id), row);
 }
 
@@ -173,7 +173,8 @@ fn order_state(state: Value, event: &Event) -> Value {
     let stage = match event.kind.as_str() {
         "order.placed" => {
             let departments = departments(&event.data);
-            return json!({"stage": "placed", "placed_at": event.data["placed_at"], "departments": departments});
+            return json!({"stage": "placed", "placed_at": event.data["placed_at"],
+                          "departments": departments});
         }
         "order.delivered" => json!({"delivered": {"delivered_at": event.data["delivered_at"]}}),
         kind => json!(kind.trim_start_matches("order.")),
@@ -191,7 +192,10 @@ fn departments(placed: &Value) -> Vec<Value> {
             *sum += part;
         }
     }
-    let row = |(department, [lines, units, total]): (String, [u64; 3])| json!({"department": department, "lines": lines, "units": units, "total_minor": total});
+    let row = |(department, [lines, units, total]): (String, [u64; 3])| {
+        json!({"department": department, "lines": lines, "units": units,
+               "total_minor": total})
+    };
     sums.into_iter().map(row).collect()
 }
 
@@ -203,7 +207,8 @@ fn product_state(state: Value, event: &Event) -> Value {
         .filter(|(_, value)| !value.is_null())
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    let price = json!({"unit_price_minor": event.data["unit_price_minor"], "currency": event.data["currency"]});
+    let price = json!({"unit_price_minor": event.data["unit_price_minor"],
+                       "currency": event.data["currency"]});
     match event.kind.as_str() {
         "product.created" => merged(&price, json!({"stage": "active", "description": set})),
         "product.described" => merged(&state, json!({"description": set})),
@@ -225,7 +230,9 @@ fn outcome_row(outcome: &Outcome) -> Value {
         What::Rejected(reason) => ("rejected", Value::Null, reason.clone()),
         What::Unchanged(reason) => ("unchanged", Value::Null, reason.clone()),
     };
-    json!({"category": outcome.place.0, "partition": outcome.place.1, "aggregate_id": outcome.aggregate,
-           "fingerprint_key": u16::from_be_bytes([number[0], number[1]]), "fingerprint": hex, "verdict": verdict,
-           "version": outcome.version, "next_offset": outcome.end, "events": events, "reason": reason})
+    json!({"category": outcome.place.0, "partition": outcome.place.1,
+           "aggregate_id": outcome.aggregate,
+           "fingerprint_key": u16::from_be_bytes([number[0], number[1]]), "fingerprint": hex,
+           "verdict": verdict, "version": outcome.version, "next_offset": outcome.end,
+           "events": events, "reason": reason})
 }

@@ -16,7 +16,10 @@ pub struct First {
 }
 
 pub async fn firsts(client: &Client) -> Vec<First> {
-    let product = json!({"id": SHELF, "name": "Cup", "department": "KITCHEN", "unit_price_minor": 1, "currency": "EUR"});
+    let product = json!({
+        "id": SHELF, "name": "Cup", "department": "KITCHEN", "unit_price_minor": 1,
+        "currency": "EUR",
+    });
     let price = |minor: u64, currency: &str| {
         Request::act(
             "products",

@@ -171,8 +171,8 @@ fn row(command: &Command, next_offset: u64, accepted_ms: i64) -> Map<String, Val
 /// Of a checkpoint that counts the offsets of a lane: no fold, and the last record as witness.
 fn columns(last: Option<(u64, i64, Uuid)>, checkpoint: &Checkpoint) -> Map<String, Value> {
     let mut columns = members(json!({
-        "identity": null, "epoch": 0, "writer": null, "next_seq": 0, "drained": 0, "sealed": false, "last_time_us": null,
-        "witness_seq": null,
+        "identity": null, "epoch": 0, "writer": null, "next_seq": 0, "drained": 0, "sealed": false,
+        "last_time_us": null, "witness_seq": null,
     }));
     for (name, known) in [
         ("witness_offset", last.map(|(offset, _, _)| json!(offset))),

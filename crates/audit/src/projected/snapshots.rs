@@ -1,5 +1,5 @@
-//! `snapshots`: the state of every aggregate as a row. What a state says is the application's; a state
-//! is JSON.
+//! `snapshots`: the state of every aggregate as a row. What a state says is the application's; a
+//! state is JSON.
 
 use serde_json::{Map, Value};
 

@@ -51,7 +51,12 @@ pub(super) struct Args {
     from: Vec<Place>,
     /// End a partition here instead of at the end of the log, as `note/3@1042`; may be repeated,
     /// once a partition
-    #[arg(long, value_name = "CATEGORY/PARTITION@OFFSET", value_parser = Place::parse, conflicts_with = "follow")]
+    #[arg(
+        long,
+        value_name = "CATEGORY/PARTITION@OFFSET",
+        value_parser = Place::parse,
+        conflicts_with = "follow"
+    )]
     until: Vec<Place>,
     /// Go on at the end of the log and print what comes, until Ctrl-C
     #[arg(long)]

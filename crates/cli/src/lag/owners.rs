@@ -99,7 +99,8 @@ mod tests {
         let tenure = |epoch: u64, end: &str| {
             let id = uuid::Uuid::nil();
             format!(
-                r#"{{"epoch":{epoch},"writer":"{id}","instance":"{id}","url":"http://h","why":"assigned","since":"2026-01-01T00:00:01Z"{end}}}"#
+                r#"{{"epoch":{epoch},"writer":"{id}","instance":"{id}","url":"http://h",
+                    "why":"assigned","since":"2026-01-01T00:00:01Z"{end}}}"#
             )
         };
         for (key, value) in [

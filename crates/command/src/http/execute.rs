@@ -183,7 +183,12 @@ async fn find_owner<C: Category>(
             // What is rare is kept apart: each request is moved about with all that it may come to
             // hold.
             let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));
-            let is_answer = |asked: &Asked| matches!(asked, Asked::Ended(ending) if !(caller.defers() && ending.may_wait()));
+            let is_answer = |asked: &Asked| {
+                matches!(
+                    asked,
+                    Asked::Ended(ending) if !(caller.defers() && ending.may_wait())
+                )
+            };
             match aside(app, caller, asked, is_answer).await {
                 Ok(Asked::Ended(ending)) => return ending,
                 Ok(Asked::NotThere) => again = Some(maybe_seen(command)),

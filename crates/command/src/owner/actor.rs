@@ -269,7 +269,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 },
                 arrived = self.lane.next() => self.lane_arrived(arrived),
                 Ok(()) = checkpoints.changed() => {
-                    let offset = checkpoints.borrow_and_update().get(&self.partition.index).copied();
+                    let offset =
+                        checkpoints.borrow_and_update().get(&self.partition.index).copied();
                     if let Some(offset) = offset {
                         self.step(Input::Checkpoint { offset });
                     }

@@ -315,7 +315,9 @@ impl Hints {
                         }
                     }
                     delivery = subscription.deliveries.recv() => match delivery {
-                        Some(Delivery::Records(records)) => records.into_iter().for_each(|stored| self.learn(stored)),
+                        Some(Delivery::Records(records)) => {
+                            records.into_iter().for_each(|stored| self.learn(stored));
+                        }
                         Some(Delivery::CaughtUp(_)) => {
                             unread.over("the owners topic can be read again");
                             self.caught_up.store(true, Ordering::Relaxed);

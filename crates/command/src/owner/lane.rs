@@ -212,15 +212,21 @@ impl Intake {
     pub(super) fn passed(&self, offset: u64, why: &str) {
         tracing::error!(partition = %self.partition, offset, why, "a record of the lane names no \
             command and is passed");
-        counter!("highwater_lane_passed_total", "category" => self.category, "partition" => self.partition.index.to_string()).increment(1);
+        counter!(
+            "highwater_lane_passed_total",
+            "category" => self.category,
+            "partition" => self.partition.index.to_string()
+        )
+        .increment(1);
     }
 
     fn served(&self, served: bool) {
-        gauge!("highwater_lane_served", "category" => self.category, "partition" => self.partition.index.to_string()).set(if served {
-            1.0
-        } else {
-            0.0
-        });
+        gauge!(
+            "highwater_lane_served",
+            "category" => self.category,
+            "partition" => self.partition.index.to_string()
+        )
+        .set(if served { 1.0 } else { 0.0 });
     }
 
     /// What others are to be told, now and then.

@@ -58,7 +58,10 @@ impl Members {
         .await;
         tokio::select! {
             () = shutdown.soft.cancelled() => {}
-            _ = tokio::time::timeout(self.hand_over_within, join_all(self.categories.iter().map(|category| category.leave()))) => {}
+            _ = tokio::time::timeout(
+                self.hand_over_within,
+                join_all(self.categories.iter().map(|category| category.leave())),
+            ) => {}
         }
         drop(handing_over);
         join_all(

@@ -165,18 +165,22 @@ async fn rows(
 ) -> Result<Vec<Row>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"
-        SELECT 0 AS "kind!", NULL::uuid AS id, NULL::uuid AS aggregate, NULL::bigint AS version, next_offset AS at, NULL::smallint AS format,
-               NULL::bytea AS state, NULL::integer AS fingerprint_key, NULL::bytea AS fingerprint, NULL::text AS verdict,
+        "
+        SELECT 0 AS \"kind!\", NULL::uuid AS id, NULL::uuid AS aggregate, NULL::bigint AS version, \
+               next_offset AS at, NULL::smallint AS format,
+               NULL::bytea AS state, NULL::integer AS fingerprint_key, \
+               NULL::bytea AS fingerprint, NULL::text AS verdict,
                NULL::jsonb AS events, NULL::jsonb AS reason
-          FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2
+          FROM checkpoints \
+         WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2
         UNION ALL
         SELECT 1, aggregate_id, NULL, version, NULL, format, state, NULL, NULL, NULL, NULL, NULL
           FROM snapshots WHERE category = $1 AND aggregate_id = ANY($3)
         UNION ALL
-        SELECT 2, command_id, aggregate_id, version, next_offset, NULL, NULL, fingerprint_key, fingerprint, verdict, events, reason
+        SELECT 2, command_id, aggregate_id, version, next_offset, NULL, NULL, fingerprint_key, \
+               fingerprint, verdict, events, reason
           FROM outcomes WHERE command_id = ANY($4) AND category = $1
-        "#,
+        ",
         tables.category,
         i32::try_from(partition).unwrap_or(i32::MAX),
         aggregates,

@@ -278,8 +278,18 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
             };
             let epoch = standing.epoch();
             standing.ended(reason(&end));
-            gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => partition.index.to_string()).set(0.0);
-            counter!("highwater_owner_ended_total", "category" => C::NAME, "reason" => reason(&end)).increment(1);
+            gauge!(
+                "highwater_owner_epoch",
+                "category" => C::NAME,
+                "partition" => partition.index.to_string()
+            )
+            .set(0.0);
+            counter!(
+                "highwater_owner_ended_total",
+                "category" => C::NAME,
+                "reason" => reason(&end)
+            )
+            .increment(1);
             if matches!(end, End::SteppedDown(StepDown::Drained) | End::DrainedLate)
                 && stop.is_cancelled()
             {

@@ -120,12 +120,15 @@ impl Category for Counters {
     }
 }
 
-const ADD: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
-    "properties": {"id": {"type": "string"}, "events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
+const ADD: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object", "additionalProperties": false,
+    "properties": {"id": {"type": "string"}, "events": {"type": "integer"},
+        "must_exist": {"type": "boolean"}},
     "x-highwater": {"creates": true, "expectedVersion": "optional"}}"#;
 
 /// The same on a counter that is there; versions 1 and 2 are not served any more.
-const RAISE: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
+const RAISE: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object", "additionalProperties": false,
     "properties": {"events": {"type": "integer"}, "must_exist": {"type": "boolean"}},
     "x-highwater": {"creates": false, "expectedVersion": "required"}}"#;
 

@@ -1,5 +1,5 @@
-//! The vectors of what an owner makes of a record in `commands` (crates/protocol/vectors/README.md), by a
-//! running owner: what it records, passes and stops at.
+//! The vectors of what an owner makes of a record in `commands`
+//! (crates/protocol/vectors/README.md), by a running owner: what it records, passes and stops at.
 
 use std::path::Path;
 

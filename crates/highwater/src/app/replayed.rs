@@ -1,6 +1,7 @@
 //! Accounts of tables for `audit` by replay: the application's own folds once more, from the first
-//! event on, over events as the audit read them. They find rows that were changed, lost or projected
-//! twice, and not a mistake of the fold itself: for that, see [`App::audited`](super::App::audited).
+//! event on, over events as the audit read them. They find rows that were changed, lost or
+//! projected twice, and not a mistake of the fold itself: for that, see
+//! [`App::audited`](super::App::audited).
 
 use std::marker::PhantomData;
 

@@ -1,5 +1,5 @@
-//! The samples: they stand for the records that lie in a log. People write them; a schema that is new
-//! begins with one that follows from it.
+//! The samples: they stand for the records that lie in a log. People write them; a schema that is
+//! new begins with one that follows from it.
 
 use highwater_protocol::{time::Micros, wire::Fact};
 use serde_json::{Map, Value, json};

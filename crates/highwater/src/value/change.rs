@@ -7,8 +7,8 @@ use crate::{
     schema::Schema,
 };
 
-/// What a partial change does to an optional field: absent leaves it, `null` clears it, a value sets
-/// it.
+/// What a partial change does to an optional field: absent leaves it, `null` clears it, a value
+/// sets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Change<T> {
     /// The field is absent.

@@ -17,9 +17,9 @@ use crate::{
     value::Id,
 };
 
-/// What a state keeps by id: one block sorted by id. It is cheap to clone, and a change copies it at
-/// the speed of memory if `V` is `Copy`; so what puts into it has a maximum (a code of a command),
-/// and folding has none.
+/// What a state keeps by id: one block sorted by id. It is cheap to clone, and a change copies it
+/// at the speed of memory if `V` is `Copy`; so what puts into it has a maximum (a code of a
+/// command), and folding has none.
 #[derive(Deserialize, Serialize)]
 #[serde(from = "BTreeMap<Id<K>, V>", into = "BTreeMap<Id<K>, V>")]
 #[serde(bound(serialize = "V: Serialize + Clone", deserialize = "V: Deserialize<'de>"))]

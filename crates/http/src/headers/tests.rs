@@ -447,7 +447,11 @@ proptest! {
     }
 
     #[test]
-    fn any_version_is_read_back(generation in any::<u64>(), version in any::<u64>(), revision in any::<u64>()) {
+    fn any_version_is_read_back(
+        generation in any::<u64>(),
+        version in any::<u64>(),
+        revision in any::<u64>(),
+    ) {
         let tag = ETag::revision(generation, version, revision).to_string();
         prop_assert_eq!(IfMatch::parse(&tag).ok(), Some(IfMatch::Versions(vec![version])));
     }

@@ -5,7 +5,10 @@ use super::*;
 
 #[test]
 fn what_is_json_is_read() {
-    let text = r#" {"a": [1, -2, 1.5, 18446744073709551615, true, null, "x\u0000\ud83d\ude00"], "b": {}, "": []} "#;
+    let text = concat!(
+        r#" {"a": [1, -2, 1.5, 18446744073709551615, true, null, "x\u0000\ud83d\ude00"], "#,
+        r#""b": {}, "": []} "#
+    );
     let expected = json!({"a": [1, -2, 1.5, u64::MAX, true, null, "x\u{0}😀"], "b": {}, "": []});
     assert_eq!(parse(text.as_bytes()), Ok(expected));
 }
@@ -142,7 +145,9 @@ proptest! {
     }
 
     #[test]
-    fn json_like_text_never_panics_and_agrees_with_a_lenient_reader(text in "[\\[\\]{}:,\"a0-9.eE+\\\\u\u{e9} -]{0,60}") {
+    fn json_like_text_never_panics_and_agrees_with_a_lenient_reader(
+        text in "[\\[\\]{}:,\"a0-9.eE+\\\\u\u{e9} -]{0,60}",
+    ) {
         let lenient: Result<Value, _> = serde_json::from_str(&text);
         match parse(text.as_bytes()) {
             Ok(value) => prop_assert_eq!(value, lenient.unwrap_or(json!("refused"))),
@@ -153,17 +158,31 @@ proptest! {
 
     #[test]
     fn the_short_way_to_the_canonical_form_gives_the_same(
-        members in prop::collection::btree_map("[ -~\u{0}-\u{1f}\u{7f}\u{e9}\u{ffff}\u{1f600}]{0,4}", any::<i64>(), 0..6),
+        members in prop::collection::btree_map(
+            "[ -~\u{0}-\u{1f}\u{7f}\u{e9}\u{ffff}\u{1f600}]{0,4}",
+            any::<i64>(),
+            0..6,
+        ),
         text in "(\\PC|[\u{0}-\u{1f}\u{7f}\u{2028}\"\\\\/]){0,20}",
         float in any::<f64>(),
     ) {
-        for value in [json!({ "members": members, "text": text, "all": [null, true, text] }), json!(members), json!([float, text])] {
-            prop_assert_eq!(canonical(&value), serde_json_canonicalizer::to_vec(&value).unwrap_or_default());
+        for value in [
+            json!({ "members": members, "text": text, "all": [null, true, text] }),
+            json!(members),
+            json!([float, text]),
+        ] {
+            prop_assert_eq!(
+                canonical(&value),
+                serde_json_canonicalizer::to_vec(&value).unwrap_or_default()
+            );
         }
     }
 
     #[test]
-    fn the_canonical_form_reads_back_and_is_stable(numbers in prop::collection::btree_map("\\PC{0,8}", any::<i32>(), 0..8), text in "\\PC{0,40}") {
+    fn the_canonical_form_reads_back_and_is_stable(
+        numbers in prop::collection::btree_map("\\PC{0,8}", any::<i32>(), 0..8),
+        text in "\\PC{0,40}",
+    ) {
         let value = json!({ "numbers": numbers, "text": text });
         let bytes = canonical(&value);
         let again = parse(&bytes);

@@ -20,7 +20,8 @@ async fn a_problem_answers_in_the_form_of_rfc_9457() {
     assert_eq!(response.status(), StatusCode::CONFLICT);
     assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
     let expected = json!({
-        "type": "urn:highwater:problem:thing.closed", "title": "Conflict", "status": 409, "detail": "the thing is closed",
+        "type": "urn:highwater:problem:thing.closed", "title": "Conflict", "status": 409,
+        "detail": "the thing is closed",
         "code": "thing.closed", "instance": "/v1/things/1", "trace_id": "abc", "version": 7,
         "errors": [
             { "pointer": "/lines/0", "detail": "closed" },

@@ -10,12 +10,14 @@ fn thing() -> Result<Validator, Error> {
             "additionalProperties": false,
             "required": ["name"],
             "properties": {
-                "name": { "type": "string", "minLength": 1, "maxLength": 5, "pattern": "^[^\\u0000]*$" },
+                "name": {
+                    "type": "string", "minLength": 1, "maxLength": 5, "pattern": "^[^\\u0000]*$" },
                 "size": { "type": "integer", "minimum": 1, "maximum": 100 },
                 "id": { "type": "string", "format": "uuid" },
                 "kind": { "enum": ["round", "flat"] },
                 "parts": { "type": "array", "maxItems": 30, "items": {
-                    "type": "object", "additionalProperties": false, "required": ["n"], "properties": { "n": { "type": "integer" } } } }
+                    "type": "object", "additionalProperties": false, "required": ["n"],
+                    "properties": { "n": { "type": "integer" } } } }
             }
         }"#,
     )
@@ -29,7 +31,10 @@ fn pointers(value: &Value) -> Vec<String> {
 
 #[test]
 fn what_follows_the_schema_passes() -> Result<(), Error> {
-    let value = json!({ "name": "a", "size": 100, "id": "0190b0a0-0000-7000-8000-000000000000", "kind": "flat", "parts": [{ "n": 1 }] });
+    let value = json!({
+        "name": "a", "size": 100, "id": "0190b0a0-0000-7000-8000-000000000000", "kind": "flat",
+        "parts": [{ "n": 1 }],
+    });
     assert_eq!(thing()?.validate(&value), Ok(()));
     Ok(())
 }

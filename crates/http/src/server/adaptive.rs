@@ -153,8 +153,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_limit_stays_within_its_bounds(floor in 1_usize..200, ceiling in 1_usize..2_000, answers in prop::collection::vec((0_u64..400, 0_u64..20_000), 0..500)) {
-            let (mut adaptive, mut clock) = (Adaptive::new(Bounds { floor, ceiling, ..BOUNDS }), Instant::now());
+        fn the_limit_stays_within_its_bounds(
+            floor in 1_usize..200,
+            ceiling in 1_usize..2_000,
+            answers in prop::collection::vec((0_u64..400, 0_u64..20_000), 0..500),
+        ) {
+            let bounds = Bounds { floor, ceiling, ..BOUNDS };
+            let (mut adaptive, mut clock) = (Adaptive::new(bounds), Instant::now());
             for (after, took) in answers {
                 clock += Duration::from_millis(after);
                 adaptive.answered(clock, Duration::from_millis(took));

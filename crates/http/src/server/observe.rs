@@ -49,7 +49,12 @@ impl Observer {
         let trace = TraceContext::from_headers(request.headers(), &*self.ids);
         let route = request.extensions().get::<MatchedPath>().cloned();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let span = info_span!("request", trace_id = %trace.trace_id(), method = %shortened(method.as_str()), route = %template(route.as_ref()));
+        let span = info_span!(
+            "request",
+            trace_id = %trace.trace_id(),
+            method = %shortened(method.as_str()),
+            route = %template(route.as_ref())
+        );
         request.extensions_mut().insert(trace.clone());
         Seen { span, begun, trace, route, method, uri }
     }

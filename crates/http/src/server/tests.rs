@@ -286,7 +286,13 @@ async fn requests_are_counted_by_route_template() -> Result<(), Failure> {
         ),
         "{rendered}"
     );
-    assert!(rendered.contains(r#"highwater_http_request_duration_seconds_bucket{route="/v1/things/{id}",method="GET",le="#), "{rendered}");
+    assert!(
+        rendered.contains(concat!(
+            "highwater_http_request_duration_seconds_bucket",
+            r#"{route="/v1/things/{id}",method="GET",le="#
+        )),
+        "{rendered}"
+    );
     assert!(!rendered.contains("nowhere-counted") && !rendered.contains("BREW"));
     Ok(())
 }

@@ -74,7 +74,11 @@ impl Producers {
         let closing: Vec<_> = self.slots.iter().filter_map(|slot| slot.write().take()).collect();
         for instance in &closing {
             if let Err(error) = instance.producer.flush(within) {
-                tracing::warn!(%error, records = instance.producer.in_flight_count(), "records were not acknowledged before closing");
+                tracing::warn!(
+                    %error,
+                    records = instance.producer.in_flight_count(),
+                    "records were not acknowledged before closing"
+                );
             }
         }
     }
@@ -147,7 +151,12 @@ impl Instance {
 impl Reports {
     fn new(generation: u64) -> Self {
         // Made once: a look-up by labels for each record costs more than the rest of its report.
-        let counter = |outcome| metrics::counter!("highwater_kafka_delivery_reports_total", "outcome" => outcome);
+        let counter = |outcome| {
+            metrics::counter!(
+                "highwater_kafka_delivery_reports_total",
+                "outcome" => outcome
+            )
+        };
         let [at, somewhere, purged, failed, refused] =
             ["at", "somewhere", "purged", "failed", "refused"].map(counter);
         Self { generation, at, somewhere, purged, failed, refused }

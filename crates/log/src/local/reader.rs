@@ -38,7 +38,9 @@ impl Reader {
             () = token.cancelled() => {
                 if self.shared.closed.is_cancelled() {
                     // A reader that has fallen behind hears it from the closed channel.
-                    let _ = self.deliveries.try_send(Delivery::Failed(Error::Unreachable("the log was closed".to_owned())));
+                    let _ = self.deliveries.try_send(Delivery::Failed(Error::Unreachable(
+                        "the log was closed".to_owned(),
+                    )));
                 }
             }
             failed = self.deliver() => {

@@ -236,9 +236,10 @@ async fn a_folder_of_a_newer_release_or_of_no_known_format_is_refused() {
     std::fs::write(opened.folder.join("FORMAT"), "1\n").unwrap();
     let log = LocalLog::open(&opened.folder, Settings::default()).unwrap();
     assert_eq!(Log::end(&log, &partition()).await.unwrap(), 1);
-    assert!(
-        matches!(LocalReader::open(folder()).await, Err(Error::Unreachable(why)) if why.contains("holds no log"))
-    );
+    assert!(matches!(
+        LocalReader::open(folder()).await,
+        Err(Error::Unreachable(why)) if why.contains("holds no log")
+    ));
 }
 
 #[tokio::test]

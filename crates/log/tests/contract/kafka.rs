@@ -196,9 +196,10 @@ async fn a_members_commits_are_what_lag_tools_see() {
         client: "committer".to_owned(),
     };
     let mut member = fixture.log.join(group.clone()).unwrap();
-    assert!(
-        matches!(soon(member.events.recv()).await, Some(MembershipEvent::Assigned(all)) if all.len() == 3)
-    );
+    assert!(matches!(
+        soon(member.events.recv()).await,
+        Some(MembershipEvent::Assigned(all)) if all.len() == 3
+    ));
     (member.commit)(&[(fixture.partition(1), 41), (fixture.partition(2), 7)]);
     let committed = tokio::task::spawn_blocking(move || {
         let mut config = ClientConfig::new();

@@ -33,7 +33,10 @@ impl<S: Store> Runner<S> {
                 self.progress.reached(job.key.clone(), job.to.offset);
             }
             if self.troubled.remove(&job.key).is_some() {
-                info!(category = %job.key.place.category, partition = job.key.place.partition, projection = job.key.projection, "goes on");
+                info!(
+                    category = %job.key.place.category, partition = job.key.place.partition,
+                    projection = job.key.projection, "goes on"
+                );
             }
             self.progress.works(&job.key, Stage::Transaction);
             counter!("highwater_projection_events_total", &lag::labels(&job.key))
@@ -59,7 +62,10 @@ impl<S: Store> Runner<S> {
         }
         match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
             OnFailure::RetryAfter(wait) => {
-                debug!(error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(), "a transaction failed and is tried again");
+                debug!(
+                    error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(),
+                    "a transaction failed and is tried again"
+                );
                 self.said.failing.warn("a transaction failed", failure);
                 self.retry_at = Some(Instant::now() + wait);
                 self.queue.push_front(group);
@@ -94,7 +100,8 @@ impl<S: Store> Runner<S> {
         let wait = self.limits.backoff.after(failed);
         if failed == 1 {
             warn!(
-                category = %key.place.category, partition = key.place.partition, projection = key.projection, error = %why,
+                category = %key.place.category, partition = key.place.partition,
+                projection = key.projection, error = %why,
                 "a projection is left behind and tried again by itself, which is not said again"
             );
         }
@@ -123,7 +130,8 @@ impl<S: Store> Runner<S> {
     /// This projection stops on this partition; everything else goes on.
     pub(super) fn halt(&mut self, key: Key, offset: u64, why: &dyn std::fmt::Display) {
         error!(
-            category = %key.place.category, partition = key.place.partition, projection = key.projection, offset, error = %why,
+            category = %key.place.category, partition = key.place.partition,
+            projection = key.projection, offset, error = %why,
             "projection halted on this partition until a restart"
         );
         gauge!("highwater_projection_halted", &lag::labels(&key)).set(1.0);

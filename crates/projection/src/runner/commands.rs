@@ -140,8 +140,12 @@ fn go_on_over(partition: &Partition, position: &mut Position<Wire>, found: u64) 
     let missed = found - position.offset;
     warn!(%partition, from = position.offset, found, missed, "accepted commands are not in the log \
         any more: going on with the first that is");
-    counter!("highwater_projection_missed_commands_total", "topic" => partition.topic.to_string(), "partition" => partition.index.to_string())
-        .increment(missed);
+    counter!(
+        "highwater_projection_missed_commands_total",
+        "topic" => partition.topic.to_string(),
+        "partition" => partition.index.to_string()
+    )
+    .increment(missed);
     *position = Position { offset: found, ..Position::start() };
 }
 
@@ -265,9 +269,10 @@ mod tests {
             places,
             [(6, witness(5, 1_005, Uuid::from_u128(5))), (7, witness(6, 0, Uuid::nil()))]
         );
-        assert!(
-            matches!(&heard.items[0].what, What::Accepted { offset: 5, command: Ok(command), .. } if command.body.is_empty())
-        );
+        assert!(matches!(
+            &heard.items[0].what,
+            What::Accepted { offset: 5, command: Ok(command), .. } if command.body.is_empty()
+        ));
         assert!(matches!(
             &heard.items[1].what,
             What::Accepted { command: Err(Unread::Undecodable { origin: None, .. }), .. }

@@ -39,7 +39,10 @@ impl<S: Store> Runner<S> {
     pub(super) fn was_taken_over(&mut self, place: &Place) -> bool {
         let leaving = self.leaving.contains_key(place);
         if leaving {
-            info!(category = %place.category, partition = place.partition, source = ?place.source, "taken over");
+            info!(
+                category = %place.category, partition = place.partition, source = ?place.source,
+                "taken over"
+            );
             self.let_go(place);
             self.others_began = true;
             self.go_on_for_the_rest();

@@ -17,7 +17,10 @@ impl<S: Store> Runner<S> {
         match change {
             Change::Gained(places) => {
                 for place in places {
-                    info!(category = %place.category, partition = place.partition, source = ?place.source, "assigned");
+                    info!(
+                        category = %place.category, partition = place.partition,
+                        source = ?place.source, "assigned"
+                    );
                     // It may have been given back before it was handed over.
                     self.leaving.remove(&place);
                     // Projections that go alone follow by themselves; the others need a lane all
@@ -30,7 +33,10 @@ impl<S: Store> Runner<S> {
             }
             Change::Gone(places) => {
                 for place in places {
-                    info!(category = %place.category, partition = place.partition, source = ?place.source, "revoked");
+                    info!(
+                        category = %place.category, partition = place.partition,
+                        source = ?place.source, "revoked"
+                    );
                     self.begin_hand_over(place);
                 }
             }

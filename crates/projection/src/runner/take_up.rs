@@ -47,7 +47,10 @@ impl<S: Store> Runner<S> {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
                 self.waiting.remove(&lane);
                 let Some(track) = track else { return Ok(()) };
-                info!(category = %lane.place.category, partition = lane.place.partition, source = ?lane.place.source, "following");
+                info!(
+                    category = %lane.place.category, partition = lane.place.partition,
+                    source = ?lane.place.source, "following"
+                );
                 for (projection, at) in track.checkpoints() {
                     let key = Key { projection, place: lane.place.clone() };
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
@@ -63,7 +66,10 @@ impl<S: Store> Runner<S> {
                 let failed =
                     self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
-                debug!(category = %lane.place.category, partition = lane.place.partition, error = %why, wait_ms = wait.as_millis(), "could not begin");
+                debug!(
+                    category = %lane.place.category, partition = lane.place.partition, error = %why,
+                    wait_ms = wait.as_millis(), "could not begin"
+                );
                 self.said.not_begun.warn("partitions cannot be begun", &why);
                 if matches!(why, Failure::ReadOnly(_)) {
                     self.store.distrust();
@@ -223,7 +229,10 @@ async fn checkpoints_of<S: Store>(
     let mut stored = store.load(&mut tx, &keys).await?;
     for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection))
     {
-        info!(category = %place.category, partition = place.partition, projection = key.projection, "projected again from the beginning");
+        info!(
+            category = %place.category, partition = place.partition, projection = key.projection,
+            "projected again from the beginning"
+        );
         store.reset(&mut tx, key).await?;
         *at = Position::start();
     }

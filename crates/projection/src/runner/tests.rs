@@ -190,10 +190,17 @@ fn any_play() -> impl Strategy<Value = Play> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn whatever_happens_everything_is_projected_once_and_in_sequence(play in any_play(), script in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn whatever_happens_everything_is_projected_once_and_in_sequence(
+        play in any_play(),
+        script in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let played = play.run(Choices::by_chance(script));
         prop_assert_eq!(played.wrong, None, "after {} turns with \
             {:?}", played.turns, played.choices.taken());

@@ -158,7 +158,10 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             return self.outcome_unknown(effects);
         }
         if !R::CONFIRMS_IN_SEQUENCE
-            && matches!(reported, Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq))
+            && matches!(
+                reported,
+                Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq)
+            )
         {
             self.confirm_up_to(seq, effects);
         }

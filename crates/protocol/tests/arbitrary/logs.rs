@@ -165,11 +165,19 @@ fn action() -> impl Strategy<Value = Action> {
         any_byte(),
         prop::option::of(0..50_u64),
     );
-    let control = prop_oneof![8 => Just(Body::Barrier), 8 => outcome(), 8 => Just(Body::Unknown), 1 => Just(Body::Sealed)];
+    let control = prop_oneof![
+        8 => Just(Body::Barrier),
+        8 => outcome(),
+        8 => Just(Body::Unknown),
+        1 => Just(Body::Sealed),
+    ];
     prop_oneof![
         3 => Just(Action::Fence),
-        6 => commit.prop_map(|(aggregate, of, fault, between, time, drained)| Action::Commit { aggregate, of, fault, between, time, drained }),
-        3 => (control, prop::option::of(0..50_u64)).prop_map(|(body, drained)| Action::Control(body, drained)),
+        6 => commit.prop_map(|(aggregate, of, fault, between, time, drained)| {
+            Action::Commit { aggregate, of, fault, between, time, drained }
+        }),
+        3 => (control, prop::option::of(0..50_u64))
+            .prop_map(|(body, drained)| Action::Control(body, drained)),
         2 => (proptest::arbitrary::any::<prop::sample::Index>(), 1..=2_u32, prop::bool::ANY)
             .prop_map(|(which, of, fences)| Action::Zombie { which, of, fences }),
         2 => proptest::arbitrary::any::<prop::sample::Index>().prop_map(Action::Again),

@@ -27,7 +27,12 @@ impl Model for Whole {
         self.0.actions(state, actions);
         // When submissions to owners that do not serve are sent is the one thing that only the
         // argument speaks of.
-        actions.retain(|action| !matches!(action, Action::Submit(i, _) if !state.may_be_asked(&reduced(&self.0), *i)));
+        actions.retain(|action| {
+            !matches!(
+                action,
+                Action::Submit(i, _) if !state.may_be_asked(&reduced(&self.0), *i)
+            )
+        });
     }
 
     fn next_state(&self, state: &World, action: Action) -> Option<World> {

@@ -25,7 +25,12 @@ macro_rules! without {
 
         /// Each named after the rule that it lacks.
         pub fn of_the_writer() -> Vec<Mutant> {
-            vec![$(Mutant { name: stringify!($rule), setup: Setup { begin: begin::<$lacking> as Begin, ..$setup } }),*]
+            vec![
+                $(Mutant {
+                    name: stringify!($rule),
+                    setup: Setup { begin: begin::<$lacking> as Begin, ..$setup },
+                }),*
+            ]
         }
     };
 }
@@ -34,35 +39,69 @@ without! {
     OnAppend: WAITS_FOR_LOG in alone(vec![create()]);
     Unfenced: FENCES in Setup { fences: 2, ..alone(vec![create().times(2)]) };
     AnyOffset: ANCHOR_PREDICTS in Setup::calm(vec![create()], 4);
-    NoOffset: SOMEWHERE_PROVES_NOTHING in Setup { faults: 1, kinds: &[Fault::Somewhere], ..Setup::calm(vec![create()], 4) };
-    OutOfSequence: CONFIRMS_IN_SEQUENCE in Setup { faults: 1, kinds: &[Fault::Lost], ..Setup::calm(vec![create(), other()], 5) };
+    NoOffset: SOMEWHERE_PROVES_NOTHING in Setup {
+        faults: 1,
+        kinds: &[Fault::Somewhere],
+        ..Setup::calm(vec![create()], 4)
+    };
+    OutOfSequence: CONFIRMS_IN_SEQUENCE in Setup {
+        faults: 1,
+        kinds: &[Fault::Lost],
+        ..Setup::calm(vec![create(), other()], 5)
+    };
     Unheld: HOLDS in Setup::calm(vec![create(), add()], 5);
     HeldForAny: HOLDS_FOR_LATER_RECORD in Setup::calm(vec![create(), other(), add()], 6);
-    Holes: HOLE_STOPS in Setup { faults: 1, kinds: &[Fault::Lost], ..alone(vec![create(), other()]) };
+    Holes: HOLE_STOPS in Setup {
+        faults: 1,
+        kinds: &[Fault::Lost],
+        ..alone(vec![create(), other()])
+    };
     Undeposed: FOREIGN_FENCE_DEPOSES in Setup::calm(vec![create()], 5);
     LostBelowFence: ACKNOWLEDGED_IS_READ in crate::setups::lying();
     Voided: ACKNOWLEDGED_IS_VALID in crate::setups::lying();
     KeptAhead: ROLLS_BACK in unknown(vec![create()]);
     ConfirmedVersion: EXPECTS_IN_FLIGHT in alone(vec![create(), add().expecting(&[0])]);
-    AnyMismatchIsFinal: FINAL_ONLY_BELOW in Setup::calm(vec![create(), add(), Sent::new(3, 1, Does::Add).expecting(&[2]).told_new()], 5);
-    NoLookUp: LOOKS_UP in Setup { snapshots: 1, crashes: 1, ..Setup::calm(vec![create().times(2), Sent::new(1, 1, Does::Add)], 5) };
-    FoundAndForgotten: FOUND_ANSWERS in Setup { snapshots: 1, crashes: 1, ..Setup::calm(vec![create().times(2)], 5) };
+    AnyMismatchIsFinal: FINAL_ONLY_BELOW in Setup::calm(
+        vec![create(), add(), Sent::new(3, 1, Does::Add).expecting(&[2]).told_new()],
+        5,
+    );
+    NoLookUp: LOOKS_UP in Setup {
+        snapshots: 1,
+        crashes: 1,
+        ..Setup::calm(vec![create().times(2), Sent::new(1, 1, Does::Add)], 5)
+    };
+    FoundAndForgotten: FOUND_ANSWERS in Setup {
+        snapshots: 1,
+        crashes: 1,
+        ..Setup::calm(vec![create().times(2)], 5)
+    };
     AnyFingerprint: COMPARES_FINGERPRINTS in alone(vec![create(), create().otherwise(7)]);
     AnyFollower: COMPARES_FOLLOWERS in alone(vec![create(), create().otherwise(7)]);
     AggregatesGoEarly: AGGREGATES_STAY_ABOVE_CHECKPOINT in evicting(vec![create(), add()]);
     OutcomesGoEarly: OUTCOMES_STAY_ABOVE_CHECKPOINT in evicting(vec![create().times(2)]);
     GoesInUse: STAYS_WHILE_IN_USE in Setup {
         cached: 1,
-        ..evicting(vec![Sent::new(0, 1, Does::Create(1)), Sent::new(1, 1, Does::Add), Sent::new(2, 2, Does::Create(1))])
+        ..evicting(vec![
+            Sent::new(0, 1, Does::Create(1)),
+            Sent::new(1, 1, Does::Add),
+            Sent::new(2, 2, Does::Create(1)),
+        ])
     };
     NoHorizon: HORIZON in Setup { falls: 1, ..evicting(vec![create().times(2)]) };
-    FreshAgain: QUEUED_AGAIN_MAY_BE_SEEN in
-        Setup { lane: vec![0], load_failures: 1, ticks: 1, ..evicting(vec![Sent::new(0, 1, Does::Create(1)).told_fresh()]) };
+    FreshAgain: QUEUED_AGAIN_MAY_BE_SEEN in Setup {
+        lane: vec![0],
+        load_failures: 1,
+        ticks: 1,
+        ..evicting(vec![Sent::new(0, 1, Does::Create(1)).told_fresh()])
+    };
     FreshThoughSent: SENT_MEANWHILE_MAY_BE_SEEN in Setup {
         lane: vec![1, 0],
         load_failures: 1,
         ticks: 1,
-        ..evicting(vec![Sent::new(0, 1, Does::Create(1)).told_fresh(), Sent::new(1, 1, Does::Add).times(0).told_fresh()])
+        ..evicting(vec![
+            Sent::new(0, 1, Does::Create(1)).told_fresh(),
+            Sent::new(1, 1, Does::Add).times(0).told_fresh(),
+        ])
     };
     FreshTwice: TWICE_IN_LANE_MAY_BE_SEEN in Setup {
         lane: vec![0, 0],
@@ -72,11 +111,23 @@ without! {
         queue: 1,
         ..evicting(vec![Sent::new(0, 1, Does::Create(2)).times(0).told_fresh()])
     };
-    TimesOfClocks: TIMES_RISE in Setup { clocks: [2; 6], ..alone(vec![create(), other().behind(1)]) };
-    TimesOfOwners: TIMES_RISE_OVER_TAKE_OVERS in Setup { clocks: [2, 1, 0, 0, 0, 0], crashes: 1, ..Setup::calm(vec![create(), other()], 5) };
-    DrainedIsTaken: DRAINED_IS_DECIDED in
-        Setup { lane: vec![0, 1], ..alone(vec![Sent::new(0, 1, Does::Create(1)).times(0), other().times(0)]) };
-    DrainedThoughLost: FENCE_UNDECIDES in Setup { lane: vec![0, 1], ..unknown(vec![create().times(0), other().times(0)]) };
+    TimesOfClocks: TIMES_RISE in Setup {
+        clocks: [2; 6],
+        ..alone(vec![create(), other().behind(1)])
+    };
+    TimesOfOwners: TIMES_RISE_OVER_TAKE_OVERS in Setup {
+        clocks: [2, 1, 0, 0, 0, 0],
+        crashes: 1,
+        ..Setup::calm(vec![create(), other()], 5)
+    };
+    DrainedIsTaken: DRAINED_IS_DECIDED in Setup {
+        lane: vec![0, 1],
+        ..alone(vec![Sent::new(0, 1, Does::Create(1)).times(0), other().times(0)])
+    };
+    DrainedThoughLost: FENCE_UNDECIDES in Setup {
+        lane: vec![0, 1],
+        ..unknown(vec![create().times(0), other().times(0)])
+    };
 }
 
 /// What readers may lack.

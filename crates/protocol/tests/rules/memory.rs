@@ -61,8 +61,8 @@ fn an_outcome_is_kept_until_snapshots_have_its_last_record() {
 
 #[test]
 fn snapshots_that_lack_what_was_forgotten_end_the_writer() {
-    // Of what was forgotten there are outcomes alone, and aggregates alone: the third command again,
-    // or another one, on its aggregate.
+    // Of what was forgotten there are outcomes alone, and aggregates alone: the third command
+    // again, or another one, on its aggregate.
     let outcomes = (Limits { cached_outcomes: 0, ..Limits::default() }, 3);
     let aggregates = (Limits { cached_aggregates: 0, ..Limits::default() }, 4);
     for (limits, command) in [outcomes, aggregates] {

@@ -42,7 +42,10 @@ pub fn of(entry: &Entry<Wire>, source: Option<&str>) -> Value {
         Body::Outcome(outcome) if outcome.verdict == Verdict::Rejected => "rejected",
         Body::Outcome(_) => "unchanged",
     };
-    let mut e = json!({"kind": kind, "epoch": entry.epoch, "writer": entry.writer, "seq": entry.seq, "drained": entry.drained});
+    let mut e = json!({
+        "kind": kind, "epoch": entry.epoch, "writer": entry.writer, "seq": entry.seq,
+        "drained": entry.drained,
+    });
     if let Some(origin) = entry.body.origin() {
         put_origin(&mut e, origin);
     }
@@ -53,8 +56,9 @@ pub fn of(entry: &Entry<Wire>, source: Option<&str>) -> Value {
             e["value"] = String::from_utf8(event.event.data.clone()).unwrap().into();
             let meta = &event.origin.meta;
             e["event"] = json!({
-                "id": meta.event_id, "ce_source": source, "type": event.event.event_type, "schema": event.event.schema,
-                "time": event.time.to_text(), "traceparent": meta.traceparent,
+                "id": meta.event_id, "ce_source": source, "type": event.event.event_type,
+                "schema": event.event.schema, "time": event.time.to_text(),
+                "traceparent": meta.traceparent,
             });
         }
         Body::Outcome(outcome) => {

@@ -56,7 +56,10 @@ fn decided(asked: &Asked, decided: Decided) -> Result<Response, Problem> {
     let Decided { aggregate, version, position, verdict } = decided;
     let (state, name, what) = match verdict {
         Verdict::Succeeded(events) => {
-            let result = json!({"id": aggregate, "version": version, "position": position.to_string(), "events": events});
+            let result = json!({
+                "id": aggregate, "version": version, "position": position.to_string(),
+                "events": events,
+            });
             ("succeeded", "result", result)
         }
         Verdict::Rejected(reason) => ("rejected", "problem", problem(reason)),

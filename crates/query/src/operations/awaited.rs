@@ -72,7 +72,10 @@ impl Waiter<'_> {
         let (id, decided) = (self.id, &mut self.decided);
         tokio::select! {
             biased;
-            _ = tokio::time::timeout_at(deadline, decided.wait_for(|decided| decided.contains(&id))) => {}
+            _ = tokio::time::timeout_at(
+                deadline,
+                decided.wait_for(|decided| decided.contains(&id)),
+            ) => {}
             () = self.shared.draining.cancelled() => {}
         }
     }

@@ -84,17 +84,21 @@ impl Found {
     /// One statement: what it does not find is not there up to the checkpoints that it returns.
     pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
         let row = sqlx::query!(
-            r#"SELECT a.category AS "lane_category?", a.partition AS "lane_partition?", a.next_offset AS "lane_offset?",
-                      a.actor AS "lane_actor?", a.accepted_at AS "accepted_at?", a.deadline,
-                      o.category AS "category?", o.partition AS "partition?", o.next_offset AS "next_offset?", o.aggregate_id AS "aggregate?",
-                      o.version AS "version?", o.verdict AS "verdict?", o.actor, o.events, o.reason,
+            "SELECT a.category AS \"lane_category?\", a.partition AS \"lane_partition?\", \
+                      a.next_offset AS \"lane_offset?\",
+                      a.actor AS \"lane_actor?\", a.accepted_at AS \"accepted_at?\", a.deadline,
+                      o.category AS \"category?\", o.partition AS \"partition?\", \
+                      o.next_offset AS \"next_offset?\", o.aggregate_id AS \"aggregate?\",
+                      o.version AS \"version?\", o.verdict AS \"verdict?\", o.actor, o.events, \
+                      o.reason,
                       CASE WHEN a.command_id IS NULL AND o.command_id IS NULL THEN (
-                          SELECT jsonb_agg(jsonb_build_array(c.projection, c.category, c.partition, c.next_offset))
+                          SELECT jsonb_agg(jsonb_build_array(\
+                              c.projection, c.category, c.partition, c.next_offset))
                           FROM checkpoints c WHERE c.generation = $2 AND c.projection IN ($3, $4)
-                      ) END AS "checkpoints: Json<Vec<Checkpoint>>"
+                      ) END AS \"checkpoints: Json<Vec<Checkpoint>>\"
                FROM (SELECT $1::uuid AS id) asked
                LEFT JOIN operations a ON a.command_id = asked.id
-               LEFT JOIN outcomes o ON o.command_id = asked.id"#,
+               LEFT JOIN outcomes o ON o.command_id = asked.id",
             id,
             GENERATION,
             ACCEPTED,

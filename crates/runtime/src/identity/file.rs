@@ -80,7 +80,8 @@ fn write_new(path: &Path) -> std::io::Result<()> {
     let key = HEXLOWER.encode(&fresh());
     writeln!(
         file,
-        "# Deployment keys, number:key. Keep this file: ids and fingerprints in the log come from it."
+        "# Deployment keys, number:key. Keep this file: ids and fingerprints in the log come from \
+         it."
     )?;
     writeln!(file, "1:{key}")?;
     file.sync_all()

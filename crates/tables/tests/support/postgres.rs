@@ -32,10 +32,14 @@ const KEEP: &str = r#"
 set -e
 dir=$1 bin=$2
 as=""
-if [ "$(id -u)" = 0 ]; then chown postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"; fi
+if [ "$(id -u)" = 0 ]; then
+    chown postgres: "$dir"; chmod 755 "$dir"; as="runuser -u postgres --"
+fi
 cd "$dir"
-$as "$bin/initdb" -D "$dir/db" -U highwater -A trust --no-sync -E UTF8 --locale=C >"$dir/initdb.log" 2>&1
-$as "$bin/postgres" -D "$dir/db" -c listen_addresses= -c unix_socket_directories="$dir" -c fsync=off -c max_connections=200 -p 5432 >"$dir/log" 2>&1 </dev/null &
+$as "$bin/initdb" -D "$dir/db" -U highwater -A trust --no-sync -E UTF8 --locale=C \
+    >"$dir/initdb.log" 2>&1
+$as "$bin/postgres" -D "$dir/db" -c listen_addresses= -c unix_socket_directories="$dir" \
+    -c fsync=off -c max_connections=200 -p 5432 >"$dir/log" 2>&1 </dev/null &
 while IFS= read -r line; do :; done
 $as "$bin/pg_ctl" -D "$dir/db" -m immediate -w stop >/dev/null 2>&1 || true
 cd /

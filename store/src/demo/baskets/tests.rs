@@ -18,7 +18,11 @@ fn refusal(rows: &str) -> String {
 
 #[test]
 fn what_stands_together_is_a_basket() {
-    let read = baskets("1,7,2017-01-01T11:53:26Z,p,2,150\n1,7,2017-01-01T11:53:26Z,q,1,0\n2,7,2017-01-02T00:00:00+02:00,p,1,99\n").unwrap();
+    let read = baskets(
+        "1,7,2017-01-01T11:53:26Z,p,2,150\n1,7,2017-01-01T11:53:26Z,q,1,0\n\
+         2,7,2017-01-02T00:00:00+02:00,p,1,99\n",
+    )
+    .unwrap();
     let line = |product: &str, quantity, unit_price_minor| Line {
         product: product.to_owned(),
         quantity,

@@ -51,7 +51,8 @@ fn an_unlisted_product_is_in_no_known_department_and_says_nothing_else() {
     assert_eq!(
         body(&command),
         json!({
-            "id": identity::product("1095275"), "name": "1095275", "department": "UNKNOWN", "unit_price_minor": 50, "currency": "USD",
+            "id": identity::product("1095275"), "name": "1095275", "department": "UNKNOWN",
+            "unit_price_minor": 50, "currency": "USD",
         })
     );
 }
@@ -88,12 +89,18 @@ fn a_basket_is_an_order_of_its_household_at_its_time() {
         (command.path.as_str(), command.key),
         ("v1/orders", identity::place_key("31198570044"))
     );
-    let line = |number, department| json!({"product_id": identity::product(number), "department": department, "quantity": 2, "unit_price_minor": 50});
+    let line = |number, department| {
+        json!({
+            "product_id": identity::product(number), "department": department, "quantity": 2,
+            "unit_price_minor": 50,
+        })
+    };
     assert_eq!(
         body(&command),
         json!({
-            "id": identity::order("31198570044"), "customer_id": identity::customer("900"), "currency": "USD",
-            "placed_at": "2017-01-01T11:53:26Z", "lines": [line("1095275", "GROCERY"), line("7", "UNKNOWN")],
+            "id": identity::order("31198570044"), "customer_id": identity::customer("900"),
+            "currency": "USD", "placed_at": "2017-01-01T11:53:26Z",
+            "lines": [line("1095275", "GROCERY"), line("7", "UNKNOWN")],
         })
     );
 }

@@ -2,7 +2,8 @@ use super::*;
 use crate::demo::args;
 
 const BASKETS: &str = "basket_id,household_id,placed_at,product_id,quantity,unit_price_minor\n\
-    1,7,2017-01-01T00:00:00Z,p,2,150\n1,7,2017-01-01T00:00:00Z,q,1,10\n2,7,2017-01-01T00:00:00Z,p,3,140\n";
+    1,7,2017-01-01T00:00:00Z,p,2,150\n1,7,2017-01-01T00:00:00Z,q,1,10\n\
+    2,7,2017-01-01T00:00:00Z,p,3,140\n";
 const PRODUCTS: &str = "product_id,department,brand,product_category,product_type,package_size\n\
     unsold,GROCERY,Private,SOUP,SOUP,\np,GROCERY,Private,SOUP,CONDENSED SOUP,10 OZ\n";
 

@@ -55,9 +55,10 @@ fn a_database_that_is_named_is_used_and_one_of_three_is_not_enough() {
     assert!(
         matches!(named(&all, None), Ok(Named::InSettings(url)) if url == "postgres://projector/d")
     );
-    assert!(
-        matches!(named(&all, Some("postgres://flag/d")), Ok(Named::Once(url)) if url == "postgres://flag/d")
-    );
+    assert!(matches!(
+        named(&all, Some("postgres://flag/d")),
+        Ok(Named::Once(url)) if url == "postgres://flag/d"
+    ));
     assert!(matches!(named(&[], None), Ok(Named::Private)));
     for one in all {
         let refused = named(&[one], None).err().map(|error| error.to_string()).unwrap_or_default();

@@ -50,8 +50,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                             fencing under a new writer");
                     }
                     self.standing.phase(Phase::Settling);
-                    counter!("highwater_unknown_outcomes_total", "category" => C::NAME, "partition" => self.partition.index.to_string())
-                        .increment(1);
+                    counter!(
+                        "highwater_unknown_outcomes_total",
+                        "category" => C::NAME,
+                        "partition" => self.partition.index.to_string()
+                    )
+                    .increment(1);
                 }
                 Effect::StepDown(why) => self.end = Some(End::SteppedDown(why)),
             }
@@ -137,11 +141,22 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             return;
         }
         if self.pace.is_calm() {
-            tracing::info!(partition = %self.partition, epoch, %writer, took_ms = self.started.elapsed().as_millis(), "serving");
+            tracing::info!(
+                partition = %self.partition,
+                epoch,
+                %writer,
+                took_ms = self.started.elapsed().as_millis(),
+                "serving"
+            );
         }
         self.said.ownerless.over("the partition has an owner here again");
         self.said.sending.over("the log takes records again");
-        gauge!("highwater_owner_epoch", "category" => C::NAME, "partition" => self.partition.index.to_string()).set(epoch_gauge(epoch));
+        gauge!(
+            "highwater_owner_epoch",
+            "category" => C::NAME,
+            "partition" => self.partition.index.to_string()
+        )
+        .set(epoch_gauge(epoch));
         self.shared.hints.publish(C::NAME, self.partition.index, epoch);
         self.standing.serving(epoch, writer);
         self.lane.open(&self.shared.log);

@@ -66,7 +66,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 }
             }
             Err(error) => {
-                tracing::debug!(partition = %self.partition, seq = ?report.ticket.seq, %error, "an append was not acknowledged");
+                tracing::debug!(
+                    partition = %self.partition,
+                    seq = ?report.ticket.seq,
+                    %error,
+                    "an append was not acknowledged"
+                );
                 match error {
                     ReportError::Refused(_) => {
                         self.said
@@ -143,8 +148,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             .as_ref()
             .is_some_and(|witness| witness.offset == offset);
         if !valid {
-            counter!("highwater_void_records_total", "category" => C::NAME, "partition" => self.partition.index.to_string(), "reader" => "owner")
-                .increment(1);
+            counter!(
+                "highwater_void_records_total",
+                "category" => C::NAME,
+                "partition" => self.partition.index.to_string(),
+                "reader" => "owner"
+            )
+            .increment(1);
         }
     }
 

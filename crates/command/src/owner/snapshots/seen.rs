@@ -17,23 +17,28 @@ pub(super) async fn load(
     limit_bytes: usize,
 ) -> Result<Seen, Error> {
     let rows = sqlx::query!(
-        r#"
+        "
         WITH filter AS (
-            SELECT segment, ids, next_offset, bits, octet_length(bits) AS size FROM seen_filters WHERE category = $1 AND partition = $2
+            SELECT segment, ids, next_offset, bits, octet_length(bits) AS size \
+              FROM seen_filters WHERE category = $1 AND partition = $2
         ), since AS (
             SELECT command_id, aggregate_id FROM outcomes
-             WHERE category = $1 AND partition = $2 AND next_offset > coalesce((SELECT max(next_offset) FROM filter), 0)
+             WHERE category = $1 AND partition = $2 \
+               AND next_offset > coalesce((SELECT max(next_offset) FROM filter), 0)
              LIMIT $4
         )
-        SELECT 0 AS "kind!", next_offset AS n, NULL::bigint AS ids, NULL::bytea AS bits, NULL::uuid AS id, NULL::uuid AS aggregate
-          FROM checkpoints WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2
+        SELECT 0 AS \"kind!\", next_offset AS n, NULL::bigint AS ids, NULL::bytea AS bits, \
+               NULL::uuid AS id, NULL::uuid AS aggregate
+          FROM checkpoints \
+         WHERE projection = 'snapshots' AND generation = 1 AND category = $1 AND partition = $2
         UNION ALL
         SELECT 1, sum(size), NULL, NULL, NULL, NULL FROM filter
         UNION ALL
-        (SELECT 2, segment, ids, bits, NULL, NULL FROM filter WHERE (SELECT sum(size) FROM filter) <= $3 ORDER BY segment)
+        (SELECT 2, segment, ids, bits, NULL, NULL FROM filter \
+          WHERE (SELECT sum(size) FROM filter) <= $3 ORDER BY segment)
         UNION ALL
         SELECT 3, NULL, NULL, NULL, command_id, aggregate_id FROM since
-        "#,
+        ",
         tables.category,
         i32::try_from(partition).unwrap_or(i32::MAX),
         i64::try_from(limit_bytes).unwrap_or(i64::MAX),

@@ -215,7 +215,10 @@ mod tests {
 
     #[test]
     fn an_outcome_says_what_its_record_says_and_where_it_ends() -> Result<(), Failure> {
-        let events = json!([{"type": "thing\u{fffd}made", "version": 5}, {"type": "thing\u{fffd}made", "version": 6}]);
+        let events = json!([
+            {"type": "thing\u{fffd}made", "version": 5},
+            {"type": "thing\u{fffd}made", "version": 6},
+        ]);
         let reason = json!({"code": "a.b"});
         let items = [
             committed(1, 5..=6, 12),

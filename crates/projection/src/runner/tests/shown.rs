@@ -89,7 +89,8 @@ async fn void_records_are_counted_and_a_log_without_them_shows_none() {
     alone.go_on_for(SECOND).await;
     let voids = |partition| {
         let series = format!(
-            "highwater_projection_void_records_total{{category=\"thing\",partition=\"{partition}\"}} "
+            "highwater_projection_void_records_total{{category=\"thing\",\
+             partition=\"{partition}\"}} "
         );
         value(&recorder, &series)
     };
