@@ -12,17 +12,15 @@
 //! There is no create: a stock begins with its first `receive`, and never ends. An order whose
 //! reservation is gone may reserve again. Whether the product or the order exists is not asked.
 
-mod adjust;
 #[cfg(test)]
 mod fixtures;
-mod receive;
-mod release;
-mod reserve;
-mod ship;
+#[cfg(test)]
+mod tests;
 
+use StockRejection::*;
 use events::{
     order::{OrderEvent, OrderId},
-    stock::{Levels, MOST_RESERVATIONS, StockCommand, StockEvent},
+    stock::*,
 };
 use highwater::{prelude::*, value::MAX};
 
@@ -61,11 +59,11 @@ impl Aggregate for Stock {
     fn decide(stock: Option<&Self>, command: &StockCommand, _: &Context) -> Decision<Self> {
         let stock = &stock.cloned().unwrap_or_default();
         match command {
-            StockCommand::Receive(command) => receive::decide(stock, command),
-            StockCommand::Reserve(command) => reserve::decide(stock, command),
-            StockCommand::Release(command) => release::decide(stock, command),
-            StockCommand::Ship(command) => ship::decide(stock, command),
-            StockCommand::Adjust(command) => adjust::decide(stock, command),
+            StockCommand::Receive(command) => stock.receive(command),
+            StockCommand::Reserve(command) => stock.reserve(command),
+            StockCommand::Release(command) => stock.release(command),
+            StockCommand::Ship(command) => stock.ship(command),
+            StockCommand::Adjust(command) => stock.adjust(command),
         }
     }
 
@@ -86,6 +84,57 @@ impl Aggregate for Stock {
 }
 
 impl Stock {
+    /// Units arrive. The first of them begin the stock.
+    fn receive(&self, &Receive { quantity }: &Receive) -> Decision<Self> {
+        let on_hand = self.levels.on_hand.plus(quantity).ok_or(TooLarge)?;
+        accept(Received { quantity, levels: Levels { on_hand, ..self.levels } })
+    }
+
+    /// Available units are kept for an order.
+    fn reserve(&self, &Reserve { order_id, quantity }: &Reserve) -> Decision<Self> {
+        if self.reservations.get(order_id).is_some() {
+            return reject(AlreadyReserved(order_id));
+        }
+        let levels = self.levels;
+        let reserved = levels.reserved.plus(quantity).filter(|units| *units <= levels.on_hand);
+        let reserved = reserved.ok_or(Insufficient { available: levels.available() })?;
+        if self.reservations.len() >= MOST_RESERVATIONS {
+            return reject(TooManyReservations);
+        }
+        accept(Reserved { order_id, quantity, levels: Levels { reserved, ..levels } })
+    }
+
+    /// An order's whole reservation is given up.
+    fn release(&self, &Reservation { order_id }: &Reservation) -> Decision<Self> {
+        let quantity = self.reserved_for(order_id)?;
+        let reserved = self.levels.reserved.saturating_minus(quantity.get());
+        accept(Released { order_id, quantity, levels: Levels { reserved, ..self.levels } })
+    }
+
+    /// The units reserved for an order leave the house, all of them.
+    fn ship(&self, &Reservation { order_id }: &Reservation) -> Decision<Self> {
+        let quantity = self.reserved_for(order_id)?;
+        let on_hand = self.levels.on_hand.saturating_minus(quantity.get());
+        let reserved = self.levels.reserved.saturating_minus(quantity.get());
+        accept(Shipped { order_id, quantity, levels: Levels { on_hand, reserved } })
+    }
+
+    /// What is on hand is corrected. What is reserved is promised, and cannot be taken away.
+    fn adjust(&self, Adjust { delta, reason }: &Adjust) -> Decision<Self> {
+        let levels = self.levels;
+        if delta.get() == 0 {
+            return nothing();
+        }
+        // Within ±2^54: neither is beyond ±(2^53 - 1).
+        let on_hand = levels.on_hand.get() + delta.get();
+        if delta.get() < 0 && on_hand < levels.reserved.get() {
+            return reject(Insufficient { available: levels.available() });
+        }
+        let on_hand = Count::try_from(on_hand).map_err(|_| TooLarge)?;
+        let levels = Levels { on_hand, ..levels };
+        accept(Adjusted { delta: *delta, reason: reason.clone(), levels })
+    }
+
     fn reserved_for(&self, order: OrderId) -> Result<Quantity, StockRejection> {
         self.reservations.get(order).copied().ok_or(StockRejection::NotReserved(order))
     }

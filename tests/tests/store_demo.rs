@@ -19,7 +19,7 @@ use std::{ffi::OsString, fmt::Write};
 
 use kafka::Kafka;
 use records::Records;
-use run::{Ended, Run, audit};
+use run::{Run, audit};
 use up::{Scratch, Up, command};
 
 /// What the README of the built-in files says of them.

@@ -1,20 +1,19 @@
 //! Owners and projectors die under load, on three real brokers, and nothing is lost or doubled.
 //!
 //! Two command APIs, two projectors and one query API are processes of their own, built from this
-//! checkout. A client with 64 commands in flight keeps every answer while processes are killed
-//! (`kill -9`) and stopped (SIGTERM). Then every answer is held against the log, the log against
-//! the audit, the tables against a fold of their own, and the query API against what was
-//! acknowledged.
+//! checkout. A client keeps every answer while processes are killed (`kill -9`) and stopped
+//! (SIGTERM). Then every answer is held against the log, the log against the audit, the tables
+//! against a fold of their own, and the query API against what was acknowledged.
 //!
 //! A second deployment is replaced process by process, as an orchestrator does it, and clients see
 //! nothing worse than 503.
 //!
-//! One fault of each kind and one round by default; `HIGHWATER_FAULTS=full` does all of it three
-//! times, with a third command API, `HIGHWATER_FAULTS=owners` kills and stops owners twenty times
-//! each, `owners=N` N times; `standby` and `standby=N` kill them beside an instance that was
-//! started a moment ago; `lane` is ten runs of 1,000 commands of the asynchronous lane.
-//! `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with other binaries. What such runs
-//! printed is in `docs/faults.md`.
+//! One fault of each kind and one round by default, at a fixed rate; `HIGHWATER_FAULTS=full` does
+//! all of it three times, with a third command API and 64 commands in flight,
+//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby`
+//! and `standby=N` kill them beside an instance that was started a moment ago; `lane` is ten runs of
+//! 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy
+//! with other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -55,7 +54,7 @@ mod views;
 
 use std::{process::Command, sync::Arc};
 
-use client::{Client, Sent};
+use client::{Client, Running, Sent};
 use deployment::{Deployment, Size};
 use documented::Row;
 use faults::{Fault, Faults, ONE_OF_EACH};
@@ -68,8 +67,11 @@ use tokio::sync::Mutex;
 
 /// Below this the run shows nothing about load.
 const LEAST_RATE: f64 = 300.0;
-/// Commands a second of the open loop under which everything is replaced.
+/// Commands a second of the open loop under which everything is replaced, in the long runs.
 const OFFERED: u32 = 310;
+/// Of the short ones, which share the machine with other tests: what is in flight when a process
+/// dies is what waits meanwhile, and that is as much.
+const OFFERED_BESIDE_OTHERS: u32 = 100;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the
 /// take-overs, the return of the process included.
 const MOST_AFTER_KILL: f64 = 2.0;
@@ -78,6 +80,11 @@ const MOST_AFTER_TERM: f64 = 1.0;
 const ENDED_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
 /// The tests of this file share one machine, and each needs all of it.
 static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Whether a run was asked for that has the machine for itself.
+fn asked() -> bool {
+    std::env::var_os("HIGHWATER_FAULTS").is_some()
+}
 
 fn full() -> bool {
     std::env::var("HIGHWATER_FAULTS").is_ok_and(|value| value == "full")
@@ -93,7 +100,7 @@ mod apart {
         let schedule = schedule();
         let mut world =
             World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
-        let running = world.client().begin();
+        let running = begin(&world, Client::begin);
         let mut faults = Faults {
             deployment: &mut world.deployment,
             reader: world.reader.clone(),
@@ -145,9 +152,7 @@ mod apart {
         let commands = if full() { 3 } else { 2 };
         let mut world =
             World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
-        // How much a machine does that is busy otherwise is not known.
-        let running =
-            if full() { world.client().begin_at(OFFERED) } else { world.client().begin() };
+        let running = begin(&world, |client| client.begin_at(OFFERED));
         let readers = rolling::Readers::begin(&world);
         let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
         replaced.push(rolling::restart_all(&mut world, &running).await);
@@ -252,6 +257,11 @@ mod apart {
     }
     .check();
     }
+}
+
+/// The load: `long` in the runs that are asked for, a fixed rate in the one beside other tests.
+fn begin(world: &World, long: impl FnOnce(Client) -> Running) -> Running {
+    if asked() { long(world.client()) } else { world.client().begin_at(OFFERED_BESIDE_OTHERS) }
 }
 
 /// N of `HIGHWATER_FAULTS=what=N`; 20 if it only says `what`.

@@ -12,90 +12,11 @@
 //! | [`rules`] | from an [`Aggregate`] to what the protocol's writer and readers ask |
 //! | [`category`] | what a service needs to know of a category |
 //! | [`app`] | [`App`]: an application, registered once (feature `services`) |
+//! | [`list`] | what a list of one's own is written with (feature `services`) |
 //! | [`contracts`] | all schemas, and the files of `schemas/` (feature `contracts`) |
 //! | [`testing`] | given these events, when this command comes, then that happens |
 //!
-//! A voucher is issued once and redeemed once:
-//!
-//! ```
-//! use highwater::prelude::*;
-//!
-//! /// A voucher was issued.
-//! #[derive(Data)]
-//! pub struct Issued {
-//!     pub amount_minor: Money,
-//! }
-//!
-//! #[derive(Event)]
-//! #[event(category = "voucher")]
-//! pub enum VoucherEvent {
-//!     #[event("issued")]
-//!     Issued(Issued),
-//!     /// The voucher was used up.
-//!     #[event("redeemed")]
-//!     Redeemed,
-//! }
-//!
-//! #[derive(Command)]
-//! pub enum VoucherCommand {
-//!     /// Issues a voucher.
-//!     #[command(creates)]
-//!     Issue(Issued),
-//!     /// Uses a voucher up.
-//!     #[command(expects_version, codes("already-redeemed"))]
-//!     Redeem,
-//! }
-//!
-//! #[derive(Rejection)]
-//! pub enum VoucherRejection {
-//!     #[rejection("already-redeemed", "the voucher is redeemed")]
-//!     AlreadyRedeemed,
-//! }
-//!
-//! #[derive(State)]
-//! #[state(format = 1)]
-//! pub struct Voucher {
-//!     amount_minor: Money,
-//!     redeemed: bool,
-//! }
-//!
-//! impl Aggregate for Voucher {
-//!     type Command = VoucherCommand;
-//!     type Event = VoucherEvent;
-//!     type Rejection = VoucherRejection;
-//!
-//!     fn decide(voucher: Option<&Self>, command: &VoucherCommand, _: &Context) -> Decision<Self> {
-//!         match command {
-//!             VoucherCommand::Issue(issue) => accept(issue.clone()),
-//!             VoucherCommand::Redeem if voucher.ok_or(Missing)?.redeemed => {
-//!                 reject(VoucherRejection::AlreadyRedeemed)
-//!             }
-//!             VoucherCommand::Redeem => accept(VoucherEvent::Redeemed),
-//!         }
-//!     }
-//!
-//!     fn evolve(voucher: Option<&Self>, event: &VoucherEvent) -> Result<Self, Unreadable> {
-//!         match (voucher, event) {
-//!             (None, VoucherEvent::Issued(issued)) => {
-//!                 Ok(Self { amount_minor: issued.amount_minor, redeemed: false })
-//!             }
-//!             (Some(voucher), VoucherEvent::Redeemed) => {
-//!                 Ok(Self { redeemed: true, ..voucher.clone() })
-//!             }
-//!             _ => Err(event.unexpected("a voucher is issued first, and once")),
-//!         }
-//!     }
-//! }
-//!
-//! use highwater::testing::given;
-//!
-//! let issued = || VoucherEvent::Issued(Issued { amount_minor: Money::ZERO });
-//! given::<Voucher>([issued()]).when(VoucherCommand::Redeem).then([VoucherEvent::Redeemed]);
-//! given::<Voucher>([issued(), VoucherEvent::Redeemed])
-//!     .when(VoucherCommand::Redeem)
-//!     .then_rejected("voucher.already-redeemed");
-//! ```
-
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 // So that what the derives emit is also right within this crate.
@@ -113,6 +34,8 @@ pub mod contracts;
 pub mod data;
 pub mod event;
 mod finding;
+#[cfg(feature = "services")]
+pub mod list;
 mod migration;
 pub mod prelude;
 pub mod rejection;

@@ -51,12 +51,12 @@ pub trait List: Sized + Send + Sync + 'static {
     /// The category that it reads.
     const CATEGORY: &'static str;
     /// How shared caches may keep it. `None`: personal.
-    const PUBLIC: Option<&'static str>;
+    const PUBLIC: Option<&'static str> = None;
     const FILTERS: &'static [&'static str];
     /// The first one is the default. None: one fixed sequence.
-    const SORTS: &'static [&'static str];
+    const SORTS: &'static [&'static str] = &[];
     /// Filters and sorts that go together, each by an index. None: all of them.
-    const SERVED: &'static [Served];
+    const SERVED: &'static [Served] = &[];
     /// Of a row.
     const FIELDS: &'static [&'static str];
 

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, FromRow, Postgres, QueryBuilder, Row as _, postgres::P
 use uuid::Uuid;
 
 use crate::{
-    list::{List, Page, Parameters, Served},
+    list::{List, Page, Parameters},
     resource::{Found, Row, View},
 };
 
@@ -205,7 +205,6 @@ impl<S: Shown> List for Listed<S> {
     const PUBLIC: Option<&'static str> = S::Row::PUBLIC;
     const FILTERS: &'static [&'static str] = S::Row::FILTERS;
     const SORTS: &'static [&'static str] = S::Row::SORTS;
-    const SERVED: &'static [Served] = &[];
     const FIELDS: &'static [&'static str] = S::Row::FIELDS;
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {

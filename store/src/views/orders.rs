@@ -1,13 +1,10 @@
 //! `GET /v1/orders`: orders without their lines.
 
 use chrono::{DateTime, Utc};
-use highwater::Timestamp;
-use highwater::http::problem::Problem;
+use highwater::{Timestamp, list::*};
 use serde::Serialize;
-use sqlx::{FromRow, Postgres, QueryBuilder};
+use sqlx::FromRow;
 use uuid::Uuid;
-
-use highwater::query::list::{List, Page, Parameters, Served};
 
 const STATUSES: [&str; 6] =
     ["placed", "confirmed", "shipped", "delivered", "returned", "cancelled"];

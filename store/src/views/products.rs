@@ -1,14 +1,6 @@
 //! `GET /v1/products`: the catalog.
 
-use highwater::{
-    Row as _,
-    http::problem::Problem,
-    query::{
-        list::{List, Page, Parameters, Served},
-        rows::Item,
-    },
-    sqlx::{Postgres, QueryBuilder},
-};
+use highwater::list::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -3,11 +3,9 @@
 //! nothing is left are not shown.
 
 use chrono::NaiveDate;
-use highwater::http::problem::Problem;
+use highwater::list::*;
 use serde::{Serialize, Serializer};
-use sqlx::{FromRow, Postgres, QueryBuilder};
-
-use highwater::query::list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served};
+use sqlx::FromRow;
 
 /// Days that one page adds up, over all its departments.
 const MOST_DAYS: i64 = 20_000;
@@ -71,10 +69,7 @@ impl List for Sales {
 
     const PROJECTION: &'static str = "sales_daily";
     const CATEGORY: &'static str = "order";
-    const PUBLIC: Option<&'static str> = None;
     const FILTERS: &'static [&'static str] = &["from", "to", "department", "group"];
-    const SORTS: &'static [&'static str] = &[];
-    const SERVED: &'static [Served] = &[];
     const FIELDS: &'static [&'static str] =
         &["day", "department", "orders", "lines", "units", "total_minor"];
 

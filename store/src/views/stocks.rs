@@ -1,15 +1,7 @@
 //! `GET /v1/stock`: what there is of every product, by id; of products of which less is available
 //! than is asked for, by that.
 
-use highwater::{
-    Row as _,
-    http::problem::Problem,
-    query::{
-        list::{List, Page, Parameters, Served},
-        rows::Item,
-    },
-    sqlx::{Postgres, QueryBuilder},
-};
+use highwater::list::*;
 use uuid::Uuid;
 
 use crate::projections::stock_levels::StockRow;
@@ -27,8 +19,6 @@ impl List for Stocks {
     const CATEGORY: &'static str = "stock";
     const PUBLIC: Option<&'static str> = StockRow::PUBLIC;
     const FILTERS: &'static [&'static str] = &["available_below"];
-    const SORTS: &'static [&'static str] = &[];
-    const SERVED: &'static [Served] = &[];
     const FIELDS: &'static [&'static str] = StockRow::FIELDS;
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
@@ -37,25 +27,22 @@ impl List for Stocks {
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
         sql.push("SELECT ").push(Self::Row::columns()).push(" FROM stock_levels WHERE true");
-        match self.available_below {
-            Some(below) => {
-                sql.push(" AND available < ").push_bind(below);
-                if let Some((available, id)) = page.after {
-                    sql.push(" AND (available, id) > (")
-                        .push_bind(available)
-                        .push(", ")
-                        .push_bind(id)
-                        .push(")");
-                }
-                sql.push(" ORDER BY available, id");
-            }
-            None => {
-                if let Some((_, id)) = page.after {
-                    sql.push(" AND id > ").push_bind(id);
-                }
-                sql.push(" ORDER BY id");
-            }
+        if let Some(below) = self.available_below {
+            sql.push(" AND available < ").push_bind(below);
         }
+        match page.after {
+            Some((Some(available), id)) => {
+                sql.push(" AND (available, id) > (").push_bind(available);
+                sql.push(", ").push_bind(id).push(")")
+            }
+            Some((None, id)) => sql.push(" AND id > ").push_bind(id),
+            None => sql,
+        };
+        sql.push(if self.available_below.is_some() {
+            " ORDER BY available, id"
+        } else {
+            " ORDER BY id"
+        });
         sql.push(" LIMIT ").push_bind(page.rows());
     }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::{Load, Request};
 
-pub const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 64;
 /// Of an open loop: what is not answered by then keeps the next one from being sent.
 const MOST_IN_FLIGHT: usize = 1_000;
 /// `Retry-After` is honoured up to this.

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::{
-    client::{Client, IN_FLIGHT, Place, Running, Sent},
+    client::{Client, Place, Running, Sent},
     deployment::Deployment,
     load::{AGGREGATES, Load},
     log::{self, PLACES},
@@ -20,7 +20,7 @@ pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
 /// Commands answered before the first fault, and between two of them: in the short run, and in the
 /// long ones.
-const CALM_COMMANDS: usize = 1_000;
+const CALM_COMMANDS: usize = 300;
 const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,7 +348,7 @@ impl fmt::Display for Injected {
             Fault::KillOwner | Fault::KillProjector | Fault::KillBesideStandby => "kill -9",
             Fault::StopOwner | Fault::StopProjector => "SIGTERM",
         };
-        write!(f, "{what} {}: {} of {IN_FLIGHT} commands unanswered", self.name, self.unanswered)?;
+        write!(f, "{what} {}: {} commands unanswered", self.name, self.unanswered)?;
         if self.is_of_an_owner() {
             write!(
                 f,

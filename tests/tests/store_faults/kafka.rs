@@ -23,7 +23,7 @@ rm -rf "$1" "$2" "${2%/*}/bin"
 
 const HEAP: &str = "384m";
 /// The second compiler pays off after minutes, and until then takes the processor from everybody.
-const JAVA: &str = "-XX:TieredStopAtLevel=1";
+const OPTIONS: &str = "-XX:TieredStopAtLevel=1";
 
 pub struct Kafka {
     pub bootstrap: String,
@@ -41,7 +41,7 @@ impl Kafka {
             .args([dir, pids])
             .arg(brokers.to_string())
             .env("KAFKA_HEAP", HEAP)
-            .env("JAVA_TOOL_OPTIONS", JAVA)
+            .env("KAFKA_OPTS", OPTIONS)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -79,7 +79,7 @@ impl Kafka {
             .arg(dir)
             .arg(broker)
             .env("KAFKA_HEAP", HEAP)
-            .env("JAVA_TOOL_OPTIONS", JAVA)
+            .env("KAFKA_OPTS", OPTIONS)
             .stdout(Stdio::null());
         let told = tokio::task::spawn_blocking(move || command.status()).await.unwrap();
         assert!(told.unwrap().success(), "bin/kafka {what} failed");
