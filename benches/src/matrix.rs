@@ -99,7 +99,7 @@ async fn measure(options: &Options, stage: &Stage) -> Result<(), Error> {
 /// Topics of its own, and a queue that holds the budgets of all partitions of a producer.
 fn settings(partitions: u32, producers: u32) -> Vec<String> {
     let budget_kbytes = 2048;
-    // One share more for the lane.
+    // One share more for the command queue.
     let queue_kbytes = ((CATEGORIES * partitions.div_ceil(producers) + 1) * budget_kbytes * 5 / 4
         + 1024)
         .max(65_536);

@@ -22,19 +22,19 @@ use uuid::Uuid;
 use world::{Outcome, Scratch, Up};
 
 const TOPIC: &str = "hw.order.events";
-const LANE: &str = "hw.order.commands";
+const COMMANDS: &str = "hw.order.commands";
 const OWNERS: &str = "hw.owners";
 
 /// Two partitions: nothing but a fence in the first, a fence, two events and a barrier in the
-/// second, and six commands in its lane.
+/// second, and six commands in its command queue.
 async fn log(scratch: &Scratch, database: &str) -> Outcome {
     fs::create_dir_all(scratch.0.join("log"))?;
     let log = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;
     let events = Topic { name: TOPIC.into(), partitions: 2, kind: TopicKind::Events };
-    let lane = Topic { name: LANE.into(), partitions: 2, kind: TopicKind::Commands };
+    let queue = Topic { name: COMMANDS.into(), partitions: 2, kind: TopicKind::Commands };
     log.prepare(vec![
         events,
-        lane,
+        queue,
         Topic { name: OWNERS.into(), partitions: 1, kind: TopicKind::Owners },
     ])
     .await?;
@@ -56,7 +56,7 @@ async fn log(scratch: &Scratch, database: &str) -> Outcome {
             Record { key: Some(key.into()), value: Some(value.into_bytes()), headers: Vec::new() };
         (OWNERS, 0, record)
     });
-    let accepted = (0..6).map(|_| (LANE, 1, Record::default()));
+    let accepted = (0..6).map(|_| (COMMANDS, 1, Record::default()));
     for (topic, index, record) in events.into_iter().chain(said).chain(accepted) {
         let reply = Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to: to.clone() };
         log.append(&Partition { topic: topic.into(), index }, record, reply)?;
@@ -185,7 +185,7 @@ async fn too_much_lag_another_log_and_another_database_end_with_1() -> Outcome {
     let (server, mut connection, identity) = database().await?;
     let scratch = Scratch::new("lag-limits");
     log(&scratch, &identity).await?;
-    // All of its lane, which is longer than its events.
+    // All of its command queue, which is longer than its events.
     checkpoint(&mut connection, "operations", 1, 6).await?;
     let url = server.url();
     let again = LocalLog::open(scratch.0.join("log"), local::Settings::default())?;

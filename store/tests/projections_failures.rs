@@ -279,7 +279,7 @@ async fn another_log_behind_the_same_checkpoints_halts() {
     let pool = tables("another_log").await;
     world.project(&pool, 5_000).await;
     let before = dump(&pool).await;
-    // A lane without records is anybody's.
+    // A command queue without records is anybody's.
     let begun = count(&pool, "SELECT count(*) FROM checkpoints WHERE next_offset > 0").await;
     let mut other = World::of_history(1).await;
     other.live(0..6).await;
@@ -290,10 +290,10 @@ async fn another_log_behind_the_same_checkpoints_halts() {
     );
     other.to_the_end(&mut runner).await;
     assert_eq!(halted(&runner).len(), usize::try_from(begun).expect("few"));
-    assert_eq!(without_lanes(&dump(&pool).await), without_lanes(&before));
+    assert_eq!(without_queues(&dump(&pool).await), without_queues(&before));
 }
 
-fn without_lanes(dump: &str) -> Vec<&str> {
+fn without_queues(dump: &str) -> Vec<&str> {
     dump.lines().filter(|line| !line.contains("operations")).collect()
 }
 

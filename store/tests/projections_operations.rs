@@ -1,4 +1,4 @@
-//! The projection of the asynchronous lane: what is accepted has its row, whatever else is
+//! The projection of the command queue: what is accepted has its row, whatever else is
 //! projected, and no longer than it must.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
@@ -18,7 +18,7 @@ use forgetting::Forgetting;
 use highwater::log::{Membership, MembershipEvent};
 use highwater::projection::runner::{Key, Limits, Place, PostgresStore, Runner, Share, Step};
 use highwater::protocol::{
-    lane,
+    command_queue,
     record::{Header, Record},
 };
 use highwater::tables::migrations::migrate;
@@ -56,7 +56,7 @@ async fn checkpoint(pool: &PgPool, place: &Place) -> i64 {
         .expect("a checkpoint")
 }
 
-fn lane_of(id: Uuid) -> Place {
+fn queue_of(id: Uuid) -> Place {
     Place::of_commands("order", World::partition_of(id))
 }
 
@@ -89,7 +89,7 @@ async fn everything_that_is_accepted_has_its_row_decided_or_not() {
 }
 
 #[tokio::test]
-async fn a_row_goes_after_seven_days_however_the_lane_is_read() {
+async fn a_row_goes_after_seven_days_however_the_command_queue_is_read() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0x2001);
     let mut commands = Vec::new();
@@ -126,12 +126,15 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     let id = Uuid::from_u128(0xbad);
     let index = World::partition_of(id);
     // No command id can be read: nobody can ask for it.
-    world.append_to_lane("order", index, Record::default()).await;
+    world.append_to_queue("order", index, Record::default()).await;
     // It can here, and the deadline cannot.
     let good = world.accept("order", id).await;
-    let mut record = lane::encode(&lane::Accepted { command: Uuid::from_u128(0xbad1), ..good });
+    let mut record = command_queue::encode(&command_queue::Accepted {
+        command: Uuid::from_u128(0xbad1),
+        ..good
+    });
     record.headers.retain(|header| header.name != "hw-deadline");
-    world.append_to_lane("order", index, record).await;
+    world.append_to_queue("order", index, record).await;
     let pool = tables("unread").await;
     world.project(&pool, 5_000).await;
     let without =
@@ -143,7 +146,7 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     let before = rows(&pool).await.len();
 
     let newer = Record { headers: vec![Header::new("hw-kind", "invention")], ..Record::default() };
-    world.append_to_lane("order", index, newer).await;
+    world.append_to_queue("order", index, newer).await;
     world.accept("order", id).await;
     let (mut runner, _changes) = world.runner(
         PostgresStore::new(pool.clone()),
@@ -153,7 +156,7 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     world.to_the_end(&mut runner).await;
     assert_eq!(
         halted(&runner),
-        BTreeSet::from([Key { projection: "operations", place: lane_of(id) }])
+        BTreeSet::from([Key { projection: "operations", place: queue_of(id) }])
     );
     assert_eq!(rows(&pool).await.len(), before, "nothing behind it is passed");
 }
@@ -191,20 +194,20 @@ async fn what_the_log_has_forgotten_is_gone_on_over() {
     );
     world.to_the_end(&mut runner).await;
     assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
-    assert_eq!(checkpoint(&pool, &lane_of(id)).await, 3);
+    assert_eq!(checkpoint(&pool, &queue_of(id)).await, 3);
     let known: BTreeSet<Uuid> = rows(&pool).await.into_keys().collect();
     assert_eq!(known, BTreeSet::from([first.command, third.command]));
     assert!(!known.contains(&missed.command));
 }
 
 #[tokio::test]
-async fn another_lane_behind_the_same_checkpoint_halts() {
+async fn another_command_queue_behind_the_same_checkpoint_halts() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0x2001);
     for _ in 0..3 {
         world.accept("order", id).await;
     }
-    let pool = tables("another_lane").await;
+    let pool = tables("another_command_queue").await;
     world.project(&pool, 5_000).await;
     let before = rows(&pool).await;
     // Longer, and shorter.
@@ -218,8 +221,12 @@ async fn another_lane_behind_the_same_checkpoint_halts() {
             world::projections().all(),
             Limits::default(),
         );
-        while !halted(&runner).contains(&Key { projection: "operations", place: lane_of(id) }) {
-            assert_ne!(runner.step().await, Step::CaughtUp, "it went on with another lane");
+        while !halted(&runner).contains(&Key { projection: "operations", place: queue_of(id) }) {
+            assert_ne!(
+                runner.step().await,
+                Step::CaughtUp,
+                "it went on with another command queue"
+            );
         }
         assert_eq!(rows(&pool).await, before);
     }

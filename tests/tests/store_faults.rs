@@ -10,10 +10,10 @@
 //!
 //! One fault of each kind and one round by default, at a fixed rate; `HIGHWATER_FAULTS=full` does
 //! all of it three times, with a third command API and 64 commands in flight,
-//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times; `standby`
-//! and `standby=N` kill them beside an instance that was started a moment ago; `lane` is ten runs of
-//! 1,000 commands of the asynchronous lane. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy
-//! with other binaries. What such runs printed is in `docs/faults.md`.
+//! `HIGHWATER_FAULTS=owners` kills and stops owners twenty times each, `owners=N` N times;
+//! `standby` and `standby=N` kill them beside an instance that was started a moment ago; `queue` is
+//! ten runs of 1,000 queued commands. `HIGHWATER_FAULTS_BEFORE=DIR` begins the rolling deploy with
+//! other binaries. What such runs printed is in `docs/faults.md`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,14 +29,14 @@ mod documented;
 mod answers;
 #[path = "store_faults/client.rs"]
 mod client;
+#[path = "store_faults/command_queue.rs"]
+mod command_queue;
 #[path = "store_faults/deployment.rs"]
 mod deployment;
 #[path = "store_faults/faults.rs"]
 mod faults;
 #[path = "store_faults/kafka.rs"]
 mod kafka;
-#[path = "store_faults/lane.rs"]
-mod lane;
 #[path = "store_faults/load.rs"]
 mod load;
 #[path = "store_faults/log.rs"]
@@ -192,13 +192,13 @@ mod apart {
         let _alone = ALONE.lock().await;
         let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
         let (runs, commands) =
-            if asked == "lane" { (10, 1_000) } else { (lane::ONE_OF_EACH.len(), 200) };
+            if asked == "queue" { (10, 1_000) } else { (command_queue::ONE_OF_EACH.len(), 200) };
         let mut world =
             World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
         let mut done = Vec::new();
         for number in 0..runs {
-            let trouble = lane::ONE_OF_EACH[number % lane::ONE_OF_EACH.len()];
-            let run = lane::run(&mut world, trouble, number, commands).await;
+            let trouble = command_queue::ONE_OF_EACH[number % command_queue::ONE_OF_EACH.len()];
+            let run = command_queue::run(&mut world, trouble, number, commands).await;
             println!("{run}");
             assert!(
                 run.wrong.is_empty() && run.accepted.len() == commands,
@@ -210,7 +210,7 @@ mod apart {
         let ends = log::ends(&*world.reader).await;
         faults::caught_up(&world.deployment.pool, &ends).await;
         let mut log = log::read(&*world.reader).await;
-        let differences = lane::differences(&world, &done, &log);
+        let differences = command_queue::differences(&world, &done, &log);
         assert!(
             differences.is_empty(),
             "{}",
@@ -221,7 +221,7 @@ mod apart {
         println!("{audit}");
         // The check must be able to fail.
         log.by_command.clear();
-        assert_eq!(lane::differences(&world, &done, &log).len(), runs * commands);
+        assert_eq!(command_queue::differences(&world, &done, &log).len(), runs * commands);
     }
 
     /// A broker dies, and what is started in that moment waits until its partitions have other

@@ -1,4 +1,4 @@
-//! The asynchronous lane from end to end: every 202 gets its outcome once, whoever asks hears of
+//! The command queue from end to end: every 202 gets its outcome once, whoever asks hears of
 //! it, and the tables say what the log says, through a kill -9 in the middle.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -45,7 +45,7 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
         accepted(&create(number).header("Prefer", "respond-async").send(&up.address))
     };
     let mut locations: Vec<String> = (0..COMMANDS / 2).map(|number| send(number, &first)).collect();
-    // A retry is the same operation, though it lies further on in the lane.
+    // A retry is the same operation, though it lies further on in the command queue.
     for (number, location) in locations.iter().enumerate() {
         assert_eq!(send(number, &first).split('?').next(), location.split('?').next());
     }
@@ -98,7 +98,7 @@ fn every_202_gets_its_outcome_once_through_a_kill() {
     assert_eq!((rows("operations"), rows("outcomes")), (json!(COMMANDS + 3), json!(COMMANDS + 3)));
 }
 
-/// Over the lane, as over the synchronous path.
+/// Over the command queue, as over the synchronous path.
 fn what_is_refused_is_said(up: &Up, known: &str) {
     let id = outcome(known, up)["result"]["id"].as_str().unwrap().to_owned();
     let discontinue = |id: &str| {

@@ -63,7 +63,7 @@ fn an_order_that_is_placed_and_confirmed_at_once_is_two_events_of_one_commit() {
     );
     is_confirmed(&up, &at_once);
 
-    let waiting = place(true, "by-the-lane").header("Prefer", "respond-async").send(&up.address);
+    let waiting = place(true, "by-the-queue").header("Prefer", "respond-async").send(&up.address);
     assert_eq!(waiting.status(), 202, "{}", waiting.body);
     let done = Request::get(waiting.header("location").unwrap())
         .header("Prefer", "wait=25")
@@ -97,10 +97,10 @@ fn an_order_that_is_placed_and_confirmed_at_once_is_two_events_of_one_commit() {
     );
     Row {
         id: "S5b",
-        situation: "`order.place` v2 with `confirm`, synchronous and by the lane: a command of the \
-                    store that makes two events",
+        situation: "`order.place` v2 with `confirm`, synchronous and through the command queue: a \
+                    command of the store that makes two events",
         answer: "one commit, 1/2 and 2/2, version 2; tables, replay and audit have both, and each \
-                 names its source in the lane",
+                 names its source in the command queue",
         test: (
             file!(),
             "an_order_that_is_placed_and_confirmed_at_once_is_two_events_of_one_commit",
@@ -171,7 +171,7 @@ fn the_audit_finds_nothing(scratch: &Scratch) {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn the_log_holds_them_as_the_format_says(folder: &Path, of_the_lane: &str) {
+async fn the_log_holds_them_as_the_format_says(folder: &Path, queued: &str) {
     let log = LocalLog::open(folder, local::Settings::default()).unwrap();
     let mut records = Vec::new();
     for index in 0..PARTITIONS {
@@ -183,12 +183,10 @@ async fn the_log_holds_them_as_the_format_says(folder: &Path, of_the_lane: &str)
     let of_two: Vec<&Record> =
         records.iter().filter(|record| record.header("hw-commit").is_some()).collect();
     assert_eq!(of_two.len(), 4, "two commits of two");
-    let by_lane: Vec<&&Record> = of_two
-        .iter()
-        .filter(|record| record.key.as_deref() == Some(of_the_lane.as_bytes()))
-        .collect();
+    let by_queue: Vec<&&Record> =
+        of_two.iter().filter(|record| record.key.as_deref() == Some(queued.as_bytes())).collect();
     let said = |name: &str| {
-        by_lane.iter().map(|record| record.header(name).map(<[u8]>::to_vec)).collect::<Vec<_>>()
+        by_queue.iter().map(|record| record.header(name).map(<[u8]>::to_vec)).collect::<Vec<_>>()
     };
     let some = |text: &str| Some(text.as_bytes().to_vec());
     assert_eq!(said("hw-commit"), [some("1/2"), some("2/2")]);

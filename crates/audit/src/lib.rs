@@ -9,13 +9,13 @@
 //! | [`fold`] | the verdict on every record |
 //! | [`placement`] | which partition a key belongs to |
 //! | [`checks`] | what must hold for the events that the fold shows |
-//! | `lane` | that what the lanes have accepted was decided |
+//! | `command_queue` | that what the command queues have accepted was decided |
 //! | [`projected`] | what must hold for the tables |
 //! | [`report`] | counts and differences, as text and as JSON |
 
 pub mod checks;
+mod command_queue;
 pub mod fold;
-mod lane;
 pub mod placement;
 pub mod projected;
 pub mod record;
@@ -81,20 +81,20 @@ async fn audit(log: &dyn RawReader, mut database: Option<Projected<'_>>) -> Resu
     }
     for topic in &topics {
         let projected = database.as_mut().filter(|_| name_of(&topic.name).0 == prefix);
-        let has_lane = all
+        let has_queue = all
             .iter()
-            .any(|other| Some(other.name.as_str()) == lane::topic(&topic.name).as_deref());
-        audit_topic(log, topic, has_lane, projected, &mut report).await?;
+            .any(|other| Some(other.name.as_str()) == command_queue::topic(&topic.name).as_deref());
+        audit_topic(log, topic, has_queue, projected, &mut report).await?;
     }
     if let Some(mut database) = database {
-        audit_lanes(log, &all, &prefix, &mut database, &mut report).await?;
+        audit_command_queues(log, &all, &prefix, &mut database, &mut report).await?;
         database.finish(&mut report).await?;
     }
     Ok(report)
 }
 
-/// The asynchronous lanes, of which only the tables can be compared.
-async fn audit_lanes(
+/// The command queues, of which only the tables can be compared.
+async fn audit_command_queues(
     log: &dyn RawReader,
     topics: &[RawTopic],
     prefix: &str,
@@ -108,7 +108,7 @@ async fn audit_lanes(
             .and_then(|name| name.strip_prefix(prefix)?.strip_prefix('.'));
         let Some(category) = category else { continue };
         for partition in topic.each() {
-            database.compare_lane(log, &partition, category, report).await?;
+            database.compare_queue(log, &partition, category, report).await?;
         }
     }
     Ok(())
@@ -160,7 +160,7 @@ pub fn prefix_of_tables(topics: &[RawTopic]) -> String {
 async fn audit_topic(
     log: &dyn RawReader,
     topic: &RawTopic,
-    has_lane: bool,
+    has_queue: bool,
     mut database: Option<&mut Projected<'_>>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -182,8 +182,8 @@ async fn audit_topic(
         };
         let drained = checks.position().drained;
         report.partition(checks.finish(end));
-        if let Some(lane) = lane::of(&partition).filter(|_| has_lane) {
-            lane::audit(log, &lane, topic.partitions, drained, &commands, report).await?;
+        if let Some(queue) = command_queue::of(&partition).filter(|_| has_queue) {
+            command_queue::audit(log, &queue, topic.partitions, drained, &commands, report).await?;
         }
     }
     Ok(())

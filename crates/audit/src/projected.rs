@@ -9,7 +9,7 @@
 //! | [`checkpoints`] | positions of the fold that the database has |
 //! | [`snapshots`] | states of aggregates as rows |
 //! | `outcomes` | what each command came to, compared while the log is read |
-//! | `operations` | what lies in the lanes, and the checkpoints that count their offsets |
+//! | `operations` | what lies in the command queues, and the checkpoints that count their offsets |
 //! | `seen` | the filters of seen ids |
 //! | [`partition`] | one partition of one category, through all of its tables |
 
@@ -46,8 +46,8 @@ pub struct Projected<'c> {
     checkpoints: Vec<Checkpoint>,
     /// How many partitions each category has that was compared.
     categories: BTreeMap<String, u32>,
-    /// Category and partition of each lane that was compared.
-    lanes: BTreeSet<(String, u32)>,
+    /// Category and partition of each command queue that was compared.
+    command_queues: BTreeSet<(String, u32)>,
 }
 
 impl<'c> Projected<'c> {
@@ -66,7 +66,7 @@ impl<'c> Projected<'c> {
             tables,
             checkpoints,
             categories: BTreeMap::new(),
-            lanes: BTreeSet::new(),
+            command_queues: BTreeSet::new(),
         })
     }
 
@@ -115,7 +115,8 @@ impl<'c> Projected<'c> {
         let of_place = |checkpoint: &Checkpoint| {
             checkpoint.category == category && u32::try_from(checkpoint.partition) == Ok(partition)
         };
-        let here = |checkpoint: &&Checkpoint| !checkpoint.is_of_lane() && of_place(checkpoint);
+        let here =
+            |checkpoint: &&Checkpoint| !checkpoint.is_of_command_queue() && of_place(checkpoint);
         self.checkpoints.iter().filter(here).cloned().collect()
     }
 
@@ -126,9 +127,9 @@ impl<'c> Projected<'c> {
             let of_events = known.is_some_and(|partitions| {
                 (0..i64::from(*partitions)).contains(&i64::from(checkpoint.partition))
             });
-            // A lane that nothing was ever in may be missing.
-            let exists = if checkpoint.is_of_lane() {
-                checkpoint.next_offset == 0 || self.is_lane(checkpoint)
+            // A command queue that nothing was ever in may be missing.
+            let exists = if checkpoint.is_of_command_queue() {
+                checkpoint.next_offset == 0 || self.is_command_queue(checkpoint)
             } else {
                 of_events
             };
@@ -157,10 +158,11 @@ impl<'c> Projected<'c> {
         Ok(())
     }
 
-    fn is_lane(&self, checkpoint: &Checkpoint) -> bool {
+    fn is_command_queue(&self, checkpoint: &Checkpoint) -> bool {
         let partition = u32::try_from(checkpoint.partition);
-        partition
-            .is_ok_and(|partition| self.lanes.contains(&(checkpoint.category.clone(), partition)))
+        partition.is_ok_and(|partition| {
+            self.command_queues.contains(&(checkpoint.category.clone(), partition))
+        })
     }
 
     async fn look_for_foreign_categories(
@@ -176,18 +178,18 @@ impl<'c> Projected<'c> {
         let stated: Vec<(String, i64)> = stated.map(|category| (category, i64::MAX)).collect();
         let all: Vec<(String, i64)> =
             self.categories.iter().map(|(name, count)| (name.clone(), i64::from(*count))).collect();
-        let lanes = self.lanes.iter().fold(
+        let queues = self.command_queues.iter().fold(
             BTreeMap::new(),
-            |mut lanes: BTreeMap<String, i64>, (category, partition)| {
-                let partitions = lanes.entry(category.clone()).or_default();
+            |mut queues: BTreeMap<String, i64>, (category, partition)| {
+                let partitions = queues.entry(category.clone()).or_default();
                 *partitions = i64::from(*partition + 1).max(*partitions);
-                lanes
+                queues
             },
         );
-        let lanes: Vec<(String, i64)> = lanes.into_iter().collect();
+        let queues: Vec<(String, i64)> = queues.into_iter().collect();
         let tables = [
             (outcomes::TABLE, &all),
-            (operations::TABLE, &lanes),
+            (operations::TABLE, &queues),
             (seen::TABLE, &all),
             (snapshots::TABLE, &stated),
         ];

@@ -49,12 +49,13 @@ pub enum Fault {
     #[error("ce_source is {found}, and must be {expected}")]
     OtherSource { found: String, expected: String },
     #[error(
-        "command {id} of the lane has no outcome, and its owners say that everything below offset \
-         {drained} has"
+        "command {id} of the command queue has no outcome, and its owners say that everything \
+         below offset {drained} has"
     )]
     NoOutcome { id: Uuid, drained: u64 },
     #[error(
-        "the lane ends here, and its owners say that everything below offset {drained} is decided"
+        "the command queue ends here, and its owners say that everything below offset {drained} \
+         is decided"
     )]
     DrainedBeyond { drained: u64 },
     #[error("{0}")]

@@ -17,13 +17,13 @@ use highwater_protocol::record::{Header, Record, Stored};
 use uuid::Uuid;
 
 const TOPIC: &str = "test.note.events";
-const LANE: &str = "test.note.commands";
+const COMMANDS: &str = "test.note.commands";
 const PARTITIONS: u32 = 2;
 const ALICE: Uuid = Uuid::from_u128(0xa);
 const WRITER: Uuid = Uuid::from_u128(0x11);
 const SUCCESSOR: Uuid = Uuid::from_u128(0x22);
 
-/// A log in memory: events by partition, and the lane of ALICE's partition.
+/// A log in memory: events by partition, and the command queue of ALICE's partition.
 #[derive(Default)]
 struct Memory(BTreeMap<u32, Vec<Stored>>, Vec<Stored>);
 
@@ -31,8 +31,8 @@ impl Memory {
     fn records(&self, of: &Partition) -> &[Stored] {
         match &*of.topic {
             TOPIC => self.0.get(&of.index).map(Vec::as_slice).unwrap_or_default(),
-            LANE if of.index == home() => &self.1,
-            LANE => &[],
+            COMMANDS if of.index == home() => &self.1,
+            COMMANDS => &[],
             other => unreachable!("{other} is not audited"),
         }
     }
@@ -40,8 +40,8 @@ impl Memory {
 
 impl RawReader for Memory {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, highwater_log::Error>> {
-        let topics =
-            [TOPIC, LANE].map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
+        let topics = [TOPIC, COMMANDS]
+            .map(|name| RawTopic { name: name.to_owned(), partitions: PARTITIONS });
         Box::pin(async move { Ok(topics.to_vec()) })
     }
 
@@ -339,7 +339,7 @@ async fn a_hole_in_the_offsets() {
 }
 
 /// Of ALICE's, as docs/log-format.md says.
-fn lane(commands: &[u128]) -> Vec<Stored> {
+fn queue(commands: &[u128]) -> Vec<Stored> {
     let record = |id: u128| {
         let id = Uuid::from_u128(id).as_bytes().to_vec();
         let mut headers = vec![Header::new("hw-kind", "command"), Header::new("hw-command", id)];
@@ -362,7 +362,7 @@ fn lane(commands: &[u128]) -> Vec<Stored> {
 }
 
 #[tokio::test]
-async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
+async fn a_queued_command_that_was_passed_without_an_outcome() {
     let decided = |drained: &'static str| {
         started()
             .event(0, 1, 1)
@@ -372,10 +372,10 @@ async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
     };
     // The second is still to be decided, and the third was decided before it.
     for drained in ["0", "1"] {
-        let report = audited(&Memory(decided(drained).0, lane(&[1, 2, 3]))).await;
+        let report = audited(&Memory(decided(drained).0, queue(&[1, 2, 3]))).await;
         assert!(report.is_clean(), "{report}");
     }
-    let report = audited(&Memory(decided("3").0, lane(&[1, 2, 3]))).await;
+    let report = audited(&Memory(decided("3").0, queue(&[1, 2, 3]))).await;
     let found: Vec<_> = report
         .differences
         .iter()
@@ -383,14 +383,17 @@ async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
         .collect();
     assert_eq!(
         found,
-        [(format!("{LANE}/{}@1", home()), Fault::NoOutcome { id: Uuid::from_u128(2), drained: 3 })]
+        [(
+            format!("{COMMANDS}/{}@1", home()),
+            Fault::NoOutcome { id: Uuid::from_u128(2), drained: 3 }
+        )]
     );
     // Whom it is from cannot be read, or it lies where it does not belong: there is nothing an
     // outcome could name.
-    let mut nameless = lane(&[1, 2, 3]);
+    let mut nameless = queue(&[1, 2, 3]);
     nameless[1].record.headers.retain(|header| header.name != "hw-command");
     assert!(audited(&Memory(decided("3").0, nameless.clone())).await.is_clean());
-    nameless[1].record = lane(&[2])[0].record.clone();
+    nameless[1].record = queue(&[2])[0].record.clone();
     nameless[1].record.key = (0..)
         .map(|id| Uuid::from_u128(id).to_string().into_bytes())
         .find(|key| partition_for(key, PARTITIONS) != home());
@@ -398,18 +401,18 @@ async fn a_command_of_the_lane_that_was_passed_without_an_outcome() {
 }
 
 #[tokio::test]
-async fn a_lane_that_ends_before_what_was_decided() {
+async fn a_command_queue_that_ends_before_what_was_decided() {
     let log = started()
         .event(0, 1, 1)
         .but(|record| record.headers.push(Header::new("hw-drained", "2")))
         .log();
-    let report = audited(&Memory(log.0, lane(&[1]))).await;
+    let report = audited(&Memory(log.0, queue(&[1]))).await;
     let found: Vec<_> = report
         .differences
         .iter()
         .map(|difference| (difference.at.clone(), difference.fault.clone()))
         .collect();
-    assert_eq!(found, [(format!("{LANE}/{}@1", home()), Fault::DrainedBeyond { drained: 2 })]);
+    assert_eq!(found, [(format!("{COMMANDS}/{}@1", home()), Fault::DrainedBeyond { drained: 2 })]);
 }
 
 #[tokio::test]

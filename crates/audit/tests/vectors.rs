@@ -114,7 +114,7 @@ impl Place {
 
 /// A record of `commands`, and which rule decides about it.
 #[derive(Deserialize)]
-struct OfTheLane {
+struct OfTheCommandQueue {
     name: String,
     partitions: u32,
     partition: u32,
@@ -176,9 +176,10 @@ fn the_audits_fold_reproduces_every_golden_vector() -> Result<(), Box<dyn Error>
 }
 
 #[test]
-fn the_audits_reader_of_the_lane_reproduces_every_vector() -> Result<(), Box<dyn Error>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/lane-verdicts.json");
-    let vectors = serde_json::from_str::<Vec<OfTheLane>>(&fs::read_to_string(file)?)?;
+fn the_audits_reader_of_the_command_queue_reproduces_every_vector() -> Result<(), Box<dyn Error>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../protocol/vectors/command-queue-verdicts.json");
+    let vectors = serde_json::from_str::<Vec<OfTheCommandQueue>>(&fs::read_to_string(file)?)?;
     assert!(vectors.len() >= 90, "only {} vectors", vectors.len());
     for vector in vectors {
         let here = |aggregate: Id| {

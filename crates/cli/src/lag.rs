@@ -109,7 +109,7 @@ pub async fn read(
     let checkpoints = checkpoints(database).await?;
     let mut report = Report::default();
     let topics = log.topics().await?;
-    let lanes: BTreeSet<Arc<str>> = topics
+    let command_queues: BTreeSet<Arc<str>> = topics
         .iter()
         .filter(|topic| topic.name.ends_with(".commands"))
         .map(|topic| topic.name.as_str().into())
@@ -122,22 +122,23 @@ pub async fn read(
             let here =
                 of_partition(&checkpoints, &projected.expected, &source.category, partition.index);
             // Each counts the offsets of the topic that it reads.
-            let (of_lane, of_events): (Here, Here) = here
+            let (of_queue, of_events): (Here, Here) = here
                 .into_iter()
                 .partition(|((_, name), _)| projected.of_commands.contains(&**name));
-            let lane = Partition {
+            let queue = Partition {
                 topic: format!("{prefix}.{}.commands", source.category).into(),
                 index: partition.index,
             };
-            let lane_end = if lanes.contains(&lane.topic) { log.end(&lane).await? } else { 0 };
+            let queue_end =
+                if command_queues.contains(&queue.topic) { log.end(&queue).await? } else { 0 };
             let end = log.end(&partition).await?;
             let events = Ages::new(log, &partition, end, clock.now(), is_waited_for);
             measure(&mut report, &source.category, &of_events, events).await?;
             measure(
                 &mut report,
                 &source.category,
-                &of_lane,
-                Ages::new(log, &lane, lane_end, clock.now(), |_| true),
+                &of_queue,
+                Ages::new(log, &queue, queue_end, clock.now(), |_| true),
             )
             .await?;
             report.owner(owner(

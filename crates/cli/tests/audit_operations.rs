@@ -1,5 +1,5 @@
-//! What lies in the lanes, as the projection wrote it, is clean; each fault that the audit of it
-//! claims to find is planted and found.
+//! What lies in the command queues, as the projection wrote it, is clean; each fault that the audit
+//! of it claims to find is planted and found.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "../../tables/tests/support/postgres.rs"]
@@ -25,7 +25,7 @@ use highwater_projection::{
     runner::{Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Topics},
 };
 use highwater_protocol::{
-    lane,
+    command_queue,
     partition::partition_of,
     record::{Record, Stored},
     time::Micros,
@@ -42,8 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DAY_MS: i64 = 86_400_000;
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
-/// A lane of ten commands, one of them twice, one that says too little and one that says nothing,
-/// over nine days.
+/// A command queue of ten commands, one of them twice, one that says too little and one that says
+/// nothing, over nine days.
 struct World {
     log: Arc<LocalLog>,
     folder: PathBuf,
@@ -82,10 +82,10 @@ impl World {
             partition: Partition { topic: "test.note.commands".into(), index },
         };
         for n in 1..=10 {
-            world.append(lane::encode(&command(n))).await;
+            world.append(command_queue::encode(&command(n))).await;
             if n == 4 {
-                world.append(lane::encode(&command(1))).await;
-                let mut undated = lane::encode(&command(100));
+                world.append(command_queue::encode(&command(1))).await;
+                let mut undated = command_queue::encode(&command(100));
                 undated.headers.retain(|header| header.name != "hw-deadline");
                 world.append(undated).await;
                 world.append(Record::default()).await;
@@ -177,8 +177,8 @@ fn topics() -> Topics {
     Topics::of("test", &["note"])
 }
 
-fn command(n: u128) -> lane::Accepted {
-    lane::Accepted {
+fn command(n: u128) -> command_queue::Accepted {
+    command_queue::Accepted {
         aggregate: Uuid::from_u128(0xa),
         command: Uuid::from_u128(n),
         name: "note.write".to_owned(),

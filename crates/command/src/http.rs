@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     category::{Category, Commands},
-    lane::Lane,
+    command_queue::CommandQueue,
     owner::{forward::Forwarder, hints::Hints, table::Table},
     settings::OwnerSettings,
 };
@@ -48,7 +48,7 @@ pub struct App<C: Category> {
     pub settings: OwnerSettings,
     /// `owner.waiting_limit`.
     pub waiting: Semaphore,
-    pub lane: Lane,
+    pub command_queue: CommandQueue,
     pub figures: Figures,
 }
 

@@ -5,14 +5,14 @@
 //! |---|---|
 //! | [`category`] | what a category plugs in: its domain, its commands and their schemas |
 //! | [`http`] | routes, from request to submission and from answer to response |
-//! | [`lane`] | the way into the asynchronous lane |
+//! | [`command_queue`] | the way into the command queue |
 //! | [`owner`] | one actor a partition, which drives [`highwater_protocol::writer::Writer`]: I/O, timers, queues; decides nothing |
 //! | [`process`] | command-api as a process of its own, on Kafka |
 //! | [`settings`] | every limit, with its default |
 
 pub mod category;
+pub mod command_queue;
 pub mod http;
-pub mod lane;
 pub mod owner;
 pub mod pool;
 pub mod process;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `actor` | drives one writer: carries out its effects, feeds it what happened |
 //! | `supervise` | one partition from assignment to release: take-over, again after a loss, drain |
-//! | `lane` | reads the asynchronous lane of a partition |
+//! | `command_queue` | reads the command queue of a partition |
 //! | `members` | the group memberships that assign partitions |
 //! | `claim` | by what right a partition is owned |
 //! | `early` | takes a partition whose owner goes or is gone, before the group says so |
@@ -25,12 +25,12 @@ pub mod actor;
 pub mod address;
 pub mod admin;
 pub mod claim;
+pub mod command_queue;
 pub mod deployment;
 pub mod early;
 pub mod forward;
 pub mod hints;
 pub mod hop;
-pub mod lane;
 pub mod members;
 pub mod origin;
 pub mod snapshots;

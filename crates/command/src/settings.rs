@@ -80,10 +80,10 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
 }
 
-/// Section `lane`: commands that are accepted first and decided later.
+/// Section `queue`: commands that are accepted first and decided later.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct LaneSettings {
+pub struct QueueSettings {
     /// Commands of a partition that may wait; beyond it 503.
     pub max_backlog: u64,
     /// A command is accepted while those that wait would be less than this if each had its size;
@@ -95,10 +95,10 @@ pub struct LaneSettings {
     pub deadline_ms: u64,
     /// How long a request waits for the log to say that it has the command.
     pub accept_wait_ms: u64,
-    /// Bytes on their way into the lane, of this instance.
+    /// Bytes on their way into the command queue, of this instance.
     pub in_flight_bytes: usize,
-    /// After this a barrier says how far the lane has come, if no other record has; at most a
-    /// minute.
+    /// After this a barrier says how far the command queue has come, if no other record has; at
+    /// most a minute.
     pub silence_ms: u64,
 }
 
@@ -152,25 +152,25 @@ impl Default for OwnerSettings {
     }
 }
 
-impl Default for LaneSettings {
+impl Default for QueueSettings {
     fn default() -> Self {
         let limits = Limits::default();
         Self {
             max_backlog: 100_000,
             max_backlog_bytes: 128 << 20,
-            window: limits.lane_window,
+            window: limits.command_queue_window,
             deadline_ms: 3_600_000,
             accept_wait_ms: 15_000,
             in_flight_bytes: 2 << 20,
-            silence_ms: limits.lane_silence_ms,
+            silence_ms: limits.command_queue_silence_ms,
         }
     }
 }
 
-impl LaneSettings {
+impl QueueSettings {
     /// The longest deadline of a command.
     pub const DEADLINE_MOST_MS: u64 = 86_400_000;
-    /// Longer nobody may be left without word of how far the lane has come.
+    /// Longer nobody may be left without word of how far the command queue has come.
     pub const SILENCE_MOST_MS: u64 = 60_000;
 }
 
@@ -198,7 +198,7 @@ impl Default for PeerSettings {
 }
 
 impl OwnerSettings {
-    pub fn limits(&self, lane: &LaneSettings) -> Limits {
+    pub fn limits(&self, queue: &QueueSettings) -> Limits {
         Limits {
             in_flight_records: self.in_flight_records.max(1),
             in_flight_bytes: self.in_flight_bytes.max(1),
@@ -209,8 +209,8 @@ impl OwnerSettings {
             cached_aggregates: self.cached_aggregates,
             cached_outcomes: self.cached_outcomes,
             read_back_deadline_ms: self.read_back_deadline_ms,
-            lane_window: lane.window.max(1),
-            lane_silence_ms: lane.silence_ms,
+            command_queue_window: queue.window.max(1),
+            command_queue_silence_ms: queue.silence_ms,
             ..Limits::default()
         }
     }

@@ -32,15 +32,15 @@ pub use error::Error;
 
 use crate::{
     category::{Category, Commands},
+    command_queue::{CommandQueue, Ends},
     http::{self, App, Figures},
-    lane::{Ends, Lane},
     owner::{
         actor::Shared,
         admin::{self, Admin},
+        command_queue::Source,
         early::{Early, EarlySettings},
         forward::Forwarder,
         hints::Hints,
-        lane::Source,
         members::Members,
         origin::Origins,
         snapshots::{self, PostgresSnapshots, Thawing},
@@ -48,7 +48,7 @@ use crate::{
         supervise::{Assignable, Supervisors, Terms},
         table::Table,
     },
-    settings::{LaneSettings, OwnerSettings, PeerSettings},
+    settings::{OwnerSettings, PeerSettings, QueueSettings},
 };
 
 const OTHER_DATABASE: &str = "name the database of the deployment; if that one is lost, an empty \
@@ -73,13 +73,13 @@ pub struct Registry {
     hop_age: Duration,
     naming: LogSettings,
     owner: OwnerSettings,
-    lane: LaneSettings,
-    /// Bytes on their way into the lane.
-    lane_room: Arc<Semaphore>,
+    queue: QueueSettings,
+    /// Bytes on their way into the command queue.
+    queue_room: Arc<Semaphore>,
     router: Router,
     assignable: Vec<Arc<dyn Assignable>>,
     standings: Arc<Standings>,
-    lanes: Vec<(&'static str, Arc<str>)>,
+    command_queues: Vec<(&'static str, Arc<str>)>,
 }
 
 /// Where other instances reach this one.
@@ -103,10 +103,10 @@ pub async fn start(
     let names: Vec<&'static str> = categories.iter().map(|category| category.name()).collect();
     let naming: LogSettings = ctx.config.section("log")?;
     let mut owner: OwnerSettings = ctx.config.section("owner")?;
-    let lane: LaneSettings = ctx.config.section("lane")?;
+    let queue: QueueSettings = ctx.config.section("queue")?;
     let peers: PeerSettings = ctx.config.section("peers")?;
-    owner.in_flight_bytes = checks::share(&owner, &lane, &naming, names.len())?;
-    checks::lane(&lane)?;
+    owner.in_flight_bytes = checks::share(&owner, &queue, &naming, names.len())?;
+    checks::queue(&queue)?;
     checks::advertise(&peers)?;
     let keys = Arc::new(checks::load_keys(&ctx.config.section("identity")?)?);
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
@@ -160,12 +160,12 @@ pub async fn start(
         hop_age: Duration::from_millis(peers.hop_age_ms),
         naming: naming.clone(),
         owner: owner.clone(),
-        lane_room: Arc::new(Semaphore::new(lane.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
-        lane,
+        queue_room: Arc::new(Semaphore::new(queue.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
+        queue,
         router: Router::new(),
         assignable: Vec::new(),
         standings: Arc::default(),
-        lanes: Vec::new(),
+        command_queues: Vec::new(),
     };
     for category in categories {
         category.serve(&mut registry)?;
@@ -268,7 +268,7 @@ impl Registry {
             url: self.hints.url.clone(),
             standings: self.standings.clone(),
             log: self.log.clone(),
-            lanes: self.lanes.clone(),
+            command_queues: self.command_queues.clone(),
         };
         admin::serve(address, admin, &self.ctx).await?;
         Ok(())
@@ -304,15 +304,15 @@ impl Registry {
             hints: self.hints.clone(),
             clock: self.ctx.clock.clone(),
             ids: self.ctx.ids.clone(),
-            limits: self.owner.limits(&self.lane),
+            limits: self.owner.limits(&self.queue),
             filter_bytes: self.owner.filter_bytes,
             source: format!("/{}/{}", self.naming.prefix, C::NAME),
-            lane: Source {
+            command_queue: Source {
                 topic: commands_topic.clone(),
                 partitions: self.naming.partitions.get(),
                 commands: commands.clone(),
                 keys: self.keys.clone(),
-                hint_step: (self.lane.max_backlog / 16).max(1),
+                hint_step: (self.queue.max_backlog / 16).max(1),
             },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
             accept_ahead: Duration::from_millis(self.owner.accept_ahead_ms),
@@ -334,7 +334,7 @@ impl Registry {
         let supervisors =
             Supervisors::new(topic, Arc::new(shared), table.clone(), standings, shutdown, terms);
         self.assignable.push(Arc::new(supervisors));
-        self.lanes.push((C::NAME, commands_topic.clone()));
+        self.command_queues.push((C::NAME, commands_topic.clone()));
         let app = App::<C> {
             collection,
             ctx: self.ctx.clone(),
@@ -348,13 +348,13 @@ impl Registry {
             figures: Figures::new(C::NAME),
             waiting: Semaphore::new(self.owner.waiting_limit.min(Semaphore::MAX_PERMITS)),
             settings: self.owner.clone(),
-            lane: Lane {
+            command_queue: CommandQueue {
                 log: self.log.clone(),
                 hints: self.hints.clone(),
                 category: C::NAME,
                 topic: commands_topic,
-                settings: self.lane.clone(),
-                room: self.lane_room.clone(),
+                settings: self.queue.clone(),
+                room: self.queue_room.clone(),
                 shutdown: self.ctx.shutdown.clone(),
                 ends: Ends::default(),
             },

@@ -66,7 +66,7 @@ impl Driven {
             meta: Meta { actor: Uuid::from_u128(actor), ..Meta::default() },
             at: Micros(0),
             deadline_ms: u64::MAX,
-            lane: None,
+            queued: None,
         }));
     }
 

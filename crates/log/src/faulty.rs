@@ -3,7 +3,7 @@
 //! records held back, a foreign writer in between. For tests and simulations; never used in
 //! production. The same seed gives the appends of a partition the same fates.
 
-mod lane;
+mod queue;
 mod random;
 
 use std::{
@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use self::{
-    lane::{Answer, Lane},
+    queue::{Answer, FaultQueue},
     random::Random,
 };
 use crate::log::{
@@ -91,7 +91,7 @@ pub struct FaultyLog {
 
 struct PerPartition {
     gates: watch::Sender<Gates>,
-    lane: Lane,
+    queue: FaultQueue,
     /// So many more appends, and the next one is held.
     passes: Option<u64>,
 }
@@ -167,7 +167,7 @@ impl FaultyLog {
 
     /// How many appends of this partition are held or delayed, not handed to the log yet.
     pub fn waiting(&self, partition: &Partition) -> usize {
-        self.lock().get(partition).map_or(0, |partition| partition.lane.waiting())
+        self.lock().get(partition).map_or(0, |partition| partition.queue.waiting())
     }
 
     /// Another writer's append, past everything that is held or delayed here.
@@ -184,7 +184,7 @@ impl FaultyLog {
         work(partitions.entry(partition.clone()).or_insert_with(|| {
             let gates = watch::Sender::new(Gates::default());
             let random = Random::for_partition(self.seed, partition);
-            let lane = Lane::start(
+            let queue = FaultQueue::start(
                 &self.inner,
                 partition,
                 random,
@@ -192,7 +192,7 @@ impl FaultyLog {
                 &self.tasks,
                 &self.runtime,
             );
-            PerPartition { gates, lane, passes: None }
+            PerPartition { gates, queue, passes: None }
         }))
     }
 
@@ -232,7 +232,7 @@ impl Log for FaultyLog {
                 Some(left) => per.passes = Some(left - 1),
                 None => {}
             }
-            per.lane.append(&self.faults, record, Answer::new(reply))
+            per.queue.append(&self.faults, record, Answer::new(reply))
         })
     }
 

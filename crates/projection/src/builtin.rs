@@ -3,7 +3,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`snapshots`] | the state of every aggregate and the outcome of every command, for the owners |
-//! | [`operations`] | what the asynchronous lane has accepted |
+//! | [`operations`] | what the command queue has accepted |
 //! | [`aggregates`] | the rules of all categories behind one face |
 
 pub mod aggregates;

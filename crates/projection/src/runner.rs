@@ -127,9 +127,9 @@ pub struct Runner<S: Store> {
     share: Share,
     limits: Limits,
     progress: Progress,
-    tracks: BTreeMap<Lane, Track>,
+    tracks: BTreeMap<Consumer, Track>,
     /// To be followed, but not yet: how often that failed, and when it is tried again.
-    waiting: BTreeMap<Lane, Attempts>,
+    waiting: BTreeMap<Consumer, Attempts>,
     /// Taken back by the group and projected further, until when at most.
     leaving: BTreeMap<Place, Instant>,
     /// This runner ends, then at the latest.
@@ -147,8 +147,8 @@ pub struct Runner<S: Store> {
     retry_at: Option<Instant>,
     verify_at: Option<Instant>,
     note_at: Option<Instant>,
-    /// How often the log has stopped under a lane, one time soon after the other.
-    lost: BTreeMap<Lane, Lost>,
+    /// How often the log has stopped under a consumer, one time soon after the other.
+    lost: BTreeMap<Consumer, Lost>,
     said: Said,
 }
 
@@ -171,7 +171,7 @@ struct Lost {
 /// Who follows a partition together: all its projections, or one of them alone, because its
 /// transactions fail for now and the others do not wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Lane {
+struct Consumer {
     place: Place,
     alone: Option<&'static str>,
 }

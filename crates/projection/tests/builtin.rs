@@ -14,10 +14,10 @@ use highwater_projection::{
     },
 };
 use highwater_protocol::{
+    command_queue::Accepted,
     domain::Unreadable,
     entry::{EventBody, Origin, Part},
     fold::Commit,
-    lane::Accepted,
     position::Position,
     time::Micros,
     wire::{Fact, Fingerprint, Meta, Wire},
@@ -316,31 +316,31 @@ const ACCEPTED: &str = "right(command_id::text, 1), category, partition, next_of
 #[tokio::test]
 async fn what_is_accepted_has_its_row_by_its_first_record_for_seven_days_of_its_partition() {
     let (tables, operations) = (tables("accepted").await, Operations::of(vec!["thing"]));
-    let (lane, other) = (Place::of_commands("thing", 0), Place::of_commands("thing", 1));
+    let (queue, other) = (Place::of_commands("thing", 0), Place::of_commands("thing", 1));
     let week = 7 * DAY_MS;
     tables.apply(&operations, &other, &[accepted(9, 0, 0)]).await.expect("applied");
     tables
         .apply(
             &operations,
-            &lane,
+            &queue,
             &[accepted(1, 0, 1_000), accepted(2, 1, 2_000), accepted(1, 2, 3_000)],
         )
         .await
         .expect("applied");
     // Again, over the row that is there.
-    tables.apply(&operations, &lane, &[accepted(2, 3, 4_000)]).await.expect("applied");
+    tables.apply(&operations, &queue, &[accepted(2, 3, 4_000)]).await.expect("applied");
     assert_eq!(tables.rows(ACCEPTED).await, ["1 thing 0 1 1", "2 thing 0 2 2", "9 thing 1 1 0"]);
     // To the day: the first one goes, and the second has exactly seven days.
-    tables.apply(&operations, &lane, &[accepted(3, 4, week + 2_000)]).await.expect("applied");
+    tables.apply(&operations, &queue, &[accepted(3, 4, week + 2_000)]).await.expect("applied");
     assert_eq!(
         tables.rows(ACCEPTED).await,
         ["2 thing 0 2 2", "3 thing 0 5 604802", "9 thing 1 1 0"]
     );
     // A command whose row could go begins anew.
-    tables.apply(&operations, &lane, &[accepted(2, 5, week + 3_000)]).await.expect("applied");
+    tables.apply(&operations, &queue, &[accepted(2, 5, week + 3_000)]).await.expect("applied");
     assert_eq!(
         tables.rows(ACCEPTED).await,
         ["2 thing 0 6 604803", "3 thing 0 5 604802", "9 thing 1 1 0"]
     );
-    tables.apply(&operations, &lane, &[]).await.expect("nothing is nothing");
+    tables.apply(&operations, &queue, &[]).await.expect("nothing is nothing");
 }

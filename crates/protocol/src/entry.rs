@@ -9,7 +9,7 @@ pub struct Entry<V: Vocabulary> {
     pub writer: V::Writer,
     /// The place after the writer's fence: 0, 1, 2 ... `None` on the fence itself.
     pub seq: Option<u64>,
-    /// Every lane command below this offset has its outcome at or before this record.
+    /// Every queued command below this offset has its outcome at or before this record.
     pub drained: Option<u64>,
     pub body: Body<V>,
 }
@@ -59,7 +59,7 @@ pub struct Origin<V: Vocabulary> {
     pub command: V::Command,
     pub fingerprint: V::Fingerprint,
     pub meta: V::Meta,
-    /// Its own offset in `commands`, when it came by the asynchronous lane.
+    /// Its own offset in `commands`, when it came through the command queue.
     pub source: Option<u64>,
 }
 

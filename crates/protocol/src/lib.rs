@@ -7,7 +7,7 @@
 //! | [`vocabulary`] | the types that fold and writer are generic over: ids, time, events |
 //! | [`entry`] | a record as the fold sees it |
 //! | [`wire`] | the vocabulary of real logs, and the codec between [`record`] and [`entry`] |
-//! | [`lane`] | the record of the asynchronous lane: an accepted command, and its codec |
+//! | [`command_queue`] | the record of the command queue: an accepted command, and its codec |
 //! | [`time`] | `ce_time`: microseconds, one textual form |
 //! | [`partition`] | which partition a key belongs to (murmur2, as the Java client) |
 //! | [`fold`] | the verdict on every record, the same for every reader |
@@ -18,10 +18,10 @@
 //! No I/O, no clock, no randomness, no async: time and ids come in with the input.
 //! The rules and the encodings are written down in `docs/log-format.md`.
 
+pub mod command_queue;
 pub mod domain;
 pub mod entry;
 pub mod fold;
-pub mod lane;
 pub mod partition;
 pub mod position;
 pub mod record;

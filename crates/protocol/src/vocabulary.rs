@@ -35,7 +35,8 @@ pub trait Vocabulary: Value {
     fn size_bytes(body: &crate::entry::Body<Self>) -> usize;
     /// What a recorded "nothing to do" says.
     fn nothing_to_do() -> Self::Reason;
-    /// What is recorded of a lane command that a caller on the synchronous path would only be told.
+    /// What is recorded of a queued command that a caller on the synchronous path would only be
+    /// told.
     fn refused(refusal: &Refusal) -> Self::Reason;
     /// What tells two events of a commit apart in an answer (type and schema), without their data.
     fn summary(event: &Self::Event) -> Self::Summary;
@@ -43,7 +44,7 @@ pub trait Vocabulary: Value {
     type Summary: Value;
 }
 
-/// Why a command of the asynchronous lane is rejected, apart from the domain's rules and a missing
+/// Why a queued command is rejected, apart from the domain's rules and a missing
 /// aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {

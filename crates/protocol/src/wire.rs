@@ -129,7 +129,7 @@ pub struct Reason(pub Vec<u8>);
 /// in bounded memory.
 pub const MAX_COMMIT_EVENTS: u32 = 256;
 
-/// The names of all headers of this format, the lane's included.
+/// The names of all headers of this format, the command queue's included.
 const HEADER_NAMES: [&str; 27] = [
     "content-type",
     "ce_specversion",

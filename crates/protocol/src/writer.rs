@@ -13,17 +13,17 @@
 //! | `intake` | submissions, dedupe, decisions |
 //! | `load` | what memory lacks, asked of `snapshots` |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |
-//! | `lane` | the asynchronous lane: turns, what is drained, expiry |
+//! | `command_queue` | the command queue: turns, what is drained, expiry |
 //! | [`rules`] | the rules by name, for the model checker |
 //! | `table` | rows by id |
 //! | `reading` | the fold of what is read back: confirmation, holes, foreign fences, divergence |
 //! | `fencing` | take-over, unknown outcomes, adoption, stepping down |
 
+mod command_queue;
 mod fencing;
 mod flight;
 mod intake;
 pub mod interface;
-mod lane;
 mod load;
 mod memory;
 mod reading;
@@ -36,7 +36,7 @@ use std::{
 };
 
 pub use interface::{
-    Answer, Busy, Effect, Expected, Input, Lane, Limits, Outcome, Recorded, Reported, Snapshot,
+    Answer, Busy, Effect, Expected, Input, Limits, Outcome, Queued, Recorded, Reported, Snapshot,
     StepDown, Submission, Token,
 };
 
@@ -81,7 +81,7 @@ pub struct Writer<V: Vocabulary, D: Domain<V>, R: Rules = AllRules> {
     wanted: BTreeSet<V::Command>,
     /// The load that is under way; at most one.
     load: Option<Load<V>>,
-    lane: lane::Lane<V, D::Command>,
+    command_queue: command_queue::CommandQueue<V, D::Command>,
     /// The highest checkpoint of `snapshots` heard of.
     checkpoint: u64,
     /// The log has refused a record of so many bytes: none of that size or larger is sent before
@@ -126,7 +126,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             ready: VecDeque::new(),
             wanted: BTreeSet::new(),
             load: None,
-            lane: lane::Lane::new(),
+            command_queue: command_queue::CommandQueue::new(),
             checkpoint: from.offset,
             refusing: None,
             fold: Fold::resume(from),
@@ -148,7 +148,9 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             Input::Read { offset, entry } => self.read(offset, entry, &mut effects),
             Input::CaughtUp { writer } => self.caught_up(writer, &mut effects),
             Input::Submit(submission) => self.submit(submission, &mut effects),
-            Input::Lane { offset, submission } => self.take_from_lane(offset, submission),
+            Input::Queued { offset, submission } => {
+                self.take_from_command_queue(offset, submission)
+            }
             Input::Loaded { checkpoint, aggregates, outcomes } => {
                 self.loaded(checkpoint, aggregates, outcomes, &mut effects)
             }

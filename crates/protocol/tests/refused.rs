@@ -117,7 +117,7 @@ impl Driven {
             meta: (),
             at: 0,
             deadline_ms: u64::MAX,
-            lane: None,
+            queued: None,
         }));
     }
 

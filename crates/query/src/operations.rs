@@ -1,5 +1,5 @@
 //! `GET /v1/operations/{id}`: what a command came to, by its command id (docs/http.md,
-//! "Operations"). What the asynchronous lane has accepted is in `operations`, what commands came to
+//! "Operations"). What the command queue has accepted is in `operations`, what commands came to
 //! is in `outcomes`; both are read in one statement, with the checkpoints that say what is not
 //! known yet. Keeps nothing.
 

@@ -14,12 +14,12 @@ use crate::telemetry;
 pub const SECTIONS: [&str; 11] = [
     "http",
     "identity",
-    "lane",
     "log",
     "owner",
     "peers",
     "projector",
     "query",
+    "queue",
     "start",
     "telemetry",
     "up",

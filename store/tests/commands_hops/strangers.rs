@@ -454,7 +454,7 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
 }
 
 #[tokio::test]
-async fn an_instance_that_does_not_own_leaves_the_lane_to_the_sender() {
+async fn an_instance_that_does_not_own_leaves_the_command_queue_to_the_sender() {
     let place = Place::new(&crate::CATEGORIES).await;
     let (mut idle, sender) =
         (crate::instance(&place, KEYS).await, crate::instance(&place, KEYS).await);

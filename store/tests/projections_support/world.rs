@@ -19,8 +19,8 @@ use highwater::projection::{
     },
 };
 use highwater::protocol::{
+    command_queue,
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
-    lane,
     partition::partition_of,
     record::Record,
     time::Micros,
@@ -50,7 +50,8 @@ pub struct World {
     folder: PathBuf,
     writers: BTreeMap<Partition, Writer>,
     commands: u128,
-    /// What lies in the lane: the actor of each command, and the offset after its first record.
+    /// What lies in the command queue: the actor of each command, and the offset after its first
+    /// record.
     pub accepted: BTreeMap<Uuid, (Uuid, i64)>,
     /// What the log stamps on its records.
     pub now_ms: Arc<AtomicI64>,
@@ -111,14 +112,15 @@ impl World {
         Partition { topic: format!("test.{category}.events").into(), index }
     }
 
-    fn lane(category: &str, index: u32) -> Partition {
+    fn queue(category: &str, index: u32) -> Partition {
         Partition { topic: format!("test.{category}.commands").into(), index }
     }
 
-    /// A command for the aggregate lies in the lane; [`World::decide`] gives it its outcome.
-    pub async fn accept(&mut self, category: &'static str, id: Uuid) -> lane::Accepted {
+    /// A command for the aggregate lies in the command queue; [`World::decide`] gives it its
+    /// outcome.
+    pub async fn accept(&mut self, category: &'static str, id: Uuid) -> command_queue::Accepted {
         let origin = self.origin(id);
-        let command = lane::Accepted {
+        let command = command_queue::Accepted {
             aggregate: id,
             command: origin.command,
             name: format!("{category}.test"),
@@ -138,9 +140,17 @@ impl World {
     }
 
     /// The same command once more, as a retry brings it.
-    pub async fn accept_again(&mut self, category: &'static str, command: &lane::Accepted) {
+    pub async fn accept_again(
+        &mut self,
+        category: &'static str,
+        command: &command_queue::Accepted,
+    ) {
         let end = self
-            .append_to_lane(category, Self::partition_of(command.aggregate), lane::encode(command))
+            .append_to_queue(
+                category,
+                Self::partition_of(command.aggregate),
+                command_queue::encode(command),
+            )
             .await
             + 1;
         self.accepted
@@ -148,15 +158,15 @@ impl World {
             .or_insert((command.actor, i64::try_from(end).expect("few")));
     }
 
-    pub async fn append_to_lane(&self, category: &str, index: u32, record: Record) -> u64 {
-        self.append(&Self::lane(category, index), record).await
+    pub async fn append_to_queue(&self, category: &str, index: u32, record: Record) -> u64 {
+        self.append(&Self::queue(category, index), record).await
     }
 
-    /// The owner comes to a rejection of a command of the lane.
+    /// The owner comes to a rejection of a queued command.
     pub async fn decide(
         &mut self,
         category: &'static str,
-        command: &lane::Accepted,
+        command: &command_queue::Accepted,
         reason: &[u8],
     ) {
         let meta = Meta { actor: command.actor, ..Meta::default() };
@@ -408,13 +418,13 @@ impl World {
                 .iter()
                 .flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
         };
-        all(Self::partition).chain(all(Self::lane)).collect()
+        all(Self::partition).chain(all(Self::queue)).collect()
     }
 
     fn partition_at(place: &Place) -> Partition {
         match place.source {
             Source::Events => Self::partition(&place.category, place.partition),
-            Source::Commands => Self::lane(&place.category, place.partition),
+            Source::Commands => Self::queue(&place.category, place.partition),
         }
     }
 

@@ -18,7 +18,7 @@ const COMMAND: &str = "0000000c-0000-0000-0000-000000000001";
 const AGGREGATE: &str = "0000000a-0000-0000-0000-000000000007";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `operations` writes of a command in the lane of order/3.
+/// What `operations` writes of a command in the command queue of order/3.
 async fn accept(served: &Served, command: &str, actor: Uuid, end: i64) {
     let row = "INSERT INTO operations (command_id, category, partition, aggregate_id, actor, \
                next_offset, accepted_at, deadline)
@@ -116,7 +116,7 @@ fn succeeded() -> Value {
 #[tokio::test]
 async fn a_command_is_pending_from_its_acceptance_to_its_outcome() {
     let served = Served::new("operation_pending", &[]).await;
-    // The lane is not read so far.
+    // The command queue is not read so far.
     let early = ask(&served, "?accepted=order/3@1042").await;
     assert_eq!(early.status, StatusCode::OK);
     assert_eq!(early.body, json!({"id": COMMAND, "state": "pending", "accepted": "order/3@1042"}));

@@ -51,7 +51,7 @@ impl Checkpoint {
     }
 
     /// Whether it counts the offsets of `commands`.
-    pub fn is_of_lane(&self) -> bool {
+    pub fn is_of_command_queue(&self) -> bool {
         self.projection == operations::TABLE
     }
 

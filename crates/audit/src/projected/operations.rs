@@ -1,6 +1,6 @@
-//! `operations`: what lies in the lanes. Each partition of `commands` is read from the first record
-//! that there still is, by the audit's own decoder, and compared with the rows and the checkpoint.
-//! What the log has forgotten is not judged.
+//! `operations`: what lies in the command queues. Each partition of `commands` is read from the
+//! first record that there still is, by the audit's own decoder, and compared with the rows and the
+//! checkpoint. What the log has forgotten is not judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ FROM operations WHERE category = $1 AND partition = $2 ORDER BY command_id";
 
 /// What the log makes of one partition, up to the checkpoint.
 #[derive(Default)]
-struct Lane {
+struct CommandQueue {
     /// By command: when it was appended, and its row.
     rows: BTreeMap<Uuid, (i64, Map<String, Value>)>,
     by_time: BTreeSet<(i64, Uuid)>,
@@ -48,23 +48,23 @@ struct Lane {
 
 impl Projected<'_> {
     /// Compares one partition of `commands`.
-    pub(crate) async fn compare_lane(
+    pub(crate) async fn compare_queue(
         &mut self,
         log: &dyn RawReader,
         partition: &Partition,
         category: &str,
         report: &mut Report,
     ) -> Result<(), Error> {
-        self.lanes.insert((category.to_owned(), partition.index));
+        self.command_queues.insert((category.to_owned(), partition.index));
         let here = |c: &&Checkpoint| {
-            c.is_of_lane()
+            c.is_of_command_queue()
                 && c.category == category
                 && u32::try_from(c.partition) == Ok(partition.index)
         };
         let checkpoint = self.checkpoints.iter().find(here).cloned();
         let until = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.next_offset);
         let (begin, end) = (log.begin(partition).await?, log.end(partition).await?);
-        let mut lane = Lane::default();
+        let mut queue = CommandQueue::default();
         let mut next = begin;
         while next < until.min(end) {
             let records = log.fetch(partition, next, READ_RECORDS).await?;
@@ -72,22 +72,22 @@ impl Projected<'_> {
             records
                 .iter()
                 .filter(|stored| stored.offset < until)
-                .for_each(|stored| lane.add(stored));
+                .for_each(|stored| queue.add(stored));
             next = last + 1;
         }
         if let Some(checkpoint) = checkpoint {
             report.rows(checkpoints::TABLE, 1);
-            for fault in lane.faults_of(&checkpoint, end) {
+            for fault in queue.faults_of(&checkpoint, end) {
                 report.row_difference(checkpoints::TABLE, &checkpoint.key(), fault);
             }
         }
-        self.compare_rows(lane, (category, partition.index), begin, until, report).await?;
+        self.compare_rows(queue, (category, partition.index), begin, until, report).await?;
         Ok(())
     }
 
     async fn compare_rows(
         &mut self,
-        mut lane: Lane,
+        mut queue: CommandQueue,
         (category, partition): (&str, u32),
         begin: u64,
         until: u64,
@@ -101,7 +101,7 @@ impl Projected<'_> {
             report.rows(TABLE, 1);
             let (id, end) =
                 (row.try_get::<Uuid, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0));
-            let (row, expected) = (object(row.try_get(2)?, None), lane.rows.remove(&id));
+            let (row, expected) = (object(row.try_get(2)?, None), queue.rows.remove(&id));
             // Its record is not there any more.
             if end <= begin {
                 continue;
@@ -115,14 +115,15 @@ impl Projected<'_> {
                 .into_iter()
                 .for_each(|fault| report.row_difference(TABLE, &id.to_string(), fault));
         }
-        lane.rows
+        queue
+            .rows
             .keys()
             .for_each(|id| report.row_difference(TABLE, &id.to_string(), RowFault::Lost));
         Ok(())
     }
 }
 
-impl Lane {
+impl CommandQueue {
     fn add(&mut self, stored: &Stored) {
         let at = stored.appended_at_ms.clamp(0, LATEST_MS);
         let said = Said::of(&stored.record);
@@ -168,7 +169,8 @@ fn row(command: &Command, next_offset: u64, accepted_ms: i64) -> Map<String, Val
     }))
 }
 
-/// Of a checkpoint that counts the offsets of a lane: no fold, and the last record as witness.
+/// Of a checkpoint that counts the offsets of a command queue: no fold, and the last record as
+/// witness.
 fn columns(last: Option<(u64, i64, Uuid)>, checkpoint: &Checkpoint) -> Map<String, Value> {
     let mut columns = members(json!({
         "identity": null, "epoch": 0, "writer": null, "next_seq": 0, "drained": 0, "sealed": false,

@@ -1,4 +1,4 @@
-//! One record of `commands`, read as docs/log-format.md says ("The asynchronous lane"): who asks
+//! One record of `commands`, read as docs/log-format.md says ("The command queue"): who asks
 //! for what, and until when. Never looks at another record.
 
 use highwater_protocol::record::Record;

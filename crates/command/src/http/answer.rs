@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     category::{self, Category},
-    lane::Refused,
+    command_queue::Refused,
     owner::hop::End,
 };
 
@@ -122,13 +122,13 @@ fn not_accepted<C: Category>(app: &App<C>, refused: Refused) -> Problem {
     match refused {
         Refused::Full => unavailable(
             app,
-            "lane.full",
+            "queue.full",
             "too many commands of this aggregate's partition wait to be decided",
         ),
         Refused::NoRoom => {
-            unavailable(app, "lane.busy", "too many commands are on their way into the log")
+            unavailable(app, "queue.busy", "too many commands are on their way into the log")
         }
-        Refused::Unknown => unavailable(app, "lane.unacknowledged", UNACKNOWLEDGED),
+        Refused::Unknown => unavailable(app, "queue.unacknowledged", UNACKNOWLEDGED),
     }
 }
 
@@ -222,7 +222,7 @@ fn rejected(reason: &Reason) -> Problem {
     };
     let text =
         |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    // What the lane records of 404, 412, 413 and 422 has their status.
+    // What the command queue records of 404, 412, 413 and 422 has their status.
     let status = members
         .get("status")
         .and_then(Value::as_u64)
@@ -247,7 +247,7 @@ fn problem<C: Category>(app: &App<C>, aggregate: Uuid, answer: Answer<Wire>) -> 
         Answer::VersionMismatch { current } => Problem::version_mismatch(current),
         Answer::KeyReused => Problem::key_reused(),
         Answer::TooLarge { events, bytes } => {
-            let limits = app.settings.limits(&app.lane.settings);
+            let limits = app.settings.limits(&app.command_queue.settings);
             request::too_large(events, bytes, limits.commit_events, limits.commit_bytes)
         }
         Answer::Unreadable => {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     category::Category,
-    lane::Refused,
+    command_queue::Refused,
     owner::{
         Delivery,
         forward::{self, Outcome},
@@ -34,7 +34,7 @@ pub(super) enum Ending {
     Decided(Answer<Wire>),
     Relayed {
         response: Response,
-        /// It says 503, and the command may wait in the lane instead.
+        /// It says 503, and the command may wait in the command queue instead.
         may_wait: bool,
     },
     /// The deadline passed; the command may still be decided.
@@ -43,9 +43,9 @@ pub(super) enum Ending {
     Ownerless,
     /// It was sent on to this instance, which does not own the partition either.
     NotOwner,
-    /// It lies in the lane, below this offset.
+    /// It lies in the command queue, below this offset.
     Accepted(u64),
-    /// It should have waited in the lane.
+    /// It should have waited in the command queue.
     NotAccepted(Refused),
     /// It waited for its owner, and there was no permit left for it afterwards.
     Refused(Problem),
@@ -87,8 +87,8 @@ pub(super) async fn run<C: Category>(
     caller.named(answered)
 }
 
-/// Waits for the owner as long as the caller wants to, and then lets the command wait in the lane,
-/// if the caller allows that.
+/// Waits for the owner as long as the caller wants to, and then lets the command wait in the
+/// command queue, if the caller allows that.
 async fn decide_or_defer<C: Category>(
     app: &App<C>,
     caller: &Caller,
@@ -121,8 +121,8 @@ async fn decide_or_defer<C: Category>(
             return ending;
         }
     }
-    let until = Instant::now() + Duration::from_millis(app.lane.settings.accept_wait_ms);
-    Box::pin(app.lane.accept(partition, &waiting, until))
+    let until = Instant::now() + Duration::from_millis(app.command_queue.settings.accept_wait_ms);
+    Box::pin(app.command_queue.accept(partition, &waiting, until))
         .await
         .map_or_else(Ending::NotAccepted, Ending::Accepted)
 }
@@ -136,7 +136,8 @@ impl Ending {
             | Ending::NotOwner
             | Ending::Decided(Answer::Moved) => true,
             Ending::Relayed { may_wait, .. } => *may_wait,
-            // A hot aggregate would fill the lane, and the lane cannot read what the owner cannot.
+            // A hot aggregate would fill the command queue, and the command queue cannot read what
+            // the owner cannot.
             Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
             Ending::Decided(_)
             | Ending::Accepted(_)

@@ -16,7 +16,7 @@ use highwater_http::{
     server::{Admission, TraceContext},
 };
 use highwater_protocol::{
-    lane::Accepted,
+    command_queue::Accepted,
     time::Micros,
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
@@ -64,7 +64,7 @@ pub(super) enum Target {
 pub(super) struct Command<C: Category> {
     pub(super) submission: Submission<Wire, C::Command>,
     pub(super) target: Target,
-    /// Name and version, for the lane.
+    /// Name and version, for the command queue.
     pub(super) name: String,
     pub(super) version: u32,
     pub(super) creates: bool,
@@ -113,7 +113,7 @@ impl Caller {
         })
     }
 
-    /// Rather than hear that it is not decided yet, it lets the command wait in the lane.
+    /// Rather than hear that it is not decided yet, it lets the command wait in the command queue.
     pub(super) fn defers(&self) -> bool {
         !self.forwarded && (self.prefer.respond_async || self.prefer.wait.is_some())
     }
@@ -220,7 +220,7 @@ pub(super) async fn command<C: Category>(
         meta: meta(app, caller, command),
         at: Micros(app.ctx.clock.now()),
         deadline_ms: 0,
-        lane: None,
+        queued: None,
     };
     Ok(Command {
         submission,
@@ -283,11 +283,11 @@ pub(super) fn outgoing<C: Category>(
     forward::Command { path, headers, body: command.body.clone(), minted: !caller.caller_key }
 }
 
-/// The command as it waits in the lane.
+/// The command as it waits in the command queue.
 pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accepted {
     let submission = &command.submission;
-    let left_us =
-        i64::try_from(app.lane.settings.deadline_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let left_us = i64::try_from(app.command_queue.settings.deadline_ms.saturating_mul(1_000))
+        .unwrap_or(i64::MAX);
     Accepted {
         aggregate: submission.aggregate,
         command: submission.command,

@@ -32,9 +32,8 @@ use pace::Pace;
 pub use said::Said;
 
 use super::{
-    Delivery,
+    Delivery, command_queue,
     hints::Hints,
-    lane,
     origin::Origins,
     snapshots::{Error as SnapshotsError, Loaded, Snapshots},
     standing::{Phase, Standing},
@@ -57,8 +56,8 @@ pub struct Shared<C: Category, S> {
     pub filter_bytes: usize,
     /// `ce_source`.
     pub source: String,
-    /// The asynchronous lane of the category.
-    pub lane: lane::Source,
+    /// The command queue of the category.
+    pub command_queue: command_queue::Source,
     pub clock_skew: Duration,
     /// How far, beyond `clock_skew`, the last time in a partition may lie ahead of this machine's
     /// clock.
@@ -142,7 +141,7 @@ struct Actor<'a, C: Category, S> {
     end: Option<End>,
     /// Every id of the log up to what was read, and every own one that was appended; maybe more.
     seen: Seen,
-    lane: lane::Intake,
+    command_queue: command_queue::Intake,
 }
 
 /// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below
@@ -189,8 +188,8 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_appended_ms: 0,
         end: None,
         seen,
-        lane: lane::Intake::new(
-            Partition { topic: shared.lane.topic.clone(), index: partition.index },
+        command_queue: command_queue::Intake::new(
+            Partition { topic: shared.command_queue.topic.clone(), index: partition.index },
             C::NAME,
         ),
     };
@@ -221,11 +220,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 stopped = true;
                 self.step(Input::Stop);
             }
-            self.feed_lane();
+            self.feed_command_queue();
             if let Some(end) = self.end.take() {
                 return end;
             }
-            let lane_goes_on = self.lane.is_buffered() && self.writer.lane_has_room();
+            let queue_goes_on =
+                self.command_queue.is_buffered() && self.writer.command_queue_has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if drain_until.is_none() => {
@@ -267,7 +267,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                     }
                     None => open = false,
                 },
-                arrived = self.lane.next() => self.lane_arrived(arrived),
+                arrived = self.command_queue.next() => self.command_queue_arrived(arrived),
                 Ok(()) = checkpoints.changed() => {
                     let offset =
                         checkpoints.borrow_and_update().get(&self.partition.index).copied();
@@ -283,7 +283,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                     idle = drain_until.is_none() && self.is_idle();
                     tick.reset_after(if idle { IDLE_TICK } else { TICK });
                 }
-                () = std::future::ready(()), if lane_goes_on => {}
+                () = std::future::ready(()), if queue_goes_on => {}
             }
         }
     }
@@ -302,7 +302,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             || self.end_query.is_some();
         let writer = self.writer.unanswered() > 0
             || self.writer.in_flight() > 0
-            || self.writer.lane_open() > 0;
+            || self.writer.command_queue_open() > 0;
         !driver && !writer && self.writer.serving().is_some() && self.tokens.is_empty()
     }
 

@@ -20,8 +20,8 @@ pub struct Admin {
     pub url: String,
     pub standings: Arc<Standings>,
     pub log: Arc<dyn Log>,
-    /// By category: the topic of its lane.
-    pub lanes: Vec<(&'static str, Arc<str>)>,
+    /// By category: the topic of its command queue.
+    pub command_queues: Vec<(&'static str, Arc<str>)>,
 }
 
 #[derive(Serialize)]
@@ -35,8 +35,8 @@ struct Owners {
 struct Owned {
     #[serde(flatten)]
     live: Live,
-    /// Commands in the lane without an outcome, about; none: the log does not say.
-    lane_backlog: Option<u64>,
+    /// Commands in the command queue without an outcome, about; none: the log does not say.
+    queue_backlog: Option<u64>,
 }
 
 /// Listens, and serves until shutdown: where. Only loopback: nothing asks callers who they are.
@@ -70,17 +70,17 @@ async fn owners(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 impl Admin {
     async fn owned(&self, live: Live) -> Owned {
         let topic = self
-            .lanes
+            .command_queues
             .iter()
             .find(|(category, _)| *category == live.category)
             .map(|(_, topic)| topic.clone());
-        let lane_backlog = match topic {
+        let queue_backlog = match topic {
             Some(topic) => {
                 let end = self.log.end(&Partition { topic, index: live.partition }).await;
-                end.ok().map(|end| end.saturating_sub(live.figures.lane.drained))
+                end.ok().map(|end| end.saturating_sub(live.figures.queue.drained))
             }
             None => None,
         };
-        Owned { live, lane_backlog }
+        Owned { live, queue_backlog }
     }
 }

@@ -61,7 +61,7 @@ pub struct Command {
 
 /// What became of the hop.
 pub enum Outcome {
-    /// `may_wait`: with 503, and the command may wait in the lane instead.
+    /// `may_wait`: with 503, and the command may wait in the command queue instead.
     Answered { response: Box<Response>, may_wait: bool },
     /// Nothing was decided there: not the owner, or nobody listens.
     NotThere,

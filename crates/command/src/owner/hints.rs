@@ -53,7 +53,7 @@ pub struct Heard {
     pub fresh: bool,
 }
 
-/// How far a lane has come.
+/// How far a command queue has come.
 #[derive(Serialize, Deserialize)]
 struct Drained {
     drained: u64,
@@ -80,7 +80,7 @@ pub struct Hints {
     pub deployment: Deployment,
     known: RwLock<BTreeMap<String, Known>>,
     said: Mutex<Said>,
-    /// How far the lane of a partition has come.
+    /// How far the command queue of a partition has come.
     drained: RwLock<BTreeMap<String, u64>>,
     changes: watch::Sender<u64>,
     /// Everything has been read that was there at the start.
@@ -229,16 +229,16 @@ impl Hints {
         (0..partitions).all(|partition| known.get(&key(category, partition)).is_some_and(owned))
     }
 
-    /// Says how far the lane of the partition has come.
+    /// Says how far the command queue of the partition has come.
     pub fn publish_drained(&self, category: &str, partition: u32, drained: u64) {
-        let key = lane_key(category, partition);
+        let key = queue_key(category, partition);
         let value = self.write(key.clone(), &Drained { drained });
         self.said().keep(key, value);
     }
 
-    /// How far the lane of the partition has come, at least; 0 where nobody has said so.
+    /// How far the command queue of the partition has come, at least; 0 where nobody has said so.
     pub fn drained(&self, category: &str, partition: u32) -> u64 {
-        self.drained.read().get(&lane_key(category, partition)).copied().unwrap_or(0)
+        self.drained.read().get(&queue_key(category, partition)).copied().unwrap_or(0)
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -344,7 +344,7 @@ impl Hints {
         if !self.deployment.wrote(&stored.record) {
             return self.disbelieve(key);
         }
-        if let Some(of) = key.strip_suffix(LANE) {
+        if let Some(of) = key.strip_suffix(COMMAND_QUEUE) {
             if let Some(Drained { drained }) =
                 place(of).and_then(|_| serde_json::from_slice(value).ok())
             {
@@ -436,11 +436,12 @@ pub fn tenures_of(category: &str, partition: u32) -> String {
     format!("{category}/{partition}/tenure/")
 }
 
-fn lane_key(category: &str, partition: u32) -> String {
-    format!("{category}/{partition}{LANE}")
+fn queue_key(category: &str, partition: u32) -> String {
+    format!("{category}/{partition}{COMMAND_QUEUE}")
 }
 
-const LANE: &str = "/lane";
+/// What the topic `owners` calls the command queue (docs/log-format.md).
+const COMMAND_QUEUE: &str = "/lane";
 
 /// Category and partition of a hint's key.
 fn place(key: &str) -> Option<(String, u32)> {

@@ -49,7 +49,7 @@ pub struct Hop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Answered,
-    /// A 503, and the command may wait in the lane instead.
+    /// A 503, and the command may wait in the command queue instead.
     MayWait,
     /// Nothing was decided: another instance is meant, or the partition is not owned there.
     NotThere,

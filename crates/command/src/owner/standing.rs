@@ -56,12 +56,12 @@ pub struct Figures {
     /// In memory.
     pub aggregates: usize,
     pub filter_bytes: usize,
-    pub lane: Lane,
+    pub queue: CommandQueue,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Lane {
-    /// Every command of the lane below it has its outcome.
+pub struct CommandQueue {
+    /// Every queued command below it has its outcome.
     pub drained: u64,
     /// Taken up and not confirmed.
     pub open: usize,

@@ -10,33 +10,33 @@ use highwater_tables::{migrations, postgres::Connections};
 use super::{Error, IdentitySettings};
 use crate::{
     owner::address::Address,
-    settings::{LaneSettings, OwnerSettings, PeerSettings},
+    settings::{OwnerSettings, PeerSettings, QueueSettings},
 };
 
 /// What a partition may hold unconfirmed: its share of the producers' queues, and no more than is
 /// set. A commit takes its part of it before its first append, so the largest one must fit.
 pub(super) fn share(
     owner: &OwnerSettings,
-    lane: &LaneSettings,
+    queue: &QueueSettings,
     naming: &LogSettings,
     categories: usize,
 ) -> Result<usize, Error> {
     let partitions = u64::from(naming.partitions.get()) * categories.max(1) as u64;
     let room = naming.queue_bytes() / 5 * 4;
-    let lane_bytes = lane.in_flight_bytes as u64;
-    let share = room.saturating_sub(lane_bytes) / partitions;
+    let command_queue_bytes = queue.in_flight_bytes as u64;
+    let share = room.saturating_sub(command_queue_bytes) / partitions;
     let share = usize::try_from(share).unwrap_or(usize::MAX).min(owner.in_flight_bytes);
-    let least = owner.limits(lane).commit_bytes;
+    let least = owner.limits(queue).commit_bytes;
     if share < least {
-        return Err(Error::Budget { partitions, share, least, lane: lane_bytes, room });
+        return Err(Error::Budget { partitions, share, least, queue: command_queue_bytes, room });
     }
     Ok(share)
 }
 
-pub(super) fn lane(lane: &LaneSettings) -> Result<(), Error> {
+pub(super) fn queue(queue: &QueueSettings) -> Result<(), Error> {
     let limits = [
-        ("lane.deadline_ms", lane.deadline_ms, LaneSettings::DEADLINE_MOST_MS),
-        ("lane.silence_ms", lane.silence_ms, LaneSettings::SILENCE_MOST_MS),
+        ("queue.deadline_ms", queue.deadline_ms, QueueSettings::DEADLINE_MOST_MS),
+        ("queue.silence_ms", queue.silence_ms, QueueSettings::SILENCE_MOST_MS),
     ];
     let broken = limits.into_iter().find(|(_, found, most)| !(1..=*most).contains(found));
     broken.map_or(Ok(()), |(setting, found, most)| Err(Error::Limit { setting, found, most }))
@@ -70,15 +70,15 @@ mod tests {
 
     #[test]
     fn thirty_categories_start_with_the_defaults_and_three_have_what_is_set() {
-        let (owner, lane, mut naming) =
-            (OwnerSettings::default(), LaneSettings::default(), LogSettings::default());
-        assert!(self::lane(&lane).is_ok());
-        let share = |naming: &LogSettings, count| share(&owner, &lane, naming, count).ok();
+        let (owner, queue, mut naming) =
+            (OwnerSettings::default(), QueueSettings::default(), LogSettings::default());
+        assert!(self::queue(&queue).is_ok());
+        let share = |naming: &LogSettings, count| share(&owner, &queue, naming, count).ok();
         assert_eq!(share(&naming, 3), Some(owner.in_flight_bytes));
         let of_thirty = share(&naming, 30).expect("it starts");
-        assert!(of_thirty >= owner.limits(&lane).commit_bytes);
+        assert!(of_thirty >= owner.limits(&queue).commit_bytes);
         let all = 30 * u64::from(naming.partitions.get()) * of_thirty as u64;
-        assert!(all + lane.in_flight_bytes as u64 <= naming.queue_bytes() / 5 * 4);
+        assert!(all + queue.in_flight_bytes as u64 <= naming.queue_bytes() / 5 * 4);
         naming.queue_kbytes /= 2;
         assert_eq!(share(&naming, 30), None);
         assert!(share(&naming, 3).is_some());
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn the_largest_commit_must_fit_into_what_is_set() {
         let owner = OwnerSettings { in_flight_bytes: 899_999, ..OwnerSettings::default() };
-        let refused = share(&owner, &LaneSettings::default(), &LogSettings::default(), 1);
+        let refused = share(&owner, &QueueSettings::default(), &LogSettings::default(), 1);
         assert!(matches!(refused, Err(Error::Budget { share: 899_999, .. })), "{refused:?}");
     }
 }

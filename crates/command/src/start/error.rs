@@ -31,11 +31,11 @@ pub enum Error {
     #[error("the peer client cannot be made: {0}")]
     Peers(#[from] reqwest::Error),
     #[error(
-        "log.queue_kbytes, log.producers, owner.in_flight_bytes, lane.in_flight_bytes: each of \
+        "log.queue_kbytes, log.producers, owner.in_flight_bytes, queue.in_flight_bytes: each of \
          {partitions} partitions gets {share} bytes, and the largest commit has {least}; they and \
-         {lane} bytes for the lane share 80 % of the producers' queues ({room} bytes)"
+         {queue} bytes for the command queue share 80 % of the producers' queues ({room} bytes)"
     )]
-    Budget { partitions: u64, share: usize, least: usize, lane: u64, room: u64 },
+    Budget { partitions: u64, share: usize, least: usize, queue: u64, room: u64 },
     #[error(
         "peers.advertise is {advertise:?}, and must be http://host:port or https://host:port: {why}"
     )]

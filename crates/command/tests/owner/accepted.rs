@@ -1,15 +1,15 @@
-//! What is said of a command that is put into the lane, by what the log says of it: 202 only for
-//! what is in the log for certain.
+//! What is said of a command that is put into the command queue, by what the log says of it: 202
+//! only for what is in the log for certain.
 
 use std::sync::Arc;
 
 use highwater_command::{
-    lane::{Ends, Lane, Refused},
+    command_queue::{CommandQueue, Ends, Refused},
     owner::hints::Hints,
-    settings::LaneSettings,
+    settings::QueueSettings,
 };
 use highwater_log::{FaultyLog, Log, faulty::Faults};
-use highwater_protocol::lane::encode;
+use highwater_protocol::command_queue::encode;
 use highwater_runtime::{
     clock::{Ids, SystemIds},
     shutdown::Shutdown,
@@ -17,12 +17,12 @@ use highwater_runtime::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
+    command_queue::{put, waiting},
     harness::{SOON, World, keys, owners, soon, world},
-    lane::{put, waiting},
     moves::until,
 };
 
-fn lane(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Lane {
+fn queue(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> CommandQueue {
     let (hints, _reports) = Hints::new(
         world.log.clone(),
         owners(),
@@ -30,20 +30,20 @@ fn lane(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Lane
         "http://127.0.0.1:1".into(),
         SystemIds.v4(),
     );
-    Lane {
+    CommandQueue {
         log,
         hints: Arc::new(hints),
         category: "counter",
         topic: world.commands.topic.clone(),
-        settings: LaneSettings { max_backlog, ..LaneSettings::default() },
+        settings: QueueSettings { max_backlog, ..QueueSettings::default() },
         room: Arc::new(Semaphore::new(room)),
         shutdown: Shutdown::new(),
         ends: Ends::default(),
     }
 }
 
-async fn accept(lane: &Lane, command: u128) -> Result<u64, Refused> {
-    soon(lane.accept(0, &waiting(command, command), Instant::now() + SOON)).await
+async fn accept(queue: &CommandQueue, command: u128) -> Result<u64, Refused> {
+    soon(queue.accept(0, &waiting(command, command), Instant::now() + SOON)).await
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn what_the_log_may_have_lost_is_not_accepted() {
     for faults in always {
         let world = world().await;
         let log = Arc::new(FaultyLog::new(world.log.clone(), 1, faults.clone()).unwrap());
-        let lane = lane(&world, log.clone(), 100, 1 << 20);
-        assert_eq!(accept(&lane, 1).await, Err(Refused::Unknown), "{faults:?}");
+        let queue = queue(&world, log.clone(), 100, 1 << 20);
+        assert_eq!(accept(&queue, 1).await, Err(Refused::Unknown), "{faults:?}");
         assert_eq!(log.asked(), 3, "it is tried again, and not for ever: {faults:?}");
     }
 }
@@ -67,23 +67,23 @@ async fn nothing_is_accepted_before_the_log_has_it_and_its_bytes_count_until_the
     let world = world().await;
     let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let size = encode(&waiting(1, 1)).size_bytes();
-    let lane = lane(&world, log.clone(), 100, size * 3 / 2);
+    let queue = queue(&world, log.clone(), 100, size * 3 / 2);
     log.hold(&world.commands);
     // Its caller goes, and the command is on its way all the same.
-    assert_eq!(lane.accept(0, &waiting(1, 1), Instant::now()).await, Err(Refused::Unknown));
+    assert_eq!(queue.accept(0, &waiting(1, 1), Instant::now()).await, Err(Refused::Unknown));
     assert_eq!(log.waiting(&world.commands), 1);
-    assert_eq!(accept(&lane, 2).await, Err(Refused::NoRoom));
+    assert_eq!(accept(&queue, 2).await, Err(Refused::NoRoom));
     log.release();
-    until("the first is in the log", || lane.room.available_permits() == size * 3 / 2).await;
-    assert_eq!(accept(&lane, 2).await, Ok(2), "below the offset after it");
+    until("the first is in the log", || queue.room.available_permits() == size * 3 / 2).await;
+    assert_eq!(accept(&queue, 2).await, Ok(2), "below the offset after it");
 }
 
 #[tokio::test]
-async fn what_other_instances_put_into_the_lane_counts_too() {
+async fn what_other_instances_put_into_the_command_queue_counts_too() {
     let world = world().await;
     for command in 1..=2 {
         put(&world, encode(&waiting(command, command))).await;
     }
-    let lane = lane(&world, world.log.clone(), 2, 1 << 20);
-    assert_eq!(accept(&lane, 3).await, Err(Refused::Full));
+    let queue = queue(&world, world.log.clone(), 2, 1 << 20);
+    assert_eq!(accept(&queue, 3).await, Err(Refused::Full));
 }

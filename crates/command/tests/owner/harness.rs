@@ -13,9 +13,9 @@ use highwater_command::{
         Delivery,
         actor::{self, End, Said, Shared},
         claim::Right,
+        command_queue::Source,
         forward::Forwarder,
         hints::Hints,
-        lane::Source,
         snapshots::{Error, Loaded, Snapshots},
         standing::Standing,
     },
@@ -212,9 +212,9 @@ impl Snapshots<u64> for TestSnapshots {
 pub struct World {
     pub log: Arc<dyn Log>,
     pub partition: Partition,
-    /// The lane.
+    /// The command queue.
     pub commands: Partition,
-    /// Of how many the one partition is the first, as far as the lane looks at keys.
+    /// Of how many the one partition is the first, as far as the command queue looks at keys.
     pub partitions: u32,
     folder: PathBuf,
 }
@@ -225,14 +225,14 @@ pub async fn world() -> World {
     let topic = |name: &str, kind| Topic { name: name.into(), partitions: 1, kind };
     log.prepare(vec![
         topic("counters", TopicKind::Events),
-        topic("lane", TopicKind::Commands),
+        topic("queue", TopicKind::Commands),
         topic("owners", TopicKind::Owners),
     ])
     .await
     .unwrap();
     World {
         log,
-        commands: Partition { topic: "lane".into(), index: 0 },
+        commands: Partition { topic: "queue".into(), index: 0 },
         partition: Partition { topic: "counters".into(), index: 0 },
         partitions: 1,
         folder,
@@ -289,7 +289,7 @@ pub fn shared(
         limits,
         filter_bytes: 1 << 20,
         source: "/test/counter".into(),
-        lane: Source {
+        command_queue: Source {
             topic: world.commands.topic.clone(),
             partitions: world.partitions,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
@@ -449,7 +449,7 @@ pub fn add(command: u128, aggregate: u128, events: usize) -> Submission<Wire, Ad
         meta: Meta::default(),
         at: Micros(0),
         deadline_ms: 0,
-        lane: None,
+        queued: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The asynchronous lane as a caller sees it: an instance with routes, and an owner only where a
+//! The command queue as a caller sees it: an instance with routes, and an owner only where a
 //! test starts one.
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -6,15 +6,15 @@ use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 use axum::http::{HeaderMap, HeaderValue};
 use highwater_command::{
     category::Commands,
+    command_queue::{CommandQueue, Ends},
     http::{App, Figures, routes},
-    lane::{Ends, Lane},
     owner::{
         Delivery,
         hints::Hints,
         hop::{HOP, Hop, Sent},
         table::Table,
     },
-    settings::{LaneSettings, OwnerSettings},
+    settings::{OwnerSettings, QueueSettings},
 };
 use highwater_http::server::{BulkheadSettings, HttpSettings, layers};
 use highwater_log::{
@@ -65,22 +65,22 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    pub async fn start(world: &World, lane: LaneSettings) -> Self {
-        Self::limited(world, lane, HttpSettings::default(), Duration::from_millis(50)).await
+    pub async fn start(world: &World, queue: QueueSettings) -> Self {
+        Self::limited(world, queue, HttpSettings::default(), Duration::from_millis(50)).await
     }
 
     pub async fn limited(
         world: &World,
-        lane: LaneSettings,
+        queue: QueueSettings,
         http: HttpSettings,
         ownerless_wait: Duration,
     ) -> Self {
-        Self::of(world, lane, http, ownerless_wait, 1, keys()).await
+        Self::of(world, queue, http, ownerless_wait, 1, keys()).await
     }
 
     pub async fn of(
         world: &World,
-        lane: LaneSettings,
+        queue: QueueSettings,
         http: HttpSettings,
         ownerless_wait: Duration,
         partitions: u32,
@@ -114,12 +114,12 @@ impl Instance {
                 deadline_ms: u64::try_from(ownerless_wait.as_millis()).unwrap() + 250,
                 ..OwnerSettings::default()
             },
-            lane: Lane {
+            command_queue: CommandQueue {
                 log: world.log.clone(),
                 hints: hints.clone(),
                 category: "counter",
                 topic: world.commands.topic.clone(),
-                settings: lane,
+                settings: queue,
                 room: Arc::new(Semaphore::new(1 << 20)),
                 shutdown: ctx.shutdown.clone(),
                 ends: Ends::default(),
@@ -194,14 +194,14 @@ fn operation(location: &str) -> (Uuid, &str) {
     (path.strip_prefix("/v1/operations/").unwrap().parse().unwrap(), accepted)
 }
 
-pub async fn in_lane(world: &World) -> u64 {
+pub async fn in_queue(world: &World) -> u64 {
     world.log.end(&world.commands).await.unwrap()
 }
 
 #[tokio::test]
 async fn without_an_owner_a_command_is_accepted_and_decided_later_as_if_it_had_been_waited_for() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let response = instance.send("one", "respond-async").await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     let applied = ["retry-after", "preference-applied", "idempotency-key"]
@@ -223,9 +223,9 @@ async fn without_an_owner_a_command_is_accepted_and_decided_later_as_if_it_had_b
 }
 
 #[tokio::test]
-async fn who_does_not_allow_the_lane_gets_503_with_the_operation() {
+async fn who_does_not_allow_the_command_queue_gets_503_with_the_operation() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let response = instance.send("one", "").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let location = header(&response, "location");
@@ -235,11 +235,11 @@ async fn who_does_not_allow_the_lane_gets_503_with_the_operation() {
         (&problem["code"], &problem["operation"]),
         (&Value::from("partition.ownerless"), &Value::from(location.as_str()))
     );
-    assert_eq!(in_lane(&world).await, 0);
+    assert_eq!(in_queue(&world).await, 0);
     for (nth, prefer) in (1..).zip(["wait=0", "wait=1", "wait=1, respond-async"]) {
         let response = instance.send("one", prefer).await;
         assert_eq!(
-            (response.status(), in_lane(&world).await),
+            (response.status(), in_queue(&world).await),
             (StatusCode::ACCEPTED, nth),
             "{prefer}"
         );
@@ -259,7 +259,7 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         ..BulkheadSettings::default()
     };
     let http = HttpSettings { commands, ..HttpSettings::default() };
-    let instance = Instance::limited(&world, LaneSettings::default(), http, SOON).await;
+    let instance = Instance::limited(&world, QueueSettings::default(), http, SOON).await;
     let other = async || {
         let response = soon(instance.create("other", r#"{"unknown":1}"#).send()).await.unwrap();
         (response.status(), soon(response.json::<Value>()).await.unwrap()["code"].clone())
@@ -278,7 +278,7 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
         })
     };
     let places = &instance.app.waiting;
-    // The first would rather wait in the lane than hear no, when its time is over.
+    // The first would rather wait in the command queue than hear no, when its time is over.
     let first = ownerless("first", "wait=50");
     until("the first waits without a permit", || places.available_permits() == 1).await;
     let second = ownerless("second", "");
@@ -318,9 +318,9 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
     });
     is_told(third).await;
     assert_eq!(
-        in_lane(&world).await,
+        in_queue(&world).await,
         0,
-        "a command waits in the lane, and its caller was told otherwise"
+        "a command waits in the command queue, and its caller was told otherwise"
     );
     drop(taken);
     soon(async { while other().await.0 != StatusCode::UNPROCESSABLE_ENTITY {} }).await;
@@ -350,9 +350,9 @@ async fn after_a_hop_a_command_may_have_been_seen() {
     let world = world().await;
     let wait = Duration::from_secs(10);
     let peer =
-        Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), wait).await;
+        Instance::limited(&world, QueueSettings::default(), HttpSettings::default(), wait).await;
     let asked =
-        Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), wait).await;
+        Instance::limited(&world, QueueSettings::default(), HttpSettings::default(), wait).await;
     peer.hints.publish("counter", 0, 1);
     let mut heard = asked.hints.watch();
     while asked.hints.other("counter", 0).is_none() {
@@ -377,7 +377,7 @@ async fn after_a_hop_a_command_may_have_been_seen() {
 async fn after_its_owner_ended_a_command_may_have_been_seen() {
     let world = world().await;
     let instance =
-        Instance::limited(&world, LaneSettings::default(), HttpSettings::default(), SOON).await;
+        Instance::limited(&world, QueueSettings::default(), HttpSettings::default(), SOON).await;
     let create = instance
         .client
         .post(&instance.url)
@@ -419,7 +419,7 @@ async fn a_command_goes_to_the_owner_of_its_aggregates_partition() {
     let world = world().await;
     let instance = Instance::of(
         &world,
-        LaneSettings::default(),
+        QueueSettings::default(),
         HttpSettings::default(),
         SOON,
         PARTITIONS,
@@ -459,7 +459,7 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
     let world = world().await;
     let instance = Instance::limited(
         &world,
-        LaneSettings::default(),
+        QueueSettings::default(),
         HttpSettings::default(),
         Duration::from_secs(10),
     )
@@ -500,7 +500,7 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
 #[tokio::test]
 async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let slow = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let owner = Owner::start(&world, slow.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
@@ -522,7 +522,7 @@ async fn an_owner_that_is_too_slow_decides_what_was_deferred_once() {
 #[tokio::test]
 async fn what_can_be_refused_without_the_owner_never_waits() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let asynchronous =
         |request: RequestBuilder| soon(request.header("Prefer", "respond-async").send());
     let wrong = asynchronous(instance.create("one", r#"{"events":"many"}"#)).await.unwrap();
@@ -535,14 +535,14 @@ async fn what_can_be_refused_without_the_owner_never_waits() {
     assert_eq!(asynchronous(text).await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let large = instance.create("one", &format!("{{\"events\":{}}}", " ".repeat(300_000)));
     assert_eq!(asynchronous(large).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(in_lane(&world).await, 0);
+    assert_eq!(in_queue(&world).await, 0);
 }
 
 #[tokio::test]
-async fn a_lane_that_is_full_says_so_and_keeps_the_key() {
+async fn a_command_queue_that_is_full_says_so_and_keeps_the_key() {
     let world = world().await;
     let instance =
-        Instance::start(&world, LaneSettings { max_backlog: 1, ..LaneSettings::default() }).await;
+        Instance::start(&world, QueueSettings { max_backlog: 1, ..QueueSettings::default() }).await;
     assert_eq!(instance.send("one", "respond-async").await.status(), StatusCode::ACCEPTED);
     let full = instance.send("two", "respond-async").await;
     assert_eq!(
@@ -550,13 +550,13 @@ async fn a_lane_that_is_full_says_so_and_keeps_the_key() {
         (StatusCode::SERVICE_UNAVAILABLE, "\"two\"".to_owned())
     );
     assert!(!header(&full, "retry-after").is_empty() && !header(&full, "location").is_empty());
-    assert_eq!(full.json::<Value>().await.unwrap()["code"], "lane.full");
+    assert_eq!(full.json::<Value>().await.unwrap()["code"], "queue.full");
 }
 
 #[tokio::test]
 async fn a_record_that_the_log_refuses_is_said_with_when_to_come_again() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     let owner = Owner::start(&world, log.clone(), TestSnapshots::default(), Limits::default());
     instance.owned_by(&owner);
@@ -585,7 +585,7 @@ async fn a_record_that_the_log_refuses_is_said_with_when_to_come_again() {
 #[tokio::test]
 async fn w4_what_waits_is_as_small_as_it_can_be_said() {
     let world = world().await;
-    let instance = Instance::start(&world, LaneSettings::default()).await;
+    let instance = Instance::start(&world, QueueSettings::default()).await;
     let asynchronous = async |key: &str, body: &str| {
         soon(instance.create(key, body).header("Prefer", "respond-async").send()).await.unwrap()
     };
@@ -597,7 +597,7 @@ async fn w4_what_waits_is_as_small_as_it_can_be_said() {
     let records = world.log.fetch(&world.commands, 0, 10).await.unwrap();
     let decoded: Vec<_> = records
         .iter()
-        .map(|stored| highwater_protocol::lane::decode(stored.record.clone()).unwrap())
+        .map(|stored| highwater_protocol::command_queue::decode(stored.record.clone()).unwrap())
         .collect();
     let bodies: Vec<_> =
         decoded.iter().map(|command| String::from_utf8_lossy(&command.body)).collect();
@@ -613,7 +613,7 @@ async fn w4_what_waits_is_as_small_as_it_can_be_said() {
         id: "W4",
         situation: "`Prefer: respond-async` with a small body and 262 kB of white space",
         answer: "202; less than 1,000 bytes in the log: the body's canonical form. \
-                 `lane.max_backlog_bytes` bounds what waits",
+                 `queue.max_backlog_bytes` bounds what waits",
         test: (file!(), "w4_what_waits_is_as_small_as_it_can_be_said"),
     }
     .check();

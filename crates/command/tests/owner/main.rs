@@ -8,13 +8,13 @@
 )]
 
 mod accepted;
+mod command_queue;
+mod command_queue_vectors;
 #[path = "../../../../tests/support/documented.rs"]
 mod documented;
 mod faults;
 mod harness;
 mod http;
-mod lane;
-mod lane_vectors;
 mod memory;
 mod moves;
 mod place;

@@ -355,7 +355,7 @@ async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
         url: first.hints.url.clone(),
         standings: first.standings.clone(),
         log: world.log.clone(),
-        lanes: vec![("counter", world.commands.topic.clone())],
+        command_queues: vec![("counter", world.commands.topic.clone())],
     };
     let ctx = Context { shutdown: first.shutdown.clone(), ..Context::for_tests() };
     let refused = admin::serve("0.0.0.0:0".parse().unwrap(), admin(), &ctx).await;
@@ -376,7 +376,7 @@ async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
         (&owned["right"], &owned["why"], &owned["epoch"]),
         (&"group".into(), &"assigned".into(), &1.into())
     );
-    assert_eq!((&owned["lane"]["drained"], &owned["lane_backlog"]), (&0.into(), &0.into()));
+    assert_eq!((&owned["queue"]["drained"], &owned["queue_backlog"]), (&0.into(), &0.into()));
     assert!(
         owned["writer"].is_string() && owned["tail"].is_u64() && owned["in_flight"].is_u64(),
         "{owned:#}"

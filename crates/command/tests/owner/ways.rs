@@ -1,5 +1,5 @@
 //! Which way a command goes, and what goes with it: to an owner here, one hop away, or into the
-//! lane. One way, and as long as its caller waits.
+//! command queue. One way, and as long as its caller waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,11 @@ use highwater_command::{
         Delivery,
         hop::{HOP, Hop, Sent},
     },
-    settings::LaneSettings,
+    settings::QueueSettings,
 };
 use highwater_http::server::HttpSettings;
 use highwater_protocol::{
-    lane::{Accepted, decode},
+    command_queue::{Accepted, decode},
     partition::partition_of,
     wire::{Meta, Reason, Wire},
     writer::{Answer, Busy, Expected, Limits, Outcome, Submission},
@@ -32,14 +32,15 @@ use uuid::Uuid;
 
 use crate::{
     harness::{Add, KEYS, Owner, SOON, TestSnapshots, World, add, keys, soon, world},
-    http::{Instance, header, in_lane, takes_one},
+    http::{Instance, header, in_queue, takes_one},
 };
 
 /// Longer than any test waits for anything.
 const ENDLESS: Duration = Duration::from_secs(3_600);
 
 async fn instance(world: &World, ownerless_wait: Duration) -> Instance {
-    Instance::limited(world, LaneSettings::default(), HttpSettings::default(), ownerless_wait).await
+    Instance::limited(world, QueueSettings::default(), HttpSettings::default(), ownerless_wait)
+        .await
 }
 
 /// An owner that answers everything so.
@@ -64,7 +65,7 @@ async fn waiting(world: &World) -> Vec<Accepted> {
 }
 
 #[tokio::test]
-async fn what_was_decided_in_time_does_not_go_into_the_lane_as_well() {
+async fn what_was_decided_in_time_does_not_go_into_the_command_queue_as_well() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
     let owner =
@@ -79,20 +80,20 @@ async fn what_was_decided_in_time_does_not_go_into_the_lane_as_well() {
             soon(instance.create(key, body).header("Prefer", "wait=60").send()).await.unwrap();
         assert_eq!(response.status(), status, "{key}");
     }
-    assert_eq!(in_lane(&world).await, 0);
+    assert_eq!(in_queue(&world).await, 0);
 }
 
 #[tokio::test]
-async fn a_hot_aggregate_does_not_fill_the_lane_and_a_busy_partition_may() {
+async fn a_hot_aggregate_does_not_fill_the_command_queue_and_a_busy_partition_may() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
     answering(&instance, Answer::Busy(Busy::Aggregate));
     let hot = instance.send("one", "wait=60").await;
-    assert_eq!((hot.status(), in_lane(&world).await), (StatusCode::SERVICE_UNAVAILABLE, 0));
+    assert_eq!((hot.status(), in_queue(&world).await), (StatusCode::SERVICE_UNAVAILABLE, 0));
     assert_eq!(code(hot).await, "aggregate.busy");
     answering(&instance, Answer::Busy(Busy::Partition));
     let busy = instance.send("one", "wait=60").await;
-    assert_eq!((busy.status(), in_lane(&world).await), (StatusCode::ACCEPTED, 1));
+    assert_eq!((busy.status(), in_queue(&world).await), (StatusCode::ACCEPTED, 1));
 }
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn nobody_waits_longer_than_the_deadline_allows_or_than_was_wanted() {
     // No owner, and a wait for one that is longer than the caller's.
     let ownerless = instance(&world, ENDLESS).await;
     assert_eq!(ownerless.send("two", "wait=1").await.status(), StatusCode::ACCEPTED);
-    assert_eq!(in_lane(&world).await, 2);
+    assert_eq!(in_queue(&world).await, 2);
 }
 
 #[tokio::test]
@@ -245,8 +246,8 @@ async fn a_command_says_what_its_body_is_by_every_key() {
     let world = world().await;
     let rotated = format!("{KEYS}\n2:{}\n3:{}", "a".repeat(64), "b".repeat(64));
     let all = Arc::new(DeploymentKeys::parse(&rotated).unwrap());
-    let (lane, http) = (LaneSettings::default(), HttpSettings::default());
-    let instance = Instance::of(&world, lane, http, SOON, 1, all.clone()).await;
+    let (queue, http) = (QueueSettings::default(), HttpSettings::default());
+    let instance = Instance::of(&world, queue, http, SOON, 1, all.clone()).await;
     let (_intake, mut owner) = takes_one(&instance);
     let asked = tokio::spawn(instance.create("one", "{}").send());
     let submission = soon(owner.recv()).await.unwrap().submission;
@@ -262,8 +263,8 @@ async fn a_command_says_what_its_body_is_by_every_key() {
 async fn a_rejection_has_its_status_its_version_and_its_place() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
-    // What was recorded of the lane says its status; whatever that is, nobody is told of a success
-    // or of an error of the server's.
+    // What was recorded of the command queue says its status; whatever that is, nobody is told of a
+    // success or of an error of the server's.
     for (recorded, status) in [
         (None, 409),
         (Some(404), 404),

@@ -6,18 +6,18 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use axum::Router;
 use highwater_command::{
     category::{Category, Commands},
+    command_queue::CommandQueue,
     http::{App, Figures, routes},
-    lane::Lane,
     owner::{
         actor::Shared,
+        command_queue::Source,
         forward::Forwarder,
         hints::Hints,
-        lane::Source,
         snapshots::{Error, Loaded, Snapshots},
         supervise::{Assignable, Supervisors, Terms},
         table::Table,
     },
-    settings::{LaneSettings, OwnerSettings, PeerSettings},
+    settings::{OwnerSettings, PeerSettings, QueueSettings},
 };
 use highwater_http::server::{HttpSettings, layers};
 use highwater_log::{LocalLog, Log, Partition, Topic, TopicKind, local::Settings};
@@ -162,7 +162,7 @@ impl Instance {
             limits: Limits::default(),
             filter_bytes: 1 << 20,
             source: format!("/test/{}", C::NAME),
-            lane: Source {
+            command_queue: Source {
                 topic: topic("commands"),
                 partitions: 1,
                 commands: commands.clone(),
@@ -198,12 +198,12 @@ impl Instance {
             figures: Figures::new(C::NAME),
             waiting: Semaphore::new(2),
             settings: OwnerSettings { ownerless_wait_ms: 400, ..OwnerSettings::default() },
-            lane: Lane {
+            command_queue: CommandQueue {
                 log: self.log.clone(),
                 hints: self.hints.clone(),
                 category: C::NAME,
                 topic: topic("commands"),
-                settings: LaneSettings::default(),
+                settings: QueueSettings::default(),
                 room: Arc::new(tokio::sync::Semaphore::new(1 << 20)),
                 shutdown: self.ctx.shutdown.clone(),
                 ends: Default::default(),

@@ -48,15 +48,15 @@ const BATCH: usize = 1_000;
 
 pub struct Readers {
     settings: Settings,
-    lanes: Mutex<Lanes>,
+    readers: Mutex<ByTopic>,
     closed: CancellationToken,
 }
 
 /// By topic and pace.
-type Lanes = HashMap<(Arc<str>, Pace), Vec<Arc<Lane>>>;
+type ByTopic = HashMap<(Arc<str>, Pace), Vec<Arc<Reader>>>;
 
 /// One consumer and its thread.
-struct Lane {
+struct Reader {
     topic: Arc<str>,
     settings: Settings,
     consumer: BaseConsumer<Context>,
@@ -71,7 +71,7 @@ impl Readers {
     pub fn new(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),
-            lanes: Mutex::default(),
+            readers: Mutex::default(),
             closed: CancellationToken::new(),
         }
     }
@@ -82,21 +82,21 @@ impl Readers {
         offset: u64,
         pace: Pace,
     ) -> Result<Subscription, Error> {
-        let mut lanes = self.lock()?;
-        let lanes = lanes.entry((Arc::clone(&of.topic), pace)).or_default();
+        let mut readers = self.lock()?;
+        let readers = readers.entry((Arc::clone(&of.topic), pace)).or_default();
         let (deliveries, receiver) = mpsc::channel(self.settings.reader_chunks);
         let token = self.closed.child_token();
         let subscription = Subscription { deliveries: receiver, guard: token.clone().drop_guard() };
         let mut subscriber = Subscriber::new(offset, deliveries, token);
-        for lane in lanes.iter() {
-            match lane.admit(of, subscriber)? {
+        for reader in readers.iter() {
+            match reader.admit(of, subscriber)? {
                 None => return Ok(subscription),
                 Some(refused) => subscriber = refused,
             }
         }
-        let lane = Lane::start(&of.topic, &self.settings, pace)?;
-        lanes.push(Arc::clone(&lane));
-        match lane.admit(of, subscriber)? {
+        let reader = Reader::start(&of.topic, &self.settings, pace)?;
+        readers.push(Arc::clone(&reader));
+        match reader.admit(of, subscriber)? {
             None => Ok(subscription),
             Some(_) => Err(of.error("a new reader is occupied")),
         }
@@ -105,13 +105,13 @@ impl Readers {
     /// Starts a reader of `topic` that knows its leaders, so that the first subscription finds it
     /// ready. Blocks.
     pub fn warm(&self, topic: &Arc<str>, pace: Pace) -> Result<(), Error> {
-        let mut lanes = self.lock()?;
-        let lanes = lanes.entry((Arc::clone(topic), pace)).or_default();
-        if lanes.is_empty() {
-            lanes.push(Lane::start(topic, &self.settings, pace)?);
+        let mut readers = self.lock()?;
+        let readers = readers.entry((Arc::clone(topic), pace)).or_default();
+        if readers.is_empty() {
+            readers.push(Reader::start(topic, &self.settings, pace)?);
         }
-        for lane in lanes.iter() {
-            lane.know_leaders(self.settings.request_timeout).map_err(unreachable)?;
+        for reader in readers.iter() {
+            reader.know_leaders(self.settings.request_timeout).map_err(unreachable)?;
         }
         Ok(())
     }
@@ -119,36 +119,36 @@ impl Readers {
     /// Ends all subscriptions and closes the consumers, which may take long, all at once. Blocks.
     pub fn close(&self) {
         self.closed.cancel();
-        let lanes: Vec<_> = std::mem::take(&mut *self.lanes.lock()).into_values().collect();
-        for lane in lanes.iter().flatten() {
-            lane.stop.store(true, Ordering::Release);
+        let readers: Vec<_> = std::mem::take(&mut *self.readers.lock()).into_values().collect();
+        for reader in readers.iter().flatten() {
+            reader.stop.store(true, Ordering::Release);
         }
         std::thread::scope(|closing| {
-            for lane in lanes.into_iter().flatten() {
+            for reader in readers.into_iter().flatten() {
                 closing.spawn(move || {
-                    let thread = lane.thread.lock().take();
+                    let thread = reader.thread.lock().take();
                     if thread.is_some_and(|thread| thread.join().is_err()) {
-                        tracing::error!(topic = %lane.topic, "the reader's thread had panicked");
+                        tracing::error!(topic = %reader.topic, "the reader's thread had panicked");
                     }
                 });
             }
         });
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, Lanes>, Error> {
-        let lanes = self.lanes.lock();
+    fn lock(&self) -> Result<MutexGuard<'_, ByTopic>, Error> {
+        let readers = self.readers.lock();
         if self.closed.is_cancelled() {
             Err(Error::Refused("the log was closed".to_owned()))
         } else {
-            Ok(lanes)
+            Ok(readers)
         }
     }
 }
 
-impl Lane {
+impl Reader {
     fn start(topic: &Arc<str>, settings: &Settings, pace: Pace) -> Result<Arc<Self>, Error> {
         let consumer = settings.reader(pace).create_with_context(Context { role: "reader" });
-        let lane = Arc::new(Self {
+        let reader = Arc::new(Self {
             topic: Arc::clone(topic),
             settings: settings.clone(),
             consumer: consumer.map_err(|error| Error::Refused(error.to_string()))?,
@@ -156,15 +156,15 @@ impl Lane {
             stop: AtomicBool::new(false),
             thread: Mutex::default(),
         });
-        let running = Arc::clone(&lane);
+        let running = Arc::clone(&reader);
         let thread = std::thread::Builder::new()
             .name("kafka-reader".to_owned())
             .spawn(move || running.run())
             .map_err(|error| {
                 Error::Refused(format!("a reader's thread does not start: {error}"))
             })?;
-        *lane.thread.lock() = Some(thread);
-        Ok(lane)
+        *reader.thread.lock() = Some(thread);
+        Ok(reader)
     }
 
     /// Gives the subscriber back if its partition is read here already.
@@ -337,11 +337,11 @@ impl Lane {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        let lanes = std::mem::take(self.lanes.get_mut());
-        for lane in lanes.values().flatten() {
-            lane.stop.store(true, Ordering::Release);
+        let readers = std::mem::take(self.readers.get_mut());
+        for reader in readers.values().flatten() {
+            reader.stop.store(true, Ordering::Release);
         }
         // Dropping a consumer can hang.
-        std::thread::spawn(move || drop(lanes));
+        std::thread::spawn(move || drop(readers));
     }
 }

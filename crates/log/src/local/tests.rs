@@ -399,7 +399,7 @@ async fn accepted_commands_are_forgotten_when_they_are_old_but_the_last_one_is_n
     again.close(Duration::from_secs(20)).await;
 }
 
-/// What was accepted after it stays, too, however old it seems to be: a lane has no holes.
+/// What was accepted after it stays, too, however old it seems to be: a command queue has no holes.
 #[tokio::test]
 async fn nothing_is_forgotten_behind_a_command_that_is_young() {
     let (folder, now_ms) = (folder(), Arc::new(AtomicI64::new(1_000_000)));

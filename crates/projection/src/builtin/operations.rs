@@ -1,4 +1,4 @@
-//! The projection of the asynchronous lane: every command that lies in a topic `commands`, so that
+//! The projection of the command queue: every command that lies in a topic `commands`, so that
 //! whoever asks for it hears "pending" before it is decided. What it came to is in `outcomes`,
 //! which `snapshots` writes for every command; a reader joins the two, so neither waits for the
 //! other, and it does not matter which one is ahead.
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use highwater_protocol::lane::{Accepted, Unread};
+use highwater_protocol::command_queue::{Accepted, Unread};
 use uuid::Uuid;
 
 use crate::runner::{Failure, Item, Place, PostgresTx, Projection, Slice, Source, What};
@@ -55,18 +55,18 @@ impl Projection<PostgresTx> for Operations {
         slices: &'a [Slice<'a>],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let mut lane = Lane::default();
+            let mut batch = Batch::default();
             for slice in slices {
-                slice.items.iter().try_for_each(|item| lane.add(slice.place, item))?;
+                slice.items.iter().try_for_each(|item| batch.add(slice.place, item))?;
             }
-            lane.write(tx).await
+            batch.write(tx).await
         })
     }
 }
 
 /// What the slices say.
 #[derive(Debug, Default)]
-struct Lane {
+struct Batch {
     /// In the log's sequence.
     records: Vec<Row>,
     /// The last time of each partition, by category and number.
@@ -85,7 +85,7 @@ struct Row {
     deadline: Option<DateTime<Utc>>,
 }
 
-impl Lane {
+impl Batch {
     fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
         let What::Accepted { offset, appended_at_ms, command } = &item.what else { return Ok(()) };
         let (category, partition) =
@@ -231,8 +231,8 @@ fn unfit(error: std::num::TryFromIntError) -> Failure {
 #[cfg(test)]
 mod tests {
     use highwater_protocol::{
+        command_queue,
         entry::Origin,
-        lane,
         position::Position,
         record::Record,
         time::Micros,
@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn undecodable(of: Option<Origin<Wire>>) -> Unread {
-        match lane::decode(Record::default()) {
+        match command_queue::decode(Record::default()) {
             Err(Unread::Undecodable { defect, .. }) => {
                 Unread::Undecodable { defect, origin: of.map(Box::new) }
             }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_the_lanes_of_its_categories() {
+    fn it_reads_the_command_queues_of_its_categories() {
         let operations = Operations::of(vec!["thing", "other"]);
         let read = (operations.name(), operations.categories(), operations.source());
         assert_eq!(read, ("operations", &["thing", "other"][..], Source::Commands));
@@ -288,17 +288,17 @@ mod tests {
 
     #[test]
     fn a_record_says_who_sent_what_where_and_until_when() -> Result<(), Failure> {
-        let mut lane = Lane::default();
+        let mut batch = Batch::default();
         let command = Accepted { deadline: Micros(1_500), ..accepted(7) };
-        lane.add(&place(), &item(7, 1_000, Ok(command)))?;
+        batch.add(&place(), &item(7, 1_000, Ok(command)))?;
         let deadline = DateTime::from_timestamp_micros(1_500);
-        assert_eq!(lane.records, [Row { deadline, ..row(7, 1_000, 8) }]);
+        assert_eq!(batch.records, [Row { deadline, ..row(7, 1_000, 8) }]);
         Ok(())
     }
 
     #[test]
     fn of_a_record_that_cannot_be_read_there_is_a_row_if_its_command_can() -> Result<(), Failure> {
-        let mut lane = Lane::default();
+        let mut batch = Batch::default();
         let origin = Origin {
             aggregate: Uuid::from_u128(1),
             command: Uuid::from_u128(9),
@@ -306,32 +306,32 @@ mod tests {
             meta: Meta { actor: Uuid::from_u128(2), ..Meta::default() },
             source: None,
         };
-        lane.add(&place(), &item(4, 1_000, Err(undecodable(Some(origin)))))?;
-        lane.add(&place(), &item(5, 2_000, Err(undecodable(None))))?;
-        assert_eq!(lane.records, [Row { deadline: None, ..row(9, 1_000, 5) }]);
+        batch.add(&place(), &item(4, 1_000, Err(undecodable(Some(origin)))))?;
+        batch.add(&place(), &item(5, 2_000, Err(undecodable(None))))?;
+        assert_eq!(batch.records, [Row { deadline: None, ..row(9, 1_000, 5) }]);
         // It is the last one all the same.
-        assert_eq!(lane.last, [(("thing".to_owned(), 3), at(2_000))].into());
+        assert_eq!(batch.last, [(("thing".to_owned(), 3), at(2_000))].into());
         let newer = Unread::Newer { kind: "later".to_owned() };
-        assert!(matches!(lane.add(&place(), &item(6, 3_000, Err(newer))), Err(Failure::Newer(_))));
+        assert!(matches!(batch.add(&place(), &item(6, 3_000, Err(newer))), Err(Failure::Newer(_))));
         Ok(())
     }
 
     #[test]
     fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_everybody_can_write()
     -> Result<(), Failure> {
-        let mut lane = Lane::default();
+        let mut batch = Batch::default();
         for (offset, ms) in [(0, 2_000), (1, 1_000)] {
-            lane.add(&place(), &item(offset, ms, Ok(accepted(offset))))?;
+            batch.add(&place(), &item(offset, ms, Ok(accepted(offset))))?;
         }
-        lane.add(&Place::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
-        lane.add(&Place::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
+        batch.add(&Place::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
+        batch.add(&Place::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
         let of = |category: &str, partition, ms| ((category.to_owned(), partition), at(ms));
         assert_eq!(
-            lane.last,
+            batch.last,
             [of("thing", 3, 2_000), of("thing", 4, 0), of("other", 3, LATEST_MS)].into()
         );
         assert_eq!(
-            lane.records.iter().map(|row| row.accepted_at).collect::<Vec<_>>(),
+            batch.records.iter().map(|row| row.accepted_at).collect::<Vec<_>>(),
             [2_000, 1_000, 0, LATEST_MS].map(at)
         );
         Ok(())
@@ -339,14 +339,14 @@ mod tests {
 
     #[test]
     fn numbers_that_no_column_holds_are_refused() {
-        let mut lane = Lane::default();
+        let mut batch = Batch::default();
         let beyond = Place::of_commands("thing", u32::MAX);
         assert!(matches!(
-            lane.add(&beyond, &item(0, 0, Ok(accepted(0)))),
+            batch.add(&beyond, &item(0, 0, Ok(accepted(0)))),
             Err(Failure::Deterministic(_))
         ));
         assert!(matches!(
-            lane.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))),
+            batch.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))),
             Err(Failure::Deterministic(_))
         ));
     }

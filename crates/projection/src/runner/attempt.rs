@@ -108,10 +108,10 @@ impl<S: Store> Runner<S> {
         if let Some(track) = self.track_of(&key) {
             track.leave_out(key.projection);
         }
-        self.tracks.remove(&Lane::alone(&key));
+        self.tracks.remove(&Consumer::alone(&key));
         self.drop_jobs(|job| job.key == key);
         self.waiting.insert(
-            Lane::alone(&key),
+            Consumer::alone(&key),
             Attempts { failed, not_before: Some(Instant::now() + wait) },
         );
         self.troubled.insert(key, failed);
@@ -124,7 +124,7 @@ impl<S: Store> Runner<S> {
         counter!("highwater_projection_conflicts_total").increment(1);
         self.drop_work(&place);
         let not_before = Some(Instant::now() + self.limits.backoff.first);
-        self.waiting.insert(Lane::of(place), Attempts { failed: 0, not_before });
+        self.waiting.insert(Consumer::of(place), Attempts { failed: 0, not_before });
     }
 
     /// This projection stops on this partition; everything else goes on.
@@ -138,8 +138,8 @@ impl<S: Store> Runner<S> {
         if let Some(track) = self.track_of(&key) {
             track.leave_out(key.projection);
         }
-        self.tracks.remove(&Lane::alone(&key));
-        self.waiting.remove(&Lane::alone(&key));
+        self.tracks.remove(&Consumer::alone(&key));
+        self.waiting.remove(&Consumer::alone(&key));
         self.drop_jobs(|job| job.key == key);
         self.progress.halted(key, offset);
     }

@@ -1,16 +1,18 @@
 //! What a partition said between two positions, as projections see it: whole commits and outcomes,
-//! or the commands of the asynchronous lane, in their sequence.
+//! or the queued commands, in their sequence.
 
 use std::sync::Arc;
 
-use highwater_protocol::{entry::OutcomeBody, fold::Commit, lane, position::Position, wire::Wire};
+use highwater_protocol::{
+    command_queue, entry::OutcomeBody, fold::Commit, position::Position, wire::Wire,
+};
 
 /// Which topic of a category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// Read through the fold.
     Events,
-    /// The asynchronous lane, read record by record. The log forgets it after a while.
+    /// The command queue, read record by record. The log forgets it after a while.
     Commands,
 }
 
@@ -37,11 +39,11 @@ pub enum What {
         offset: u64,
         body: OutcomeBody<Wire>,
     },
-    /// A record of the asynchronous lane at `offset`, without its body, or why it is none.
+    /// A record of the command queue at `offset`, without its body, or why it is none.
     Accepted {
         offset: u64,
         appended_at_ms: i64,
-        command: Result<Box<lane::Accepted>, lane::Unread>,
+        command: Result<Box<command_queue::Accepted>, command_queue::Unread>,
     },
 }
 

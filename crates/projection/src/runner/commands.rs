@@ -8,7 +8,7 @@
 
 use highwater_log::{Delivery, Log, Partition, Subscription, follow, follow::Divergence};
 use highwater_protocol::{
-    lane::{self, Unread},
+    command_queue::{self, Unread},
     position::{Position, Witness},
     record::Stored,
     wire::Wire,
@@ -83,13 +83,13 @@ impl Commands {
             go_on_over(&self.partition, &mut self.position, stored.offset);
         }
         let Stored { offset, appended_at_ms, record } = stored;
-        let command = lane::decode(record);
+        let command = command_queue::decode(record);
         let witness = witness(offset, appended_at_ms, &command);
         self.position =
             Position { offset: offset + 1, witness: Some(witness), ..Position::start() };
         // Nobody here reads bodies, and a batch of them would be large.
-        let command =
-            command.map(|command| Box::new(lane::Accepted { body: Vec::new(), ..command }));
+        let command = command
+            .map(|command| Box::new(command_queue::Accepted { body: Vec::new(), ..command }));
         Item {
             what: What::Accepted { offset, appended_at_ms, command },
             after: self.position.clone(),
@@ -120,8 +120,9 @@ pub async fn check(
         .await?
         .into_iter()
         .find(|stored| stored.offset == known.offset);
-    let found = stored
-        .map(|stored| witness(stored.offset, stored.appended_at_ms, &lane::decode(stored.record)));
+    let found = stored.map(|stored| {
+        witness(stored.offset, stored.appended_at_ms, &command_queue::decode(stored.record))
+    });
     if found.as_ref() == Some(known) {
         return Ok(begin);
     }
@@ -152,7 +153,7 @@ fn go_on_over(partition: &Partition, position: &mut Position<Wire>, found: u64) 
 fn witness(
     offset: u64,
     appended_at_ms: i64,
-    command: &Result<lane::Accepted, Unread>,
+    command: &Result<command_queue::Accepted, Unread>,
 ) -> Witness<Wire> {
     let id = match command {
         Ok(command) => command.command,
@@ -183,27 +184,27 @@ mod tests {
     }
 
     fn stored(offset: u64) -> Stored {
-        let record = lane::encode(&accepted(offset));
+        let record = command_queue::encode(&accepted(offset));
         Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record }
     }
 
-    /// A lane of three commands, and where a reader stands after each offset.
-    fn lane() -> (Shelf, Partition, impl Fn(u64) -> Position<Wire>) {
-        let lane = Arc::new(History::of_lane(&[true; 3]));
+    /// A command queue of three commands, and where a reader stands after each offset.
+    fn queue() -> (Shelf, Partition, impl Fn(u64) -> Position<Wire>) {
+        let queue = Arc::new(History::of_queue(&[true; 3]));
         let at = {
-            let lane = lane.clone();
-            move |offset: u64| lane.positions[&offset].clone()
+            let queue = queue.clone();
+            move |offset: u64| queue.positions[&offset].clone()
         };
         (
-            Shelf::new(&[], &[lane], 3, 1),
+            Shelf::new(&[], &[queue], 3, 1),
             Partition { topic: "test.thing.commands".into(), index: 0 },
             at,
         )
     }
 
     #[tokio::test]
-    async fn a_place_of_this_lane_is_gone_on_from() -> Result<(), follow::Error> {
-        let (log, partition, at) = lane();
+    async fn a_place_of_this_command_queue_is_gone_on_from() -> Result<(), follow::Error> {
+        let (log, partition, at) = queue();
         for offset in 0..=3 {
             let mut commands = Commands::resume(&log, &partition, at(offset)).await?;
             let mut read = Vec::new();
@@ -220,8 +221,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_of_another_lane_is_refused_as_long_as_its_record_is_there() {
-        let (log, partition, at) = lane();
+    async fn a_place_of_another_command_queue_is_refused_as_long_as_its_record_is_there() {
+        let (log, partition, at) = queue();
         let others: [fn(&mut Witness<Wire>); 3] = [
             |witness| witness.epoch += 1,
             |witness| witness.writer = Uuid::from_u128(77),
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_counted_and_a_lane_without_a_gap_shows_nothing()
+    fn what_is_missing_is_counted_and_a_command_queue_without_a_gap_shows_nothing()
     -> Result<(), follow::Error> {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let _local = metrics::set_default_local_recorder(&recorder);

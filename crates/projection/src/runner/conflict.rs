@@ -63,7 +63,7 @@ impl<S: Store> Runner<S> {
     fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
         let key = job.key.clone();
         // Let go while it waited its turn, or with an earlier job of this group.
-        if !self.tracks.keys().any(|lane| lane.place == key.place) {
+        if !self.tracks.keys().any(|consumer| consumer.place == key.place) {
             return;
         }
         if !is_moved(&job, &at) {

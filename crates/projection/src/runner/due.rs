@@ -56,7 +56,7 @@ impl<S: Store> Runner<S> {
 
     /// Whether something is followed that is to be handed over.
     fn hands_over(&self) -> bool {
-        self.tracks.keys().any(|lane| self.leaving.contains_key(&lane.place))
+        self.tracks.keys().any(|consumer| self.leaving.contains_key(&consumer.place))
     }
 }
 

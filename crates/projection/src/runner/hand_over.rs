@@ -15,7 +15,7 @@ pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(200);
 impl<S: Store> Runner<S> {
     pub(super) fn begin_hand_over(&mut self, place: Place) {
         // What was not begun is begun elsewhere.
-        let followed = self.tracks.keys().any(|lane| lane.place == place);
+        let followed = self.tracks.keys().any(|consumer| consumer.place == place);
         if followed && !self.limits.hand_over.is_zero() {
             self.leaving.insert(place, Instant::now() + self.limits.hand_over);
         } else {
@@ -57,7 +57,8 @@ impl<S: Store> Runner<S> {
         self.waiting.clear();
         self.others_began = false;
         self.leave_by = Some(Instant::now() + self.limits.hand_over);
-        let places: BTreeSet<Place> = self.tracks.keys().map(|lane| lane.place.clone()).collect();
+        let places: BTreeSet<Place> =
+            self.tracks.keys().map(|consumer| consumer.place.clone()).collect();
         places.into_iter().for_each(|place| self.begin_hand_over(place));
         let rest = async {
             while !self.leaving.is_empty() {

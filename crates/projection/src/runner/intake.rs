@@ -2,7 +2,7 @@
 
 use super::{batch::Room, *};
 
-impl Lane {
+impl Consumer {
     pub(super) fn of(place: Place) -> Self {
         Self { place, alone: None }
     }
@@ -23,11 +23,12 @@ impl<S: Store> Runner<S> {
                     );
                     // It may have been given back before it was handed over.
                     self.leaving.remove(&place);
-                    // Projections that go alone follow by themselves; the others need a lane all
-                    // the same.
-                    let lane = Lane::of(place);
-                    if !self.tracks.contains_key(&lane) && !self.waiting.contains_key(&lane) {
-                        self.waiting.insert(lane, Attempts::default());
+                    // Projections that go alone follow by themselves; the others need a
+                    // consumer all the same.
+                    let consumer = Consumer::of(place);
+                    if !self.tracks.contains_key(&consumer) && !self.waiting.contains_key(&consumer)
+                    {
+                        self.waiting.insert(consumer, Attempts::default());
                     }
                 }
             }
@@ -45,10 +46,10 @@ impl<S: Store> Runner<S> {
 
     /// What is read but not projected is read again by whoever follows next.
     pub(super) fn drop_work(&mut self, place: &Place) {
-        self.tracks.retain(|lane, _| lane.place != *place);
-        self.waiting.retain(|lane, _| lane.place != *place);
+        self.tracks.retain(|consumer, _| consumer.place != *place);
+        self.waiting.retain(|consumer, _| consumer.place != *place);
         self.troubled.retain(|key, _| key.place != *place);
-        self.lost.retain(|lane, _| lane.place != *place);
+        self.lost.retain(|consumer, _| consumer.place != *place);
         self.drop_jobs(|job| job.key.place == *place);
     }
 
@@ -57,24 +58,24 @@ impl<S: Store> Runner<S> {
         self.queue.retain(|group| !group.jobs.is_empty());
     }
 
-    pub(super) fn to_take_up(&self, now: Instant) -> Vec<Lane> {
+    pub(super) fn to_take_up(&self, now: Instant) -> Vec<Consumer> {
         let due = self
             .waiting
             .iter()
             .filter(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
-        let mut due: Vec<Lane> = due.map(|(lane, _)| lane.clone()).collect();
+        let mut due: Vec<Consumer> = due.map(|(consumer, _)| consumer.clone()).collect();
         // Readers wait for events.
-        due.sort_by_key(|lane| lane.place.source != Source::Events);
+        due.sort_by_key(|consumer| consumer.place.source != Source::Events);
         due.truncate(self.limits.take_up_at_once.max(1));
         due
     }
 
     /// The track that holds the checkpoint of `key`.
     pub(super) fn track_of(&mut self, key: &Key) -> Option<&mut Track> {
-        let alone = Lane::alone(key);
-        let lane =
-            if self.tracks.contains_key(&alone) { alone } else { Lane::of(key.place.clone()) };
-        self.tracks.get_mut(&lane)
+        let alone = Consumer::alone(key);
+        let consumer =
+            if self.tracks.contains_key(&alone) { alone } else { Consumer::of(key.place.clone()) };
+        self.tracks.get_mut(&consumer)
     }
 
     /// Everything that has arrived, as one group; who goes alone has one of its own, after it.
@@ -85,8 +86,8 @@ impl<S: Store> Runner<S> {
         let mut ended = Vec::new();
         let now = Instant::now();
         let others_first = self.others_first.is_some_and(|until| until > now);
-        for (lane, track) in &mut self.tracks {
-            if self.leaving.contains_key(&lane.place) {
+        for (consumer, track) in &mut self.tracks {
+            if self.leaving.contains_key(&consumer.place) {
                 if others_first {
                     continue;
                 }
@@ -94,33 +95,33 @@ impl<S: Store> Runner<S> {
             }
             room = track.take_arrived(room);
             let taken = track.take_jobs();
-            match lane.alone {
+            match consumer.alone {
                 None => together.extend(taken),
                 Some(_) => alone.push(taken),
             }
             if let Some(end) = track.take_end() {
-                ended.push((lane.clone(), end));
+                ended.push((consumer.clone(), end));
             }
         }
         let groups = std::iter::once(together).chain(alone);
         self.queue.extend(groups.filter(|jobs| !jobs.is_empty()).map(Group::of));
-        for (lane, end) in ended {
-            self.lost_the_log(lane, &end);
+        for (consumer, end) in ended {
+            self.lost_the_log(consumer, &end);
         }
     }
 
     /// A projection that went alone and stands where the others stand goes with them again.
     fn rejoin(&mut self) {
-        let alone: Vec<Lane> =
-            self.tracks.keys().filter(|lane| lane.alone.is_some()).cloned().collect();
-        for lane in alone {
-            let Some(mut track) = self.tracks.remove(&lane) else { continue };
+        let alone: Vec<Consumer> =
+            self.tracks.keys().filter(|consumer| consumer.alone.is_some()).cloned().collect();
+        for consumer in alone {
+            let Some(mut track) = self.tracks.remove(&consumer) else { continue };
             let rejoined = self
                 .tracks
-                .get_mut(&Lane::of(lane.place.clone()))
+                .get_mut(&Consumer::of(consumer.place.clone()))
                 .is_some_and(|others| others.take_in(&mut track));
             if !rejoined {
-                self.tracks.insert(lane, track);
+                self.tracks.insert(consumer, track);
             }
         }
     }

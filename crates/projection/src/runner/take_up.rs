@@ -18,143 +18,151 @@ struct Begun {
 }
 
 impl<S: Store> Runner<S> {
-    /// Takes up all of `lanes` at the same time: one waits for the log while another waits for the
-    /// database.
-    pub(super) async fn take_up(&mut self, lanes: Vec<Lane>) -> Step {
-        let begun: Vec<(Lane, Result<Begun, Trouble>)> = {
-            let begin = |lane: Lane| {
+    /// Takes up all of `consumers` at the same time: one waits for the log while another waits
+    /// for the database.
+    pub(super) async fn take_up(&mut self, consumers: Vec<Consumer>) -> Step {
+        let begun: Vec<(Consumer, Result<Begun, Trouble>)> = {
+            let begin = |consumer: Consumer| {
                 let (readers, partition) =
-                    (self.readers_of(&lane), self.share.partition(&lane.place));
+                    (self.readers_of(&consumer), self.share.partition(&consumer.place));
                 let (store, log) = (&self.store, &*self.log);
                 async move {
-                    let begun = begin(store, log, &lane.place, partition, &readers).await;
-                    (lane, begun)
+                    let begun = begin(store, log, &consumer.place, partition, &readers).await;
+                    (consumer, begun)
                 }
             };
-            join_all(lanes.into_iter().map(begin)).await
+            join_all(consumers.into_iter().map(begin)).await
         };
-        let failed =
-            begun.into_iter().filter_map(|(lane, begun)| self.took_up(lane, begun).err()).count();
+        let failed = begun
+            .into_iter()
+            .filter_map(|(consumer, begun)| self.took_up(consumer, begun).err())
+            .count();
         if self.waiting.values().all(|attempts| attempts.failed == 0) {
             self.said.not_begun.over("every partition has begun");
         }
         if failed == 0 { Step::TookUp } else { Step::Failed }
     }
 
-    fn took_up(&mut self, lane: Lane, begun: Result<Begun, Trouble>) -> Result<(), ()> {
+    fn took_up(&mut self, consumer: Consumer, begun: Result<Begun, Trouble>) -> Result<(), ()> {
         match begun {
             Ok(Begun { track, halted }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
-                self.waiting.remove(&lane);
+                self.waiting.remove(&consumer);
                 let Some(track) = track else { return Ok(()) };
                 info!(
-                    category = %lane.place.category, partition = lane.place.partition,
-                    source = ?lane.place.source, "following"
+                    category = %consumer.place.category, partition = consumer.place.partition,
+                    source = ?consumer.place.source, "following"
                 );
                 for (projection, at) in track.checkpoints() {
-                    let key = Key { projection, place: lane.place.clone() };
+                    let key = Key { projection, place: consumer.place.clone() };
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
                 }
-                self.tracks.insert(lane, track);
+                self.tracks.insert(consumer, track);
                 self.verify_at =
                     self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
                 Ok(())
             }
             Err(Trouble::Passing(why)) => {
-                let failed =
-                    self.waiting.get(&lane).map_or(0, |attempts| attempts.failed).saturating_add(1);
+                let failed = self
+                    .waiting
+                    .get(&consumer)
+                    .map_or(0, |attempts| attempts.failed)
+                    .saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
                 debug!(
-                    category = %lane.place.category, partition = lane.place.partition, error = %why,
-                    wait_ms = wait.as_millis(), "could not begin"
+                    category = %consumer.place.category, partition = consumer.place.partition,
+                    error = %why, wait_ms = wait.as_millis(), "could not begin"
                 );
                 self.said.not_begun.warn("partitions cannot be begun", &why);
                 if matches!(why, Failure::ReadOnly(_)) {
                     self.store.distrust();
                 }
-                for reader in self.readers_of(&lane) {
+                for reader in self.readers_of(&consumer) {
                     self.progress.fails(
-                        &Key { projection: reader.name(), place: lane.place.clone() },
+                        &Key { projection: reader.name(), place: consumer.place.clone() },
                         None,
                         &why,
                     );
                 }
                 self.waiting
-                    .insert(lane, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                    .insert(consumer, Attempts { failed, not_before: Some(Instant::now() + wait) });
                 Err(())
             }
             Err(Trouble::Final(why)) => {
-                self.halt_lane(&lane, &why);
+                self.halt_consumer(&consumer, &why);
                 Err(())
             }
         }
     }
 
-    /// Who belongs to the lane: not who has halted, and not who goes alone.
-    fn readers_of(&self, lane: &Lane) -> Vec<Arc<dyn Projection<S::Tx>>> {
+    /// Who belongs to the consumer: not who has halted, and not who goes alone.
+    fn readers_of(&self, consumer: &Consumer) -> Vec<Arc<dyn Projection<S::Tx>>> {
         let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
-            let key = Key { projection: projection.name(), place: lane.place.clone() };
-            let alone = Lane::alone(&key);
-            let belongs = match lane.alone {
+            let key = Key { projection: projection.name(), place: consumer.place.clone() };
+            let alone = Consumer::alone(&key);
+            let belongs = match consumer.alone {
                 Some(name) => name == key.projection,
                 None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
             };
-            let reads = projection.source() == lane.place.source
-                && projection.categories().contains(&&*lane.place.category);
+            let reads = projection.source() == consumer.place.source
+                && projection.categories().contains(&&*consumer.place.category);
             reads && belongs && !self.progress.is_halted(&key)
         };
         self.projections.iter().filter(reads).cloned().collect()
     }
 
     /// The follower ended: the log has a problem, or is another log.
-    pub(super) fn lost_the_log(&mut self, lane: Lane, end: &follow::Error) {
+    pub(super) fn lost_the_log(&mut self, consumer: Consumer, end: &follow::Error) {
         // What was read and not projected is read again.
-        if let Some(track) = self.tracks.remove(&lane) {
+        if let Some(track) = self.tracks.remove(&consumer) {
             let readers: BTreeSet<&'static str> =
                 track.checkpoints().map(|(projection, _)| projection).collect();
             self.drop_jobs(|job| {
-                job.key.place == lane.place && readers.contains(job.key.projection)
+                job.key.place == consumer.place && readers.contains(job.key.projection)
             });
         }
         match trouble(end) {
             Trouble::Passing(why) => {
-                let wait = self.lost_again(&lane, &why);
-                self.waiting
-                    .insert(lane, Attempts { failed: 1, not_before: Some(Instant::now() + wait) });
+                let wait = self.lost_again(&consumer, &why);
+                self.waiting.insert(
+                    consumer,
+                    Attempts { failed: 1, not_before: Some(Instant::now() + wait) },
+                );
             }
-            Trouble::Final(why) => self.halt_lane(&lane, &why),
+            Trouble::Final(why) => self.halt_consumer(&consumer, &why),
         }
     }
 
     /// How long to wait before the log is followed again: longer each time, until it was followed
     /// for long.
-    fn lost_again(&mut self, lane: &Lane, why: &Failure) -> Duration {
+    fn lost_again(&mut self, consumer: &Consumer, why: &Failure) -> Duration {
         let now = Instant::now();
         let before = self
             .lost
-            .get(lane)
+            .get(consumer)
             .filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
         let times = before.map_or(1, |lost| lost.times.saturating_add(1));
         if times == 1 {
             warn!(
-                category = %lane.place.category, partition = lane.place.partition, error = %why,
+                category = %consumer.place.category, partition = consumer.place.partition,
+                error = %why,
                 "the log stopped: it is followed again, and the same is not said again soon"
             );
         }
-        self.lost.insert(lane.clone(), Lost { times, at: now });
+        self.lost.insert(consumer.clone(), Lost { times, at: now });
         self.limits.backoff.after(times)
     }
 
-    fn halt_lane(&mut self, lane: &Lane, why: &str) {
-        for projection in self.readers_of(lane) {
-            let key = Key { projection: projection.name(), place: lane.place.clone() };
+    fn halt_consumer(&mut self, consumer: &Consumer, why: &str) {
+        for projection in self.readers_of(consumer) {
+            let key = Key { projection: projection.name(), place: consumer.place.clone() };
             let offset = self.progress.offset(&key).unwrap_or(0);
             self.halt(key, offset, &why);
         }
-        self.tracks.remove(lane);
-        self.waiting.remove(lane);
+        self.tracks.remove(consumer);
+        self.waiting.remove(consumer);
     }
 }
 

@@ -42,9 +42,9 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
     Play {
         visible: usize::MAX,
         histories,
-        lanes: Vec::new(),
+        queues: Vec::new(),
         projections: vec!["a", "b"],
-        of_lanes: Vec::new(),
+        of_queues: Vec::new(),
         tables: Tables::default(),
         runners,
         batch_events: 3,
@@ -144,17 +144,17 @@ fn history() -> impl Strategy<Value = Arc<History>> {
     })
 }
 
-fn lane() -> impl Strategy<Value = Arc<History>> {
+fn queue() -> impl Strategy<Value = Arc<History>> {
     prop::collection::vec(prop::bool::weighted(0.9), 0..12)
-        .prop_map(|commands| Arc::new(History::of_lane(&commands)))
+        .prop_map(|commands| Arc::new(History::of_queue(&commands)))
 }
 
 fn any_play() -> impl Strategy<Value = Play> {
-    let logs = prop::collection::vec((history(), lane()), 1..3);
+    let logs = prop::collection::vec((history(), queue()), 1..3);
     let stands = prop::collection::vec(any::<prop::sample::Index>(), 10);
     (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(
         |(logs, stands, runners, batch_events, chunk, visible)| {
-            let (histories, lanes) = logs.into_iter().unzip();
+            let (histories, queues) = logs.into_iter().unzip();
             let events = Events {
                 switches: 40,
                 falls: 2,
@@ -165,11 +165,11 @@ fn any_play() -> impl Strategy<Value = Play> {
                 forgets: 2,
             };
             let budget = Budget { commits: 4, begins: 3, fine: true };
-            let (projections, of_lanes) = (vec!["a", "b", "c"], vec!["d", "e"]);
+            let (projections, of_queues) = (vec!["a", "b", "c"], vec!["d", "e"]);
             let play = Play {
-                lanes,
+                queues,
                 projections,
-                of_lanes,
+                of_queues,
                 batch_events,
                 chunk,
                 visible,

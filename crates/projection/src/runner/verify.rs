@@ -11,8 +11,8 @@ impl<S: Store> Runner<S> {
     pub(super) async fn verify(&mut self) -> Step {
         self.verify_at = Some(Instant::now() + self.limits.verify_every);
         let mut expected: Vec<(Key, Position<Wire>)> = Vec::new();
-        for (lane, track) in &self.tracks {
-            let key = |projection| Key { projection, place: lane.place.clone() };
+        for (consumer, track) in &self.tracks {
+            let key = |projection| Key { projection, place: consumer.place.clone() };
             expected
                 .extend(track.checkpoints().map(|(projection, at)| (key(projection), at.clone())));
         }

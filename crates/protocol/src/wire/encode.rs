@@ -8,7 +8,7 @@ use crate::{
     record::{Header, Record, Short},
 };
 
-/// Of an event of a lane command that is one of several.
+/// Of an event of a queued command that is one of several.
 const MOST_HEADERS: usize = 21;
 
 /// Encodes `entry` for the category whose `ce_source` is `source`. `event_id` becomes `ce_id` of an

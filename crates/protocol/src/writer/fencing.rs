@@ -91,7 +91,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
         self.decide_again();
         self.answer_refused(effects);
-        self.lane.again::<R>(self.fold.head().drained);
+        self.command_queue.again::<R>(self.fold.head().drained);
         self.phase = Phase::Serving;
         effects.push(Effect::Serving { epoch, writer, offset });
     }
@@ -114,7 +114,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             self.outcome_unknown(effects);
         }
         self.give_up_overdue(effects);
-        self.look_at_lane();
+        self.look_at_command_queue();
     }
 
     pub(super) fn stop(&mut self, effects: &mut Vec<Effect<V>>) {
@@ -142,7 +142,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         };
         for pending in self.pending.take_all() {
             let waiting = std::iter::once(pending.submission).chain(pending.followers);
-            for submission in waiting.filter(|submission| submission.lane.is_none()) {
+            for submission in waiting.filter(|submission| submission.queued.is_none()) {
                 effects.push(Effect::Answer { token: submission.token, answer: answer.clone() });
             }
         }

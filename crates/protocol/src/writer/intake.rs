@@ -51,7 +51,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             self.memory.cannot_exist(submission.aggregate);
         }
         if R::SENT_MEANWHILE_MAY_BE_SEEN {
-            self.lane.not_fresh(submission.command);
+            self.command_queue.not_fresh(submission.command);
         }
         self.take_in_or_follow(submission);
     }
@@ -125,7 +125,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             return self.decided(command, answer, effects);
         }
         let overdue = submission.deadline_ms < self.now_ms;
-        if overdue && submission.lane.is_none() {
+        if overdue && submission.queued.is_none() {
             return self.decided(command, Answer::Busy(Busy::Deadline), effects);
         }
         let Some(aggregate) = self
@@ -172,7 +172,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         {
             let is_final =
                 versions.iter().all(|expected| *expected < confirmed || !R::FINAL_ONLY_BELOW);
-            if is_final && submission.lane.is_none() {
+            if is_final && submission.queued.is_none() {
                 return self.decided(
                     command,
                     Answer::VersionMismatch { current: confirmed },
@@ -264,7 +264,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         effects: &mut Vec<Effect<V>>,
     ) -> Attempt {
         let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
-        if !pending.submission.caller_key && pending.submission.lane.is_none() {
+        if !pending.submission.caller_key && pending.submission.queued.is_none() {
             return self.decided_if_writer(
                 command,
                 match verdict {
@@ -297,7 +297,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         Attempt::Decided
     }
 
-    /// An answer that is recorded of a lane command only: nobody else waits for it.
+    /// An answer that is recorded of a queued command only: nobody else waits for it.
     fn refuse(
         &mut self,
         command: V::Command,
@@ -305,8 +305,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         answer: Answer<V>,
         effects: &mut Vec<Effect<V>>,
     ) -> Attempt {
-        let Some(lane) =
-            self.pending.get(&command).and_then(|pending| pending.submission.lane.as_ref())
+        let Some(queued) =
+            self.pending.get(&command).and_then(|pending| pending.submission.queued.as_ref())
         else {
             return self.decided_if_writer(command, HeldAnswer::Plain(answer), effects);
         };
@@ -315,7 +315,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
                 V::refused(&Refusal::VersionMismatch { current })
             }
             Answer::TooLarge { events, bytes } => V::refused(&Refusal::TooLarge { events, bytes }),
-            _ => lane.missing.clone(),
+            _ => queued.missing.clone(),
         };
         self.no_change(command, version, Verdict::Rejected, reason, effects)
     }
@@ -382,7 +382,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
     }
 
-    /// The end of a submission: its caller hears, or the lane does.
+    /// The end of a submission: its caller hears, or the command queue does.
     fn tell(
         &mut self,
         submission: Submission<V, D::Command>,
@@ -391,10 +391,10 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     ) {
         let aggregate = self.memory.entry(submission.aggregate);
         aggregate.unanswered = aggregate.unanswered.saturating_sub(1);
-        self.lane.look_at(submission.aggregate);
+        self.command_queue.look_at(submission.aggregate);
         match submission.source() {
             None => effects.push(Effect::Answer { token: submission.token, answer }),
-            Some(source) => self.lane_answered(source, submission, &answer),
+            Some(source) => self.command_queue_answered(source, submission, &answer),
         }
     }
 
@@ -465,7 +465,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         let now_ms = self.now_ms;
         let waiting: Vec<_> = self.ready.iter().chain(&self.wanted).copied().collect();
         let is_overdue = |submission: &Submission<V, D::Command>| {
-            submission.lane.is_none() && submission.deadline_ms < now_ms
+            submission.queued.is_none() && submission.deadline_ms < now_ms
         };
         let overdue = |command: &V::Command| {
             self.pending.get(command).is_some_and(|pending| is_overdue(&pending.submission))

@@ -24,9 +24,9 @@ pub enum Input<V: Vocabulary, C: Value, S: Value> {
         writer: V::Writer,
     },
     Submit(Submission<V, C>),
-    /// The record at `offset` of the asynchronous lane, when [`super::Writer::lane_has_room`];
+    /// The record at `offset` of the command queue, when [`super::Writer::command_queue_has_room`];
     /// `None`: there is nothing to decide.
-    Lane {
+    Queued {
         offset: u64,
         submission: Option<Submission<V, C>>,
     },
@@ -81,7 +81,7 @@ pub struct Submission<V: Vocabulary, C: Value> {
     /// By the older keys that are still valid for comparing.
     pub older_fingerprints: Vec<V::Fingerprint>,
     pub expected: Expected,
-    /// `Err`: it came by the lane and cannot be decoded; this is recorded.
+    /// `Err`: it came through the command queue and cannot be decoded; this is recorded.
     /// Shared with its sender, who keeps it in case this owner ends before it has answered.
     pub payload: Result<Arc<C>, V::Reason>,
     /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the
@@ -95,13 +95,13 @@ pub struct Submission<V: Vocabulary, C: Value> {
     pub at: V::Time,
     /// Not decided any more after this, in the milliseconds of [`Input::Tick`].
     pub deadline_ms: u64,
-    /// It came by the asynchronous lane.
-    pub lane: Option<Lane<V>>,
+    /// It came through the command queue.
+    pub queued: Option<Queued<V>>,
 }
 
-/// What only a command of the asynchronous lane has.
+/// What only a queued command has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lane<V: Vocabulary> {
+pub struct Queued<V: Vocabulary> {
     /// Its offset in `commands`.
     pub source: u64,
     /// What is recorded when its aggregate does not exist.
@@ -110,7 +110,7 @@ pub struct Lane<V: Vocabulary> {
 
 impl<V: Vocabulary, C: Value> Submission<V, C> {
     pub(super) fn source(&self) -> Option<u64> {
-        self.lane.as_ref().map(|lane| lane.source)
+        self.queued.as_ref().map(|queued| queued.source)
     }
 }
 
@@ -270,10 +270,10 @@ pub struct Limits {
     pub read_back_deadline_ms: u64,
     /// After the log has refused a record, none of its size or larger is tried again for so long.
     pub refused_ms: u64,
-    /// Commands of the lane that are taken up above the first undecided one.
-    pub lane_window: usize,
-    /// After this a barrier says how far the lane has come, if no other record has.
-    pub lane_silence_ms: u64,
+    /// Queued commands that are taken up above the first undecided one.
+    pub command_queue_window: usize,
+    /// After this a barrier says how far the command queue has come, if no other record has.
+    pub command_queue_silence_ms: u64,
 }
 
 impl Default for Limits {
@@ -291,8 +291,8 @@ impl Default for Limits {
             cached_outcomes: 20_000,
             read_back_deadline_ms: 30_000,
             refused_ms: 10_000,
-            lane_window: 1024,
-            lane_silence_ms: 60_000,
+            command_queue_window: 1024,
+            command_queue_silence_ms: 60_000,
         }
     }
 }

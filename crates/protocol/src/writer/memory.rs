@@ -35,7 +35,7 @@ pub(super) struct Aggregate<V: Vocabulary, S> {
     /// One for each commit in flight, in turn.
     pub(super) ahead: VecDeque<Ahead<S>>,
     pub(super) unanswered: usize,
-    /// Open commands of the lane.
+    /// Open queued commands.
     pub(super) pinned: usize,
     touched: u64,
 }

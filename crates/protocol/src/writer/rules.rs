@@ -59,17 +59,17 @@ pub trait Rules: Value {
     const STAYS_WHILE_IN_USE: bool = true;
     /// Whatever was evicted is missed by a load from further back: the owner ends.
     const HORIZON: bool = true;
-    /// A command of the lane that goes back into the queue may have been seen by its next turn.
+    /// A queued command that goes back into the queue may have been seen by its next turn.
     const QUEUED_AGAIN_MAY_BE_SEEN: bool = true;
-    /// A command of the lane may have been seen once somebody sends it synchronously.
+    /// A queued command may have been seen once somebody sends it synchronously.
     const SENT_MEANWHILE_MAY_BE_SEEN: bool = true;
-    /// The second of two in the lane may have been seen once the first is done.
-    const TWICE_IN_LANE_MAY_BE_SEEN: bool = true;
+    /// The second of two in the command queue may have been seen once the first is done.
+    const TWICE_QUEUED_MAY_BE_SEEN: bool = true;
     /// "`ce_time` never runs backwards".
     const TIMES_RISE: bool = true;
     /// "... also not after a take-over".
     const TIMES_RISE_OVER_TAKE_OVERS: bool = true;
-    /// "`hw-drained` d: every lane command below has its outcome", not only: was taken up.
+    /// "`hw-drained` d: every queued command below has its outcome", not only: was taken up.
     const DRAINED_IS_DECIDED: bool = true;
     /// What was in flight at a new fence is undecided again, and not drained.
     const FENCE_UNDECIDES: bool = true;

@@ -133,24 +133,24 @@ fn expected_versions_break_no_promise() {
     exhausts("expected", &setups::expecting());
 }
 
-/// Every interleaving of two commands of the lane, with a process that dies in the middle and its
+/// Every interleaving of two queued commands, with a process that dies in the middle and its
 /// successor.
 #[test]
-fn a_lane_a_crash_and_a_take_over_break_no_promise() {
-    exhausts("lane", &setups::lane());
+fn a_command_queue_a_crash_and_a_take_over_break_no_promise() {
+    exhausts("queue", &setups::command_queue());
 }
 
-/// A command that lies in the lane twice, and is sent synchronously, too, with a crash and a
-/// take-over.
+/// A command that lies in the command queue twice, and is sent synchronously, too, with a crash and
+/// a take-over.
 #[test]
-fn a_command_by_both_lanes_breaks_no_promise() {
+fn a_command_sent_both_ways_breaks_no_promise() {
     exhausts("both ways", &setups::both_ways());
 }
 
-/// One that is in the lane is sent synchronously, too.
+/// One that is in the command queue is sent synchronously, too.
 #[test]
-fn a_lane_and_a_caller_with_the_same_key_break_no_promise() {
-    exhausts("lane and caller", &setups::lane_and_caller());
+fn a_command_queue_and_a_caller_with_the_same_key_break_no_promise() {
+    exhausts("command queue and caller", &setups::command_queue_and_caller());
 }
 
 #[test]
@@ -199,13 +199,13 @@ fn eviction_over_three_fences_breaks_no_promise() {
 
 #[test]
 #[ignore = "bin/long: minutes"]
-fn a_lane_and_two_crashes_break_no_promise() {
-    exhausts("lane, two crashes", &setups::lane_and_two_crashes().reduced());
+fn a_command_queue_and_two_crashes_break_no_promise() {
+    exhausts("command queue, two crashes", &setups::command_queue_and_two_crashes().reduced());
 }
 
 #[test]
 #[ignore = "bin/long: minutes"]
-fn a_command_by_both_lanes_and_two_crashes_break_no_promise() {
+fn a_command_sent_both_ways_and_two_crashes_break_no_promise() {
     exhausts("both ways, two crashes", &setups::both_ways_and_two_crashes().reduced());
 }
 
@@ -220,7 +220,7 @@ fn the_reduced_worlds_lack_no_step() {
         ("eviction", setups::evicting()),
         ("stop", setups::stopping()),
         ("expected", setups::expecting()),
-        ("lane", setups::lane()),
+        ("queue", setups::command_queue()),
         ("both ways", setups::both_ways()),
     ] {
         let states =
@@ -289,13 +289,13 @@ fn forgetting_outcomes_at_take_over_is_caught() {
 }
 
 #[test]
-fn forgetting_outcomes_of_the_lane_at_take_over_is_caught() {
-    is_caught("outcomes_of_the_lane_forgotten");
+fn forgetting_outcomes_of_queued_commands_at_take_over_is_caught() {
+    is_caught("outcomes_of_queued_commands_forgotten");
 }
 
 #[test]
-fn resuming_the_lane_after_the_largest_source_is_caught() {
-    is_caught("the_lane_after_the_largest_source");
+fn resuming_the_command_queue_after_the_largest_source_is_caught() {
+    is_caught("the_command_queue_after_the_largest_source");
 }
 
 /// Everything at once, by walks from a seed that every run has, and from one that no other has.

@@ -89,13 +89,13 @@ without! {
     };
     NoHorizon: HORIZON in Setup { falls: 1, ..evicting(vec![create().times(2)]) };
     FreshAgain: QUEUED_AGAIN_MAY_BE_SEEN in Setup {
-        lane: vec![0],
+        command_queue: vec![0],
         load_failures: 1,
         ticks: 1,
         ..evicting(vec![Sent::new(0, 1, Does::Create(1)).told_fresh()])
     };
     FreshThoughSent: SENT_MEANWHILE_MAY_BE_SEEN in Setup {
-        lane: vec![1, 0],
+        command_queue: vec![1, 0],
         load_failures: 1,
         ticks: 1,
         ..evicting(vec![
@@ -103,8 +103,8 @@ without! {
             Sent::new(1, 1, Does::Add).times(0).told_fresh(),
         ])
     };
-    FreshTwice: TWICE_IN_LANE_MAY_BE_SEEN in Setup {
-        lane: vec![0, 0],
+    FreshTwice: TWICE_QUEUED_MAY_BE_SEEN in Setup {
+        command_queue: vec![0, 0],
         snapshots: 2,
         ticks: 1,
         max_tail: 1,
@@ -121,11 +121,11 @@ without! {
         ..Setup::calm(vec![create(), other()], 5)
     };
     DrainedIsTaken: DRAINED_IS_DECIDED in Setup {
-        lane: vec![0, 1],
+        command_queue: vec![0, 1],
         ..alone(vec![Sent::new(0, 1, Does::Create(1)).times(0), other().times(0)])
     };
     DrainedThoughLost: FENCE_UNDECIDES in Setup {
-        lane: vec![0, 1],
+        command_queue: vec![0, 1],
         ..unknown(vec![create().times(0), other().times(0)])
     };
 }
@@ -141,18 +141,18 @@ pub fn of_readers() -> Vec<Mutant> {
             setup: Setup { ignores_sequence: true, ..hole },
         },
         Mutant {
-            name: "the_lane_after_the_largest_source",
-            setup: Setup { resumes_after_source: true, ..crate::setups::lane() },
+            name: "the_command_queue_after_the_largest_source",
+            setup: Setup { resumes_after_source: true, ..crate::setups::command_queue() },
         },
         Mutant {
             name: "outcomes_forgotten",
             setup: Setup { forgets_outcomes: true, ..taken_over() },
         },
         Mutant {
-            name: "outcomes_of_the_lane_forgotten",
+            name: "outcomes_of_queued_commands_forgotten",
             setup: Setup {
                 forgets_outcomes: true,
-                lane: vec![0, 0],
+                command_queue: vec![0, 0],
                 ..taken_over().without_callers()
             },
         },

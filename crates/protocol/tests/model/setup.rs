@@ -81,8 +81,8 @@ pub struct Setup {
     /// `snapshots` has states, and no outcomes.
     pub forgets_outcomes: bool,
     pub commands: Vec<Sent>,
-    /// Which of the commands lie in the asynchronous lane.
-    pub lane: Vec<usize>,
+    /// Which of the commands lie in the command queue.
+    pub command_queue: Vec<usize>,
     pub starts: u8,
     pub fences: u8,
     pub crashes: u8,
@@ -119,7 +119,7 @@ impl Setup {
             resumes_after_source: false,
             forgets_outcomes: false,
             commands,
-            lane: Vec::new(),
+            command_queue: Vec::new(),
             starts: 2,
             fences: 2,
             crashes: 0,
@@ -140,7 +140,7 @@ impl Setup {
         }
     }
 
-    /// Nobody sends anything but by the lane.
+    /// Nobody sends anything but through the command queue.
     pub fn without_callers(mut self) -> Self {
         self.commands.iter_mut().for_each(|command| command.times = 0);
         self
@@ -150,7 +150,7 @@ impl Setup {
         Limits {
             cached_aggregates: self.cached,
             cached_outcomes: self.cached,
-            lane_silence_ms: 0,
+            command_queue_silence_ms: 0,
             refused_ms: 0,
             read_back_deadline_ms: 1_000,
             max_tail_events: self.max_tail,
@@ -169,14 +169,14 @@ impl Setup {
     pub fn bounds(&self) -> String {
         let sent: u8 = self.commands.iter().map(|command| command.times).sum();
         format!(
-            "{}{} starts, {} fences, {} commands sent {sent} times, {} in the lane, {} crashes, {} \
-             stops, {} faults of {} kinds, {} snapshots, \
+            "{}{} starts, {} fences, {} commands sent {sent} times, {} in the command queue, \
+             {} crashes, {} stops, {} faults of {} kinds, {} snapshots, \
              {} falls, {} failed loads, {} ticks, {} cached, {} records",
             if self.reduced { "reduced, " } else { "" },
             self.starts,
             self.fences,
             self.commands.len(),
-            self.lane.len(),
+            self.command_queue.len(),
             self.crashes,
             self.stops,
             self.faults,

@@ -70,8 +70,8 @@ pub fn evicting_with_three_fences() -> Setup {
 }
 
 /// A second process dies, and a third takes over.
-pub fn lane_and_two_crashes() -> Setup {
-    Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..lane() }
+pub fn command_queue_and_two_crashes() -> Setup {
+    Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..command_queue() }
 }
 
 /// The same with a command that is sent synchronously, too.
@@ -79,28 +79,28 @@ pub fn both_ways_and_two_crashes() -> Setup {
     Setup { starts: 3, fences: 3, crashes: 2, log_records: 8, ..both_ways() }
 }
 
-/// Two commands of the lane. The first needs a look-up, so that the second overtakes it.
-pub fn lane() -> Setup {
+/// Two queued commands. The first needs a look-up, so that the second overtakes it.
+pub fn command_queue() -> Setup {
     let commands = vec![
         Sent::new(0, 1, Does::Create(1)).times(0),
         Sent::new(1, 2, Does::Create(1)).times(0).told_new(),
     ];
-    Setup { lane: vec![0, 1], crashes: 1, ..Setup::calm(commands, 6) }
+    Setup { command_queue: vec![0, 1], crashes: 1, ..Setup::calm(commands, 6) }
 }
 
-/// A command that lies in the lane twice, and is sent synchronously, too.
+/// A command that lies in the command queue twice, and is sent synchronously, too.
 pub fn both_ways() -> Setup {
     let commands = vec![Sent::new(0, 1, Does::Create(1))];
-    Setup { lane: vec![0, 0], crashes: 1, ..Setup::calm(commands, 6) }
+    Setup { command_queue: vec![0, 0], crashes: 1, ..Setup::calm(commands, 6) }
 }
 
-/// Two commands of the lane, one of them with the key of one that is sent synchronously.
-pub fn lane_and_caller() -> Setup {
+/// Two queued commands, one of them with the key of one that is sent synchronously.
+pub fn command_queue_and_caller() -> Setup {
     let commands = vec![
         Sent::new(0, 1, Does::Create(2)),
         Sent::new(1, 2, Does::Create(1)).times(0).told_new(),
     ];
-    Setup { lane: vec![0, 1], crashes: 1, ..Setup::calm(commands, 7) }
+    Setup { command_queue: vec![0, 1], crashes: 1, ..Setup::calm(commands, 7) }
 }
 
 /// A log that says that it took what it did not take. No promise can be kept; but the owner
@@ -132,7 +132,7 @@ pub fn everything() -> Setup {
         Sent::new(6, 2, Does::Create(1)).minted(),
     ];
     Setup {
-        lane: vec![2, 3, 5, 0],
+        command_queue: vec![2, 3, 5, 0],
         starts: 6,
         fences: 8,
         crashes: 2,

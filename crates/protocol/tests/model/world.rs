@@ -44,7 +44,7 @@ pub enum Action {
     Loaded(usize),
     LoadFailed(usize),
     Submit(usize, usize),
-    /// An owner takes the next record of the lane.
+    /// An owner takes the next record of the command queue.
     Take(usize),
     /// `snapshots` comes to the end of the log, or falls back to the beginning.
     Snapshot,
@@ -102,9 +102,9 @@ impl World {
         let passes = |owner: &Kept<Owner>| {
             owner.writer.passed().is_some_and(|passed| !self.log.has_outcomes_below(setup, passed))
         };
-        let passed = !setup.lane.is_empty() && self.owners.iter().flatten().any(passes);
+        let passed = !setup.command_queue.is_empty() && self.owners.iter().flatten().any(passes);
         let passed =
-            passed.then_some("an owner has passed a command of the lane, and it has no outcome");
+            passed.then_some("an owner has passed a queued command, and it has no outcome");
         self.broken.or(self.log.broken).or(passed)
     }
 
@@ -115,8 +115,8 @@ impl World {
             .iter()
             .zip(&self.client.sent)
             .all(|(command, sent)| *sent == command.times);
-        let lane = setup.lane.len() as u64 == self.log.head().drained;
-        sent && lane
+        let drained = setup.command_queue.len() as u64 == self.log.head().drained;
+        sent && drained
             && self.client.asked.is_empty()
             && setup
                 .commands

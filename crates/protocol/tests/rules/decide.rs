@@ -13,7 +13,7 @@ use highwater_protocol::{
 use crate::{
     harness::Driven,
     small::{
-        Do, NEWER, Small, Why, accepted, add, cold, command, done, expecting, from_lane, saw, see,
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, expecting, from_queue, saw, see,
     },
 };
 
@@ -197,7 +197,7 @@ fn what_is_past_its_deadline_when_its_turn_comes_is_not_decided() {
 }
 
 #[test]
-fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
+fn of_queued_commands_everything_is_recorded_and_in_the_same_sequence_of_checks() {
     let mut driven = Driven::serving(Limits { commit_events: 1, ..Limits::default() });
     driven.tick(10);
     let malformed = Submission { payload: Err(Why::Malformed), ..add(6, 6, &[]) };
@@ -216,7 +216,7 @@ fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
         (see(9, 9), Why::Saw { sum: None, at: 0 }),
     ];
     for (source, (submission, why)) in (0..).zip(commands) {
-        driven.lane(from_lane(source, Submission { command: source + 1, ..submission }));
+        driven.queued(from_queue(source, Submission { command: source + 1, ..submission }));
         let origin = driven.out[0].body.origin().cloned().unwrap();
         assert_eq!(
             (reasons_out(&driven), origin.source, driven.out.len()),
@@ -224,7 +224,7 @@ fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
         );
         driven.land();
     }
-    driven.lane(from_lane(9, Submission { deadline_ms: 10, ..add(10, 10, &[5]) }));
+    driven.queued(from_queue(9, Submission { deadline_ms: 10, ..add(10, 10, &[5]) }));
     assert_eq!(
         (driven.versions_out(), driven.out[0].body.origin().and_then(|origin| origin.source)),
         (vec![1], Some(9))
@@ -233,9 +233,9 @@ fn of_the_lane_everything_is_recorded_and_in_the_same_sequence_of_checks() {
 }
 
 #[test]
-fn of_the_lane_a_version_that_is_past_is_recorded_with_the_one_in_flight() {
+fn of_queued_commands_a_version_that_is_past_is_recorded_with_the_one_in_flight() {
     let mut driven = at_version_five();
-    driven.lane(from_lane(0, expecting(OneOf(vec![1]), add(1, 1, &[5]))));
+    driven.queued(from_queue(0, expecting(OneOf(vec![1]), add(1, 1, &[5]))));
     assert_eq!(reasons_out(&driven), [Why::Refused(Refusal::VersionMismatch { current: 5 })]);
 }
 
@@ -245,23 +245,23 @@ fn what_cannot_be_read_is_refused_and_no_version_is_made() {
     driven.submit(cold(add(1, 1, &[5])));
     driven.loaded(0, vec![(1, Snapshot::Unreadable { version: 4 })], Vec::new());
     assert_eq!((driven.heard(), driven.out.len()), (vec![(1, Answer::Unreadable)], 0));
-    driven.lane(from_lane(0, add(2, 1, &[NEWER])));
+    driven.queued(from_queue(0, add(2, 1, &[NEWER])));
     assert_eq!(
-        (driven.out.len(), driven.writer.lane_open()),
+        (driven.out.len(), driven.writer.command_queue_open()),
         (0, 1),
-        "a command of the lane waits for a release that can read it"
+        "a queued command waits for a release that can read it"
     );
     driven.tick(1_000);
-    driven.lane(from_lane(1, Submission { payload: Err(Why::Malformed), ..add(3, 3, &[]) }));
+    driven.queued(from_queue(1, Submission { payload: Err(Why::Malformed), ..add(3, 3, &[]) }));
     assert_eq!(reasons_out(&driven), [Why::Malformed]);
 }
 
 #[test]
-fn of_the_lane_what_is_past_its_deadline_is_recorded_even_where_nothing_can_be_read() {
+fn of_queued_commands_what_is_past_its_deadline_is_recorded_even_where_nothing_can_be_read() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(cold(add(1, 1, &[5])));
     driven.loaded(0, vec![(1, Snapshot::Unreadable { version: 4 })], Vec::new());
-    driven.lane(from_lane(0, Submission { deadline_ms: 5_000, ..add(2, 1, &[5]) }));
+    driven.queued(from_queue(0, Submission { deadline_ms: 5_000, ..add(2, 1, &[5]) }));
     driven.tick(5_000);
     driven.loaded_nothing(0);
     assert_eq!(driven.out.len(), 0);

@@ -8,7 +8,7 @@ use highwater_protocol::{
 use crate::{
     harness::{Driven, fence, record},
     small::{
-        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane,
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_queue,
         saw, see,
     },
 };
@@ -254,8 +254,8 @@ fn who_stops_confirms_what_is_out_and_sends_the_rest_to_the_next() {
 
 #[test]
 fn who_stops_waits_for_records_that_nobody_waits_for() {
-    let mut driven = Driven::serving(Limits { lane_silence_ms: 0, ..Limits::default() });
-    driven.step(Input::Lane { offset: 0, submission: None });
+    let mut driven = Driven::serving(Limits { command_queue_silence_ms: 0, ..Limits::default() });
+    driven.step(Input::Queued { offset: 0, submission: None });
     assert_eq!(driven.drained_out(), [Some(1)]);
     driven.step(Input::Stop);
     assert_eq!(driven.ended, None);
@@ -331,9 +331,9 @@ fn while_the_outcome_is_unknown_no_deadline_of_the_reading_passes_again() {
 }
 
 #[test]
-fn at_the_end_every_caller_is_answered_and_no_command_of_the_lane() {
+fn at_the_end_every_caller_is_answered_and_no_queued_command() {
     let mut driven = one_out();
-    driven.lane(from_lane(0, add(2, 2, &[5])));
+    driven.queued(from_queue(0, add(2, 2, &[5])));
     driven.submit(add(1, 1, &[5]));
     driven.submit(see(3, 1));
     driven.submit(cold(add(4, 4, &[5])));

@@ -5,7 +5,7 @@ use highwater_protocol::writer::{Answer, Busy, Input, Limits, Reported, Submissi
 use crate::{
     harness::Driven,
     intake::again,
-    small::{accepted, add, cold, done, from_lane},
+    small::{accepted, add, cold, done, from_queue},
 };
 
 #[test]
@@ -51,16 +51,16 @@ fn whoever_follows_a_command_that_is_given_up_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn a_command_of_the_lane_is_never_given_up() {
+fn a_queued_command_is_never_given_up() {
     let mut driven = Driven::serving(Limits { in_flight_records: 1, ..Limits::default() });
     driven.submit(add(1, 1, &[5]));
-    driven.lane(from_lane(0, Submission { deadline_ms: 10, ..add(2, 2, &[5]) }));
+    driven.queued(from_queue(0, Submission { deadline_ms: 10, ..add(2, 2, &[5]) }));
     driven.tick(11);
     driven.land_all();
     driven.step(Input::Tick { now_ms: 12 });
     driven.land_all();
     assert_eq!(
-        (driven.heard(), driven.writer.lane_open()),
+        (driven.heard(), driven.writer.command_queue_open()),
         (vec![(1, done(accepted(1, 2, &[5])))], 0)
     );
 }

@@ -151,11 +151,11 @@ impl<R: Rules> Driven<R> {
         self.step(Input::Submit(submission));
     }
 
-    /// The next record of the lane; `source` must fit.
-    pub fn lane(&mut self, submission: Submission<Small, Do>) {
-        let offset = self.writer.lane_next().unwrap_or_default();
-        assert_eq!(submission.lane.as_ref().map(|lane| lane.source), Some(offset));
-        self.step(Input::Lane { offset, submission: Some(submission) });
+    /// The next record of the command queue; `source` must fit.
+    pub fn queued(&mut self, submission: Submission<Small, Do>) {
+        let offset = self.writer.command_queue_next().unwrap_or_default();
+        assert_eq!(submission.queued.as_ref().map(|queued| queued.source), Some(offset));
+        self.step(Input::Queued { offset, submission: Some(submission) });
     }
 
     pub fn tick(&mut self, now_ms: u64) {
@@ -208,7 +208,7 @@ impl<R: Rules> Driven<R> {
             .collect()
     }
 
-    /// What the records that are out say of the lane.
+    /// What the records that are out say of the command queue.
     pub fn drained_out(&self) -> Vec<Option<u64>> {
         self.out.iter().map(|entry| entry.drained).collect()
     }

@@ -2,6 +2,8 @@
 //! says is all that happens.
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod command_queue;
+mod command_queue_said;
 mod decide;
 mod fencing;
 mod flight;
@@ -9,8 +11,6 @@ mod fold;
 mod given_up;
 mod harness;
 mod intake;
-mod lane;
-mod lane_said;
 mod load;
 mod memory;
 mod reading;

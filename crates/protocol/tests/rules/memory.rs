@@ -10,7 +10,7 @@ use highwater_protocol::{
 use crate::{
     harness::{Driven, fence, record},
     small::{
-        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_lane,
+        Do, NEWER, Small, Why, accepted, add, cold, command, done, event, expecting, from_queue,
         recorded, rejection, replayed, saw, see,
     },
 };
@@ -135,9 +135,9 @@ fn an_aggregate_that_somebody_waits_for_is_kept() {
     driven.land_all();
     driven.checkpoint(9);
     assert_eq!(driven.writer.aggregates(), 0);
-    // Open in the lane, before and after its turn.
-    driven.lane(from_lane(0, cold(add(7, 7, &[5]))));
-    driven.lane(from_lane(1, cold(add(8, 7, &[5]))));
+    // Open in the command queue, before and after its turn.
+    driven.queued(from_queue(0, cold(add(7, 7, &[5]))));
+    driven.queued(from_queue(1, cold(add(8, 7, &[5]))));
     driven.checkpoint(9);
     assert_eq!(driven.writer.aggregates(), 1);
     driven.step(Input::LoadFailed);
@@ -150,12 +150,12 @@ fn an_aggregate_that_somebody_waits_for_is_kept() {
 }
 
 #[test]
-fn an_aggregate_of_the_lane_is_kept_no_longer_than_it_is_open() {
+fn an_aggregate_of_the_command_queue_is_kept_no_longer_than_it_is_open() {
     let mut driven = Driven::serving(forgetful());
-    driven.lane(from_lane(0, add(1, 1, &[5])));
-    driven.lane(from_lane(1, add(2, 1, &[5])));
+    driven.queued(from_queue(0, add(1, 1, &[5])));
+    driven.queued(from_queue(1, add(2, 1, &[5])));
     driven.land_all();
-    assert_eq!(driven.writer.lane_open(), 0);
+    assert_eq!(driven.writer.command_queue_open(), 0);
     driven.checkpoint(9);
     assert_eq!(driven.writer.aggregates(), 0);
 }
@@ -260,7 +260,7 @@ fn an_event_that_cannot_be_read_spoils_its_aggregate_up_to_a_later_snapshot() {
     let mut driven = with_events(1, &[4, NEWER, 5]);
     driven.submit(expecting(Expected::OneOf(vec![3]), command(1, 7, Do::Change(vec![1]))));
     assert_eq!(driven.heard(), [(1, Answer::Unreadable)]);
-    driven.lane(from_lane(0, Submission { payload: Err(Why::Malformed), ..add(2, 7, &[]) }));
+    driven.queued(from_queue(0, Submission { payload: Err(Why::Malformed), ..add(2, 7, &[]) }));
     let Body::Outcome(outcome) = &driven.out[0].body else { return };
     assert_eq!(outcome.version, 3, "its version is known all the same");
 

@@ -185,7 +185,7 @@ fn the_reading_goes_on_from_the_stored_position() {
     assert_eq!(driven.next_offset(), 40);
     driven.fence();
     assert_eq!(
-        (driven.fences.clone(), driven.writer.lane_next(), driven.writer.tail()),
+        (driven.fences.clone(), driven.writer.command_queue_next(), driven.writer.tail()),
         (vec![(7, 1, 40)], Some(12), 1)
     );
     let head = driven.writer.fold().head();

@@ -6,7 +6,7 @@ use highwater_protocol::{
     domain::{Decision, Domain, Unreadable},
     entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
     vocabulary::{Refusal, Vocabulary},
-    writer::{Answer, Expected, Lane, Outcome, Recorded, Submission},
+    writer::{Answer, Expected, Outcome, Queued, Recorded, Submission},
 };
 
 /// An event is a number, and takes so many bytes.
@@ -124,7 +124,7 @@ pub fn command(command: u64, aggregate: u64, what: Do) -> Submission<Small, Do> 
         meta: (),
         at: 0,
         deadline_ms: u64::MAX,
-        lane: None,
+        queued: None,
     }
 }
 
@@ -147,11 +147,11 @@ pub fn expecting(expected: Expected, submission: Submission<Small, Do>) -> Submi
     Submission { expected, ..submission }
 }
 
-/// As it lies at `source` of the lane.
-pub fn from_lane(source: u64, submission: Submission<Small, Do>) -> Submission<Small, Do> {
+/// As it lies at `source` of the command queue.
+pub fn from_queue(source: u64, submission: Submission<Small, Do>) -> Submission<Small, Do> {
     Submission {
         token: 1_000 + source,
-        lane: Some(Lane { source, missing: Why::Missing }),
+        queued: Some(Queued { source, missing: Why::Missing }),
         ..submission
     }
 }

@@ -140,7 +140,7 @@ impl Found {
         }
     }
 
-    /// If the command lies in the lane below `claimed`, as the caller says.
+    /// If the command lies in the command queue below `claimed`, as the caller says.
     pub(super) fn state(self, claimed: Option<&PartitionPosition>) -> State {
         if let Some(outcome) = self.outcome {
             return State::Decided(Box::new(outcome.decided));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_final_whatever_the_lane_says_and_what_was_accepted_is_pending() {
+    fn an_outcome_is_final_whatever_the_command_queue_says_and_what_was_accepted_is_pending() {
         let all = [
             (found(Some(None), Some(None)), true),
             (found(Some(None), None), true),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_found_is_pending_where_the_lane_was_not_read_so_far_and_unknown_elsewhere() {
+    fn what_is_not_found_is_pending_where_the_queue_was_not_read_so_far_and_unknown_elsewhere() {
         let claimed = |partition, offset| found(None, None).state(Some(&at(partition, offset)));
         let unread =
             |accepted| State::Pending(Pending { accepted, accepted_at: None, expires_at: None });

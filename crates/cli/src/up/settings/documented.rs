@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fmt::Debug};
 
-use highwater_command::settings::{LaneSettings, OwnerSettings, PeerSettings};
+use highwater_command::settings::{OwnerSettings, PeerSettings, QueueSettings};
 use highwater_http::server::HttpSettings;
 use highwater_log::LogSettings;
 use highwater_projection::settings::ProjectorSettings;
@@ -81,7 +81,7 @@ fn every_setting_is_documented_with_its_default() -> Result<(), Box<dyn Error>> 
     check::<LogSettings>("log", &mut known)?;
     check::<HttpSettings>("http", &mut known)?;
     check::<OwnerSettings>("owner", &mut known)?;
-    check::<LaneSettings>("lane", &mut known)?;
+    check::<QueueSettings>("queue", &mut known)?;
     check::<PeerSettings>("peers", &mut known)?;
     check::<ProjectorSettings>("projector", &mut known)?;
     check::<QuerySettings>("query", &mut known)?;

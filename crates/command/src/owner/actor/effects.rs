@@ -159,7 +159,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         .set(epoch_gauge(epoch));
         self.shared.hints.publish(C::NAME, self.partition.index, epoch);
         self.standing.serving(epoch, writer);
-        self.lane.open(&self.shared.log);
+        self.command_queue.open(&self.shared.log);
     }
 
     pub(super) fn has_seen(&mut self, entry: &Entry<Wire>) {
@@ -173,8 +173,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.look_at_clock();
         let now_ms = self.now_ms();
         self.step(Input::Tick { now_ms });
-        if let Some(drained) =
-            self.lane.hint(self.writer.lane_drained(), self.shared.lane.hint_step)
+        if let Some(drained) = self
+            .command_queue
+            .hint(self.writer.command_queue_drained(), self.shared.command_queue.hint_step)
         {
             self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
         }
@@ -191,10 +192,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             unanswered: self.writer.unanswered(),
             aggregates: self.writer.aggregates(),
             filter_bytes: self.seen.size_bytes(),
-            lane: standing::Lane {
-                drained: self.writer.lane_drained(),
-                open: self.writer.lane_open(),
-                served: self.lane.is_served(),
+            queue: standing::CommandQueue {
+                drained: self.writer.command_queue_drained(),
+                open: self.writer.command_queue_open(),
+                served: self.command_queue.is_served(),
             },
         };
         self.gauges.set(&figures);

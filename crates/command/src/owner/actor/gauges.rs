@@ -6,7 +6,7 @@ use crate::owner::standing::Figures;
 
 pub struct Gauges {
     in_flight: Gauge,
-    lane_open: Gauge,
+    queue_open: Gauge,
     filter_bytes: Gauge,
     unanswered: Gauge,
 }
@@ -16,7 +16,7 @@ impl Gauges {
         let labels = [("category", category.to_owned()), ("partition", partition.to_string())];
         Self {
             in_flight: gauge!("highwater_owner_in_flight_records", &labels),
-            lane_open: gauge!("highwater_lane_open_commands", &labels),
+            queue_open: gauge!("highwater_queue_open_commands", &labels),
             filter_bytes: gauge!("highwater_owner_filter_bytes", &labels),
             unanswered: gauge!("highwater_owner_unanswered_commands", &labels),
         }
@@ -24,7 +24,7 @@ impl Gauges {
 
     pub fn set(&self, figures: &Figures) {
         self.in_flight.set(count(figures.in_flight));
-        self.lane_open.set(count(figures.lane.open));
+        self.queue_open.set(count(figures.queue.open));
         self.filter_bytes.set(count(figures.filter_bytes));
         self.unanswered.set(count(figures.unanswered));
     }

@@ -1,4 +1,4 @@
-//! What happened, as the writer takes it: reports, records, loads, commands of both lanes.
+//! What happened, as the writer takes it: reports, records, loads, commands that come both ways.
 
 use highwater_log::{Appended, Delivery as LogDelivery, Report, ReportError, follow};
 use highwater_protocol::{
@@ -15,13 +15,13 @@ use crate::{
     category::Category,
     owner::{
         Delivery,
-        lane::{self, Understood},
+        command_queue::{self, Understood},
         snapshots::{Error as SnapshotsError, Loaded, Snapshots},
     },
 };
 
-/// Commands of the lane taken before callers who wait have their turn.
-const LANE_BURST: usize = 16;
+/// Queued commands taken before callers who wait have their turn.
+const QUEUE_BURST: usize = 16;
 
 impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
     pub(super) fn end_known(&mut self, end: Result<u64, highwater_log::Error>) {
@@ -158,33 +158,31 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
-    pub(super) fn lane_arrived(&mut self, arrived: lane::Arrived) {
+    pub(super) fn command_queue_arrived(&mut self, arrived: command_queue::Arrived) {
         // Deadlines are compared with the last tick.
         self.step(Input::Tick { now_ms: self.now_ms() });
-        if let Some(from) = self.writer.lane_next() {
-            self.lane.arrived(arrived, from, &self.shared.log);
+        if let Some(from) = self.writer.command_queue_next() {
+            self.command_queue.arrived(arrived, from, &self.shared.log);
         }
     }
 
-    /// Some of what lies in the lane, as far as the writer takes it.
-    pub(super) fn feed_lane(&mut self) {
-        for _ in 0..LANE_BURST {
-            let Some(offset) = self
-                .writer
-                .lane_next()
-                .filter(|_| self.lane.is_buffered() && self.writer.lane_has_room())
-            else {
+    /// Some of what lies in the command queue, as far as the writer takes it.
+    pub(super) fn feed_command_queue(&mut self) {
+        for _ in 0..QUEUE_BURST {
+            let Some(offset) = self.writer.command_queue_next().filter(|_| {
+                self.command_queue.is_buffered() && self.writer.command_queue_has_room()
+            }) else {
                 return;
             };
             self.look_at_clock();
             if self.end.is_some() {
                 return;
             }
-            let Some(record) = self.lane.take(offset) else { return };
+            let Some(record) = self.command_queue.take(offset) else { return };
             let (now, now_ms) = (self.shared.clock.now(), self.now_ms());
             let deadline_ms = |deadline| tick_of(deadline, Micros(now), now_ms);
-            let submission = match lane::understand::<C>(
-                &self.shared.lane,
+            let submission = match command_queue::understand::<C>(
+                &self.shared.command_queue,
                 self.partition.index,
                 offset,
                 record,
@@ -193,12 +191,12 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             ) {
                 Understood::Command(submission) => Some(self.known(*submission)),
                 Understood::Passed(why) => {
-                    self.lane.passed(offset, &why);
+                    self.command_queue.passed(offset, &why);
                     None
                 }
-                Understood::Newer(what) => return self.lane.pause(offset, &what),
+                Understood::Newer(what) => return self.command_queue.pause(offset, &what),
             };
-            self.step(Input::Lane { offset, submission });
+            self.step(Input::Queued { offset, submission });
         }
     }
 

@@ -258,7 +258,7 @@ mod tests {
         let accepted = What::Accepted {
             offset: 3,
             appended_at_ms: 0,
-            command: highwater_protocol::lane::decode(Default::default()).map(Box::new),
+            command: highwater_protocol::command_queue::decode(Default::default()).map(Box::new),
         };
         let accepted = Item { what: accepted, after: Position::start() };
         let items = [

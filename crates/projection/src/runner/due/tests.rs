@@ -130,10 +130,10 @@ impl Times {
         (runner.note_at, runner.others_first) =
             (self.note.map(instant), self.others_first.map(instant));
         runner.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
-        let lane = self
+        let consumer = self
             .take_up
-            .map(|ms| (Lane::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
-        runner.waiting.extend(lane);
+            .map(|ms| (Consumer::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
+        runner.waiting.extend(consumer);
         if self.queued {
             let key = Key { projection: "counts", place: Place::of_events("thing", 2) };
             let to = Position { offset: 7, ..Position::start() };

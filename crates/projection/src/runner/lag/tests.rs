@@ -36,7 +36,7 @@ fn what_was_reached_is_known_until_its_partition_is_forgotten() {
     assert_eq!(progress.all(), [(key("a", 1), 3)].into());
     assert_eq!(progress.all_halted(), [(key("b", 1), 2)].into());
     assert_eq!(fails(&progress), [key("a", 1)]);
-    // The lane of the same number is another place.
+    // The command queue of the same number is another place.
     progress.forget(&Place::of_commands("thing", 1));
     assert_eq!(progress.offset(&key("a", 1)), Some(3));
 }
@@ -133,19 +133,19 @@ impl Shown {
     }
 }
 
-fn lane(projection: &'static str, partition: u32) -> Key {
+fn queue(projection: &'static str, partition: u32) -> Key {
     Key { projection, place: Place::of_commands("thing", partition) }
 }
 
-/// Lanes of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in the
-/// second one has all been read.
+/// Command queues of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in
+/// the second one has all been read.
 fn behind() -> (Shelf, Topics, Progress) {
-    let lanes = [3, 5].map(|records| Arc::new(History::of_lane(&vec![true; records])));
+    let queues = [3, 5].map(|records| Arc::new(History::of_queue(&vec![true; records])));
     let progress = Progress::default();
-    for (key, offset) in [(lane("a", 0), 1), (lane("b", 0), 0), (lane("a", 1), 5)] {
+    for (key, offset) in [(queue("a", 0), 1), (queue("b", 0), 0), (queue("a", 1), 5)] {
         progress.reached(key, offset);
     }
-    (Shelf::new(&[], &lanes, 5, 5), Topics::of("test", &["thing"]), progress)
+    (Shelf::new(&[], &queues, 5, 5), Topics::of("test", &["thing"]), progress)
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn the_lag_is_shown_every_interval_until_the_end() {
     tokio::pin!(watch);
     assert_eq!((&mut watch).now_or_never(), None);
     assert_eq!(shown.lag("a", 0).0, Some(2.0));
-    progress.reached(lane("a", 0), 2);
+    progress.reached(queue("a", 0), 2);
     tokio::time::advance(second / 2).await;
     assert_eq!((&mut watch).now_or_never(), None);
     assert_eq!(shown.lag("a", 0).0, Some(2.0), "not yet");

@@ -195,9 +195,9 @@ fn a_checkpoint_of_another_log_or_of_another_past_is_elsewhere() {
     assert_eq!(rebased(job(4), 6), [6], "and the same record is the same past");
 }
 
-/// Positions of the lane say of no log that they belong to it.
+/// Positions of the command queue say of no log that they belong to it.
 #[test]
-fn what_lies_behind_a_job_of_the_lane_is_not_believed() {
+fn what_lies_behind_a_job_of_the_command_queue_is_not_believed() {
     let anonymous = |offset: u64| Position { identity: None, ..at(offset) };
     let items: Arc<[Item]> =
         [Item { after: anonymous(6), ..outcome(5) }, Item { after: anonymous(7), ..outcome(6) }]

@@ -23,11 +23,11 @@ fn places(alone: &Alone) -> BTreeSet<Place> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_are_begun_before_lanes_and_no_more_at_once_than_may_be() {
-    let lane = Arc::new(History::of_lane(&[true]));
+async fn events_are_begun_before_command_queues_and_no_more_at_once_than_may_be() {
+    let queue = Arc::new(History::of_queue(&[true]));
     let play = Play {
-        lanes: vec![lane.clone(), lane],
-        of_lanes: vec!["d"],
+        queues: vec![queue.clone(), queue],
+        of_queues: vec!["d"],
         ..play(vec![singles(1), singles(1)], 1)
     };
     for (at_once, expected) in [(1, vec![1, 2, 3, 4]), (3, vec![3, 4]), (0, vec![1, 2, 3, 4])] {
@@ -74,8 +74,8 @@ async fn who_always_has_something_to_project_begins_the_other_partitions_all_the
 
 #[tokio::test(start_paused = true)]
 async fn whoever_reads_a_topic_reads_it_and_nobody_else_does() {
-    let lane = Arc::new(History::of_lane(&[true]));
-    let play = Play { lanes: vec![lane], of_lanes: vec!["d", "e"], ..play(vec![singles(1)], 1) };
+    let queue = Arc::new(History::of_queue(&[true]));
+    let play = Play { queues: vec![queue], of_queues: vec!["d", "e"], ..play(vec![singles(1)], 1) };
     let mut alone = play.alone();
     alone.go_on_for(SECOND).await;
     let stored: BTreeSet<Key> = alone.store.server().tables.checkpoints.keys().cloned().collect();
@@ -196,7 +196,7 @@ async fn who_goes_alone_is_followed_by_itself_though_the_log_stops() {
     for turn in 0_u64..4 {
         alone.shelf.stop();
         alone.shelf.grow(1);
-        // One of the two lanes begins before the other.
+        // One of the two consumers begins before the other.
         let begins = alone.store.server().begins;
         alone.store.server().refused = [begins + 1 + turn % 2].into();
         alone.go_on_for(SECOND).await;
@@ -216,7 +216,7 @@ async fn who_goes_alone_is_followed_by_itself_though_the_log_stops() {
 async fn who_goes_alone_does_not_hold_the_others_up_where_the_log_begins_again() {
     let mut alone = Play { visible: 3, ..play(vec![singles(8)], 1) }.alone();
     alone.store.server().busy.insert("b", usize::MAX);
-    // Its own lane waits for its next try, or is being followed.
+    // Its own consumer waits for its next try, or is being followed.
     for waited in [SECOND, 20 * MS] {
         alone.go_on_for(waited).await;
         let before = stands(&alone, "a");
@@ -292,7 +292,7 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
 async fn a_topic_that_nobody_knows_halts_its_partition_alone() {
     let mut alone = play(vec![singles(3)], 1).alone();
     alone.runner.waiting.insert(
-        super::super::Lane::of(Place::of_events("thing", 0)),
+        super::super::Consumer::of(Place::of_events("thing", 0)),
         super::super::Attempts::default(),
     );
     alone.runner.share = super::super::Share::new(

@@ -8,9 +8,9 @@ use highwater_log::{
     Delivery, Error, Group, Log, Membership, Partition, Reply, Subscription, Topic,
 };
 use highwater_protocol::{
+    command_queue,
     entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
     fold::Fold,
-    lane,
     position::{Position, Witness},
     record::{Record, Stored},
     time::Micros,
@@ -72,12 +72,15 @@ impl History {
     }
 
     /// A partition of `commands`: a record each, and whether it is a command.
-    pub fn of_lane(commands: &[bool]) -> Self {
+    pub fn of_queue(commands: &[bool]) -> Self {
         let mut history = Self::default();
         history.positions.insert(0, Position::start());
         for (offset, is_command) in (0..).zip(commands) {
-            let record =
-                if *is_command { lane::encode(&accepted(offset)) } else { Record::default() };
+            let record = if *is_command {
+                command_queue::encode(&accepted(offset))
+            } else {
+                Record::default()
+            };
             let appended_at_ms = 1_000 + i64::try_from(offset).expect("few");
             history.records.push(Stored { offset, appended_at_ms, record });
             history.show(offset, 1);
@@ -163,8 +166,8 @@ impl History {
     }
 }
 
-pub fn accepted(offset: u64) -> lane::Accepted {
-    lane::Accepted {
+pub fn accepted(offset: u64) -> command_queue::Accepted {
+    command_queue::Accepted {
         aggregate: Uuid::from_u128(1),
         command: Uuid::from_u128(u128::from(offset)),
         name: "thing.make".to_owned(),
@@ -245,7 +248,7 @@ impl Shelf {
     /// Deliveries have `chunk` records; of each partition `visible` can be read.
     pub fn new(
         events: &[Arc<History>],
-        lanes: &[Arc<History>],
+        queues: &[Arc<History>],
         visible: usize,
         chunk: usize,
     ) -> Self {
@@ -260,7 +263,7 @@ impl Shelf {
             }
         };
         let events = (0..).zip(events).map(shown(Source::Events));
-        let partitions = events.chain((0..).zip(lanes).map(shown(Source::Commands))).collect();
+        let partitions = events.chain((0..).zip(queues).map(shown(Source::Commands))).collect();
         Self(Arc::new(Mutex::new(Shelves { partitions, readers: Vec::new(), chunk })))
     }
 
@@ -288,7 +291,7 @@ impl Shelf {
         grown
     }
 
-    /// `more` records of each lane are not there any more, or as many as there were.
+    /// `more` records of each command queue are not there any more, or as many as there were.
     pub fn forget(&self, more: u64) {
         let mut shelves = self.lock();
         for ((source, _), partition) in &mut shelves.partitions {

@@ -36,9 +36,9 @@ const HANDED_OVER: usize = 6;
 #[derive(Clone, Debug)]
 pub struct Play {
     pub histories: Vec<Arc<History>>,
-    pub lanes: Vec<Arc<History>>,
+    pub queues: Vec<Arc<History>>,
     pub projections: Vec<&'static str>,
-    pub of_lanes: Vec<&'static str>,
+    pub of_queues: Vec<&'static str>,
     pub tables: Tables,
     pub runners: usize,
     pub batch_events: usize,
@@ -60,7 +60,7 @@ pub struct Events {
     pub stops: usize,
     pub locks: usize,
     pub pauses: usize,
-    /// Lanes lose their first records.
+    /// Command queues lose their first records.
     pub forgets: usize,
 }
 
@@ -194,19 +194,19 @@ impl Play {
                 .map(|(index, _)| Partition { topic: topic.into(), index })
                 .collect::<Vec<_>>()
         };
-        [all("test.thing.events", &self.histories), all("test.thing.commands", &self.lanes)]
+        [all("test.thing.events", &self.histories), all("test.thing.commands", &self.queues)]
             .concat()
     }
 
     fn shelf(&self) -> Shelf {
-        Shelf::new(&self.histories, &self.lanes, self.visible, self.chunk)
+        Shelf::new(&self.histories, &self.queues, self.visible, self.chunk)
     }
 
     fn readers(&self) -> impl Iterator<Item = (&'static str, Source)> {
         let of = |names: &[&'static str], source| {
             names.iter().map(|name| (*name, source)).collect::<Vec<_>>()
         };
-        [of(&self.projections, Source::Events), of(&self.of_lanes, Source::Commands)]
+        [of(&self.projections, Source::Events), of(&self.of_queues, Source::Commands)]
             .concat()
             .into_iter()
     }
@@ -214,7 +214,7 @@ impl Play {
     /// Every projection on every partition, with what lies there.
     pub fn keys(&self) -> Vec<(Key, Arc<History>)> {
         let of = |(projection, source)| {
-            let histories = if source == Source::Events { &self.histories } else { &self.lanes };
+            let histories = if source == Source::Events { &self.histories } else { &self.queues };
             let key = move |partition| Key {
                 projection,
                 place: Place { category: "thing".into(), partition, source },

@@ -35,10 +35,10 @@ impl Client {
         Self { sent: vec![0; setup.commands.len()], asked: BTreeMap::new() }
     }
 
-    /// What is sent once more, or lies in the lane.
+    /// What is sent once more, or lies in the command queue.
     pub fn to_come<'a>(&'a self, setup: &'a Setup) -> impl Iterator<Item = &'a Sent> {
         let to_come = move |(index, sent): &(usize, &Sent)| {
-            self.sent[*index] < sent.times || setup.lane.contains(index)
+            self.sent[*index] < sent.times || setup.command_queue.contains(index)
         };
         setup.commands.iter().enumerate().filter(to_come).map(|(_, sent)| sent)
     }

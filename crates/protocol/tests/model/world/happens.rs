@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use highwater_protocol::{
     entry::Entry,
-    writer::{Answer, Effect, Input, Lane, Reported, StepDown, Submission, Token},
+    writer::{Answer, Effect, Input, Queued, Reported, StepDown, Submission, Token},
 };
 
 use super::{
@@ -235,7 +235,7 @@ impl World {
             meta: (),
             at: owner.clock.saturating_sub(sent.behind),
             deadline_ms: u64::MAX,
-            lane: None,
+            queued: None,
         })
     }
 
@@ -244,9 +244,11 @@ impl World {
             return;
         };
         let (token, source) = (100 + next as u64, next as u64);
-        let Some(submission) = self.submission(setup, i, token, setup.lane[next]) else { return };
-        let submission = Submission { lane: Some(Lane { source, missing: () }), ..submission };
-        self.step(setup, i, Input::Lane { offset: source, submission: Some(submission) });
+        let Some(submission) = self.submission(setup, i, token, setup.command_queue[next]) else {
+            return;
+        };
+        let submission = Submission { queued: Some(Queued { source, missing: () }), ..submission };
+        self.step(setup, i, Input::Queued { offset: source, submission: Some(submission) });
     }
 
     fn step(&mut self, setup: &Setup, i: usize, input: Input<Small, Does, u8>) {

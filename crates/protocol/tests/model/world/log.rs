@@ -141,14 +141,16 @@ impl Log {
         }
         let drained = usize::try_from(drained.unwrap_or(0)).unwrap_or(usize::MAX);
         if !self.has_outcomes_below(setup, drained) {
-            self.breaks("the lane is said to be drained, and a command of it has no outcome");
+            self.breaks(
+                "the command queue is said to be drained, and a command of it has no outcome",
+            );
         }
     }
 
-    /// Whether every command of the lane below `offset` has its outcome.
+    /// Whether every queued command below `offset` has its outcome.
     pub fn has_outcomes_below(&self, setup: &Setup, offset: usize) -> bool {
         setup
-            .lane
+            .command_queue
             .iter()
             .take(offset)
             .all(|index| self.outcomes.contains_key(&setup.commands[*index].id))
@@ -181,12 +183,12 @@ impl Log {
         let OutcomeBody { origin, version, verdict, .. } = outcome;
         let due = sent(setup, origin.command, origin.fingerprint)
             .map(|sent| due(sent.does, &sent.expected, *version));
-        let by_lane = origin.source.is_some();
+        let by_queue = origin.source.is_some();
         let so = match verdict {
             Verdict::Unchanged => due == Some(Due::Unchanged),
             Verdict::Rejected => {
                 due == Some(Due::Rejected)
-                    || by_lane && matches!(due, Some(Due::NotFound | Due::Mismatch))
+                    || by_queue && matches!(due, Some(Due::NotFound | Due::Mismatch))
             }
         };
         if !so || *version != self.version(origin.aggregate, end) {

@@ -39,9 +39,9 @@ pub trait Drive: Debug + Send + Sync {
     fn fold(&self) -> &Fold<Small>;
     fn serving(&self) -> Option<(u64, u8)>;
     fn in_flight(&self) -> usize;
-    /// The next offset of the lane, if there is room for it.
+    /// The next offset of the command queue, if there is room for it.
     fn takes(&self) -> Option<usize>;
-    /// Where the lane stands, if nothing of it is open.
+    /// Where the command queue stands, if nothing of it is open.
     fn passed(&self) -> Option<usize>;
     fn copy(&self) -> Box<dyn Drive>;
     fn as_any(&self) -> &dyn Any;
@@ -63,13 +63,13 @@ impl<R: Rules> Drive for Writer<Small, Counter, R> {
         Writer::in_flight(self)
     }
     fn takes(&self) -> Option<usize> {
-        self.lane_next()
-            .filter(|_| self.lane_has_room())
+        self.command_queue_next()
+            .filter(|_| self.command_queue_has_room())
             .and_then(|next| usize::try_from(next).ok())
     }
     fn passed(&self) -> Option<usize> {
-        self.lane_next()
-            .filter(|_| self.lane_open() == 0)
+        self.command_queue_next()
+            .filter(|_| self.command_queue_open() == 0)
             .and_then(|next| usize::try_from(next).ok())
     }
     fn copy(&self) -> Box<dyn Drive> {

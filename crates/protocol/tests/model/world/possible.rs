@@ -80,7 +80,7 @@ impl World {
                 (0..setup.commands.len()).filter(unsent).map(|command| Action::Submit(i, command)),
             );
         }
-        if owner.writer.takes().is_some_and(|next| next < setup.lane.len()) {
+        if owner.writer.takes().is_some_and(|next| next < setup.command_queue.len()) {
             actions.push(Action::Take(i));
         }
         if setup.hears && self.checkpoint > 0 {

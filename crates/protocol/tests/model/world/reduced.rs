@@ -119,7 +119,7 @@ impl World {
                 && owner.writer.copy().step(Input::Report { writer, seq, reported }).is_empty()
         };
         setup.ticks == 0
-            && setup.lane.is_empty()
+            && setup.command_queue.is_empty()
             && (self.confirms_at_once(setup, i) || is_silent())
     }
 
@@ -135,7 +135,7 @@ impl World {
             .map(|asked| &setup.commands[asked.command]);
         let is_minded = self.client.to_come(setup).chain(asked).any(|sent| !sent.is_recorded());
         // Nor does memory lose anything by when it was learnt.
-        !is_minded && setup.lane.is_empty() && setup.snapshots == 0
+        !is_minded && setup.command_queue.is_empty() && setup.snapshots == 0
     }
 
     /// Reports that an owner will not look at.
@@ -260,7 +260,7 @@ impl World {
         let no_command = |queue: &VecDeque<Entry<Small>>| {
             queue.iter().all(|entry| entry.body.origin().is_none())
         };
-        setup.lane.is_empty()
+        setup.command_queue.is_empty()
             && self.client.asked.is_empty()
             && self.client.to_come(setup).next().is_none()
             && self

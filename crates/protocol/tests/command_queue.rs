@@ -1,4 +1,4 @@
-//! The record of the asynchronous lane: golden bytes, each defect named, every command back as it
+//! The record of the command queue: golden bytes, each defect named, every command back as it
 //! was, no bytes that panic.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a malformed vector must fail the test")]
 
@@ -10,7 +10,7 @@ mod reading;
 use std::path::PathBuf;
 
 use highwater_protocol::{
-    lane::{Accepted, Unread, decode, encode},
+    command_queue::{Accepted, Unread, decode, encode},
     record::{Header, Record},
     time::Micros,
     wire::{Defect, Fingerprint},
@@ -23,7 +23,7 @@ use uuid::Uuid;
 #[test]
 fn every_expectation_encodes_to_its_record() {
     let blessing = std::env::var_os("HIGHWATER_BLESS").is_some();
-    for path in reading::files("lane", "json") {
+    for path in reading::files("command-queue", "json") {
         let encoded = container::pack(&encode(&accepted(&json(&path))));
         let golden = path.with_extension("bin");
         match std::fs::read(&golden) {
@@ -42,8 +42,8 @@ fn every_expectation_encodes_to_its_record() {
 
 #[test]
 fn every_record_decodes_to_its_expectation() {
-    let files = reading::files("lane", "bin");
-    assert!(files.len() >= 8, "only {} golden records of the lane", files.len());
+    let files = reading::files("command-queue", "bin");
+    assert!(files.len() >= 8, "only {} golden records of the command queue", files.len());
     for path in files {
         let record = golden(&path);
         let command = decode(record.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -251,7 +251,7 @@ fn arbitrary_record() -> impl Strategy<Value = Record> {
 }
 
 fn plain() -> Record {
-    golden(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/lane/command.bin"))
+    golden(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/command-queue/command.bin"))
 }
 
 fn defect(record: Record) -> Defect {

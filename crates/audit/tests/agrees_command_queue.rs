@@ -8,7 +8,7 @@ use std::{path::Path, sync::LazyLock};
 use data_encoding::HEXLOWER;
 use highwater_audit::record::{Entry, command::Said};
 use highwater_protocol::{
-    lane::{Unread, decode},
+    command_queue::{Unread, decode},
     record::{Header, Record},
     wire,
 };
@@ -128,8 +128,8 @@ fn time() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-static LANE: LazyLock<Vec<Record>> = LazyLock::new(|| {
-    vectors("lane-verdicts.json").as_array().unwrap().iter().map(record).collect()
+static QUEUED: LazyLock<Vec<Record>> = LazyLock::new(|| {
+    vectors("command-queue-verdicts.json").as_array().unwrap().iter().map(record).collect()
 });
 static EVENT: LazyLock<Record> =
     LazyLock::new(|| record(&vectors("fold/rule-3-commit.json")[0]["records"][1]));
@@ -145,13 +145,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn both_readers_of_the_lane_agree(
+    fn both_readers_of_the_command_queue_agree(
         of in any::<Index>(),
         changes in prop::collection::vec(change(), 0..4),
     ) {
         let spoiled = changes
             .iter()
-            .fold(of.get(&LANE).clone(), |record, change| changed(record, change, &LANE));
+            .fold(of.get(&QUEUED).clone(), |record, change| changed(record, change, &QUEUED));
         prop_assert_eq!(by_the_services(&spoiled), by_the_audit(&spoiled), "{:?}", spoiled);
     }
 

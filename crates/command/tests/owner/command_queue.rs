@@ -1,4 +1,4 @@
-//! The asynchronous lane, from the topic `commands` to the outcomes in the log.
+//! The command queue, from the topic `commands` to the outcomes in the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,15 +7,15 @@ use std::{
 };
 
 use highwater_command::{
-    lane::{Ends, Lane, Refused},
+    command_queue::{CommandQueue, Ends, Refused},
     owner::hints::Hints,
-    settings::LaneSettings,
+    settings::QueueSettings,
 };
 use highwater_log::{
     Appended, FaultyLog, Partition, Reply, Ticket, Topic, TopicKind, faulty::Faults,
 };
 use highwater_protocol::{
-    lane::{Accepted, encode},
+    command_queue::{Accepted, encode},
     record::Record,
     time::Micros,
     wire::Fingerprint,
@@ -41,7 +41,7 @@ use crate::{
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// As [`add`], on its way through the lane.
+/// As [`add`], on its way through the command queue.
 pub fn waiting(command: u128, aggregate: u128) -> Accepted {
     Accepted {
         aggregate: Uuid::from_u128(aggregate),
@@ -67,7 +67,7 @@ fn with_body(command: u128, aggregate: u128, body: &str) -> Accepted {
     Accepted { body: body.as_bytes().to_vec(), ..waiting(command, aggregate) }
 }
 
-/// Puts a record into the lane; its offset.
+/// Puts a record into the command queue; its offset.
 pub async fn put(world: &World, record: Record) -> u64 {
     let (to, mut reports) = mpsc::unbounded_channel();
     world
@@ -107,12 +107,12 @@ pub async fn drained(world: &World, drained: u64) -> History {
     }
 }
 
-fn silent_for(lane_silence_ms: u64) -> Limits {
-    Limits { lane_silence_ms, ..Limits::default() }
+fn silent_for(command_queue_silence_ms: u64) -> Limits {
+    Limits { command_queue_silence_ms, ..Limits::default() }
 }
 
 #[tokio::test]
-async fn every_outcome_of_the_lane_is_recorded_with_its_source() {
+async fn every_outcome_of_a_queued_command_is_recorded_with_its_source() {
     let world = world().await;
     let missing = with_body(2, 20, r#"{"must_exist":true}"#);
     let mismatch = Accepted { expected: Expected::OneOf(vec![7]), ..waiting(3, 1) };
@@ -161,7 +161,7 @@ async fn every_event_of_a_commit_names_its_source_and_the_last_one_what_is_drain
 }
 
 #[tokio::test]
-async fn a_command_by_both_lanes_is_there_once_and_its_caller_hears_what_became_of_it() {
+async fn a_command_sent_both_ways_is_there_once_and_its_caller_hears_what_became_of_it() {
     let world = world().await;
     let owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), silent_for(50));
     for command in 1..40 {
@@ -189,7 +189,7 @@ async fn a_command_by_both_lanes_is_there_once_and_its_caller_hears_what_became_
 }
 
 #[tokio::test]
-async fn a_caller_waits_for_what_came_by_the_lane_rejections_too() {
+async fn a_caller_waits_for_what_came_through_the_command_queue_rejections_too() {
     let world = world().await;
     put(&world, encode(&with_body(1, 1, r#"{"must_exist":true}"#))).await;
     let owner =
@@ -204,12 +204,12 @@ async fn a_caller_waits_for_what_came_by_the_lane_rejections_too() {
 }
 
 #[tokio::test]
-async fn owners_die_while_the_lane_is_deep_and_each_command_is_decided_once() {
+async fn owners_die_while_the_command_queue_is_deep_and_each_command_is_decided_once() {
     const COMMANDS: u128 = 600;
     let world = world().await;
     put_all(&world, (0..COMMANDS).map(|command| waiting(1_000 + command, command % 17))).await;
     let snapshots = TestSnapshots::default();
-    let limits = Limits { lane_window: 32, in_flight_records: 1, ..Limits::default() };
+    let limits = Limits { command_queue_window: 32, in_flight_records: 1, ..Limits::default() };
     let mut deaths = 0;
     for nth in [100, 250, 400] {
         // After so many records one more is on its way, and it dies, however long that takes.
@@ -281,7 +281,7 @@ async fn what_cannot_be_decoded_is_rejected_or_passed_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_version_newer_than_the_owner_pauses_the_lane_and_nothing_else() {
+async fn a_version_newer_than_the_owner_pauses_the_command_queue_and_nothing_else() {
     let world = world().await;
     let newer = Accepted { version: 2, ..waiting(2, 2) };
     put_all(&world, [waiting(1, 1), newer, waiting(3, 3)]).await;
@@ -381,9 +381,11 @@ async fn an_aggregate_that_cannot_be_loaded_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn no_more_is_taken_from_the_lane_than_its_window_above_what_cannot_be_decided() {
+async fn no_more_is_taken_from_the_command_queue_than_its_window_above_what_cannot_be_decided() {
     let (world, snapshots) = (world().await, TestSnapshots::default());
-    let owner = forgetful(&world, &snapshots, Limits { lane_window: 4, ..Limits::default() }).await;
+    let owner =
+        forgetful(&world, &snapshots, Limits { command_queue_window: 4, ..Limits::default() })
+            .await;
     put_all(
         &world,
         std::iter::once(waiting(3, 7)).chain((10..30).map(|command| waiting(command, command))),
@@ -420,7 +422,7 @@ async fn duplicates_that_write_nothing_are_said_to_be_drained_by_a_barrier() {
     assert!(accepted(&before.ask(add(1, 1, 1)).await).is_some());
     before.stop.cancel();
     before.ended().await;
-    // Both are there when the lane is read: one barrier says it of both.
+    // Both are there when the command queue is read: one barrier says it of both.
     put_all(&world, [waiting(1, 1), waiting(1, 1)]).await;
     let _owner = Owner::start(&world, world.log.clone(), TestSnapshots::default(), silent_for(200));
     let history = drained(&world, 2).await;
@@ -428,14 +430,15 @@ async fn duplicates_that_write_nothing_are_said_to_be_drained_by_a_barrier() {
 }
 
 #[tokio::test]
-async fn a_lane_that_lacks_commands_is_not_served_and_callers_are() {
+async fn a_command_queue_that_lacks_commands_is_not_served_and_callers_are() {
     let mut world = world().await;
     put_all(&world, [waiting(1, 1), waiting(2, 2)]).await;
     let owner =
         Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     drained(&world, 2).await;
     owner.kill().await;
-    // Another topic: it begins before the place where the lane must go on, and ends before it, too.
+    // Another topic: it begins before the place where the command queue must go on, and ends before
+    // it, too.
     world.commands = Partition { topic: "other".into(), index: 0 };
     world
         .log
@@ -453,7 +456,7 @@ async fn a_lane_that_lacks_commands_is_not_served_and_callers_are() {
 }
 
 #[tokio::test]
-async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on() {
+async fn a_command_queue_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on() {
     let world = world().await;
     let (hints, reports) = Hints::new(
         world.log.clone(),
@@ -464,35 +467,35 @@ async fn a_lane_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on()
     );
     let hints = Arc::new(hints);
     let following = tokio::spawn(hints.clone().follow(reports));
-    let lane = Lane {
+    let queue = CommandQueue {
         log: world.log.clone(),
         hints: hints.clone(),
         category: "counter",
         topic: world.commands.topic.clone(),
-        settings: LaneSettings {
+        settings: QueueSettings {
             max_backlog: 3,
             max_backlog_bytes: 10_000,
-            ..LaneSettings::default()
+            ..QueueSettings::default()
         },
         room: Arc::new(Semaphore::new(1 << 20)),
         shutdown: Shutdown::new(),
         ends: Ends::default(),
     };
     let accept =
-        async |command| lane.accept(0, &waiting(command, command), Instant::now() + SOON).await;
+        async |command| queue.accept(0, &waiting(command, command), Instant::now() + SOON).await;
     for command in 1..=2 {
         assert_eq!(accept(command).await, Ok(command.try_into().unwrap()));
     }
     // Two of its size would not fit, and of the small ones one more does.
     let large = with_body(3, 3, &format!("{{\"must_exist\":\"{}\"}}", "x".repeat(6_000)));
-    assert_eq!(lane.accept(0, &large, Instant::now() + SOON).await, Err(Refused::Full));
+    assert_eq!(queue.accept(0, &large, Instant::now() + SOON).await, Err(Refused::Full));
     assert_eq!(accept(3).await, Ok(3));
     assert_eq!(accept(4).await, Err(Refused::Full));
     let owner =
         Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let until = Instant::now() + SOON;
     while hints.drained("counter", 0) < 3 {
-        assert!(Instant::now() < until, "nobody said that the lane has come on");
+        assert!(Instant::now() < until, "nobody said that the command queue has come on");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(accept(4).await, Ok(4));

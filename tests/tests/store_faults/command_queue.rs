@@ -1,6 +1,6 @@
-//! The asynchronous lane while others fail: commands are sent to one instance with `Prefer:
-//! respond-async`, the other is stopped or killed or a broker is killed while the lane is deep, and
-//! every 202 gets its outcome, once.
+//! The command queue while others fail: commands are sent to one instance with `Prefer:
+//! respond-async`, the other is stopped or killed or a broker is killed while the command queue is
+//! deep, and every 202 gets its outcome, once.
 
 use std::{
     fmt,
@@ -36,8 +36,8 @@ pub enum Trouble {
     /// A broker, and with it the leader of a third of the partitions; it is started again when all
     /// commands are accepted.
     KillBroker,
-    /// As `StopOthers`, so that the lane of half of the partitions grows deep; then kill -9 of the
-    /// owner, which is started again at once.
+    /// As `StopOthers`, so that the command queue of half of the partitions grows deep; then kill
+    /// -9 of the owner, which is started again at once.
     KillOthers,
 }
 
@@ -71,8 +71,8 @@ struct Seen {
     wrong: Vec<String>,
 }
 
-/// Sends `commands` of them, brings the trouble after a tenth, kills when the lane is deep, and
-/// waits for every outcome.
+/// Sends `commands` of them, brings the trouble after a tenth, kills when the command queue is
+/// deep, and waits for every outcome.
 pub async fn run(world: &mut World, trouble: Trouble, number: usize, commands: usize) -> Run {
     let began = Instant::now();
     let (seen, next) = (Arc::<Mutex<Seen>>::default(), Arc::new(AtomicUsize::new(0)));

@@ -1,4 +1,4 @@
-//! What a writer does with the commands of the lane, step by step.
+//! What a writer does with the queued commands, step by step.
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use highwater_protocol::{
     position::Position,
     vocabulary::{Refusal, Vocabulary},
     writer::{
-        Answer, Busy, Effect, Expected, Input, Lane, Limits, Recorded, Reported, Submission, Writer,
+        Answer, Busy, Effect, Expected, Input, Limits, Queued, Recorded, Reported, Submission,
+        Writer,
     },
 };
 
@@ -124,21 +125,23 @@ impl Driven {
         }
     }
 
-    /// The next record of the lane, if there is room: `command` on an aggregate of the same number,
-    /// known to be new.
+    /// The next record of the command queue, if there is room: `command` on an aggregate of the
+    /// same number, known to be new.
     fn take(&mut self, submission: Submission<Small, usize>) -> bool {
-        let Some(offset) = self.writer.lane_next().filter(|_| self.writer.lane_has_room()) else {
+        let Some(offset) =
+            self.writer.command_queue_next().filter(|_| self.writer.command_queue_has_room())
+        else {
             return false;
         };
-        let lane = Some(Lane { source: offset, missing: "missing" });
-        self.step(Input::Lane {
+        let queued = Some(Queued { source: offset, missing: "missing" });
+        self.step(Input::Queued {
             offset,
-            submission: Some(Submission { lane, token: 1_000 + offset, ..submission }),
+            submission: Some(Submission { queued, token: 1_000 + offset, ..submission }),
         });
         true
     }
 
-    /// What the records that are out say of the lane.
+    /// What the records that are out say of the command queue.
     fn said(&self) -> Vec<Option<u64>> {
         self.out.iter().map(|entry| entry.drained).collect()
     }
@@ -159,7 +162,7 @@ fn new(command: u64, aggregate: u64) -> Submission<Small, usize> {
         meta: (),
         at: 0,
         deadline_ms: u64::MAX,
-        lane: None,
+        queued: None,
     }
 }
 
@@ -170,7 +173,7 @@ fn slow(command: u64, aggregate: u64) -> Submission<Small, usize> {
 
 #[test]
 fn a_slow_command_is_overtaken_as_far_as_the_window_and_nothing_says_that_it_is_drained() {
-    let mut driven = Driven::serving(Limits { lane_window: 4, ..Limits::default() });
+    let mut driven = Driven::serving(Limits { command_queue_window: 4, ..Limits::default() });
     assert!(driven.take(new(1, 1)));
     assert_eq!(driven.said(), [Some(1)]);
     driven.land();
@@ -179,10 +182,13 @@ fn a_slow_command_is_overtaken_as_far_as_the_window_and_nothing_says_that_it_is_
     assert_eq!(overtaking, 3, "four above the first that is drained");
     assert_eq!(driven.said(), [None, None, None]);
     driven.land();
-    assert_eq!((driven.writer.lane_open(), driven.writer.lane_has_room()), (1, false));
+    assert_eq!(
+        (driven.writer.command_queue_open(), driven.writer.command_queue_has_room()),
+        (1, false)
+    );
     driven.step(Input::Loaded { checkpoint: 0, aggregates: Vec::new(), outcomes: Vec::new() });
     assert_eq!(driven.said(), [Some(5)]);
-    assert!(driven.writer.lane_has_room());
+    assert!(driven.writer.command_queue_has_room());
 }
 
 #[test]
@@ -215,10 +221,10 @@ fn after_an_unknown_outcome_what_was_said_counts_no_more() {
 }
 
 #[test]
-fn a_hot_aggregate_of_the_lane_leaves_half_of_its_queue_to_callers() {
+fn a_hot_aggregate_of_the_command_queue_leaves_half_of_its_queue_to_callers() {
     let mut driven = Driven::serving(Limits { aggregate_queue: 4, ..Limits::default() });
     for command in 1..10 {
-        assert!(driven.take(new(command, 7)), "the lane waits, it is not refused");
+        assert!(driven.take(new(command, 7)), "the command queue waits, it is not refused");
     }
     assert_eq!(driven.out.len(), 2);
     for command in 100..103 {
@@ -228,9 +234,9 @@ fn a_hot_aggregate_of_the_lane_leaves_half_of_its_queue_to_callers() {
     for _ in 0..10 {
         driven.land();
     }
-    let by_lane =
+    let by_queue =
         |entry: &&Entry<Small>| entry.body.origin().is_some_and(|origin| origin.source.is_some());
-    assert_eq!(driven.log.iter().filter(by_lane).count(), 9);
+    assert_eq!(driven.log.iter().filter(by_queue).count(), 9);
 }
 
 #[test]
@@ -264,15 +270,16 @@ fn a_command_that_was_new_when_it_came_is_looked_up_if_somebody_sent_it_since() 
         .filter_map(|entry| entry.body.origin())
         .map(|origin| origin.command)
         .collect();
-    assert_eq!((commands, driven.writer.lane_open()), (vec![1, 3, 2], 0));
+    assert_eq!((commands, driven.writer.command_queue_open()), (vec![1, 3, 2], 0));
 }
 
 #[test]
 fn what_is_drained_without_a_record_is_said_by_a_barrier_in_time() {
-    let mut driven = Driven::serving(Limits { lane_silence_ms: 60_000, ..Limits::default() });
+    let mut driven =
+        Driven::serving(Limits { command_queue_silence_ms: 60_000, ..Limits::default() });
     driven.step(Input::Tick { now_ms: 1 });
-    let offset = driven.writer.lane_next().unwrap_or_default();
-    driven.step(Input::Lane { offset, submission: None });
+    let offset = driven.writer.command_queue_next().unwrap_or_default();
+    driven.step(Input::Queued { offset, submission: None });
     driven.step(Input::Tick { now_ms: 60_000 });
     assert_eq!(driven.out.len(), 0);
     driven.step(Input::Tick { now_ms: 60_001 });

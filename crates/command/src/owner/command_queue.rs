@@ -13,13 +13,13 @@ use highwater_http::{
 };
 use highwater_log::{Delivery, Log, Partition, Subscription};
 use highwater_protocol::{
+    command_queue::{Accepted, Unread, decode},
     entry::Origin,
-    lane::{Accepted, Unread, decode},
     partition::partition_of,
     record::{Record, Stored},
     time::Micros,
     wire::{Fingerprint, Meta, Reason, Wire},
-    writer::{Expected, Lane, Submission},
+    writer::{Expected, Queued, Submission},
 };
 use highwater_runtime::{identity::DeploymentKeys, resilience::Once};
 use metrics::{counter, gauge};
@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::category::{self, Category, Commands};
 
-/// What understanding the lane of a category takes.
+/// What understanding the command queue of a category takes.
 pub struct Source {
     /// `<prefix>.<category>.commands`.
     pub topic: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Source {
     pub hint_step: u64,
 }
 
-/// The lane of one partition, as far as it was read.
+/// The command queue of one partition, as far as it was read.
 pub(super) struct Intake {
     partition: Partition,
     category: &'static str,
@@ -67,7 +67,7 @@ pub(super) enum Arrived {
     Again,
 }
 
-/// What a record of the lane asks for.
+/// What a record of the command queue asks for.
 pub(super) enum Understood<C: Category> {
     Command(Box<Submission<Wire, C::Command>>),
     /// No outcome could be recorded for it.
@@ -76,11 +76,11 @@ pub(super) enum Understood<C: Category> {
     Newer(String),
 }
 
-/// A lane that lacks commands is looked at again after this.
+/// A command queue that lacks commands is looked at again after this.
 const REFUSED: Duration = Duration::from_secs(10);
 /// What could not be read is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Others hear at least so often that the lane has come on.
+/// Others hear at least so often that the command queue has come on.
 const HINT: Duration = Duration::from_secs(30);
 
 impl Intake {
@@ -91,7 +91,7 @@ impl Intake {
             state: State::Closed,
             buffer: VecDeque::new(),
             hinted: None,
-            trouble: Once::new("lane-reader"),
+            trouble: Once::new("command-queue-reader"),
         }
     }
 
@@ -144,15 +144,15 @@ impl Intake {
                 self.try_again(&error.to_string())
             }
             Arrived::Delivery(Some(Delivery::Records(records))) => {
-                self.trouble.over("the lane can be read again");
+                self.trouble.over("the command queue can be read again");
                 self.buffer.extend(records);
             }
-            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => self.trouble.over(
-                "the lane can be \
-                read again",
-            ),
+            Arrived::Delivery(Some(Delivery::CaughtUp(_))) => {
+                self.trouble.over("the command queue can be read again")
+            }
             Arrived::Delivery(Some(Delivery::Trouble(what))) => {
-                self.trouble.warn(&format!("{}: trouble reading the lane", self.partition), &what);
+                self.trouble
+                    .warn(&format!("{}: trouble reading the command queue", self.partition), &what);
             }
             Arrived::Delivery(None) => self.try_again("the reader ended"),
         }
@@ -181,8 +181,8 @@ impl Intake {
 
     /// Nobody passes this record before this instance is upgraded.
     pub(super) fn pause(&mut self, offset: u64, what: &str) {
-        tracing::error!(partition = %self.partition, offset, what, "the lane pauses: upgrade this \
-            instance");
+        tracing::error!(partition = %self.partition, offset, what, "the command queue pauses: \
+            upgrade this instance");
         self.state = State::Closed;
         self.buffer.clear();
         self.served(false);
@@ -191,15 +191,15 @@ impl Intake {
     /// Going on would pass over commands: nothing but a look at the log later can help.
     fn refuse(&mut self, why: &str) {
         if self.trouble.met() {
-            tracing::error!(partition = %self.partition, why, "the lane is not served; synchronous \
-                commands are");
+            tracing::error!(partition = %self.partition, why, "the command queue is not served; \
+                synchronous commands are");
         }
         self.stop_until(Instant::now() + REFUSED);
     }
 
     /// The log has trouble; nothing says that anything is missing.
     fn try_again(&mut self, why: &str) {
-        self.trouble.warn(&format!("{}: the lane cannot be read", self.partition), &why);
+        self.trouble.warn(&format!("{}: the command queue cannot be read", self.partition), &why);
         self.stop_until(Instant::now() + AGAIN);
     }
 
@@ -210,10 +210,10 @@ impl Intake {
     }
 
     pub(super) fn passed(&self, offset: u64, why: &str) {
-        tracing::error!(partition = %self.partition, offset, why, "a record of the lane names no \
-            command and is passed");
+        tracing::error!(partition = %self.partition, offset, why, "a record of the command queue \
+            names no command and is passed");
         counter!(
-            "highwater_lane_passed_total",
+            "highwater_queue_passed_total",
             "category" => self.category,
             "partition" => self.partition.index.to_string()
         )
@@ -222,7 +222,7 @@ impl Intake {
 
     fn served(&self, served: bool) {
         gauge!(
-            "highwater_lane_served",
+            "highwater_queue_served",
             "category" => self.category,
             "partition" => self.partition.index.to_string()
         )
@@ -287,7 +287,7 @@ pub(super) fn understand<C: Category>(
         meta: origin.meta,
         at: now,
         deadline_ms: u64::MAX,
-        lane: Some(Lane { source: offset, missing: missing::<C>(origin.aggregate) }),
+        queued: Some(Queued { source: offset, missing: missing::<C>(origin.aggregate) }),
     };
     let accepted = match accepted {
         Ok(accepted) => accepted,

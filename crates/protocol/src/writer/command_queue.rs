@@ -1,4 +1,4 @@
-//! The asynchronous lane: commands that were accepted elsewhere and wait for their turn. They
+//! The command queue: commands that were accepted elsewhere and wait for their turn. They
 //! differ from submissions in three ways: nobody is answered, every outcome is recorded, and none
 //! is ever refused for want of room; it waits instead.
 //!
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Lane<V: Vocabulary, C: Value> {
+pub(super) struct CommandQueue<V: Vocabulary, C: Value> {
     /// The offset of the next record to be taken. `None` before the first own fence.
     next: Option<u64>,
     /// Taken, and without a confirmed outcome.
@@ -54,7 +54,7 @@ struct Queue {
 /// How long a command waits that could not be decided for want of its aggregate.
 const RETRY_MS: u64 = 1_000;
 
-impl<V: Vocabulary, C: Value> Lane<V, C> {
+impl<V: Vocabulary, C: Value> CommandQueue<V, C> {
     pub(super) fn new() -> Self {
         Self {
             next: None,
@@ -147,65 +147,67 @@ impl<V: Vocabulary, C: Value> Lane<V, C> {
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// The offset in `commands` of the record to be taken next, once there is an own fence.
-    pub fn lane_next(&self) -> Option<u64> {
-        self.lane.next
+    pub fn command_queue_next(&self) -> Option<u64> {
+        self.command_queue.next
     }
 
-    /// Every lane command below has its outcome, or it is on its way into the log.
-    pub fn lane_drained(&self) -> u64 {
-        self.lane.drained::<R>()
+    /// Every queued command below has its outcome, or it is on its way into the log.
+    pub fn command_queue_drained(&self) -> u64 {
+        self.command_queue.drained::<R>()
     }
 
-    /// Commands of the lane that were taken and have no confirmed outcome.
-    pub fn lane_open(&self) -> usize {
-        self.lane.open.len()
+    /// Queued commands that were taken and have no confirmed outcome.
+    pub fn command_queue_open(&self) -> usize {
+        self.command_queue.open.len()
     }
 
-    /// Whether the next record of the lane can be taken now.
-    pub fn lane_has_room(&self) -> bool {
-        let above = self.lane.next.map(|next| next - self.lane.drained::<R>());
-        let within = |count: usize| count < self.limits.lane_window;
+    /// Whether the next record of the command queue can be taken now.
+    pub fn command_queue_has_room(&self) -> bool {
+        let above = self.command_queue.next.map(|next| next - self.command_queue.drained::<R>());
+        let within = |count: usize| count < self.limits.command_queue_window;
         self.phase == Phase::Serving
             && above.is_some_and(|above| usize::try_from(above).is_ok_and(within))
-            && within(self.lane.open.len())
+            && within(self.command_queue.open.len())
     }
 
-    /// The record at `offset` of the lane; `None` where there is nothing to decide. Any other than
-    /// the next one is not taken.
-    pub(super) fn take_from_lane(
+    /// The record at `offset` of the command queue; `None` where there is nothing to decide. Any
+    /// other than the next one is not taken.
+    pub(super) fn take_from_command_queue(
         &mut self,
         offset: u64,
         submission: Option<Submission<V, D::Command>>,
     ) {
-        if self.lane.next != Some(offset) {
+        if self.command_queue.next != Some(offset) {
             return;
         }
-        self.lane.next = Some(offset + 1);
+        self.command_queue.next = Some(offset + 1);
         let Some(mut submission) = submission else { return };
         let (aggregate, command) = (submission.aggregate, submission.command);
         self.memory.entry(aggregate).pinned += 1;
         if submission.new_aggregate {
             self.memory.cannot_exist(aggregate);
         }
-        let is_known =
-            self.lane.by_command.contains_key(&command) || self.pending.contains_key(&command);
-        submission.fresh &= !is_known || !R::TWICE_IN_LANE_MAY_BE_SEEN;
-        self.lane.by_command.entry(command).or_insert(offset);
-        self.lane.open.insert(offset, Open { aggregate, command, waiting: Some(submission) });
-        self.lane.undecided.insert(offset);
-        self.lane.queues.entry(aggregate).or_default().waiting.insert(offset);
-        self.lane.look.insert(aggregate);
+        let is_known = self.command_queue.by_command.contains_key(&command)
+            || self.pending.contains_key(&command);
+        submission.fresh &= !is_known || !R::TWICE_QUEUED_MAY_BE_SEEN;
+        self.command_queue.by_command.entry(command).or_insert(offset);
+        self.command_queue
+            .open
+            .insert(offset, Open { aggregate, command, waiting: Some(submission) });
+        self.command_queue.undecided.insert(offset);
+        self.command_queue.queues.entry(aggregate).or_default().waiting.insert(offset);
+        self.command_queue.look.insert(aggregate);
     }
 
-    /// Gives every command of the lane its turn that can have it.
+    /// Gives every queued command its turn that can have it.
     pub(super) fn take_turns(&mut self, effects: &mut Vec<Effect<V>>) {
         while self.phase == Phase::Serving
-            && let Some(aggregate) = self.lane.look.pop_first()
+            && let Some(aggregate) = self.command_queue.look.pop_first()
         {
             if let Some(offset) = self.turn_of(aggregate) {
                 self.take_turn(offset);
             }
-            if self.lane.look.is_empty() {
+            if self.command_queue.look.is_empty() {
                 self.decide_ready(effects);
             }
         }
@@ -214,7 +216,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     /// The next command of the aggregate, unless it must wait.
     fn turn_of(&self, aggregate: V::Aggregate) -> Option<u64> {
         let queue = self
-            .lane
+            .command_queue
             .queues
             .get(&aggregate)
             .filter(|queue| queue.active == 0 && queue.not_before_ms <= self.now_ms)?;
@@ -229,9 +231,9 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     fn take_turn(&mut self, offset: u64) {
-        let Some(open) = self.lane.open.get_mut(&offset) else { return };
+        let Some(open) = self.command_queue.open.get_mut(&offset) else { return };
         let Some(submission) = open.waiting.take() else { return };
-        if let Some(queue) = self.lane.queues.get_mut(&open.aggregate) {
+        if let Some(queue) = self.command_queue.queues.get_mut(&open.aggregate) {
             queue.waiting.remove(&offset);
             queue.active += 1;
         }
@@ -239,20 +241,20 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.take_in_or_follow(submission);
     }
 
-    /// The records that are now appended decide `command`, if it came by the lane. What the last of
-    /// them says of the lane.
+    /// The records that are now appended decide `command`, if it came through the command queue.
+    /// What the last of them says of the command queue.
     pub(super) fn say_drained(&mut self, command: Option<V::Command>) -> Option<u64> {
         let source = command
             .and_then(|command| self.pending.get(&command))
             .and_then(|pending| pending.submission.source());
         if let Some(source) = source {
-            self.lane.decided(source);
+            self.command_queue.decided(source);
         }
-        self.lane.say::<R>()
+        self.command_queue.say::<R>()
     }
 
     /// What would have been an answer: an outcome that is in the log, or a reason to wait.
-    pub(super) fn lane_answered(
+    pub(super) fn command_queue_answered(
         &mut self,
         source: u64,
         submission: Submission<V, D::Command>,
@@ -262,8 +264,8 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             return self.settled(source);
         }
         let now_ms = self.now_ms;
-        let Some(open) = self.lane.open.get_mut(&source) else { return };
-        let queue = self.lane.queues.entry(open.aggregate).or_default();
+        let Some(open) = self.command_queue.open.get_mut(&source) else { return };
+        let queue = self.command_queue.queues.entry(open.aggregate).or_default();
         queue.active = queue.active.saturating_sub(1);
         queue.waiting.insert(source);
         queue.not_before_ms = now_ms.saturating_add(RETRY_MS);
@@ -273,28 +275,31 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     }
 
     fn settled(&mut self, source: u64) {
-        self.lane.decided(source);
-        let Some(open) = self.lane.open.remove(&source) else { return };
+        self.command_queue.decided(source);
+        let Some(open) = self.command_queue.open.remove(&source) else { return };
         let aggregate = self.memory.entry(open.aggregate);
         aggregate.pinned = aggregate.pinned.saturating_sub(1);
-        if self.lane.by_command.get(&open.command) == Some(&source) {
-            self.lane.by_command.remove(&open.command);
+        if self.command_queue.by_command.get(&open.command) == Some(&source) {
+            self.command_queue.by_command.remove(&open.command);
         }
-        self.lane.look_at(open.aggregate);
+        self.command_queue.look_at(open.aggregate);
     }
 
     /// With every tick: what waits is looked at again, and what is overdue has its turn, whatever
     /// holds up the others.
-    pub(super) fn look_at_lane(&mut self) {
+    pub(super) fn look_at_command_queue(&mut self) {
         let now_ms = self.now_ms;
         if self.phase != Phase::Serving {
             return;
         }
         let may_be_tried = |aggregate: &V::Aggregate| {
-            self.lane.queues.get(aggregate).is_none_or(|queue| queue.not_before_ms <= now_ms)
+            self.command_queue
+                .queues
+                .get(aggregate)
+                .is_none_or(|queue| queue.not_before_ms <= now_ms)
         };
         let waiting = self
-            .lane
+            .command_queue
             .open
             .iter()
             .filter_map(|(offset, open)| Some((*offset, open.waiting.as_ref()?)));
@@ -304,19 +309,19 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         for offset in overdue.map(|(offset, _)| offset).collect::<Vec<_>>() {
             self.take_turn(offset);
         }
-        self.lane.look_at_all();
+        self.command_queue.look_at_all();
     }
 
-    /// A barrier, when the lane has advanced and no record has said so for too long.
+    /// A barrier, when the command queue has advanced and no record has said so for too long.
     pub(super) fn say_drained_if_silent(&mut self, effects: &mut Vec<Effect<V>>) {
         if self.phase != Phase::Serving
-            || self.lane.next.is_none()
-            || self.lane.drained::<R>() <= self.lane.said
+            || self.command_queue.next.is_none()
+            || self.command_queue.drained::<R>() <= self.command_queue.said
         {
             return;
         }
-        let since = *self.lane.unsaid_since.get_or_insert(self.now_ms);
-        if self.now_ms.saturating_sub(since) >= self.limits.lane_silence_ms
+        let since = *self.command_queue.unsaid_since.get_or_insert(self.now_ms);
+        if self.now_ms.saturating_sub(since) >= self.limits.command_queue_silence_ms
             && self.has_room(1, V::size_bytes(&Body::Barrier))
         {
             self.append(vec![Body::Barrier], None, effects);

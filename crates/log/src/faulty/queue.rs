@@ -53,14 +53,14 @@ enum Source {
     Known(ReportError),
 }
 
-pub struct Lane {
+pub struct FaultQueue {
     random: Random,
     queue: mpsc::UnboundedSender<Queued>,
     /// How many are not handed over yet.
     waiting: Arc<AtomicUsize>,
 }
 
-impl Lane {
+impl FaultQueue {
     pub fn start(
         inner: &Arc<dyn Log>,
         partition: &Partition,

@@ -12,17 +12,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    command_queue::{drained, put},
     documented::Row,
     harness::{Owner, TestSnapshots, accepted, add, history, world},
-    lane::{drained, put},
 };
 
 /// Each has a log and an owner of its own, which mostly wait.
 const AT_ONCE: usize = 16;
 
 #[tokio::test]
-async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/lane-verdicts.json");
+async fn an_owner_does_with_every_record_of_the_command_queue_what_its_vector_says() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../protocol/vectors/command-queue-verdicts.json");
     let vectors: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert!(vectors.len() >= 90, "only {} vectors", vectors.len());
     stream::iter(&vectors).for_each_concurrent(AT_ONCE, comes_to).await;
@@ -30,9 +31,12 @@ async fn an_owner_does_with_every_record_of_the_lane_what_its_vector_says() {
         id: "S5a",
         situation: "records in `commands` that no command-api wrote: every defect, unknown kinds, \
                     names and versions, another partition's key, alone and together",
-        answer: "the first rule of docs/log-format.md that applies: the lane stops, the record is \
-                 passed, or `rejected`, `command.malformed` is recorded",
-        test: (file!(), "an_owner_does_with_every_record_of_the_lane_what_its_vector_says"),
+        answer: "the first rule of docs/log-format.md that applies: the command queue stops, the \
+                 record is passed, or `rejected`, `command.malformed` is recorded",
+        test: (
+            file!(),
+            "an_owner_does_with_every_record_of_the_command_queue_what_its_vector_says",
+        ),
     }
     .check();
 }
@@ -50,10 +54,10 @@ async fn comes_to(vector: &Value) {
         &world,
         world.log.clone(),
         TestSnapshots::default(),
-        Limits { lane_silence_ms: 0, ..Limits::default() },
+        Limits { command_queue_silence_ms: 0, ..Limits::default() },
     );
     if vector["verdict"] == "stops" {
-        // The owner has come past the lane by the time it answers so many callers.
+        // The owner has come past the command queue by the time it answers so many callers.
         for command in 1..=20 {
             assert!(accepted(&owner.ask(add(command, 1, 1)).await).is_some(), "{name}");
         }

@@ -1,4 +1,4 @@
-//! What must hold for the asynchronous lane: every command below the offset up to which its owners
+//! What must hold for the command queue: every command below the offset up to which its owners
 //! say they have come (`hw-drained`) has its outcome. What the log has forgotten is not judged.
 //! Never says what the outcome must be.
 
@@ -17,7 +17,7 @@ use super::{
     report::{Fault, Report},
 };
 
-/// The lane whose outcomes are in `events`.
+/// The command queue whose outcomes are in `events`.
 pub(super) fn topic(events: &str) -> Option<String> {
     events.strip_suffix(EVENTS).map(|name| format!("{name}{COMMANDS}"))
 }
@@ -29,19 +29,19 @@ pub(super) fn of(events: &Partition) -> Option<Partition> {
 /// `decided`: the ids of all commands that have an outcome.
 pub(super) async fn audit(
     log: &dyn RawReader,
-    lane: &Partition,
+    queue: &Partition,
     partitions: u32,
     drained: u64,
     decided: &HashSet<Id>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let (begin, end) = (log.begin(lane).await?, log.end(lane).await?);
+    let (begin, end) = (log.begin(queue).await?, log.end(queue).await?);
     if drained > end {
-        report.difference(lane, end, Fault::DrainedBeyond { drained });
+        report.difference(queue, end, Fault::DrainedBeyond { drained });
     }
     let mut next = begin;
     while next < drained.min(end) {
-        let records = log.fetch(lane, next, READ_RECORDS).await?;
+        let records = log.fetch(queue, next, READ_RECORDS).await?;
         let Some(last) = records.last().map(|last| last.offset) else { break };
         for stored in records.iter().filter(|stored| stored.offset < drained) {
             // An outcome can name only what can be read, and where it belongs.
@@ -50,10 +50,10 @@ pub(super) async fn audit(
             };
             let here =
                 partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), partitions)
-                    == lane.index;
+                    == queue.index;
             if here && !decided.contains(&command) {
                 report.difference(
-                    lane,
+                    queue,
                     stored.offset,
                     Fault::NoOutcome { id: Uuid::from_bytes(command), drained },
                 );

@@ -1,8 +1,8 @@
-//! The way into the asynchronous lane of a category: a command is in the log before anybody hears
+//! The way into the command queue of a category: a command is in the log before anybody hears
 //! that it was accepted.
 //!
-//! Any instance may put a command there, so each must be able to tell how long the lane is. It
-//! never is sure: see `Lane::is_full`.
+//! Any instance may put a command there, so each must be able to tell how long the command queue
+//! is. It never is sure: see `CommandQueue::is_full`.
 
 mod ends;
 
@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use highwater_log::{Appended, Log, Partition, Reply, Report, Ticket};
 use highwater_protocol::{
-    lane::{Accepted, encode},
+    command_queue::{Accepted, encode},
     record::Record,
 };
 use highwater_runtime::shutdown::Shutdown;
@@ -21,30 +21,30 @@ use tokio::{
 };
 
 pub use self::ends::Ends;
-use crate::{owner::hints::Hints, settings::LaneSettings};
+use crate::{owner::hints::Hints, settings::QueueSettings};
 
-/// The lane of one category, for all requests.
-pub struct Lane {
+/// The command queue of one category, for all requests.
+pub struct CommandQueue {
     pub log: Arc<dyn Log>,
     pub hints: Arc<Hints>,
     pub category: &'static str,
     /// `<prefix>.<category>.commands`.
     pub topic: Arc<str>,
-    pub settings: LaneSettings,
+    pub settings: QueueSettings,
     /// Bytes on their way into the log, of all categories.
     pub room: Arc<Semaphore>,
     pub shutdown: Shutdown,
     pub ends: Ends,
 }
 
-/// Why a command is not in the lane.
+/// Why a command is not in the command queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the lane of the partition is as long as it may be")]
+    #[error("the command queue of the partition is as long as it may be")]
     Full,
-    #[error("too much is on its way into the lane")]
+    #[error("too much is on its way into the command queue")]
     NoRoom,
-    /// It may be in the lane all the same.
+    /// It may be in the command queue all the same.
     #[error("the log did not say that it has the command")]
     Unknown,
 }
@@ -54,9 +54,9 @@ const END_WITHIN: Duration = Duration::from_millis(250);
 /// Appends of one command: a second record of it changes nothing.
 const ATTEMPTS: u32 = 3;
 
-impl Lane {
-    /// Puts the command into the lane of `partition`, and returns the offset after it. At `until`
-    /// the caller goes.
+impl CommandQueue {
+    /// Puts the command into the command queue of `partition`, and returns the offset after it. At
+    /// `until` the caller goes.
     pub async fn accept(
         &self,
         partition: u32,
@@ -73,7 +73,7 @@ impl Lane {
             Err(Refused::NoRoom) => "no-room",
             Err(Refused::Unknown) => "unknown",
         };
-        counter!("highwater_lane_commands_total", "category" => self.category, "outcome" => label)
+        counter!("highwater_queue_commands_total", "category" => self.category, "outcome" => label)
             .increment(1);
         outcome
     }
@@ -108,7 +108,9 @@ impl Lane {
         let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refused::NoRoom)?;
         let (reports, mut reported) = mpsc::unbounded_channel();
         self.log.append(to, record, Reply { ticket, to: reports }).map_err(|error| {
-            tracing::debug!(partition = %to, %error, "a command could not be put into the lane");
+            tracing::debug!(
+                partition = %to, %error, "a command could not be put into the command queue"
+            );
             Refused::Unknown
         })?;
         let (answer, answered) = oneshot::channel();
@@ -120,7 +122,7 @@ impl Lane {
                 // Such a record can be lost.
                 Some(Ok(Appended::Somewhere)) | None => None,
                 Some(Err(error)) => {
-                    tracing::debug!(%error, "a command was not acknowledged by the lane");
+                    tracing::debug!(%error, "a queued command was not acknowledged by the log");
                     None
                 }
             };
@@ -129,9 +131,9 @@ impl Lane {
         Ok(answered)
     }
 
-    /// Whether the lane is as long as it may be, as far as is known here: from where its owner last
-    /// said that it had come (`owners`; behind by at most a sixteenth of the limit, or what 30 s
-    /// brought), to where `commands` ended at most a second ago.
+    /// Whether the command queue is as long as it may be, as far as is known here: from where its
+    /// owner last said that it had come (`owners`; behind by at most a sixteenth of the limit, or
+    /// what 30 s brought), to where `commands` ended at most a second ago.
     ///
     /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its
     /// size would fit: what waits is then never more than the limit times the natural logarithm of

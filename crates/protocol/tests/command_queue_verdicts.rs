@@ -11,15 +11,15 @@ mod said;
 use std::{collections::BTreeSet, path::Path};
 
 use highwater_protocol::{
+    command_queue::{Unread, decode},
     entry::Origin,
-    lane::{Unread, decode},
     partition::partition_of,
     wire::Wire,
 };
 use serde_json::{Value, json};
 
 #[test]
-fn every_record_of_the_lane_is_read_as_its_vector_says() {
+fn every_record_of_the_command_queue_is_read_as_its_vector_says() {
     for vector in vectors() {
         let name = vector["name"].as_str().unwrap();
         let here = |aggregate: uuid::Uuid| {
@@ -76,6 +76,6 @@ fn kept(origin: &Origin<Wire>) -> Value {
 }
 
 fn vectors() -> Vec<Value> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/lane-verdicts.json");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/command-queue-verdicts.json");
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::owner::hints::tests::Scratch;
 
 #[tokio::test]
-async fn a_lane_that_skips_an_offset_is_served_up_to_there() {
+async fn a_command_queue_that_skips_an_offset_is_served_up_to_there() {
     let mut intake = reading();
     let record = |key: u8| Record { key: Some(vec![key]), ..Record::default() };
     intake.buffer.extend([4, 5, 7].map(|offset| Stored {
@@ -20,7 +20,7 @@ async fn a_lane_that_skips_an_offset_is_served_up_to_there() {
 }
 
 fn reading() -> Intake {
-    let mut intake = Intake::new(Partition { topic: "lane".into(), index: 0 }, "thing");
+    let mut intake = Intake::new(Partition { topic: "queue".into(), index: 0 }, "thing");
     let (_to, deliveries) = mpsc::channel(1);
     intake.state =
         State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
@@ -28,7 +28,7 @@ fn reading() -> Intake {
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_hear_how_far_a_lane_has_come_at_once_by_steps_and_now_and_then() {
+async fn others_hear_how_far_a_command_queue_has_come_at_once_by_steps_and_now_and_then() {
     let mut intake = reading();
     assert_eq!((intake.hint(7, 10), intake.hint(7, 10)), (Some(7), None), "at once, and once");
     assert_eq!(
@@ -42,13 +42,13 @@ async fn others_hear_how_far_a_lane_has_come_at_once_by_steps_and_now_and_then()
         (intake.hint(17, 10), intake.hint(18, 10), intake.hint(18, 10)),
         (None, Some(18), None)
     );
-    // Not what a lane has come to that is not read: whoever reads it next says more.
+    // Not what a command queue has come to that is not read: whoever reads it next says more.
     intake.try_again("trouble");
     assert_eq!(intake.hint(99, 10), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_stopped_is_looked_at_again_and_begins_with_nothing() {
+async fn a_command_queue_that_stopped_is_looked_at_again_and_begins_with_nothing() {
     let lacking = "commands are missing";
     for (stop, again) in [(None, AGAIN), (Some(lacking), REFUSED)] {
         let mut intake = reading();
@@ -65,7 +65,7 @@ async fn a_lane_that_stopped_is_looked_at_again_and_begins_with_nothing() {
 }
 
 #[tokio::test]
-async fn a_lane_that_pauses_is_not_looked_at_again() {
+async fn a_command_queue_that_pauses_is_not_looked_at_again() {
     let mut intake = reading();
     intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
     intake.pause(3, "newer");
@@ -88,9 +88,9 @@ async fn nothing_more_is_read_while_something_waits_to_be_taken() {
 }
 
 #[tokio::test]
-async fn where_a_lane_begins_is_asked_once_and_again_after_it_stopped() {
+async fn where_a_command_queue_begins_is_asked_once_and_again_after_it_stopped() {
     let scratch =
-        Scratch(std::env::temp_dir().join(format!("highwater-lane-{}", std::process::id())));
+        Scratch(std::env::temp_dir().join(format!("highwater-queue-{}", std::process::id())));
     let log: Arc<dyn Log> = Arc::new(
         highwater_log::LocalLog::open(&scratch.0, highwater_log::local::Settings::default())
             .unwrap(),

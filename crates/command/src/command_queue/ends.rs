@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How old the end of a partition may be that the length of the lane is told by.
+/// How old the end of a partition may be that the length of the command queue is told by.
 const AGE: Duration = Duration::from_secs(1);
 
 /// By partition.

@@ -1,5 +1,5 @@
-//! The record of the asynchronous lane: a command that was accepted and not yet decided, as it lies
-//! in the topic `commands` (docs/log-format.md, "The asynchronous lane").
+//! The record of the command queue: a command that was accepted and not yet decided, as it lies
+//! in the topic `commands` (docs/log-format.md, "The command queue").
 //!
 //! Owns the codec and nothing else: who decides the command, and when, is the writer's affair. No
 //! bytes make it panic.
