@@ -54,17 +54,17 @@ pub struct OwnerSettings {
     pub deposed_wait_ms: u64,
     /// How long a partition that the group takes back is served on, if its next owner does not
     /// fence.
-    pub hand_over_ms: u64,
+    pub handoff_ms: u64,
     /// How long an instance that ends serves on what other owners have not taken yet.
     pub leave_ms: u64,
     /// Take a partition before the group says so, when its owner ends, has given it up, or its port
     /// refuses connections.
-    pub early: bool,
+    pub eager_failover: bool,
     /// How often the ports of other owners are tried.
-    pub early_probe_ms: u64,
+    pub eager_failover_probe_ms: u64,
     /// A partition taken from an instance whose port refused is not taken so from it again for so
     /// long.
-    pub early_again_ms: u64,
+    pub eager_failover_again_ms: u64,
     /// Where `GET /admin/owners` is served, on loopback; nowhere when empty.
     pub admin_listen: String,
     pub database: DatabaseSettings,
@@ -141,11 +141,11 @@ impl Default for OwnerSettings {
             retry_first_ms: 50,
             retry_longest_ms: 5_000,
             deposed_wait_ms: 1_000,
-            hand_over_ms: 10_000,
+            handoff_ms: 10_000,
             leave_ms: 2_000,
-            early: true,
-            early_probe_ms: 200,
-            early_again_ms: 30_000,
+            eager_failover: true,
+            eager_failover_probe_ms: 200,
+            eager_failover_again_ms: 30_000,
             admin_listen: String::new(),
             database: DatabaseSettings::default(),
         }

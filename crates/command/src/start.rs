@@ -225,11 +225,11 @@ impl Registry {
     /// Takes partitions: as the groups assign them, and where an owner is gone before they do.
     fn join(&self, peers: &PeerSettings, following: AbortOnDropHandle<()>) -> Result<(), Error> {
         let shutdown = &self.ctx.shutdown;
-        if self.owner.early {
+        if self.owner.eager_failover {
             let settings = EarlySettings {
-                probe: Duration::from_millis(self.owner.early_probe_ms.max(10)),
+                probe: Duration::from_millis(self.owner.eager_failover_probe_ms.max(10)),
                 connect_timeout: Duration::from_millis(peers.connect_timeout_ms),
-                again: Duration::from_millis(self.owner.early_again_ms),
+                again: Duration::from_millis(self.owner.eager_failover_again_ms),
             };
             let (hints, forwarder, ids) =
                 (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
@@ -327,7 +327,7 @@ impl Registry {
         let table = Arc::new(Table::new());
         let terms = Terms {
             deposed: Duration::from_millis(self.owner.deposed_wait_ms),
-            hand_over: Duration::from_millis(self.owner.hand_over_ms),
+            hand_over: Duration::from_millis(self.owner.handoff_ms),
             intake: self.owner.partition_queue.max(1),
         };
         let (standings, shutdown) = (self.standings.clone(), self.ctx.shutdown.clone());

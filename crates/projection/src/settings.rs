@@ -30,7 +30,7 @@ pub struct ProjectorSettings {
     pub leave_within_ms: u64,
     /// How long a partition that the group took back is projected further, until its new projector
     /// moves its checkpoints. 0: not at all.
-    pub hand_over_ms: u64,
+    pub handoff_ms: u64,
     pub database: DatabaseSettings,
 }
 
@@ -59,7 +59,7 @@ impl Default for ProjectorSettings {
             degraded_after_ms: 30_000,
             lag_interval_ms: 5_000,
             leave_within_ms: 5_000,
-            hand_over_ms: 5_000,
+            handoff_ms: 5_000,
             database: DatabaseSettings::default(),
         }
     }
@@ -87,7 +87,7 @@ impl ProjectorSettings {
                 longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),
             },
             leave_within: Duration::from_millis(self.leave_within_ms),
-            hand_over: Duration::from_millis(self.hand_over_ms),
+            hand_over: Duration::from_millis(self.handoff_ms),
             ..Limits::default()
         }
     }

@@ -94,7 +94,7 @@ impl Cache {
         Self(Arc::new(Shared {
             entries,
             last,
-            floors: Mutex::new(Floors::new(views, settings.floors)),
+            floors: Mutex::new(Floors::new(views, settings.watermarks)),
         }))
     }
 

@@ -79,7 +79,7 @@ pub struct CacheSettings {
     /// The longest that an entry is kept, also if nothing is heard of a change.
     pub keep_ms: u64,
     /// Changes of so many keys of a view are remembered one by one; beyond it by partition.
-    pub floors: usize,
+    pub watermarks: usize,
     /// While the database is away, what was read at most so long ago is shown, marked as such; 0:
     /// nothing is.
     pub stale_ms: u64,
@@ -147,7 +147,7 @@ impl Default for CacheSettings {
         Self {
             bytes: 64 << 20,
             keep_ms: 10_000,
-            floors: 50_000,
+            watermarks: 50_000,
             stale_ms: 300_000,
             stale_bytes: 64 << 20,
         }

@@ -151,7 +151,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
                 why,
                 "taking a partition whose owner is gone"
             );
-            counter!("highwater_owner_early_total", "category" => C::NAME, "why" => why)
+            counter!("highwater_owner_eager_failovers_total", "category" => C::NAME, "why" => why)
                 .increment(1);
             self.begin(&mut running, index, Right::Early, why);
         }

@@ -11,9 +11,9 @@ const KEY: Key = Key {
     id: Uuid::from_u128(0x1_0000_0000_00ab),
 };
 
-fn cache(floors: usize) -> Cache {
+fn cache(watermarks: usize) -> Cache {
     let settings =
-        CacheSettings { bytes: 1 << 20, keep_ms: 60_000, floors, ..CacheSettings::default() };
+        CacheSettings { bytes: 1 << 20, keep_ms: 60_000, watermarks, ..CacheSettings::default() };
     let cache = Cache::new(&settings, &[("rows", "thing")]);
     cache.hears();
     cache
