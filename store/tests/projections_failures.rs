@@ -154,14 +154,14 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
     world.live(0..6).await;
     let reference = tables("two_reference").await;
     let pool = tables("two").await;
-    let limits = || Limits { batch_events: 4, take_up_at_once: usize::MAX, ..Limits::default() };
+    let limits = || Limits { batch_events: 4, resume_at_once: usize::MAX, ..Limits::default() };
     let (mut one, _one) =
         world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
     let (mut two, _two) =
         world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
     // Both begin at the same checkpoints.
     for runner in [&mut one, &mut two] {
-        assert_eq!(runner.step().await, Step::TookUp);
+        assert_eq!(runner.step().await, Step::Resumed);
         assert_eq!(runner.progress().all().len(), World::checkpoints());
     }
     let (lost_by_one, lost_by_two) =
@@ -176,7 +176,7 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
 async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     let mut world = World::new().await;
     let pool = tables("revoked").await;
-    let limits = Limits { hand_over: Duration::ZERO, ..Limits::default() };
+    let limits = Limits { handoff: Duration::ZERO, ..Limits::default() };
     let (mut runner, changes) =
         world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits);
     world.to_the_end(&mut runner).await;
@@ -198,7 +198,7 @@ async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it
     let mut world = World::new().await;
     let (pool, reference) = (tables("handed_over").await, tables("handed_over_reference").await);
     // Nobody could wait for it: what ends, ends because it was taken over.
-    let limits = || Limits { hand_over: Duration::from_secs(3_600), ..Limits::default() };
+    let limits = || Limits { handoff: Duration::from_secs(3_600), ..Limits::default() };
     let (mut old, changes) =
         world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
     world.to_the_end(&mut old).await;
@@ -233,12 +233,12 @@ async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it
 async fn a_runner_that_ends_projects_until_others_do() {
     let mut world = World::new().await;
     let (pool, reference) = (tables("ending").await, tables("ending_reference").await);
-    let limits = || Limits { hand_over: Duration::from_secs(3_600), ..Limits::default() };
+    let limits = || Limits { handoff: Duration::from_secs(3_600), ..Limits::default() };
     let (old, _old) =
         world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
     let (soft, progress) = (CancellationToken::new(), old.progress());
     let ending = tokio::spawn(old.run(soft.clone()));
-    until("everything is taken up", || progress.all().len() == World::checkpoints()).await;
+    until("everything is resumed", || progress.all().len() == World::checkpoints()).await;
     soft.cancel();
     world.live(0..4).await;
     until("the runner that ends projects on", || {

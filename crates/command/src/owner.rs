@@ -7,7 +7,7 @@
 //! | `command_queue` | reads the command queue of a partition |
 //! | `members` | the group memberships that assign partitions |
 //! | `claim` | by what right a partition is owned |
-//! | `early` | takes a partition whose owner goes or is gone, before the group says so |
+//! | `eager_failover` | takes a partition whose owner goes or is gone, before the group says so |
 //! | `origin` | who began each partition, read ahead |
 //! | `standing` | how the owned partitions stand, and their history |
 //! | `admin` | shows it to the operator |
@@ -27,7 +27,7 @@ pub mod admin;
 pub mod claim;
 pub mod command_queue;
 pub mod deployment;
-pub mod early;
+pub mod eager_failover;
 pub mod forward;
 pub mod hints;
 pub mod hop;

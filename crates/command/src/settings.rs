@@ -89,7 +89,7 @@ pub struct QueueSettings {
     /// A command is accepted while those that wait would be less than this if each had its size;
     /// beyond it 503.
     pub max_backlog_bytes: u64,
-    /// Commands taken up above the first that is not decided.
+    /// Commands taken from the queue above the first that is not decided.
     pub window: usize,
     /// Not decided any more after this; at most a day.
     pub deadline_ms: u64,

@@ -38,7 +38,7 @@ use crate::{
         actor::Shared,
         admin::{self, Admin},
         command_queue::Source,
-        early::{Early, EarlySettings},
+        eager_failover::{EagerFailover, EagerFailoverSettings},
         forward::Forwarder,
         hints::Hints,
         members::Members,
@@ -226,7 +226,7 @@ impl Registry {
     fn join(&self, peers: &PeerSettings, following: AbortOnDropHandle<()>) -> Result<(), Error> {
         let shutdown = &self.ctx.shutdown;
         if self.owner.eager_failover {
-            let settings = EarlySettings {
+            let settings = EagerFailoverSettings {
                 probe: Duration::from_millis(self.owner.eager_failover_probe_ms.max(10)),
                 connect_timeout: Duration::from_millis(peers.connect_timeout_ms),
                 again: Duration::from_millis(self.owner.eager_failover_again_ms),
@@ -234,8 +234,15 @@ impl Registry {
             let (hints, forwarder, ids) =
                 (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
             shutdown.tasks.spawn(
-                Early::new(hints, forwarder, &self.assignable, settings, ids, shutdown.clone())
-                    .run(),
+                EagerFailover::new(
+                    hints,
+                    forwarder,
+                    &self.assignable,
+                    settings,
+                    ids,
+                    shutdown.clone(),
+                )
+                .run(),
             );
         }
         let leave_within = Duration::from_millis(self.owner.drain_ms) + Duration::from_secs(3);
@@ -327,7 +334,7 @@ impl Registry {
         let table = Arc::new(Table::new());
         let terms = Terms {
             deposed: Duration::from_millis(self.owner.deposed_wait_ms),
-            hand_over: Duration::from_millis(self.owner.handoff_ms),
+            handoff: Duration::from_millis(self.owner.handoff_ms),
             intake: self.owner.partition_queue.max(1),
         };
         let (standings, shutdown) = (self.standings.clone(), self.ctx.shutdown.clone());

@@ -129,8 +129,8 @@ pub async fn start(
     })?;
     let share = Share::new(membership, topics.clone());
     // Nobody else can project a log that is in this process.
-    let hand_over = if naming.is_local() { Duration::ZERO } else { settings.limits().hand_over };
-    let limits = Limits { hand_over, ..settings.limits() };
+    let handoff = if naming.is_local() { Duration::ZERO } else { settings.limits().handoff };
+    let limits = Limits { handoff, ..settings.limits() };
     let runner = Runner::new(
         PostgresStore::new(pool.clone()),
         log.clone(),

@@ -10,8 +10,8 @@
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`rules`] | what is applied, skipped and read again |
 //! | [`plan`] | the next transactions, and how one that failed is split |
-//! | `take_up`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
-//! | `hand_over`, `conflict` | the end of a partition; checkpoints that another runner moved |
+//! | `resume`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
+//! | `handoff`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
 //! | `due` | when there is something to do |
 //! | [`failure`] | what can go wrong, and the policy |
@@ -28,15 +28,15 @@ mod conflict;
 mod due;
 pub mod failure;
 pub mod feed;
-mod hand_over;
+mod handoff;
 mod intake;
 pub mod lag;
 pub mod membership;
 pub mod plan;
 pub mod postgres;
 pub mod projection;
+mod resume;
 pub mod rules;
-mod take_up;
 pub mod track;
 mod verify;
 
@@ -78,9 +78,9 @@ pub struct Limits {
     pub leave_within: Duration,
     /// How long a partition that was taken back is projected further, until somebody else moves its
     /// checkpoints.
-    pub hand_over: Duration,
-    /// So many partitions are taken up at the same time.
-    pub take_up_at_once: usize,
+    pub handoff: Duration,
+    /// So many partitions are resumed at the same time.
+    pub resume_at_once: usize,
     /// How often the checkpoints are compared with the stored ones: a database that crashes may
     /// fall back.
     pub verify_every: Duration,
@@ -95,8 +95,8 @@ impl Default for Limits {
             batch_bytes: 16 << 20,
             backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
             leave_within: Duration::from_secs(5),
-            hand_over: Duration::from_secs(5),
-            take_up_at_once: 4,
+            handoff: Duration::from_secs(5),
+            resume_at_once: 4,
             verify_every: Duration::from_secs(5),
             note_every: Duration::from_secs(1),
         }
@@ -111,7 +111,7 @@ pub enum Step {
     /// One transaction, or the beginning of some partitions, failed; what is next is settled.
     Failed,
     /// Some partitions are being followed now.
-    TookUp,
+    Resumed,
     /// The database stands where it was left.
     Verified,
     /// Nothing to do before something arrives, or a retry is due.
@@ -134,12 +134,12 @@ pub struct Runner<S: Store> {
     leaving: BTreeMap<Place, Instant>,
     /// This runner ends, then at the latest.
     leave_by: Option<Instant>,
-    /// Nothing of what is to be handed over is projected before.
+    /// Nothing of what is to be handed off is projected before.
     others_first: Option<Instant>,
     /// While it ends: some partition was taken over.
     others_began: bool,
     /// What is followed already goes first after each beginning.
-    just_took_up: bool,
+    just_resumed: bool,
     /// How often the transactions of a projection that goes alone have failed in a row.
     troubled: BTreeMap<Key, u32>,
     queue: VecDeque<Group>,
@@ -203,7 +203,7 @@ impl<S: Store> Runner<S> {
             leave_by: None,
             others_first: None,
             others_began: false,
-            just_took_up: false,
+            just_resumed: false,
             troubled: BTreeMap::new(),
             queue: VecDeque::new(),
             retry_at: None,
@@ -234,7 +234,7 @@ impl<S: Store> Runner<S> {
                 }
             }
         }
-        self.hand_over_all().await;
+        self.hand_off_all().await;
     }
 
     /// One transaction at most; never waits for the log. Gives way to other tasks now and then,
@@ -248,7 +248,7 @@ impl<S: Store> Runner<S> {
         if self.is_due(Due::Note, now) {
             self.note();
         }
-        self.end_hand_overs(now);
+        self.end_handoffs(now);
         if self.retry_at.is_some_and(|at| at > now) {
             return Step::Waiting;
         }
@@ -256,18 +256,18 @@ impl<S: Store> Runner<S> {
         if self.is_due(Due::Verify, now) {
             return self.verify().await;
         }
-        let due = self.to_take_up(now);
+        let due = self.to_resume(now);
         if self.queue.is_empty() {
             // Everything that is followed already has its turn between two beginnings.
-            if !due.is_empty() && !std::mem::take(&mut self.just_took_up) {
-                self.just_took_up = true;
-                return self.take_up(due).await;
+            if !due.is_empty() && !std::mem::take(&mut self.just_resumed) {
+                self.just_resumed = true;
+                return self.resume(due).await;
             }
             self.gather();
         }
         match self.queue.pop_front() {
             Some(group) => self.attempt(group).await,
-            None if !due.is_empty() => self.take_up(due).await,
+            None if !due.is_empty() => self.resume(due).await,
             None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => {
                 Step::CaughtUp
             }

@@ -87,7 +87,7 @@ impl ProjectorSettings {
                 longest: Duration::from_millis(self.retry_longest_ms.max(self.retry_first_ms)),
             },
             leave_within: Duration::from_millis(self.leave_within_ms),
-            hand_over: Duration::from_millis(self.handoff_ms),
+            handoff: Duration::from_millis(self.handoff_ms),
             ..Limits::default()
         }
     }

@@ -81,9 +81,9 @@ impl Tables {
         self.store.commit(tx, None).await
     }
 
-    async fn take_up(&self, projection: &Snapshots, place: &Place) -> Result<Start, Failure> {
+    async fn resume(&self, projection: &Snapshots, place: &Place) -> Result<Start, Failure> {
         let mut tx = self.store.begin().await?;
-        let start = projection.take_up(&mut tx, place).await?;
+        let start = projection.resume(&mut tx, place).await?;
         self.store.commit(tx, None).await?;
         Ok(start)
     }
@@ -198,7 +198,7 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
  {
     let (tables, own) = (tables("forms").await, snapshots(2));
     assert_eq!(
-        tables.take_up(&own, &place(0)).await.expect("nothing is there"),
+        tables.resume(&own, &place(0)).await.expect("nothing is there"),
         Start::AtCheckpoint
     );
     for (partition, format, aggregate) in
@@ -211,13 +211,13 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
             .await
             .expect("applied");
     }
-    assert_eq!(tables.take_up(&own, &place(0)).await.expect("its own form"), Start::AtCheckpoint);
+    assert_eq!(tables.resume(&own, &place(0)).await.expect("its own form"), Start::AtCheckpoint);
     for newer in [2, 3] {
-        let refused = tables.take_up(&own, &place(newer)).await;
+        let refused = tables.resume(&own, &place(newer)).await;
         assert!(matches!(refused, Err(Failure::Newer(_))), "{refused:?}");
     }
     assert_eq!(tables.rows("aggregate_id FROM snapshots").await.len(), 6);
-    assert_eq!(tables.take_up(&own, &place(1)).await.expect("an older form"), Start::Over);
+    assert_eq!(tables.resume(&own, &place(1)).await.expect("an older form"), Start::Over);
     for of_table in
         ["partition FROM snapshots", "partition FROM outcomes", "partition FROM seen_filters"]
     {
@@ -226,7 +226,7 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
     }
     // It is not over again.
     assert_eq!(
-        tables.take_up(&own, &place(1)).await.expect("nothing is there"),
+        tables.resume(&own, &place(1)).await.expect("nothing is there"),
         Start::AtCheckpoint
     );
 }

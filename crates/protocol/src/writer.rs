@@ -9,7 +9,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`interface`] | inputs, effects, answers, limits |
-//! | `memory` | aggregates and recorded outcomes, confirmed and speculative; eviction and the horizon |
+//! | `memory` | aggregates and recorded outcomes, confirmed and speculative; eviction and its watermark |
 //! | `intake` | submissions, dedupe, decisions |
 //! | `load` | what memory lacks, asked of `snapshots` |
 //! | `flight` | what is appended and not yet confirmed: the ack rule, held answers, barriers |

@@ -2,14 +2,14 @@
 //! projector commits a change.
 //!
 //! An entry carries the checkpoint that was read with it in one statement. A notification raises a
-//! floor for what changed; an entry below its floor is not shown, whenever it was put in, so that a
-//! slow load cannot bring back what a commit has replaced. While nothing is heard from the
-//! projectors, nothing is kept as current. What was read last is remembered apart, for those who
-//! ask while the database is away. Must never show as current what it cannot place above the
-//! floors.
+//! watermark for what changed; an entry below its watermark is not shown, whenever it was put in,
+//! so that a slow load cannot bring back what a commit has replaced. While nothing is heard from
+//! the projectors, nothing is kept as current. What was read last is remembered apart, for those
+//! who ask while the database is away. Must never show as current what it cannot place above the
+//! watermarks.
 
-mod floors;
 mod listener;
+mod watermarks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{circuit::Circuit, settings::CacheSettings};
-use floors::Floors;
+use watermarks::Watermarks;
 
 /// What an entry weighs beside its body.
 const OVERHEAD_BYTES: usize = 256;
@@ -68,12 +68,12 @@ struct Shared {
     entries: moka::future::Cache<Key, Entry>,
     /// What was read last, however old, and when.
     last: moka::future::Cache<Key, (Kept, Instant)>,
-    floors: Mutex<Floors>,
+    watermarks: Mutex<Watermarks>,
 }
 
 #[derive(Clone)]
 struct Entry {
-    /// When it was read, in the count of [`Floors`].
+    /// When it was read, in the count of [`Watermarks`].
     since: u64,
     kept: Kept,
 }
@@ -94,7 +94,7 @@ impl Cache {
         Self(Arc::new(Shared {
             entries,
             last,
-            floors: Mutex::new(Floors::new(views, settings.watermarks)),
+            watermarks: Mutex::new(Watermarks::new(views, settings.watermarks)),
         }))
     }
 
@@ -115,7 +115,7 @@ impl Cache {
         F: Future<Output = Result<Kept, E>> + Send,
     {
         let load = || self.remembered(key, load());
-        let Some(now) = self.floors().now() else {
+        let Some(now) = self.watermarks().now() else {
             return Ok((load().await?, Status::Bypass));
         };
         let mut status = Status::Miss;
@@ -140,7 +140,7 @@ impl Cache {
     where
         F: Future<Output = Result<Kept, E>>,
     {
-        let now = self.floors().now();
+        let now = self.watermarks().now();
         let kept = self.remembered(key, load).await?;
         if let Some(since) = now {
             self.0.entries.insert(key, Entry { since, kept: kept.clone() }).await;
@@ -171,28 +171,28 @@ impl Cache {
     }
 
     fn is_current(&self, key: &Key, entry: &Entry) -> bool {
-        self.floors().allow(key, entry.since, entry.kept.offset)
+        self.watermarks().allow(key, entry.since, entry.kept.offset)
     }
 
     /// From now on every change is heard of.
     fn hears(&self) {
-        self.floors().begin();
+        self.watermarks().begin();
     }
 
     /// Changes may be missed: nothing of what is here is shown again.
     fn lost(&self) {
-        self.floors().end();
+        self.watermarks().end();
         self.0.entries.invalidate_all();
     }
 
     /// A notification of a projector.
     fn heard(&self, payload: &str) {
-        self.floors().raise(payload);
+        self.watermarks().raise(payload);
     }
 
     /// Held for no longer than a look or a notification takes.
-    fn floors(&self) -> MutexGuard<'_, Floors> {
-        self.0.floors.lock()
+    fn watermarks(&self) -> MutexGuard<'_, Watermarks> {
+        self.0.watermarks.lock()
     }
 }
 

@@ -14,7 +14,7 @@ pub const DEFAULT_DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    /// Cancelled first, at the latest with `soft`: hand over what others can take. Requests are
+    /// Cancelled first, at the latest with `soft`: hand off what others can take. Requests are
     /// still served.
     pub leaving: CancellationToken,
     /// Cancelled next: take nothing new, finish what is open.
@@ -23,7 +23,7 @@ pub struct Shutdown {
     pub hard: CancellationToken,
     /// Whoever holds a token of these when a signal comes puts off the soft cancellation, within
     /// `drain_limit`.
-    pub hand_overs: TaskTracker,
+    pub handoffs: TaskTracker,
     /// The tasks that [`Shutdown::drain`] waits for.
     pub tasks: TaskTracker,
     pub drain_limit: Duration,
@@ -44,18 +44,18 @@ impl Shutdown {
     /// Without signals, with a drain limit.
     pub fn within(drain_limit: Duration) -> Self {
         let soft = CancellationToken::new();
-        let (leaving, hand_overs) = (soft.child_token(), TaskTracker::new());
+        let (leaving, handoffs) = (soft.child_token(), TaskTracker::new());
         Self {
             leaving,
             soft,
             hard: CancellationToken::new(),
-            hand_overs,
+            handoffs,
             tasks: TaskTracker::new(),
             drain_limit,
         }
     }
 
-    /// SIGTERM and SIGINT cancel softly, after what is to be handed over; a second one, or the
+    /// SIGTERM and SIGINT cancel softly, after what is to be handed off; a second one, or the
     /// drain limit, cancels hard.
     pub fn on_signals() -> std::io::Result<Self> {
         Self::on_signals_within(DEFAULT_DRAIN_LIMIT)
@@ -74,9 +74,9 @@ impl Shutdown {
             info!(signal = first, "draining");
             let give_up_at = tokio::time::Instant::now() + watched.drain_limit;
             watched.leaving.cancel();
-            watched.hand_overs.close();
+            watched.handoffs.close();
             let second = tokio::select! {
-                () = watched.hand_overs.wait() => None,
+                () = watched.handoffs.wait() => None,
                 () = watched.soft.cancelled() => None,
                 () = tokio::time::sleep_until(give_up_at) => None,
                 name = signals.next() => Some(name),
@@ -193,7 +193,7 @@ mod tests {
     async fn who_hands_over_puts_off_the_soft_cancellation_of_a_signal() -> std::io::Result<()> {
         let _alone = ALONE.lock().await;
         let shutdown = Shutdown::on_signals_within(Duration::from_secs(3600))?;
-        let handing_over = shutdown.hand_overs.token();
+        let handing_off = shutdown.handoffs.token();
         terminate()?;
         assert!(
             tokio::time::timeout(Duration::from_secs(20), shutdown.leaving.cancelled())
@@ -201,7 +201,7 @@ mod tests {
                 .is_ok()
         );
         assert!(shutdown.is_draining() && !shutdown.soft.is_cancelled());
-        drop(handing_over);
+        drop(handing_off);
         assert!(
             tokio::time::timeout(Duration::from_secs(20), shutdown.soft.cancelled()).await.is_ok()
         );
@@ -210,9 +210,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_soft_cancellation_is_the_end_of_any_hand_over() {
+    async fn a_soft_cancellation_is_the_end_of_any_handoff() {
         let shutdown = Shutdown::new();
-        let _handing_over = shutdown.hand_overs.token();
+        let _handing_off = shutdown.handoffs.token();
         assert!(!shutdown.is_draining());
         assert!(shutdown.drain().await);
         assert!(shutdown.leaving.is_cancelled());

@@ -58,7 +58,7 @@ impl Projection<PostgresTx> for SalesDaily {
         })
     }
 
-    fn take_up<'a>(
+    fn resume<'a>(
         &'a self,
         tx: &'a mut PostgresTx,
         place: &'a Place,

@@ -468,7 +468,7 @@ impl World {
                     }
                     Step::Waiting | Step::CaughtUp => runner.wait().await,
                     Step::Failed => failed += 1,
-                    Step::Projected { .. } | Step::TookUp | Step::Verified => {}
+                    Step::Projected { .. } | Step::Resumed | Step::Verified => {}
                 }
             }
         };

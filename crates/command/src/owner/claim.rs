@@ -10,10 +10,10 @@ pub enum Right {
     /// The group has assigned it.
     Group,
     /// Its owner was gone, and the group has not said yet whose it is. Ends with another's fence.
-    Early,
+    EagerFailover,
     /// The group has taken it back, and nobody has fenced yet. Ends with another's fence, or when
     /// its time is over.
-    HandedOver,
+    HandedOff,
 }
 
 /// The right of one supervisor, until it ends.
@@ -47,9 +47,9 @@ impl Claim {
     }
 
     /// The group takes it back: the number of this change, for [`Claim::is_still`].
-    pub fn hand_over(&self) -> u64 {
+    pub fn hand_off(&self) -> u64 {
         let mut state = self.lock();
-        state.right = Right::HandedOver;
+        state.right = Right::HandedOff;
         state.changes += 1;
         state.changes
     }
@@ -87,27 +87,27 @@ mod tests {
 
     #[test]
     fn a_loss_ends_every_right_but_the_groups() {
-        for right in [Right::Early, Right::HandedOver] {
+        for right in [Right::EagerFailover, Right::HandedOff] {
             let claim = Claim::new(right);
             assert!(claim.end_unless_assigned(), "{right:?}");
             assert!(!claim.raise(), "what has ended is not raised");
         }
-        let claim = Claim::new(Right::Early);
+        let claim = Claim::new(Right::EagerFailover);
         assert!(claim.raise());
         assert!(!claim.end_unless_assigned());
         assert_eq!(claim.right(), Right::Group);
     }
 
     #[test]
-    fn a_hand_over_expires_only_if_the_group_did_not_give_it_back() {
+    fn a_handoff_expires_only_if_the_group_did_not_give_it_back() {
         let claim = Claim::new(Right::Group);
-        let change = claim.hand_over();
-        assert!(claim.is_still(change) && claim.right() == Right::HandedOver);
+        let change = claim.hand_off();
+        assert!(claim.is_still(change) && claim.right() == Right::HandedOff);
         assert!(claim.raise());
         assert!(!claim.is_still(change));
-        let again = claim.hand_over();
+        let again = claim.hand_off();
         assert!(claim.is_still(again) && !claim.is_still(change), "each has its own number");
-        let once_more = claim.hand_over();
+        let once_more = claim.hand_off();
         assert!(
             claim.is_still(once_more) && !claim.is_still(again),
             "also one right after the other"

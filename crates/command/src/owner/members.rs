@@ -17,17 +17,17 @@ use super::supervise::Assignable;
 pub struct Members {
     categories: Vec<Arc<dyn Assignable>>,
     /// How long this instance serves on when it ends, if others do not take what it has.
-    hand_over_within: Duration,
+    handoff_within: Duration,
     leave_within: Duration,
 }
 
 impl Members {
     pub fn new(
         categories: Vec<Arc<dyn Assignable>>,
-        hand_over_within: Duration,
+        handoff_within: Duration,
         leave_within: Duration,
     ) -> Self {
-        Self { categories, hand_over_within, leave_within }
+        Self { categories, handoff_within, leave_within }
     }
 
     /// In the sequence of the categories. The group of a category is `<prefix>.owners.<category>`.
@@ -45,10 +45,10 @@ impl Members {
         self.categories.iter().map(|category| log.join(group(category))).collect()
     }
 
-    /// Follows the assignments until shutdown; then hands over what others take while it is still
+    /// Follows the assignments until shutdown; then hands off what others take while it is still
     /// served, releases the rest and leaves.
     pub async fn run(self, mut memberships: Vec<Membership>, shutdown: Shutdown) {
-        let handing_over = shutdown.hand_overs.token();
+        let handing_off = shutdown.handoffs.token();
         join_all(
             self.categories
                 .iter()
@@ -59,11 +59,11 @@ impl Members {
         tokio::select! {
             () = shutdown.soft.cancelled() => {}
             _ = tokio::time::timeout(
-                self.hand_over_within,
+                self.handoff_within,
                 join_all(self.categories.iter().map(|category| category.leave())),
             ) => {}
         }
-        drop(handing_over);
+        drop(handing_off);
         join_all(
             self.categories
                 .iter()
@@ -109,7 +109,7 @@ fn hear(category: &dyn Assignable, event: MembershipEvent) {
                 partitions.iter().filter(|partition| partition.topic == *category.topic())
             {
                 tracing::info!(%partition, lost, "the group takes the partition back");
-                category.hand_over(partition.index);
+                category.hand_off(partition.index);
             }
         }
     }

@@ -46,7 +46,7 @@ impl From<Unread> for Error {
     }
 }
 
-/// Where an owner takes up a partition, and what lies below.
+/// Where an owner resumes a partition, and what lies below.
 pub trait Snapshots<S>: Send + Sync + 'static {
     /// Where `snapshots` stands on the partition; the beginning, if it has not begun.
     fn position(

@@ -63,7 +63,7 @@ pub struct Figures {
 pub struct CommandQueue {
     /// Every queued command below it has its outcome.
     pub drained: u64,
-    /// Taken up and not confirmed.
+    /// Taken from it and not confirmed.
     pub open: usize,
     /// 1: it is read.
     pub served: bool,

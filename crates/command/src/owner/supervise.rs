@@ -1,5 +1,5 @@
 //! One partition from assignment to release: take-over, again after a loss as long as it is
-//! assigned, hand-over, drain.
+//! assigned, handoff, drain.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub struct Terms {
     /// from the group before.
     pub deposed: Duration,
     /// How long a partition that the group takes back is served on, if nobody fences.
-    pub hand_over: Duration,
+    pub handoff: Duration,
     /// Commands that wait for the actor.
     pub intake: usize,
 }
@@ -61,9 +61,9 @@ pub trait Assignable: Send + Sync {
     fn assign(&self, partition: u32);
     /// Its owner is gone, and the group has not said anything yet. `why`: what is written into its
     /// history.
-    fn take_early(&self, partition: u32, why: &'static str);
-    /// The group takes it back: it is served until another's fence, or for [`Terms::hand_over`].
-    fn hand_over(&self, partition: u32);
+    fn fail_over_eagerly(&self, partition: u32, why: &'static str);
+    /// The group takes it back: it is served until another's fence, or for [`Terms::handoff`].
+    fn hand_off(&self, partition: u32);
     /// Says that this instance is about to end, and serves on until others have fenced everything
     /// that they can be expected to take.
     fn leave(&self) -> BoxFuture<'static, ()>;
@@ -142,7 +142,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
         }
     }
 
-    fn take_early(&self, index: u32, why: &'static str) {
+    fn fail_over_eagerly(&self, index: u32, why: &'static str) {
         let mut running = self.lock();
         if !running.get(&index).is_some_and(Running::is_up) {
             tracing::info!(
@@ -153,17 +153,17 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
             );
             counter!("highwater_owner_eager_failovers_total", "category" => C::NAME, "why" => why)
                 .increment(1);
-            self.begin(&mut running, index, Right::Early, why);
+            self.begin(&mut running, index, Right::EagerFailover, why);
         }
     }
 
-    fn hand_over(&self, index: u32) {
+    fn hand_off(&self, index: u32) {
         let running = self.lock();
         let Some(handed) = running.get(&index).filter(|running| running.is_up()) else { return };
         let (claim, stop, longest) =
-            (handed.claim.clone(), handed.stop.clone(), self.terms.hand_over);
-        handed.standing.right(Right::HandedOver);
-        let change = claim.hand_over();
+            (handed.claim.clone(), handed.stop.clone(), self.terms.handoff);
+        handed.standing.right(Right::HandedOff);
+        let change = claim.hand_off();
         // Not waited for: whoever drains has cancelled `stop`.
         tokio::spawn(async move {
             tokio::select! {
@@ -177,11 +177,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
 
     fn leave(&self) -> BoxFuture<'static, ()> {
         for (index, running) in self.lock().iter().filter(|(_, running)| running.is_up()) {
-            running.claim.hand_over();
-            running.standing.right(Right::HandedOver);
+            running.claim.hand_off();
+            running.standing.right(Right::HandedOff);
             match running.standing.epoch() {
                 Some(epoch) => self.shared.hints.leave(C::NAME, *index, epoch),
-                // It does not serve yet, so there is nothing to hand over.
+                // It does not serve yet, so there is nothing to hand off.
                 None => running.stop.cancel(),
             }
         }
@@ -257,11 +257,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
                 // Nobody else serves it, so commands may as well wait here.
                 table.insert(partition.index, to_actor.clone());
             }
-            let taken_up = take_up(&shared, &partition).await;
+            let resumed = resume(&shared, &partition).await;
             table.insert(partition.index, to_actor.clone());
             tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to \
                 begin");
-            let end = match taken_up {
+            let end = match resumed {
                 Ok((from, seen)) => {
                     actor::run(
                         &shared,
@@ -328,7 +328,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
 }
 
 /// Where `snapshots` stands, in a history that began as this log did, and which ids lie below.
-async fn take_up<C: Category, S: Snapshots<C::State>>(
+async fn resume<C: Category, S: Snapshots<C::State>>(
     shared: &Shared<C, S>,
     partition: &Partition,
 ) -> Result<(Position<Wire>, Seen), String> {
@@ -359,7 +359,8 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::Deposed { .. }) => "deposed",
         End::SteppedDown(StepDown::Drained) => "drained",
         End::SteppedDown(StepDown::Sealed) => "sealed",
-        End::SteppedDown(StepDown::BelowHorizon { .. }) => "below-horizon",
+        // Tenures in `owners` have it: the name stays.
+        End::SteppedDown(StepDown::BelowEvictionWatermark { .. }) => "below-horizon",
         End::SteppedDown(StepDown::Diverged { .. }) => "diverged",
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
         End::Log(_) | End::Diverged(_) => "log",

@@ -47,7 +47,7 @@ async fn without_snapshots_warm_and_new_aggregates_go_on_and_cold_ones_are_refus
 }
 
 #[tokio::test]
-async fn snapshots_below_the_horizon_end_the_owner() {
+async fn snapshots_below_the_eviction_watermark_end_the_owner() {
     let world = world().await;
     let snapshots = TestSnapshots::default();
     let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..Limits::default() };
@@ -70,7 +70,7 @@ async fn snapshots_below_the_horizon_end_the_owner() {
     assert!(matches!(answer, Ok(Answer::Busy(_)) | Err(_)), "{answer:?}");
     assert!(matches!(
         owner.ended().await,
-        End::SteppedDown(StepDown::BelowHorizon { checkpoint: 0, .. })
+        End::SteppedDown(StepDown::BelowEvictionWatermark { checkpoint: 0, .. })
     ));
 }
 

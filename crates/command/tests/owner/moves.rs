@@ -1,12 +1,12 @@
-//! Partitions that move between two instances on one log: handed over, released, taken early, taken
-//! back.
+//! Partitions that move between two instances on one log: handed off, released, taken eagerly,
+//! taken back.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use highwater_command::owner::{
     admin::{self, Admin},
     claim::Right,
-    early::{Early, EarlySettings},
+    eager_failover::{EagerFailover, EagerFailoverSettings},
     hints::{Hint, Hints},
     standing::{Phase, Standings, Tenure},
     supervise::{Assignable, Supervisors, Terms},
@@ -36,15 +36,15 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub async fn start(world: &World, hand_over: Duration, again: Duration) -> Self {
-        Self::from(world, TestSnapshots::default(), hand_over, again).await
+    pub async fn start(world: &World, handoff: Duration, again: Duration) -> Self {
+        Self::from(world, TestSnapshots::default(), handoff, again).await
     }
 
     /// As far as these snapshots have come.
     pub async fn from(
         world: &World,
         snapshots: TestSnapshots,
-        hand_over: Duration,
+        handoff: Duration,
         again: Duration,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,7 +53,7 @@ impl Instance {
         let hints = Arc::new(hints);
         tokio::spawn(hints.clone().follow(reports));
         let (shutdown, standings) = (Shutdown::new(), Arc::new(Standings::default()));
-        let (table, terms) = (Arc::new(Table::<Add>::new()), terms(hand_over));
+        let (table, terms) = (Arc::new(Table::<Add>::new()), terms(handoff));
         let shared =
             shared(world, world.log.clone(), snapshots, Default::default(), hints.clone()).0;
         let topic = world.partition.topic.clone();
@@ -66,10 +66,13 @@ impl Instance {
             terms,
         ));
         let forwarder = forwarder(&hints);
-        let settings =
-            EarlySettings { probe: Duration::from_millis(10), connect_timeout: SOON, again };
+        let settings = EagerFailoverSettings {
+            probe: Duration::from_millis(10),
+            connect_timeout: SOON,
+            again,
+        };
         let assignable: Vec<Arc<dyn Assignable>> = vec![supervisors.clone()];
-        let early = Early::new(
+        let eager = EagerFailover::new(
             hints.clone(),
             forwarder,
             &assignable,
@@ -77,7 +80,7 @@ impl Instance {
             Arc::new(SystemIds),
             shutdown.clone(),
         );
-        tokio::spawn(early.run());
+        tokio::spawn(eager.run());
         Self { hints, table, supervisors, standings, shutdown, listener: Some(listener) }
     }
 
@@ -99,9 +102,9 @@ impl Instance {
     }
 }
 
-fn terms(hand_over: Duration) -> Terms {
+fn terms(handoff: Duration) -> Terms {
     let short = Duration::from_millis(20);
-    Terms { deposed: short, hand_over, intake: 16 }
+    Terms { deposed: short, handoff, intake: 16 }
 }
 
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -143,14 +146,14 @@ async fn tenures_now(world: &World) -> BTreeMap<u64, Tenure> {
 const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test]
-async fn a_partition_that_is_handed_over_is_served_until_anothers_fence() {
+async fn a_partition_that_is_handed_off_is_served_until_anothers_fence() {
     let world = world().await;
     let (first, second) =
         (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
     first.supervisors.assign(0);
     until("the first serves", || first.serves()).await;
-    first.supervisors.hand_over(0);
-    assert_eq!((first.serves(), first.right()), (true, Some(Right::HandedOver)));
+    first.supervisors.hand_off(0);
+    assert_eq!((first.serves(), first.right()), (true, Some(Right::HandedOff)));
     second.supervisors.assign(0);
     until("the second serves, and the first is gone", || {
         second.serves() && first.standings.all().is_empty()
@@ -166,18 +169,18 @@ async fn a_partition_that_is_handed_over_is_served_until_anothers_fence() {
 }
 
 #[tokio::test]
-async fn a_partition_that_comes_back_while_it_is_handed_over_needs_no_fence() {
+async fn a_partition_that_comes_back_while_it_is_handed_off_needs_no_fence() {
     let world = world().await;
     let first = Instance::start(&world, Duration::from_millis(1), LONG).await;
     first.supervisors.assign(0);
     until("it serves", || first.serves()).await;
-    first.supervisors.hand_over(0);
+    first.supervisors.hand_off(0);
     first.supervisors.assign(0);
     assert_eq!(first.right(), Some(Right::Group));
-    // Until the hand-over would have ended.
+    // Until the handoff would have ended.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(first.serves(), "it is nobody else's");
-    first.supervisors.hand_over(0);
+    first.supervisors.hand_off(0);
     until("nobody takes it: it is released", || first.standings.all().is_empty()).await;
     let tenures = tenures(&world, 1, 1).await;
     assert_eq!((tenures.len(), tenures[&1].ended.as_deref()), (1, Some("drained")));
@@ -194,7 +197,7 @@ async fn what_its_owner_releases_is_taken_at_once_and_kept_when_the_group_says_s
     first.shutdown.soft.cancel();
     soon(first.supervisors.release(0)).await;
     until("the second serves", || second.serves()).await;
-    assert_eq!(second.right(), Some(Right::Early));
+    assert_eq!(second.right(), Some(Right::EagerFailover));
     second.supervisors.assign(0);
     assert_eq!((second.serves(), second.right()), (true, Some(Right::Group)));
     let tenures = tenures(&world, 2, 1).await;
@@ -219,7 +222,7 @@ async fn an_owner_that_ends_serves_until_another_has_fenced() {
     first.shutdown.leaving.cancel();
     soon(first.supervisors.leave()).await;
     until("the second serves", || second.serves()).await;
-    assert_eq!(second.right(), Some(Right::Early));
+    assert_eq!(second.right(), Some(Right::EagerFailover));
     let tenures = tenures(&world, 2, 1).await;
     let whys: Vec<_> =
         tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
@@ -293,7 +296,8 @@ async fn a_living_owner_whose_port_refuses_has_its_partition_back_and_keeps_it()
     soon(listener.accept()).await.unwrap();
     soon(listener.accept()).await.unwrap();
     drop(listener);
-    // The second takes it early, the group's member fences again, and its port goes on refusing.
+    // The second takes it by an eager failover, the group's member fences again, and its port goes
+    // on refusing.
     until("the first has it back", || {
         first.standings.all().first().is_some_and(|live| live.epoch == Some(3))
     })

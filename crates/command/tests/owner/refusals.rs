@@ -28,7 +28,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_takes_nothing_is_asked_once_a_wait_and_taken_up_when_it_takes_again() {
+async fn a_log_that_takes_nothing_is_asked_once_a_wait_and_resumed_when_it_takes_again() {
     let world = world().await;
     let log = Arc::new(FaultyLog::new(world.log.clone(), 1, Faults::default()).unwrap());
     log.take(Takes::Nothing);
@@ -61,7 +61,7 @@ async fn a_log_that_takes_nothing_is_asked_once_a_wait_and_taken_up_when_it_take
                  serves within the longest wait",
         test: (
             file!(),
-            "a_log_that_takes_nothing_is_asked_once_a_wait_and_taken_up_when_it_takes_again",
+            "a_log_that_takes_nothing_is_asked_once_a_wait_and_resumed_when_it_takes_again",
         ),
     }
     .check();

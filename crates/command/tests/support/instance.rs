@@ -175,7 +175,7 @@ impl Instance {
             fences: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) },
         };
         let short = Duration::from_millis(20);
-        let terms = Terms { deposed: short, hand_over: SOON, intake: 64 };
+        let terms = Terms { deposed: short, handoff: SOON, intake: 64 };
         let (standings, shutdown) = (Arc::default(), self.ctx.shutdown.clone());
         self.owned.push(Arc::new(Supervisors::new(
             topic("events"),

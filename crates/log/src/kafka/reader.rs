@@ -34,7 +34,7 @@ use super::{
 use crate::log::{Error, Pace, Partition, Subscription};
 
 /// How long a poll may keep the thread from noticing dropped subscriptions. A partition that is
-/// taken up again within that is read by a second consumer.
+/// subscribed to again within that is read by a second consumer.
 const TICK: Duration = Duration::from_millis(50);
 /// The same where a paused partition may have to be resumed.
 const TICK_WHILE_BEHIND: Duration = Duration::from_millis(2);

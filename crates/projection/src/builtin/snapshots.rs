@@ -68,11 +68,7 @@ impl Snapshots {
 
     /// States of an older form are not converted: the partition is folded again, from the
     /// beginning.
-    async fn take_up_partition(
-        &self,
-        tx: &mut PostgresTx,
-        place: &Place,
-    ) -> Result<Start, Failure> {
+    async fn resume_partition(&self, tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
         let (partition, format) = (number(place.partition)?, self.rules(&place.category)?.format());
         let forms = sqlx::query!(
             "SELECT min(format) AS oldest, max(format) AS newest FROM snapshots WHERE category = \
@@ -126,12 +122,12 @@ impl Projection<PostgresTx> for Snapshots {
         Box::pin(self.write(tx, slices))
     }
 
-    fn take_up<'a>(
+    fn resume<'a>(
         &'a self,
         tx: &'a mut PostgresTx,
         place: &'a Place,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        Box::pin(self.take_up_partition(tx, place))
+        Box::pin(self.resume_partition(tx, place))
     }
 }
 

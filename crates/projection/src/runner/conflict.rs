@@ -1,4 +1,4 @@
-//! Checkpoints that are not where this runner left them: the partition was handed over, another
+//! Checkpoints that are not where this runner left them: the partition was handed off, another
 //! runner still moves it, or the database fell back. Whoever lost goes on from what is stored,
 //! without reading the log again where that is possible.
 

@@ -16,13 +16,13 @@ pub(super) enum Due {
     /// The checkpoints are compared with the stored ones.
     Verify,
     /// A partition is begun.
-    TakeUp,
-    /// What is to be handed over is projected a little further.
+    Resume,
+    /// What is to be handed off is projected a little further.
     OthersFirst,
 }
 
 const ALL: [Due; 6] =
-    [Due::Note, Due::LetGo, Due::Retry, Due::Verify, Due::TakeUp, Due::OthersFirst];
+    [Due::Note, Due::LetGo, Due::Retry, Due::Verify, Due::Resume, Due::OthersFirst];
 
 impl<S: Store> Runner<S> {
     /// From when on a step does it; `None`: not by the clock.
@@ -35,7 +35,7 @@ impl<S: Store> Runner<S> {
             Due::Retry => self.retry_at,
             // What is queued goes first.
             Due::Verify => self.verify_at.filter(|_| self.queue.is_empty()).map(not_before),
-            Due::TakeUp => self
+            Due::Resume => self
                 .waiting
                 .values()
                 .map(|attempts| attempts.not_before.unwrap_or(now))
@@ -54,7 +54,7 @@ impl<S: Store> Runner<S> {
         ALL.into_iter().filter_map(|due| self.when(due, now)).min()
     }
 
-    /// Whether something is followed that is to be handed over.
+    /// Whether something is followed that is to be handed off.
     fn hands_over(&self) -> bool {
         self.tracks.keys().any(|consumer| self.leaving.contains_key(&consumer.place))
     }

@@ -21,7 +21,7 @@ impl<S: Store> Runner<S> {
                         category = %place.category, partition = place.partition,
                         source = ?place.source, "assigned"
                     );
-                    // It may have been given back before it was handed over.
+                    // It may have been given back before it was handed off.
                     self.leaving.remove(&place);
                     // Projections that go alone follow by themselves; the others need a
                     // consumer all the same.
@@ -38,7 +38,7 @@ impl<S: Store> Runner<S> {
                         category = %place.category, partition = place.partition,
                         source = ?place.source, "revoked"
                     );
-                    self.begin_hand_over(place);
+                    self.begin_handoff(place);
                 }
             }
         }
@@ -58,7 +58,7 @@ impl<S: Store> Runner<S> {
         self.queue.retain(|group| !group.jobs.is_empty());
     }
 
-    pub(super) fn to_take_up(&self, now: Instant) -> Vec<Consumer> {
+    pub(super) fn to_resume(&self, now: Instant) -> Vec<Consumer> {
         let due = self
             .waiting
             .iter()
@@ -66,7 +66,7 @@ impl<S: Store> Runner<S> {
         let mut due: Vec<Consumer> = due.map(|(consumer, _)| consumer.clone()).collect();
         // Readers wait for events.
         due.sort_by_key(|consumer| consumer.place.source != Source::Events);
-        due.truncate(self.limits.take_up_at_once.max(1));
+        due.truncate(self.limits.resume_at_once.max(1));
         due
     }
 
@@ -91,7 +91,7 @@ impl<S: Store> Runner<S> {
                 if others_first {
                     continue;
                 }
-                self.others_first = Some(now + hand_over::OTHERS_FIRST);
+                self.others_first = Some(now + handoff::OTHERS_FIRST);
             }
             room = track.take_arrived(room);
             let taken = track.take_jobs();

@@ -32,9 +32,9 @@ pub trait Projection<Tx>: Send + Sync + 'static {
         slices: &'a [Slice<'a>],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// Asked when a partition is taken up, before its checkpoint is read. [`Start::Over`]: the rows
+    /// Asked when a partition is resumed, before its checkpoint is read. [`Start::Over`]: the rows
     /// of the partition are gone in `tx`, and it is read from the beginning.
-    fn take_up<'a>(
+    fn resume<'a>(
         &'a self,
         tx: &'a mut Tx,
         place: &'a Place,

@@ -237,10 +237,10 @@ pub enum StepDown {
     #[error("the partition is sealed")]
     Sealed,
     #[error(
-        "snapshots went back to offset {checkpoint}, below the horizon {horizon}: the partition is \
-         folded again"
+        "snapshots went back to offset {checkpoint}, below the eviction watermark {watermark}: \
+         the partition is folded again"
     )]
-    BelowHorizon { checkpoint: u64, horizon: u64 },
+    BelowEvictionWatermark { checkpoint: u64, watermark: u64 },
     #[error("offset {offset}: {what}")]
     Diverged { offset: u64, what: &'static str },
     #[error("the log continues at offset {found} where {expected} was expected")]
@@ -270,7 +270,7 @@ pub struct Limits {
     pub read_back_deadline_ms: u64,
     /// After the log has refused a record, none of its size or larger is tried again for so long.
     pub refused_ms: u64,
-    /// Queued commands that are taken up above the first undecided one.
+    /// Queued commands that are taken above the first undecided one.
     pub command_queue_window: usize,
     /// After this a barrier says how far the command queue has come, if no other record has.
     pub command_queue_silence_ms: u64,

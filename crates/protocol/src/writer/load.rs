@@ -15,8 +15,8 @@ use crate::{
 pub(super) struct Load<V: Vocabulary> {
     aggregates: BTreeSet<V::Aggregate>,
     commands: BTreeSet<V::Command>,
-    /// The horizon when it was asked: what was evicted since is none of its business.
-    horizon: u64,
+    /// The eviction watermark when it was asked: what was evicted since is none of its business.
+    eviction_watermark: u64,
 }
 
 impl<V: Vocabulary> Load<V> {
@@ -33,7 +33,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         let mut load = Load {
             aggregates: BTreeSet::new(),
             commands: BTreeSet::new(),
-            horizon: self.memory.horizon(),
+            eviction_watermark: self.memory.eviction_watermark(),
         };
         while load.commands.len() < self.limits.load_batch {
             let Some(command) = self.wanted.pop_first() else { break };
@@ -55,9 +55,11 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         effects: &mut Vec<Effect<V>>,
     ) {
         let Some(load) = self.load.take() else { return };
-        if R::HORIZON && checkpoint < load.horizon {
-            return self
-                .step_down(StepDown::BelowHorizon { checkpoint, horizon: load.horizon }, effects);
+        if R::EVICTION_WATERMARK && checkpoint < load.eviction_watermark {
+            return self.step_down(
+                StepDown::BelowEvictionWatermark { checkpoint, watermark: load.eviction_watermark },
+                effects,
+            );
         }
         let domain = self.domain.clone();
         let mut found: BTreeMap<_, _> = aggregates.into_iter().collect();

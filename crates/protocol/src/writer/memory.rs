@@ -1,7 +1,7 @@
 //! Aggregates and recorded outcomes that the owner remembers.
 //!
-//! It holds at least everything that happened at or above the horizon; whatever is not here is
-//! complete in a snapshot at or above the horizon. An aggregate's state is the confirmed one plus,
+//! It holds at least everything that happened at or above the eviction watermark; whatever is not
+//! here is complete in a snapshot at or above it. An aggregate's state is the confirmed one plus,
 //! for each commit in flight, the state after it.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -26,7 +26,7 @@ pub(super) struct Memory<V: Vocabulary, S: Value> {
     outcomes: Table<V::Command, (u64, Recorded<V>)>,
     by_end: BTreeSet<(u64, V::Command)>,
     /// Nothing at or above this offset was ever evicted.
-    horizon: u64,
+    eviction_watermark: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,8 @@ pub(super) struct Aggregate<V: Vocabulary, S> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Base<V: Vocabulary, S> {
-    /// Events above the horizon (none, if it was never seen); what lies below is in its snapshot.
+    /// Events above the eviction watermark (none, if it was never seen); what lies below is in its
+    /// snapshot.
     Behind {
         events: Vec<EventBody<V>>,
     },
@@ -64,18 +65,18 @@ pub(super) struct Ahead<S> {
 }
 
 impl<V: Vocabulary, S: Value> Memory<V, S> {
-    pub(super) fn new(horizon: u64) -> Self {
+    pub(super) fn new(eviction_watermark: u64) -> Self {
         Self {
             aggregates: Table::new(),
             by_touch: BTreeSet::new(),
             outcomes: Table::new(),
             by_end: BTreeSet::new(),
-            horizon,
+            eviction_watermark,
         }
     }
 
-    pub(super) fn horizon(&self) -> u64 {
-        self.horizon
+    pub(super) fn eviction_watermark(&self) -> u64 {
+        self.eviction_watermark
     }
 
     pub(super) fn aggregates(&self) -> usize {
@@ -88,7 +89,7 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
 
     /// The aggregate, made as never seen if it is not there.
     pub(super) fn entry(&mut self, id: V::Aggregate) -> &mut Aggregate<V, S> {
-        let (touched, by_touch) = (self.horizon, &mut self.by_touch);
+        let (touched, by_touch) = (self.eviction_watermark, &mut self.by_touch);
         self.aggregates.get_or_insert_with(id, || {
             by_touch.insert((touched, id));
             Aggregate {
@@ -216,7 +217,7 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
         for (touched, id) in evicted {
             self.by_touch.remove(&(touched, id));
             self.aggregates.remove(&id);
-            self.horizon = self.horizon.max(touched);
+            self.eviction_watermark = self.eviction_watermark.max(touched);
         }
         let below = if R::OUTCOMES_STAY_ABOVE_CHECKPOINT { checkpoint } else { checkpoint + 1 };
         for _ in 0..self.outcomes.len().saturating_sub(outcomes) {
@@ -227,7 +228,7 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
             };
             self.by_end.remove(&(end, command));
             self.outcomes.remove(&command);
-            self.horizon = self.horizon.max(end);
+            self.eviction_watermark = self.eviction_watermark.max(end);
         }
     }
 }

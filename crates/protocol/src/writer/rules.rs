@@ -58,7 +58,7 @@ pub trait Rules: Value {
     /// An aggregate with unanswered commands or commits in flight is not evicted.
     const STAYS_WHILE_IN_USE: bool = true;
     /// Whatever was evicted is missed by a load from further back: the owner ends.
-    const HORIZON: bool = true;
+    const EVICTION_WATERMARK: bool = true;
     /// A queued command that goes back into the queue may have been seen by its next turn.
     const QUEUED_AGAIN_MAY_BE_SEEN: bool = true;
     /// A queued command may have been seen once somebody sends it synchronously.
@@ -69,7 +69,7 @@ pub trait Rules: Value {
     const TIMES_RISE: bool = true;
     /// "... also not after a take-over".
     const TIMES_RISE_OVER_TAKE_OVERS: bool = true;
-    /// "`hw-drained` d: every queued command below has its outcome", not only: was taken up.
+    /// "`hw-drained` d: every queued command below has its outcome", not only: was taken.
     const DRAINED_IS_DECIDED: bool = true;
     /// What was in flight at a new fence is undecided again, and not drained.
     const FENCE_UNDECIDES: bool = true;

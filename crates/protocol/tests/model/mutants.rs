@@ -87,7 +87,10 @@ without! {
             Sent::new(2, 2, Does::Create(1)),
         ])
     };
-    NoHorizon: HORIZON in Setup { falls: 1, ..evicting(vec![create().times(2)]) };
+    NoEvictionWatermark: EVICTION_WATERMARK in Setup {
+        falls: 1,
+        ..evicting(vec![create().times(2)])
+    };
     FreshAgain: QUEUED_AGAIN_MAY_BE_SEEN in Setup {
         command_queue: vec![0],
         load_failures: 1,

@@ -128,7 +128,10 @@ fn snapshots_that_are_below_what_was_forgotten_end_the_writer() {
         let mut driven = evicted_below_three();
         driven.submit(cold(add(9, 9, &[5])));
         driven.loaded_nothing(checkpoint);
-        assert_eq!(driven.ended, Some(StepDown::BelowHorizon { checkpoint, horizon: 3 }));
+        assert_eq!(
+            driven.ended,
+            Some(StepDown::BelowEvictionWatermark { checkpoint, watermark: 3 })
+        );
         assert_eq!(driven.heard(), [(9, Answer::Busy(Busy::Partition))]);
     }
     for checkpoint in [3, 4] {
@@ -148,7 +151,10 @@ fn what_was_forgotten_after_a_load_was_asked_for_is_none_of_its_business() {
     assert_eq!((driven.ended.clone(), driven.commands_out()), (None, vec![9]));
     driven.submit(cold(add(10, 10, &[5])));
     driven.loaded_nothing(4);
-    assert_eq!(driven.ended, Some(StepDown::BelowHorizon { checkpoint: 4, horizon: 5 }));
+    assert_eq!(
+        driven.ended,
+        Some(StepDown::BelowEvictionWatermark { checkpoint: 4, watermark: 5 })
+    );
 }
 
 #[test]
@@ -171,9 +177,9 @@ fn the_tail_is_what_lies_above_the_highest_checkpoint_heard_of() {
 
 /// What lies between was neither read by this writer nor is it there.
 #[test]
-fn snapshots_that_are_below_where_the_partition_was_taken_up_end_the_writer() {
+fn snapshots_that_are_below_where_the_partition_was_resumed_end_the_writer() {
     for (checkpoint, ended) in
-        [(9, Some(StepDown::BelowHorizon { checkpoint: 9, horizon: 10 })), (10, None)]
+        [(9, Some(StepDown::BelowEvictionWatermark { checkpoint: 9, watermark: 10 })), (10, None)]
     {
         let mut driven =
             Driven::from(Limits::default(), Position { offset: 10, ..Position::start() });

@@ -67,7 +67,7 @@ fn snapshots_that_lack_what_was_forgotten_end_the_writer() {
     let aggregates = (Limits { cached_aggregates: 0, ..Limits::default() }, 4);
     for (limits, command) in [outcomes, aggregates] {
         for (checkpoint, ended) in
-            [(4, None), (3, Some(StepDown::BelowHorizon { checkpoint: 3, horizon: 4 }))]
+            [(4, None), (3, Some(StepDown::BelowEvictionWatermark { checkpoint: 3, watermark: 4 }))]
         {
             let mut driven = three_done(limits);
             driven.checkpoint(4);

@@ -133,7 +133,7 @@ async fn what_is_not_understood_may_mean_anything() {
 }
 
 #[tokio::test]
-async fn more_floors_than_the_limit_become_floors_of_partitions() {
+async fn more_watermarks_than_the_limit_become_watermarks_of_partitions() {
     let cache = cache(2);
     let other = Key { id: Uuid::from_u128(7), ..KEY };
     read(&cache, other, &kept(42, 1)).await;
@@ -143,15 +143,15 @@ async fn more_floors_than_the_limit_become_floors_of_partitions() {
     assert_eq!(read(&cache, other, &kept(60, 2)).await, (kept(60, 2), Status::Stale));
 }
 
-/// Each partition that had floors of keys, and none lower than the highest of them.
+/// Each partition that had watermarks of keys, and none lower than the highest of them.
 #[tokio::test]
-async fn floors_of_keys_become_floors_of_every_partition_that_has_some() {
+async fn watermarks_of_keys_become_watermarks_of_every_partition_that_has_some() {
     let cache = cache(2);
     let elsewhere = Key { partition: 4, id: Uuid::from_u128(7), ..KEY };
     cache.heard("rows=thing/3@50:0000000000ab rows=thing/4@45:000000000001");
     cache.heard("rows=thing/4@44:000000000002");
-    for (key, floor) in [(KEY, 50), (elsewhere, 45)] {
-        let (below, at) = (kept(floor - 1, 1), kept(floor, 2));
+    for (key, watermark) in [(KEY, 50), (elsewhere, 45)] {
+        let (below, at) = (kept(watermark - 1, 1), kept(watermark, 2));
         read(&cache, key, &below).await;
         assert_eq!(
             read(&cache, key, &at).await,
@@ -205,7 +205,7 @@ async fn an_error_is_not_kept() {
 }
 
 #[tokio::test]
-async fn of_the_floors_of_a_key_and_of_its_partition_the_higher_one_counts() {
+async fn of_the_watermarks_of_a_key_and_of_its_partition_the_higher_one_counts() {
     let (of_key, of_partition) = (
         |offset: u64| format!("rows=thing/3@{offset}:0000000000ab"),
         |offset: u64| format!("rows=thing/3@{offset}:*"),
@@ -308,7 +308,7 @@ fn an_entry_weighs_its_body_and_what_it_takes_to_keep_it() {
 }
 
 #[tokio::test]
-async fn floors_are_of_one_view_and_of_all_ids_that_end_alike() {
+async fn watermarks_are_of_one_view_and_of_all_ids_that_end_alike() {
     let cache = cache(100);
     let elsewhere = Key { projection: "others", ..KEY };
     for version in 1..3 {

@@ -115,7 +115,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
-    /// Whether the record lies where the partition was taken up, or after that. What lies below
+    /// Whether the record lies where the partition was resumed, or after that. What lies below
     /// proves that it is a place in this log.
     fn is_to_be_read(&mut self, stored: &Stored) -> bool {
         if let Some(witness) = self.from.witness.as_ref().filter(|_| !self.proven) {

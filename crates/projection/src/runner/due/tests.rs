@@ -84,7 +84,7 @@ struct Times {
     note: At,
     others_first: At,
     leaving: At,
-    take_up: Option<At>,
+    resume: Option<At>,
     queued: bool,
 }
 
@@ -94,13 +94,13 @@ fn at() -> impl Strategy<Value = At> {
 
 fn times() -> impl Strategy<Value = Times> {
     (at(), at(), at(), at(), at(), proptest::option::of(at()), any::<bool>()).prop_map(
-        |(retry, verify, note, others_first, leaving, take_up, queued)| Times {
+        |(retry, verify, note, others_first, leaving, resume, queued)| Times {
             retry,
             verify,
             note,
             others_first,
             leaving,
-            take_up,
+            resume,
             queued,
         },
     )
@@ -131,7 +131,7 @@ impl Times {
             (self.note.map(instant), self.others_first.map(instant));
         runner.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
         let consumer = self
-            .take_up
+            .resume
             .map(|ms| (Consumer::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
         runner.waiting.extend(consumer);
         if self.queued {

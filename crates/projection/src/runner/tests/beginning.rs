@@ -32,11 +32,11 @@ async fn events_are_begun_before_command_queues_and_no_more_at_once_than_may_be(
     };
     for (at_once, expected) in [(1, vec![1, 2, 3, 4]), (3, vec![3, 4]), (0, vec![1, 2, 3, 4])] {
         let mut alone = play.alone();
-        alone.runner.limits.take_up_at_once = at_once;
+        alone.runner.limits.resume_at_once = at_once;
         let mut known = Vec::new();
         // Four beginnings, and a transaction after each.
         for _ in 0..8 {
-            if alone.runner.step().await == Step::TookUp {
+            if alone.runner.step().await == Step::Resumed {
                 let places = places(&alone);
                 let of_events =
                     places.iter().filter(|place| place.source == Source::Events).count();
@@ -51,11 +51,11 @@ async fn events_are_begun_before_command_queues_and_no_more_at_once_than_may_be(
 #[tokio::test(start_paused = true)]
 async fn what_is_followed_has_its_turn_between_two_beginnings() {
     let mut alone = play(vec![singles(1), singles(2), singles(3)], 1).alone();
-    alone.runner.limits.take_up_at_once = 1;
+    alone.runner.limits.resume_at_once = 1;
     let steps = alone.go_on_for(10 * MS).await;
     let projected = |events| Step::Projected { events };
     let turns =
-        [Step::TookUp, projected(2), Step::TookUp, projected(4), Step::TookUp, projected(6)];
+        [Step::Resumed, projected(2), Step::Resumed, projected(4), Step::Resumed, projected(6)];
     assert_eq!(steps, [&turns[..], &[Step::CaughtUp]].concat());
 }
 
@@ -64,9 +64,9 @@ async fn who_always_has_something_to_project_begins_the_other_partitions_all_the
     let mut alone =
         Play { batch_events: 2, chunk: 1, ..play(vec![singles(9), singles(1), singles(1)], 1) }
             .alone();
-    alone.runner.limits.take_up_at_once = 1;
+    alone.runner.limits.resume_at_once = 1;
     for begun in 1..=3 {
-        assert_eq!(alone.runner.step().await, Step::TookUp);
+        assert_eq!(alone.runner.step().await, Step::Resumed);
         assert_eq!(places(&alone).len(), begun);
         assert!(matches!(alone.runner.step().await, Step::Projected { .. }));
     }
@@ -104,7 +104,7 @@ async fn what_is_assigned_again_is_not_begun_again_nor_any_sooner() {
     assert_eq!(tries, [50, 150, 350]);
     assigned(&alone);
     assert_eq!(
-        alone.go_on_for(100 * MS).await.iter().filter(|step| **step == Step::TookUp).count(),
+        alone.go_on_for(100 * MS).await.iter().filter(|step| **step == Step::Resumed).count(),
         0
     );
     assert_eq!(stands(&alone, "a"), 2);
@@ -180,7 +180,7 @@ async fn whose_rows_are_of_an_older_form_is_projected_again_from_the_beginning_a
     alone.go_on_for(SECOND).await;
     let mut another = play.another(&alone.shelf, &alone.store);
     alone.store.server().older.insert("b");
-    assert_eq!(another.runner.step().await, Step::TookUp);
+    assert_eq!(another.runner.step().await, Step::Resumed);
     assert_eq!((stands(&another, "a"), stands(&another, "b")), (5, 0));
     assert_eq!(another.runner.step().await, Step::Projected { events: 4 });
     assert_eq!((stands(&another, "a"), stands(&another, "b")), (5, 5));
@@ -264,7 +264,7 @@ async fn the_database_is_compared_every_so_often_and_not_more_often() {
 async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
     let play = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) };
     let mut alone = play.alone();
-    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.runner.limits.handoff = Duration::ZERO;
     alone.store.server().busy.insert("b", usize::MAX);
     alone.go_on_for(2 * SECOND).await;
     let of = |partition| Key { projection: "b", place: place(partition) };

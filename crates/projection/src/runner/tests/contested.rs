@@ -135,7 +135,7 @@ async fn if_one_checkpoint_is_nowhere_on_the_way_the_partition_is_read_again_and
         tokio::time::advance(Duration::from_millis(49)).await;
         assert_eq!(alone.runner.step().await, Step::Waiting);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(alone.runner.step().await, Step::TookUp);
+        assert_eq!(alone.runner.step().await, Step::Resumed);
         assert_eq!(alone.runner.step().await, Step::Projected { events: 3 + 2 });
         assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (5, 5));
         assert_eq!(alone.store.server().wrong, None);
@@ -174,7 +174,7 @@ async fn a_checkpoint_that_another_moved_on_is_believed_though_nothing_arrives()
         assert!(steps.contains(&Step::Verified) && !steps.contains(&Step::Failed), "{steps:?}");
         let known = alone.progress.all();
         assert_eq!((known[&key(moved)], known[&key(other)]), (6, 5));
-        assert!(!steps.contains(&Step::TookUp), "nothing is read again");
+        assert!(!steps.contains(&Step::Resumed), "nothing is read again");
     }
 }
 
@@ -182,7 +182,7 @@ async fn a_checkpoint_that_another_moved_on_is_believed_though_nothing_arrives()
 async fn what_is_handed_over_and_found_moved_without_events_is_let_go() {
     let (play, mut alone, history) = about_to_move().await;
     alone.go_on_for(Duration::from_millis(150)).await;
-    // The hand-over takes 300 ms, the next comparison comes 50 ms from now.
+    // The handoff takes 300 ms, the next comparison comes 50 ms from now.
     alone
         .changes
         .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })

@@ -31,9 +31,9 @@ struct Ending {
 
 impl Ending {
     /// Has run for a second before.
-    async fn of(play: &Play, hand_over: Duration) -> Self {
+    async fn of(play: &Play, handoff: Duration) -> Self {
         let mut alone = play.alone();
-        alone.runner.limits.hand_over = hand_over;
+        alone.runner.limits.handoff = handoff;
         let Alone { shelf, store, runner, progress, changes, .. } = alone;
         let soft = CancellationToken::new();
         let running = {
@@ -92,7 +92,7 @@ async fn who_has_nothing_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_takes_over_and_who_ends_projects_until_the_hand_over_does() {
+async fn nobody_takes_over_and_who_ends_projects_until_the_handoff_does() {
     let mut ending = Ending::of(&quiet(), 10 * SECOND).await;
     for arrived in 1..=9 {
         ending.shelf.grow(1);
@@ -124,7 +124,7 @@ async fn what_could_still_be_projected_is_nobodys_yet_and_is_projected_on() {
         assert!(!ending.ends_within(SECOND / 2).await, "{arrived}");
         assert_eq!((ending.stands(0), ending.stands(1)), (4, 3 + arrived));
     }
-    // But no longer than the hand-over takes.
+    // But no longer than the handoff takes.
     ending.shelf.grow(1);
     assert_eq!(ending.end().await, 5 * SECOND);
 }
@@ -144,7 +144,7 @@ async fn who_ends_is_done_when_everything_was_taken_over() {
 async fn what_is_handed_over_is_projected_now_and_then_so_that_others_are_first() {
     let play = Play { visible: 3, ..play(vec![singles(200), singles(200)], 1) };
     let mut alone = play.alone();
-    alone.runner.limits.hand_over = 10 * SECOND;
+    alone.runner.limits.handoff = 10 * SECOND;
     alone.go_on_for(SECOND).await;
     // Of two, so that the other one is projected at once.
     alone
@@ -169,7 +169,7 @@ async fn what_is_handed_over_is_projected_now_and_then_so_that_others_are_first(
 async fn what_is_handed_over_has_its_turn_though_nothing_more_arrives() {
     let play = quiet();
     let mut alone = play.alone();
-    (alone.runner.limits.hand_over, alone.runner.limits.verify_every) = (10 * SECOND, 100 * SECOND);
+    (alone.runner.limits.handoff, alone.runner.limits.verify_every) = (10 * SECOND, 100 * SECOND);
     alone.go_on_for(SECOND).await;
     alone
         .changes
@@ -195,17 +195,17 @@ async fn what_comes_back_before_it_was_handed_over_is_kept() {
     alone.go_on_for(200 * MS).await;
     alone.changes.send(MembershipEvent::Assigned(play.partitions())).expect("a runner");
     let steps = alone.go_on_for(SECOND).await;
-    assert!(!steps.contains(&Step::TookUp), "it was never let go: {steps:?}");
+    assert!(!steps.contains(&Step::Resumed), "it was never let go: {steps:?}");
     alone.shelf.grow(1);
     alone.go_on_for(MS).await;
     assert_eq!(stands(&alone, "a"), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_hand_over_what_is_taken_back_is_let_go_at_once() {
+async fn without_a_handoff_what_is_taken_back_is_let_go_at_once() {
     let play = quiet();
     let mut alone = play.alone();
-    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.runner.limits.handoff = Duration::ZERO;
     alone.go_on_for(SECOND).await;
     alone
         .changes

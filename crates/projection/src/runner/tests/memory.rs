@@ -395,7 +395,7 @@ impl Projection<Tx> for Tally {
         Box::pin(async { applied })
     }
 
-    fn take_up<'a>(
+    fn resume<'a>(
         &'a self,
         tx: &'a mut Tx,
         place: &'a Place,

@@ -148,7 +148,7 @@ async fn a_log_that_stops_is_said_again_of_what_has_gone_and_come_back_and_of_no
     let _said = lines.listen();
     let (play, ms) = (play(vec![singles(3), singles(3)], 1), Duration::from_millis(1));
     let mut alone = play.alone();
-    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.runner.limits.handoff = Duration::ZERO;
     alone.go_on_for(SECOND).await;
     let said = || {
         [0, 1].map(|partition| lines.with(["the log stopped", &format!("partition={partition} ")]))

@@ -155,7 +155,7 @@ async fn who_was_alone_once_has_all_its_attempts_again() {
     // Three attempts for the whole, three for its first half.
     alone.store.server().busy.insert("b", 6);
     assert_eq!(
-        alone.go_on_for(SECOND).await.iter().filter(|step| **step == Step::TookUp).count(),
+        alone.go_on_for(SECOND).await.iter().filter(|step| **step == Step::Resumed).count(),
         2,
         "at first, and alone"
     );
@@ -164,7 +164,7 @@ async fn who_was_alone_once_has_all_its_attempts_again() {
     alone.shelf.grow(1);
     let steps = alone.go_on_for(SECOND).await;
     assert!(
-        !steps.contains(&Step::TookUp) && steps.contains(&Step::Projected { events: 1 }),
+        !steps.contains(&Step::Resumed) && steps.contains(&Step::Projected { events: 1 }),
         "{steps:?}"
     );
 }
@@ -237,7 +237,7 @@ async fn the_logs_lag_tools_are_told_and_not_all_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_taken_back_is_projected_until_the_end_of_the_hand_over_and_no_longer() {
+async fn what_was_taken_back_is_projected_until_the_end_of_the_handoff_and_no_longer() {
     let play = Play { visible: 3, ..play(vec![singles(8)], 1) };
     let mut alone = play.alone();
     alone.go_on_for(SECOND).await;
@@ -249,7 +249,7 @@ async fn what_was_taken_back_is_projected_until_the_end_of_the_hand_over_and_no_
     assert_eq!(
         (stands(&alone, "a"), alone.progress.all().len()),
         (5, 2),
-        "the hand-over takes 300 ms"
+        "the handoff takes 300 ms"
     );
     alone.go_on_for(SECOND).await;
     assert!(alone.progress.all().is_empty());
@@ -277,7 +277,7 @@ async fn what_was_taken_back_is_let_go_when_another_has_moved_it() {
     alone.shelf.grow(1);
     another.go_on_for(Duration::from_millis(10)).await;
     assert_eq!(stands(&alone, "a"), 4);
-    // Long before the hand-over would end by itself.
+    // Long before the handoff would end by itself.
     alone.go_on_for(Duration::from_millis(250)).await;
     assert!(alone.progress.all().is_empty(), "{:?}", alone.progress.all());
     assert_eq!(
@@ -290,7 +290,7 @@ async fn what_was_taken_back_is_let_go_when_another_has_moved_it() {
 async fn what_waits_its_turn_goes_with_its_own_partition_and_with_no_other() {
     let play = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) };
     let mut alone = play.alone();
-    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.runner.limits.handoff = Duration::ZERO;
     alone.go_on_for(SECOND / 10).await;
     // Both partitions in one transaction that is to be tried again.
     alone.shelf.grow(2);

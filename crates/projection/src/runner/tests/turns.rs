@@ -29,8 +29,8 @@ const MOST_TURNS: usize = 5_000;
 const CALM: usize = 8;
 /// Where comparisons may fail.
 const LONG_CALM: usize = 20;
-/// By then nothing is handed over any more.
-const HANDED_OVER: usize = 6;
+/// By then nothing is handed off any more.
+const HANDED_OFF: usize = 6;
 
 /// What a run begins with and what may happen in it.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Play {
                 first: Duration::from_millis(50),
                 longest: Duration::from_millis(200),
             },
-            hand_over: Duration::from_millis(300),
+            handoff: Duration::from_millis(300),
             verify_every: Duration::from_millis(300),
             ..Limits::default()
         };
@@ -253,7 +253,7 @@ impl Stage<'_> {
                     Some(seat) => self.take_turn(seat),
                     None if self.shelf.grow(self.play.chunk) => self.wake(),
                     None => {
-                        if calm == HANDED_OVER {
+                        if calm == HANDED_OFF {
                             self.nobody_knows_what_is_anothers()?;
                             // Whoever lost what it had has it again in the end.
                             (0..self.players.len()).for_each(|seat| self.assign(seat, true));

@@ -35,7 +35,7 @@ async fn a_wait_ends_when_something_arrives_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_when_what_it_has_changes() {
     let (play, mut alone) = caught_up().await;
-    alone.runner.limits.hand_over = Duration::ZERO;
+    alone.runner.limits.handoff = Duration::ZERO;
     alone
         .changes
         .send(MembershipEvent::Revoked { partitions: play.partitions(), lost: false })

@@ -310,7 +310,7 @@ impl World {
             StepDown::Diverged { .. } | StepDown::Gap { .. } if !lies => {
                 self.breaks("an owner found that it had acknowledged what is not in the log");
             }
-            StepDown::BelowHorizon { .. } if self.spent.falls == 0 => {
+            StepDown::BelowEvictionWatermark { .. } if self.spent.falls == 0 => {
                 self.breaks("an owner evicted what `snapshots` did not have")
             }
             _ => {}

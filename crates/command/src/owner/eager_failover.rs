@@ -1,7 +1,7 @@
 //! Takes partitions whose owner goes or is gone, before the group says whose they are now: the
 //! owner has said that it ends, or that it gave them up, or its port refuses connections
 //! (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a
-//! hint; the fence decides, and whoever took a partition early leaves it to the next fence.
+//! hint; the fence decides, and whoever took a partition so leaves it to the next fence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ use super::{
 };
 
 #[derive(Clone, Copy, Debug)]
-pub struct EarlySettings {
+pub struct EagerFailoverSettings {
     /// How often the ports of other owners are tried.
     pub probe: Duration,
     pub connect_timeout: Duration,
@@ -36,11 +36,11 @@ pub struct EarlySettings {
 }
 
 /// See the module.
-pub struct Early {
+pub struct EagerFailover {
     hints: Arc<Hints>,
     forwarder: Arc<Forwarder>,
     categories: BTreeMap<&'static str, Arc<dyn Assignable>>,
-    settings: EarlySettings,
+    settings: EagerFailoverSettings,
     ids: Arc<dyn Ids>,
     shutdown: Shutdown,
     taken: Mutex<BTreeMap<(String, u32), Taken>>,
@@ -77,12 +77,12 @@ const SURE_AFTER: Duration = Duration::from_millis(50);
 /// Each further candidate leaves the one before it so much time to publish its hint.
 const STEP: Duration = Duration::from_millis(250);
 
-impl Early {
+impl EagerFailover {
     pub fn new(
         hints: Arc<Hints>,
         forwarder: Arc<Forwarder>,
         categories: &[Arc<dyn Assignable>],
-        settings: EarlySettings,
+        settings: EagerFailoverSettings,
         ids: Arc<dyn Ids>,
         shutdown: Shutdown,
     ) -> Self {
@@ -93,12 +93,12 @@ impl Early {
 
     /// Until shutdown.
     pub async fn run(self) {
-        let early = Arc::new(self);
-        let leaving = early.shutdown.leaving.clone();
+        let this = Arc::new(self);
+        let leaving = this.shutdown.leaving.clone();
         tokio::select! {
             () = leaving.cancelled() => {}
-            () = early.clone().follow_releases() => {}
-            () = early.follow_ports() => {}
+            () = this.clone().follow_releases() => {}
+            () = this.follow_ports() => {}
         }
     }
 
@@ -173,17 +173,17 @@ impl Early {
             return;
         }
         let delay = self.turn(&heard);
-        let (early, shutdown) = (self.clone(), self.shutdown.clone());
+        let (this, shutdown) = (self.clone(), self.shutdown.clone());
         self.shutdown.tasks.spawn(async move {
             tokio::select! {
                 () = shutdown.leaving.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
-            if early.hints.others().iter().any(|now| {
+            if this.hints.others().iter().any(|now| {
                 now.hint == heard.hint
                     && (&now.category, now.partition) == (&heard.category, heard.partition)
             }) {
-                category.take_early(heard.partition, trigger.why());
+                category.fail_over_eagerly(heard.partition, trigger.why());
             }
         });
     }

@@ -18,9 +18,9 @@ struct Begun {
 }
 
 impl<S: Store> Runner<S> {
-    /// Takes up all of `consumers` at the same time: one waits for the log while another waits
+    /// Resumes all of `consumers` at the same time: one waits for the log while another waits
     /// for the database.
-    pub(super) async fn take_up(&mut self, consumers: Vec<Consumer>) -> Step {
+    pub(super) async fn resume(&mut self, consumers: Vec<Consumer>) -> Step {
         let begun: Vec<(Consumer, Result<Begun, Trouble>)> = {
             let begin = |consumer: Consumer| {
                 let (readers, partition) =
@@ -35,15 +35,15 @@ impl<S: Store> Runner<S> {
         };
         let failed = begun
             .into_iter()
-            .filter_map(|(consumer, begun)| self.took_up(consumer, begun).err())
+            .filter_map(|(consumer, begun)| self.resumed(consumer, begun).err())
             .count();
         if self.waiting.values().all(|attempts| attempts.failed == 0) {
             self.said.not_begun.over("every partition has begun");
         }
-        if failed == 0 { Step::TookUp } else { Step::Failed }
+        if failed == 0 { Step::Resumed } else { Step::Failed }
     }
 
-    fn took_up(&mut self, consumer: Consumer, begun: Result<Begun, Trouble>) -> Result<(), ()> {
+    fn resumed(&mut self, consumer: Consumer, begun: Result<Begun, Trouble>) -> Result<(), ()> {
         match begun {
             Ok(Begun { track, halted }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
@@ -225,7 +225,7 @@ async fn checkpoints_of<S: Store>(
     let mut tx = store.begin().await?;
     let mut over = Vec::new();
     for reader in readers {
-        if reader.take_up(&mut tx, place).await? == Start::Over {
+        if reader.resume(&mut tx, place).await? == Start::Over {
             over.push(reader.name());
         }
     }

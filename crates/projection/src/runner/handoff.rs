@@ -8,22 +8,22 @@ use super::*;
 /// long, they have all of it: quiet partitions show nothing.
 const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a runner waits between transactions for what it is to hand over, so that whoever has
-/// taken it up moves it first.
+/// How long a runner waits between transactions for what it is to hand off, so that whoever has
+/// resumed it moves it first.
 pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(200);
 
 impl<S: Store> Runner<S> {
-    pub(super) fn begin_hand_over(&mut self, place: Place) {
+    pub(super) fn begin_handoff(&mut self, place: Place) {
         // What was not begun is begun elsewhere.
         let followed = self.tracks.keys().any(|consumer| consumer.place == place);
-        if followed && !self.limits.hand_over.is_zero() {
-            self.leaving.insert(place, Instant::now() + self.limits.hand_over);
+        if followed && !self.limits.handoff.is_zero() {
+            self.leaving.insert(place, Instant::now() + self.limits.handoff);
         } else {
             self.let_go(&place);
         }
     }
 
-    pub(super) fn end_hand_overs(&mut self, now: Instant) {
+    pub(super) fn end_handoffs(&mut self, now: Instant) {
         let ended: Vec<Place> = self
             .leaving
             .iter()
@@ -35,7 +35,7 @@ impl<S: Store> Runner<S> {
         }
     }
 
-    /// Whether `place` was to be handed over; then it is another runner's now.
+    /// Whether `place` was to be handed off; then it is another runner's now.
     pub(super) fn was_taken_over(&mut self, place: &Place) -> bool {
         let leaving = self.leaving.contains_key(place);
         if leaving {
@@ -52,14 +52,14 @@ impl<S: Store> Runner<S> {
 
     /// Leaves the group at once, and projects on until every partition was taken over, or for as
     /// long as that may take.
-    pub(super) async fn hand_over_all(&mut self) {
+    pub(super) async fn hand_off_all(&mut self) {
         let left = self.share.leave(self.limits.leave_within);
         self.waiting.clear();
         self.others_began = false;
-        self.leave_by = Some(Instant::now() + self.limits.hand_over);
+        self.leave_by = Some(Instant::now() + self.limits.handoff);
         let places: BTreeSet<Place> =
             self.tracks.keys().map(|consumer| consumer.place.clone()).collect();
-        places.into_iter().for_each(|place| self.begin_hand_over(place));
+        places.into_iter().for_each(|place| self.begin_handoff(place));
         let rest = async {
             while !self.leaving.is_empty() {
                 if matches!(self.step().await, Step::Waiting | Step::CaughtUp)

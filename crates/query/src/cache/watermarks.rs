@@ -1,6 +1,6 @@
 //! Below which offset an entry must not be shown any more. Pure. Grows with what changed, up to a
-//! limit; beyond it the floors of keys become floors of their partitions, which costs entries and
-//! never truth.
+//! limit; beyond it the watermarks of keys become watermarks of their partitions, which costs
+//! entries and never truth.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use highwater_tables::changes::{self, Change, key_of};
 
 use super::Key;
 
-pub struct Floors {
+pub struct Watermarks {
     /// Counts what makes every earlier entry worthless.
     count: u64,
     listening: bool,
@@ -21,11 +21,11 @@ struct View {
     category: &'static str,
     partitions: HashMap<u32, u64>,
     /// By the part of the id that notifications name: partition and offset. Ids that share it share
-    /// a floor: that drops too much, and never too little.
+    /// a watermark: that drops too much, and never too little.
     keys: HashMap<u64, (u32, u64)>,
 }
 
-impl Floors {
+impl Watermarks {
     pub fn new(views: &[(&'static str, &'static str)], most_keys: usize) -> Self {
         let view = |(projection, category): &(&'static str, &'static str)| View {
             projection,
@@ -57,7 +57,7 @@ impl Floors {
             .views
             .iter()
             .find(|view| view.projection == key.projection && view.category == key.category);
-        view.is_some_and(|view| self.now() == Some(since) && view.floor(key) <= offset)
+        view.is_some_and(|view| self.now() == Some(since) && view.watermark(key) <= offset)
     }
 
     /// What a projector's transaction changed. A notification that is not understood may mean
@@ -84,7 +84,7 @@ impl Floors {
 }
 
 impl View {
-    fn floor(&self, key: &Key) -> u64 {
+    fn watermark(&self, key: &Key) -> u64 {
         let of_partition = self.partitions.get(&key.partition).copied().unwrap_or(0);
         let of_key = self.keys.get(&key_of(key.id)).map_or(0, |(_, offset)| *offset);
         of_partition.max(of_key)
@@ -95,8 +95,8 @@ impl View {
             return self.raise_partition(change.partition, change.offset);
         };
         for key in keys {
-            let floor = self.keys.entry(*key).or_insert((change.partition, 0));
-            *floor = (change.partition, floor.1.max(change.offset));
+            let watermark = self.keys.entry(*key).or_insert((change.partition, 0));
+            *watermark = (change.partition, watermark.1.max(change.offset));
         }
         if self.keys.len() > most_keys {
             for (partition, offset) in std::mem::take(&mut self.keys).into_values() {
@@ -106,7 +106,7 @@ impl View {
     }
 
     fn raise_partition(&mut self, partition: u32, offset: u64) {
-        let floor = self.partitions.entry(partition).or_insert(0);
-        *floor = (*floor).max(offset);
+        let watermark = self.partitions.entry(partition).or_insert(0);
+        *watermark = (*watermark).max(offset);
     }
 }
