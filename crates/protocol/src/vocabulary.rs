@@ -44,8 +44,7 @@ pub trait Vocabulary: Value {
     type Summary: Value;
 }
 
-/// Why a queued command is rejected, apart from the domain's rules and a missing
-/// aggregate.
+/// Why a queued command is rejected, apart from the domain's rules and a missing aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Past its deadline.

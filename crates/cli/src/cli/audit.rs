@@ -17,9 +17,9 @@ use crate::application::Application;
 /// Reads every partition of every topic of events up to where it ends now, folds it by rules of its
 /// own and checks: versions of an aggregate are 1, 2, 3 ...; each command id is there once; commits
 /// are whole; times never run backwards; offsets have no gap; records lie on the partition of their
-/// key; every queued command that its owners have passed has its outcome; and
-/// every row of every table is what the log makes below the checkpoint of its projection, no row is
-/// missing, none is there that should not be.
+/// key; every queued command that its owners have passed has its outcome; and every row of every
+/// table is what the log makes below the checkpoint of its projection, no row is missing, none is
+/// there that should not be.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 clean, 1 a difference was found, 2 wrong usage, 3 the log or the \
