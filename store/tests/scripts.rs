@@ -11,7 +11,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const README: &str = include_str!("../../README.md");
 const BIN_UP: &str = include_str!("../../bin/up");
-const BUILD: &str = "cargo build --locked --release ";
+const BUILD: &str = "cargo build --locked --profile quick ";
 
 /// Programs that say how they were called, removed at the end.
 struct Pretended(PathBuf);
@@ -20,7 +20,7 @@ impl Pretended {
     fn new(name: &str) -> std::io::Result<Self> {
         let folder =
             std::env::temp_dir().join(format!("highwater-scripts-{name}-{}", std::process::id()));
-        fs::create_dir_all(folder.join("release"))?;
+        fs::create_dir_all(folder.join("quick"))?;
         program(&folder.join("cargo"), "echo \"cargo $*\" >&2\nexit 77\n")?;
         Ok(Self(folder))
     }
@@ -64,7 +64,7 @@ fn help_is_shown_at_once_by_what_was_built_last_and_else_the_build_is_said() -> 
     );
     assert!(lines[1].starts_with(BUILD), "{lines:?}");
 
-    program(&pretended.0.join("release/store"), "echo \"store $*\"\n")?;
+    program(&pretended.0.join("quick/store"), "echo \"store $*\"\n")?;
     for help in ["--help", "-h"] {
         let shown = pretended.bin_up(&["--data", "d", help])?;
         assert_eq!(
