@@ -161,6 +161,20 @@ fn what_was_published_is_not_written_over() -> Test {
 }
 
 #[test]
+fn what_lost_its_type_is_said_before_anything_is_written() -> Test {
+    let folder = published("misspelt")?;
+    // As after a release in which the event was called otherwise.
+    let (now, before) = ("events/voucher.redeemed.v1.json", "events/voucher.used.v1.json");
+    fs::rename(folder.join(now), folder.join(before))?;
+    let written = contracts::write(&folder, &categories())?;
+    assert_eq!(written.files, Vec::<String>::new());
+    assert!(!folder.join(now).exists());
+    let of = |file: &str| written.differences.iter().any(|found| found.file == file);
+    assert!(of(now) && of(before), "{:?}", written.differences);
+    Ok(())
+}
+
+#[test]
 fn a_new_sample_gets_a_state() -> Test {
     let folder = published("sample")?;
     let gift =

@@ -18,8 +18,8 @@ pub struct Schemas(pub Vec<Category>);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("{count} differences between the types and {}", folder.display())]
-    Differs { count: usize, folder: PathBuf },
+    #[error("{count} differences between the types and {}{}", folder.display(), outcome(*wrote))]
+    Differs { count: usize, folder: PathBuf, wrote: Option<bool> },
     #[error(transparent)]
     Files(#[from] contracts::Error),
     #[error("cannot write the output")]
@@ -64,12 +64,12 @@ impl Subcommand for Schemas {
 
 impl Schemas {
     fn run_in(&self, folder: &Path, writes: bool) -> Result<(), Error> {
-        let (mut said, differences) = if writes {
+        let (mut said, differences, wrote) = if writes {
             let written = contracts::write(folder, &self.0)?;
             let files = written.files.iter().map(|file| format!("{file}: written"));
-            (files.collect(), written.differences)
+            (files.collect(), written.differences, Some(!written.files.is_empty()))
         } else {
-            (Vec::new(), contracts::check(folder, &self.0)?)
+            (Vec::new(), contracts::check(folder, &self.0)?, None)
         };
         said.extend(differences.iter().map(ToString::to_string));
         let lines: String = said.iter().map(|line| format!("{line}\n")).collect();
@@ -80,7 +80,15 @@ impl Schemas {
         }
         match differences.len() {
             0 => Ok(()),
-            count => Err(Error::Differs { count, folder: folder.to_owned() }),
+            count => Err(Error::Differs { count, folder: folder.to_owned(), wrote }),
         }
+    }
+}
+
+/// Of `schemas write` that found differences.
+fn outcome(wrote: Option<bool>) -> &'static str {
+    match wrote {
+        Some(false) => "; nothing was written",
+        Some(true) | None => "",
     }
 }

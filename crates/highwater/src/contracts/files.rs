@@ -46,10 +46,18 @@ pub fn check(folder: &Path, categories: &[Category]) -> Result<Vec<Difference>, 
 }
 
 /// Writes the schemas and states that are new, with an example of each schema that has no sample.
-/// What was published stays as it is: a version that has changed is reported, and not written over.
+/// What was published stays as it is: where a published version has changed or has no type any more
+/// (a name that was misspelt looks like a new one beside it), that is reported and nothing is
+/// written.
 pub fn write(folder: &Path, categories: &[Category]) -> Result<Written, Error> {
     let within = Folder(folder);
     let mut files = Vec::new();
+    for kind in [Kind::Events, Kind::Commands] {
+        let found = schemas(&within, kind, categories)?;
+        if found.iter().any(|difference| difference.what != TO_WRITE) {
+            return Ok(Written { files, differences: check(folder, categories)? });
+        }
+    }
     for kind in [Kind::Events, Kind::Commands] {
         let published = within.files(kind.folder())?;
         for contract in kind.contracts(categories) {
