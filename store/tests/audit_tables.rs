@@ -12,6 +12,11 @@ use std::{
     thread,
 };
 
+use highwater::{
+    audit::report::{Account, Report},
+    cli::Application,
+    log::{LocalReader, RawReader},
+};
 use serde_json::Value;
 use world::{APPLE, CANCELLED, Outcome, RETURNED, SHIPPED, Scratch, Up, World, audit};
 
@@ -416,6 +421,70 @@ fn audited(scratch: &Scratch) -> Outcome {
     let text = String::from_utf8(output.stdout)?;
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("\nsales_daily ") && !text.contains("not audited"), "{text}");
+    Ok(())
+}
+
+async fn report_of(
+    application: &Application,
+    log: &dyn RawReader,
+    url: &str,
+    scratch: Option<&str>,
+) -> Result<Report, String> {
+    application.audit(log, url, scratch).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn projections_without_an_account_are_replayed_into_an_empty_database() -> Outcome {
+    let copy = World::shared().await?.copy().await?;
+    let mut application = store::app().build()?;
+    // Those of the states stay.
+    let accounts = application.audited;
+    application.audited = Box::new(move || {
+        accounts().into_iter().filter(|account| account.name() == "snapshots").collect()
+    });
+    let log = LocalReader::open(&copy.folder.0.join("log")).await?;
+    let report = report_of(&application, &*log, &copy.url, None).await?;
+    assert_eq!(report.not_compared, ["orders", "sales_daily", "catalog", "stock_levels"]);
+
+    let scratch = copy.empty().await?;
+    let report = report_of(&application, &*log, &copy.url, Some(&scratch)).await?;
+    assert!(report.is_clean() && report.not_compared.is_empty(), "{report}");
+    for (table, rows) in [("orders", 3), ("catalog", 2), ("stock_levels", 2)] {
+        let found = report.tables.iter().find(|found| found.table == table);
+        let found = found.ok_or_else(|| format!("no {table}: {report}"))?;
+        assert_eq!((found.rows, found.account), (rows, Account::Replayed), "{report}");
+    }
+    let refused = report_of(&application, &*log, &copy.url, Some(&scratch)).await;
+    let refused = refused.err().ok_or("it is not empty any more")?;
+    assert!(refused.contains("name an empty one"), "{refused}");
+
+    copy.plant(
+        "UPDATE sales_daily SET lines = lines + 1
+         WHERE ctid = (SELECT max(ctid) FROM sales_daily WHERE orders = 1);
+         DELETE FROM stock_levels WHERE reserved = 0",
+    )
+    .await?;
+    let report = report_of(&application, &*log, &copy.url, Some(&copy.empty().await?)).await?;
+    let found: Vec<_> =
+        report.differences.iter().map(|found| format!("{}: {}", found.at, found.what)).collect();
+    for (table, what) in [
+        ("sales_daily/", "nothing in the log makes this row"),
+        ("sales_daily/", "the row is missing"),
+        ("stock_levels/", "the row is missing"),
+    ] {
+        assert!(found.iter().any(|one| one.contains(table) && one.contains(what)), "{found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_column_that_is_missing_is_named_and_no_database_that_is_away() -> Outcome {
+    let copy = World::shared().await?.copy().await?;
+    copy.plant("ALTER TABLE catalog RENAME COLUMN brand TO make").await?;
+    let output = copy.audit(&[])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("brand") && !said.contains("cannot be reached"), "{said}");
     Ok(())
 }
 

@@ -94,14 +94,20 @@ fn done(command: &mut Command) -> String {
     said
 }
 
-/// A shop with everything that can be added.
+/// A shop with everything that can be added, on the crates as they would be published.
 fn generated(scratch: &Scratch) -> PathBuf {
+    let packages = scratch.path().join("packages");
+    done(bare(&Path::new(CHECKOUT).join("bin/package")).arg(&packages));
     let highwater = build::program("highwater");
     let run = |folder: &Path, arguments: &[&str]| {
         done(bare(&highwater).current_dir(folder).args(arguments));
     };
-    run(scratch.path(), &["new", "shop", "--path", CHECKOUT]);
+    run(scratch.path(), &["new", "shop"]);
     let app = scratch.path().join("shop");
+    let manifest = fs::read_to_string(app.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("highwater = { version = "), "{manifest}");
+    let patch = fs::read_to_string(packages.join("patch.toml")).unwrap();
+    fs::write(app.join("Cargo.toml"), format!("{manifest}\n{patch}")).unwrap();
     for arguments in [
         &["aggregate", "gift-card"][..],
         &["command", "gift-card.give-away"],

@@ -176,6 +176,17 @@ impl Report {
         self.list(format!("{table}/{key}"), Fault::Row(fault));
     }
 
+    /// Adds a table that was compared with a replay of its projection: how many rows it has, and
+    /// which differ.
+    pub fn replayed(&mut self, table: &'static str, rows: u64, differ: Vec<(String, RowFault)>) {
+        let reported = self.table(table);
+        reported.rows += rows;
+        reported.account = Account::Replayed;
+        for (row, fault) in differ {
+            self.row_difference(table, &row, fault);
+        }
+    }
+
     fn list(&mut self, at: String, fault: Fault) {
         self.differences_found += 1;
         if self.differences.len() < LISTED_DIFFERENCES {
@@ -335,7 +346,11 @@ impl Report {
             writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}  {account}")?;
         }
         for projection in &self.not_compared {
-            writeln!(f, "NOT COMPARED: the projection {projection} has no account")?;
+            writeln!(
+                f,
+                "NOT COMPARED: the projection {projection} has no account; --scratch names a \
+                 database that it is replayed into"
+            )?;
         }
         Ok(())
     }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use futures_util::future::LocalBoxFuture;
-use highwater_audit::projected::rows::Table;
+use highwater_audit::{projected::rows::Table, report::Report};
 use highwater_command::Categories;
+use highwater_log::RawReader;
 use highwater_projection::Projections;
 use highwater_query::Views;
 use highwater_runtime::{
@@ -49,6 +50,17 @@ pub trait Subcommand: Send + Sync {
 pub type Failure = Box<dyn Exits + Send + Sync>;
 
 impl Application {
+    /// What `audit` finds in this log and in the database at `url`. `scratch` names an empty database:
+    /// projections with statements of their own and without an account are replayed into it.
+    pub async fn audit(
+        &self,
+        log: &dyn RawReader,
+        url: &str,
+        scratch: Option<&str>,
+    ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(cli::audit::with_tables(log, url, scratch, self).await?)
+    }
+
     /// The `main` of the program for people: `up`, `migrate`, `audit` and the rest.
     pub fn main(self) -> ExitCode {
         process::block_on(async {

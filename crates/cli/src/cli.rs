@@ -8,7 +8,7 @@
 //! | 2 | wrong usage |
 //! | 3 | the log, the database or the server cannot be reached |
 
-mod audit;
+pub(crate) mod audit;
 mod database;
 mod lag;
 mod migrate;
@@ -60,7 +60,7 @@ enum End {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -72,7 +72,7 @@ enum Error {
          {position} goes on there"
     )]
     Data { position: String, source: serde_json::Error },
-    #[error("the database cannot be reached")]
+    #[error("{}", highwater_tables::postgres::what_failed(.0))]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Migrations(#[from] migrations::Error),
@@ -81,6 +81,8 @@ enum Error {
          another"
     )]
     NotEmpty,
+    #[error(transparent)]
+    Replay(highwater_projection::replay::Error),
     #[error(transparent)]
     OtherDatabase(crate::lag::Error),
     #[error(transparent)]
@@ -147,9 +149,9 @@ impl Error {
         match self {
             Self::Usage(_) => USAGE,
             Self::Log(highwater_log::Error::Unreachable(_)) => UNREACHABLE,
-            Self::Database(_)
-            | Self::Postgres(_)
-            | Self::Migrations(migrations::Error::Database(_)) => UNREACHABLE,
+            Self::Database(error) if !highwater_tables::postgres::is_refused(error) => UNREACHABLE,
+            Self::Migrations(error) if error.is_unreachable() => UNREACHABLE,
+            Self::Postgres(_) => UNREACHABLE,
             Self::Log(highwater_log::Error::Setting(_)) => USAGE,
             Self::Up(error) => error.exit() as u8,
             Self::Own(error) => error.exit() as u8,

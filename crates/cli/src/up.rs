@@ -84,7 +84,7 @@ pub enum Error {
     Log(#[from] highwater_log::Error),
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
-    #[error("the database cannot be reached: {0}")]
+    #[error("{what}: {0}", what = highwater_tables::postgres::what_failed(.0))]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Migrations(#[from] migrations::Error),
@@ -108,7 +108,9 @@ impl Exits for Error {
             | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
             Self::NamedKeys(_) | Self::SomeDatabases { .. } => Exit::Usage,
             Self::Log(error) if error.may_pass() => Exit::Unreachable,
-            Self::Database(_) => Exit::Unreachable,
+            Self::Database(error) if !highwater_tables::postgres::is_refused(error) => {
+                Exit::Unreachable
+            }
             Self::CommandApi(error) => error.exit(),
             Self::Projectors(error) => error.exit(),
             Self::QueryApi(error) => error.exit(),
@@ -198,7 +200,7 @@ async fn start(
     info!(settings = ?settings.config, "starting");
     let ctx = Context::new(settings.config.clone(), telemetry, shutdown.clone());
     let router = services(&ctx, &log, application).await?;
-    let mut banner = Banner::new(address, &settings, &folder, &keys, &database);
+    let mut banner = Banner::new(application.name, address, &settings, &folder, &keys, &database);
     banner.try_first(application.first_command.as_ref());
     Ok(Running { ctx, router, log, database, banner, _folder: folder })
 }

@@ -7,6 +7,7 @@
 //! | [`rows`] | rows that are the fold of one aggregate's events |
 //! | [`table`] | the same without SQL: the statements follow from the row's columns |
 //! | [`builtin`] | projections that every application has |
+//! | [`replay`] | a projection once more into another database, and its tables compared |
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
 mod application;
@@ -19,6 +20,7 @@ mod documented;
 mod lines;
 pub mod pool;
 pub mod process;
+pub mod replay;
 pub mod rows;
 pub mod runner;
 pub mod settings;
@@ -68,7 +70,7 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
-            Self::Schema(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Schema(error) if error.is_unreachable() => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Schema(_) | Self::OtherDatabase { .. } => Exit::Failed,
         }

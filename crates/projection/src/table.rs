@@ -1,7 +1,7 @@
 //! Projections that are one table with one row an aggregate. The statements follow from the row's
 //! columns: a batch is one SELECT and one INSERT, whatever it holds.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
@@ -39,8 +39,8 @@ pub trait Folding: Send + Sync + 'static {
 /// The projection of the rows of `F`; it has the name of their table.
 pub struct Table<F> {
     categories: [&'static str; 1],
-    select: String,
-    upsert: String,
+    select: Arc<str>,
+    upsert: Arc<str>,
     folding: PhantomData<fn() -> F>,
 }
 
@@ -56,8 +56,8 @@ impl<F: Folding> Table<F> {
     pub fn new() -> Self {
         Self {
             categories: [F::CATEGORY],
-            select: select::<F::Row>(),
-            upsert: upsert::<F::Row>(),
+            select: select::<F::Row>().into(),
+            upsert: upsert::<F::Row>().into(),
             folding: PhantomData,
         }
     }

@@ -74,7 +74,7 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Usage,
-            Self::Tables(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Tables(error) if error.is_unreachable() => Exit::Unreachable,
             Self::Tables(_) => Exit::Failed,
         }
     }

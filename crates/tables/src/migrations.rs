@@ -71,7 +71,7 @@ pub enum Error {
     Failed { component: &'static str, number: i64, name: String, line: Option<usize>, why: String },
     #[error("the migrations could not be run: {0}")]
     Migrate(MigrateError),
-    #[error("the database cannot be reached: {0}")]
+    #[error("{what}: {0}", what = postgres::what_failed(.0))]
     Database(#[from] sqlx::Error),
 }
 
@@ -83,7 +83,8 @@ impl Application {
     }
 }
 
-/// Brings the database to this release. Safe to run from several places at once, and again.
+/// Brings the database to this release. Safe to run from several places at once, and again. Tables
+/// that do not fit their rows afterwards are said here, and not at the next start.
 pub async fn migrate<'a, A>(connection: A, application: Option<&Application>) -> Result<(), Error>
 where
     A: Acquire<'a, Database = Postgres>,
@@ -108,6 +109,9 @@ where
     )
     .execute(&mut *connection)
     .await?;
+    for table in &application.rows {
+        rows::check(&mut connection, table).await?;
+    }
     Ok(())
 }
 
@@ -232,6 +236,11 @@ pub async fn database_identity(connection: impl PgExecutor<'_>) -> Result<Uuid, 
 }
 
 impl Error {
+    /// Whether the database was not there, or let nobody in.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Database(error) if !postgres::is_refused(error))
+    }
+
     /// Whether the same may succeed later although nothing is changed.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Database(error) if postgres::may_pass(error))

@@ -91,9 +91,44 @@ pub fn may_pass(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the database was there and let the caller in, and it is the statement that it refused, or
+/// its answer that could not be read: another schema, a missing right, a broken row.
+pub fn is_refused(error: &sqlx::Error) -> bool {
+    match error {
+        // Beside what may pass: who may come in (28), and which database there is (3D).
+        sqlx::Error::Database(reported) => !reported.code().is_some_and(|code| {
+            ["08", "53", "57P", "28", "3D"].iter().any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::RowNotFound
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_) => true,
+        _ => false,
+    }
+}
+
+/// The two things that go wrong with a database, in words; the error itself says more.
+pub fn what_failed(error: &sqlx::Error) -> &'static str {
+    if is_refused(error) {
+        "the database refuses a statement, or its tables are not those of this release"
+    } else {
+        "the database cannot be reached"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_no_database_that_is_away() {
+        let missing = sqlx::Error::ColumnNotFound("amount_minor".to_owned());
+        assert!(is_refused(&missing) && !may_pass(&missing));
+        assert!(!is_refused(&sqlx::Error::PoolTimedOut));
+    }
 
     #[test]
     fn a_database_that_is_away_may_come() {

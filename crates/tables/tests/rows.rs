@@ -6,8 +6,14 @@
 mod postgres;
 
 use highwater_rows::{Cell, Column, ColumnSpec, Row, UnfitCell, of_cell};
-use highwater_tables::rows::{Table, check};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use highwater_tables::{
+    migrations::{Application, migrate},
+    rows::{Table, check},
+};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, SqlStr,
+    migrate::{Migration, MigrationType},
+};
 
 #[derive(Clone)]
 struct Voucher {
@@ -86,6 +92,26 @@ async fn the_statement_that_is_named_makes_a_table_that_fits() {
     let missing = said(Table::of::<Voucher>(), &[]).await;
     let create = missing.split_once("there is no such table: ").expect("a statement").1;
     assert_eq!(said(Table::of::<Voucher>(), &[create]).await, "");
+}
+
+#[tokio::test]
+async fn migrating_says_which_of_its_tables_do_not_fit() {
+    let options = postgres::database("rows_migrated").await;
+    let mut connection = PgConnection::connect_with(&options).await.expect("a connection");
+    let migration = |number, sql| {
+        Migration::new(number, "".into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    };
+    let mut application = Application {
+        name: "vouchers",
+        migrations: vec![migration(1, FITS)],
+        rows: vec![Table::listed::<Voucher>()],
+    };
+    let refused = migrate(&mut connection, Some(&application)).await.expect_err("no index");
+    assert!(refused.to_string().contains("its list needs an index"), "{refused}");
+    for (number, index) in (2..).zip(INDEXES) {
+        application.migrations.push(migration(number, index));
+    }
+    migrate(&mut connection, Some(&application)).await.expect("what was missing came");
 }
 
 #[tokio::test]

@@ -318,6 +318,14 @@ impl Copy {
         Ok(connection.close().await?)
     }
 
+    /// The URL of an empty database on the same server.
+    pub async fn empty(&self) -> Result<String, Box<dyn std::error::Error>> {
+        let name = format!("empty_{}", COPIES.fetch_add(1, Ordering::Relaxed));
+        self.plant(&format!("CREATE DATABASE {name}")).await?;
+        let of_copy = self.url.split('/').next_back().and_then(|last| last.split('?').next());
+        Ok(self.url.replace(&format!("/{}?", of_copy.ok_or("a database")?), &format!("/{name}?")))
+    }
+
     pub fn audit(&self, more: &[&str]) -> std::io::Result<Output> {
         audit(&self.folder.0, &[&["--database-url", &self.url], more].concat())
     }

@@ -143,7 +143,7 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
         elsewhere.announcement("order/0".to_owned(), value(&highest)),
         moved,
         bare("order/0", b"nonsense".to_vec()),
-        bare("order/0/lane", br#"{"drained":9223372036854775808}"#.to_vec()),
+        bare("order/0/commands", br#"{"drained":9223372036854775808}"#.to_vec()),
         bare("order/0", value(&highest)),
     ] {
         append(&place, record).await;

@@ -110,7 +110,7 @@ mod tests {
             ("note/1", hint(1)),
             ("note/x", hint(3)),
             ("note/2", "no hint".to_owned()),
-            ("note/1/lane", r#"{"drained":7}"#.to_owned()),
+            ("note/1/commands", r#"{"drained":7}"#.to_owned()),
             ("note/1/tenure/2", tenure(2, "")),
             ("note/1/tenure/1", tenure(1, r#","until":"2026-01-01T00:00:02Z","ended":"drained""#)),
             ("note/1/tenure/2", tenure(34, "")),

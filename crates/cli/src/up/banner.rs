@@ -7,6 +7,7 @@ use super::{database::Database, settings::Settings};
 use crate::{application::FirstCommand, folder::Folder};
 
 pub(super) struct Banner {
+    application: &'static str,
     url: String,
     lines: Vec<(&'static str, String)>,
     first_command: Option<String>,
@@ -14,6 +15,7 @@ pub(super) struct Banner {
 
 impl Banner {
     pub(super) fn new(
+        application: &'static str,
         address: SocketAddr,
         settings: &Settings,
         folder: &Folder,
@@ -39,7 +41,7 @@ impl Banner {
             ("Access", access(settings).to_owned()),
             ("Stop", "Ctrl-C or SIGTERM; everything is there again at the next start".to_owned()),
         ];
-        Self { url, lines, first_command: None }
+        Self { application, url, lines, first_command: None }
     }
 
     /// Shows a first command, which is made from the URL.
@@ -85,7 +87,8 @@ fn access(settings: &Settings) -> &'static str {
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nHighwater {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+        let (name, version) = (self.application, env!("CARGO_PKG_VERSION"));
+        writeln!(f, "\n{name} is ready, on Highwater {version}.\n")?;
         for (name, text) in &self.lines {
             writeln!(f, "  {name:<9} {text}")?;
         }

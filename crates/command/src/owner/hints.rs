@@ -441,7 +441,7 @@ fn queue_key(category: &str, partition: u32) -> String {
 }
 
 /// What the topic `owners` calls the command queue (docs/log-format.md).
-const COMMAND_QUEUE: &str = "/lane";
+const COMMAND_QUEUE: &str = "/commands";
 
 /// Category and partition of a hint's key.
 fn place(key: &str) -> Option<(String, u32)> {

@@ -360,7 +360,7 @@ fn reason(end: &End) -> &'static str {
         End::SteppedDown(StepDown::Drained) => "drained",
         End::SteppedDown(StepDown::Sealed) => "sealed",
         // Tenures in `owners` have it: the name stays.
-        End::SteppedDown(StepDown::BelowEvictionWatermark { .. }) => "below-horizon",
+        End::SteppedDown(StepDown::BelowEvictionWatermark { .. }) => "below-watermark",
         End::SteppedDown(StepDown::Diverged { .. }) => "diverged",
         End::SteppedDown(StepDown::Gap { .. }) => "gap",
         End::Log(_) | End::Diverged(_) => "log",

@@ -62,7 +62,7 @@ impl Exits for Error {
             | Self::AdminListen(_)
             | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
-            Self::Tables(migrations::Error::Database(_)) => Exit::Unreachable,
+            Self::Tables(error) if error.is_unreachable() => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Hints(_) | Self::Tables(_) => Exit::Failed,
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,

@@ -4,7 +4,11 @@
 use std::sync::Arc;
 
 use highwater_protocol::{
-    command_queue, entry::OutcomeBody, fold::Commit, position::Position, wire::Wire,
+    command_queue,
+    entry::OutcomeBody,
+    fold::{Commit, Effect},
+    position::Position,
+    wire::Wire,
 };
 
 /// Which topic of a category.
@@ -73,6 +77,21 @@ impl Room {
 }
 
 impl What {
+    /// What the fold shows of the record at `offset`, if projections see it.
+    pub fn of(effect: Effect<Wire>, offset: u64) -> Option<Self> {
+        match effect {
+            Effect::Commit(commit) => Some(Self::Commit(commit)),
+            Effect::Outcome(body) => Some(Self::Outcome { offset, body }),
+            Effect::Void(_)
+            | Effect::Fence { .. }
+            | Effect::Barrier
+            | Effect::Sealed
+            | Effect::Unknown
+            | Effect::Opened
+            | Effect::Ineffective => None,
+        }
+    }
+
     /// The offset of the first record.
     pub fn start(&self) -> u64 {
         match self {

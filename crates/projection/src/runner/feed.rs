@@ -84,21 +84,10 @@ impl Feed {
 fn visible(step: Step) -> Heard {
     let (mut items, mut voids) = (Vec::new(), 0);
     for seen in step.effects {
-        let what = match seen.effect {
-            Effect::Commit(commit) => What::Commit(commit),
-            Effect::Outcome(body) => What::Outcome { offset: seen.offset, body },
-            Effect::Void(_) => {
-                voids += 1;
-                continue;
-            }
-            Effect::Fence { .. }
-            | Effect::Barrier
-            | Effect::Sealed
-            | Effect::Unknown
-            | Effect::Opened
-            | Effect::Ineffective => continue,
-        };
-        items.push(Item { what, after: seen.position });
+        voids += u64::from(matches!(seen.effect, Effect::Void(_)));
+        if let Some(what) = What::of(seen.effect, seen.offset) {
+            items.push(Item { what, after: seen.position });
+        }
     }
     Heard {
         items,

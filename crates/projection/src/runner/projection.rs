@@ -19,6 +19,11 @@ pub trait Projection<Tx>: Send + Sync + 'static {
     /// What it reads.
     fn categories(&self) -> &[&'static str];
 
+    /// The tables that it writes, for those who compare them.
+    fn tables(&self) -> Vec<&'static str> {
+        vec![self.name()]
+    }
+
     /// Which topic of them: one, because a checkpoint is a position in it.
     fn source(&self) -> Source {
         Source::Events

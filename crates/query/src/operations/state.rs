@@ -84,9 +84,9 @@ impl Found {
     /// One statement: what it does not find is not there up to the checkpoints that it returns.
     pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
         let row = sqlx::query!(
-            "SELECT a.category AS \"lane_category?\", a.partition AS \"lane_partition?\", \
-                      a.next_offset AS \"lane_offset?\",
-                      a.actor AS \"lane_actor?\", a.accepted_at AS \"accepted_at?\", a.deadline,
+            "SELECT a.category AS \"queued_category?\", a.partition AS \"queued_partition?\", \
+                      a.next_offset AS \"queued_offset?\",
+                      a.actor AS \"queued_actor?\", a.accepted_at AS \"accepted_at?\", a.deadline,
                       o.category AS \"category?\", o.partition AS \"partition?\", \
                       o.next_offset AS \"next_offset?\", o.aggregate_id AS \"aggregate?\",
                       o.version AS \"version?\", o.verdict AS \"verdict?\", o.actor, o.events, \
@@ -107,10 +107,11 @@ impl Found {
         .fetch_one(&mut *pool.acquire().await?)
         .await?;
         let accepted = || {
-            let accepted = position(row.lane_category?, row.lane_partition?, row.lane_offset?)?;
+            let accepted =
+                position(row.queued_category?, row.queued_partition?, row.queued_offset?)?;
             let pending =
                 Pending { accepted, accepted_at: row.accepted_at, expires_at: row.deadline };
-            Some(Accepted { actor: row.lane_actor, pending })
+            Some(Accepted { actor: row.queued_actor, pending })
         };
         let outcome = || {
             let verdict = Verdict::of(&row.verdict?, row.events, row.reason);

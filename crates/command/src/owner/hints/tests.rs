@@ -109,13 +109,13 @@ fn what_stands_is_said_again_when_it_is_not_the_last_word() {
 #[test]
 fn what_rests_on_a_partition_is_forgotten_with_it_and_nothing_else_is() {
     let mut said = Said::default();
-    for key in ["a/1", "a/1/lane", "a/10", "a/10/lane", "b/1"] {
+    for key in ["a/1", "a/1/commands", "a/10", "a/10/commands", "b/1"] {
         said.keep(key.to_owned(), Vec::new());
     }
     said.forget("a/1");
     said.unsaid();
     let left: Vec<_> = said.take_overwritten().1.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(left, ["a/10", "a/10/lane", "b/1"]);
+    assert_eq!(left, ["a/10", "a/10/commands", "b/1"]);
 }
 
 #[test]
