@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::load::{Load, Request};
+use super::load::{AGGREGATES, Load, Request};
 
 const IN_FLIGHT: usize = 64;
 /// Of an open loop: what is not answered by then keeps the next one from being sent.
@@ -144,7 +144,8 @@ impl Client {
         Running { client, began: Instant::now(), stop, workers }
     }
 
-    /// An open loop: so many commands a second, whatever is answered.
+    /// As fast as answers come until every aggregate is there, then an open loop: so many commands a
+    /// second, whatever is answered.
     pub fn begin_at(self, per_second: u32) -> Running {
         let (client, stop, mut workers) =
             (Arc::new(self), CancellationToken::new(), JoinSet::new());
@@ -152,8 +153,17 @@ impl Client {
         workers.spawn(async move {
             let (mut due, mut sending) =
                 (tokio::time::interval(Duration::from_secs(1) / per_second), JoinSet::new());
+            let mut all_there = false;
             while !stopping.is_cancelled() {
-                due.tick().await;
+                if !all_there && sender.load.known().len() >= AGGREGATES {
+                    all_there = true;
+                    due.reset();
+                }
+                if all_there {
+                    due.tick().await;
+                } else if sending.len() >= IN_FLIGHT {
+                    sending.join_next().await.expect("some are in flight").unwrap();
+                }
                 while let Some(ended) = sending.try_join_next() {
                     ended.unwrap();
                 }

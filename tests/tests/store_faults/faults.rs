@@ -275,7 +275,7 @@ pub async fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + RECOVERED_WITHIN;
     while !holds() {
         assert!(Instant::now() < until, "not within {RECOVERED_WITHIN:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
