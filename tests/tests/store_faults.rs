@@ -71,7 +71,7 @@ const LEAST_RATE: f64 = 300.0;
 const OFFERED: u32 = 310;
 /// Of the short ones, which share the machine with other tests: what is in flight when a process
 /// dies is what waits meanwhile, and that is as much.
-const OFFERED_BESIDE_OTHERS: u32 = 150;
+const OFFERED_BESIDE_OTHERS: u32 = 60;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the
 /// take-overs, the return of the process included.
 const MOST_AFTER_KILL: f64 = 2.0;

@@ -20,7 +20,7 @@ pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
 /// Commands answered before the first fault, and between two of them: in the short run, and in the
 /// long ones.
-const CALM_COMMANDS: usize = 300;
+const CALM_COMMANDS: usize = 200;
 const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +113,17 @@ impl Faults<'_> {
             self.deployment.standby.ready(&self.http).await;
         }
         let (victim, owned) = self.owner_of_the_hottest().await;
-        wait("a command is unanswered there", || client.open(victim).1 > 0).await;
+        let mut open = (0, 0);
+        wait("a command is unanswered there", || {
+            open = client.open(victim);
+            open.1 > 0
+        })
+        .await;
         if beside {
             standby = Some([owned_by(&self.deployment.standby, &self.http).await.len(); 2]);
         }
         let service = &mut self.deployment.commands[victim];
-        let (unanswered, unanswered_there) = client.open(victim);
+        let (unanswered, unanswered_there) = open;
         let at = Instant::now();
         if fault == Fault::StopOwner {
             service.terminate()
