@@ -9,17 +9,17 @@ use store::categories;
 type Codes = BTreeSet<String>;
 type Test = Result<(), Box<dyn std::error::Error>>;
 
-/// The file of a decision is named after its command: `order.set-price.v1` is decided in
-/// `order/set_price.rs`.
+/// The file of a decision, or of its tests where all decisions of an aggregate stand in one, is named
+/// after its command: `order.set-price.v1` is decided in `order/set_price.rs`.
 fn source_of(stem: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut parts = stem.split('.');
     let (Some(category), Some(command)) = (parts.next(), parts.next()) else {
         return Err(format!("{stem} is no command").into());
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src")
-        .join(category)
-        .join(format!("{}.rs", command.replace('-', "_")));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(category);
+    let file = format!("{}.rs", command.replace('-', "_"));
+    let beside = folder.join(&file);
+    let path = if beside.exists() { beside } else { folder.join("tests").join(file) };
     fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
