@@ -69,8 +69,8 @@ use tokio::sync::Mutex;
 const LEAST_RATE: f64 = 300.0;
 /// Commands a second of the open loop under which everything is replaced, in the long runs.
 const OFFERED: u32 = 310;
-/// Of the short ones, which share the machine with other tests: what is in flight when a process
-/// dies is what waits meanwhile, and that is as much.
+/// Of the short ones, which share the machine with other tests: fewer are in flight when a process
+/// dies than in the long ones, and those that come meanwhile wait.
 const OFFERED_BESIDE_OTHERS: u32 = 60;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the
 /// take-overs, the return of the process included.
