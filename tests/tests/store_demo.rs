@@ -1,6 +1,6 @@
 //! `store demo` against a fresh `store up` whose process is killed (-9) twice: while stock
 //! comes in, and while baskets become orders. What comes of it is what the file says, once; a run
-//! on top of it changes nothing. With a smaller file, the same on a broker.
+//! on top of it changes nothing. The same on a broker. With the shipped file in `bin/long`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/build.rs"]
@@ -23,7 +23,7 @@ use run::{Run, audit};
 use up::{Scratch, Up, command};
 
 /// What the README of the built-in files says of them.
-const WHOLE: Records = Records {
+const SHIPPED: Records = Records {
     products: 9_729,
     stocked: 9_729,
     received: 28_991,
@@ -35,6 +35,94 @@ const WHOLE: Records = Records {
 const UNREACHABLE: i32 = 3;
 const HEAD: &str = "basket_id,household_id,placed_at,product_id,quantity,unit_price_minor\n";
 
+/// A file of baskets, and what comes of it.
+struct Baskets {
+    /// The arguments that name it; none: the shipped one.
+    args: Vec<String>,
+    whole: Records,
+}
+
+impl Baskets {
+    fn shipped() -> Self {
+        Self { args: Vec::new(), whole: SHIPPED }
+    }
+
+    /// Each has two lines, of one and two units, each 150.
+    fn made(scratch: &Scratch, baskets: u64, products: u64) -> Self {
+        let rows = (0..baskets).fold(HEAD.to_owned(), |mut rows, basket| {
+            for line in 1..=2 {
+                let _ = writeln!(
+                    rows,
+                    "{basket},7,2017-01-01T11:53:26Z,{},{line},150",
+                    100 + (basket + line) % products
+                );
+            }
+            rows
+        });
+        let file = scratch.path().join("baskets.csv");
+        std::fs::write(&file, rows).unwrap();
+        Self {
+            args: vec!["--baskets".to_owned(), file.to_str().unwrap().to_owned()],
+            whole: Records {
+                products,
+                stocked: products,
+                received: 3 * baskets,
+                orders: baskets,
+                lines: 2 * baskets,
+                units: 3 * baskets,
+                total_minor: 450 * baskets,
+            },
+        }
+    }
+
+    fn run(&self, server: &Up, others: &[&str]) -> Run {
+        let args: Vec<&str> =
+            self.args.iter().map(String::as_str).chain(others.iter().copied()).collect();
+        Run::start(&server.address, &args)
+    }
+}
+
+/// Interrupted while products become stock and while baskets become orders, a run ends where one
+/// without a crash does.
+fn ends_where_one_without_a_crash_does(scratch: &Scratch, baskets: &Baskets) {
+    let whole = &baskets.whole;
+    let server = Up::start(scratch);
+    let ended = baskets.run(&server, &["--patience", "0"]).killing(server, "products:");
+    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+    let torn = Records::of(&log_of(scratch));
+    assert!(
+        torn.products == whole.products && torn.stocked < whole.stocked && torn.orders == 0,
+        "{torn:?}"
+    );
+
+    let server = Up::start(scratch);
+    // All orders do not end before they are interrupted.
+    let ended = baskets.run(&server, &["--patience", "0"]).killing(server, "stock:");
+    assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
+    let torn = Records::of(&log_of(scratch));
+    assert!(torn.received == whole.received && torn.orders < whole.orders, "{torn:?}");
+
+    let server = Up::start(scratch);
+    let ended = baskets.run(&server, &[]).end();
+    assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
+    let done = |name| ended.done(name);
+    assert_eq!((done("products"), done("stock")), ((0, whole.products), (0, whole.stocked)));
+    assert_eq!(
+        ended.sums("total"),
+        [whole.orders, whole.lines, whole.units, whole.total_minor],
+        "{ended:?}"
+    );
+    assert_eq!(Records::of(&log_of(scratch)), *whole);
+    server.stop();
+    audit(&log_of(scratch));
+}
+
+#[test]
+#[ignore = "bin/long: 50,000 commands"]
+fn the_shipped_baskets_end_where_a_run_without_a_crash_does() {
+    ends_where_one_without_a_crash_does(&Scratch::new("demo-shipped"), &Baskets::shipped());
+}
+
 /// What `bin/test` runs beside all other tests.
 mod apart {
     use super::*;
@@ -42,41 +130,11 @@ mod apart {
     #[test]
     fn a_run_after_a_crash_ends_where_one_without_a_crash_does() {
         let scratch = Scratch::new("demo");
-
-        let server = Up::start(&scratch);
-        let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "products:");
-        assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
-        let torn = Records::of(&log_of(&scratch));
-        assert!(
-            torn.products == WHOLE.products && torn.stocked < WHOLE.stocked && torn.orders == 0,
-            "{torn:?}"
-        );
-
-        let server = Up::start(&scratch);
-        // Two thousand orders do not end before they are interrupted.
-        let ended = Run::start(&server.address, &["--patience", "0"]).killing(server, "stock:");
-        assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
-        let torn = Records::of(&log_of(&scratch));
-        assert!(torn.received == WHOLE.received && torn.orders < WHOLE.orders, "{torn:?}");
-
-        let server = Up::start(&scratch);
-        let ended = Run::start(&server.address, &[]).end();
-        assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
-        let done = |name| ended.done(name);
-        assert_eq!((done("products"), done("stock")), ((0, WHOLE.products), (0, WHOLE.stocked)));
-        assert_eq!(
-            ended.sums("total"),
-            [WHOLE.orders, WHOLE.lines, WHOLE.units, WHOLE.total_minor],
-            "{ended:?}"
-        );
-        assert_eq!(Records::of(&log_of(&scratch)), WHOLE);
-        server.stop();
-        audit(&log_of(&scratch));
+        ends_where_one_without_a_crash_does(&scratch, &Baskets::made(&scratch, 600, 500));
     }
 
     #[test]
     fn on_kafka_too_and_another_run_changes_nothing() {
-        const BASKETS: u64 = 1_000;
         let scratch = Scratch::new("demo-kafka");
         std::fs::create_dir_all(scratch.path().join("pids")).unwrap();
         let kafka = Kafka::start(&scratch.path().join("kafka"), &scratch.path().join("pids"), 1);
@@ -84,47 +142,24 @@ mod apart {
         let start = || {
             Up::of(command(&scratch).args(["--listen", "127.0.0.1:0", "--development"]).args(log))
         };
-        // A basket has two lines, of one and two units, each 150.
-        let rows = (0..BASKETS).fold(HEAD.to_owned(), |mut rows, basket| {
-            for line in 1..=2 {
-                let _ = writeln!(
-                    rows,
-                    "{basket},7,2017-01-01T11:53:26Z,{},{line},150",
-                    100 + (basket + line) % 40
-                );
-            }
-            rows
-        });
-        let file = scratch.path().join("baskets.csv");
-        std::fs::write(&file, rows).unwrap();
-        let baskets = ["--baskets", file.to_str().unwrap()];
-        let sold =
-            Records { products: 40, stocked: 40, received: 3 * BASKETS, ..Records::default() };
-        let whole = Records {
-            orders: BASKETS,
-            lines: 2 * BASKETS,
-            units: 3 * BASKETS,
-            total_minor: 450 * BASKETS,
-            ..sold
-        };
+        let baskets = Baskets::made(&scratch, 300, 40);
+        let whole = &baskets.whole;
 
         let server = start();
-        let ended = Run::start(&server.address, &[&baskets[..], &["--patience", "0"]].concat())
-            .killing(server, "stock:");
+        let ended = baskets.run(&server, &["--patience", "0"]).killing(server, "stock:");
         assert_eq!(ended.code, UNREACHABLE, "{ended:?}");
         let torn = Records::of(&log);
         assert!(torn.received == whole.received && torn.orders < whole.orders, "{torn:?}");
 
         let server = start();
         // What all baskets sell is there, and only the first of them are ordered.
-        let some = Run::start(&server.address, &[&baskets[..], &["--limit", "50"]].concat()).end();
+        let some = baskets.run(&server, &["--limit", "50"]).end();
         assert_eq!(some.sums("total"), [50, 100, 150, 50 * 450], "{some:?}");
-        let ended = Run::start(&server.address, &baskets).end();
+        let ended = baskets.run(&server, &[]).end();
         assert!(ended.sums("replayed")[0] >= torn.orders, "{ended:?}");
-        let again =
-            Run::start(&server.address, &[&baskets[..], &["--concurrency", "8"]].concat()).end();
+        let again = baskets.run(&server, &["--concurrency", "8"]).end();
         assert_eq!(again.sums("created"), [0; 4], "{again:?}");
-        assert_eq!(Records::of(&log), whole);
+        assert_eq!(Records::of(&log), *whole);
         let data = scratch.data();
         let with_tables = [&log[..], &["--data", data.to_str().unwrap()]].concat();
         audit(&with_tables);

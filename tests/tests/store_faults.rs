@@ -5,6 +5,7 @@
 //! (SIGTERM). Then every answer is held against the log, the log against the audit, the tables
 //! against a fold of their own, and the query API against what was acknowledged.
 //!
+//! On the same deployment, commands that are only accepted are done once while a broker dies, too.
 //! A second deployment is replaced process by process, as an orchestrator does it, and clients see
 //! nothing worse than 503.
 //!
@@ -69,8 +70,11 @@ use tokio::sync::Mutex;
 const LEAST_RATE: f64 = 300.0;
 /// Commands a second of the open loop under which everything is replaced, in the long runs.
 const OFFERED: u32 = 310;
-/// Of the short ones, which share the machine with other tests: fewer are in flight when a process
-/// dies than in the long ones, and those that come meanwhile wait.
+/// How many of them may be without an answer.
+const MOST_IN_FLIGHT: usize = 1_000;
+/// Of the short ones, which share the machine with other tests. No more are in flight than in a
+/// closed loop: a thousand that are sent again five times a second are a storm that a build without
+/// the optimiser does not come out of.
 const OFFERED_BESIDE_OTHERS: u32 = 60;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the
 /// take-overs, the return of the process included.
@@ -94,53 +98,27 @@ fn full() -> bool {
 mod apart {
     use super::*;
 
+    /// On one deployment, because starting another one takes longer than most of what is done to it:
+    /// processes die under load; then commands are only accepted while others fail; then a broker
+    /// dies while processes start.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn owners_and_projectors_die_under_load_and_nothing_is_lost_or_doubled() {
+    async fn owners_projectors_and_a_broker_die_under_load_and_nothing_is_lost_or_doubled() {
         let _alone = ALONE.lock().await;
-        let schedule = schedule();
+        let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
         let mut world =
             World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
-        let running = begin(&world, Client::begin);
-        let mut faults = Faults {
-            deployment: &mut world.deployment,
-            reader: world.reader.clone(),
-            load: world.load.clone(),
-            http: world.http.clone(),
-        };
-        let mut injected = faults.inject(&schedule, &running).await;
-        let (client, sent, lasted) = running.finish().await;
-        faults::measure(&mut injected, &sent);
-        let found = world.check(&client, &sent).await;
-        let summary = Summary::of(&injected, &sent, &found.log, lasted);
-        println!("{summary}\n{}", found.audit);
-        for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
-            assert!(
-                fault.unanswered_there > 0,
-                "nothing was unanswered there, so the run does not count: {fault}"
-            );
+        if asked != "queue" {
+            owners_and_projectors_die(&mut world).await;
         }
-        // What else runs on the machine of a short run is not known, and its safety does not depend
-        // on it.
-        assert!(
-            !full() || summary.rate() >= LEAST_RATE,
-            "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
-            summary.rate()
-        );
         if number("owners").is_some() || number("standby").is_some() {
-            for take_overs in summary.take_overs() {
-                let most = if take_overs.fault == Fault::StopOwner {
-                    MOST_AFTER_TERM
-                } else {
-                    MOST_AFTER_KILL
-                };
-                let [_, p99, _] = take_overs.worst;
-                assert!(
-                    p99 < most,
-                    "{p99:.2} s without an answer are not below {most} s: {take_overs}"
-                );
-            }
+            return;
         }
-        planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
+        let (runs, commands) =
+            if asked == "queue" { (10, 1_000) } else { (command_queue::ONE_OF_EACH.len(), 200) };
+        what_is_accepted_while_others_fail_is_done_once(&mut world, runs, commands).await;
+        if asked != "queue" {
+            what_is_started_when_a_broker_has_died_waits_for_the_log(&mut world).await;
+        }
     }
 
     /// Every process is replaced, one after another, while clients send commands and read what came
@@ -152,7 +130,7 @@ mod apart {
         let commands = if full() { 3 } else { 2 };
         let mut world =
             World::start(Size { commands, projectors: 2, queries: 2, upgraded: true }).await;
-        let running = begin(&world, |client| client.begin_at(OFFERED));
+        let running = begin(&world, |client| client.begin_at(OFFERED, MOST_IN_FLIGHT));
         let readers = rolling::Readers::begin(&world);
         let mut replaced = rolling::replace_all(&mut world, &running, rounds).await;
         replaced.push(rolling::restart_all(&mut world, &running).await);
@@ -184,84 +162,125 @@ mod apart {
             summary.rate()
         );
     }
+}
 
-    /// Commands that only have to be accepted, while an instance is stopped or killed or a broker
-    /// is killed: each 202 is done once.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_is_accepted_while_others_fail_is_done_once() {
-        let _alone = ALONE.lock().await;
-        let asked = std::env::var("HIGHWATER_FAULTS").unwrap_or_default();
-        let (runs, commands) =
-            if asked == "queue" { (10, 1_000) } else { (command_queue::ONE_OF_EACH.len(), 200) };
-        let mut world =
-            World::start(Size { commands: 2, projectors: 2, queries: 1, upgraded: false }).await;
-        let mut done = Vec::new();
-        for number in 0..runs {
-            let trouble = command_queue::ONE_OF_EACH[number % command_queue::ONE_OF_EACH.len()];
-            let run = command_queue::run(&mut world, trouble, number, commands).await;
-            println!("{run}");
-            assert!(
-                run.wrong.is_empty() && run.accepted.len() == commands,
-                "{}",
-                shown("clients saw", &run.wrong)
-            );
-            done.push(run);
-        }
-        let ends = log::ends(&*world.reader).await;
-        faults::caught_up(&world.deployment.pool, &ends).await;
-        let mut log = log::read(&*world.reader).await;
-        let differences = command_queue::differences(&world, &done, &log);
+async fn owners_and_projectors_die(world: &mut World) {
+    let schedule = schedule();
+    let running = begin(world, Client::begin);
+    let mut faults = Faults {
+        deployment: &mut world.deployment,
+        reader: world.reader.clone(),
+        load: world.load.clone(),
+        http: world.http.clone(),
+    };
+    let mut injected = faults.inject(&schedule, &running).await;
+    let (client, sent, lasted) = running.finish().await;
+    faults::measure(&mut injected, &sent);
+    let found = world.check(&client, &sent).await;
+    let summary = Summary::of(&injected, &sent, &found.log, lasted);
+    println!("{summary}\n{}", found.audit);
+    for fault in injected.iter().filter(|fault| fault.is_of_an_owner()) {
         assert!(
-            differences.is_empty(),
-            "{}",
-            shown("what was accepted and the log differ", &differences)
+            fault.unanswered_there > 0,
+            "nothing was unanswered there, so the run does not count: {fault}"
         );
-        let audit = audit(&world.deployment)
-            .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
-        println!("{audit}");
-        // The check must be able to fail.
-        log.by_command.clear();
-        assert_eq!(command_queue::differences(&world, &done, &log).len(), runs * commands);
     }
-
-    /// A broker dies, and what is started in that moment waits until its partitions have other
-    /// leaders.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_is_started_when_a_broker_has_died_waits_for_the_log() {
-        let _alone = ALONE.lock().await;
-        let mut world =
-            World::start(Size { commands: 1, projectors: 2, queries: 0, upgraded: false }).await;
-        let (deployment, http) = (&mut world.deployment, &world.http);
-        for broker in 0..if full() { 3 } else { 1 } {
-            deployment.projectors[1].terminate();
-            deployment.projectors[1].exited(ENDED_WITHIN).await;
-            deployment.kafka.kill(broker).await;
-            deployment.standby.start();
-            deployment.projectors[1].start();
-            // Fails when the process ends instead.
-            deployment.standby.ready(http).await;
-            deployment.projectors[1].ready(http).await;
-            deployment.standby.terminate();
-            deployment.standby.exited(ENDED_WITHIN).await;
-            deployment.kafka.restart(broker).await;
+    // What else runs on the machine of a short run is not known, and its safety does not depend
+    // on it.
+    assert!(
+        !full() || summary.rate() >= LEAST_RATE,
+        "{:.0} commands a second are less than {LEAST_RATE}: the run does not count",
+        summary.rate()
+    );
+    if number("owners").is_some() || number("standby").is_some() {
+        for take_overs in summary.take_overs() {
+            let most = if take_overs.fault == Fault::StopOwner {
+                MOST_AFTER_TERM
+            } else {
+                MOST_AFTER_KILL
+            };
+            let [_, p99, _] = take_overs.worst;
+            assert!(
+                p99 < most,
+                "{p99:.2} s without an answer are not below {most} s: {take_overs}"
+            );
         }
-        Row {
+    }
+    planted(&world.deployment.keys, sent, found.log, &found.expected, found.stored);
+}
+
+/// Commands that only have to be accepted, while an instance is stopped or killed or a broker is
+/// killed: each 202 is done once.
+async fn what_is_accepted_while_others_fail_is_done_once(
+    world: &mut World,
+    runs: usize,
+    commands: usize,
+) {
+    let mut done = Vec::new();
+    for number in 0..runs {
+        let trouble = command_queue::ONE_OF_EACH[number % command_queue::ONE_OF_EACH.len()];
+        let run = command_queue::run(world, trouble, number, commands).await;
+        println!("{run}");
+        assert!(
+            run.wrong.is_empty() && run.accepted.len() == commands,
+            "{}",
+            shown("clients saw", &run.wrong)
+        );
+        done.push(run);
+    }
+    let ends = log::ends(&*world.reader).await;
+    faults::caught_up(&world.deployment.pool, &ends).await;
+    let mut log = log::read(&*world.reader).await;
+    let differences = command_queue::differences(world, &done, &log);
+    assert!(
+        differences.is_empty(),
+        "{}",
+        shown("what was accepted and the log differ", &differences)
+    );
+    let audit = audit(&world.deployment)
+        .unwrap_or_else(|found| panic!("store audit found differences:\n{found}"));
+    println!("{audit}");
+    // The check must be able to fail.
+    log.by_command.clear();
+    assert_eq!(command_queue::differences(world, &done, &log).len(), runs * commands);
+}
+
+/// A broker dies, and what is started in that moment waits until its partitions have other leaders.
+async fn what_is_started_when_a_broker_has_died_waits_for_the_log(world: &mut World) {
+    let (deployment, http) = (&mut world.deployment, &world.http);
+    for broker in 0..if full() { 3 } else { 1 } {
+        deployment.projectors[1].terminate();
+        deployment.projectors[1].exited(ENDED_WITHIN).await;
+        deployment.kafka.kill(broker).await;
+        deployment.standby.start();
+        deployment.projectors[1].start();
+        // Fails when the process ends instead.
+        deployment.standby.ready(http).await;
+        deployment.projectors[1].ready(http).await;
+        deployment.standby.terminate();
+        deployment.standby.exited(ENDED_WITHIN).await;
+        deployment.kafka.restart(broker).await;
+    }
+    Row {
         id: "S2",
         situation: "a command-api and projectors started when one of three brokers has just died",
         answer: "they wait for the log (`start.wait_ms`, a minute) and become ready; what is \
                  unreachable after that ends them with 3",
         test: (
             "tests/tests/store_faults.rs",
-            "what_is_started_when_a_broker_has_died_waits_for_the_log",
+            "owners_projectors_and_a_broker_die_under_load_and_nothing_is_lost_or_doubled",
         ),
     }
     .check();
-    }
 }
 
 /// The load: `long` in the runs that are asked for, a fixed rate in the one beside other tests.
 fn begin(world: &World, long: impl FnOnce(Client) -> Running) -> Running {
-    if asked() { long(world.client()) } else { world.client().begin_at(OFFERED_BESIDE_OTHERS) }
+    if asked() {
+        long(world.client())
+    } else {
+        world.client().begin_at(OFFERED_BESIDE_OTHERS, client::IN_FLIGHT)
+    }
 }
 
 /// N of `HIGHWATER_FAULTS=what=N`; 20 if it only says `what`.

@@ -42,8 +42,10 @@ const READERS: usize = 8;
 const FLOODED_FOR: Duration = Duration::from_secs(10);
 /// How soon a client that was refused comes again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// What a prober calls an outage.
-const OUTAGE: Duration = Duration::from_secs(5);
+/// What a prober calls an outage: so many in a row that took longer than this. A machine that does
+/// other things besides may keep any one of them waiting.
+const FAILURES: usize = 3;
+const PROBED_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a read may wait for its turn, a connection and its rows: whether the flood keeps it out
@@ -102,17 +104,17 @@ async fn read(client: Client, url: String, counts: Arc<Counts>, stop: Cancellati
     }
 }
 
-/// The longest that a probe took.
-async fn probe(client: Client, url: String, stop: CancellationToken) -> Duration {
-    let mut longest = Duration::ZERO;
+/// How long each probe took.
+async fn probe(client: Client, url: String, stop: CancellationToken) -> Vec<Duration> {
+    let mut took = Vec::new();
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let answer = client.get(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        longest = longest.max(begun.elapsed());
+        took.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    longest
+    took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +159,8 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     while let Some(read) = reading.join_next().await {
         read.unwrap();
     }
-    let longest = prober.await.unwrap();
+    let probes = prober.await.unwrap();
+    let longest = probes.iter().max().copied();
     flooding.shutdown().await;
 
     let [done, overloaded, read] =
@@ -170,7 +173,10 @@ async fn a_flood_of_commands_leaves_reads_and_health_answered() {
     println!("{told}");
     assert!(done > 100 && overloaded > 100, "it was no flood, or nothing was done: {told}");
     assert!(read > 20 && not_read.len() * 100 <= read, "{told}");
-    assert!(longest < OUTAGE, "{told}");
+    assert!(
+        !probes.windows(FAILURES).any(|row| row.iter().all(|took| *took > PROBED_WITHIN)),
+        "{told}"
+    );
     assert!(
         limit.is_some_and(|limit| limit < BulkheadSettings::default().limit.get()),
         "{limit:?} \

@@ -2,6 +2,7 @@
 //!
 //! ```
 //! use highwater::{list::*, uuid::Uuid};
+//! # mod voucher {
 //! # use highwater::prelude::*;
 //! # #[derive(Data)] pub struct Issued { pub amount_minor: Money }
 //! # #[derive(Event)] #[event(category = "voucher")]
@@ -10,12 +11,12 @@
 //! #     /// Issues a voucher.
 //! #     #[command(creates)] Issue(Issued)
 //! # }
-//! # #[derive(Rejection)] pub enum Never {}
+//! # #[derive(Rejection)] pub enum Refusal { #[rejection("gone", "it is gone")] Gone }
 //! # #[derive(State)] #[state(format = 1)] pub struct Voucher { amount_minor: Money }
 //! # impl Aggregate for Voucher {
 //! #     type Command = VoucherCommand;
 //! #     type Event = VoucherEvent;
-//! #     type Rejection = Never;
+//! #     type Rejection = Refusal;
 //! #     fn decide(_: Option<&Self>, command: &VoucherCommand, _: &Context) -> Decision<Self> {
 //! #         match command { VoucherCommand::Issue(issue) => accept(issue.clone()) }
 //! #     }
@@ -32,6 +33,8 @@
 //! #         Ok(Self { amount_minor: issued.amount_minor })
 //! #     }
 //! # }
+//! # }
+//! # use voucher::{Voucher, VoucherRow};
 //!
 //! /// `GET /v1/vouchers?of_at_least=500`
 //! pub struct Vouchers {

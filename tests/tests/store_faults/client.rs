@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::{AGGREGATES, Load, Request};
 
-const IN_FLIGHT: usize = 64;
-/// Of an open loop: what is not answered by then keeps the next one from being sent.
-const MOST_IN_FLIGHT: usize = 1_000;
+pub const IN_FLIGHT: usize = 64;
 /// `Retry-After` is honoured up to this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_millis(200);
 /// The command API answers after 5 s at the latest; a process under load a little later.
@@ -145,8 +143,8 @@ impl Client {
     }
 
     /// As fast as answers come until every aggregate is there, then an open loop: so many commands a
-    /// second, whatever is answered.
-    pub fn begin_at(self, per_second: u32) -> Running {
+    /// second, whatever is answered, until `most` are not: those keep the next one from being sent.
+    pub fn begin_at(self, per_second: u32, most: usize) -> Running {
         let (client, stop, mut workers) =
             (Arc::new(self), CancellationToken::new(), JoinSet::new());
         let (sender, stopping) = (client.clone(), stop.clone());
@@ -167,7 +165,7 @@ impl Client {
                 while let Some(ended) = sending.try_join_next() {
                     ended.unwrap();
                 }
-                if sending.len() >= MOST_IN_FLIGHT {
+                if sending.len() >= most {
                     sending.join_next().await.expect("some are in flight").unwrap();
                 }
                 let client = sender.clone();
