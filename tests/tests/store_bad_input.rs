@@ -75,43 +75,6 @@ fn bare(what: &'static str, request: Request, status: u16) -> Case {
     Case { what, request, status, expected: Expected::Bare }
 }
 
-#[test]
-fn bad_requests_are_answered_as_the_table_says() {
-    let scratch = Scratch::new("bad-input");
-    let up = Up::start(&scratch);
-    prepare(&up.address);
-    let mut table = Table::new(&["what is sent", "status", "code", "what the answer says"]);
-    let mut wrong = Vec::new();
-    for (heading, cases) in groups() {
-        table.group(heading);
-        for case in cases {
-            let answer = case.request.send(&up.address);
-            wrong.extend(difference(&case, &answer));
-            row(&mut table, &case, &answer);
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(Request::get("/readyz").send(&up.address).status() == 200, "it serves on");
-    let logged = up.stop().join("\n");
-    assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
-    table.check("Over HTTP");
-}
-
-#[test]
-fn a_lost_kafka_is_answered_as_the_table_says() {
-    check_loss("When Kafka is lost", losses::of_kafka());
-}
-
-#[test]
-fn a_lost_postgres_is_answered_as_the_table_says() {
-    check_loss("When Postgres is lost", losses::of_postgres());
-}
-
-#[test]
-fn a_full_disk_is_answered_as_the_table_says() {
-    check_loss("When the disk is full", losses::of_space());
-}
-
 fn check_loss(heading: &str, groups: Vec<losses::Group>) {
     let mut table = Table::new(&["what is sent", "status", "code", "what the answer says"]);
     let mut wrong = Vec::new();
@@ -242,122 +205,168 @@ fn an_hour_ahead() -> String {
     Micros(SystemClock.now() + 3_600_000_000).to_text()
 }
 
-#[test]
-fn bad_surroundings_are_said_at_start_as_the_table_says() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
-    let mut table = Table::new(&["what is wrong", "exit", "what it says"]);
-    let groups = [
-        ("Settings", starts::settings()),
-        ("Data folder", starts::folder()),
-        ("Database", starts::database(&postgres.url())),
-        ("Kafka", starts::kafka(&postgres.url())),
-    ];
-    let mut wrong = Vec::new();
-    for (heading, starts) in groups {
-        table.group(heading);
-        for Start { what, refusal: Refusal { exit, message } } in starts {
-            table.row(&[what, &exit, &message]);
-            if !["1", "2", "3"].contains(&exit.as_str()) || message.is_empty() {
-                wrong.push(format!("{what}: {exit}: {message}"));
+/// What `bin/test` runs beside all other tests.
+mod apart {
+    use super::*;
+
+    #[test]
+    fn bad_requests_are_answered_as_the_table_says() {
+        let scratch = Scratch::new("bad-input");
+        let up = Up::start(&scratch);
+        prepare(&up.address);
+        let mut table = Table::new(&["what is sent", "status", "code", "what the answer says"]);
+        let mut wrong = Vec::new();
+        for (heading, cases) in groups() {
+            table.group(heading);
+            for case in cases {
+                let answer = case.request.send(&up.address);
+                wrong.extend(difference(&case, &answer));
+                row(&mut table, &case, &answer);
             }
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(Request::get("/readyz").send(&up.address).status() == 200, "it serves on");
+        let logged = up.stop().join("\n");
+        assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
+        table.check("Over HTTP");
     }
-    runtime.block_on(postgres.stop()).unwrap();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    table.check("At start");
-}
 
-#[test]
-fn damaged_bodies_are_refused_and_what_passes_is_projected() {
-    let scratch = Scratch::new("damaged");
-    let up = Up::start(&scratch);
-    let seeds = [
-        place(",\"placed_at\":\"2025-02-28T10:00:00Z\""),
-        r#"{"name":"Cup","department":"K","unit_price_minor":1,"currency":"EUR"}"#.to_owned(),
-    ];
-    let mut mutations = Mutations::seeded(3);
-    let mut statuses = BTreeMap::new();
-    for number in 0..600 {
-        let (target, seed) = [("/v1/orders", &seeds[0]), ("/v1/products", &seeds[1])][number % 2];
-        let body = mutations.damage(seed);
-        let answer = Request::post(target, body.clone()).send(&up.address);
-        *statuses.entry(answer.status()).or_insert(0) += 1;
-        let said = format!(
-            "{} {}: {} {}",
-            target,
-            String::from_utf8_lossy(&body),
-            answer.status_line,
-            answer.body
-        );
-        match answer.status() {
-            201 => {
-                let position = answer.header("highwater-position").unwrap();
-                let read = Request::get(answer.header("location").unwrap())
-                    .header("Highwater-Min-Position", position)
-                    .send(&up.address);
-                assert_eq!(read.status(), 200, "{said}\n{}", read.body);
+    #[test]
+    fn a_lost_kafka_is_answered_as_the_table_says() {
+        check_loss("When Kafka is lost", losses::of_kafka());
+    }
+
+    #[test]
+    fn a_lost_postgres_is_answered_as_the_table_says() {
+        check_loss("When Postgres is lost", losses::of_postgres());
+    }
+
+    #[test]
+    fn a_full_disk_is_answered_as_the_table_says() {
+        check_loss("When the disk is full", losses::of_space());
+    }
+
+    #[test]
+    fn bad_surroundings_are_said_at_start_as_the_table_says() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
+        let mut table = Table::new(&["what is wrong", "exit", "what it says"]);
+        let groups = [
+            ("Settings", starts::settings()),
+            ("Data folder", starts::folder()),
+            ("Database", starts::database(&postgres.url())),
+            ("Kafka", starts::kafka(&postgres.url())),
+        ];
+        let mut wrong = Vec::new();
+        for (heading, starts) in groups {
+            table.group(heading);
+            for Start { what, refusal: Refusal { exit, message } } in starts {
+                table.row(&[what, &exit, &message]);
+                if !["1", "2", "3"].contains(&exit.as_str()) || message.is_empty() {
+                    wrong.push(format!("{what}: {exit}: {message}"));
+                }
             }
-            400 | 409 | 422 => assert_eq!(
-                answer.header("content-type"),
-                Some("application/problem+json"),
-                "{said}"
-            ),
-            _ => panic!("{said}"),
         }
+        runtime.block_on(postgres.stop()).unwrap();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        table.check("At start");
     }
-    assert!([201, 400, 422].iter().all(|status| statuses.contains_key(status)), "{statuses:?}");
-    let logged = up.stop().join("\n");
-    assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
-}
 
-/// Of the cases here and of the schemas.
-#[test]
-fn every_code_is_explained_in_the_documentation_of_the_api() {
-    let http = include_str!("../../docs/http.md");
-    let answered =
-        groups().into_iter().flat_map(|(_, cases)| cases).filter_map(|case| match case.expected {
-            Expected::Code(code) => Some(code.to_owned()),
-            Expected::Header(_) | Expected::Bare => None,
+    #[test]
+    fn damaged_bodies_are_refused_and_what_passes_is_projected() {
+        let scratch = Scratch::new("damaged");
+        let up = Up::start(&scratch);
+        let seeds = [
+            place(",\"placed_at\":\"2025-02-28T10:00:00Z\""),
+            r#"{"name":"Cup","department":"K","unit_price_minor":1,"currency":"EUR"}"#.to_owned(),
+        ];
+        let mut mutations = Mutations::seeded(3);
+        let mut statuses = BTreeMap::new();
+        for number in 0..600 {
+            let (target, seed) =
+                [("/v1/orders", &seeds[0]), ("/v1/products", &seeds[1])][number % 2];
+            let body = mutations.damage(seed);
+            let answer = Request::post(target, body.clone()).send(&up.address);
+            *statuses.entry(answer.status()).or_insert(0) += 1;
+            let said = format!(
+                "{} {}: {} {}",
+                target,
+                String::from_utf8_lossy(&body),
+                answer.status_line,
+                answer.body
+            );
+            match answer.status() {
+                201 => {
+                    let position = answer.header("highwater-position").unwrap();
+                    let read = Request::get(answer.header("location").unwrap())
+                        .header("Highwater-Min-Position", position)
+                        .send(&up.address);
+                    assert_eq!(read.status(), 200, "{said}\n{}", read.body);
+                }
+                400 | 409 | 422 => assert_eq!(
+                    answer.header("content-type"),
+                    Some("application/problem+json"),
+                    "{said}"
+                ),
+                _ => panic!("{said}"),
+            }
+        }
+        assert!([201, 400, 422].iter().all(|status| statuses.contains_key(status)), "{statuses:?}");
+        let logged = up.stop().join("\n");
+        assert!(!logged.contains("panicked") && !logged.contains("\"ERROR\""), "{logged}");
+    }
+
+    /// Of the cases here and of the schemas.
+    #[test]
+    fn every_code_is_explained_in_the_documentation_of_the_api() {
+        let http = include_str!("../../docs/http.md");
+        let answered = groups().into_iter().flat_map(|(_, cases)| cases).filter_map(|case| {
+            match case.expected {
+                Expected::Code(code) => Some(code.to_owned()),
+                Expected::Header(_) | Expected::Bare => None,
+            }
         });
-    let schemas =
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/commands")).unwrap();
-    let schemas = schemas.map(|schema| {
-        serde_json::from_slice::<Value>(&std::fs::read(schema.unwrap().path()).unwrap()).unwrap()
-    });
-    let listed =
-        schemas.flat_map(|schema| schema["x-highwater"]["codes"].as_array().cloned().unwrap());
-    let codes: Vec<_> =
-        answered.chain(listed.map(|code| code.as_str().unwrap().to_owned())).collect();
-    assert!(codes.len() > 80, "{}", codes.len());
-    let missing: Vec<_> =
-        codes.iter().filter(|code| !http.contains(&format!("`{code}`"))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-}
+        let schemas =
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/commands")).unwrap();
+        let schemas = schemas.map(|schema| {
+            serde_json::from_slice::<Value>(&std::fs::read(schema.unwrap().path()).unwrap())
+                .unwrap()
+        });
+        let listed =
+            schemas.flat_map(|schema| schema["x-highwater"]["codes"].as_array().cloned().unwrap());
+        let codes: Vec<_> =
+            answered.chain(listed.map(|code| code.as_str().unwrap().to_owned())).collect();
+        assert!(codes.len() > 80, "{}", codes.len());
+        let missing: Vec<_> =
+            codes.iter().filter(|code| !http.contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 
-#[test]
-fn an_answer_that_is_no_problem_is_found() {
-    let case = bad("x", Request::get("/v1/x"), 404, "route.unknown");
-    let right = concat!(
-        r#"{"type":"urn:highwater:problem:route.unknown","title":"t","status":404,"detail":"d","#,
-        r#""instance":"/v1/x","code":"route.unknown","trace_id":"abc","errors":[]}"#
-    );
-    let answer = |status: &str, media: &str, body: &str| {
-        Answer::parse(&format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nTraceparent: 00-abc-01\r\n\r\n{body}"
-        ))
-    };
-    let problem = "application/problem+json";
-    assert_eq!(difference(&case, &answer("404 Not Found", problem, right)), None);
-    assert!(difference(&case, &answer("500 Internal Server Error", problem, right)).is_some());
-    assert!(difference(&case, &answer("404 Not Found", "text/plain", right)).is_some());
-    let members: Value = serde_json::from_str(right).unwrap();
-    for name in ["type", "title", "status", "detail", "instance", "code", "trace_id"] {
-        let mut without = members.clone();
-        without.as_object_mut().unwrap().remove(name);
-        assert!(
-            difference(&case, &answer("404 Not Found", problem, &without.to_string())).is_some(),
-            "{name}"
+    #[test]
+    fn an_answer_that_is_no_problem_is_found() {
+        let case = bad("x", Request::get("/v1/x"), 404, "route.unknown");
+        let right = concat!(
+            r#"{"type":"urn:highwater:problem:route.unknown","title":"t","status":404,"detail":"d","#,
+            r#""instance":"/v1/x","code":"route.unknown","trace_id":"abc","errors":[]}"#
         );
+        let answer = |status: &str, media: &str, body: &str| {
+            Answer::parse(&format!(
+                "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nTraceparent: 00-abc-01\r\n\r\n{body}"
+            ))
+        };
+        let problem = "application/problem+json";
+        assert_eq!(difference(&case, &answer("404 Not Found", problem, right)), None);
+        assert!(difference(&case, &answer("500 Internal Server Error", problem, right)).is_some());
+        assert!(difference(&case, &answer("404 Not Found", "text/plain", right)).is_some());
+        let members: Value = serde_json::from_str(right).unwrap();
+        for name in ["type", "title", "status", "detail", "instance", "code", "trace_id"] {
+            let mut without = members.clone();
+            without.as_object_mut().unwrap().remove(name);
+            assert!(
+                difference(&case, &answer("404 Not Found", problem, &without.to_string()))
+                    .is_some(),
+                "{name}"
+            );
+        }
     }
 }

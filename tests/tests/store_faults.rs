@@ -75,7 +75,7 @@ const MOST_IN_FLIGHT: usize = 1_000;
 /// Of the short ones, which share the machine with other tests. No more are in flight than in a
 /// closed loop: a thousand that are sent again five times a second are a storm that a build without
 /// the optimiser does not come out of.
-const OFFERED_BESIDE_OTHERS: u32 = 60;
+const OFFERED_BESIDE_OTHERS: u32 = 40;
 /// Seconds for which a partition may be without an answer, p99 of the worst one over the
 /// take-overs, the return of the process included.
 const MOST_AFTER_KILL: f64 = 2.0;

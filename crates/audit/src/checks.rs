@@ -9,10 +9,11 @@ use highwater_protocol::record::Stored;
 use uuid::Uuid;
 
 use super::{
+    fault::Fault,
     fold::{Commit, Fold, Position, Verdict, Void},
     placement::partition_for,
     record::{About, Body, Entry, Id},
-    report::{Counts, Fault, PartitionReport},
+    report::{Counts, PartitionReport},
 };
 
 pub struct Checks<'a> {

@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::{
     COMMANDS, EVENTS, Error, READ_RECORDS,
+    fault::Fault,
     placement::partition_for,
     record::{
         Id,
         command::{Command, Said},
     },
-    report::{Fault, Report},
+    report::Report,
 };
 
 /// The command queue whose outcomes are in `events`.

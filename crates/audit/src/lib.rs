@@ -11,10 +11,12 @@
 //! | [`checks`] | what must hold for the events that the fold shows |
 //! | `command_queue` | that what the command queues have accepted was decided |
 //! | [`projected`] | what must hold for the tables |
+//! | [`fault`] | what must not be there |
 //! | [`report`] | counts and differences, as text and as JSON |
 
 pub mod checks;
 mod command_queue;
+pub mod fault;
 pub mod fold;
 pub mod placement;
 pub mod projected;
@@ -32,9 +34,10 @@ use highwater_protocol::record::Stored;
 
 use self::{
     checks::Checks,
+    fault::Fault,
     fold::{Position, Verdict},
     projected::Projected,
-    report::{Fault, Report},
+    report::Report,
 };
 
 /// Why there is no report.

@@ -27,11 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
-use self::{
-    checkpoints::Checkpoint,
-    rows::{RowFault, Table},
+use self::{checkpoints::Checkpoint, rows::Table};
+use super::{
+    fault::RowFault,
+    report::{Account, Report},
 };
-use super::report::{Account, Report};
 
 /// The generation of the tables that is live.
 const GENERATION: i32 = 1;

@@ -5,62 +5,11 @@ use std::{fmt, ops::AddAssign};
 
 use highwater_log::Partition;
 use serde::Serialize;
-use uuid::Uuid;
 
-use super::{projected::rows::RowFault, record::Unreadable};
+use super::fault::{Fault, RowFault};
 
 /// Differences that are listed; beyond it they are only counted.
 const LISTED_DIFFERENCES: usize = 1_000;
-
-/// Something that must not be in a log or in a table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    #[error(
-        "the log continues at offset {found}: records are missing; the rest of this partition was \
-         not audited"
-    )]
-    Gap { found: u64 },
-    #[error(
-        "the log ends here, before offset {end} where it ended when the audit began: the rest of \
-         this partition was not audited"
-    )]
-    Shorter { end: u64 },
-    #[error("nobody can read this record: {0}")]
-    Unreadable(Unreadable),
-    #[error(
-        "the commit that begins at offset {first} is torn: its own writer wrote something else \
-         before it was whole"
-    )]
-    TornCommit { first: u64 },
-    #[error("an event in sequence neither opens a commit nor continues one")]
-    Ineffective,
-    #[error("aggregate {aggregate}: version {found} follows version {after}")]
-    Versions { aggregate: Uuid, after: u64, found: u64 },
-    #[error(
-        "aggregate {aggregate} is at version {at}, and this outcome says it was decided at {says}"
-    )]
-    DecidedAt { aggregate: Uuid, at: u64, says: u64 },
-    #[error("command {id} is in the log already")]
-    CommandAgain { id: Uuid },
-    #[error("ce_time {time} is before {last} of an earlier event")]
-    TimeBackwards { last: String, time: String },
-    #[error("the key belongs to partition {belongs}")]
-    OtherPartition { belongs: u32 },
-    #[error("ce_source is {found}, and must be {expected}")]
-    OtherSource { found: String, expected: String },
-    #[error(
-        "command {id} of the command queue has no outcome, and its owners say that everything \
-         below offset {drained} has"
-    )]
-    NoOutcome { id: Uuid, drained: u64 },
-    #[error(
-        "the command queue ends here, and its owners say that everything below offset {drained} \
-         is decided"
-    )]
-    DrainedBeyond { drained: u64 },
-    #[error("{0}")]
-    Row(RowFault),
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use highwater_audit::{
-    self as audit,
-    placement::partition_for,
-    record::Unreadable,
-    report::{Fault, Report},
+    self as audit, fault::Fault, placement::partition_for, record::Unreadable, report::Report,
 };
 use highwater_log::{
     Partition,

@@ -1,20 +1,12 @@
-//! An application as its programs need it, and the `main` of each of them.
-
-use std::process::ExitCode;
+//! An application as its programs need it.
 
 use clap::ArgMatches;
 use futures_util::future::LocalBoxFuture;
-use highwater_audit::{projected::rows::Table, report::Report};
+use highwater_audit::projected::rows::Table;
 use highwater_command::Categories;
-use highwater_log::RawReader;
 use highwater_projection::Projections;
 use highwater_query::Views;
-use highwater_runtime::{
-    process::{self, Exits},
-    telemetry,
-};
-
-use crate::cli;
+use highwater_runtime::process::Exits;
 
 /// What an application brings: everything else is the same for all of them.
 pub struct Application {
@@ -48,46 +40,3 @@ pub trait Subcommand: Send + Sync {
 
 /// Why a subcommand of an application's own failed.
 pub type Failure = Box<dyn Exits + Send + Sync>;
-
-impl Application {
-    /// What `audit` finds in this log and in the database at `url`. `scratch` names an empty database:
-    /// projections with statements of their own and without an account are replayed into it.
-    pub async fn audit(
-        &self,
-        log: &dyn RawReader,
-        url: &str,
-        scratch: Option<&str>,
-    ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(cli::audit::with_tables(log, url, scratch, self).await?)
-    }
-
-    /// The `main` of the program for people: `up`, `migrate`, `audit` and the rest.
-    pub fn main(self) -> ExitCode {
-        process::block_on(async {
-            let arguments = cli::parse(&self);
-            telemetry::log_panics();
-            cli::run(&arguments, &self).await
-        })
-    }
-
-    /// The `main` of the command API as a process of its own.
-    pub fn command_api(self) -> ExitCode {
-        process::block_on(process::main("command-api", "http.insecure", async |file, flags| {
-            highwater_command::process::run(file, flags, &self.categories).await
-        }))
-    }
-
-    /// The `main` of the projectors as a process of their own.
-    pub fn projectors(self) -> ExitCode {
-        process::block_on(process::main("projectors", "projector.insecure", async |file, flags| {
-            highwater_projection::process::run(file, flags, &self.projections).await
-        }))
-    }
-
-    /// The `main` of the query API as a process of its own.
-    pub fn query_api(self) -> ExitCode {
-        process::block_on(process::main("query-api", "query.insecure", async |file, flags| {
-            highwater_query::process::run(file, flags, &self.views).await
-        }))
-    }
-}

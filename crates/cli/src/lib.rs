@@ -19,6 +19,7 @@ pub mod folder;
 pub mod lag;
 pub mod owners;
 pub mod postgres;
+mod programs;
 pub mod up;
 
 pub use application::{Accounts, Application, Failure, FirstCommand, Subcommand};

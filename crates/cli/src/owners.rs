@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use highwater_command::owner::{hints::Hint, standing::Tenure};
+use highwater_command::owner::{hints::Hint, tenure::Tenure};
 use highwater_log::RawReader;
 use serde::Serialize;
 

@@ -40,7 +40,11 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 pub(crate) use self::account::own_uid;
 pub use self::keeper::Keeper;
-use self::{account::Account, binaries::Binaries, cluster::Cluster, watchdog::Watchdog};
+use self::{
+    account::Account,
+    cluster::{Cluster, Until},
+    watchdog::Watchdog,
+};
 
 /// The role that owns everything in the server, and the database that it owns.
 const ROLE: &str = "highwater";
@@ -149,10 +153,9 @@ impl PrivatePostgres {
     /// folder.
     pub async fn start(dir: &Path, settings: Settings) -> Result<Self, Error> {
         let dir = dir.to_owned();
-        let cluster = blocking(move || {
-            Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)
-        })
-        .await?;
+        let cluster =
+            blocking(move || Cluster::open(&dir, Account::current()?, settings, Until::Removed))
+                .await?;
         let password = cluster.password()?;
         if let Some(port) = cluster.running_port()? {
             match tokio::time::timeout(ADOPTION_LIMIT, ensure_database(port, &password)).await {
@@ -189,8 +192,7 @@ impl PrivatePostgres {
     pub async fn temporary_with(settings: Settings) -> Result<Self, Error> {
         let dir = std::env::temp_dir().join(format!("highwater-postgres-{}", random_hex(8)?));
         let cluster = blocking(move || {
-            let cluster =
-                Cluster::open(&dir, Binaries::find(&dir)?, Account::current()?, settings)?;
+            let cluster = Cluster::open(&dir, Account::current()?, settings, Until::Stopped)?;
             Ok((Watchdog::over(&cluster, &dir)?, cluster))
         });
         let (watchdog, cluster) = cluster.await?;

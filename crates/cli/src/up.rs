@@ -34,8 +34,8 @@ use tracing::{info, warn};
 
 use self::{
     banner::Banner,
-    database::{Database, Named},
-    settings::Settings,
+    database::Database,
+    settings::{Named, Settings},
 };
 use crate::{
     application::Application,

@@ -8,12 +8,14 @@
 //! | `request` | headers and body, checked in the sequence of docs/http.md |
 //! | `execute` | the way to the owner: here, or one hop away |
 //! | `figures` | counters of what came of commands |
+//! | `ending` | how a command came to its end in this process |
 //! | `answer` | the one mapping from answers to responses |
 
 mod act;
 mod answer;
 mod arrival;
 mod create;
+mod ending;
 mod execute;
 mod figures;
 mod request;

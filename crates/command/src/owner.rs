@@ -10,6 +10,7 @@
 //! | `eager_failover` | takes a partition whose owner goes or is gone, before the group says so |
 //! | `origin` | who began each partition, read ahead |
 //! | `standing` | how the owned partitions stand, and their history |
+//! | `tenure` | one writer's time on a partition, as the history keeps it |
 //! | `admin` | shows it to the operator |
 //! | `table` | which partitions are owned here, and the way in |
 //! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
@@ -37,6 +38,7 @@ pub mod snapshots;
 pub mod standing;
 pub mod supervise;
 pub mod table;
+pub mod tenure;
 
 use highwater_protocol::{
     wire::Wire,

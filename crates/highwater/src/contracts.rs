@@ -9,6 +9,8 @@
 //! | `states/voucher.1.json` | the shape of a state in this format, and states folded from samples |
 
 #[cfg(feature = "contracts")]
+mod difference;
+#[cfg(feature = "contracts")]
 mod files;
 #[cfg(feature = "contracts")]
 mod folder;
@@ -23,7 +25,8 @@ use crate::schema::Schema;
 
 #[cfg(feature = "contracts")]
 pub use self::{
-    files::{Difference, Written, check, write},
+    difference::Difference,
+    files::{Written, check, write},
     folder::Error,
 };
 

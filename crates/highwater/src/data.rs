@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use self::read::At;
+pub use self::read::{At, parse_id};
 use crate::{finding::FieldError, schema::Schema};
 
 /// Where a type stands; some schemas depend on it.

@@ -11,7 +11,7 @@ mod timestamp;
 
 pub use change::Change;
 pub use currency::{Currency, NotACurrency};
-pub use id::{Id, parse_id};
+pub use id::Id;
 pub use list::{List, UnfitList};
 pub use map::Map;
 pub use number::{Count, Delta, MAX, Money, OutOfBounds, Quantity};

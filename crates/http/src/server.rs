@@ -9,6 +9,7 @@ mod connection;
 mod descriptors;
 mod head;
 mod observe;
+mod pace;
 mod peer;
 mod port;
 mod protect;
@@ -16,6 +17,7 @@ mod receiving;
 mod room;
 mod serve;
 mod settings;
+mod shared;
 mod trace;
 
 pub use admission::Admission;

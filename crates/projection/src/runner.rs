@@ -7,9 +7,11 @@
 //! | [`changes`] | what a transaction changed, for caches |
 //! | [`batch`] | what a partition said, as projections see it |
 //! | [`feed`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
+//! | [`heard`] | what one delivery of the log brought |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`rules`] | what is applied, skipped and read again |
 //! | [`plan`] | the next transactions, and how one that failed is split |
+//! | `assignment`, `schedule` | what is followed, and by whom; the next transactions and times |
 //! | `resume`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
 //! | `handoff`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
@@ -20,6 +22,7 @@
 //! | [`postgres`] | the store on Postgres |
 //! | [`lag`] | how far behind everything is |
 
+mod assignment;
 mod attempt;
 pub mod batch;
 pub mod changes;
@@ -29,6 +32,7 @@ mod due;
 pub mod failure;
 pub mod feed;
 mod handoff;
+pub mod heard;
 mod intake;
 pub mod lag;
 pub mod membership;
@@ -37,34 +41,28 @@ pub mod postgres;
 pub mod projection;
 mod resume;
 pub mod rules;
+mod schedule;
 pub mod track;
 mod verify;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
-use highwater_log::{Log, follow};
-use highwater_protocol::{position::Position, wire::Wire};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use highwater_log::Log;
 use highwater_runtime::resilience::{Backoff, Once};
-use metrics::{counter, gauge};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
 
-pub use batch::{Item, Place, Slice, Source, What};
-use due::Due;
-pub use failure::{Failure, OnFailure};
-use feed::Feed;
-pub use lag::Progress;
-pub use membership::{Change, Share, Topics};
-pub use plan::{Group, Job};
-pub use postgres::{PostgresStore, PostgresTx};
-pub use projection::{Key, Move, Projection, Start, Store};
-use track::Track;
+use self::{assignment::Assignment, due::Due, handoff::Handoff, schedule::Schedule};
+pub use self::{
+    batch::{Item, Place, Slice, Source, What},
+    failure::{Failure, OnFailure},
+    lag::Progress,
+    membership::{Change, Share, Topics},
+    plan::{Group, Job},
+    postgres::{PostgresStore, PostgresTx},
+    projection::{Key, Move, Projection, Start, Store},
+};
 
 /// What a runner may take and how it waits.
 #[derive(Clone, Debug)]
@@ -127,28 +125,9 @@ pub struct Runner<S: Store> {
     share: Share,
     limits: Limits,
     progress: Progress,
-    tracks: BTreeMap<Consumer, Track>,
-    /// To be followed, but not yet: how often that failed, and when it is tried again.
-    waiting: BTreeMap<Consumer, Attempts>,
-    /// Taken back by the group and projected further, until when at most.
-    leaving: BTreeMap<Place, Instant>,
-    /// This runner ends, then at the latest.
-    leave_by: Option<Instant>,
-    /// Nothing of what is to be handed off is projected before.
-    others_first: Option<Instant>,
-    /// While it ends: some partition was taken over.
-    others_began: bool,
-    /// What is followed already goes first after each beginning.
-    just_resumed: bool,
-    /// How often the transactions of a projection that goes alone have failed in a row.
-    troubled: BTreeMap<Key, u32>,
-    queue: VecDeque<Group>,
-    /// The database is away, or busy: nothing is tried before.
-    retry_at: Option<Instant>,
-    verify_at: Option<Instant>,
-    note_at: Option<Instant>,
-    /// How often the log has stopped under a consumer, one time soon after the other.
-    lost: BTreeMap<Consumer, Lost>,
+    assignment: Assignment,
+    schedule: Schedule,
+    handoff: Handoff,
     said: Said,
 }
 
@@ -160,26 +139,6 @@ struct Said {
     unverified: Once,
     /// Some partitions cannot be begun.
     not_begun: Once,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    times: u32,
-    at: Instant,
-}
-
-/// Who follows a partition together: all its projections, or one of them alone, because its
-/// transactions fail for now and the others do not wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Consumer {
-    place: Place,
-    alone: Option<&'static str>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Attempts {
-    failed: u32,
-    not_before: Option<Instant>,
 }
 
 impl<S: Store> Runner<S> {
@@ -197,19 +156,9 @@ impl<S: Store> Runner<S> {
             share,
             limits,
             progress: Progress::default(),
-            tracks: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-            leave_by: None,
-            others_first: None,
-            others_began: false,
-            just_resumed: false,
-            troubled: BTreeMap::new(),
-            queue: VecDeque::new(),
-            retry_at: None,
-            verify_at: None,
-            note_at: None,
-            lost: BTreeMap::new(),
+            assignment: Assignment::default(),
+            schedule: Schedule::default(),
+            handoff: Handoff::default(),
             said: Said {
                 failing: Once::new("projector-transaction"),
                 unverified: Once::new("projector-verification"),
@@ -249,28 +198,24 @@ impl<S: Store> Runner<S> {
             self.note();
         }
         self.end_handoffs(now);
-        if self.retry_at.is_some_and(|at| at > now) {
+        if self.schedule.retry_at.is_some_and(|at| at > now) {
             return Step::Waiting;
         }
-        self.retry_at = None;
+        self.schedule.retry_at = None;
         if self.is_due(Due::Verify, now) {
             return self.verify().await;
         }
-        let due = self.to_resume(now);
-        if self.queue.is_empty() {
-            // Everything that is followed already has its turn between two beginnings.
-            if !due.is_empty() && !std::mem::take(&mut self.just_resumed) {
-                self.just_resumed = true;
+        let due = self.assignment.to_resume(now, self.limits.resume_at_once);
+        if self.schedule.queue.is_empty() {
+            if !due.is_empty() && self.schedule.may_resume() {
                 return self.resume(due).await;
             }
             self.gather();
         }
-        match self.queue.pop_front() {
+        match self.schedule.queue.pop_front() {
             Some(group) => self.attempt(group).await,
             None if !due.is_empty() => self.resume(due).await,
-            None if self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up) => {
-                Step::CaughtUp
-            }
+            None if self.assignment.is_caught_up() => Step::CaughtUp,
             None => Step::Waiting,
         }
     }
@@ -280,8 +225,10 @@ impl<S: Store> Runner<S> {
         let due = self.next_due(Instant::now());
         // What has arrived already is taken by the next step; while a retry is due the log may
         // wait.
-        let arrivals: FuturesUnordered<_> = match self.retry_at {
-            None => self.tracks.values_mut().map(|track| track.arrival().boxed()).collect(),
+        let arrivals: FuturesUnordered<_> = match self.schedule.retry_at {
+            None => {
+                self.assignment.tracks.values_mut().map(|track| track.arrival().boxed()).collect()
+            }
             Some(_) => FuturesUnordered::new(),
         };
         let change = tokio::select! {
@@ -296,9 +243,9 @@ impl<S: Store> Runner<S> {
 
     /// Tells the log's own lag tools how far the slowest projection of each partition is.
     fn note(&mut self) {
-        self.note_at = None;
+        self.schedule.note_at = None;
         let mut slowest: BTreeMap<highwater_log::Partition, u64> = BTreeMap::new();
-        for track in self.tracks.values() {
+        for track in self.assignment.tracks.values() {
             for (_, at) in track.checkpoints() {
                 slowest
                     .entry(track.partition().clone())

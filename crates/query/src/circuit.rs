@@ -86,7 +86,7 @@ impl Circuit {
             _ = away.wait_for(|away| *away) => return Err(Error::Away),
         };
         answered.map_err(|cause| {
-            if !crate::database::is_transient(&cause) {
+            if !is_transient(&cause) {
                 return Error::Query(cause);
             }
             self.doubt();
@@ -148,4 +148,20 @@ async fn answers(pool: &Connections, within: Duration) -> bool {
         }
     };
     tokio::time::timeout(within, asked).await.unwrap_or(false)
+}
+
+/// Whether the same query may work later.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        // Classes of SQLSTATE: connection, transaction state, who and where, resources, locks,
+        // time-outs and shutdown, system.
+        sqlx::Error::Database(reported) => reported.code().is_none_or(|code| {
+            ["08", "25", "28", "3D", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
 }

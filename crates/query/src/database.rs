@@ -8,10 +8,7 @@ use highwater_tables::{
     postgres::{Connections, Pool},
 };
 
-use crate::settings::DatabaseSettings;
-
-/// Two of them listen for notifications.
-pub(crate) const LEAST_CONNECTIONS: u32 = 3;
+use crate::settings::{DatabaseSettings, LEAST_CONNECTIONS};
 
 /// Opens no connection yet. Every connection takes the role `highwater_reader`, whatever the user
 /// of `url` may do.
@@ -43,20 +40,4 @@ pub async fn check_tables(
     application: Option<&migrations::Application>,
 ) -> Result<(), migrations::Error> {
     migrations::open(pool, application).await.map(drop)
-}
-
-/// Whether the same query may work later.
-pub fn is_transient(error: &sqlx::Error) -> bool {
-    match error {
-        // Classes of SQLSTATE: connection, transaction state, who and where, resources, locks,
-        // time-outs and shutdown, system.
-        sqlx::Error::Database(reported) => reported.code().is_none_or(|code| {
-            ["08", "25", "28", "3D", "53", "55", "57", "58"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        _ => false,
-    }
 }

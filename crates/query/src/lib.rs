@@ -7,6 +7,7 @@
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
 //! | [`cache`] | single resources in memory, until a projector changes them |
 //! | [`circuit`] | whether the database answers, so that nobody waits while it is away |
+//! | [`freshness`] | the position asked for, and what an answer says of its age |
 //! | [`list`] | many of them: filters, sorts, pages by signed cursor |
 //! | [`operations`] | what a command came to, by its id |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
@@ -19,6 +20,7 @@ mod application;
 pub mod cache;
 pub mod circuit;
 pub mod database;
+pub mod freshness;
 pub mod list;
 pub mod operations;
 pub mod positions;

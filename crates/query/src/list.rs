@@ -32,7 +32,7 @@ pub use served::{Served, check as check_served};
 
 use crate::{
     App, Wait, circuit,
-    resource::{self, STALE},
+    freshness::{self, STALE},
 };
 
 /// Of the digest.
@@ -118,12 +118,12 @@ pub async fn get<L: List>(
             )
             .await?;
         if stale && !asked.prefer.stale {
-            return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
+            return Err(with_position(freshness::not_reached(), position_of::<L>(&found.offsets)));
         }
         found = load(&app, &asked, &admission, Some(wanted).filter(|_| !stale)).await?;
         if !stale && !is_included(&found.offsets, wanted) {
             // The database has fallen back since.
-            return Err(with_position(resource::not_reached(), position_of::<L>(&found.offsets)));
+            return Err(with_position(freshness::not_reached(), position_of::<L>(&found.offsets)));
         }
     }
     answer(&app, &asked, found, stale)
@@ -145,7 +145,7 @@ impl<L: List> Asked<L> {
         };
         let at_least = MinPosition::from_headers(headers)?;
         for position in at_least.iter().flat_map(|wanted| &wanted.0) {
-            resource::check_position(L::CATEGORY, position, app.0.partitions)?;
+            freshness::check_position(L::CATEGORY, position, app.0.partitions)?;
         }
         let fields = given.some_of("fields", L::FIELDS)?.map(Fields::of);
         let conditions = Conditions::from_headers(headers)?;
@@ -267,7 +267,7 @@ fn answer<L: List>(
     };
     let headers = response.headers_mut();
     headers.insert(ETag::name(), etag.to_header());
-    resource::cache(headers, L::PUBLIC, stale);
+    freshness::cache(headers, L::PUBLIC, stale);
     if let Some(next) = next.transpose()? {
         headers.insert(header::LINK, next);
     }
@@ -277,7 +277,7 @@ fn answer<L: List>(
     if stale {
         headers.insert(STALE, HeaderValue::from_static("true"));
     }
-    if let Some(applied) = resource::applied(asked.at_least.as_ref(), asked.prefer, stale) {
+    if let Some(applied) = freshness::applied(asked.at_least.as_ref(), asked.prefer, stale) {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)

@@ -19,7 +19,6 @@ use highwater_http::{
 use highwater_protocol::partition::partition_of;
 use highwater_tables::{checkpoints::GENERATION, postgres::Connections};
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -27,16 +26,12 @@ use crate::{
     App, Wait,
     cache::{Kept, Key, Status},
     circuit,
+    freshness::{CDN_CACHE_CONTROL, STALE, applied, cache, check_position, not_reached},
     list::{Fields, Parameters},
 };
 
-/// Says that the answer is older than what was asked for; only with `Prefer: stale`.
-pub const STALE: HeaderName = HeaderName::from_static("highwater-stale");
-const MIN_POSITION: HeaderName = HeaderName::from_static("highwater-min-position");
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-
 /// A view of single aggregates: one row each.
 pub trait View: Send + Sync + 'static {
     type Body: Serialize + Send;
@@ -183,30 +178,6 @@ impl Asked {
     }
 }
 
-/// Whether a view of category `reads` can ever reach the position.
-pub(crate) fn check_position(
-    reads: &str,
-    position: &PartitionPosition,
-    partitions: u32,
-) -> Result<(), Problem> {
-    let shown = "Highwater-Min-Position";
-    if position.category != reads {
-        let detail = format!("this view does not read `{}`; it reads: {reads}", position.category);
-        return Err(Problem::bad_header(shown, detail).with("categories", json!([reads])));
-    }
-    if position.partition >= partitions {
-        return Err(Problem::bad_header(
-            shown,
-            format!(
-                "`{reads}` has no partition {}: they are 0 to {}",
-                position.partition,
-                partitions - 1
-            ),
-        ));
-    }
-    Ok(())
-}
-
 /// Why a resource could not be read.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -248,12 +219,6 @@ fn is_included(found: &Kept, partition: u32, wanted: &MinPosition) -> bool {
 
 fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
     PartitionPosition::new(V::CATEGORY, asked.partition, found.offset).to_header()
-}
-
-pub(crate) fn not_reached() -> Problem {
-    let detail = "the view has not reached the position asked for in Highwater-Min-Position; try \
-                  again, wait longer with Prefer: wait, or take what there is with Prefer: stale";
-    Problem::gateway_timeout("position.not-reached", detail)
 }
 
 fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, Problem> {
@@ -301,34 +266,4 @@ fn json(asked: &Asked, body: Bytes) -> Result<Response, Problem> {
     };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
         .into_response())
-}
-
-/// For `Preference-Applied`: preferences count only where a position is asked for.
-pub(crate) fn applied(
-    at_least: Option<&MinPosition>,
-    asked: Prefer,
-    stale: bool,
-) -> Option<HeaderValue> {
-    at_least?;
-    Prefer { respond_async: false, stale: asked.stale && stale, ..asked }.applied()
-}
-
-/// How callers and shared caches may keep the answer; `public` is how shared ones may, unless it is
-/// personal.
-pub(crate) fn cache(headers: &mut HeaderMap, public: Option<&'static str>, stale: bool) {
-    let personal = HeaderValue::from_static("private, max-age=0, must-revalidate");
-    match public {
-        _ if stale => {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        None => {
-            headers.insert(header::CACHE_CONTROL, personal);
-        }
-        Some(rules) => {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(rules));
-            headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static(rules));
-            // A cache must not answer who asks for a position with what it had before.
-            headers.insert(header::VARY, HeaderValue::from(MIN_POSITION));
-        }
-    }
 }

@@ -8,7 +8,10 @@ use highwater_http::{
 };
 use serde::Deserialize;
 
-use crate::{circuit, database::LEAST_CONNECTIONS};
+use crate::circuit;
+
+/// Two of them listen for notifications.
+pub(crate) const LEAST_CONNECTIONS: u32 = 3;
 
 const EIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 

@@ -60,8 +60,8 @@ pub enum Error {
     Older { component: &'static str, found: i32, expected: i32 },
     #[error("the database has none of the tables: run the application's `migrate`")]
     Empty,
-    #[error("table `{table}` does not fit its row: {}", wrong.join("; "))]
-    Unfit { table: &'static str, wrong: Vec<String> },
+    #[error("{0}")]
+    Unfit(rows::Error),
     #[error(
         "migration {number} of `{component}` was changed after it ran: take the change back, and \
          put what is new into the next one"
@@ -73,6 +73,15 @@ pub enum Error {
     Migrate(MigrateError),
     #[error("{what}: {0}", what = postgres::what_failed(.0))]
     Database(#[from] sqlx::Error),
+}
+
+impl From<rows::Error> for Error {
+    fn from(error: rows::Error) -> Self {
+        match error {
+            rows::Error::Database(error) => Self::Database(error),
+            unfit @ rows::Error::Unfit { .. } => Self::Unfit(unfit),
+        }
+    }
 }
 
 impl Application {

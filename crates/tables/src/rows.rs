@@ -12,7 +12,14 @@ use sqlx::{
     },
 };
 
-use crate::migrations::Error;
+/// Why a table is not known to fit.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("table `{table}` does not fit its row: {}", wrong.join("; "))]
+    Unfit { table: &'static str, wrong: Vec<String> },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
 
 /// A table that a row describes.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ pub const RECOVERED_WITHIN: Duration = Duration::from_secs(90);
 pub const ENDED_WITHIN: Duration = Duration::from_secs(45);
 /// Commands answered before the first fault, and between two of them: in the short run, and in the
 /// long ones.
-const CALM_COMMANDS: usize = 200;
+const CALM_COMMANDS: usize = 100;
 const CALM_COMMANDS_OF_LONG_RUNS: usize = 3_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

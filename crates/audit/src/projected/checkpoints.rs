@@ -5,13 +5,12 @@ use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{
-    operations,
-    rows::{RowFault, differences},
-};
-use crate::{fold::Position, record::Time};
+use super::rows::differences;
+use crate::{fault::RowFault, fold::Position, record::Time};
 
 pub(super) const TABLE: &str = "checkpoints";
+/// The projection whose checkpoints count the offsets of a command queue, and its table.
+pub(super) const OPERATIONS: &str = "operations";
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -52,7 +51,7 @@ impl Checkpoint {
 
     /// Whether it counts the offsets of `commands`.
     pub fn is_of_command_queue(&self) -> bool {
-        self.projection == operations::TABLE
+        self.projection == OPERATIONS
     }
 
     pub(super) fn has_witness(&self) -> bool {

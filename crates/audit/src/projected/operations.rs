@@ -14,15 +14,16 @@ use uuid::Uuid;
 use super::{
     Projected, checkpoints,
     checkpoints::Checkpoint,
-    rows::{RowFault, differences, object},
+    rows::{differences, object},
 };
 use crate::{
     Error,
+    fault::RowFault,
     record::command::{Command, Said},
     report::Report,
 };
 
-pub(super) const TABLE: &str = "operations";
+pub(super) const TABLE: &str = checkpoints::OPERATIONS;
 
 /// A row goes when a command of its partition was appended so long after it.
 const KEPT_MS: i64 = 7 * 24 * 3_600_000;

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::{
     item::{Item, What},
-    rows::{RowFault, differences, object},
+    rows::{differences, object},
 };
+use crate::fault::RowFault;
 use crate::report::Report;
 
 pub(super) const TABLE: &str = "outcomes";

@@ -5,15 +5,11 @@
 use highwater_protocol::record::Stored;
 
 use super::{
-    Projected, checkpoints,
-    checkpoints::Checkpoint,
-    item::Assembly,
-    outcomes::Outcomes,
-    rows::{Expected, RowFault},
-    seen::Filters,
-    snapshots,
+    Projected, checkpoints, checkpoints::Checkpoint, item::Assembly, outcomes::Outcomes,
+    rows::Expected, seen::Filters, snapshots,
 };
 use crate::{
+    fault::RowFault,
     fold::{Position, Verdict},
     report::Report,
 };

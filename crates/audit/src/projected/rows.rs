@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
 use super::item::Event;
-use crate::report::Report;
+use crate::{fault::RowFault, report::Report};
 
 /// A value in a message.
 const SHOWN_CHARS: usize = 200;
@@ -39,49 +39,6 @@ pub trait Table: Send + Sync {
 /// Rows of one partition by key, each an object. Kept as text, which is smaller.
 #[derive(Debug, Default)]
 pub struct Rows(BTreeMap<String, Box<str>>);
-
-/// What must not be in a table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RowFault {
-    #[error("the row is missing")]
-    Lost,
-    #[error("the row is there more than once")]
-    Doubled,
-    #[error("nothing in the log makes this row")]
-    Unfounded,
-    #[error(
-        "the row is of the future: nothing below offset {checkpoint} of the checkpoint makes it"
-    )]
-    FutureRow { checkpoint: u64 },
-    #[error(
-        "the row is of the future: it has version {row}, the log makes {log} below the checkpoint"
-    )]
-    Future { row: u64, log: u64 },
-    #[error("the row is stale: it has version {row}, the log makes {log} below the checkpoint")]
-    Stale { row: u64, log: u64 },
-    #[error("{column} is {row}, the log makes it {log}")]
-    Column { column: String, row: String, log: String },
-    #[error("the log has no such partition")]
-    NoPartition,
-    #[error("the event that makes version {version} of {aggregate} does not fit this table: {why}")]
-    Unfit { aggregate: Uuid, version: u64, why: String },
-    #[error("the checkpoint is ahead of the log: it is at offset {at}, the log ends at {end}")]
-    Ahead { at: u64, end: u64 },
-    #[error("the checkpoint lies inside of a commit")]
-    InsideCommit,
-    #[error("foreign identity: the checkpoint belongs to the history {row}, this log is {log}")]
-    Identity { row: String, log: String },
-    #[error("foreign database: the owners of this log load from {log}")]
-    OtherDatabase { log: String },
-    #[error(
-        "the filter does not contain {id}, whose outcome lies below offset {below} that it covers"
-    )]
-    Unseen { id: Uuid, below: u64 },
-    #[error("the filter covers offsets below {covers}, and the checkpoint is at {checkpoint}")]
-    FilterAhead { covers: u64, checkpoint: u64 },
-    #[error("the filter is damaged: {0}")]
-    FilterDamaged(String),
-}
 
 impl Rows {
     pub fn get(&self, key: &str) -> Option<Value> {

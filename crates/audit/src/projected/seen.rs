@@ -4,7 +4,8 @@
 use highwater_tables::seen::Segment;
 use sqlx::{PgConnection, Row};
 
-use super::{item::Item, rows::RowFault};
+use super::item::Item;
+use crate::fault::RowFault;
 use crate::report::Report;
 
 pub(super) const TABLE: &str = "seen_filters";

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use highwater_audit::{
-    projected::{Projected, rows::RowFault},
-    report::Report,
-};
+use highwater_audit::{fault::RowFault, projected::Projected, report::Report};
 use highwater_log::RawReader;
 use highwater_projection::{
     replay,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use highwater_command::owner::{
     hints::{Hint, TENURES, tenures_of},
-    standing::Tenure,
+    tenure::Tenure,
 };
 use highwater_log::{RawReader, check_values};
 

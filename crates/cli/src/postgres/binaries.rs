@@ -21,11 +21,10 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The installed version that wrote the data below `dir`, else the first in PATH, else the
-    /// newest.
-    pub(super) fn find(dir: &Path) -> Result<Self, Error> {
+    /// The installed version `wanted`, else the first in PATH, else the newest.
+    pub(super) fn find(wanted: Option<&str>) -> Result<Self, Error> {
         let found = candidates().iter().filter_map(|folder| Self::in_folder(folder)).collect();
-        Self::choose(found, super::cluster::major_of(dir).as_deref())
+        Self::choose(found, wanted)
     }
 
     fn choose(mut found: Vec<Self>, wanted: Option<&str>) -> Result<Self, Error> {

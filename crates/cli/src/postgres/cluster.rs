@@ -31,6 +31,14 @@ const START_PAUSE: Duration = Duration::from_millis(500);
 /// How the names of unfinished data begin.
 const UNFINISHED: &str = "cluster.new";
 
+/// How long the data is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    Removed,
+    /// Until the server stops: what initdb wrote need not survive a power cut.
+    Stopped,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
     home: PathBuf,
@@ -59,15 +67,16 @@ impl Cluster {
     /// Opens the data in `dir`, or creates it.
     pub(super) fn open(
         dir: &Path,
-        binaries: Binaries,
         account: Account,
         settings: Settings,
+        until: Until,
     ) -> Result<Self, Error> {
+        let binaries = Binaries::find(major_of(dir).as_deref())?;
         let home = place(dir, &account, &settings.fallback)?;
         let cluster = Self { home, binaries, account, settings };
         cluster.forget_unfinished();
         match major_of(&cluster.home) {
-            None => cluster.create()?,
+            None => cluster.create(until)?,
             Some(found) if found == cluster.binaries.major => {}
             Some(found) => {
                 return Err(Error::OtherVersion {
@@ -188,7 +197,7 @@ impl Cluster {
 
     /// Into a folder beside, renamed when complete: a kill in the middle leaves nothing half made.
     /// In each attempt another one: the initdb of a killed process may still write into its own.
-    fn create(&self) -> Result<(), Error> {
+    fn create(&self, until: Until) -> Result<(), Error> {
         let new = self.home.join(format!("{UNFINISHED}-{}", random_hex(8)?));
         let password = self.home.join("password");
         self.write_password(&password)?;
@@ -201,10 +210,12 @@ impl Cluster {
             "--locale=C.UTF-8",
             "--data-checksums",
             &pwfile,
-            "-D",
         ];
         let mut args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
-        args.push(new.as_os_str());
+        if until == Until::Stopped {
+            args.push("--no-sync".as_ref());
+        }
+        args.extend(["-D".as_ref(), new.as_os_str()]);
         let output = self.account.run(&self.binaries.initdb, &args)?;
         if !output.status.success() {
             return Err(Error::Failed { program: "initdb", output: said(&output) });

@@ -7,7 +7,10 @@ use highwater_tables::{migrations, postgres::may_pass};
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Error, settings::DATABASES};
+use super::{
+    Error,
+    settings::{DATABASES, Named},
+};
 use crate::{
     folder::Folder,
     postgres::{self, PrivatePostgres},
@@ -15,16 +18,6 @@ use crate::{
 
 /// How long the database that was named may take to answer at start.
 const REACH_LIMIT: Duration = Duration::from_secs(10);
-
-/// Which database is used.
-pub(super) enum Named {
-    /// By the flag, or by `HIGHWATER_DATABASE_URL`: one for all.
-    Once(String),
-    /// By the settings of each service; this is the one that projectors write to.
-    InSettings(String),
-    /// By nothing: the private one.
-    Private,
-}
 
 pub(super) struct Database {
     /// Of the one that has the tables made.

@@ -20,11 +20,21 @@ use highwater_runtime::{
 };
 use serde::Deserialize;
 
-use super::{Options, database::Named};
+use super::Options;
 use crate::postgres;
 
 /// What the embedded parts say of themselves is of no use to those who run them.
 const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
+
+/// Which database is used.
+pub(super) enum Named {
+    /// By the flag, or by `HIGHWATER_DATABASE_URL`: one for all.
+    Once(String),
+    /// By the settings of each service; this is the one that projectors write to.
+    InSettings(String),
+    /// By nothing: the private one.
+    Private,
+}
 
 /// Where the services have their databases from. The second is where the tables are made.
 pub(super) const DATABASES: [&str; 3] =

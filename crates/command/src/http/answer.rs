@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     App,
-    execute::Ending,
+    ending::Ending,
     request::{self, Caller},
 };
 use crate::{
@@ -129,28 +129,6 @@ fn not_accepted<C: Category>(app: &App<C>, refused: Refused) -> Problem {
             unavailable(app, "queue.busy", "too many commands are on their way into the log")
         }
         Refused::Unknown => unavailable(app, "queue.unacknowledged", UNACKNOWLEDGED),
-    }
-}
-
-/// The bounded set of labels of `highwater_commands_total`.
-pub(super) fn outcome(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Relayed { .. } => "relayed",
-        Ending::Accepted(_) => "deferred",
-        Ending::NotAccepted(_) => "not-accepted",
-        Ending::Refused(_) => "overloaded",
-        Ending::Undecided => "undecided",
-        Ending::Ownerless | Ending::NotOwner | Ending::Decided(Answer::Moved) => "ownerless",
-        Ending::Decided(Answer::Done { replayed: true, .. }) => "replayed",
-        Ending::Decided(Answer::Done { outcome: Outcome::Accepted { .. }, .. }) => "accepted",
-        Ending::Decided(Answer::Done { outcome: Outcome::Unchanged { .. }, .. }) => "unchanged",
-        Ending::Decided(Answer::Done { outcome: Outcome::Rejected { .. }, .. }) => "rejected",
-        Ending::Decided(Answer::NotFound) => "not-found",
-        Ending::Decided(Answer::VersionMismatch { .. }) => "version-mismatch",
-        Ending::Decided(Answer::KeyReused) => "key-reused",
-        Ending::Decided(Answer::TooLarge { .. }) => "too-large",
-        Ending::Decided(Answer::Unreadable) => "unreadable",
-        Ending::Decided(Answer::Busy(_)) => "busy",
     }
 }
 

@@ -18,38 +18,16 @@ use uuid::Uuid;
 
 use super::{
     App, answer,
+    ending::Ending,
     request::{self, Caller, Command, Target},
 };
 use crate::{
     category::Category,
-    command_queue::Refused,
     owner::{
         Delivery,
         forward::{self, Outcome},
     },
 };
-
-/// How a command came to its end here.
-pub(super) enum Ending {
-    Decided(Answer<Wire>),
-    Relayed {
-        response: Response,
-        /// It says 503, and the command may wait in the command queue instead.
-        may_wait: bool,
-    },
-    /// The deadline passed; the command may still be decided.
-    Undecided,
-    /// Nobody owns the partition, or nobody that can be reached.
-    Ownerless,
-    /// It was sent on to this instance, which does not own the partition either.
-    NotOwner,
-    /// It lies in the command queue, below this offset.
-    Accepted(u64),
-    /// It should have waited in the command queue.
-    NotAccepted(Refused),
-    /// It waited for its owner, and there was no permit left for it afterwards.
-    Refused(Problem),
-}
 
 pub(super) async fn run<C: Category>(
     app: &App<C>,
@@ -79,7 +57,7 @@ pub(super) async fn run<C: Category>(
         creates: command.creates,
     };
     let ending = decide_or_defer(app, &caller, partition, command, began).await;
-    app.figures.count(answer::outcome(&ending));
+    app.figures.count(ending.label());
     if matches!(ending, Ending::Decided(Answer::Done { .. })) {
         app.figures.acknowledged.record(began.elapsed().as_secs_f64());
     }
@@ -125,26 +103,6 @@ async fn decide_or_defer<C: Category>(
     Box::pin(app.command_queue.accept(partition, &waiting, until))
         .await
         .map_or_else(Ending::NotAccepted, Ending::Accepted)
-}
-
-impl Ending {
-    /// Nothing was decided, or nobody knows, and waiting may help.
-    pub(super) fn may_wait(&self) -> bool {
-        match self {
-            Ending::Undecided
-            | Ending::Ownerless
-            | Ending::NotOwner
-            | Ending::Decided(Answer::Moved) => true,
-            Ending::Relayed { may_wait, .. } => *may_wait,
-            // A hot aggregate would fill the command queue, and the command queue cannot read what
-            // the owner cannot.
-            Ending::Decided(Answer::Busy(busy)) => *busy != Busy::Aggregate,
-            Ending::Decided(_)
-            | Ending::Accepted(_)
-            | Ending::NotAccepted(_)
-            | Ending::Refused(_) => false,
-        }
-    }
 }
 
 async fn find_owner<C: Category>(

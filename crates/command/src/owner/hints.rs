@@ -27,7 +27,7 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{known::Known, said::Said};
-use super::{address::Address, deployment::Deployment, standing::Tenure};
+use super::{address::Address, deployment::Deployment, tenure::Tenure};
 
 /// Who owns a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,29 +7,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use highwater_protocol::time::Micros;
 use highwater_runtime::clock::Clock;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{claim::Right, hints::Hints, supervise::TIMES_AHEAD};
+use super::{claim::Right, hints::Hints, tenure::Tenure};
 
-/// One writer's time on a partition, as the `owners` topic keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tenure {
-    pub epoch: u64,
-    pub writer: Uuid,
-    pub instance: Uuid,
-    pub url: String,
-    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the tenure
-    /// before it here ended.
-    pub why: String,
-    /// By the owner's clock.
-    pub since: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// None: it lasts, or its process ended without a word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<String>,
-}
+/// Why an owner waits: the log has times that its clock does not reach.
+pub const TIMES_AHEAD: &str = "times-ahead";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -18,7 +18,7 @@ use super::{
     actor::{self, End, Said, Shared},
     claim::{Claim, Right},
     snapshots::Snapshots,
-    standing::{Standing, Standings},
+    standing::{Standing, Standings, TIMES_AHEAD},
     table::Table,
 };
 use crate::category::Category;
@@ -351,8 +351,6 @@ async fn resume<C: Category, S: Snapshots<C::State>>(
     let ((), seen) = tokio::try_join!(check, seen)?;
     Ok((from, seen))
 }
-
-pub const TIMES_AHEAD: &str = "times-ahead";
 
 fn reason(end: &End) -> &'static str {
     match end {

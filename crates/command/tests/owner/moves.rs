@@ -8,9 +8,10 @@ use highwater_command::owner::{
     claim::Right,
     eager_failover::{EagerFailover, EagerFailoverSettings},
     hints::{Hint, Hints},
-    standing::{Phase, Standings, Tenure},
+    standing::{Phase, Standings},
     supervise::{Assignable, Supervisors, Terms},
     table::Table,
+    tenure::Tenure,
 };
 use highwater_log::{FaultyLog, faulty::Faults};
 use highwater_runtime::{

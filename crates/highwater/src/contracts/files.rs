@@ -1,23 +1,15 @@
 //! Compares the contracts with what was published, and writes what is new.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
 use super::{
+    difference::{Difference, TO_WRITE, unlike},
     folder::{Error, Folder},
     samples, states,
 };
 use crate::category::{Category, Contract};
-
-/// One thing that is not as it was published, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The file, within the folder.
-    pub file: String,
-    /// What is wrong, and what to do.
-    pub what: String,
-}
 
 /// What [`write()`] did, and what it left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +19,6 @@ pub struct Written {
     /// What was published otherwise: it is not written over.
     pub differences: Vec<Difference>,
 }
-
-const TO_WRITE: &str = "is not written yet: `schemas write` writes it";
 
 /// Everything in which the files of `folder` differ from the contracts of `categories`.
 pub fn check(folder: &Path, categories: &[Category]) -> Result<Vec<Difference>, Error> {
@@ -151,31 +141,6 @@ fn changed(contract: &Contract, pointers: &[String]) -> String {
     )
 }
 
-/// The JSON Pointers at which two values differ.
-pub(super) fn unlike(before: &Value, now: &Value) -> Vec<String> {
-    fn walk(before: &Value, now: &Value, at: &str, into: &mut Vec<String>) {
-        match (before, now) {
-            (Value::Object(before), Value::Object(now)) => {
-                let names =
-                    before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
-                for name in names {
-                    let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-                    match (before.get(name), now.get(name)) {
-                        (Some(before), Some(now)) => walk(before, now, &at, into),
-                        _ => into.push(at),
-                    }
-                }
-            }
-            _ if before == now => {}
-            _ if at.is_empty() => into.push("/".to_owned()),
-            _ => into.push(at.to_owned()),
-        }
-    }
-    let mut pointers = Vec::new();
-    walk(before, now, "", &mut pointers);
-    pointers
-}
-
 /// Rules and commands must speak of the same codes.
 fn codes(category: &Category) -> Vec<Difference> {
     let listed = |code: &&str| category.commands.iter().any(|kind| kind.codes.contains(code));
@@ -197,16 +162,4 @@ fn codes(category: &Category) -> Vec<Difference> {
         })
     });
     unlisted.chain(unknown).collect()
-}
-
-impl Difference {
-    pub(super) fn to_write(file: String) -> Self {
-        Self { file, what: TO_WRITE.to_owned() }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file, self.what)
-    }
 }

@@ -5,7 +5,7 @@ use highwater_protocol::{time::Micros, wire::Fact};
 use serde_json::{Map, Value, json};
 
 use super::{
-    files::{Difference, unlike},
+    difference::{Difference, unlike},
     folder::{Error, Folder},
 };
 use crate::{

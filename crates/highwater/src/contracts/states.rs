@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    files::{Difference, unlike},
+    difference::{Difference, unlike},
     folder::{Error, Folder},
     samples::stored,
 };

@@ -10,10 +10,17 @@ use super::{
     Data,
     object::{Object, Source},
 };
-use crate::{finding::FieldError, value::parse_id};
+use uuid::Uuid;
+
+use crate::finding::FieldError;
 
 /// Of a field that a command does not have.
 pub const IS_NO_FIELD: &str = "is not a field of this command";
+
+/// Reads a hyphenated UUID, either case; braces, URNs and bare digits are not ids here.
+pub fn parse_id(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
+}
 
 /// Where a value stands in the body.
 #[derive(Clone, Copy, Debug)]

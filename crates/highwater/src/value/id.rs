@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Place, parse_id},
     schema::Schema,
 };
 
@@ -31,11 +31,6 @@ impl<T> Id<T> {
     pub const fn uuid(self) -> Uuid {
         self.0
     }
-}
-
-/// Reads a hyphenated UUID, either case; braces, URNs and bare digits are not ids here.
-pub fn parse_id(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
 }
 
 pub(crate) fn uuid_schema(place: Place) -> Schema {

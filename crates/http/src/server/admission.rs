@@ -10,8 +10,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::bulkhead::{Asked, Bulkhead, Permit, Turn};
+use super::pace::{Pace, Reception};
 use super::peer::Peer;
-use super::receiving::{Pace, Reception};
 use crate::problem::Problem;
 
 /// Request extension: the admission of this request, for a handler that has to wait. Clones share

@@ -14,7 +14,7 @@
 mod answer;
 mod closing;
 mod heads;
-mod link;
+pub(super) mod link;
 mod received;
 mod transport;
 
@@ -42,16 +42,13 @@ use self::link::{Due, Ticket};
 use self::received::{Received, read_rest};
 use self::transport::Transport;
 use super::room::Seat;
-use super::serve::Server;
 use super::settings::HttpSettings;
+use super::shared::{Protocols, Server};
 use super::trace::{TRACEPARENT, TraceContext};
 use crate::health;
-use crate::json::shorten;
-use crate::problem::Problem;
 use highwater_runtime::clock::SystemIds;
-use highwater_runtime::resilience;
 
-pub(super) use self::link::{Demand, Link};
+use self::link::{Demand, Link};
 
 /// How long a connection on which nothing is open may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_millis(250);
@@ -71,8 +68,6 @@ const RESETS_BY_CLIENT: usize = 32;
 /// Streams that we reset or refuse in the life of a connection. An honest client may open 100
 /// before it knows how many it may.
 const RESETS_BY_US: usize = 256;
-
-pub(super) type Protocols = auto::Builder<TokioExecutor>;
 
 /// What hyper may do on a connection. Limits of time are ours: its own cover a part of them, and
 /// cost a timer a request.
@@ -292,28 +287,4 @@ fn fitting(
         return answer;
     }
     server.overloaded("unsent", uri, answer.headers().get(TRACEPARENT).cloned())
-}
-
-impl Server {
-    fn overloaded(
-        &self,
-        reason: &'static str,
-        uri: &Uri,
-        traceparent: Option<HeaderValue>,
-    ) -> Response<AnyBody> {
-        metrics::counter!("highwater_http_overloaded_total", "reason" => reason).increment(1);
-        let detail = "too much is open or unsent; try again after the given time, with the same \
-                      Idempotency-Key";
-        let after = resilience::retry_after(self.settings.retry_after(), &SystemIds);
-        let trace_id = traceparent
-            .as_ref()
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split('-').nth(1));
-        let problem = Problem::unavailable("overloaded", detail, after);
-        let mut answer = problem.into_response_for(Some(&shorten(uri.path())), trace_id);
-        if let Some(value) = traceparent {
-            answer.headers_mut().insert(TRACEPARENT, value);
-        }
-        answer
-    }
 }

@@ -16,8 +16,9 @@ use tracing::error;
 
 use super::admission::{Admission, Late, Owed};
 use super::bulkhead::{Bulkhead, Permit};
+use super::pace::Pace;
 use super::peer::Peer;
-use super::receiving::{Budget, Incoming, Pace};
+use super::receiving::{Budget, Incoming};
 use super::settings::HttpSettings;
 use crate::body::BodyLimit;
 use crate::health;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::connection::{Demand, Link};
+use super::connection::link::{Demand, Link};
 use super::peer::Peer;
 
 /// How many connections that could give way one look finds.

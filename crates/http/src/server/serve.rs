@@ -13,10 +13,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::Error;
-use super::connection::{self, Demand, Link, Protocols};
+use super::connection::{self, link::Demand};
 use super::descriptors;
 use super::room::Room;
 use super::settings::HttpSettings;
+use super::shared::Server;
 use highwater_runtime::clock::SystemIds;
 use highwater_runtime::resilience::{self, Once};
 use highwater_runtime::shutdown::Shutdown;
@@ -80,39 +81,6 @@ pub async fn serve_with(
     }
     server.measure();
     Ok(())
-}
-
-/// What all connections share.
-pub(super) struct Server {
-    pub(super) router: Router,
-    pub(super) protocols: Protocols,
-    pub(super) settings: HttpSettings,
-    room: Arc<Room>,
-}
-
-impl Server {
-    /// Whether an answer that holds so many bytes may be sent. One that stands still gives way to
-    /// it.
-    pub(super) fn makes_room(&self, link: &Link, bytes: usize) -> bool {
-        let of_the_connection = link.held_bytes();
-        // The first answer of a connection may be as large as it is.
-        if of_the_connection > 0
-            && of_the_connection.saturating_add(bytes) > self.settings.unsent_per_connection_bytes
-        {
-            return false;
-        }
-        let beyond = self
-            .room
-            .unsent_bytes()
-            .saturating_add(bytes)
-            .saturating_sub(self.settings.unsent_limit_bytes);
-        beyond == 0 || self.room.cut_slowest(beyond)
-    }
-
-    fn measure(&self) {
-        metrics::gauge!("highwater_http_connections").set(self.room.connections() as f64);
-        metrics::gauge!("highwater_http_unsent_bytes").set(self.room.unsent_bytes() as f64);
-    }
 }
 
 /// Accepts for ever.

@@ -8,8 +8,8 @@ use axum::http::Uri;
 use serde::Deserialize;
 
 use super::bulkhead::Limits;
+use super::pace::Pace;
 use super::peer::Share;
-use super::receiving::Pace;
 use crate::body::DEFAULT_BODY_LIMIT;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,21 @@
 //! One transaction: checkpoints and rows together, and what follows when it fails.
 
-use super::{lag::Stage, *};
+use std::{collections::BTreeSet, sync::Arc};
+
+use metrics::{counter, gauge};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Runner, Step,
+    assignment::Consumer,
+    batch::{Place, Slice},
+    changes,
+    failure::{self, Failure, OnFailure},
+    lag::{self, Stage},
+    plan::{Group, Job},
+    projection::{Key, Projection, Store},
+};
 
 impl<S: Store> Runner<S> {
     pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
@@ -13,7 +28,7 @@ impl<S: Store> Runner<S> {
             Err(failure) => {
                 group.failed += 1;
                 // Who goes alone already does not make the others wait by trying at once.
-                if group.jobs.iter().all(|job| self.troubled.contains_key(&job.key)) {
+                if group.jobs.iter().all(|job| self.assignment.troubled.contains_key(&job.key)) {
                     group.failed = group.failed.max(failure::ATTEMPTS_BEFORE_SPLIT);
                 }
                 if matches!(failure, Failure::Conflict) {
@@ -28,11 +43,11 @@ impl<S: Store> Runner<S> {
     fn settle(&mut self, group: &Group) -> Step {
         for job in &group.jobs {
             // A partition that was let go meanwhile is no longer ours to say anything of.
-            if let Some(track) = self.track_of(&job.key) {
+            if let Some(track) = self.assignment.track_of(&job.key) {
                 track.moved(job.key.projection, job.to.clone());
                 self.progress.reached(job.key.clone(), job.to.offset);
             }
-            if self.troubled.remove(&job.key).is_some() {
+            if self.assignment.troubled.remove(&job.key).is_some() {
                 info!(
                     category = %job.key.place.category, partition = job.key.place.partition,
                     projection = job.key.projection, "goes on"
@@ -43,8 +58,8 @@ impl<S: Store> Runner<S> {
                 .increment(job.weight() as u64);
         }
         self.said.failing.over("transactions go through again");
-        self.go_on_for_the_rest();
-        self.note_at = self.note_at.or_else(|| Some(Instant::now() + self.limits.note_every));
+        self.handoff.go_on_for_the_rest(Instant::now());
+        self.schedule.note_by(Instant::now() + self.limits.note_every);
         Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
     }
 
@@ -58,7 +73,7 @@ impl<S: Store> Runner<S> {
         }
         if matches!(failure, Failure::Unreachable(_) | Failure::ReadOnly(_)) {
             // Whatever happened to it, it may have forgotten something.
-            self.verify_at = Some(Instant::now());
+            self.schedule.verify_at = Some(Instant::now());
         }
         match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
             OnFailure::RetryAfter(wait) => {
@@ -67,12 +82,12 @@ impl<S: Store> Runner<S> {
                     "a transaction failed and is tried again"
                 );
                 self.said.failing.warn("a transaction failed", failure);
-                self.retry_at = Some(Instant::now() + wait);
-                self.queue.push_front(group);
+                self.schedule.retry_at = Some(Instant::now() + wait);
+                self.schedule.first(group);
             }
             OnFailure::Split => {
                 info!(error = %failure, jobs, "a transaction failed and goes in parts");
-                group.split().into_iter().rev().for_each(|part| self.queue.push_front(part));
+                self.schedule.first_in_parts(group.split());
             }
             OnFailure::GoAlone => {
                 group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure))
@@ -96,7 +111,8 @@ impl<S: Store> Runner<S> {
 
     /// The others do not wait for it: it follows by itself, later, until it has caught up.
     fn go_alone(&mut self, key: Key, why: &Failure) {
-        let failed = self.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
+        let failed =
+            self.assignment.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
         let wait = self.limits.backoff.after(failed);
         if failed == 1 {
             warn!(
@@ -105,16 +121,10 @@ impl<S: Store> Runner<S> {
                 "a projection is left behind and tried again by itself, which is not said again"
             );
         }
-        if let Some(track) = self.track_of(&key) {
-            track.leave_out(key.projection);
-        }
-        self.tracks.remove(&Consumer::alone(&key));
-        self.drop_jobs(|job| job.key == key);
-        self.waiting.insert(
-            Consumer::alone(&key),
-            Attempts { failed, not_before: Some(Instant::now() + wait) },
-        );
-        self.troubled.insert(key, failed);
+        self.assignment.leave_out(&key);
+        self.schedule.drop_jobs(|job| job.key == key);
+        self.assignment.postpone(Consumer::alone(&key), failed, Instant::now() + wait);
+        self.assignment.troubled.insert(key, failed);
     }
 
     /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
@@ -123,8 +133,8 @@ impl<S: Store> Runner<S> {
             it was left: reading it again");
         counter!("highwater_projection_conflicts_total").increment(1);
         self.drop_work(&place);
-        let not_before = Some(Instant::now() + self.limits.backoff.first);
-        self.waiting.insert(Consumer::of(place), Attempts { failed: 0, not_before });
+        let until = Instant::now() + self.limits.backoff.first;
+        self.assignment.postpone(Consumer::of(place), 0, until);
     }
 
     /// This projection stops on this partition; everything else goes on.
@@ -135,12 +145,9 @@ impl<S: Store> Runner<S> {
             "projection halted on this partition until a restart"
         );
         gauge!("highwater_projection_halted", &lag::labels(&key)).set(1.0);
-        if let Some(track) = self.track_of(&key) {
-            track.leave_out(key.projection);
-        }
-        self.tracks.remove(&Consumer::alone(&key));
-        self.waiting.remove(&Consumer::alone(&key));
-        self.drop_jobs(|job| job.key == key);
+        self.assignment.leave_out(&key);
+        self.assignment.drop_consumer(&Consumer::alone(&key));
+        self.schedule.drop_jobs(|job| job.key == key);
         self.progress.halted(key, offset);
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     batch::{Item, What},
-    feed::Heard,
+    heard::Heard,
 };
 
 /// See the module.

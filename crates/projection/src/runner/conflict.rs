@@ -2,12 +2,20 @@
 //! runner still moves it, or the database fell back. Whoever lost goes on from what is stored,
 //! without reading the log again where that is possible.
 
+use std::collections::BTreeSet;
+
+use highwater_protocol::{position::Position, wire::Wire};
+
 use super::{
+    Runner, Step,
     attempt::write,
+    batch::Place,
+    failure::Failure,
     lag::Stage,
+    plan::{Group, Job},
+    projection::{Key, Store},
     rules::{Rebased, is_moved, rebase},
     verify::stored,
-    *,
 };
 
 impl<S: Store> Runner<S> {
@@ -36,11 +44,11 @@ impl<S: Store> Runner<S> {
                 group.jobs.into_iter().partition(|job| job.key.place == place);
             group.jobs = others;
             if !self.was_taken_over(&place) {
-                self.queue.push_front(Group { contested: true, ..Group::of(here) });
+                self.schedule.first(Group { contested: true, ..Group::of(here) });
             }
         }
         if !group.jobs.is_empty() {
-            self.queue.push_front(group);
+            self.schedule.first(group);
         }
         Step::Failed
     }
@@ -63,7 +71,7 @@ impl<S: Store> Runner<S> {
     fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
         let key = job.key.clone();
         // Let go while it waited its turn, or with an earlier job of this group.
-        if !self.tracks.keys().any(|consumer| consumer.place == key.place) {
+        if !self.assignment.follows(&key.place) {
             return;
         }
         if !is_moved(&job, &at) {
@@ -83,7 +91,7 @@ impl<S: Store> Runner<S> {
             Rebased::Job(job) => group.jobs.push(*job),
             Rebased::Done => {
                 // Its own commit whose answer was lost, or another's: what failed was done.
-                self.troubled.remove(&key);
+                self.assignment.troubled.remove(&key);
                 self.progress.works(&key, Stage::Transaction);
             }
         }
@@ -93,7 +101,7 @@ impl<S: Store> Runner<S> {
     /// The checkpoint is further than this runner moved it.
     pub(super) fn adopt(&mut self, key: &Key, at: Position<Wire>) {
         let offset = at.offset;
-        if let Some(track) = self.track_of(key) {
+        if let Some(track) = self.assignment.track_of(key) {
             track.moved(key.projection, at);
             self.progress.reached(key.clone(), offset);
         }

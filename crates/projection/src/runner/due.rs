@@ -2,7 +2,9 @@
 //! until the next of it is. A wait for something that the next step would not do would end at once,
 //! again and again.
 
-use super::*;
+use tokio::time::Instant;
+
+use super::{Runner, projection::Store};
 
 /// What a step does by the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +29,20 @@ const ALL: [Due; 6] =
 impl<S: Store> Runner<S> {
     /// From when on a step does it; `None`: not by the clock.
     pub(super) fn when(&self, due: Due, now: Instant) -> Option<Instant> {
-        // While the database is away nothing that needs it is tried.
-        let not_before = |at: Instant| self.retry_at.map_or(at, |retry_at| at.max(retry_at));
+        let schedule = &self.schedule;
+        let with_the_database = |at: Instant| schedule.with_the_database(at);
         match due {
-            Due::Note => self.note_at,
-            Due::LetGo => self.leaving.values().min().copied(),
-            Due::Retry => self.retry_at,
+            Due::Note => schedule.note_at,
+            Due::LetGo => self.handoff.next_end(),
+            Due::Retry => schedule.retry_at,
             // What is queued goes first.
-            Due::Verify => self.verify_at.filter(|_| self.queue.is_empty()).map(not_before),
-            Due::Resume => self
-                .waiting
-                .values()
-                .map(|attempts| attempts.not_before.unwrap_or(now))
-                .min()
-                .map(not_before),
-            Due::OthersFirst => self.others_first.filter(|_| self.hands_over()).map(not_before),
+            Due::Verify => {
+                schedule.verify_at.filter(|_| schedule.queue.is_empty()).map(with_the_database)
+            }
+            Due::Resume => self.assignment.next_to_resume(now).map(with_the_database),
+            Due::OthersFirst => {
+                self.handoff.others_first.filter(|_| self.hands_over()).map(with_the_database)
+            }
         }
     }
 
@@ -56,7 +57,7 @@ impl<S: Store> Runner<S> {
 
     /// Whether something is followed that is to be handed off.
     fn hands_over(&self) -> bool {
-        self.tracks.keys().any(|consumer| self.leaving.contains_key(&consumer.place))
+        self.assignment.tracks.keys().any(|consumer| self.handoff.is_leaving(&consumer.place))
     }
 }
 

@@ -7,25 +7,12 @@ use highwater_protocol::{fold::Effect, position::Position, wire::Wire};
 use super::{
     batch::{Item, Source, What},
     commands::{self, Commands},
+    heard::Heard,
 };
 
 pub enum Feed {
     Events(Follow),
     Commands(Commands),
-}
-
-/// What one delivery of the log brought.
-#[derive(Debug)]
-pub struct Heard {
-    pub items: Vec<Item>,
-    /// Records that the fold skips.
-    pub voids: u64,
-    /// Where reading can be resumed after the items.
-    pub position: Position<Wire>,
-    /// At this moment the log had no more.
-    pub caught_up: bool,
-    /// The reader had a problem and goes on trying.
-    pub trouble: Option<String>,
 }
 
 /// Proves, as far as the log still can, that `from` was taken from this very log.

@@ -2,7 +2,12 @@
 //! its checkpoints, so that nobody who waits for a position waits for the group. Safe, because each
 //! transaction compares the checkpoints: of two runners one wins.
 
-use super::*;
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{Runner, Step, batch::Place, projection::Store};
 
 /// Once others have begun to take over, and nothing of what is left could be projected here for so
 /// long, they have all of it: quiet partitions show nothing.
@@ -10,42 +15,81 @@ const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a runner waits between transactions for what it is to hand off, so that whoever has
 /// resumed it moves it first.
-pub(super) const OTHERS_FIRST: Duration = Duration::from_millis(200);
+const OTHERS_FIRST: Duration = Duration::from_millis(200);
+
+/// What this runner is to hand off.
+#[derive(Default)]
+pub(super) struct Handoff {
+    /// Taken back by the group and projected further, until when at most.
+    pub(super) leaving: BTreeMap<Place, Instant>,
+    /// Nothing of it is projected before.
+    pub(super) others_first: Option<Instant>,
+    /// The runner ends, then at the latest.
+    leave_by: Option<Instant>,
+    /// While it ends: some partition was taken over.
+    others_began: bool,
+}
+
+impl Handoff {
+    pub(super) fn is_leaving(&self, place: &Place) -> bool {
+        self.leaving.contains_key(place)
+    }
+
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.leaving.values().min().copied()
+    }
+
+    fn ended(&self, now: Instant) -> Vec<Place> {
+        let ended = self.leaving.iter().filter(|(_, until)| **until <= now);
+        ended.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// Whether nothing of it is projected now, because others go first.
+    pub(super) fn waits_for_others(&self, now: Instant) -> bool {
+        self.others_first.is_some_and(|until| until > now)
+    }
+
+    /// Some of it is projected now, and others go first afterwards.
+    pub(super) fn let_others_go_first(&mut self, now: Instant) {
+        self.others_first = Some(now + OTHERS_FIRST);
+    }
+
+    /// A runner that ends waits a little longer.
+    pub(super) fn go_on_for_the_rest(&mut self, now: Instant) {
+        if let Some(last) = self.leave_by.filter(|_| self.others_began) {
+            let until = last.min(now + THE_REST_WITHIN);
+            self.leaving.values_mut().for_each(|at| *at = until);
+        }
+    }
+}
 
 impl<S: Store> Runner<S> {
     pub(super) fn begin_handoff(&mut self, place: Place) {
         // What was not begun is begun elsewhere.
-        let followed = self.tracks.keys().any(|consumer| consumer.place == place);
-        if followed && !self.limits.handoff.is_zero() {
-            self.leaving.insert(place, Instant::now() + self.limits.handoff);
+        if self.assignment.follows(&place) && !self.limits.handoff.is_zero() {
+            self.handoff.leaving.insert(place, Instant::now() + self.limits.handoff);
         } else {
             self.let_go(&place);
         }
     }
 
     pub(super) fn end_handoffs(&mut self, now: Instant) {
-        let ended: Vec<Place> = self
-            .leaving
-            .iter()
-            .filter(|(_, until)| **until <= now)
-            .map(|(place, _)| place.clone())
-            .collect();
-        for place in ended {
+        for place in self.handoff.ended(now) {
             self.let_go(&place);
         }
     }
 
     /// Whether `place` was to be handed off; then it is another runner's now.
     pub(super) fn was_taken_over(&mut self, place: &Place) -> bool {
-        let leaving = self.leaving.contains_key(place);
+        let leaving = self.handoff.is_leaving(place);
         if leaving {
             info!(
                 category = %place.category, partition = place.partition, source = ?place.source,
                 "taken over"
             );
             self.let_go(place);
-            self.others_began = true;
-            self.go_on_for_the_rest();
+            self.handoff.others_began = true;
+            self.handoff.go_on_for_the_rest(Instant::now());
         }
         leaving
     }
@@ -54,16 +98,14 @@ impl<S: Store> Runner<S> {
     /// long as that may take.
     pub(super) async fn hand_off_all(&mut self) {
         let left = self.share.leave(self.limits.leave_within);
-        self.waiting.clear();
-        self.others_began = false;
-        self.leave_by = Some(Instant::now() + self.limits.handoff);
-        let places: BTreeSet<Place> =
-            self.tracks.keys().map(|consumer| consumer.place.clone()).collect();
-        places.into_iter().for_each(|place| self.begin_handoff(place));
+        self.assignment.waiting.clear();
+        self.handoff.others_began = false;
+        self.handoff.leave_by = Some(Instant::now() + self.limits.handoff);
+        self.assignment.followed().into_iter().for_each(|place| self.begin_handoff(place));
         let rest = async {
-            while !self.leaving.is_empty() {
+            while !self.handoff.leaving.is_empty() {
                 if matches!(self.step().await, Step::Waiting | Step::CaughtUp)
-                    && !self.leaving.is_empty()
+                    && !self.handoff.leaving.is_empty()
                 {
                     self.wait().await;
                 }
@@ -73,16 +115,8 @@ impl<S: Store> Runner<S> {
     }
 
     fn let_go(&mut self, place: &Place) {
-        self.leaving.remove(place);
+        self.handoff.leaving.remove(place);
         self.drop_work(place);
         self.progress.forget(place);
-    }
-
-    /// A runner that ends waits a little longer.
-    pub(super) fn go_on_for_the_rest(&mut self) {
-        if let Some(last) = self.leave_by.filter(|_| self.others_began) {
-            let until = last.min(Instant::now() + THE_REST_WITHIN);
-            self.leaving.values_mut().for_each(|at| *at = until);
-        }
     }
 }

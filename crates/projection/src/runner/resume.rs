@@ -1,7 +1,30 @@
 //! The beginning of a partition: its checkpoints, the proof that the log is still the same history,
 //! and the follower.
 
-use super::{lag::Stage, *};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use highwater_log::{Log, follow};
+use highwater_protocol::{position::Position, wire::Wire};
+use metrics::gauge;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    Runner, Step,
+    assignment::Consumer,
+    batch::Place,
+    failure::Failure,
+    feed::{self, Feed},
+    lag::{self, Stage},
+    projection::{Key, Projection, Start, Store},
+    rules,
+    track::Track,
+};
 
 enum Trouble {
     /// Tried again.
@@ -37,7 +60,7 @@ impl<S: Store> Runner<S> {
             .into_iter()
             .filter_map(|(consumer, begun)| self.resumed(consumer, begun).err())
             .count();
-        if self.waiting.values().all(|attempts| attempts.failed == 0) {
+        if self.assignment.waiting.values().all(|attempts| attempts.failed == 0) {
             self.said.not_begun.over("every partition has begun");
         }
         if failed == 0 { Step::Resumed } else { Step::Failed }
@@ -47,29 +70,24 @@ impl<S: Store> Runner<S> {
         match begun {
             Ok(Begun { track, halted }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
-                self.waiting.remove(&consumer);
+                self.assignment.waiting.remove(&consumer);
                 let Some(track) = track else { return Ok(()) };
                 info!(
                     category = %consumer.place.category, partition = consumer.place.partition,
                     source = ?consumer.place.source, "following"
                 );
                 for (projection, at) in track.checkpoints() {
-                    let key = Key { projection, place: consumer.place.clone() };
+                    let key = consumer.key(projection);
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
                 }
-                self.tracks.insert(consumer, track);
-                self.verify_at =
-                    self.verify_at.or_else(|| Some(Instant::now() + self.limits.verify_every));
+                self.assignment.follow(consumer, track);
+                self.schedule.verify_by(Instant::now() + self.limits.verify_every);
                 Ok(())
             }
             Err(Trouble::Passing(why)) => {
-                let failed = self
-                    .waiting
-                    .get(&consumer)
-                    .map_or(0, |attempts| attempts.failed)
-                    .saturating_add(1);
+                let failed = self.assignment.failed(&consumer).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
                 debug!(
                     category = %consumer.place.category, partition = consumer.place.partition,
@@ -80,14 +98,9 @@ impl<S: Store> Runner<S> {
                     self.store.distrust();
                 }
                 for reader in self.readers_of(&consumer) {
-                    self.progress.fails(
-                        &Key { projection: reader.name(), place: consumer.place.clone() },
-                        None,
-                        &why,
-                    );
+                    self.progress.fails(&consumer.key(reader.name()), None, &why);
                 }
-                self.waiting
-                    .insert(consumer, Attempts { failed, not_before: Some(Instant::now() + wait) });
+                self.assignment.postpone(consumer, failed, Instant::now() + wait);
                 Err(())
             }
             Err(Trouble::Final(why)) => {
@@ -100,11 +113,10 @@ impl<S: Store> Runner<S> {
     /// Who belongs to the consumer: not who has halted, and not who goes alone.
     fn readers_of(&self, consumer: &Consumer) -> Vec<Arc<dyn Projection<S::Tx>>> {
         let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
-            let key = Key { projection: projection.name(), place: consumer.place.clone() };
-            let alone = Consumer::alone(&key);
+            let key = consumer.key(projection.name());
             let belongs = match consumer.alone {
                 Some(name) => name == key.projection,
-                None => !self.tracks.contains_key(&alone) && !self.waiting.contains_key(&alone),
+                None => !self.assignment.goes_alone(&key),
             };
             let reads = projection.source() == consumer.place.source
                 && projection.categories().contains(&&*consumer.place.category);
@@ -116,20 +128,17 @@ impl<S: Store> Runner<S> {
     /// The follower ended: the log has a problem, or is another log.
     pub(super) fn lost_the_log(&mut self, consumer: Consumer, end: &follow::Error) {
         // What was read and not projected is read again.
-        if let Some(track) = self.tracks.remove(&consumer) {
+        if let Some(track) = self.assignment.tracks.remove(&consumer) {
             let readers: BTreeSet<&'static str> =
                 track.checkpoints().map(|(projection, _)| projection).collect();
-            self.drop_jobs(|job| {
+            self.schedule.drop_jobs(|job| {
                 job.key.place == consumer.place && readers.contains(job.key.projection)
             });
         }
         match trouble(end) {
             Trouble::Passing(why) => {
                 let wait = self.lost_again(&consumer, &why);
-                self.waiting.insert(
-                    consumer,
-                    Attempts { failed: 1, not_before: Some(Instant::now() + wait) },
-                );
+                self.assignment.postpone(consumer, 1, Instant::now() + wait);
             }
             Trouble::Final(why) => self.halt_consumer(&consumer, &why),
         }
@@ -138,12 +147,8 @@ impl<S: Store> Runner<S> {
     /// How long to wait before the log is followed again: longer each time, until it was followed
     /// for long.
     fn lost_again(&mut self, consumer: &Consumer, why: &Failure) -> Duration {
-        let now = Instant::now();
-        let before = self
-            .lost
-            .get(consumer)
-            .filter(|lost| now.duration_since(lost.at) <= self.limits.backoff.longest * 2);
-        let times = before.map_or(1, |lost| lost.times.saturating_add(1));
+        let soon = self.limits.backoff.longest * 2;
+        let times = self.assignment.lose(consumer, Instant::now(), soon);
         if times == 1 {
             warn!(
                 category = %consumer.place.category, partition = consumer.place.partition,
@@ -151,18 +156,16 @@ impl<S: Store> Runner<S> {
                 "the log stopped: it is followed again, and the same is not said again soon"
             );
         }
-        self.lost.insert(consumer.clone(), Lost { times, at: now });
         self.limits.backoff.after(times)
     }
 
     fn halt_consumer(&mut self, consumer: &Consumer, why: &str) {
         for projection in self.readers_of(consumer) {
-            let key = Key { projection: projection.name(), place: consumer.place.clone() };
+            let key = consumer.key(projection.name());
             let offset = self.progress.offset(&key).unwrap_or(0);
             self.halt(key, offset, &why);
         }
-        self.tracks.remove(consumer);
-        self.waiting.remove(consumer);
+        self.assignment.drop_consumer(consumer);
     }
 }
 

@@ -11,7 +11,8 @@ use metrics::counter;
 
 use super::{
     batch::{Item, Place, Room},
-    feed::{Feed, Heard},
+    feed::Feed,
+    heard::Heard,
     plan::Job,
     rules::{self, Checkpoints},
 };

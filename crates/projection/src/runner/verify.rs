@@ -1,21 +1,22 @@
 //! Whether the database still stands where this runner left it. A server that crashes may forget
 //! its last commits, rows and checkpoints together; without new events nothing else would notice.
 
+use highwater_protocol::{position::Position, wire::Wire};
+use tokio::time::Instant;
+
 use super::{
+    Runner, Step,
+    failure::Failure,
+    projection::{Key, Store},
     rules::{Moved, compare},
-    *,
 };
 
 impl<S: Store> Runner<S> {
     /// Compares every checkpoint with the stored one; takes a partition up again where they differ.
     pub(super) async fn verify(&mut self) -> Step {
-        self.verify_at = Some(Instant::now() + self.limits.verify_every);
-        let mut expected: Vec<(Key, Position<Wire>)> = Vec::new();
-        for (consumer, track) in &self.tracks {
-            let key = |projection| Key { projection, place: consumer.place.clone() };
-            expected
-                .extend(track.checkpoints().map(|(projection, at)| (key(projection), at.clone())));
-        }
+        self.schedule.verify_at = Some(Instant::now() + self.limits.verify_every);
+        let mut expected: Vec<(Key, Position<Wire>)> =
+            self.assignment.checkpoints().map(|(key, at)| (key, at.clone())).collect();
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         let keys: Vec<Key> = expected.iter().map(|(key, _)| key.clone()).collect();
         let stored = match stored(&self.store, &keys).await {
@@ -25,7 +26,7 @@ impl<S: Store> Runner<S> {
                 if matches!(failure, Failure::ReadOnly(_)) {
                     self.store.distrust();
                 }
-                self.retry_at = Some(Instant::now() + self.limits.backoff.after(ATTEMPTS));
+                self.schedule.retry_at = Some(Instant::now() + self.limits.backoff.after(ATTEMPTS));
                 return Step::Failed;
             }
         };
@@ -33,7 +34,8 @@ impl<S: Store> Runner<S> {
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.
-            let Some(moved) = compare(&expected, &stored).filter(|_| self.track_of(&key).is_some())
+            let Some(moved) =
+                compare(&expected, &stored).filter(|_| self.assignment.track_of(&key).is_some())
             else {
                 continue;
             };

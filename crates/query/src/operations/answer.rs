@@ -21,7 +21,7 @@ use super::{
 };
 use highwater_tables::checkpoints::GENERATION;
 
-use crate::{App, resource};
+use crate::{App, freshness};
 
 pub(super) fn response(asked: &Asked, state: State, app: &App) -> Result<Response, Problem> {
     let mut response = match state {
@@ -47,7 +47,7 @@ fn pending(asked: &Asked, pending: &Pending) -> Result<Response, Problem> {
     }
     let mut response = Json(body).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    resource::cache(response.headers_mut(), None, false);
+    freshness::cache(response.headers_mut(), None, false);
     Ok(response)
 }
 
@@ -73,7 +73,7 @@ fn decided(asked: &Asked, decided: Decided) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers.insert(ETag::name(), etag.to_header());
     headers.insert(HIGHWATER_POSITION, position.to_header());
-    resource::cache(headers, None, false);
+    freshness::cache(headers, None, false);
     Ok(response)
 }
 

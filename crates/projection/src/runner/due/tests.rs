@@ -1,11 +1,24 @@
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use highwater_log::{LocalLog, Membership, local};
+use highwater_protocol::{position::Position, wire::Wire};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{
+    super::{
+        Failure, Group, Job, Key, Limits, Move, Place, Projection, Share, Slice, Step, Topics,
+        assignment::{Attempts, Consumer},
+    },
+    *,
+};
 use crate::documented::Row;
 
 /// A database that is away, and how often it was tried.
@@ -126,20 +139,22 @@ impl Times {
             if ms < 0 { base - by } else { base + by }
         };
         let place = || Place::of_events("thing", 0);
-        (runner.retry_at, runner.verify_at) = (self.retry.map(instant), self.verify.map(instant));
-        (runner.note_at, runner.others_first) =
+        let (schedule, handoff) = (&mut runner.schedule, &mut runner.handoff);
+        (schedule.retry_at, schedule.verify_at) =
+            (self.retry.map(instant), self.verify.map(instant));
+        (schedule.note_at, handoff.others_first) =
             (self.note.map(instant), self.others_first.map(instant));
-        runner.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
+        handoff.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
         let consumer = self
             .resume
             .map(|ms| (Consumer::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
-        runner.waiting.extend(consumer);
+        runner.assignment.waiting.extend(consumer);
         if self.queued {
             let key = Key { projection: "counts", place: Place::of_events("thing", 2) };
             let to = Position { offset: 7, ..Position::start() };
             let job =
                 Job { key, from: Position::start(), to, items: Arc::from([]), first: 0, end: 0 };
-            runner.queue.push_back(Group::of(vec![job]));
+            runner.schedule.queue.push_back(Group::of(vec![job]));
         }
     }
 }
@@ -188,9 +203,9 @@ fn no_wait_is_for_something_that_the_next_step_does_not_do() {
     let tested = std::cell::RefCell::new(&mut runner);
     proptest!(cases, |(times in times())| {
         let mut runner = tested.borrow_mut();
-        runner.waiting.clear();
-        runner.leaving.clear();
-        runner.queue.clear();
+        runner.assignment.waiting.clear();
+        runner.handoff.leaving.clear();
+        runner.schedule.queue.clear();
         let (turns, tries) = runtime.block_on(async {
             times.put_into(&mut runner);
             let before = store.0.load(Ordering::Relaxed);

@@ -279,7 +279,7 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
         .expect("a runner");
     alone.runner.step().await;
     assert_eq!(alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(), [of(1)]);
-    assert_eq!(alone.runner.troubled.keys().collect::<Vec<_>>(), [&of(1)]);
+    assert_eq!(alone.runner.assignment.troubled.keys().collect::<Vec<_>>(), [&of(1)]);
     // It has all its attempts again where it comes back, and the other one is still alone.
     alone.changes.send(MembershipEvent::Assigned(first())).expect("a runner");
     alone.store.server().busy.insert("b", 2);
@@ -291,9 +291,9 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_nobody_knows_halts_its_partition_alone() {
     let mut alone = play(vec![singles(3)], 1).alone();
-    alone.runner.waiting.insert(
-        super::super::Consumer::of(Place::of_events("thing", 0)),
-        super::super::Attempts::default(),
+    alone.runner.assignment.waiting.insert(
+        super::super::assignment::Consumer::of(Place::of_events("thing", 0)),
+        super::super::assignment::Attempts::default(),
     );
     alone.runner.share = super::super::Share::new(
         highwater_log::Membership {
