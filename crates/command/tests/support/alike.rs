@@ -74,9 +74,12 @@ impl Request {
 pub fn routes<C: Category>(collection: &str) -> Vec<String> {
     let commands = Commands::of::<C>().unwrap();
     let creating = commands.creating();
-    let route = |name: &str| match creating.contains(&name) {
-        true => collection.to_owned(),
-        false => format!("{collection}/{name}"),
+    let route = |name: &str| {
+        if creating.contains(&name) {
+            collection.to_owned()
+        } else {
+            format!("{collection}/{name}")
+        }
     };
     commands.names().map(route).collect()
 }
