@@ -1,6 +1,6 @@
-//! Instances that send commands to each other. Every documented request gets the same answer at the
-//! owner of its partition and at another instance; what has the address of an instance, and is
-//! none, is not believed; and neither is what anybody may write into the log.
+//! Every command of the store gets the same answer at the owner of its partition and at another
+//! instance. What instances owe each other is tested with the library
+//! (`crates/command/tests/hops`).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,169 +8,121 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "commands_hops/announcements.rs"]
-mod announcements;
-#[path = "../../tests/support/documented.rs"]
-mod documented;
+#[path = "../../crates/command/tests/support/alike.rs"]
+mod alike;
 #[path = "../../crates/command/tests/support/instance.rs"]
 mod instance;
 #[path = "../../crates/command/tests/support/raw.rs"]
 mod raw;
-#[path = "commands_hops/requests.rs"]
-mod requests;
-#[path = "commands_hops/strangers.rs"]
-mod strangers;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use documented::Row;
+use alike::{JSON, Request, TRACE, post};
 use highwater::Rules;
-use highwater_command::category::{Category, Commands};
+use highwater_command::category::Category;
 use instance::{Instance, KEYS, Place};
-use raw::Answer;
-use requests::Request;
 use store::{Order, Product, Stock};
 
 type Orders = Rules<Order>;
 type Products = Rules<Product>;
 type Stocks = Rules<Stock>;
 
-const CATEGORIES: [&str; 3] = [Orders::NAME, Products::NAME, Stocks::NAME];
+const ORDER: &str = "9c4e0d31-7a52-4f0b-8e1d-6b2f90a3c5d7";
+const SECOND: &str = "9c4e0d31-7a52-4f0b-8e1d-6b2f90a3c5d8";
+const PRODUCT: &str = "5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01";
 
-/// An instance of the store on `place`.
-async fn instance(place: &Place, key_file: &str) -> Instance {
-    let mut instance = Instance::new(place, key_file).await;
+async fn instance(place: &Place) -> Instance {
+    let mut instance = Instance::new(place, KEYS).await;
     instance.add(Orders::new(), "orders");
     instance.add(Products::new(), "products");
     instance.add(Stocks::new(), "stock");
     instance
 }
 
-/// Every answer of a log of its own, where all is sent to the owner, or all to an instance that
-/// owns nothing.
-async fn answers(requests: &[Request], at_the_owner: bool) -> Vec<Answer> {
-    let place = Place::new(&CATEGORIES).await;
-    let (mut owner, mut other) = (instance(&place, KEYS).await, instance(&place, KEYS).await);
-    owner.serve();
-    other.serve();
-    owner.own();
-    other.knows(&CATEGORIES, &owner).await;
-    let mut answers = Vec::new();
-    for request in requests {
-        let asked = if at_the_owner { owner.address } else { other.address };
-        answers.push(raw::ask(asked, &request.head, &request.body).await);
-    }
-    answers
-}
-
 #[tokio::test]
-async fn every_request_gets_the_same_answer_at_the_owner_and_at_another_instance() {
-    let requests = requests::all();
-    let (owner, other) = (answers(&requests, true).await, answers(&requests, false).await);
-    let mut differ = Vec::new();
-    for (request, (owner, other)) in requests.iter().zip(owner.iter().zip(&other)) {
-        assert_eq!(owner.status, request.status, "{} at the owner: {owner:?}", request.what);
-        let (owner, other) = (Masks::default().mask(owner), Masks::default().mask(other));
-        if owner != other {
-            differ.push(format!("{}:\n  owner {owner:?}\n  other {other:?}", request.what));
-        }
-    }
-    assert!(
-        differ.is_empty(),
-        "{} of {} requests:\n{}",
-        differ.len(),
-        requests.len(),
-        differ.join("\n")
+async fn every_command_of_the_store_gets_the_same_answer_at_the_owner_and_at_another_instance() {
+    let routes = [
+        alike::routes::<Orders>("orders"),
+        alike::routes::<Products>("products"),
+        alike::routes::<Stocks>("stock"),
+    ];
+    let requests = [orders(), products(), stock()].into_iter().flatten().collect::<Vec<_>>();
+    let categories = [Orders::NAME, Products::NAME, Stocks::NAME];
+    alike::check(&requests, routes.concat(), &categories, instance).await;
+}
+
+fn place(more: &str) -> String {
+    let line = format!(
+        r#"{{"product_id":"{PRODUCT}","department":"GROCERY","quantity":2,"unit_price_minor":199}}"#
     );
-    every_command_succeeded(&requests);
-    Row {
-        id: "S1",
-        situation: "every command of every category, and each documented header in each of its \
-                    forms, sent to the owner of the partition and to an \
-                    instance that does not own it",
-        answer: "status, headers and body are the same",
-        test: (
-            "store/tests/commands_hops.rs",
-            "every_request_gets_the_same_answer_at_the_owner_and_at_another_instance",
+    let customer = "0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10";
+    format!(r#"{{{more}"customer_id":"{customer}","currency":"EUR","lines":[{line}]}}"#)
+}
+
+fn orders() -> Vec<Request> {
+    let on = |command: &str| format!("/v1/orders/{ORDER}/{command}");
+    let cancel_second = format!("/v1/orders/{SECOND}/cancel");
+    let order = place(&format!(r#""id":"{ORDER}","#));
+    let second = place(&format!(r#""id":"{SECOND}","confirm":true,"#));
+    let (tracking, reason) = (r#"{"tracking":"1Z é 日本"}"#, r#"{"reason":"does not fit"}"#);
+    let v2 = "Content-Type: application/vnd.highwater.order.place.v2+json";
+    let trace = format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-01");
+    vec![
+        post(201, "place", "/v1/orders", &[JSON, "Idempotency-Key: one"], Some(&order)),
+        post(201, "its replay", "/v1/orders", &[JSON, "Idempotency-Key: one"], Some(&order)),
+        post(409, "the same id again", "/v1/orders", &[JSON], Some(&order)),
+        post(422, "members are missing", "/v1/orders", &[JSON], Some("{}")),
+        post(201, "two events of one command", "/v1/orders", &[v2], Some(&second)),
+        post(200, "confirm", &on("confirm"), &[], None),
+        post(200, "confirm once more", &on("confirm"), &["Idempotency-Key: c"], None),
+        post(428, "ship whatever it is", &on("ship"), &[JSON], Some(tracking)),
+        post(412, "ship another version", &on("ship"), &[JSON, "If-Match: \"v1\""], Some(tracking)),
+        post(200, "ship", &on("ship"), &[JSON, "If-Match: \"v2\""], Some(tracking)),
+        post(409, "cancel too late", &on("cancel"), &[JSON, "If-Match: *", &trace], Some(reason)),
+        post(200, "deliver", &on("deliver"), &[JSON], Some("{}")),
+        post(200, "return", &on("return"), &[JSON, "If-Match: \"g1-v4\""], Some(reason)),
+        post(200, "cancel", &cancel_second, &[JSON, "If-Match: \"v2\""], Some(reason)),
+    ]
+}
+
+fn products() -> Vec<Request> {
+    let named = format!(r#""id":"{PRODUCT}","name":"Wörter 日本","department":"UNKNOWN""#);
+    let create = format!(r#"{{{named},"unit_price_minor":0,"currency":"USD"}}"#);
+    let on = |command: &str| format!("/v1/products/{PRODUCT}/{command}");
+    let described = r#"{"name":"White bread","brand":null,"package_size":"500 g"}"#;
+    let price = r#"{"unit_price_minor":299,"currency":"USD"}"#;
+    vec![
+        post(201, "create", "/v1/products", &[JSON], Some(&create)),
+        post(200, "describe", &on("describe"), &[JSON], Some(described)),
+        post(200, "set-price", &on("set-price"), &[JSON], Some(price)),
+        post(
+            200,
+            "set-price to what it is",
+            &on("set-price"),
+            &[JSON, "Idempotency-Key: p"],
+            Some(price),
         ),
-    }
-    .check();
+        post(200, "discontinue", &on("discontinue"), &[], None),
+    ]
 }
 
-/// What is made anew for each request: ids by the sequence in which they appear, the span and,
-/// where it was not given, the trace.
-#[derive(Default)]
-struct Masks(BTreeMap<String, String>);
-
-impl Masks {
-    fn mask(&mut self, answer: &Answer) -> Answer {
-        let headers =
-            answer.headers.iter().filter(|(name, _)| name != "date" && name != "content-length");
-        let masked = headers.map(|(name, value)| match name.as_str() {
-            "traceparent" if value.contains(requests::TRACE) => {
-                (name.clone(), requests::TRACE.to_owned())
-            }
-            "traceparent" => (name.clone(), "new".to_owned()),
-            // Jittered.
-            "retry-after" => (name.clone(), "some seconds".to_owned()),
-            _ => (name.clone(), self.ids(value)),
-        });
-        Answer {
-            status: answer.status,
-            headers: masked.collect(),
-            body: self.ids(&self.without_trace(&answer.body)),
-        }
-    }
-
-    fn without_trace(&self, body: &str) -> String {
-        match body.split_once("\"trace_id\":\"") {
-            Some((before, rest)) if !rest.starts_with(requests::TRACE) => {
-                format!("{before}{}", &rest[32..])
-            }
-            _ => body.to_owned(),
-        }
-    }
-
-    /// Ids that are no part of the request.
-    fn ids(&mut self, text: &str) -> String {
-        let mut masked = String::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let id = rest
-                .get(..36)
-                .filter(|id| uuid::Uuid::try_parse(id).is_ok() && !requests::is_fixed(id));
-            match id {
-                Some(id) => {
-                    let number = self.0.len();
-                    masked.push_str(
-                        self.0.entry(id.to_owned()).or_insert_with(|| format!("<id {number}>")),
-                    );
-                    rest = &rest[36..];
-                }
-                None => {
-                    let next = rest.chars().next().map_or(1, char::len_utf8);
-                    masked.push_str(&rest[..next]);
-                    rest = &rest[next..];
-                }
-            }
-        }
-        masked
-    }
-}
-
-/// A route that is added must be added to the requests.
-fn every_command_succeeded(requests: &[Request]) {
-    fn known<C: Category>() -> impl Iterator<Item = String> {
-        let commands = Commands::of::<C>().unwrap();
-        let names: Vec<_> = commands.names().map(|name| format!("{}.{name}", C::NAME)).collect();
-        names.into_iter()
-    }
-    let known: BTreeSet<String> =
-        known::<Orders>().chain(known::<Products>()).chain(known::<Stocks>()).collect();
-    let succeeded: BTreeSet<String> = requests
-        .iter()
-        .filter(|request| request.status < 300)
-        .filter_map(Request::command)
-        .collect();
-    assert_eq!(known, succeeded);
+fn stock() -> Vec<Request> {
+    let on = |command: &str| format!("/v1/stock/{PRODUCT}/{command}");
+    let of = |order: &str, more: &str| format!(r#"{{"order_id":"{order}"{more}}}"#);
+    let receive = |what: &str, headers: &[&str]| {
+        post(200, what, &on("receive"), headers, Some(r#"{"quantity":12}"#))
+    };
+    let (found, three) = (r#"{"delta":5,"reason":"found"}"#, of(ORDER, r#","quantity":3"#));
+    let too_much = of(SECOND, r#","quantity":300"#);
+    vec![
+        post(404, "a stock that has not begun", &on("adjust"), &[JSON], Some(found)),
+        receive("receive", &[JSON, "Idempotency-Key: r"]),
+        receive("receive again, by the key", &[JSON, "Idempotency-Key: r"]),
+        receive("receive once more, without a key", &[JSON]),
+        post(200, "reserve", &on("reserve"), &[JSON], Some(&three)),
+        post(409, "reserve too much", &on("reserve"), &[JSON], Some(&too_much)),
+        post(200, "release", &on("release"), &[JSON], Some(&of(ORDER, ""))),
+        post(200, "reserve again", &on("reserve"), &[JSON], Some(&three)),
+        post(200, "ship", &on("ship"), &[JSON], Some(&of(ORDER, ""))),
+        post(200, "adjust", &on("adjust"), &[JSON], Some(found)),
+        post(404, "a stock is begun by no create", "/v1/stock", &[JSON], Some("{}")),
+    ]
 }

@@ -10,6 +10,8 @@
 mod accepted;
 mod command_queue;
 mod command_queue_vectors;
+#[path = "../support/counter.rs"]
+mod counter;
 #[path = "../../../../tests/support/documented.rs"]
 mod documented;
 mod faults;

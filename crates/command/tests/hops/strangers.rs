@@ -33,29 +33,27 @@ use crate::{
     raw,
 };
 
-const FILE: &str = "store/tests/commands_hops/strangers.rs";
-const ORDER: &str = concat!(
-    r#"{"customer_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","currency":"EUR","lines":["#,
-    r#"{"product_id":"5c1a6f0e-4b7e-5a55-9d3f-0f6f6a1f2a01","department":"GROCERY","#,
-    r#""quantity":2,"unit_price_minor":199}]}"#
+const CASE: &str = concat!(
+    r#"{"reporter_id":"0b8d2c3e-9a41-5f2b-8c77-3d1e5a9b7c10","severity":"HIGH","steps":["#,
+    r#"{"text":"It is opened","seconds":2,"cost_minor":199}]}"#
 );
 const OTHER_KEYS: &str = "1:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
-async fn place_order(at: &Instance, more: &str) -> raw::Answer {
+async fn open_case(at: &Instance, more: &str) -> raw::Answer {
     let head = format!(
-        "POST /v1/orders HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: \
+        "POST /v1/cases HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: \
          {}\r\n{more}",
-        ORDER.len()
+        CASE.len()
     );
-    raw::ask(at.address, head.as_bytes(), ORDER.as_bytes()).await
+    raw::ask(at.address, head.as_bytes(), CASE.as_bytes()).await
 }
 
-async fn orders_in(place: &Place) -> u64 {
-    place.log.end(&Partition { topic: "test.order.events".into(), index: 0 }).await.unwrap()
+async fn cases_in(place: &Place) -> u64 {
+    place.log.end(&Partition { topic: "test.case.events".into(), index: 0 }).await.unwrap()
 }
 
 /// Says, with the proof of the deployment, that an instance with the address of `stranger` owns the
-/// orders.
+/// cases.
 async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) -> Hint {
     let hint = Hint {
         url: format!("http://{stranger}"),
@@ -65,7 +63,7 @@ async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) 
         released: false,
     };
     let record =
-        by.hints.deployment.announcement("order/0".to_owned(), serde_json::to_vec(&hint).unwrap());
+        by.hints.deployment.announcement("case/0".to_owned(), serde_json::to_vec(&hint).unwrap());
     let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
     place
         .log
@@ -73,7 +71,7 @@ async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) 
         .unwrap();
     assert!(reports.recv().await.unwrap().result.is_ok());
     let mut changes = by.hints.watch();
-    while by.hints.other("order", 0).as_ref() != Some(&hint) {
+    while by.hints.other("case", 0).as_ref() != Some(&hint) {
         tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
     }
     hint
@@ -88,7 +86,7 @@ async fn listener(status: StatusCode) -> (std::net::SocketAddr, Arc<Mutex<Vec<He
         let hop = request.headers()[HOP].clone();
         (
             status,
-            [(HOP, hop), (header::LOCATION, HeaderValue::from_static("/v1/orders/rogue"))],
+            [(HOP, hop), (header::LOCATION, HeaderValue::from_static("/v1/cases/rogue"))],
             "{}",
         )
             .into_response()
@@ -128,7 +126,7 @@ async fn a_hop_without_an_answer_is_not_made_again() {
     let (stranger, asked) = silent().await;
     announce(&place, &ours, stranger).await;
     for (sent, key) in [(1, ""), (2, "Idempotency-Key: chosen\r\n")] {
-        let answer = place_order(&ours, key).await;
+        let answer = open_case(&ours, key).await;
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(
             answer.body.contains("command.undecided") && answer.header("idempotency-key").is_some(),
@@ -153,14 +151,14 @@ async fn an_address_that_belongs_to_another_deployment_by_now_stores_nothing_the
     theirs.own();
     let theirs_before = loop {
         // Their fence is there.
-        match orders_in(&elsewhere).await {
+        match cases_in(&elsewhere).await {
             0 => tokio::task::yield_now().await,
             end => break end,
         }
     };
     announce(&place, &ours, theirs.address).await;
     for key in 0..3 {
-        let answer = place_order(&ours, &format!("Idempotency-Key: k{key}\r\n")).await;
+        let answer = open_case(&ours, &format!("Idempotency-Key: k{key}\r\n")).await;
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(
             answer.body.contains("command.undecided") && answer.header("idempotency-key").is_some(),
@@ -170,14 +168,17 @@ async fn an_address_that_belongs_to_another_deployment_by_now_stores_nothing_the
     // Nor does it take what is meant for it by name.
     let (answer, _) = hop(&theirs, &ours, theirs.hints.instance, now_ms(), "").await;
     assert!(answer.status == 403 && answer.body.contains("hop.unauthenticated"), "{answer:?}");
-    assert_eq!(orders_in(&elsewhere).await, theirs_before, "nothing was stored there");
+    assert_eq!(cases_in(&elsewhere).await, theirs_before, "nothing was stored there");
     Row {
         id: "A1",
         situation: "an announcement names an address that another deployment's command-api has by \
                     now",
         answer: "nothing is stored there (it answers 403 `hop.unauthenticated`), and the caller \
                  gets 503 `command.undecided`",
-        test: (FILE, "an_address_that_belongs_to_another_deployment_by_now_stores_nothing_there"),
+        test: (
+            file!(),
+            "an_address_that_belongs_to_another_deployment_by_now_stores_nothing_there",
+        ),
     }
     .check();
 }
@@ -192,7 +193,7 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
     let began = Instant::now();
     let secrets = "Authorization: Bearer secret\r\nCookie: session=secret\r\nX-Api-Key: \
                    secret\r\nProxy-Authorization: secret\r\n";
-    let answer = place_order(&ours, secrets).await;
+    let answer = open_case(&ours, secrets).await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(
         answer.body.contains("command.undecided") && !answer.body.contains("rogue"),
@@ -212,7 +213,7 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
         "traceparent",
     ];
     assert_eq!(names, hops, "no header that the owner does not look at");
-    let again = place_order(&ours, "").await;
+    let again = open_case(&ours, "").await;
     assert_eq!(again.status, 503, "{again:?}");
     let times = heard.lock().unwrap().len();
     assert!(
@@ -226,7 +227,7 @@ async fn an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent() {
         answer: "its answer is not relayed (503 `command.undecided`), it gets neither \
                  `Authorization` nor `Cookie`, and no second command within a \
                  second",
-        test: (FILE, "an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent"),
+        test: (file!(), "an_answer_without_proof_is_not_relayed_and_no_credentials_are_sent"),
     }
     .check();
 }
@@ -285,7 +286,7 @@ async fn an_address_that_is_not_allowed_is_not_called() {
     ours.serve();
     let (stranger, heard) = listener(StatusCode::CREATED).await;
     announce(&place, &ours, (Ipv4Addr::UNSPECIFIED, stranger.port()).into()).await;
-    let answer = place_order(&ours, "").await;
+    let answer = open_case(&ours, "").await;
     assert!(answer.status == 503 && answer.body.contains("partition.ownerless"), "{answer:?}");
     assert_eq!(heard.lock().unwrap().len(), 0);
 }
@@ -356,9 +357,9 @@ fn command() -> Command {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("idempotency-key", HeaderValue::from_static("\"k\""));
     Command {
-        path: "/v1/orders".to_owned(),
+        path: "/v1/cases".to_owned(),
         headers,
-        body: Bytes::from_static(ORDER.as_bytes()),
+        body: Bytes::from_static(CASE.as_bytes()),
         minted: false,
     }
 }
@@ -400,7 +401,7 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
     owner.own();
     sender.knows(&crate::CATEGORIES, &owner).await;
     let to = owner.hints.instance;
-    let before = orders_in(&place).await;
+    let before = cases_in(&place).await;
     let end = |answer: &raw::Answer| {
         answer
             .header("highwater-hop")
@@ -418,13 +419,13 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
         let (answer, _) = hop(&owner, by, to, sent_ms, "").await;
         assert_eq!((answer.status, end(&answer).as_str()), (status, said), "{what}: {answer:?}");
     }
-    assert_eq!(orders_in(&place).await, before, "nothing was decided");
+    assert_eq!(cases_in(&place).await, before, "nothing was decided");
     let (answer, head) =
         hop(&owner, &sender, to, now_ms(), "Prefer: respond-async\r\nIf-None-Match: nonsense\r\n")
             .await;
     assert_eq!((answer.status, end(&answer).as_str()), (201, "answered"), "{answer:?}");
-    let once = orders_in(&place).await;
-    let again = raw::ask(owner.address, &head, ORDER.as_bytes()).await;
+    let once = cases_in(&place).await;
+    let again = raw::ask(owner.address, &head, CASE.as_bytes()).await;
     assert_eq!(
         (again.status, again.header("idempotency-replayed")),
         (201, Some("true")),
@@ -432,11 +433,11 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
     );
     let head = String::from_utf8(head).unwrap();
     let other_key = head.replacen("\"k\"", "\"l\"", 1);
-    let other_order = ORDER.replacen("199", "198", 1);
-    for (what, head, body) in [("key", &other_key, ORDER), ("body", &head, &other_order)] {
+    let other_case = CASE.replacen("199", "198", 1);
+    for (what, head, body) in [("key", &other_key, CASE), ("body", &head, &other_case)] {
         let changed = raw::ask(owner.address, head.as_bytes(), body.as_bytes()).await;
         assert_eq!(
-            (changed.status, orders_in(&place).await),
+            (changed.status, cases_in(&place).await),
             (403, once),
             "another {what}: {changed:?}"
         );
@@ -448,7 +449,7 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
                     sent again",
         answer: "403 `hop.unauthenticated`, or 421 and nothing is decided; sent again in time: the \
                  recorded answer",
-        test: (FILE, "a_hop_is_taken_once_meant_in_time_and_unchanged"),
+        test: (file!(), "a_hop_is_taken_once_meant_in_time_and_unchanged"),
     }
     .check();
 }
@@ -466,7 +467,7 @@ async fn an_instance_that_does_not_own_leaves_the_command_queue_to_the_sender() 
         "{answer:?}"
     );
     assert_eq!(
-        place.log.end(&Partition { topic: "test.order.commands".into(), index: 0 }).await.unwrap(),
+        place.log.end(&Partition { topic: "test.case.commands".into(), index: 0 }).await.unwrap(),
         0
     );
 }
@@ -610,11 +611,11 @@ async fn the_second_candidate_decides_what_the_first_does_not_answer() {
     owner.own();
     let mut changes = ours.hints.watch();
     let candidates = || {
-        ours.hints.candidates("order", 0).into_iter().map(|hint| hint.instance).collect::<Vec<_>>()
+        ours.hints.candidates("case", 0).into_iter().map(|hint| hint.instance).collect::<Vec<_>>()
     };
     while candidates() != [hint.instance, owner.hints.instance] {
         tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
     }
-    let answer = place_order(&ours, "").await;
+    let answer = open_case(&ours, "").await;
     assert_eq!((answer.status, asked.load(Ordering::SeqCst)), (201, 1), "{answer:?}");
 }

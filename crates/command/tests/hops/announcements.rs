@@ -1,10 +1,13 @@
 //! What anybody who may write to the log can write into `owners`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use highwater_command::owner::{
-    deployment::Deployment,
-    hints::{Hint, Hints},
+use highwater_command::{
+    Categories, Commanded,
+    owner::{
+        deployment::Deployment,
+        hints::{Hint, Hints},
+    },
 };
 use highwater_log::{Delivery, Reply, Ticket};
 use highwater_protocol::record::Record;
@@ -19,11 +22,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
+    cases::Cases,
+    counter::Counters,
     documented::Row,
     instance::{Instance, KEYS, Place, SOON, keys, owners},
+    tallies::Tallies,
 };
 
-const FILE: &str = "store/tests/commands_hops/announcements.rs";
 const OTHER_KEYS: &str = "1:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
 
 fn forged(epoch: u64, released: bool) -> Hint {
@@ -134,34 +139,34 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
     let disbelieved = || disbelieved(&telemetry.metrics.render());
     let before = disbelieved();
     let mut moved =
-        owner.hints.deployment.announcement("stock/0".to_owned(), value(&forged(u64::MAX, true)));
-    moved.key = Some(b"order/0".to_vec());
+        owner.hints.deployment.announcement("tally/0".to_owned(), value(&forged(u64::MAX, true)));
+    moved.key = Some(b"case/0".to_vec());
     for record in [
-        bare("order/0", value(&highest)),
-        bare("order/0", value(&forged(u64::MAX, true))),
-        foreign.announcement("order/0".to_owned(), value(&highest)),
-        elsewhere.announcement("order/0".to_owned(), value(&highest)),
+        bare("case/0", value(&highest)),
+        bare("case/0", value(&forged(u64::MAX, true))),
+        foreign.announcement("case/0".to_owned(), value(&highest)),
+        elsewhere.announcement("case/0".to_owned(), value(&highest)),
         moved,
-        bare("order/0", b"nonsense".to_vec()),
-        bare("order/0/commands", br#"{"drained":9223372036854775808}"#.to_vec()),
-        bare("order/0", value(&highest)),
+        bare("case/0", b"nonsense".to_vec()),
+        bare("case/0/commands", br#"{"drained":9223372036854775808}"#.to_vec()),
+        bare("case/0", value(&highest)),
     ] {
         append(&place, record).await;
     }
     settled(&place, &other, &owner).await;
     assert!(disbelieved() >= before + 8, "{} are counted", disbelieved() - before);
-    let known = other.hints.other("order", 0).unwrap();
+    let known = other.hints.other("case", 0).unwrap();
     assert_eq!((known.instance, known.epoch), (owner.hints.instance, 1));
-    assert_eq!(other.hints.drained("order", 0), 0);
+    assert_eq!(other.hints.drained("case", 0), 0);
     // Compaction keeps the last record of a key: it is the owner's again.
     let of_the_owner = |record: &Record| {
         owner.hints.deployment.wrote(record)
             && hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance)
     };
-    last_is(&place, "order/0", of_the_owner).await;
+    last_is(&place, "case/0", of_the_owner).await;
     // Erased, the partition would have no owner for whoever reads the topic later.
-    append(&place, Record { value: None, ..bare("order/0", Vec::new()) }).await;
-    last_is(&place, "order/0", of_the_owner).await;
+    append(&place, Record { value: None, ..bare("case/0", Vec::new()) }).await;
+    last_is(&place, "case/0", of_the_owner).await;
     Row {
         id: "A2",
         situation: "records in `owners` without proof: an announcement with the epoch 2^64-1, \
@@ -169,7 +174,7 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
                     another partition; one without a value",
         answer: "not believed, counted (`highwater_owners_disbelieved_total`), and what they took \
                  the place of is said again within a second",
-        test: (FILE, "what_is_not_proven_is_not_believed_and_its_place_is_taken_back"),
+        test: (file!(), "what_is_not_proven_is_not_believed_and_its_place_is_taken_back"),
     }
     .check();
 }
@@ -182,27 +187,24 @@ async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
     let lie = forged(u64::MAX, false);
     append(
         &place,
-        owner
-            .hints
-            .deployment
-            .announcement("order/0".to_owned(), serde_json::to_vec(&lie).unwrap()),
+        owner.hints.deployment.announcement("case/0".to_owned(), serde_json::to_vec(&lie).unwrap()),
     )
     .await;
     let said_again =
         |record: &Record| hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance);
-    last_is(&place, "order/0", said_again).await;
+    last_is(&place, "case/0", said_again).await;
     settled(&place, &other, &owner).await;
     let asked: Vec<_> =
-        other.hints.candidates("order", 0).into_iter().map(|hint| hint.instance).collect();
+        other.hints.candidates("case", 0).into_iter().map(|hint| hint.instance).collect();
     assert_eq!(asked, [lie.instance, owner.hints.instance], "the owner is asked, too");
     settled(&place, &owner, &owner).await;
-    assert_eq!(owner.hints.other("order", 0), None, "the owner does not believe it at all");
+    assert_eq!(owner.hints.other("case", 0), None, "the owner does not believe it at all");
     // Nor does whoever owns the partition next, though it did.
     drop(owner);
     let mut changes = other.hints.watch();
     other.own();
     timeout(SOON, async {
-        while other.hints.candidates("order", 0).iter().any(|hint| hint.instance == lie.instance) {
+        while other.hints.candidates("case", 0).iter().any(|hint| hint.instance == lie.instance) {
             changes.changed().await.unwrap();
         }
     })
@@ -214,7 +216,7 @@ async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
                     made anew)",
         answer: "its owner does not believe it, says again that it owns the partition, and others \
                  ask the owner second",
-        test: (FILE, "an_epoch_that_the_fold_does_not_have_costs_a_hop"),
+        test: (file!(), "an_epoch_that_the_fold_does_not_have_costs_a_hop"),
     }
     .check();
 }
@@ -228,14 +230,12 @@ async fn refused_at_the_start(place: &Place, url: &str) -> Option<highwater_comm
     };
     let nobody =
         PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers").unwrap();
-    highwater_command::start(
-        &ctx,
-        place.log.clone(),
-        nobody,
-        &store::app().build().expect("an application").categories,
-    )
-    .await
-    .err()
+    let categories: Categories = vec![
+        Arc::new(Commanded { domain: Cases, collection: "cases" }),
+        Arc::new(Commanded { domain: Counters, collection: "counters" }),
+        Arc::new(Commanded { domain: Tallies, collection: "tally" }),
+    ];
+    highwater_command::start(&ctx, place.log.clone(), nobody, &categories).await.err()
 }
 
 #[tokio::test]
@@ -256,11 +256,11 @@ async fn an_announcement_names_an_origin_and_nothing_else() {
             owner
                 .hints
                 .deployment
-                .announcement("order/0".to_owned(), serde_json::to_vec(&hint).unwrap()),
+                .announcement("case/0".to_owned(), serde_json::to_vec(&hint).unwrap()),
         )
         .await;
         settled(&place, &other, &owner).await;
-        let known = other.hints.other("order", 0).unwrap();
+        let known = other.hints.other("case", 0).unwrap();
         assert_eq!(known.instance, owner.hints.instance, "{url}");
         // Nor is it said by an instance of ours. Without any, its own address is.
         if !url.is_empty() {
@@ -276,7 +276,7 @@ async fn an_announcement_names_an_origin_and_nothing_else() {
         situation: "an announcement whose URL has a path, a query, a user, a fragment, or another \
                     scheme",
         answer: "not believed; `peers.advertise` with such a URL is refused at the start",
-        test: (FILE, "an_announcement_names_an_origin_and_nothing_else"),
+        test: (file!(), "an_announcement_names_an_origin_and_nothing_else"),
     }
     .check();
 }
@@ -291,7 +291,7 @@ async fn check_values_that_are_overwritten_are_put_back() {
         "http://127.0.0.1:1".to_owned(),
         SystemIds.v4(),
     );
-    let hints = std::sync::Arc::new(hints);
+    let hints = Arc::new(hints);
     let following = tokio::spawn(hints.clone().follow(reports));
     hints.check("database", "ours", "advice").await.unwrap();
     append(&place, bare("database", b"theirs".to_vec())).await;
