@@ -1,39 +1,26 @@
 //! The projection of the command queue: what is accepted has its row, whatever else is
 //! projected, and no longer than it must.
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
-
-#[path = "projections_support/forgetting.rs"]
-mod forgetting;
-#[path = "../../crates/tables/tests/support/postgres.rs"]
-mod postgres;
-#[path = "projections_support/world.rs"]
-mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
-use forgetting::Forgetting;
-use highwater::log::{Membership, MembershipEvent};
-use highwater::projection::runner::{Key, Limits, Place, PostgresStore, Runner, Share, Step};
-use highwater::protocol::{
+use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Step};
+use highwater_protocol::{
     command_queue,
     record::{Header, Record},
 };
-use highwater::tables::migrations::migrate;
 use sqlx::{PgPool, Row};
-use tokio::sync::mpsc;
 use uuid::Uuid;
-use world::{World, dump, halted};
+
+use crate::{
+    forgetting::Forgetting,
+    tables::{dump, tables},
+    world::{World, halted},
+};
 
 const DAY_MS: i64 = 86_400_000;
-
-async fn tables(test: &str) -> PgPool {
-    let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
-    pool
-}
 
 /// Actor and offset by command.
 async fn rows(pool: &PgPool) -> BTreeMap<Uuid, (Uuid, i64)> {
@@ -57,14 +44,14 @@ async fn checkpoint(pool: &PgPool, place: &Place) -> i64 {
 }
 
 fn queue_of(id: Uuid) -> Place {
-    Place::of_commands("order", World::partition_of(id))
+    Place::of_commands("voucher", World::partition_of(id))
 }
 
 #[tokio::test]
 async fn everything_that_is_accepted_has_its_row_decided_or_not() {
     let mut world = World::new().await;
     world.live(0..24).await;
-    let undecided = world.accept("order", Uuid::from_u128(0xface)).await;
+    let undecided = world.accept("voucher", Uuid::from_u128(0xface)).await;
     let pool = tables("accepted").await;
     world.project(&pool, 7).await;
     assert_eq!(rows(&pool).await, world.accepted);
@@ -75,7 +62,7 @@ async fn everything_that_is_accepted_has_its_row_decided_or_not() {
                       a.deadline - a.accepted_at = interval '1 hour', o.command_id IS NULL
                FROM operations a LEFT JOIN outcomes o USING (command_id) WHERE a.command_id = $1";
     let row = sqlx::query(row).bind(undecided.command).fetch_one(&pool).await.expect("a row");
-    assert_eq!((row.get::<Uuid, _>(0), row.get::<&str, _>(1)), (undecided.aggregate, "order"));
+    assert_eq!((row.get::<Uuid, _>(0), row.get::<&str, _>(1)), (undecided.aggregate, "voucher"));
     assert_eq!(
         row.get::<i32, _>(2),
         i32::try_from(World::partition_of(undecided.aggregate)).expect("small")
@@ -94,10 +81,10 @@ async fn a_row_goes_after_seven_days_however_the_command_queue_is_read() {
     let id = Uuid::from_u128(0x2001);
     let mut commands = Vec::new();
     for _ in 0..20 {
-        commands.push(world.accept("order", id).await);
+        commands.push(world.accept("voucher", id).await);
         // The second one comes again every time: its first record counts for as long as that has
         // its row.
-        world.accept_again("order", &commands[commands.len().min(2) - 1].clone()).await;
+        world.accept_again("voucher", &commands[commands.len().min(2) - 1].clone()).await;
         world.now_ms.fetch_add(DAY_MS, Ordering::Relaxed);
     }
     let mut dumps = BTreeSet::new();
@@ -126,15 +113,15 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     let id = Uuid::from_u128(0xbad);
     let index = World::partition_of(id);
     // No command id can be read: nobody can ask for it.
-    world.append_to_queue("order", index, Record::default()).await;
+    world.append_to_queue("voucher", index, Record::default()).await;
     // It can here, and the deadline cannot.
-    let good = world.accept("order", id).await;
+    let good = world.accept("voucher", id).await;
     let mut record = command_queue::encode(&command_queue::Accepted {
         command: Uuid::from_u128(0xbad1),
         ..good
     });
     record.headers.retain(|header| header.name != "hw-deadline");
-    world.append_to_queue("order", index, record).await;
+    world.append_to_queue("voucher", index, record).await;
     let pool = tables("unread").await;
     world.project(&pool, 5_000).await;
     let without =
@@ -146,13 +133,9 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     let before = rows(&pool).await.len();
 
     let newer = Record { headers: vec![Header::new("hw-kind", "invention")], ..Record::default() };
-    world.append_to_queue("order", index, newer).await;
-    world.accept("order", id).await;
-    let (mut runner, _changes) = world.runner(
-        PostgresStore::new(pool.clone()),
-        world::projections().all(),
-        Limits::default(),
-    );
+    world.append_to_queue("voucher", index, newer).await;
+    world.accept("voucher", id).await;
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), Limits::default());
     world.to_the_end(&mut runner).await;
     assert_eq!(
         halted(&runner),
@@ -165,31 +148,22 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
 async fn what_the_log_has_forgotten_is_gone_on_over() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0x2001);
-    let first = world.accept("order", id).await;
+    let first = world.accept("voucher", id).await;
     let pool = tables("forgotten").await;
     world.project(&pool, 5_000).await;
-    let missed = world.accept("order", id).await;
-    let third = world.accept("order", id).await;
+    let missed = world.accept("voucher", id).await;
+    let third = world.accept("voucher", id).await;
 
     // Meanwhile the log has dropped the first two.
     let log = Arc::new(Forgetting {
         inner: world.log.clone(),
-        topic: "test.order.commands".into(),
+        topic: "test.voucher.commands".into(),
         begin: 2,
     });
-    let (changes, events) = mpsc::unbounded_channel();
-    changes.send(MembershipEvent::Assigned(world.partitions())).expect("a runner");
-    let membership = Membership {
-        events,
-        leave: Box::new(|_| Box::pin(std::future::ready(()))),
-        commit: Arc::new(|_| {}),
-    };
-    let share = Share::new(membership, world.topics.clone());
-    let mut runner = Runner::new(
-        PostgresStore::new(pool.clone()),
+    let (mut runner, _changes) = world.runner_on(
         log,
-        world::projections().all(),
-        share,
+        world.partitions(),
+        PostgresStore::new(pool.clone()),
         Limits::default(),
     );
     world.to_the_end(&mut runner).await;
@@ -205,7 +179,7 @@ async fn another_command_queue_behind_the_same_checkpoint_halts() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0x2001);
     for _ in 0..3 {
-        world.accept("order", id).await;
+        world.accept("voucher", id).await;
     }
     let pool = tables("another_command_queue").await;
     world.project(&pool, 5_000).await;
@@ -214,13 +188,10 @@ async fn another_command_queue_behind_the_same_checkpoint_halts() {
     for length in [5, 1] {
         let mut other = World::of_history(1).await;
         for _ in 0..length {
-            other.accept("order", id).await;
+            other.accept("voucher", id).await;
         }
-        let (mut runner, _changes) = other.runner(
-            PostgresStore::new(pool.clone()),
-            world::projections().all(),
-            Limits::default(),
-        );
+        let (mut runner, _changes) =
+            other.runner(PostgresStore::new(pool.clone()), Limits::default());
         while !halted(&runner).contains(&Key { projection: "operations", place: queue_of(id) }) {
             assert_ne!(
                 runner.step().await,

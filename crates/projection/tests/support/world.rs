@@ -1,4 +1,4 @@
-//! A log with the store's records, written as owners write them, and runners on it.
+//! A log with the records of an application, written as owners write them, and runners on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,43 +10,43 @@ use std::{
     time::Duration,
 };
 
-use highwater::log::{LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local};
-use highwater::projection::{
-    Projections,
-    runner::{
-        Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share, Source,
-        Step, Store, Topics,
-    },
-};
-use highwater::protocol::{
-    command_queue,
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
-    partition::partition_of,
-    record::Record,
-    time::Micros,
-    vocabulary::Vocabulary,
-    wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
-    writer::Expected,
-};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-pub const PARTITIONS: u32 = 4;
-pub const CATEGORIES: [&str; 3] = ["order", "product", "stock"];
+// Its parts by their names here, or the facade with all of them.
+use crate::library::{
+    log::{Appended, LocalLog, Log, Membership, MembershipEvent, Partition, Reply, Ticket, local},
+    projection::{
+        Projections,
+        runner::{
+            Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share,
+            Source, Step, Store, Topics,
+        },
+    },
+    protocol::{
+        command_queue,
+        entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+        partition::partition_of,
+        record::Record,
+        time::Micros,
+        vocabulary::Vocabulary,
+        wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+        writer::Expected,
+    },
+};
 
-/// What the store projects.
-pub fn projections() -> Projections {
-    store::app().build().expect("an application").projections
-}
+pub const PARTITIONS: u32 = 4;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 pub struct World {
     pub log: Arc<LocalLog>,
-    pub topics: Topics,
+    topics: Topics,
+    /// What the application projects, and what every application does.
+    projections: Projections,
     folder: PathBuf,
     writers: BTreeMap<Partition, Writer>,
     commands: u128,
@@ -70,12 +70,8 @@ struct Writer {
 }
 
 impl World {
-    pub async fn new() -> Self {
-        Self::of_history(0).await
-    }
-
     /// Histories of different numbers have different writers and commands.
-    pub async fn of_history(number: u128) -> Self {
+    pub async fn with(projections: Projections, history: u128) -> Self {
         let folder = std::env::temp_dir().join(format!(
             "highwater-test-log-{}-{}",
             std::process::id(),
@@ -87,20 +83,21 @@ impl World {
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let settings = local::Settings { chunk_records: 3, clock, ..local::Settings::default() };
         let log = Arc::new(LocalLog::open(&folder, settings).expect("a local log"));
-        let topics = Topics::of("test", &CATEGORIES);
+        let topics = Topics::of("test", projections.categories());
         log.prepare(topics.wanted(PARTITIONS)).await.expect("topics");
         let mut world = Self {
             log,
             topics,
+            projections,
             folder,
             writers: BTreeMap::new(),
-            commands: number << 64,
+            commands: history << 64,
             accepted: BTreeMap::new(),
             now_ms,
             outcomes: BTreeMap::new(),
             events: BTreeMap::new(),
         };
-        for category in CATEGORIES {
+        for category in world.projections.categories().to_vec() {
             for partition in 0..PARTITIONS {
                 world.fence(category, partition).await;
             }
@@ -198,8 +195,8 @@ impl World {
             .expect("in time")
             .expect("a report");
         match report.result.expect("appended") {
-            highwater::log::Appended::At(offset) => offset,
-            highwater::log::Appended::Somewhere => panic!("the local log says where"),
+            Appended::At(offset) => offset,
+            Appended::Somewhere => panic!("the local log says where"),
         }
     }
 
@@ -238,10 +235,6 @@ impl World {
         writer.seq += 1;
         writer.time += 1;
         self.append(&partition, encode(category, &entry)).await
-    }
-
-    pub async fn barrier(&mut self, category: &str, index: u32) {
-        self.write(category, index, Body::Barrier).await;
     }
 
     /// What a zombie writes: void for every reader.
@@ -341,72 +334,11 @@ impl World {
         self.outcomes.insert(origin.command, expected);
     }
 
-    /// Lives of products and orders, with voids, take-overs, torn commits and outcomes between
-    /// them.
-    pub async fn live(&mut self, numbers: std::ops::Range<u128>) {
-        for n in numbers {
-            let (product, order) = (Uuid::from_u128(0x1000 + n), Uuid::from_u128(0x2000 + n));
-            self.commit("product", product, vec![created(n), described(n)], 2).await;
-            self.commit("order", order, vec![if n % 2 == 0 { placed(n) } else { placed_v1(n) }], 1)
-                .await;
-            if n % 3 == 0 {
-                self.commit("product", product, vec![price_set()], 1).await;
-                self.commit("order", order, vec![fact("order.cancelled", 1, cancelled(n))], 1)
-                    .await;
-                self.outcome(
-                    "order",
-                    order,
-                    Verdict::Rejected,
-                    br#"{"code":"order.already-cancelled","detail":"a\u0000b"}"#,
-                )
-                .await;
-            } else {
-                self.void("order", Self::partition_of(order)).await;
-                let confirmed = fact("order.confirmed", 1, json!({"confirmed_at": AT}));
-                self.commit("order", order, vec![confirmed, shipped()], 2).await;
-                self.outcome("order", order, Verdict::Unchanged, &Wire::nothing_to_do().0).await;
-            }
-            if n % 3 == 1 {
-                let command = self.accept("order", order).await;
-                self.accept("stock", product).await;
-                self.accept_again("order", &command).await;
-                self.decide(
-                    "order",
-                    &command,
-                    br#"{"code":"version.mismatch","detail":"it is 3","status":412,"version":3}"#,
-                )
-                .await;
-            }
-            if n % 4 == 0 {
-                self.commit(
-                    "product",
-                    product,
-                    vec![fact("product.discontinued", 1, json!({})), price_set()],
-                    1,
-                )
-                .await;
-                self.fence("product", Self::partition_of(product)).await;
-            }
-            self.commit(
-                "stock",
-                product,
-                vec![stocked("received", json!({"quantity": 10}), 10, 0)],
-                1,
-            )
-            .await;
-            let kept = json!({"order_id": order, "quantity": 3});
-            self.commit("stock", product, vec![stocked("reserved", kept.clone(), 10, 3)], 1).await;
-            if n % 2 == 0 {
-                self.commit("stock", product, vec![stocked("shipped", kept, 7, 0)], 1).await;
-            }
-            if n % 5 == 0 {
-                self.outcome("product", Uuid::from_u128(0x3000 + n), Verdict::Rejected, b"no json")
-                    .await;
-            }
-        }
-        for category in CATEGORIES {
+    /// One on every partition.
+    pub async fn barriers(&mut self) {
+        for category in self.projections.categories().to_vec() {
             for partition in 0..PARTITIONS {
-                self.barrier(category, partition).await;
+                self.write(category, partition, Body::Barrier).await;
             }
         }
     }
@@ -414,7 +346,8 @@ impl World {
     /// Of both topics of every category.
     pub fn partitions(&self) -> Vec<Partition> {
         let all = |name: fn(&str, u32) -> Partition| {
-            CATEGORIES
+            self.projections
+                .categories()
                 .iter()
                 .flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
         };
@@ -428,31 +361,77 @@ impl World {
         }
     }
 
-    /// A runner that was assigned everything; the sender tells it of changes.
+    /// A runner of all projections that was assigned everything; the sender tells it of changes.
     pub fn runner<S: Store<Tx = PostgresTx>>(
         &self,
         store: S,
-        projections: Vec<Arc<dyn Projection<PostgresTx>>>,
+        limits: Limits,
+    ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
+        self.runner_on(self.log.clone(), self.partitions(), store, limits)
+    }
+
+    /// The same with these partitions alone, as this log says them.
+    pub fn runner_on<S: Store<Tx = PostgresTx>>(
+        &self,
+        log: Arc<dyn Log>,
+        partitions: Vec<Partition>,
+        store: S,
         limits: Limits,
     ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
         let (changes, events) = mpsc::unbounded_channel();
-        changes.send(MembershipEvent::Assigned(self.partitions())).expect("a runner");
+        changes.send(MembershipEvent::Assigned(partitions)).expect("a runner");
         let membership = Membership {
             events,
             leave: Box::new(|_| Box::pin(std::future::ready(()))),
             commit: Arc::new(|_| {}),
         };
         let share = Share::new(membership, self.topics.clone());
-        (Runner::new(store, self.log.clone(), projections, share, limits), changes)
+        (Runner::new(store, log, self.projections.all(), share, limits), changes)
     }
 
-    /// Projects everything that is in the log, with the projections of production.
+    /// Projects everything that is in the log.
     pub async fn project(&self, pool: &PgPool, batch_events: usize) {
         let limits = Limits { batch_events, ..Limits::default() };
-        let (mut runner, _changes) =
-            self.runner(PostgresStore::new(pool.clone()), projections().all(), limits);
+        let (mut runner, _changes) = self.runner(PostgresStore::new(pool.clone()), limits);
         self.to_the_end(&mut runner).await;
         assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
+    }
+
+    /// One partition after the other, so that nothing of the next one comes before the end of the
+    /// last one.
+    pub async fn project_in_turn(&self, pool: &PgPool, partitions: Vec<Partition>) {
+        for partition in partitions {
+            let (mut runner, _changes) = self.runner_on(
+                self.log.clone(),
+                vec![partition.clone()],
+                PostgresStore::new(pool.clone()),
+                Limits::default(),
+            );
+            let end = self.log.end(&partition).await.expect("an end");
+            let readers = self.readers_of(&partition);
+            let stepping = async {
+                loop {
+                    let reached = runner.progress().all();
+                    if reached.len() == readers && reached.values().all(|offset| *offset >= end) {
+                        return;
+                    }
+                    if matches!(runner.step().await, Step::Waiting | Step::CaughtUp) {
+                        runner.wait().await;
+                    }
+                }
+            };
+            tokio::time::timeout(PATIENCE, stepping).await.expect("projected in time");
+        }
+    }
+
+    fn readers_of(&self, partition: &Partition) -> usize {
+        let mut names = partition.topic.split('.').skip(1);
+        let category = names.next().expect("a category");
+        let source = if names.next() == Some("events") { Source::Events } else { Source::Commands };
+        let reads = |projection: &dyn Projection<PostgresTx>| {
+            projection.source() == source && projection.categories().contains(&category)
+        };
+        self.projections.all().iter().filter(|projection| reads(&***projection)).count()
     }
 
     /// Steps until every projection has everything, or has halted. Returns how often a step failed.
@@ -476,10 +455,10 @@ impl World {
         failed
     }
 
-    /// How many the projections of production have.
-    pub fn checkpoints() -> usize {
-        let readers: usize =
-            projections().all().iter().map(|projection| projection.categories().len()).sum();
+    /// How many the projections have.
+    pub fn checkpoints(&self) -> usize {
+        let all = self.projections.all();
+        let readers: usize = all.iter().map(|projection| projection.categories().len()).sum();
         readers * usize::try_from(PARTITIONS).expect("few")
     }
 
@@ -487,7 +466,7 @@ impl World {
     pub async fn is_projected(&self, progress: &Progress) -> bool {
         let (reached, halted) = (progress.all(), progress.all_halted());
         let known: BTreeSet<_> = reached.keys().chain(halted.keys()).collect();
-        if known.len() < Self::checkpoints() {
+        if known.len() < self.checkpoints() {
             return false;
         }
         for (key, offset) in &reached {
@@ -511,19 +490,10 @@ pub fn halted<S: Store>(runner: &Runner<S>) -> BTreeSet<Key> {
     runner.progress().all_halted().into_keys().collect()
 }
 
-/// Everything that projections wrote, as comparable text.
-pub async fn dump(pool: &PgPool) -> String {
+/// Everything that projections wrote, as comparable text; `own` are the tables of the application.
+pub async fn dump(pool: &PgPool, own: &[&str]) -> String {
     let mut all = String::new();
-    for table in [
-        "orders",
-        "catalog",
-        "sales_daily",
-        "stock_levels",
-        "snapshots",
-        "outcomes",
-        "operations",
-        "checkpoints",
-    ] {
+    for table in own.iter().chain(&["snapshots", "outcomes", "operations", "checkpoints"]) {
         let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!(
             "SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1"
         )));
@@ -534,12 +504,6 @@ pub async fn dump(pool: &PgPool) -> String {
     all
 }
 
-fn encode(category: &str, entry: &Entry<Wire>) -> Record {
-    wire::encode(entry, &format!("/test/{category}"), Uuid::from_u128(5))
-}
-
-const AT: &str = "2026-11-22T21:34:24.123456Z";
-
 pub fn fact(event_type: &str, version: u32, data: Value) -> Fact {
     Fact {
         event_type: event_type.to_owned().into(),
@@ -548,97 +512,13 @@ pub fn fact(event_type: &str, version: u32, data: Value) -> Fact {
     }
 }
 
-fn line(n: u128) -> Value {
-    json!({
-        "product_id": Uuid::from_u128(0x1000 + n), "department": "GROCERY", "quantity": 2,
-        "unit_price_minor": 150,
-    })
+fn encode(category: &str, entry: &Entry<Wire>) -> Record {
+    wire::encode(entry, &format!("/test/{category}"), Uuid::from_u128(5))
 }
 
-fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
-    data["on_hand"] = on_hand.into();
-    data["reserved"] = reserved.into();
-    fact(&format!("stock.{what}"), 1, data)
-}
-
-/// A day a number, so that a day has orders of several partitions; the first one is the earliest
-/// that a client may give.
-fn placed_at(n: u128) -> String {
-    if n.is_multiple_of(8) {
-        "0000-01-01T00:00:00.000000Z".to_owned()
-    } else {
-        format!("2026-11-{:02}T23:59:59.999999Z", n % 8)
-    }
-}
-
-pub fn placed(n: u128) -> Fact {
-    let mut lines = vec![line(n), line(n + 1), line(n + 2)];
-    lines[1]["department"] = format!("DEPARTMENT {}", n % 3).into();
-    fact(
-        "order.placed",
-        2,
-        json!({
-            "customer_id": Uuid::from_u128(n), "currency": "USD", "lines": lines,
-            "total_minor": 900, "units": 6, "placed_at": placed_at(n),
-        }),
-    )
-}
-
-fn placed_v1(n: u128) -> Fact {
-    fact(
-        "order.placed",
-        1,
-        json!({
-            "customer_id": Uuid::from_u128(n), "currency": "USD", "lines": [line(n)],
-            "total_minor": 300, "placed_at": placed_at(n),
-        }),
-    )
-}
-
-fn cancelled(n: u128) -> Value {
-    let sum = |department: String, lines: i64| {
-        json!({
-            "department": department, "lines": lines, "units": 2 * lines,
-            "total_minor": 300 * lines,
-        })
-    };
-    let departments = match n % 2 {
-        0 => vec![sum(format!("DEPARTMENT {}", n % 3), 1), sum("GROCERY".to_owned(), 2)],
-        _ => vec![sum("GROCERY".to_owned(), 1)],
-    };
-    json!({
-        "reason": format!("reason {n}"), "cancelled_at": AT, "placed_at": placed_at(n),
-        "departments": departments,
-    })
-}
-
-fn shipped() -> Fact {
-    fact("order.shipped", 1, json!({"carrier": "DHL", "shipped_at": AT}))
-}
-
-pub fn created(n: u128) -> Fact {
-    fact(
-        "product.created",
-        1,
-        json!({
-            "name": format!("Milk {n}"), "department": "GROCERY", "unit_price_minor": 150,
-            "currency": "USD", "brand": "Farm",
-        }),
-    )
-}
-
-fn described(n: u128) -> Fact {
-    fact(
-        "product.described",
-        1,
-        json!({"name": format!("Whole milk {n}"), "department": "DAIRY", "description": "fresh"}),
-    )
-}
-
-fn price_set() -> Fact {
-    fact(
-        "product.price-set",
-        1,
-        json!({"unit_price_minor": 175, "currency": "USD", "previous_unit_price_minor": 150}),
-    )
+#[track_caller]
+pub fn pretty_eq(found: &str, expected: &str) {
+    let missing: Vec<&str> = expected.lines().filter(|line| !found.contains(line)).collect();
+    let extra: Vec<&str> = found.lines().filter(|line| !expected.contains(line)).collect();
+    assert!(found == expected, "missing: {missing:#?}\nextra: {extra:#?}");
 }

@@ -1,28 +1,21 @@
 //! What fails stops as little as possible: one projection on one partition; and two runners never
 //! both win.
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
-
-#[path = "../../crates/tables/tests/support/postgres.rs"]
-mod postgres;
-#[path = "projections_support/world.rs"]
-mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use highwater::log::MembershipEvent;
-use highwater::projection::runner::{Key, Limits, Place, PostgresStore, Source, Step};
-use highwater::tables::migrations::migrate;
+use highwater_log::MembershipEvent;
+use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Source, Step};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use world::{World, dump, fact, halted, placed};
 
-async fn tables(test: &str) -> PgPool {
-    let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
-    pool
-}
+use crate::{
+    lives::issued,
+    postgres,
+    tables::{dump, tables, tables_with},
+    world::{World, fact, halted},
+};
 
 fn key(projection: &'static str, category: &str, id: Uuid) -> Key {
     Key { projection, place: Place::of_events(category, World::partition_of(id)) }
@@ -49,27 +42,26 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
     world.live(0..12).await;
     let before = tables("poison_before").await;
     world.project(&before, 5_000).await;
-    let orders_before = count(&before, "SELECT count(*) FROM orders").await;
+    let vouchers_before = count(&before, "SELECT count(*) FROM vouchers").await;
 
     let poisoned = Uuid::from_u128(0xbad);
     world
-        .commit("order", poisoned, vec![fact("order.placed", 2, json!({"nonsense": true}))], 1)
+        .commit("voucher", poisoned, vec![fact("voucher.issued", 2, json!({"nonsense": true}))], 1)
         .await;
     let neighbours: Vec<Uuid> = (0..40).map(|n| Uuid::from_u128(0x9000 + n)).collect();
     for id in &neighbours {
-        world.commit("order", *id, vec![placed(1)], 1).await;
+        world.commit("voucher", *id, vec![issued(1)], 1).await;
     }
     let pool = tables("poison").await;
-    let (mut runner, _changes) = world.runner(
-        PostgresStore::new(pool.clone()),
-        world::projections().all(),
-        Limits::default(),
-    );
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), Limits::default());
     world.to_the_end(&mut runner).await;
 
     assert_eq!(
         halted(&runner),
-        BTreeSet::from([key("orders", "order", poisoned), key("sales_daily", "order", poisoned)])
+        BTreeSet::from([
+            key("vouchers", "voucher", poisoned),
+            key("worth_daily", "voucher", poisoned)
+        ])
     );
     let behind = neighbours
         .iter()
@@ -77,7 +69,7 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
         .count();
     assert!(behind > 0 && behind < neighbours.len());
     let projected = i64::try_from(neighbours.len() - behind).expect("few");
-    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, orders_before + projected);
+    assert_eq!(count(&pool, "SELECT count(*) FROM vouchers").await, vouchers_before + projected);
     // Snapshots go on: the aggregate is stored as unreadable, its neighbours are not.
     assert_eq!(
         count(&pool, "SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL").await,
@@ -95,7 +87,7 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
     let halted_at = count(
         &pool,
         "SELECT next_offset FROM checkpoints c WHERE projection = \
-                                  'orders' AND partition = (SELECT partition FROM outcomes WHERE \
+                                  'vouchers' AND partition = (SELECT partition FROM outcomes WHERE \
                                   aggregate_id = '00000000-0000-0000-0000-000000000bad')",
     )
     .await;
@@ -104,7 +96,7 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
     let (partition, poison_end): (i32, i64) =
         sqlx::query_as(poison).fetch_one(&pool).await.expect("the poison's outcome");
     let before: i64 = sqlx::query_scalar(
-        "SELECT max(next_offset) FROM outcomes WHERE category = 'order' AND \
+        "SELECT max(next_offset) FROM outcomes WHERE category = 'voucher' AND \
                             partition = $1 AND next_offset < $2",
     )
     .bind(partition)
@@ -119,24 +111,22 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
 async fn an_event_of_a_newer_release_pauses_its_readers_on_its_partition() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0xfeed);
-    world.commit("order", id, vec![placed(1)], 1).await;
-    world.commit("order", id, vec![fact("order.placed", 9, json!({}))], 1).await;
+    world.commit("voucher", id, vec![issued(1)], 1).await;
+    world.commit("voucher", id, vec![fact("voucher.issued", 9, json!({}))], 1).await;
     world.live(0..8).await;
     let pool = tables("newer").await;
-    let (mut runner, _changes) = world.runner(
-        PostgresStore::new(pool.clone()),
-        world::projections().all(),
-        Limits::default(),
-    );
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), Limits::default());
     world.to_the_end(&mut runner).await;
     assert_eq!(
         halted(&runner),
-        BTreeSet::from(["orders", "sales_daily", "snapshots"].map(|name| key(name, "order", id)))
+        BTreeSet::from(
+            ["vouchers", "worth_daily", "snapshots"].map(|name| key(name, "voucher", id))
+        )
     );
     assert_eq!(
         count(
             &pool,
-            "SELECT version FROM orders WHERE id = '00000000-0000-0000-0000-00000000feed'"
+            "SELECT version FROM vouchers WHERE id = '00000000-0000-0000-0000-00000000feed'"
         )
         .await,
         1
@@ -145,7 +135,7 @@ async fn an_event_of_a_newer_release_pauses_its_readers_on_its_partition() {
         count(&pool, "SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL").await,
         0
     );
-    assert!(count(&pool, "SELECT count(*) FROM catalog").await > 0);
+    assert!(count(&pool, "SELECT count(*) FROM holders").await > 0);
 }
 
 #[tokio::test]
@@ -155,14 +145,12 @@ async fn of_two_runners_with_the_same_checkpoints_one_wins_each_time() {
     let reference = tables("two_reference").await;
     let pool = tables("two").await;
     let limits = || Limits { batch_events: 4, resume_at_once: usize::MAX, ..Limits::default() };
-    let (mut one, _one) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
-    let (mut two, _two) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
+    let (mut one, _one) = world.runner(PostgresStore::new(pool.clone()), limits());
+    let (mut two, _two) = world.runner(PostgresStore::new(pool.clone()), limits());
     // Both begin at the same checkpoints.
     for runner in [&mut one, &mut two] {
         assert_eq!(runner.step().await, Step::Resumed);
-        assert_eq!(runner.progress().all().len(), World::checkpoints());
+        assert_eq!(runner.progress().all().len(), world.checkpoints());
     }
     let (lost_by_one, lost_by_two) =
         tokio::join!(world.to_the_end(&mut one), world.to_the_end(&mut two));
@@ -177,8 +165,7 @@ async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     let mut world = World::new().await;
     let pool = tables("revoked").await;
     let limits = Limits { handoff: Duration::ZERO, ..Limits::default() };
-    let (mut runner, changes) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits);
+    let (mut runner, changes) = world.runner(PostgresStore::new(pool.clone()), limits);
     world.to_the_end(&mut runner).await;
     changes
         .send(MembershipEvent::Revoked { partitions: world.partitions(), lost: true })
@@ -187,10 +174,10 @@ async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
     assert!(runner.progress().all().is_empty());
     world.live(0..4).await;
     assert_eq!(runner.step().await, Step::CaughtUp);
-    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 0);
+    assert_eq!(count(&pool, "SELECT count(*) FROM vouchers").await, 0);
     changes.send(MembershipEvent::Assigned(world.partitions())).expect("a runner");
     world.to_the_end(&mut runner).await;
-    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 4);
+    assert_eq!(count(&pool, "SELECT count(*) FROM vouchers").await, 4);
 }
 
 #[tokio::test]
@@ -199,18 +186,16 @@ async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it
     let (pool, reference) = (tables("handed_over").await, tables("handed_over_reference").await);
     // Nobody could wait for it: what ends, ends because it was taken over.
     let limits = || Limits { handoff: Duration::from_secs(3_600), ..Limits::default() };
-    let (mut old, changes) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
+    let (mut old, changes) = world.runner(PostgresStore::new(pool.clone()), limits());
     world.to_the_end(&mut old).await;
     changes
         .send(MembershipEvent::Revoked { partitions: world.partitions(), lost: false })
         .expect("a runner");
     world.live(0..4).await;
     world.to_the_end(&mut old).await;
-    assert_eq!(count(&pool, "SELECT count(*) FROM orders").await, 4);
+    assert_eq!(count(&pool, "SELECT count(*) FROM vouchers").await, 4);
 
-    let (mut new, _new) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
+    let (mut new, _new) = world.runner(PostgresStore::new(pool.clone()), limits());
     world.to_the_end(&mut new).await;
     assert!(old.progress().all().keys().count() > 0, "without events nothing shows it");
     world.live(4..8).await;
@@ -234,11 +219,10 @@ async fn a_runner_that_ends_projects_until_others_do() {
     let mut world = World::new().await;
     let (pool, reference) = (tables("ending").await, tables("ending_reference").await);
     let limits = || Limits { handoff: Duration::from_secs(3_600), ..Limits::default() };
-    let (old, _old) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
+    let (old, _old) = world.runner(PostgresStore::new(pool.clone()), limits());
     let (soft, progress) = (CancellationToken::new(), old.progress());
     let ending = tokio::spawn(old.run(soft.clone()));
-    until("everything is resumed", || progress.all().len() == World::checkpoints()).await;
+    until("everything is resumed", || progress.all().len() == world.checkpoints()).await;
     soft.cancel();
     world.live(0..4).await;
     until("the runner that ends projects on", || {
@@ -248,8 +232,7 @@ async fn a_runner_that_ends_projects_until_others_do() {
 
     // By itself, as the other one: while events are appended both have their turns, however long
     // that takes.
-    let (new, _new) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits());
+    let (new, _new) = world.runner(PostgresStore::new(pool.clone()), limits());
     let new_progress = new.progress();
     let projecting = tokio::spawn(new.run(CancellationToken::new()));
     // Whoever is faster has what comes next, and nothing says that this is the new one each time.
@@ -283,11 +266,7 @@ async fn another_log_behind_the_same_checkpoints_halts() {
     let begun = count(&pool, "SELECT count(*) FROM checkpoints WHERE next_offset > 0").await;
     let mut other = World::of_history(1).await;
     other.live(0..6).await;
-    let (mut runner, _changes) = other.runner(
-        PostgresStore::new(pool.clone()),
-        world::projections().all(),
-        Limits::default(),
-    );
+    let (mut runner, _changes) = other.runner(PostgresStore::new(pool.clone()), Limits::default());
     other.to_the_end(&mut runner).await;
     assert_eq!(halted(&runner).len(), usize::try_from(begun).expect("few"));
     assert_eq!(without_queues(&dump(&pool).await), without_queues(&before));
@@ -302,25 +281,18 @@ async fn a_projection_that_waits_for_a_lock_does_not_hold_up_the_others() {
     let mut world = World::new().await;
     world.live(0..8).await;
     let options = postgres::database("lock").await;
-    let pool = PgPool::connect_with(options.options([("lock_timeout", "100")]))
-        .await
-        .expect("a connection");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
+    let pool = tables_with(options.options([("lock_timeout", "100")])).await;
     let mut holding = pool.begin().await.expect("a transaction");
-    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE vouchers IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *holding)
         .await
         .expect("a lock");
 
-    let (mut runner, _changes) = world.runner(
-        PostgresStore::new(pool.clone()),
-        world::projections().all(),
-        Limits::default(),
-    );
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), Limits::default());
     let others_are_done = async {
         while count(
             &pool,
-            "SELECT count(*) FROM checkpoints WHERE projection NOT IN ('orders', \
+            "SELECT count(*) FROM checkpoints WHERE projection NOT IN ('vouchers', \
                             'operations') AND next_offset = 0",
         )
         .await
@@ -338,7 +310,8 @@ async fn a_projection_that_waits_for_a_lock_does_not_hold_up_the_others() {
     };
     tokio::time::timeout(PATIENCE, others_are_done).await.expect("the others go on");
     assert_eq!(
-        count(&pool, "SELECT max(next_offset) FROM checkpoints WHERE projection = 'orders'").await,
+        count(&pool, "SELECT max(next_offset) FROM checkpoints WHERE projection = 'vouchers'")
+            .await,
         0
     );
 
@@ -361,13 +334,12 @@ async fn a_database_that_fell_back_is_projected_again() {
     world.live(0..4).await;
     let pool = tables("fell_back").await;
     let limits = Limits { verify_every: Duration::from_millis(50), ..Limits::default() };
-    let (mut runner, _changes) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits);
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), limits);
     world.to_the_end(&mut runner).await;
     let expected = dump(&pool).await;
     // As after a crash that lost what was not on the disk: rows and checkpoints together, and
     // nothing new is in the log.
-    sqlx::query("TRUNCATE orders, catalog, snapshots, outcomes, checkpoints")
+    sqlx::query("TRUNCATE vouchers, holders, snapshots, outcomes, checkpoints")
         .execute(&pool)
         .await
         .expect("nothing is left");
@@ -388,8 +360,7 @@ async fn connections_that_break_lose_nothing() {
     let pool = tables("broken").await;
     let mut admin = pool.acquire().await.expect("a connection").detach();
     let limits = Limits { batch_events: 3, ..Limits::default() };
-    let (mut runner, _changes) =
-        world.runner(PostgresStore::new(pool.clone()), world::projections().all(), limits);
+    let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), limits);
     for _ in 0..6 {
         for _ in 0..5 {
             runner.step().await;

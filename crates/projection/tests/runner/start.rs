@@ -1,24 +1,25 @@
 //! The projectors as a whole: started on a log and a database, until they are told to stop.
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
-
-#[path = "../../crates/tables/tests/support/postgres.rs"]
-mod postgres;
-#[path = "projections_support/world.rs"]
-mod world;
 
 use std::time::Duration;
 
-use highwater::log::{Log, Reply, Ticket, check_values};
-use highwater::protocol::record::Record;
-use highwater::runtime::{
+use highwater_log::{Log, Reply, Ticket, check_values};
+use highwater_protocol::record::Record;
+use highwater_runtime::{
     config::Config,
     context::Context,
     process::{Exit, Exits},
 };
-use highwater::tables::migrations::migrate;
+use highwater_tables::migrations::{database_identity, migrate};
+use serde_json::json;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::mpsc;
-use world::{PARTITIONS, World, dump, projections};
+use uuid::Uuid;
+
+use crate::{
+    postgres,
+    tables::{application, dump, projections, tables},
+    world::{PARTITIONS, World, fact},
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,7 +43,7 @@ async fn say(log: &dyn Log, database: &str) {
         headers: Vec::new(),
     };
     let (to, mut reports) = mpsc::unbounded_channel();
-    let reply = Reply { ticket: Ticket { writer: uuid::Uuid::nil(), seq: None }, to };
+    let reply = Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to };
     log.append(&check_values::partition("test"), record, reply).expect("accepted");
     reports.recv().await.expect("a report").result.expect("appended");
 }
@@ -62,20 +63,17 @@ async fn until_equal(pool: &PgPool, expected: &str) {
 async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one() {
     let mut world = World::new().await;
     let pool = PgPool::connect_with(postgres::database("start").await).await.expect("a connection");
-    let reference = PgPool::connect_with(postgres::database("start_reference").await)
-        .await
-        .expect("a connection");
-    migrate(&reference, Some(&store::app().tables())).await.expect("the tables");
+    let reference = tables("start_reference").await;
 
     let first = context();
     let refused =
-        highwater::projection::start(&first, world.log.clone(), pool.clone(), &projections())
+        highwater_projection::start(&first, world.log.clone(), pool.clone(), &projections())
             .await
             .expect_err("no tables");
     assert!(refused.to_string().contains("run the application's `migrate`"), "{refused}");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
+    migrate(&pool, Some(&application())).await.expect("the tables");
     let _operators =
-        highwater::projection::start(&first, world.log.clone(), pool.clone(), &projections())
+        highwater_projection::start(&first, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     assert!(first.health.report().await.ready());
@@ -86,7 +84,7 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
     // A second one waits in the group until the first one leaves.
     let second = context();
     let _operators =
-        highwater::projection::start(&second, world.log.clone(), pool.clone(), &projections())
+        highwater_projection::start(&second, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     assert!(
@@ -101,16 +99,13 @@ async fn what_is_appended_is_projected_until_the_drain_and_then_by_the_next_one(
 #[tokio::test]
 async fn a_database_that_the_owners_do_not_load_from_is_refused() {
     let world = World::new().await;
-    let pool =
-        PgPool::connect_with(postgres::database("second").await).await.expect("a connection");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
-    let identity =
-        highwater::tables::migrations::database_identity(&pool).await.expect("an identity");
+    let pool = tables("second").await;
+    let identity = database_identity(&pool).await.expect("an identity");
     say(&*world.log, "6d1c2c2e-0000-4000-8000-000000000001").await;
     // The first one has the say.
     say(&*world.log, &identity.to_string()).await;
     let refused =
-        highwater::projection::start(&context(), world.log.clone(), pool.clone(), &projections())
+        highwater_projection::start(&context(), world.log.clone(), pool.clone(), &projections())
             .await
             .expect_err("another database");
     for said in ["6d1c2c2e-0000-4000-8000-000000000001", &identity.to_string(), "migrate --replace"]
@@ -128,7 +123,7 @@ async fn a_database_that_the_owners_do_not_load_from_is_refused() {
         .await
         .expect("replaced");
     let ctx = context();
-    let _operators = highwater::projection::start(&ctx, world.log.clone(), pool, &projections())
+    let _operators = highwater_projection::start(&ctx, world.log.clone(), pool, &projections())
         .await
         .expect("it starts");
     assert!(ctx.shutdown.drain().await);
@@ -137,20 +132,13 @@ async fn a_database_that_the_owners_do_not_load_from_is_refused() {
 #[tokio::test]
 async fn a_halted_projection_shows_as_degraded() {
     let mut world = World::new().await;
-    let pool =
-        PgPool::connect_with(postgres::database("degraded").await).await.expect("a connection");
-    migrate(&pool, Some(&store::app().tables())).await.expect("the tables");
+    let pool = tables("degraded").await;
     world
-        .commit(
-            "order",
-            uuid::Uuid::from_u128(1),
-            vec![world::fact("order.placed", 2, serde_json::json!({}))],
-            1,
-        )
+        .commit("voucher", Uuid::from_u128(1), vec![fact("voucher.issued", 2, json!({}))], 1)
         .await;
     let ctx = context();
     let _operators =
-        highwater::projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
+        highwater_projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
     let degraded = async {
@@ -164,6 +152,6 @@ async fn a_halted_projection_shows_as_degraded() {
         }
     };
     let (ready, halted) = tokio::time::timeout(PATIENCE, degraded).await.expect("it shows");
-    assert!(ready && halted.starts_with("orders on order/"), "{halted}");
+    assert!(ready && halted.starts_with("vouchers on voucher/"), "{halted}");
     assert!(ctx.shutdown.drain().await);
 }

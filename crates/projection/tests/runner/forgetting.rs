@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use highwater::log::{
+use highwater_log::{
     Error, Group, LocalLog, Log, Membership, Partition, Reply, Subscription, Topic,
 };
-use highwater::protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, Stored};
 
 pub struct Forgetting {
     pub inner: Arc<LocalLog>,
