@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     documented::Row,
     own_server::Server,
-    served::{ORDER, Served},
+    served::{Served, VOUCHER},
 };
 
 /// Starts `$2` with the file in folder `$1`, not as root; ends it and removes the folder when its
@@ -110,8 +110,11 @@ async fn behind_pgbouncer_in_session_mode_everything_works() {
     let bouncer = Bouncer::before(&server).await;
     let served = Served::on(bouncer.options(), &[]).await;
     for _ in 0..20 {
-        assert_eq!(served.get("/v1/orders", &[]).await.status, StatusCode::OK);
-        assert_eq!(served.get(&format!("/v1/orders/{ORDER}"), &[]).await.status, StatusCode::OK);
+        assert_eq!(served.get("/v1/vouchers", &[]).await.status, StatusCode::OK);
+        assert_eq!(
+            served.get(&format!("/v1/vouchers/{VOUCHER}"), &[]).await.status,
+            StatusCode::OK
+        );
     }
     let mut reader = served.reader.acquire().await.expect("a connection");
     let role: String = sqlx::query_scalar("SELECT current_user::text")
@@ -120,9 +123,9 @@ async fn behind_pgbouncer_in_session_mode_everything_works() {
         .expect("a role");
     assert_eq!(role, "highwater_reader");
     // Notifications come through: the wait is longer than the test allows otherwise.
-    let wanted = served.position("order", ORDER, 43);
+    let wanted = served.position("voucher", VOUCHER, 43);
     let asked = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
-    let (path, change) = (format!("/v1/orders/{ORDER}"), "UPDATE orders SET version = 3");
+    let (path, change) = (format!("/v1/vouchers/{VOUCHER}"), "UPDATE vouchers SET version = 3");
     let (answer, ()) = tokio::join!(served.get(&path, &asked), served.project(change, 43, true));
     assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &serde_json::json!(3)));
     // What a session of ours was set to is not there for the next client.

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use highwater::runtime::identity::DeploymentKeys;
+use highwater_runtime::identity::DeploymentKeys;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::chrono::DateTime};
 use uuid::Uuid;
 
 use crate::{
-    has_the_place, refused,
+    positions::{has_the_place, refused},
     served::{Answer, Served},
 };
 
@@ -18,11 +18,11 @@ const COMMAND: &str = "0000000c-0000-0000-0000-000000000001";
 const AGGREGATE: &str = "0000000a-0000-0000-0000-000000000007";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `operations` writes of a command in the command queue of order/3.
+/// What `operations` writes of a command in the command queue of voucher/3.
 async fn accept(served: &Served, command: &str, actor: Uuid, end: i64) {
     let row = "INSERT INTO operations (command_id, category, partition, aggregate_id, actor, \
                next_offset, accepted_at, deadline)
-               VALUES ($1::uuid, 'order', 3, $2::uuid, $3, $4, $5, $5 + interval '1 hour')";
+               VALUES ($1::uuid, 'voucher', 3, $2::uuid, $3, $4, $5, $5 + interval '1 hour')";
     let at = DateTime::from_timestamp_millis(1_795_383_264_123).expect("a time");
     let row = sqlx::query(row).bind(command).bind(AGGREGATE).bind(actor).bind(end).bind(at);
     row.execute(&served.owner).await.expect("a row");
@@ -65,10 +65,10 @@ async fn record(
     reason: Option<Value>,
 ) {
     let events =
-        (verdict == "accepted").then(|| json!([{"type": "order.confirmed", "version": 2}]));
+        (verdict == "accepted").then(|| json!([{"type": "voucher.redeemed", "version": 2}]));
     let row = "INSERT INTO outcomes (command_id, category, partition, aggregate_id, \
                fingerprint_key, fingerprint, verdict, version, next_offset, events, reason, actor)
-               VALUES ($1::uuid, 'order', 3, $2::uuid, 1, '', $3, 2, 43, $4, $5, $6)";
+               VALUES ($1::uuid, 'voucher', 3, $2::uuid, 1, '', $3, 2, 43, $4, $5, $6)";
     let row = sqlx::query(row)
         .bind(command)
         .bind(AGGREGATE)
@@ -81,7 +81,7 @@ async fn record(
 
 const REACH: &str = "INSERT INTO checkpoints (projection, generation, category, partition, \
                      next_offset, epoch, next_seq, drained, sealed)
-                     VALUES ($1, 1, 'order', $2, $3, 0, 0, 0, false)
+                     VALUES ($1, 1, 'voucher', $2, $3, 0, 0, 0, false)
                      ON CONFLICT (projection, generation, category, partition) DO UPDATE SET \
                      next_offset = excluded.next_offset";
 
@@ -107,8 +107,8 @@ async fn ask(served: &Served, query: &str) -> Answer {
 
 fn succeeded() -> Value {
     let result = json!({
-        "id": AGGREGATE, "version": 2, "position": "order/3@43",
-        "events": [{"type": "order.confirmed", "version": 2}],
+        "id": AGGREGATE, "version": 2, "position": "voucher/3@43",
+        "events": [{"type": "voucher.redeemed", "version": 2}],
     });
     json!({"id": COMMAND, "state": "succeeded", "result": result})
 }
@@ -117,18 +117,21 @@ fn succeeded() -> Value {
 async fn a_command_is_pending_from_its_acceptance_to_its_outcome() {
     let served = Served::new("operation_pending", &[]).await;
     // The command queue is not read so far.
-    let early = ask(&served, "?accepted=order/3@1042").await;
+    let early = ask(&served, "?accepted=voucher/3@1042").await;
     assert_eq!(early.status, StatusCode::OK);
-    assert_eq!(early.body, json!({"id": COMMAND, "state": "pending", "accepted": "order/3@1042"}));
+    assert_eq!(
+        early.body,
+        json!({"id": COMMAND, "state": "pending", "accepted": "voucher/3@1042"})
+    );
     assert_eq!((early.header("retry-after"), early.header("etag")), ("1", ""));
     reach(&served, "operations", 3, 1_041).await;
-    assert_eq!(ask(&served, "?accepted=order/3@1042").await.body["state"], "pending");
+    assert_eq!(ask(&served, "?accepted=voucher/3@1042").await.body["state"], "pending");
 
     accept(&served, COMMAND, Uuid::nil(), 1_042).await;
-    for query in ["", "?accepted=order/3@1042", "?accepted=order/3@1"] {
+    for query in ["", "?accepted=voucher/3@1042", "?accepted=voucher/3@1"] {
         let pending = ask(&served, query).await;
         let expected = json!({
-            "id": COMMAND, "state": "pending", "accepted": "order/3@1042",
+            "id": COMMAND, "state": "pending", "accepted": "voucher/3@1042",
             "accepted_at": "2026-11-22T21:34:24.123000Z",
             "expires_at": "2026-11-22T22:34:24.123000Z",
         });
@@ -140,16 +143,19 @@ async fn a_command_is_pending_from_its_acceptance_to_its_outcome() {
     }
 
     decide(&served, COMMAND, Some(Uuid::nil()), "accepted", None).await;
-    let done = ask(&served, "?accepted=order/3@1042").await;
+    let done = ask(&served, "?accepted=voucher/3@1042").await;
     assert_eq!((done.status, &done.body), (StatusCode::OK, &succeeded()));
-    assert_eq!((done.header("highwater-position"), done.header("retry-after")), ("order/3@43", ""));
+    assert_eq!(
+        (done.header("highwater-position"), done.header("retry-after")),
+        ("voucher/3@43", "")
+    );
     assert_eq!(done.header("cache-control"), "private, max-age=0, must-revalidate");
     let known = served
         .get(&format!("/v1/operations/{COMMAND}"), &[("if-none-match", done.header("etag"))])
         .await;
     assert_eq!(
         (known.status, known.header("highwater-position")),
-        (StatusCode::NOT_MODIFIED, "order/3@43")
+        (StatusCode::NOT_MODIFIED, "voucher/3@43")
     );
 }
 
@@ -157,7 +163,7 @@ async fn a_command_is_pending_from_its_acceptance_to_its_outcome() {
 async fn an_outcome_that_is_projected_first_is_answered_and_stays_the_same() {
     let served = Served::new("operation_first", &[]).await;
     decide(&served, COMMAND, Some(Uuid::nil()), "accepted", None).await;
-    let first = ask(&served, "?accepted=order/3@1042").await;
+    let first = ask(&served, "?accepted=voucher/3@1042").await;
     accept(&served, COMMAND, Uuid::nil(), 1_042).await;
     let then = ask(&served, "").await;
     assert_eq!((&first.body, &then.body), (&succeeded(), &succeeded()));
@@ -170,7 +176,7 @@ async fn what_was_not_done_says_so_as_the_command_does() {
     let served = Served::new("operation_rejected", &[]).await;
     let reasons = [
         (
-            json!({"code": "stock.insufficient", "detail": "too few", "available": 2}),
+            json!({"code": "voucher.used-up", "detail": "too few", "uses": 2}),
             "rejected",
             409,
             "Conflict",
@@ -182,7 +188,7 @@ async fn what_was_not_done_says_so_as_the_command_does() {
             "Precondition Failed",
         ),
         (
-            json!({"code": "order.not-found", "detail": "none", "status": 404}),
+            json!({"code": "voucher.not-found", "detail": "none", "status": 404}),
             "rejected",
             404,
             "Not Found",
@@ -206,7 +212,7 @@ async fn what_was_not_done_says_so_as_the_command_does() {
         assert_eq!((answer.status, &answer.body), (StatusCode::OK, &expected));
         assert_eq!(
             (answer.header("highwater-position"), answer.header("retry-after")),
-            ("order/3@43", "")
+            ("voucher/3@43", "")
         );
     }
     decide(
@@ -229,14 +235,14 @@ async fn what_is_not_known_is_404_up_to_its_positions() {
     let served = Served::new("operation_unknown", &[]).await;
     reach(&served, "operations", 3, 1_042).await;
     reach(&served, "snapshots", 3, 17).await;
-    let unknown = ask(&served, "?accepted=order/3@1042").await;
+    let unknown = ask(&served, "?accepted=voucher/3@1042").await;
     assert_eq!(unknown.problem(), (404, "operation.unknown"));
     assert_eq!(
         unknown.body["positions"],
-        json!({"commands": ["order/3@1042"], "events": ["order/3@17"]})
+        json!({"commands": ["voucher/3@1042"], "events": ["voucher/3@17"]})
     );
     let detail = unknown.body["detail"].as_str().expect("a text");
-    assert!(detail.contains("up to order/3@1042") && detail.contains("order/3@17"), "{detail}");
+    assert!(detail.contains("up to voucher/3@1042") && detail.contains("voucher/3@17"), "{detail}");
     assert!(detail.contains("the same Idempotency-Key is safe"), "{detail}");
 
     let nowhere = ask(&served, "").await;
@@ -248,10 +254,10 @@ async fn what_is_not_known_is_404_up_to_its_positions() {
     );
     let (commands, events) =
         (&nowhere.body["positions"]["commands"], &nowhere.body["positions"]["events"]);
-    assert_eq!(commands[0], "order/0@0:0:0:1042:0:0:0:0");
+    assert_eq!(commands[0], "voucher/0@0:0:0:1042:0:0:0:0");
     assert_eq!(
         (events[0].as_str(), events.as_array().map(Vec::len)),
-        (Some("order/0@0:0:0:17:0:0:0:0"), Some(3))
+        (Some("voucher/0@0:0:0:17:0:0:0:0"), Some(3))
     );
 }
 
@@ -268,14 +274,14 @@ async fn requests_that_cannot_be_answered_say_what_is_allowed() {
         );
     }
     for (query, says) in [
-        ("accepted=order", "category/partition@offset"),
-        ("accepted=order/3@-1", "category/partition@offset"),
-        ("accepted=order/3@99999999999999999999", "category/partition@offset"),
+        ("accepted=voucher", "category/partition@offset"),
+        ("accepted=voucher/3@-1", "category/partition@offset"),
+        ("accepted=voucher/3@99999999999999999999", "category/partition@offset"),
         ("accepted=", "not empty"),
-        ("accepted=nothing/3@1", "order, product, stock"),
-        ("accepted=order/8@1", "0 to 7"),
-        ("accepted=order/3@1&accepted=order/3@1", "twice"),
-        ("position=order/3@1", "accepted"),
+        ("accepted=nothing/3@1", "voucher, book, room"),
+        ("accepted=voucher/8@1", "0 to 7"),
+        ("accepted=voucher/3@1&accepted=voucher/3@1", "twice"),
+        ("position=voucher/3@1", "accepted"),
     ] {
         let refused = ask(&served, &format!("?{query}")).await;
         assert_eq!(refused.problem(), (400, "parameter.invalid"), "{query}");
@@ -410,11 +416,11 @@ async fn what_another_principal_sent_is_as_if_it_were_not_there() {
     let (mine, theirs) = (keys.actor_id("anonymous"), keys.actor_id("a process"));
 
     accept(&served, COMMAND, theirs, 1_042).await;
-    let unknown = ask(&served, "?accepted=order/3@1042").await;
+    let unknown = ask(&served, "?accepted=voucher/3@1042").await;
     assert_eq!(unknown.problem(), (404, "operation.unknown"));
     assert_eq!(
         unknown.body["positions"]["commands"],
-        json!(["order/3@1042"]),
+        json!(["voucher/3@1042"]),
         "as far as it was read"
     );
     decide(&served, COMMAND, Some(theirs), "accepted", None).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use crate::served::{Answer, ORDER, PRODUCT, Served};
+use crate::served::{Answer, BOOK, Served, VOUCHER};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,14 +49,14 @@ async fn change(served: &Served, sql: &'static str, offset: i64, payload: Option
 #[tokio::test]
 async fn what_was_read_is_kept_until_its_change_is_heard_of() {
     let served = Served::new("cache_change", &[]).await;
-    let path = format!("/v1/orders/{ORDER}");
+    let path = format!("/v1/vouchers/{VOUCHER}");
     let kept = until_hit(&served, &path).await;
     assert_eq!((kept.body["version"].as_i64(), kept.header("etag")), (Some(2), "\"g1-v2\""));
-    assert_eq!(kept.header("highwater-position"), served.position("order", ORDER, 42));
+    assert_eq!(kept.header("highwater-position"), served.position("voucher", VOUCHER, 42));
 
-    let place = served.position("order", ORDER, 43);
-    let changed = format!("snapshots,orders={place}:{}", &ORDER[24..]);
-    change(&served, "UPDATE orders SET version = 3", 43, Some(changed)).await;
+    let place = served.position("voucher", VOUCHER, 43);
+    let changed = format!("snapshots,vouchers={place}:{}", &VOUCHER[24..]);
+    change(&served, "UPDATE vouchers SET version = 3", 43, Some(changed)).await;
     let renewed = until(&served, &path, |answer| answer.body["version"] == 3).await;
     assert_eq!(renewed.header("highwater-position"), place);
     assert_eq!(until_hit(&served, &path).await.body["version"], 3);
@@ -71,24 +71,24 @@ async fn what_was_read_is_kept_until_its_change_is_heard_of() {
 #[tokio::test]
 async fn one_that_did_not_exist_appears_when_it_is_made() {
     let served = Served::new("cache_created", &[]).await;
-    let path = "/v1/products/0000000b-0000-0000-0000-00000000000f";
+    let path = "/v1/books/0000000b-0000-0000-0000-00000000000f";
     let missing = until_hit(&served, path).await;
-    assert_eq!(missing.problem(), (404, "product.not-found"));
-    let sql = "INSERT INTO catalog (id, partition, version, status, name, department, \
-               unit_price_minor, currency)
-               VALUES ('0000000b-0000-0000-0000-00000000000f', 0, 1, 'active', 'Bread', 'GROCERY', \
-               1, 'USD')";
-    let place = served.position("product", "0000000b-0000-0000-0000-00000000000f", 1);
-    change(&served, sql, 43, Some(format!("catalog={place}:*"))).await;
+    assert_eq!(missing.problem(), (404, "book.not-found"));
+    let sql = "INSERT INTO books (id, partition, version, status, title, shelf, price_minor, \
+               currency)
+               VALUES ('0000000b-0000-0000-0000-00000000000f', 0, 1, 'active', 'Carthage', \
+               'HISTORY', 1, 'USD')";
+    let place = served.position("book", "0000000b-0000-0000-0000-00000000000f", 1);
+    change(&served, sql, 43, Some(format!("books={place}:*"))).await;
     until(&served, path, |answer| answer.status == StatusCode::OK).await;
 }
 
 #[tokio::test]
 async fn a_lost_connection_drops_everything() {
     let served = Served::new("cache_lost", &[]).await;
-    let path = format!("/v1/products/{PRODUCT}");
+    let path = format!("/v1/books/{BOOK}");
     until_hit(&served, &path).await;
-    change(&served, "UPDATE catalog SET version = 7", 43, None).await;
+    change(&served, "UPDATE books SET version = 7", 43, None).await;
     assert_eq!(served.get(&path, &[]).await.body["version"], 1, "nothing was said of the change");
     let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND query LIKE 'LISTEN%highwater_changes%'";
@@ -102,10 +102,10 @@ async fn a_lost_connection_drops_everything() {
 #[tokio::test]
 async fn who_asks_for_a_newer_position_is_not_answered_from_memory() {
     let served = Served::new("cache_position", &[]).await;
-    let path = format!("/v1/orders/{ORDER}");
+    let path = format!("/v1/vouchers/{VOUCHER}");
     until_hit(&served, &path).await;
-    change(&served, "UPDATE orders SET version = 3", 43, None).await;
-    let wanted = served.position("order", ORDER, 43);
+    change(&served, "UPDATE vouchers SET version = 3", 43, None).await;
+    let wanted = served.position("voucher", VOUCHER, 43);
     let renewed =
         served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
     assert_eq!(
@@ -123,17 +123,17 @@ async fn who_asks_for_a_newer_position_is_not_answered_from_memory() {
 #[tokio::test]
 async fn a_resource_has_only_the_fields_that_are_wanted() {
     let served = Served::new("cache_fields", &[]).await;
-    let path = format!("/v1/orders/{ORDER}?fields=units,id");
+    let path = format!("/v1/vouchers/{VOUCHER}?fields=uses,id");
     let answer = served.get(&path, &[]).await;
-    assert_eq!(answer.body, serde_json::json!({"id": ORDER, "units": 2}));
-    assert_eq!(answer.header("etag"), "\"g1-v2-id.units\"");
+    assert_eq!(answer.body, serde_json::json!({"id": VOUCHER, "uses": 2}));
+    assert_eq!(answer.header("etag"), "\"g1-v2-id.uses\"");
     assert_eq!(
-        served.get(&path, &[("if-none-match", "\"g1-v2-id.units\"")]).await.status,
+        served.get(&path, &[("if-none-match", "\"g1-v2-id.uses\"")]).await.status,
         StatusCode::NOT_MODIFIED
     );
     assert_eq!(served.get(&path, &[("if-none-match", "\"g1-v2\"")]).await.status, StatusCode::OK);
-    for (query, says) in [("fields=colour", "total_minor"), ("colour=red", "fields")] {
-        let refused = served.get(&format!("/v1/orders/{ORDER}?{query}"), &[]).await;
+    for (query, says) in [("fields=colour", "worth_minor"), ("colour=red", "fields")] {
+        let refused = served.get(&format!("/v1/vouchers/{VOUCHER}?{query}"), &[]).await;
         assert_eq!(refused.problem(), (400, "parameter.invalid"));
         assert!(
             refused.body["detail"].as_str().is_some_and(|detail| detail.contains(says)),
@@ -146,11 +146,11 @@ async fn a_resource_has_only_the_fields_that_are_wanted() {
 #[tokio::test]
 async fn a_position_that_was_reached_before_the_database_fell_back_is_not_reached() {
     let served = Served::new("fell_back", &[("POSITION_POLL_MS", "60000")]).await;
-    let path = format!("/v1/orders/{ORDER}");
+    let path = format!("/v1/vouchers/{VOUCHER}");
     // Of other partitions: the row that is read says nothing of them.
-    let own = served.position("order", ORDER, 42);
+    let own = served.position("voucher", VOUCHER, 42);
     let all: Vec<_> = (0..8)
-        .map(|partition| format!("order/{partition}@42"))
+        .map(|partition| format!("voucher/{partition}@42"))
         .filter(|position| *position != own)
         .collect();
     let wanted = all.join(",");

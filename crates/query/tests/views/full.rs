@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     documented::Row,
     own_server::Server,
-    served::{ORDER, Served},
+    served::{Served, VOUCHER},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
     loop {
         match PgConnection::connect_with(options).await {
             Ok(connection) => taken.push(connection),
-            Err(error) if highwater::tables::postgres::is_full(&error) && taken.len() > left => {
+            Err(error) if highwater_tables::postgres::is_full(&error) && taken.len() > left => {
                 break;
             }
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
@@ -61,7 +61,7 @@ async fn all_taken(options: &PgConnectOptions) -> Vec<PgConnection> {
 
 /// Lists are never kept in memory: each needs a connection.
 async fn all_answered(served: &Served, lists: usize) {
-    let answers = join_all((0..lists).map(|_| served.get("/v1/orders", &[]))).await;
+    let answers = join_all((0..lists).map(|_| served.get("/v1/vouchers", &[]))).await;
     let refused: Vec<_> = answers
         .iter()
         .filter(|answer| answer.status != StatusCode::OK)
@@ -86,7 +86,7 @@ async fn degraded(served: &Served, wanted: bool) -> String {
 /// Until a list is answered.
 async fn back(served: &Served) {
     let deadline = Instant::now() + PATIENCE;
-    while served.get("/v1/orders", &[]).await.status != StatusCode::OK {
+    while served.get("/v1/vouchers", &[]).await.status != StatusCode::OK {
         assert!(Instant::now() < deadline, "no list is answered");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -104,7 +104,7 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
     all_answered(&served, 100).await;
     let said = degraded(&served, true).await;
     assert!(said.contains("of 16 are open") && said.contains("too many"), "{said}");
-    assert_eq!(served.get(&format!("/v1/orders/{ORDER}"), &[]).await.status, StatusCode::OK);
+    assert_eq!(served.get(&format!("/v1/vouchers/{VOUCHER}"), &[]).await.status, StatusCode::OK);
     for other in others {
         other.close().await.expect("it closes");
     }
@@ -125,7 +125,7 @@ async fn a_server_with_exactly_as_many_places_as_are_wanted_lacks_nothing() {
     let server = Server::with_room("exact", ROOM);
     let options = server.options();
     let url = options.to_url_lossy().to_string();
-    let pool = highwater::tables::postgres::Pool {
+    let pool = highwater_tables::postgres::Pool {
         url: &url,
         application: "exact",
         session: Vec::new(),
@@ -165,8 +165,8 @@ async fn after_a_restart_whose_room_another_takes_what_is_left_is_used_and_later
         .await
         .expect("closed");
     other.close().await.expect("it closes");
-    server.order("stop");
-    server.order("start");
+    server.tell("stop");
+    server.tell("start");
     // All of query-api's are dead, and what it tries meanwhile is turned away at the door.
     let mut others = all_taken(&elsewhere).await;
     sqlx::query("ALTER DATABASE postgres ALLOW_CONNECTIONS true")

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use crate::{
     documented::Row,
-    served::{ORDER, PRODUCT, Served},
+    served::{BOOK, Served, VOUCHER},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,16 +26,16 @@ async fn slow_lists_leave_connections_for_reads_and_for_readiness() {
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     let served = Served::with("slow_lists", settings).await;
     let mut locked = served.owner.begin().await.expect("a transaction");
-    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE vouchers IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *locked)
         .await
         .expect("a lock");
-    let lists = join_all((0..20).map(|_| served.get("/v1/orders", &[])));
+    let lists = join_all((0..20).map(|_| served.get("/v1/vouchers", &[])));
     let meanwhile = async {
         // As many lists are in the database as may be.
         tokio::time::timeout(PATIENCE, served.sessions_that_wait(3)).await.expect("in time");
-        let product = served.get(&format!("/v1/products/{PRODUCT}"), &[]).await;
-        assert_eq!(product.status, StatusCode::OK, "{}", product.body);
+        let book = served.get(&format!("/v1/books/{BOOK}"), &[]).await;
+        assert_eq!(book.status, StatusCode::OK, "{}", book.body);
         let report = served.health.report().await;
         assert!(report.ready(), "{report:?}");
         // Those that wait for their turn are told when it does not come.
@@ -54,12 +54,12 @@ async fn slow_lists_leave_connections_for_reads_and_for_readiness() {
         );
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
     }
-    assert_eq!(served.get("/v1/orders", &[]).await.status, StatusCode::OK);
+    assert_eq!(served.get("/v1/vouchers", &[]).await.status, StatusCode::OK);
     let row = Row {
         id: "W2b",
         situation: "20 lists at once, each of which Postgres does not answer for a while",
         answer: "as many as half of the connections read, some wait their turn, the rest is 503 \
-                 `overloaded` with `class` `lists`; a product \
+                 `overloaded` with `class` `lists`; a resource \
                  that is not in memory is 200, and the process is ready",
         test: (file!(), "slow_lists_leave_connections_for_reads_and_for_readiness"),
     };
@@ -78,19 +78,19 @@ async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
         one.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
     )
     .await;
-    let later = served.position("order", ORDER, 43);
-    let order = format!("/v1/orders/{ORDER}");
+    let later = served.position("voucher", VOUCHER, 43);
+    let voucher = format!("/v1/vouchers/{VOUCHER}");
     let wait = [("highwater-min-position", later.as_str()), ("prefer", "wait=20")];
-    let waiting = [served.get(&order, &wait), served.get("/v1/orders", &wait)];
+    let waiting = [served.get(&voucher, &wait), served.get("/v1/vouchers", &wait)];
     let operation =
         served.get("/v1/operations/0000000f-0000-0000-0000-00000000000f", &[("prefer", "wait=2")]);
     let meanwhile = async {
         // Behind those that wait, and long before they have waited enough.
-        let read = tokio::time::timeout(Duration::from_secs(10), served.get(&order, &[]))
+        let read = tokio::time::timeout(Duration::from_secs(10), served.get(&voucher, &[]))
             .await
             .expect("in time");
         assert_eq!(read.status, StatusCode::OK, "{}", read.body);
-        served.project("UPDATE orders SET version = 3", 43, true).await;
+        served.project("UPDATE vouchers SET version = 3", 43, true).await;
     };
     let (waited, operation, ()) = tokio::join!(join_all(waiting), operation, meanwhile);
     for waited in &waited {
@@ -103,14 +103,14 @@ async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
 async fn a_list_that_waits_reads_its_rows_when_they_are_there() {
     let served =
         Served::new("lists_that_wait", &[("DATABASE__STATEMENT_TIMEOUT_MS", "60000")]).await;
-    let later = served.position("order", ORDER, 43);
+    let later = served.position("voucher", VOUCHER, 43);
     let mut locked = served.owner.begin().await.expect("a transaction");
-    sqlx::query("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE vouchers IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *locked)
         .await
         .expect("a lock");
     let headers = [("highwater-min-position", later.as_str()), ("prefer", "wait=0")];
-    let list = served.get("/v1/orders", &headers);
+    let list = served.get("/v1/vouchers", &headers);
     let list = tokio::time::timeout(PATIENCE, list).await.expect("without the rows");
     assert_eq!(list.problem(), (504, "position.not-reached"));
     assert!(

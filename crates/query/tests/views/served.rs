@@ -1,4 +1,4 @@
-//! The query API on a database with one order and one product, behind the layers of production.
+//! The query API on a database with one voucher and one book, behind the layers of production.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
-use highwater::http::server::{HttpSettings, layers};
-use highwater::protocol::partition::partition_of;
-use highwater::query::{database, settings::QuerySettings};
-use highwater::runtime::{config::Config, context::Context, health::Health};
-use highwater::tables::{migrations::migrate, postgres::Connections};
+use highwater_http::server::{HttpSettings, layers};
+use highwater_protocol::partition::partition_of;
+use highwater_query::{database, settings::QuerySettings};
+use highwater_runtime::{config::Config, context::Context, health::Health};
+use highwater_tables::{migrations::migrate, postgres::Connections};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::postgres;
+use crate::{postgres, shown};
 
-pub const ORDER: &str = "0000000a-0000-0000-0000-000000000001";
-pub const PRODUCT: &str = "0000000b-0000-0000-0000-000000000001";
+pub const VOUCHER: &str = "0000000a-0000-0000-0000-000000000001";
+pub const BOOK: &str = "0000000b-0000-0000-0000-000000000001";
 
 pub struct Served {
     router: Router,
@@ -67,7 +67,7 @@ impl Served {
 
     async fn serving(options: PgConnectOptions, settings: Vec<(String, String)>) -> Self {
         let owner = PgPool::connect_with(options.clone()).await.expect("a connection");
-        migrate(&owner, Some(&store::app().tables())).await.expect("tables");
+        migrate(&owner, Some(&shown::tables())).await.expect("tables");
         let database = sqlx::query_scalar("SELECT current_database()::text")
             .fetch_one(&owner)
             .await
@@ -87,13 +87,8 @@ impl Served {
         let query: QuerySettings = ctx.config.section("query").expect("settings");
         let reader = database::pool(&query.database).expect("a pool");
         fill(&owner).await;
-        let router = highwater::query::start(
-            &ctx,
-            reader.clone(),
-            &store::app().build().expect("an application").views,
-        )
-        .await
-        .expect("it starts");
+        let router =
+            highwater_query::start(&ctx, reader.clone(), &shown::views()).await.expect("it starts");
         let http: HttpSettings = ctx.config.section("http").expect("settings");
         Self { router: layers(router, &http, &ctx), owner, reader, health: ctx.health, database }
     }
@@ -166,22 +161,22 @@ impl Served {
 async fn fill(owner: &PgPool) {
     // One connection: a server that is full has no other.
     let mut owner = owner.acquire().await.expect("a connection");
-    let lines = json!([{
-        "product_id": PRODUCT, "department": "GROCERY", "quantity": 2, "unit_price_minor": 150,
+    let parts = json!([{
+        "book_id": BOOK, "shelf": "HISTORY", "uses": 2, "price_minor": 150,
     }]);
-    let order = "INSERT INTO orders (id, partition, version, status, customer_id, currency, \
-                 placed_at, units, total_minor, lines, reason)
-                 VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', \
-                 'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
-    sqlx::query(order).bind(ORDER).bind(lines).execute(&mut *owner).await.expect("an order");
-    let product = "INSERT INTO catalog (id, partition, version, status, name, department, \
-                   unit_price_minor, currency, brand)
-                   VALUES ($1::uuid, 0, 1, 'active', 'Milk', 'GROCERY', 150, 'USD', 'Farm')";
-    sqlx::query(product).bind(PRODUCT).execute(&mut *owner).await.expect("a product");
+    let voucher = "INSERT INTO vouchers (id, partition, version, status, holder_id, currency, \
+                   issued_at, uses, worth_minor, parts, note)
+                   VALUES ($1::uuid, 0, 2, 'cancelled', '00000000-0000-0000-0000-0000000000c1', \
+                   'USD', '2026-11-22T21:34:24.123456Z', 2, 300, $2, 'changed my mind')";
+    sqlx::query(voucher).bind(VOUCHER).bind(parts).execute(&mut *owner).await.expect("a voucher");
+    let book = "INSERT INTO books (id, partition, version, status, title, shelf, price_minor, \
+                currency, publisher)
+                VALUES ($1::uuid, 0, 1, 'active', 'Rome', 'HISTORY', 150, 'USD', 'Tiber')";
+    sqlx::query(book).bind(BOOK).execute(&mut *owner).await.expect("a book");
     let checkpoints = "INSERT INTO checkpoints (projection, generation, category, partition, \
                        next_offset, epoch, next_seq, drained, sealed)
-                       SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, \
-                       7) p";
+                       SELECT 'vouchers', 1, 'voucher', p, 42, 1, 41, 0, false FROM \
+                       generate_series(0, 7) p";
     sqlx::query(checkpoints).execute(&mut *owner).await.expect("checkpoints");
 }
 

@@ -35,7 +35,7 @@ rm -rf "$dir"
 
 pub struct Server {
     child: Child,
-    orders: Option<ChildStdin>,
+    input: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     folder: PathBuf,
 }
@@ -64,8 +64,8 @@ impl Server {
             .spawn()
             .expect("a shell");
         let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut server = Self { orders: child.stdin.take(), answers, folder, child };
-        server.order("start");
+        let mut server = Self { input: child.stdin.take(), answers, folder, child };
+        server.tell("start");
         server
     }
 
@@ -78,18 +78,18 @@ impl Server {
     }
 
     /// `start` or `stop`; returns when it is done.
-    pub fn order(&mut self, order: &str) {
-        writeln!(self.orders.as_mut().expect("open until it is dropped"), "{order}")
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("open until it is dropped"), "{line}")
             .expect("it listens");
         let mut answer = String::new();
         self.answers.read_line(&mut answer).expect("it answers");
-        assert_eq!(answer.trim(), format!("{order} 0"));
+        assert_eq!(answer.trim(), format!("{line} 0"));
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.orders.take());
+        drop(self.input.take());
         // It ends when its input does.
         let _ = self.child.wait();
     }

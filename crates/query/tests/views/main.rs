@@ -1,0 +1,21 @@
+//! What a reader sees, over HTTP: single resources, lists, operations, and what is kept in memory;
+//! of vouchers, books and rooms, which are there for these tests alone.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+mod bulkheads;
+mod cache;
+mod database;
+mod degraded;
+#[path = "../../../../tests/support/documented.rs"]
+mod documented;
+mod full;
+mod lists;
+mod operations;
+mod own_server;
+mod pooled;
+mod positions;
+#[path = "../../../tables/tests/support/postgres.rs"]
+mod postgres;
+mod resources;
+mod served;
+mod shown;
