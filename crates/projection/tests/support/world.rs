@@ -31,7 +31,6 @@ use crate::library::{
         partition::partition_of,
         record::Record,
         time::Micros,
-        vocabulary::Vocabulary,
         wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
         writer::Expected,
     },
