@@ -12,8 +12,7 @@ use crate::world::{World, fact};
 
 impl World {
     pub async fn new() -> Self {
-        let app = store::app().build().expect("an application");
-        Self::with(app.projections, 0).await
+        Self::with(|| store::app().build().expect("an application").projections, 0).await
     }
 
     /// Lives of products and orders, with voids, take-overs, torn commits and outcomes between

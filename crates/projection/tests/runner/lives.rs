@@ -22,7 +22,7 @@ impl World {
 
     /// Histories of different numbers have different writers and commands.
     pub async fn of_history(number: u128) -> Self {
-        Self::with(projections(), number).await
+        Self::with(projections, number).await
     }
 
     /// Lives of holders and vouchers, with voids, take-overs, torn commits and outcomes between

@@ -44,8 +44,10 @@ static FOLDERS: AtomicU32 = AtomicU32::new(0);
 pub struct World {
     pub log: Arc<LocalLog>,
     topics: Topics,
-    /// What the application projects, and what every application does.
-    projections: Projections,
+    /// What the application projects, and what every application does; made anew for each runner,
+    /// as each is a process of its own.
+    projections: fn() -> Projections,
+    categories: Vec<&'static str>,
     folder: PathBuf,
     writers: BTreeMap<Partition, Writer>,
     commands: u128,
@@ -70,7 +72,7 @@ struct Writer {
 
 impl World {
     /// Histories of different numbers have different writers and commands.
-    pub async fn with(projections: Projections, history: u128) -> Self {
+    pub async fn with(projections: fn() -> Projections, history: u128) -> Self {
         let folder = std::env::temp_dir().join(format!(
             "highwater-test-log-{}-{}",
             std::process::id(),
@@ -82,12 +84,14 @@ impl World {
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let settings = local::Settings { chunk_records: 3, clock, ..local::Settings::default() };
         let log = Arc::new(LocalLog::open(&folder, settings).expect("a local log"));
-        let topics = Topics::of("test", projections.categories());
+        let categories = projections().categories().to_vec();
+        let topics = Topics::of("test", &categories);
         log.prepare(topics.wanted(PARTITIONS)).await.expect("topics");
         let mut world = Self {
             log,
             topics,
             projections,
+            categories,
             folder,
             writers: BTreeMap::new(),
             commands: history << 64,
@@ -96,7 +100,7 @@ impl World {
             outcomes: BTreeMap::new(),
             events: BTreeMap::new(),
         };
-        for category in world.projections.categories().to_vec() {
+        for category in world.categories.clone() {
             for partition in 0..PARTITIONS {
                 world.fence(category, partition).await;
             }
@@ -335,7 +339,7 @@ impl World {
 
     /// One on every partition.
     pub async fn barriers(&mut self) {
-        for category in self.projections.categories().to_vec() {
+        for category in self.categories.clone() {
             for partition in 0..PARTITIONS {
                 self.write(category, partition, Body::Barrier).await;
             }
@@ -345,8 +349,7 @@ impl World {
     /// Of both topics of every category.
     pub fn partitions(&self) -> Vec<Partition> {
         let all = |name: fn(&str, u32) -> Partition| {
-            self.projections
-                .categories()
+            self.categories
                 .iter()
                 .flat_map(move |category| (0..PARTITIONS).map(move |index| name(category, index)))
         };
@@ -385,7 +388,7 @@ impl World {
             commit: Arc::new(|_| {}),
         };
         let share = Share::new(membership, self.topics.clone());
-        (Runner::new(store, log, self.projections.all(), share, limits), changes)
+        (Runner::new(store, log, (self.projections)().all(), share, limits), changes)
     }
 
     /// Projects everything that is in the log.
@@ -430,7 +433,7 @@ impl World {
         let reads = |projection: &dyn Projection<PostgresTx>| {
             projection.source() == source && projection.categories().contains(&category)
         };
-        self.projections.all().iter().filter(|projection| reads(&***projection)).count()
+        (self.projections)().all().iter().filter(|projection| reads(&***projection)).count()
     }
 
     /// Steps until every projection has everything, or has halted. Returns how often a step failed.
@@ -456,7 +459,7 @@ impl World {
 
     /// How many the projections have.
     pub fn checkpoints(&self) -> usize {
-        let all = self.projections.all();
+        let all = (self.projections)().all();
         let readers: usize = all.iter().map(|projection| projection.categories().len()).sum();
         readers * usize::try_from(PARTITIONS).expect("few")
     }
