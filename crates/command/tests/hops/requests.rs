@@ -424,7 +424,7 @@ fn described() -> Vec<Request> {
 fn members() -> Vec<Request> {
     let of = |what: &str, body: &str| post(422, what, "/v1/cases", &[JSON], Some(body));
     let step = r#"{"text":"","seconds":0.5,"cost_minor":-1,"a/b~c":1}"#;
-    let steps = vec![r#"{"text":"x","seconds":1,"cost_minor":0}"#; 6].join(",");
+    let steps = [r#"{"text":"x","seconds":1,"cost_minor":0}"#; 6].join(",");
     let long = r#"{"text":"x","seconds":101,"cost_minor":0}"#;
     let with = |steps: &str| {
         format!(r#"{{"reporter_id":"{NOWHERE}","severity":"HIGH","steps":[{steps}]}}"#)
