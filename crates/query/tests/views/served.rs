@@ -80,6 +80,8 @@ impl Served {
             .push(("HIGHWATER__QUERY__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned()));
         // They are all opened at the start, and many tests share one server.
         environment.push(("HIGHWATER__QUERY__DATABASE__CONNECTIONS".to_owned(), "6".to_owned()));
+        // Of what is slow on a busy machine nothing is shed here: crates/http tests that.
+        environment.push(("HIGHWATER__HTTP__COLLECTIONS__LATENCY_MS".to_owned(), "0".to_owned()));
         environment
             .extend(settings.into_iter().map(|(key, value)| (format!("HIGHWATER__{key}"), value)));
         let config = Config::load_with(None, Some(environment), Vec::new()).expect("settings");
