@@ -65,6 +65,27 @@ fn set(broker: &Broker, setting: &str) {
     broker.run(&["tool"], &[&["kafka.admin.ConfigCommand", "--alter"][..], &topic[..]].concat());
 }
 
+#[test]
+fn a_full_disk_costs_next_to_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
+    let scratch = Scratch::new("refusals-disk");
+    let (mut up, disk) =
+        Disk::under(&server(&scratch, &["--database-url", &postgres.url()]), &scratch);
+    until_status(&up, &order("before"), 201);
+    let idle = Watched::idle(&mut up);
+    disk.fill();
+    assert!(
+        (0..500).any(|n| order(&format!("filler-{n}")).send(&up.address).status() == 503),
+        "the disk is not full"
+    );
+    idle.refusing(&mut up, "the disk is full");
+    disk.free();
+    until_status(&up, &order("after"), 201);
+    up.stop();
+    runtime.block_on(postgres.stop()).unwrap();
+}
+
 /// What is run in the database before and after, with an order between that cannot be projected.
 fn database_refuses(name: &str, what: &str, refuse: &[&str], allow: &[&str]) {
     let runtime = Runtime::new().unwrap();
@@ -102,6 +123,72 @@ fn database_refuses(name: &str, what: &str, refuse: &[&str], allow: &[&str]) {
 const OTHERS_GO: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
                          current_database() AND pid <> pg_backend_pid()";
 
+#[test]
+fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_again() {
+    // As a failover leaves it: sessions that began meanwhile stay read-only when the database is
+    // not any more.
+    let set = |to: &str| {
+        format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = \
+             {to}', current_database()); END $$"
+        )
+    };
+    database_refuses(
+        "refusals-readonly",
+        "the database is read-only",
+        &[&set("on"), OTHERS_GO],
+        &["SET default_transaction_read_only = off", &set("off")],
+    );
+    Row {
+        id: "P2",
+        situation: "`default_transaction_read_only` is on for a while, sessions begin meanwhile, \
+                    and it is off again",
+        answer: "a session that cannot write (25006) is closed before the next transaction; \
+                 projectors try again with a wait that doubles \
+                 from 50 ms to 5 s, and go on as soon as the database takes writes; a projection \
+                 that has failed for \
+                 `projector.degraded_after_ms` makes `/readyz` say `degraded` with partition and \
+                 error",
+        test: (
+            file!(),
+            "a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_\
+             again",
+        ),
+    }
+    .check();
+}
+
+#[test]
+fn a_full_database_costs_next_to_nothing() {
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = \
+                '53100'; END $$";
+    let refuse = "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON checkpoints FOR EACH ROW \
+                  EXECUTE FUNCTION full_disk()";
+    database_refuses(
+        "refusals-full",
+        "the database is full",
+        &[full, refuse],
+        &["DROP TRIGGER full_disk ON checkpoints"],
+    );
+}
+
+#[test]
+fn a_broker_that_refuses_records_costs_next_to_nothing() {
+    let scratch = Scratch::new("refusals-broker");
+    let broker = Broker::start(&scratch.path().join("kafka"));
+    let mut up = Up::of(&mut server(&scratch, &["--kafka", &broker.bootstrap, "--development"]));
+    until_status(&up, &order("before"), 201);
+    let idle = Watched::idle(&mut up);
+    // Below every record, fences too.
+    set(&broker, "max.message.bytes=80");
+    assert_eq!(order("meanwhile").send(&up.address).status(), 503);
+    idle.refusing(&mut up, "the broker refuses records");
+    set(&broker, "max.message.bytes=1048588");
+    until_status(&up, &order("after"), 201);
+    up.stop();
+}
+
 /// However the test ends.
 struct Killed(std::process::Child);
 
@@ -112,149 +199,54 @@ impl Drop for Killed {
     }
 }
 
-/// What `bin/test` runs beside all other tests.
-mod apart {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_costs_next_to_nothing() {
-        let runtime = Runtime::new().unwrap();
-        let postgres = runtime.block_on(PrivatePostgres::temporary()).unwrap();
-        let scratch = Scratch::new("refusals-disk");
-        let (mut up, disk) =
-            Disk::under(&server(&scratch, &["--database-url", &postgres.url()]), &scratch);
-        until_status(&up, &order("before"), 201);
-        let idle = Watched::idle(&mut up);
-        disk.fill();
-        assert!(
-            (0..500).any(|n| order(&format!("filler-{n}")).send(&up.address).status() == 503),
-            "the disk is not full"
-        );
-        idle.refusing(&mut up, "the disk is full");
-        disk.free();
-        until_status(&up, &order("after"), 201);
-        up.stop();
-        runtime.block_on(postgres.stop()).unwrap();
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let scratch = Scratch::new("refusals-stderr");
+    let mut server = server(&scratch, &[]);
+    server
+        .env("HIGHWATER__TELEMETRY__FILTER", "info,highwater_http::server=debug")
+        .env("HIGHWATER__TELEMETRY__QUEUE_BYTES", "65536");
+    let mut child = Killed(server.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut banner = String::new();
+    while !banner.contains("Try:") {
+        banner += &lines.next().unwrap();
     }
-
-    #[test]
-    fn a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_again() {
-        // As a failover leaves it: sessions that began meanwhile stay read-only when the database is
-        // not any more.
-        let set = |to: &str| {
-            format!(
-                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = \
-                 {to}', current_database()); END $$"
-            )
-        };
-        database_refuses(
-            "refusals-readonly",
-            "the database is read-only",
-            &[&set("on"), OTHERS_GO],
-            &["SET default_transaction_read_only = off", &set("off")],
-        );
-        Row {
-            id: "P2",
-            situation: "`default_transaction_read_only` is on for a while, sessions begin meanwhile, \
-                        and it is off again",
-            answer: "a session that cannot write (25006) is closed before the next transaction; \
-                     projectors try again with a wait that doubles \
-                     from 50 ms to 5 s, and go on as soon as the database takes writes; a projection \
-                     that has failed for \
-                     `projector.degraded_after_ms` makes `/readyz` say `degraded` with partition and \
-                     error",
-            test: (
-                file!(),
-                "a_database_that_is_read_only_for_a_while_costs_next_to_nothing_and_is_written_to_\
-                 again",
-            ),
-        }
-        .check();
+    let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    // From here on nobody reads. A pipe holds 64 KiB; each of these is a line.
+    let method: &'static str = "M".repeat(2_000).leak();
+    for n in 0..2_000 {
+        let answer = Request::new(method, &format!("/nothing/{n}")).send(address);
+        assert!((400..500).contains(&answer.status()), "{}", answer.status());
     }
-
-    #[test]
-    fn a_full_database_costs_next_to_nothing() {
-        let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = \
-                    '53100'; END $$";
-        let refuse = "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON checkpoints FOR EACH ROW \
-                      EXECUTE FUNCTION full_disk()";
-        database_refuses(
-            "refusals-full",
-            "the database is full",
-            &[full, refuse],
-            &["DROP TRIGGER full_disk ON checkpoints"],
-        );
+    assert_eq!(Request::get("/livez").send(address).status(), 200);
+    let metrics = Request::get("/metrics").send(address).body;
+    let dropped = metrics.lines().find_map(|line| {
+        line.strip_prefix("highwater_log_lines_dropped_total ")?.parse::<u64>().ok()
+    });
+    assert!(dropped.is_some_and(|dropped| dropped > 1_000), "{dropped:?} lines were dropped");
+    // It ends, too.
+    assert!(
+        bare("kill".as_ref())
+            .args(["-TERM", &child.0.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(child.0.wait().unwrap().success());
+    let longest = lines.map(|line| line.len()).max().unwrap_or(0);
+    assert!(longest < 2_000, "a line of {longest} bytes");
+    Row {
+        id: "L4",
+        situation: "stderr is a pipe that nobody reads, every request has a line, and methods are \
+                    2,000 bytes long",
+        answer: "requests are answered as ever, `/livez` too, and SIGTERM ends it; lines beyond \
+                 `telemetry.queue_bytes` are dropped and \
+                 counted in `highwater_log_lines_dropped_total`; what callers send is cut in a \
+                 line, and a line ends at \
+                 `telemetry.line_bytes`. At `info` a refusal (4xx) has a line once a minute for \
+                 each code, a failure (5xx) once in ten seconds",
+        test: (file!(), "a_log_that_nobody_reads_holds_up_nobody"),
     }
-
-    #[test]
-    fn a_broker_that_refuses_records_costs_next_to_nothing() {
-        let scratch = Scratch::new("refusals-broker");
-        let broker = Broker::start(&scratch.path().join("kafka"));
-        let mut up =
-            Up::of(&mut server(&scratch, &["--kafka", &broker.bootstrap, "--development"]));
-        until_status(&up, &order("before"), 201);
-        let idle = Watched::idle(&mut up);
-        // Below every record, fences too.
-        set(&broker, "max.message.bytes=80");
-        assert_eq!(order("meanwhile").send(&up.address).status(), 503);
-        idle.refusing(&mut up, "the broker refuses records");
-        set(&broker, "max.message.bytes=1048588");
-        until_status(&up, &order("after"), 201);
-        up.stop();
-    }
-
-    #[test]
-    fn a_log_that_nobody_reads_holds_up_nobody() {
-        let scratch = Scratch::new("refusals-stderr");
-        let mut server = server(&scratch, &[]);
-        server
-            .env("HIGHWATER__TELEMETRY__FILTER", "info,highwater_http::server=debug")
-            .env("HIGHWATER__TELEMETRY__QUEUE_BYTES", "65536");
-        let mut child = Killed(server.stderr(Stdio::piped()).spawn().unwrap());
-        let mut lines =
-            BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let mut banner = String::new();
-        while !banner.contains("Try:") {
-            banner += &lines.next().unwrap();
-        }
-        let address =
-            banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
-        // From here on nobody reads. A pipe holds 64 KiB; each of these is a line.
-        let method: &'static str = "M".repeat(2_000).leak();
-        for n in 0..2_000 {
-            let answer = Request::new(method, &format!("/nothing/{n}")).send(address);
-            assert!((400..500).contains(&answer.status()), "{}", answer.status());
-        }
-        assert_eq!(Request::get("/livez").send(address).status(), 200);
-        let metrics = Request::get("/metrics").send(address).body;
-        let dropped = metrics.lines().find_map(|line| {
-            line.strip_prefix("highwater_log_lines_dropped_total ")?.parse::<u64>().ok()
-        });
-        assert!(dropped.is_some_and(|dropped| dropped > 1_000), "{dropped:?} lines were dropped");
-        // It ends, too.
-        assert!(
-            bare("kill".as_ref())
-                .args(["-TERM", &child.0.id().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(child.0.wait().unwrap().success());
-        let longest = lines.map(|line| line.len()).max().unwrap_or(0);
-        assert!(longest < 2_000, "a line of {longest} bytes");
-        Row {
-            id: "L4",
-            situation: "stderr is a pipe that nobody reads, every request has a line, and methods are \
-                        2,000 bytes long",
-            answer: "requests are answered as ever, `/livez` too, and SIGTERM ends it; lines beyond \
-                     `telemetry.queue_bytes` are dropped and \
-                     counted in `highwater_log_lines_dropped_total`; what callers send is cut in a \
-                     line, and a line ends at \
-                     `telemetry.line_bytes`. At `info` a refusal (4xx) has a line once a minute for \
-                     each code, a failure (5xx) once in ten seconds",
-            test: (file!(), "a_log_that_nobody_reads_holds_up_nobody"),
-        }
-        .check();
-    }
+    .check();
 }

@@ -43,6 +43,17 @@ const FORGETFUL: [(&str, &str); 3] = [
     ("OWNER__CHECKPOINT_INTERVAL_MS", "100"),
 ];
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_never_seen_asks_no_table_and_what_was_seen_gets_its_first_outcome() {
+    let mut deployment = Deployment::start().await;
+    deployment.command_apis(1, &[]).await;
+    unseen_ids_cost_no_statement(&deployment).await;
+    deployment.stop_command_apis().await;
+    deployment.command_apis(2, &FORGETFUL).await;
+    repeated_commands_get_their_first_outcome(&mut deployment).await;
+    deployment.audit();
+}
+
 async fn unseen_ids_cost_no_statement(deployment: &Deployment) {
     let client = deployment.client();
     let warm: Vec<_> = (0..WARM).map(|_| SystemIds.v4()).collect();
@@ -140,21 +151,5 @@ async fn repeat(when: &str, deployment: &Deployment, firsts: &[First]) {
             (422, &json!("idempotency-key.reused")),
             "{when}: {request:?}"
         );
-    }
-}
-
-/// What `bin/test` runs beside all other tests.
-mod apart {
-    use super::*;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_was_never_seen_asks_no_table_and_what_was_seen_gets_its_first_outcome() {
-        let mut deployment = Deployment::start().await;
-        deployment.command_apis(1, &[]).await;
-        unseen_ids_cost_no_statement(&deployment).await;
-        deployment.stop_command_apis().await;
-        deployment.command_apis(2, &FORGETFUL).await;
-        repeated_commands_get_their_first_outcome(&mut deployment).await;
-        deployment.audit();
     }
 }
