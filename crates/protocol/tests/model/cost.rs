@@ -13,13 +13,17 @@ impl Cost {
         let _ = fs::write("/proc/self/clear_refs", "5");
         Self { ticks: ticks() }
     }
+
+    /// Of processors, spent since by this process: other tests in it count, too.
+    pub fn seconds(&self) -> u64 {
+        (ticks() - self.ticks) / TICKS_PER_SECOND
+    }
 }
 
 /// What has been spent since.
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = (ticks() - self.ticks) / TICKS_PER_SECOND;
-        write!(f, "{seconds} s of processors, at most {} MiB", peak_kib() / 1024)
+        write!(f, "{} s of processors, at most {} MiB", self.seconds(), peak_kib() / 1024)
     }
 }
 

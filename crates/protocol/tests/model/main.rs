@@ -100,13 +100,16 @@ fn explores(name: &str, setup: &Setup, within: Duration) -> (usize, bool) {
 
 /// A world that is small enough, and not so small that it has lost its actions.
 fn exhausts(name: &str, setup: &Setup) {
+    let cost = cost::Cost::from_now();
     let (states, exhausted) = explores(name, setup, PATIENCE);
     assert!(exhausted && states > 10_000, "{name}: {states} states");
+    assert!(cost.seconds() < SECONDS_OF_PROCESSORS, "{name}: {cost}");
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// None takes two minutes of processors (`explores` says how many), and a machine that does other
-/// things besides may give it few of them.
+/// What a world may cost: three minutes, whatever else the machine does meanwhile.
+const SECONDS_OF_PROCESSORS: u64 = 180;
+/// In which a machine that does other things besides must give it those.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// With a command that is sent again, and a process that dies with records on their way.
