@@ -12,7 +12,7 @@ use std::{
 use crate::{
     contender::Error,
     store::{
-        honest::{self, Heard},
+        honest::{self, HonestTraffic},
         hostile::{Form, Hostile},
     },
 };
@@ -79,7 +79,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 const RESTLESS: u32 = 3;
 
 /// What was heard in quiet, and the row.
-async fn one(options: &Options, up: &Up, form: Form) -> Result<(Heard, String), Error> {
+async fn one(options: &Options, up: &Up, form: Form) -> Result<(HonestTraffic, String), Error> {
     let span = Duration::from_secs(options.seconds);
     let listen = || honest::listen(up.address, options.requests_per_second, span);
     let quiet = listen().await?;
@@ -105,8 +105,8 @@ const AFTERWARDS: Duration = Duration::from_secs(10);
 
 fn row(
     form: Form,
-    quiet: &Heard,
-    under: &Heard,
+    quiet: &HonestTraffic,
+    under: &HonestTraffic,
     (before, most, after): (u64, u64, u64),
     sent: u64,
 ) -> String {

@@ -16,7 +16,7 @@ use highwater_runtime::clock::{Ids, SystemIds};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{
-    cost::{Cost, Spent},
+    cost::{Cost, CpuTime},
     store::load,
 };
 
@@ -218,10 +218,10 @@ impl Stage {
         Command::new("sync").status()?;
         let mut last = f64::INFINITY;
         for _ in 0..SETTLED_LOOKS {
-            let before = Spent::by_all()?;
+            let before = CpuTime::by_all()?;
             tokio::time::sleep(SETTLED_EVERY).await;
-            let busy =
-                Spent::by_all()?.saturating_sub(before).as_secs_f64() / SETTLED_EVERY.as_secs_f64();
+            let busy = CpuTime::by_all()?.saturating_sub(before).as_secs_f64()
+                / SETTLED_EVERY.as_secs_f64();
             // What does not get less is what idle servers cost.
             if busy < RESTING_PROCESSORS && last - busy < STILL_FALLING {
                 return Ok(());
@@ -323,17 +323,17 @@ impl Contender {
         lasting: Duration,
     ) -> Result<(load::Round, Cost), Error> {
         self.signal_projectors("-STOP")?;
-        let before = Spent::now(self.server.child.id())?;
+        let before = CpuTime::now(self.server.child.id())?;
         let round = load::run(&self.address.to_string(), connections, lasting).await;
-        let spent = Spent::now(self.server.child.id())?;
+        let spent = CpuTime::now(self.server.child.id())?;
         self.signal_projectors("-CONT")?;
         self.catch_up().await?;
         let round = round?;
         Ok((round, spent.since(&before, round.commands)))
     }
 
-    /// Its processes do nothing until they are thawed: what they cost while nobody asks them is not
-    /// for another's round.
+    /// Its processes do nothing until they are thawed: what they cost while no client asks them is
+    /// not for another's round.
     pub fn freeze(&self) -> Result<(), Error> {
         self.signal("-STOP", &self.server)?;
         self.signal_projectors("-STOP")

@@ -8,7 +8,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time spent until now.
 #[derive(Clone, Copy, Debug)]
-pub struct Spent {
+pub struct CpuTime {
     all: Duration,
     server: Duration,
     client: Duration,
@@ -23,7 +23,7 @@ pub struct Cost {
     pub client: f64,
 }
 
-impl Spent {
+impl CpuTime {
     pub fn now(server: u32) -> io::Result<Self> {
         Ok(Self {
             all: Self::by_all()?,

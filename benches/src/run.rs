@@ -65,7 +65,7 @@ async fn contest(options: &Options, stage: &Stage) -> Result<(), Error> {
         format!("log.partitions={}", options.partitions),
         format!("log.producers={}", options.producers),
     ];
-    // Who is frozen while another is measured keeps its partitions.
+    // A contender that is frozen while another is measured keeps its partitions.
     settings.extend(
         ["session_timeout_ms", "max_poll_interval_ms"].map(|limit| format!("log.{limit}=240000")),
     );
@@ -136,7 +136,7 @@ async fn measure(
     for round in 0..options.rounds {
         for connections in &options.connections {
             // Another one begins each time, so that none always runs first. Every other round goes
-            // backwards: who comes behind one on the same broker finds it warm.
+            // backwards: a contender that comes behind one on the same broker finds it warm.
             let count = contenders.len();
             for n in 0..count {
                 let n = if round % 2 == 0 { n } else { count - 1 - n };

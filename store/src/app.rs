@@ -29,3 +29,6 @@ pub fn app() -> App {
         .first_command(demo::first_command)
         .subcommand(demo::Demo)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ mod cancel;
 mod confirm;
 mod deliver;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod place;
 mod r#return;
 mod ship;

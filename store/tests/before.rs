@@ -15,7 +15,7 @@ use highwater::{
     protocol::{
         domain::{Decision, Domain, Durable},
         time::Micros,
-        wire::{Fact, Reason},
+        wire::{Reason, RecordedEvent},
     },
 };
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Said {
         let mut state: Option<A> = None;
         for (stem, name) in events {
             let next = rules.evolve(state.as_ref(), &sample(stem, name)).unwrap();
-            self.line("state", label, &format!("{stem}/{name}"), rules.freeze(&next));
+            self.line("state", label, &format!("{stem}/{name}"), rules.serialize(&next));
             state = Some(next);
         }
         state
@@ -62,7 +62,7 @@ impl Said {
                 for event in events {
                     self.line("event", label, &event.schema, event.data);
                 }
-                self.line("after", label, "", rules.freeze(&state));
+                self.line("after", label, "", rules.serialize(&state));
             }
         }
     }
@@ -80,7 +80,7 @@ fn names(path: PathBuf) -> Vec<String> {
     names
 }
 
-fn sample(stem: &str, name: &str) -> Fact {
+fn sample(stem: &str, name: &str) -> RecordedEvent {
     stored(stem, fs::read(folder("events").join(stem).join(name)).unwrap())
 }
 
@@ -242,6 +242,6 @@ fn crowded() -> Stock {
     let id = |n: u32| format!("1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e{n:04x}");
     let reservations: Value = (0..10_000).map(|n| (id(n), json!(1))).collect();
     let levels = json!({ "on_hand": 10_001, "reserved": 10_000 });
-    let frozen = json!({ "levels": levels, "reservations": reservations });
-    Rules::<Stock>::new().thaw(frozen.to_string().as_bytes()).unwrap()
+    let serialized = json!({ "levels": levels, "reservations": reservations });
+    Rules::<Stock>::new().deserialize(serialized.to_string().as_bytes()).unwrap()
 }

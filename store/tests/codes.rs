@@ -9,8 +9,8 @@ use store::categories;
 type Codes = BTreeSet<String>;
 type Test = Result<(), Box<dyn std::error::Error>>;
 
-/// The file of a decision, or of its tests where all decisions of an aggregate stand in one, is named
-/// after its command: `order.set-price.v1` is decided in `order/set_price.rs`.
+/// The file of a decision, or of its tests where all decisions of an aggregate stand in one, is
+/// named after its command: `order.set-price.v1` is decided in `order/set_price.rs`.
 fn source_of(stem: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut parts = stem.split('.');
     let (Some(category), Some(command)) = (parts.next(), parts.next()) else {

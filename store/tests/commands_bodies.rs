@@ -89,7 +89,7 @@ fn w1_no_body_costs_much_more_than_reading_it() {
                  its `maxItems` for that alone, else 20 \
                  errors at most; none costs more than 20 times what reading a plain body of that \
                  size does, nor 5 ms in a release build; from \
-                 16 KiB on it is looked at beside the threads that answer everybody",
+                 16 KiB on it is looked at beside the threads that answer all requests",
         test: (file!(), "w1_no_body_costs_much_more_than_reading_it"),
     }
     .check();

@@ -39,7 +39,7 @@ async fn log(scratch: &Scratch, database: &str) -> Outcome {
     ])
     .await?;
     let (to, mut reports) = mpsc::unbounded_channel();
-    let hint = |epoch: u64, url: &str| {
+    let announcement = |epoch: u64, url: &str| {
         format!(r#"{{"url":"{url}","epoch":{epoch},"instance":"{}"}}"#, Uuid::from_u128(7))
     };
     let kinds = [(0, "fence"), (1, "fence"), (1, "event"), (1, "event"), (1, "barrier")];
@@ -48,8 +48,8 @@ async fn log(scratch: &Scratch, database: &str) -> Outcome {
     });
     let said = [
         ("database", database.to_owned()),
-        ("order/1", hint(2, "http://new:1")),
-        ("order/1", hint(1, "http://old:1")),
+        ("order/1", announcement(2, "http://new:1")),
+        ("order/1", announcement(1, "http://old:1")),
     ];
     let said = said.map(|(key, value)| {
         let record =
@@ -161,14 +161,14 @@ async fn every_projection_has_its_lag_also_before_its_first_checkpoint() -> Outc
     );
     let owner = &found["owners"][1];
     assert_eq!(
-        (&owner["epoch"], &owner["folded_to"], &owner["hint_epoch"]),
+        (&owner["epoch"], &owner["folded_to"], &owner["announced_epoch"]),
         (&1.into(), &3.into(), &2.into())
     );
     assert_eq!(
-        (&owner["writer"], &owner["hint_url"]),
+        (&owner["writer"], &owner["announced_url"]),
         (&Uuid::from_u128(9).to_string().into(), &"http://new:1".into())
     );
-    assert_eq!(found["owners"][0]["hint_url"], Value::Null);
+    assert_eq!(found["owners"][0]["announced_url"], Value::Null);
 
     let text = lag(&scratch, &["--database-url", &url])?;
     let text = String::from_utf8(text.stdout)?;
@@ -266,7 +266,7 @@ async fn beside_up_it_reads_through_it_and_watches_until_it_is_told_to_stop() ->
     let owners = found["owners"].as_array().ok_or("owners is a list")?;
     assert_eq!(owners.len(), 24);
     assert!(
-        owners.iter().all(|owner| owner["hint_url"]
+        owners.iter().all(|owner| owner["announced_url"]
             .as_str()
             .is_some_and(|url| url.starts_with("http://127.0.0.1:"))),
         "{found:#}"
@@ -276,12 +276,13 @@ async fn beside_up_it_reads_through_it_and_watches_until_it_is_told_to_stop() ->
     let now = owned(&scratch)?;
     assert_eq!(now.len(), 24);
     assert!(
-        now.iter().all(|owned| owned["tenures"][0]["why"] == "assigned"
-            && owned["tenures"][0]["ended"].is_null()),
+        now.iter()
+            .all(|owned| owned["terms"][0]["why"] == "assigned"
+                && owned["terms"][0]["ended"].is_null()),
         "{now:#?}"
     );
     assert!(
-        now.iter().all(|owned| owned["tenures"][0]["epoch"] == owned["hint"]["epoch"]),
+        now.iter().all(|owned| owned["terms"][0]["epoch"] == owned["announcement"]["epoch"]),
         "{now:#?}"
     );
 
@@ -304,12 +305,12 @@ async fn beside_up_it_reads_through_it_and_watches_until_it_is_told_to_stop() ->
     assert_eq!(watching.wait()?.code(), Some(0));
     up.stop()?;
 
-    // Nobody runs it now: the private Postgres is started for this look alone.
+    // No process runs it now: the private Postgres is started for this look alone.
     let after = report(&lag(&scratch, &["--json"])?)?;
     assert_eq!(after["owners"].as_array().map(Vec::len), Some(24));
     let ended = owned(&scratch)?;
     let drained = |owned: &Value| {
-        owned["tenures"][0]["ended"] == "drained" && owned["hint"]["released"] == true
+        owned["terms"][0]["ended"] == "drained" && owned["announcement"]["released"] == true
     };
     assert!(ended.len() == 24 && ended.iter().all(drained), "{ended:#?}");
     let text = String::from_utf8(run(&scratch, &["owners"])?.stdout)?;

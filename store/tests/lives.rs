@@ -11,7 +11,7 @@ use highwater::{
     protocol::{
         domain::{Decision, Durable},
         time::Micros,
-        wire::Fact,
+        wire::RecordedEvent,
     },
     value::MAX,
 };
@@ -31,7 +31,7 @@ static SCHEMAS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
         .collect()
 });
 
-fn keeps_its_schema(event: &Fact) -> bool {
+fn keeps_its_schema(event: &RecordedEvent) -> bool {
     serde_json::from_slice(&event.data)
         .is_ok_and(|data| SCHEMAS[event.schema.as_ref()].is_valid(&data))
 }
@@ -152,8 +152,8 @@ fn live<D: Durable>(
             );
         }
         prop_assert_eq!(read.as_ref(), Some(&after), "the log says what was decided");
-        let thawed = domain.thaw(&domain.freeze(&after));
-        prop_assert_eq!(thawed.as_ref(), Ok(&after), "a snapshot is the state");
+        let deserialized = domain.deserialize(&domain.serialize(&after));
+        prop_assert_eq!(deserialized.as_ref(), Ok(&after), "a snapshot is the state");
         prop_assert!(holds(&after), "{after:?}");
         let again = domain.decide(Some(&after), &command, at);
         prop_assert!(
@@ -165,8 +165,8 @@ fn live<D: Durable>(
     Ok(())
 }
 
-fn thaw<A: highwater::Aggregate>(frozen: &[u8]) -> Option<A> {
-    Rules::<A>::new().thaw(frozen).ok()
+fn deserialize<A: highwater::Aggregate>(serialized: &[u8]) -> Option<A> {
+    Rules::<A>::new().deserialize(serialized).ok()
 }
 
 fn every_reserved_unit_is_there(stock: &Stock) -> bool {
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn thawing_any_bytes_never_panics(frozen in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (thaw::<Order>(&frozen), thaw::<Product>(&frozen), thaw::<Stock>(&frozen));
+    fn deserializing_any_bytes_never_panics(serialized in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = (deserialize::<Order>(&serialized), deserialize::<Product>(&serialized), deserialize::<Stock>(&serialized));
     }
 }

@@ -7,7 +7,7 @@ use highwater::{
     protocol::{
         domain::{Decision, Domain, Durable, Unreadable},
         time::Micros,
-        wire::{Fact, Reason, Wire},
+        wire::{Reason, RecordedEvent, Wire},
     },
     value::MAX,
 };
@@ -22,18 +22,25 @@ const STOCKS: Rules<Stock> = Rules::new();
 const NOW: Micros = Micros(1_795_383_264_000_000);
 
 /// A published sample, as it lies in the log.
-fn published(stem: &str, name: &str) -> Result<Fact, Box<dyn std::error::Error>> {
+fn published(stem: &str, name: &str) -> Result<RecordedEvent, Box<dyn std::error::Error>> {
     let data = fs::read(format!(
         "{}/../schemas/samples/events/{stem}/{name}.json",
         env!("CARGO_MANIFEST_DIR")
     ))?;
     let event_type = stem.rsplit_once(".v").map_or(stem, |(event_type, _)| event_type);
-    Ok(Fact { event_type: event_type.to_owned().into(), schema: stem.to_owned().into(), data })
+    Ok(RecordedEvent {
+        event_type: event_type.to_owned().into(),
+        schema: stem.to_owned().into(),
+        data,
+    })
 }
 
-fn folded<D: Domain<Wire>>(domain: &D, log: &[Fact]) -> Result<Option<D::State>, Unreadable> {
-    log.iter().try_fold(None, |state: Option<D::State>, fact| {
-        domain.evolve(state.as_ref(), fact).map(Some)
+fn folded<D: Domain<Wire>>(
+    domain: &D,
+    log: &[RecordedEvent],
+) -> Result<Option<D::State>, Unreadable> {
+    log.iter().try_fold(None, |state: Option<D::State>, event| {
+        domain.evolve(state.as_ref(), event).map(Some)
     })
 }
 
@@ -120,7 +127,7 @@ fn a_stock_folds_whatever_was_once_written() -> Test {
 
 #[test]
 fn a_newer_version_is_not_taken_for_damage() {
-    let newer = Fact {
+    let newer = RecordedEvent {
         event_type: "order.placed".into(),
         schema: "order.placed.v3".into(),
         data: b"{}".to_vec(),
@@ -187,38 +194,38 @@ fn only_receiving_may_find_no_stock() -> Test {
     Ok(())
 }
 
-fn code<S>(decided: Result<Decision<S, Fact>, Reason>) -> String {
+fn code<S>(decided: Result<Decision<S, RecordedEvent>, Reason>) -> String {
     let reason = decided.err().map(|reason| reason.0).unwrap_or_default();
     let reason: serde_json::Value = serde_json::from_slice(&reason).unwrap_or_default();
     reason["code"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
-fn a_frozen_state_that_is_damaged_is_unreadable() {
-    for frozen in [
+fn a_serialized_state_that_is_damaged_is_unreadable() {
+    for serialized in [
         &b""[..],
         b"{}",
         b"null",
         b"\xff",
         br#"{"stage":"lost","placed_at":"2026-11-22T21:34:24.123456Z","departments":[]}"#,
     ] {
-        assert!(matches!(ORDERS.thaw(frozen), Err(Unreadable::Malformed { .. })));
-        assert!(matches!(PRODUCTS.thaw(frozen), Err(Unreadable::Malformed { .. })));
-        assert!(matches!(STOCKS.thaw(frozen), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(ORDERS.deserialize(serialized), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(PRODUCTS.deserialize(serialized), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(STOCKS.deserialize(serialized), Err(Unreadable::Malformed { .. })));
     }
     for reservations in
         [r#"{"not-an-id":1}"#, r#"{"1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e6f01":0}"#, "[]"]
     {
-        let frozen =
+        let serialized =
             format!(r#"{{"levels":{{"on_hand":1,"reserved":1}},"reservations":{reservations}}}"#);
         assert!(
-            matches!(STOCKS.thaw(frozen.as_bytes()), Err(Unreadable::Malformed { .. })),
-            "{frozen}"
+            matches!(STOCKS.deserialize(serialized.as_bytes()), Err(Unreadable::Malformed { .. })),
+            "{serialized}"
         );
     }
 }
 
-/// A change of the frozen form must change `FORMAT`: this is what format 1 looks like.
+/// A change of the serialized form must change `FORMAT`: this is what format 1 looks like.
 #[test]
 fn format_1_is_this() -> Test {
     assert_eq!(
@@ -232,7 +239,7 @@ fn format_1_is_this() -> Test {
         r#"{"department":"DRUG GM","lines":1,"units":3,"total_minor":0},"#,
         r#"{"department":"GROCERY","lines":2,"units":3,"total_minor":748}]}"#
     );
-    assert_eq!(String::from_utf8(ORDERS.freeze(&order))?, placed);
+    assert_eq!(String::from_utf8(ORDERS.serialize(&order))?, placed);
     for (stem, name) in [
         ("order.confirmed.v1", "confirmed"),
         ("order.shipped.v1", "bare"),
@@ -245,14 +252,14 @@ fn format_1_is_this() -> Test {
         r#""placed","#,
         r#"{"delivered":{"delivered_at":"2026-11-22T21:34:24.123456Z"}},"#,
     );
-    assert_eq!(String::from_utf8(ORDERS.freeze(&order))?, delivered);
+    assert_eq!(String::from_utf8(ORDERS.serialize(&order))?, delivered);
     let product =
         folded(&PRODUCTS, &[published("product.created.v1", "bare")?])?.ok_or("a product")?;
     let created = concat!(
         r#"{"stage":"active","unit_price_minor":0,"currency":"USD","#,
         r#""description":{"name":"27334","department":"UNKNOWN"}}"#
     );
-    assert_eq!(String::from_utf8(PRODUCTS.freeze(&product))?, created);
+    assert_eq!(String::from_utf8(PRODUCTS.serialize(&product))?, created);
     let stock =
         [published("stock.received.v1", "first")?, published("stock.reserved.v1", "reserved")?];
     let stock = folded(&STOCKS, &stock)?.ok_or("a stock")?;
@@ -260,6 +267,6 @@ fn format_1_is_this() -> Test {
         r#"{"levels":{"on_hand":12,"reserved":3},"#,
         r#""reservations":{"1d0f3a52-6c1b-5e4f-8a90-2b7c4d5e6f01":3}}"#
     );
-    assert_eq!(String::from_utf8(STOCKS.freeze(&stock))?, reserved);
+    assert_eq!(String::from_utf8(STOCKS.serialize(&stock))?, reserved);
     Ok(())
 }

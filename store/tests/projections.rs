@@ -12,8 +12,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater::Rules;
-use highwater::projection::runner::{Key, Limits, Place, PostgresStore};
-use highwater::protocol::{domain::Durable, wire::Fact};
+use highwater::projection::runner::{Key, Limits, PostgresStore, TopicPartition};
+use highwater::protocol::{domain::Durable, wire::RecordedEvent};
 use highwater::tables::migrations::migrate;
 use serde_json::json;
 use sqlx::{PgPool, Row};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use highwater as library;
 use lives::placed;
-use world::{World, fact, halted, pretty_eq};
+use world::{World, event, halted, pretty_eq};
 
 async fn tables(test: &str) -> PgPool {
     let pool = PgPool::connect_with(postgres::database(test).await).await.expect("a connection");
@@ -74,27 +74,27 @@ async fn states_are_the_fold_of_the_rules() {
     assert_eq!(rows.len(), world.events.len());
     for row in rows {
         let (category, id): (String, Uuid) = (row.get(0), row.get(1));
-        let ((_, _), facts) = world
+        let ((_, _), events) = world
             .events
             .iter()
             .find(|((c, i), _)| *c == category && *i == id)
             .expect("an aggregate of the log");
         let folded = match category.as_str() {
-            "order" => frozen(&Rules::<store::Order>::new(), facts),
-            "stock" => frozen(&Rules::<store::Stock>::new(), facts),
-            _ => frozen(&Rules::<store::Product>::new(), facts),
+            "order" => serialized(&Rules::<store::Order>::new(), events),
+            "stock" => serialized(&Rules::<store::Stock>::new(), events),
+            _ => serialized(&Rules::<store::Product>::new(), events),
         };
-        assert_eq!(row.get::<i64, _>(2), i64::try_from(facts.len()).expect("few"));
+        assert_eq!(row.get::<i64, _>(2), i64::try_from(events.len()).expect("few"));
         assert_eq!(row.get::<Option<Vec<u8>>, _>(3), Some(folded));
     }
 }
 
-fn frozen<D: Durable>(domain: &D, facts: &[Fact]) -> Vec<u8> {
+fn serialized<D: Durable>(domain: &D, events: &[RecordedEvent]) -> Vec<u8> {
     let mut state = None;
-    for fact in facts {
-        state = Some(domain.evolve(state.as_ref(), fact).expect("an event that can be applied"));
+    for event in events {
+        state = Some(domain.evolve(state.as_ref(), event).expect("an event that can be applied"));
     }
-    domain.freeze(&state.expect("at least one event"))
+    domain.serialize(&state.expect("at least one event"))
 }
 
 /// What says nothing that can be understood, and what a newer release says.
@@ -107,15 +107,17 @@ async fn what_orders_and_sales_cannot_read_halts_them_and_the_newer_also_snapsho
         let mut world = World::new().await;
         let id = Uuid::from_u128(0xfeed);
         world.commit("order", id, vec![placed(1)], 1).await;
-        world.commit("order", id, vec![fact("order.placed", version, body)], 1).await;
+        world.commit("order", id, vec![event("order.placed", version, body)], 1).await;
         world.live(0..8).await;
         let pool = tables("halts").await;
         let (mut runner, _changes) =
             world.runner(PostgresStore::new(pool.clone()), Limits::default());
         world.to_the_end(&mut runner).await;
-        let place = Place::of_events("order", World::partition_of(id));
-        let expected: BTreeSet<Key> =
-            halts.into_iter().map(|projection| Key { projection, place: place.clone() }).collect();
+        let topic_partition = TopicPartition::of_events("order", World::partition_of(id));
+        let expected: BTreeSet<Key> = halts
+            .into_iter()
+            .map(|projection| Key { projection, topic_partition: topic_partition.clone() })
+            .collect();
         assert_eq!(halted(&runner), expected);
         for (sql, rows) in [
             ("SELECT count(*) FROM snapshots WHERE unreadable IS NOT NULL", unreadable),
@@ -138,12 +140,12 @@ async fn sales_are_what_was_placed_and_not_cancelled() {
 
     // Day and department ('' for the day as a whole) with orders, lines, units and total.
     let mut expected: BTreeMap<(String, String), [i64; 4]> = BTreeMap::new();
-    for ((category, _), facts) in &world.events {
-        let is_cancelled = facts.iter().any(|fact| &*fact.event_type == "order.cancelled");
+    for ((category, _), events) in &world.events {
+        let is_cancelled = events.iter().any(|event| &*event.event_type == "order.cancelled");
         if *category != "order" || is_cancelled {
             continue;
         }
-        let placed: serde_json::Value = serde_json::from_slice(&facts[0].data).expect("JSON");
+        let placed: serde_json::Value = serde_json::from_slice(&events[0].data).expect("JSON");
         let day = placed["placed_at"].as_str().expect("a time")[..10].to_owned();
         let mut seen = BTreeSet::new();
         for line in placed["lines"].as_array().expect("lines") {

@@ -17,10 +17,10 @@ use highwater::log::{
     Appended, LocalLog, Log, Partition, Reply, Report, Ticket, Topic, TopicKind, local,
 };
 use highwater::protocol::{
-    entry::{Body, Entry, EventBody, Origin, Part},
+    entry::{Body, CommandMetadata, Entry, EventBody, Part},
     partition::partition_of,
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, Wire, encode},
+    wire::{Fingerprint, Meta, RecordedEvent, Wire, encode},
 };
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
@@ -101,7 +101,7 @@ async fn data_folder(
 fn event(seq: u64, version: u64) -> Entry<Wire> {
     let meta = Meta { correlation: Uuid::from_u128(3), ..Meta::default() };
     let fingerprint = Fingerprint { key_number: 1, hmac: [0; 32] };
-    let origin = Origin {
+    let metadata = CommandMetadata {
         aggregate: ALICE,
         command: Uuid::from_u128(1000 + u128::from(seq)),
         fingerprint,
@@ -109,13 +109,13 @@ fn event(seq: u64, version: u64) -> Entry<Wire> {
         source: None,
     };
     let event_type = if seq == 0 { "note.written" } else { "note.changed" };
-    let fact = Fact {
+    let event = RecordedEvent {
         event_type: Cow::Borrowed(event_type),
         schema: Cow::Owned(format!("{event_type}.v1")),
         data: format!("{{\"n\":{seq}}}").into_bytes(),
     };
     let time = Micros(i64::try_from(seq).unwrap_or(0));
-    let body = Body::Event(EventBody { origin, version, part: Part::WHOLE, time, event: fact });
+    let body = Body::Event(EventBody { metadata, version, part: Part::WHOLE, time, event });
     Entry { epoch: 1, writer: WRITER, seq: Some(seq), drained: None, body }
 }
 
@@ -291,7 +291,7 @@ async fn a_prefix_chooses_the_deployment_and_an_unknown_one_is_wrong_usage() -> 
 }
 
 #[tokio::test]
-async fn replay_into_a_pipe_that_nobody_reads_to_the_end_is_no_error() -> Outcome {
+async fn replay_into_a_pipe_that_is_not_read_to_the_end_is_no_error() -> Outcome {
     // More than a pipe and a buffer hold.
     let scratch = data_folder("pipe", 1..=500).await?;
     let mut child =
@@ -328,7 +328,7 @@ async fn replay_follows_what_the_process_that_holds_the_log_appends_later() -> O
 }
 
 #[tokio::test]
-async fn a_follow_ends_quietly_when_nobody_reads_it_any_more() -> Outcome {
+async fn a_follow_ends_quietly_when_its_output_is_not_read_any_more() -> Outcome {
     let scratch = scratch("unread");
     let mut notes = Notes::open(&scratch).await?;
     notes.append(event(0, 1)).await?;

@@ -11,7 +11,7 @@ use events::order::OrderEvent;
 use highwater::{
     Event as _,
     category::Contract,
-    protocol::{domain::Unreadable, wire::Fact},
+    protocol::{domain::Unreadable, wire::RecordedEvent},
 };
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn samples(kind: &str, stem: &str) -> Result<Vec<(String, Value)>, Box<dyn std::
     Ok(samples)
 }
 
-fn fact(stem: &str, data: &Value) -> Fact {
+fn event(stem: &str, data: &Value) -> RecordedEvent {
     contracts::stored(stem, data.to_string().into_bytes())
 }
 
@@ -97,7 +97,7 @@ fn every_schema_has_samples_and_every_sample_is_valid() -> Test {
 fn every_published_event_decodes_and_is_written_in_the_latest_version() -> Test {
     for schema in events() {
         for (name, sample) in samples("events", &schema.stem)? {
-            let again = rewritten(&fact(&schema.stem, &sample))
+            let again = rewritten(&event(&schema.stem, &sample))
                 .map_err(|error| format!("{name}: {error}"))?;
             let data: Value = serde_json::from_slice(&again.data)?;
             validator(&again.schema)?
@@ -126,8 +126,8 @@ fn placed_v1_says_the_same_as_v2() -> Test {
     for ((name, v1), (_, v2)) in v1.iter().zip(&v2) {
         assert!(v1.get("units").is_none() && v2.get("units").is_some(), "{name}");
         assert_eq!(
-            OrderEvent::decode(&fact("order.placed.v1", v1))?,
-            OrderEvent::decode(&fact("order.placed.v2", v2))?,
+            OrderEvent::decode(&event("order.placed.v1", v1))?,
+            OrderEvent::decode(&event("order.placed.v2", v2))?,
             "{name}"
         );
     }
@@ -144,12 +144,12 @@ fn a_required_field_that_is_missing_and_an_unknown_one_are_refused() -> Test {
                 let mut without = sample.clone();
                 without.as_object_mut().ok_or("an object")?.remove(field);
                 assert!(!validator.is_valid(&without), "{name} without {field}");
-                assert_malformed(&fact(&schema.stem, &without));
+                assert_malformed(&event(&schema.stem, &without));
             }
             let mut with = sample.clone();
             with["surprise"] = json!(1);
             assert!(!validator.is_valid(&with), "{name} with an unknown field");
-            assert_malformed(&fact(&schema.stem, &with));
+            assert_malformed(&event(&schema.stem, &with));
         }
     }
     Ok(())
@@ -191,7 +191,7 @@ fn whatever_keeps_its_schema_decodes() -> Test {
             for field in text["properties"].as_object().ok_or("properties")?.keys() {
                 let mut data = sample.clone();
                 data[field.as_str()] = new.clone();
-                let decoded = rewritten(&fact(&schema.stem, &data));
+                let decoded = rewritten(&event(&schema.stem, &data));
                 assert!(
                     decoded.is_ok() || !validator.is_valid(&data),
                     "{name} with {field} = {new}: {decoded:?}"
@@ -205,7 +205,7 @@ fn whatever_keeps_its_schema_decodes() -> Test {
 #[test]
 fn null_is_not_an_absent_field() {
     let shipped = json!({ "carrier": null, "shipped_at": "2026-11-22T21:34:24.123456Z" });
-    assert_malformed(&fact("order.shipped.v1", &shipped));
+    assert_malformed(&event("order.shipped.v1", &shipped));
 }
 
 #[test]
@@ -218,8 +218,8 @@ fn what_a_newer_release_published_says_so() {
         "product.renamed.v1",
         "stock.counted.v1",
     ] {
-        let fact = fact(stem, &json!({}));
-        assert_eq!(rewritten(&fact), Err(Unreadable::Newer { what: stem.to_owned() }));
+        let event = event(stem, &json!({}));
+        assert_eq!(rewritten(&event), Err(Unreadable::Newer { what: stem.to_owned() }));
     }
 }
 
@@ -234,12 +234,15 @@ fn what_no_release_publishes_is_malformed() {
         "order.shipped.v1",
     ];
     for stem in stems {
-        let fact =
-            Fact { event_type: "order.placed".into(), schema: stem.into(), data: b"{}".to_vec() };
-        assert_malformed(&fact);
+        let event = RecordedEvent {
+            event_type: "order.placed".into(),
+            schema: stem.into(),
+            data: b"{}".to_vec(),
+        };
+        assert_malformed(&event);
     }
-    assert_malformed(&fact("voucher.issued.v1", &json!({})));
-    assert_malformed(&Fact {
+    assert_malformed(&event("voucher.issued.v1", &json!({})));
+    assert_malformed(&RecordedEvent {
         event_type: "orders".into(),
         schema: "orders.v1".into(),
         data: Vec::new(),
@@ -253,7 +256,7 @@ fn what_no_release_publishes_is_malformed() {
         br#"{"confirmed_at":"2026-11-22"}"#,
         br#"["2026-11-22T21:34:24.123456Z"]"#,
     ] {
-        assert_malformed(&Fact {
+        assert_malformed(&RecordedEvent {
             event_type: "order.confirmed".into(),
             schema: "order.confirmed.v1".into(),
             data: data.to_vec(),
@@ -262,7 +265,7 @@ fn what_no_release_publishes_is_malformed() {
 }
 
 #[track_caller]
-fn assert_malformed(fact: &Fact) {
-    let read = rewritten(fact);
-    assert!(matches!(read, Err(Unreadable::Malformed { .. })), "{fact:?} was read as {read:?}");
+fn assert_malformed(event: &RecordedEvent) {
+    let read = rewritten(event);
+    assert!(matches!(read, Err(Unreadable::Malformed { .. })), "{event:?} was read as {read:?}");
 }

@@ -332,7 +332,7 @@ fn keys_that_are_not_there_and_one_database_of_three_are_refused_by_name() -> Ou
 }
 
 #[test]
-fn a_setting_that_nobody_knows_is_refused() -> Outcome {
+fn an_unknown_setting_is_refused() -> Outcome {
     let scratch = Scratch::new("setting");
     for (variable, words) in
         [("HIGHWATER__LOG__PARTITION", "partition"), ("HIGHWATER__NOBODY__KEY", "nobody")]

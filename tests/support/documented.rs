@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Set to 1 to rewrite a row; the test fails all the same, so that nobody blesses by habit.
+/// Set to 1 to rewrite a row; the test fails all the same, so that no developer blesses by habit.
 const BLESS: &str = "HIGHWATER_BLESS";
 
 /// One row, as the test found it: nothing in it may change from run to run.

@@ -1,7 +1,7 @@
 //! What a test's own thread says to the log of its process.
 //!
 //! One subscriber hears all threads: tracing asks the subscriber of the thread that meets a call
-//! first whether anybody wants it, and keeps the answer for all of them. With a subscriber on one
+//! first whether it is wanted, and keeps the answer for all of them. With a subscriber on one
 //! thread alone, what a test without one met first would never be heard.
 
 use std::{

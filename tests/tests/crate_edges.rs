@@ -94,7 +94,7 @@ fn the_workspace_is_really_read() {
     }
 }
 
-/// An application of somebody else could be written in the same way.
+/// An application of another author could be written in the same way.
 #[test]
 fn the_store_names_the_facade_alone() {
     let (members, edges) = workspace();

@@ -98,9 +98,9 @@ fn full() -> bool {
 mod apart {
     use super::*;
 
-    /// On one deployment, because starting another one takes longer than most of what is done to it:
-    /// processes die under load; then commands are only accepted while others fail; then a broker
-    /// dies while processes start.
+    /// On one deployment, because starting another one takes longer than most of what is done to
+    /// it: processes die under load; then commands are only accepted while others fail; then a
+    /// broker dies while processes start.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn owners_projectors_and_a_broker_die_under_load_and_nothing_is_lost_or_doubled() {
         let _alone = ALONE.lock().await;
@@ -140,8 +140,8 @@ mod apart {
         let summary = Summary::of(&[], &sent, &found.log, lasted);
         println!("{}\n{reads}\n{summary}\n{}", replaced.join("\n"), found.audit);
         assert!(reads.wrong.is_empty(), "{}", shown("readers saw", &reads.wrong));
-        assert!(reads.answered > 0, "nobody read, so the run does not count");
-        // A machine without free processors keeps nobody's 2 s; one that keeps the rate does.
+        assert!(reads.answered > 0, "no reader was answered, so the run does not count");
+        // A machine without free processors keeps no reader's 2 s; one that keeps the rate does.
         let late = if full() { 0 } else { reads.answered / 20 };
         assert!(
             reads.late.len() <= late,
@@ -400,7 +400,7 @@ fn planted(
     sent[recorded].answer.etag = Some("\"v999999\"".to_owned());
     assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "another version");
     let command = answers::command_id(keys, &sent.remove(recorded));
-    assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "a command that nobody sent");
+    assert_eq!(answers::differences(keys, &sent, &log).len(), 1, "a command that no client sent");
     log.outcomes.retain(|outcome| outcome.command != command);
     log.index();
     assert_eq!(answers::differences(keys, &sent, &log), Vec::<String>::new());

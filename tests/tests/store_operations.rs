@@ -1,5 +1,5 @@
-//! The command queue from end to end: every 202 gets its outcome once, whoever asks hears of
-//! it, and the tables say what the log says, through a kill -9 in the middle.
+//! The command queue from end to end: every 202 gets its outcome once, every caller that asks hears
+//! of it, and the tables say what the log says, through a kill -9 in the middle.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]

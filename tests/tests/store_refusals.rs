@@ -1,6 +1,6 @@
-//! Each dependency of `up` refuses in turn, while nobody sends anything: what that costs in CPU and
-//! in lines of the log. By default a short look at each; `bin/long` looks for as long as
-//! HIGHWATER_LONG_MINUTES says. And a log that nobody reads holds up nobody.
+//! Each dependency of `up` refuses in turn, while no client sends anything: what that costs in CPU
+//! and in lines of the log. By default a short look at each; `bin/long` looks for as long as
+//! HIGHWATER_LONG_MINUTES says. And a log that is not read holds up no request.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 #[path = "store_support/answer.rs"]
@@ -200,7 +200,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_nobody() {
+fn a_log_that_is_not_read_holds_up_no_request() {
     let scratch = Scratch::new("refusals-stderr");
     let mut server = server(&scratch, &[]);
     server
@@ -213,7 +213,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
         banner += &lines.next().unwrap();
     }
     let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
-    // From here on nobody reads. A pipe holds 64 KiB; each of these is a line.
+    // From here on nothing reads. A pipe holds 64 KiB; each of these is a line.
     let method: &'static str = "M".repeat(2_000).leak();
     for n in 0..2_000 {
         let answer = Request::new(method, &format!("/nothing/{n}")).send(address);
@@ -238,7 +238,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     assert!(longest < 2_000, "a line of {longest} bytes");
     Row {
         id: "L4",
-        situation: "stderr is a pipe that nobody reads, every request has a line, and methods are \
+        situation: "stderr is a pipe that is not read, every request has a line, and methods are \
                     2,000 bytes long",
         answer: "requests are answered as ever, `/livez` too, and SIGTERM ends it; lines beyond \
                  `telemetry.queue_bytes` are dropped and \
@@ -246,7 +246,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
                  line, and a line ends at \
                  `telemetry.line_bytes`. At `info` a refusal (4xx) has a line once a minute for \
                  each code, a failure (5xx) once in ten seconds",
-        test: (file!(), "a_log_that_nobody_reads_holds_up_nobody"),
+        test: (file!(), "a_log_that_is_not_read_holds_up_no_request"),
     }
     .check();
 }

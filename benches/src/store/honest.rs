@@ -14,7 +14,7 @@ use super::load::{Connection, Error, create, id_of, position_of};
 
 /// What honest callers heard within a span.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct HonestTraffic {
     pub answered: usize,
     /// Not answered, refused, or not within [`PATIENCE`].
     pub failed: usize,
@@ -83,7 +83,11 @@ async fn wait_for(address: &str, made: &str) -> Result<(), Error> {
     }
 }
 
-pub async fn listen(address: SocketAddr, rate: u32, span: Duration) -> Result<Heard, Error> {
+pub async fn listen(
+    address: SocketAddr,
+    rate: u32,
+    span: Duration,
+) -> Result<HonestTraffic, Error> {
     let began = Instant::now();
     let to: Arc<str> = address.to_string().into();
     // A command and a read each.
@@ -106,7 +110,7 @@ pub async fn listen(address: SocketAddr, rate: u32, span: Duration) -> Result<He
         failed += missed;
     }
     let livez = probe.await.map_err(std::io::Error::other)?;
-    Ok(Heard {
+    Ok(HonestTraffic {
         answered: latencies.len(),
         failed,
         p99: at(latencies, 0.99),

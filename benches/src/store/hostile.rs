@@ -142,7 +142,7 @@ impl Hostile {
 }
 
 const AGAIN: Duration = Duration::from_millis(50);
-/// What a connection costs who makes it.
+/// What a connection costs the client that makes it.
 const CONNECTION_BYTES: u64 = 200;
 const CHUNK: usize = 4_096;
 /// The largest body that is taken, nearly.

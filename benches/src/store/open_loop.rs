@@ -18,13 +18,13 @@ pub struct Offered {
 }
 
 /// Until the answer, and until the row was read.
-pub struct Seen {
+pub struct Latencies {
     pub answered: Offered,
     pub visible: Offered,
 }
 
 #[derive(Default)]
-struct Taken {
+struct Answers {
     answers: Vec<Duration>,
     reads: Vec<Duration>,
     refused: usize,
@@ -48,9 +48,12 @@ pub async fn see(
     rate: u32,
     connections: usize,
     lasting: Duration,
-) -> Result<Seen, Error> {
+) -> Result<Latencies, Error> {
     let taken = spread(commands, Some(queries), rate, connections, lasting).await?;
-    Ok(Seen { answered: offered(taken.answers, taken.refused), visible: offered(taken.reads, 0) })
+    Ok(Latencies {
+        answered: offered(taken.answers, taken.refused),
+        visible: offered(taken.reads, 0),
+    })
 }
 
 async fn spread(
@@ -59,7 +62,7 @@ async fn spread(
     rate: u32,
     connections: usize,
     lasting: Duration,
-) -> Result<Taken, Error> {
+) -> Result<Answers, Error> {
     let began = Instant::now();
     let (commands, queries): (Arc<str>, Option<Arc<str>>) =
         (commands.into(), queries.map(Into::into));
@@ -70,7 +73,7 @@ async fn spread(
             tokio::spawn(keep_pace(commands.clone(), queries.clone(), first, step, began + lasting))
         })
         .collect();
-    let mut all = Taken::default();
+    let mut all = Answers::default();
     for client in clients {
         let taken = client.await.map_err(std::io::Error::other)??;
         all.answers.extend(taken.answers);
@@ -86,13 +89,13 @@ async fn keep_pace(
     first: Instant,
     step: Duration,
     until: Instant,
-) -> Result<Taken, Error> {
+) -> Result<Answers, Error> {
     let mut connection = Connection::open(&commands).await?;
     let mut reader = match &queries {
         Some(queries) => Some(Connection::open(queries).await?),
         None => None,
     };
-    let (mut taken, mut due, mut made) = (Taken::default(), first, None);
+    let (mut taken, mut due, mut made) = (Answers::default(), first, None);
     while due < until {
         sleep_until(due).await;
         let answer = match made.take() {

@@ -14,10 +14,10 @@ use axum::{
 use highwater_http::{body::StrictJson, problem::Problem};
 use highwater_log::{Log, Partition, Reply, Ticket};
 use highwater_protocol::{
-    entry::{Body, Entry, EventBody, Origin, Part},
+    entry::{Body, CommandMetadata, Entry, EventBody, Part},
     partition::partition_of,
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, encode},
+    wire::{Fingerprint, Meta, RecordedEvent, encode},
 };
 use highwater_runtime::context::Context;
 use serde_json::json;
@@ -97,20 +97,21 @@ fn entry(app: &App, id: Uuid, data: Vec<u8>) -> Entry<highwater_protocol::wire::
         causation: id,
         traceparent: None,
     };
-    let origin = Origin {
+    let metadata = CommandMetadata {
         aggregate: id,
         command: id,
         fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
         meta,
         source: None,
     };
-    let event = Fact { event_type: "order.placed".into(), schema: "order.placed.v2".into(), data };
+    let event =
+        RecordedEvent { event_type: "order.placed".into(), schema: "order.placed.v2".into(), data };
     let time = Micros(app.ctx.clock.now());
     Entry {
         epoch: 1,
         writer: app.writer,
         seq: Some(0),
         drained: None,
-        body: Body::Event(EventBody { origin, version: 1, part: Part::WHOLE, time, event }),
+        body: Body::Event(EventBody { metadata, version: 1, part: Part::WHOLE, time, event }),
     }
 }

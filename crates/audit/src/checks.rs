@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use highwater_log::Partition;
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use uuid::Uuid;
 
 use super::{
@@ -49,7 +49,7 @@ impl<'a> Checks<'a> {
     }
 
     /// Looks at the next record, and says what is wrong with it.
-    pub fn look(&mut self, stored: &Stored) -> (Verdict, Vec<Fault>) {
+    pub fn look(&mut self, stored: &StoredRecord) -> (Verdict, Vec<Fault>) {
         self.counts.records += 1;
         let mut faults = Vec::new();
         let read = Entry::read(&stored.record);
@@ -88,7 +88,7 @@ impl<'a> Checks<'a> {
         &self,
         entry: &Entry,
         last_time: Option<[u8; 27]>,
-        stored: &Stored,
+        stored: &StoredRecord,
         faults: &mut Vec<Fault>,
     ) {
         if let Some(key) = stored.record.key.as_deref().filter(|_| entry.about().is_some()) {
@@ -175,7 +175,7 @@ impl<'a> Checks<'a> {
 }
 
 impl Counts {
-    /// Counts a void record. Void records are how the log works; one that nobody could read was
+    /// Counts a void record. Void records are how the log works; one that no reader can read was
     /// written by no release of this program.
     fn void(&mut self, void: Void) -> Option<Fault> {
         match void {

@@ -13,7 +13,7 @@ use super::{
     placement::partition_for,
     record::{
         Id,
-        command::{Command, Said},
+        command::{Command, CommandRecord},
     },
     report::Report,
 };
@@ -46,7 +46,9 @@ pub(super) async fn audit(
         let Some(last) = records.last().map(|last| last.offset) else { break };
         for stored in records.iter().filter(|stored| stored.offset < drained) {
             // An outcome can name only what can be read, and where it belongs.
-            let Said::Command(Command { command, aggregate, .. }) = Said::of(&stored.record) else {
+            let CommandRecord::Command(Command { command, aggregate, .. }) =
+                CommandRecord::of(&stored.record)
+            else {
                 continue;
             };
             let here =

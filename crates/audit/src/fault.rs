@@ -17,7 +17,7 @@ pub enum Fault {
          this partition was not audited"
     )]
     Shorter { end: u64 },
-    #[error("nobody can read this record: {0}")]
+    #[error("no reader can read this record: {0}")]
     Unreadable(Unreadable),
     #[error(
         "the commit that begins at offset {first} is torn: its own writer wrote something else \

@@ -30,7 +30,7 @@ use highwater_log::{
     raw::{RawReader, RawTopic},
 };
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 
 use self::{
     checks::Checks,
@@ -244,7 +244,7 @@ impl<'a> Pass<'a> {
         &mut self,
         checks: &mut Checks<'_>,
         report: &mut Report,
-        mut seen: impl FnMut(&Position, &Stored, &Verdict, &mut Report),
+        mut seen: impl FnMut(&Position, &StoredRecord, &Verdict, &mut Report),
     ) -> Result<bool, Error> {
         if self.next >= self.end {
             return Ok(false);

@@ -10,16 +10,16 @@
 //! | [`snapshots`] | states of aggregates as rows |
 //! | `outcomes` | what each command came to, compared while the log is read |
 //! | `operations` | what lies in the command queues, and the checkpoints that count their offsets |
-//! | `seen` | the filters of seen ids |
+//! | `dedup_filter` | the filters of ids |
 //! | [`partition`] | one partition of one category, through all of its tables |
 
 pub mod checkpoints;
+mod dedup_filter;
 pub mod item;
 mod operations;
 mod outcomes;
 pub mod partition;
 pub mod rows;
-mod seen;
 pub mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,9 +73,10 @@ impl<'c> Projected<'c> {
     /// Names every table, so that those without rows are shown too.
     pub(super) fn announce(&self, report: &mut Report) {
         let own = self.tables.iter().map(|table| table.name());
-        for table in [IDENTITY, checkpoints::TABLE, outcomes::TABLE, operations::TABLE, seen::TABLE]
-            .into_iter()
-            .chain(own)
+        for table in
+            [IDENTITY, checkpoints::TABLE, outcomes::TABLE, operations::TABLE, dedup_filter::TABLE]
+                .into_iter()
+                .chain(own)
         {
             report.table(table);
         }
@@ -190,7 +191,7 @@ impl<'c> Projected<'c> {
         let tables = [
             (outcomes::TABLE, &all),
             (operations::TABLE, &queues),
-            (seen::TABLE, &all),
+            (dedup_filter::TABLE, &all),
             (snapshots::TABLE, &stated),
         ];
         for (table, known) in tables {

@@ -6,9 +6,9 @@
 use std::{path::Path, sync::LazyLock};
 
 use data_encoding::HEXLOWER;
-use highwater_audit::record::{Entry, command::Said};
+use highwater_audit::record::{Entry, command::CommandRecord};
 use highwater_protocol::{
-    command_queue::{Unread, decode},
+    command_queue::{DecodeError, decode},
     record::{Header, Record},
     wire,
 };
@@ -63,19 +63,19 @@ fn changed(mut record: Record, change: &Change, all: &[Record]) -> Record {
 /// What both can tell: newer, of nothing, to be rejected as it is, a command.
 fn by_the_services(record: &Record) -> &'static str {
     match decode(record.clone()) {
-        Err(Unread::Newer { .. }) => "newer",
-        Err(Unread::Undecodable { origin: None, .. }) => "nothing",
-        Err(Unread::Undecodable { origin: Some(_), .. }) => "rejected",
+        Err(DecodeError::Newer { .. }) => "newer",
+        Err(DecodeError::Undecodable { metadata: None, .. }) => "nothing",
+        Err(DecodeError::Undecodable { metadata: Some(_), .. }) => "rejected",
         Ok(_) => "command",
     }
 }
 
 fn by_the_audit(record: &Record) -> &'static str {
-    match Said::of(record) {
-        Said::Newer => "newer",
-        Said::Nothing => "nothing",
-        Said::Command(command) if command.deadline.is_none() => "rejected",
-        Said::Command(_) => "command",
+    match CommandRecord::of(record) {
+        CommandRecord::Newer => "newer",
+        CommandRecord::Nothing => "nothing",
+        CommandRecord::Command(command) if command.deadline.is_none() => "rejected",
+        CommandRecord::Command(_) => "command",
     }
 }
 

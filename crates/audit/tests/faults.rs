@@ -10,7 +10,7 @@ use highwater_log::{
     Partition,
     raw::{RawReader, RawTopic},
 };
-use highwater_protocol::record::{Header, Record, Stored};
+use highwater_protocol::record::{Header, Record, StoredRecord};
 use uuid::Uuid;
 
 const TOPIC: &str = "test.note.events";
@@ -22,10 +22,10 @@ const SUCCESSOR: Uuid = Uuid::from_u128(0x22);
 
 /// A log in memory: events by partition, and the command queue of ALICE's partition.
 #[derive(Default)]
-struct Memory(BTreeMap<u32, Vec<Stored>>, Vec<Stored>);
+struct Memory(BTreeMap<u32, Vec<StoredRecord>>, Vec<StoredRecord>);
 
 impl Memory {
-    fn records(&self, of: &Partition) -> &[Stored] {
+    fn records(&self, of: &Partition) -> &[StoredRecord] {
         match &*of.topic {
             TOPIC => self.0.get(&of.index).map(Vec::as_slice).unwrap_or_default(),
             COMMANDS if of.index == home() => &self.1,
@@ -52,7 +52,7 @@ impl RawReader for Memory {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, highwater_log::Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, highwater_log::Error>> {
         let found = self
             .records(of)
             .iter()
@@ -119,7 +119,7 @@ impl Script {
     }
 
     fn log(self) -> Memory {
-        let stored = self.0.into_iter().zip(0..).map(|(record, offset)| Stored {
+        let stored = self.0.into_iter().zip(0..).map(|(record, offset)| StoredRecord {
             offset,
             appended_at_ms: 0,
             record,
@@ -243,7 +243,7 @@ async fn a_command_in_two_partitions() {
         record.key = Some(bob.clone().into_bytes());
         set(record, "ce_subject", &bob);
     });
-    let stored = other.0.drain(..).zip(0..).map(|(record, offset)| Stored {
+    let stored = other.0.drain(..).zip(0..).map(|(record, offset)| StoredRecord {
         offset,
         appended_at_ms: 0,
         record,
@@ -336,7 +336,7 @@ async fn a_hole_in_the_offsets() {
 }
 
 /// Of ALICE's, as docs/log-format.md says.
-fn queue(commands: &[u128]) -> Vec<Stored> {
+fn queue(commands: &[u128]) -> Vec<StoredRecord> {
     let record = |id: u128| {
         let id = Uuid::from_u128(id).as_bytes().to_vec();
         let mut headers = vec![Header::new("hw-kind", "command"), Header::new("hw-command", id)];
@@ -350,7 +350,7 @@ fn queue(commands: &[u128]) -> Vec<Stored> {
         headers.extend(["hw-actor", "hw-correlation"].map(|name| Header::new(name, vec![0; 16])));
         Record { key: Some(ALICE.to_string().into_bytes()), value: Some(b"{}".to_vec()), headers }
     };
-    let stored = commands.iter().zip(0..).map(|(id, offset)| Stored {
+    let stored = commands.iter().zip(0..).map(|(id, offset)| StoredRecord {
         offset,
         appended_at_ms: 0,
         record: record(*id),

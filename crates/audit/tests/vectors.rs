@@ -7,7 +7,7 @@ use std::{error::Error, fs, path::Path};
 use highwater_audit::{
     fold::{Fold, Position, Verdict, Void, Witness},
     placement::partition_for,
-    record::{Entry, Id, command::Said},
+    record::{Entry, Id, command::CommandRecord},
 };
 use highwater_protocol::record::{Header, Record};
 use serde::Deserialize;
@@ -186,12 +186,12 @@ fn the_audits_reader_of_the_command_queue_reproduces_every_vector() -> Result<()
             partition_for(Uuid::from_bytes(aggregate).to_string().as_bytes(), vector.partitions)
                 == vector.partition
         };
-        let rule = match Said::of(&vector.record.read()?) {
-            Said::Newer => 1,
-            Said::Nothing => 2,
-            Said::Command(command) if !here(command.aggregate) => 2,
-            Said::Command(command) if command.deadline.is_none() => 3,
-            Said::Command(_) => 4,
+        let rule = match CommandRecord::of(&vector.record.read()?) {
+            CommandRecord::Newer => 1,
+            CommandRecord::Nothing => 2,
+            CommandRecord::Command(command) if !here(command.aggregate) => 2,
+            CommandRecord::Command(command) if command.deadline.is_none() => 3,
+            CommandRecord::Command(_) => 4,
         };
         // Which names and bodies an owner knows is no concern of the audit.
         assert_eq!(rule, vector.rule.unwrap_or(4).min(4), "{}", vector.name);

@@ -118,7 +118,7 @@ pub(crate) async fn run(arguments: &ArgMatches, application: &Application) -> Ex
             ExitCode::SUCCESS
         }
         Ok(End::Difference) => ExitCode::from(FAILED),
-        // Whoever reads our output has enough of it (`| head`).
+        // The reader of our output has enough of it (`| head`).
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// A position of one partition, written `category/partition@offset`: everything below the offset is
 /// included.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct EventPosition {
     pub category: String,
     pub partition: u32,
     pub offset: u64,
@@ -28,7 +28,7 @@ pub struct Source {
 }
 
 #[derive(Serialize)]
-struct Structured<'a> {
+struct StructuredEvent<'a> {
     specversion: &'static str,
     id: Uuid,
     source: String,
@@ -54,24 +54,24 @@ struct Structured<'a> {
 pub fn structured(
     event: &EventBody<Wire>,
     source: &Source,
-    after: &Place,
+    after: &EventPosition,
 ) -> Result<String, serde_json::Error> {
     let data: &RawValue = serde_json::from_slice(&event.event.data)?;
-    let meta = &event.origin.meta;
+    let meta = &event.metadata.meta;
     let part = event.part;
-    let line = serde_json::to_string(&Structured {
+    let line = serde_json::to_string(&StructuredEvent {
         specversion: "1.0",
         id: meta.event_id,
         source: format!("/{}/{}", source.prefix, source.category),
         r#type: &event.event.event_type,
-        subject: event.origin.aggregate,
+        subject: event.metadata.aggregate,
         time: event.time.to_text(),
         dataschema: format!("urn:highwater:schema:{}", event.event.schema),
         datacontenttype: "application/json",
         hwposition: after.to_string(),
         hwversion: event.version,
         hwcommit: (part != Part::WHOLE).then(|| format!("{}/{}", part.index, part.of)),
-        hwcommand: event.origin.command,
+        hwcommand: event.metadata.command,
         hwactor: meta.actor,
         hwcorrelation: meta.correlation,
         hwcausation: meta.causation,
@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-impl Place {
+impl EventPosition {
     pub fn parse(text: &str) -> Result<Self, String> {
         let parsed = || {
             let (category, rest) = text.rsplit_once('/')?;
@@ -108,7 +108,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EventPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}@{}", self.category, self.partition, self.offset)
     }
@@ -119,9 +119,9 @@ mod tests {
     use std::borrow::Cow;
 
     use highwater_protocol::{
-        entry::Origin,
+        entry::CommandMetadata,
         time::Micros,
-        wire::{Fact, Fingerprint, Meta},
+        wire::{Fingerprint, Meta, RecordedEvent},
     };
 
     use super::*;
@@ -131,7 +131,7 @@ mod tests {
         let traceparent =
             Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
         EventBody {
-            origin: Origin {
+            metadata: CommandMetadata {
                 aggregate: id(0xa),
                 command: id(0xc),
                 fingerprint: Fingerprint { key_number: 1, hmac: [0; 32] },
@@ -147,7 +147,7 @@ mod tests {
             version: 7,
             part: Part { index: 2, of: 3 },
             time: Micros(0),
-            event: Fact {
+            event: RecordedEvent {
                 event_type: Cow::Borrowed("note.written"),
                 schema: Cow::Borrowed("note.written.v2"),
                 data: data.to_vec(),
@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    fn place() -> Place {
-        Place { category: "note".to_owned(), partition: 3, offset: 42 }
+    fn place() -> EventPosition {
+        EventPosition { category: "note".to_owned(), partition: 3, offset: 42 }
     }
 
     #[test]
@@ -194,11 +194,11 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_are_written_and_nothing_else_is() {
-        assert_eq!(Place::parse("note/3@42"), Ok(place()));
+        assert_eq!(EventPosition::parse("note/3@42"), Ok(place()));
         for text in
             ["", "note", "note/3", "note/@1", "/3@1", "note/3@", "note/-1@2", "note/3@x", "3@42"]
         {
-            assert!(Place::parse(text).is_err(), "{text}");
+            assert!(EventPosition::parse(text).is_err(), "{text}");
         }
     }
 

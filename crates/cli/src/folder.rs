@@ -68,8 +68,8 @@ pub enum Kind {
     Kafka,
 }
 
-/// An open data folder: nobody else has it until this is dropped or the process ends, however it
-/// ends.
+/// An open data folder: no other process has it until this is dropped or the process ends, however
+/// it ends.
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
@@ -180,7 +180,7 @@ impl Folder {
     }
 }
 
-/// Where a data folder has its local log, for those who only read.
+/// Where a data folder has its local log, for processes that only read.
 pub fn log_in(dir: &Path) -> PathBuf {
     dir.join("log")
 }
@@ -256,8 +256,8 @@ fn check_layout(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Who may do everything could open a folder of another user, and would leave files in it that this
-/// one cannot use any more.
+/// A user that may do everything could open a folder of another user, and would leave files in it
+/// that this one cannot use any more.
 fn check_owner(dir: &Path, ours: u32) -> Result<(), Error> {
     let Ok(version) = fs::metadata(dir.join("version")) else { return Ok(()) };
     let found = version.uid();

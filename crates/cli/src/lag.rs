@@ -1,5 +1,5 @@
 //! How far every projection is behind the end of the log, and who owns each partition. Reads the
-//! log's ends, the checkpoints and the hints; folds nothing and changes nothing.
+//! log's ends, the checkpoints and the announcements; folds nothing and changes nothing.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -16,13 +16,13 @@ use std::{
 
 use highwater_log::{Partition, RawReader, RawTopic};
 use highwater_projection::{Projections, runner};
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use highwater_runtime::clock::Clock;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use self::{
-    owners::Said,
+    owners::OwnersTopic,
     report::{Lag, Owner, Report},
 };
 use crate::cloudevent::Source;
@@ -199,7 +199,7 @@ pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
     })
 }
 
-async fn check_database(said: &Said, database: &mut PgConnection) -> Result<(), Error> {
+async fn check_database(said: &OwnersTopic, database: &mut PgConnection) -> Result<(), Error> {
     let ours: Uuid =
         sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(database).await?;
     match &said.database {
@@ -253,22 +253,22 @@ fn of_partition(
 
 /// The furthest checkpoint has folded the most.
 fn owner<'a>(
-    said: &Said,
+    said: &OwnersTopic,
     category: &str,
     partition: u32,
     checkpoints: impl Iterator<Item = &'a Checkpoint>,
 ) -> Owner {
     let furthest = checkpoints.max_by_key(|checkpoint| checkpoint.offset);
-    let hint = said.hints.get(&(category.to_owned(), partition));
+    let announcement = said.announcements.get(&(category.to_owned(), partition));
     Owner {
         category: category.to_owned(),
         partition,
         epoch: furthest.map(|checkpoint| checkpoint.epoch),
         writer: furthest.and_then(|checkpoint| checkpoint.writer),
         folded_to: furthest.map(|checkpoint| checkpoint.offset),
-        hint_epoch: hint.map(|hint| hint.epoch),
-        hint_instance: hint.map(|hint| hint.instance),
-        hint_url: hint.map(|hint| hint.url.clone()),
+        announced_epoch: announcement.map(|announcement| announcement.epoch),
+        announced_instance: announcement.map(|announcement| announcement.instance),
+        announced_url: announcement.map(|announcement| announcement.url.clone()),
     }
 }
 
@@ -279,8 +279,8 @@ struct Ages<'a> {
     partition: &'a Partition,
     end: u64,
     now_us: i64,
-    /// What somebody waits for.
-    counts: fn(&Stored) -> bool,
+    /// The records that a caller waits for.
+    counts: fn(&StoredRecord) -> bool,
     known: BTreeMap<u64, Option<f64>>,
 }
 
@@ -290,7 +290,7 @@ impl<'a> Ages<'a> {
         partition: &'a Partition,
         end: u64,
         now_us: i64,
-        counts: fn(&Stored) -> bool,
+        counts: fn(&StoredRecord) -> bool,
     ) -> Self {
         Self { log, partition, end, now_us, counts, known: BTreeMap::new() }
     }
@@ -331,6 +331,6 @@ impl<'a> Ages<'a> {
 }
 
 /// Fences and barriers change no table.
-fn is_waited_for(stored: &Stored) -> bool {
+fn is_waited_for(stored: &StoredRecord) -> bool {
     matches!(stored.record.header("hw-kind"), Some(b"event" | b"rejected" | b"unchanged"))
 }

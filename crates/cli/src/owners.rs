@@ -1,9 +1,9 @@
-//! Who owns each partition and who did before, as the `owners` topic says. Shows hints; decides
-//! nothing and changes nothing.
+//! Which instance owns each partition and which did before, as the `owners` topic says. Shows
+//! announcements; decides nothing and changes nothing.
 
 use std::fmt;
 
-use highwater_command::owner::{hints::Hint, tenure::Tenure};
+use highwater_command::owner::{announcements::Announcement, term::Term};
 use highwater_log::RawReader;
 use serde::Serialize;
 
@@ -12,20 +12,20 @@ use crate::{cloudevent::Source, lag};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// By category, partition.
-    pub partitions: Vec<Owned>,
+    pub partitions: Vec<OwnedPartition>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Owned {
+pub struct OwnedPartition {
     pub category: String,
     pub partition: u32,
-    /// The last hint; none: nobody has ever said anything.
-    pub hint: Option<Hint>,
+    /// The last announcement; none: no owner has ever said anything.
+    pub announcement: Option<Announcement>,
     /// The newest first.
-    pub tenures: Vec<Tenure>,
+    pub terms: Vec<Term>,
 }
 
-/// Every partition of events below `prefix`, with the last `history` tenures.
+/// Every partition of events below `prefix`, with the last `history` terms.
 pub async fn read(
     log: &dyn RawReader,
     prefix: &str,
@@ -39,12 +39,12 @@ pub async fn read(
         };
         for partition in topic.each() {
             let place = (source.category.clone(), partition.index);
-            let tenures = said.tenures.remove(&place).unwrap_or_default();
-            report.partitions.push(Owned {
+            let terms = said.terms.remove(&place).unwrap_or_default();
+            report.partitions.push(OwnedPartition {
                 category: source.category.clone(),
                 partition: partition.index,
-                hint: said.hints.remove(&place),
-                tenures: tenures.into_values().rev().take(history).collect(),
+                announcement: said.announcements.remove(&place),
+                terms: terms.into_values().rev().take(history).collect(),
             });
         }
     }
@@ -70,28 +70,31 @@ impl fmt::Display for Report {
             "writer"
         )?;
         for owned in &self.partitions {
-            if owned.tenures.is_empty() {
-                let epoch = owned
-                    .hint
+            if owned.terms.is_empty() {
+                let epoch = owned.announcement.as_ref().map_or_else(
+                    || "none".to_owned(),
+                    |announcement| announcement.epoch.to_string(),
+                );
+                let url = owned
+                    .announcement
                     .as_ref()
-                    .map_or_else(|| "none".to_owned(), |hint| hint.epoch.to_string());
-                let url = owned.hint.as_ref().map_or("none", |hint| hint.url.as_str());
+                    .map_or("none", |announcement| announcement.url.as_str());
                 writeln!(
                     f,
                     "{:category$} {:>9} {epoch:>6} {:27} {url}",
                     owned.category, owned.partition, "no history"
                 )?;
             }
-            for tenure in &owned.tenures {
+            for term in &owned.terms {
                 let [until, ended] =
-                    [&tenure.until, &tenure.ended].map(|end| end.as_deref().unwrap_or("-"));
+                    [&term.until, &term.ended].map(|end| end.as_deref().unwrap_or("-"));
                 write!(
                     f,
                     "{:category$} {:>9} {:>6} ",
-                    owned.category, owned.partition, tenure.epoch
+                    owned.category, owned.partition, term.epoch
                 )?;
-                write!(f, "{:27} {until:27} {:15} {ended:15} ", tenure.since, tenure.why)?;
-                writeln!(f, "{} {} {}", tenure.instance, tenure.writer, tenure.url)?;
+                write!(f, "{:27} {until:27} {:15} {ended:15} ", term.since, term.why)?;
+                writeln!(f, "{} {} {}", term.instance, term.writer, term.url)?;
             }
         }
         Ok(())

@@ -171,8 +171,8 @@ impl PrivatePostgres {
         Self::started(cluster, password, None).await
     }
 
-    /// The URL of a server that somebody else runs on the data in `dir`, with the password. It may
-    /// have died since.
+    /// The URL of a server that another process runs on the data in `dir`, with the password. It
+    /// may have died since.
     pub fn url_of_running(dir: &Path) -> Option<String> {
         cluster::noted(dir).map(|(port, password)| url(port, &password, ROLE))
     }
@@ -251,7 +251,7 @@ impl PrivatePostgres {
         self.adopted
     }
 
-    /// Who starts it again when it dies, until it is stopped on purpose.
+    /// What starts it again when it dies, until it is stopped on purpose.
     pub fn keeper(&self) -> Keeper {
         Keeper::of(self.cluster.clone(), self.port, Arc::clone(&self.stopped))
     }

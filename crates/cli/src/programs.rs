@@ -9,8 +9,9 @@ use highwater_runtime::{process, telemetry};
 use crate::{application::Application, cli};
 
 impl Application {
-    /// What `audit` finds in this log and in the database at `url`. `scratch` names an empty database:
-    /// projections with statements of their own and without an account are replayed into it.
+    /// What `audit` finds in this log and in the database at `url`. `scratch` names an empty
+    /// database: projections with statements of their own and without an account are replayed into
+    /// it.
     pub async fn audit(
         &self,
         log: &dyn RawReader,

@@ -35,7 +35,7 @@ use tracing::{info, warn};
 use self::{
     banner::Banner,
     database::Database,
-    settings::{Named, Settings},
+    settings::{DatabaseChoice, Settings},
 };
 use crate::{
     application::Application,
@@ -171,13 +171,13 @@ async fn start(
     options: &Options,
     application: &Application,
     settings: &Settings,
-    named: Named,
+    named: DatabaseChoice,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
     address: SocketAddr,
 ) -> Result<Running, Error> {
     let folder = Folder::open(&options.data)?;
-    if matches!(named, Named::Private) {
+    if matches!(named, DatabaseChoice::Private) {
         folder.keep_to(if settings.log.is_local() { Kind::Local } else { Kind::Kafka })?;
     }
     let keys = match settings.keys() {

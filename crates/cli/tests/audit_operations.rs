@@ -22,12 +22,12 @@ use highwater_log::{
 };
 use highwater_projection::{
     builtin::operations::Operations,
-    runner::{Limits, PostgresStore, PostgresTx, Projection, Runner, Share, Step, Topics},
+    runner::{Assignment, Limits, PostgresStore, PostgresTx, Projection, Runner, Step, Topics},
 };
 use highwater_protocol::{
     command_queue,
     partition::partition_of,
-    record::{Record, Stored},
+    record::{Record, StoredRecord},
     time::Micros,
     wire::Fingerprint,
     writer::Expected,
@@ -116,13 +116,13 @@ impl World {
             commit: Arc::new(|_| {}),
         };
         let projection: Arc<dyn Projection<PostgresTx>> = Arc::new(Operations::of(vec!["note"]));
-        let (store, share) =
-            (PostgresStore::new(self.pool.clone()), Share::new(membership, topics()));
+        let (store, assignment) =
+            (PostgresStore::new(self.pool.clone()), Assignment::new(membership, topics()));
         let mut runner = Runner::new(
             store,
             self.log.clone(),
             vec![projection],
-            share,
+            assignment,
             Limits { batch_events: 3, ..Limits::default() },
         );
         let end = Log::end(&*self.log, &self.partition).await.expect("an end");
@@ -177,8 +177,8 @@ fn topics() -> Topics {
     Topics::of("test", &["note"])
 }
 
-fn command(n: u128) -> command_queue::Accepted {
-    command_queue::Accepted {
+fn command(n: u128) -> command_queue::AcceptedCommand {
+    command_queue::AcceptedCommand {
         aggregate: Uuid::from_u128(0xa),
         command: Uuid::from_u128(n),
         name: "note.write".to_owned(),
@@ -339,7 +339,7 @@ impl RawReader for Forgetful {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let of = of.clone();
         Box::pin(async move {
             if offset < self.begin(&of).await? {

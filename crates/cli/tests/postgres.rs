@@ -211,7 +211,7 @@ fn orphan(folder: PathBuf, end: Arc<AtomicBool>) -> std::thread::JoinHandle<()> 
 }
 
 #[tokio::test]
-async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_later()
+async fn an_initdb_that_outlived_a_killed_process_blocks_no_start_and_its_folder_goes_later()
 -> Outcome {
     let scratch = Scratch::new("orphaned-initdb");
     let (left, end) = (scratch.0.join("cluster.new"), Arc::new(AtomicBool::new(false)));
@@ -243,8 +243,7 @@ async fn an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_
                  the other goes then, or at a later start",
         test: (
             file!(),
-            "an_initdb_that_outlived_a_killed_process_stands_in_nobodys_way_and_its_folder_goes_\
-             later",
+            "an_initdb_that_outlived_a_killed_process_blocks_no_start_and_its_folder_goes_later",
         ),
     }
     .check();
@@ -289,7 +288,7 @@ async fn a_folder_that_the_server_may_not_enter_is_replaced_by_one_that_it_may()
         let server =
             PrivatePostgres::start(&dir, Settings { fallback: fallback.0.clone(), ..settings() })
                 .await?;
-        // Only root starts the server as somebody else, who cannot enter.
+        // Only root starts the server as another user, which cannot enter.
         let root = fs::metadata("/proc/self")
             .is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
         assert_eq!(server.dir().starts_with(&fallback.0), root, "{}", server.dir().display());

@@ -1,4 +1,4 @@
-//! The way into the command queue of a category: a command is in the log before anybody hears
+//! The way into the command queue of a category: a command is in the log before its caller hears
 //! that it was accepted.
 //!
 //! Any instance may put a command there, so each must be able to tell how long the command queue
@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use highwater_log::{Appended, Log, Partition, Reply, Report, Ticket};
 use highwater_protocol::{
-    command_queue::{Accepted, encode},
+    command_queue::{AcceptedCommand, encode},
     record::Record,
 };
 use highwater_runtime::shutdown::Shutdown;
@@ -21,12 +21,12 @@ use tokio::{
 };
 
 pub use self::ends::Ends;
-use crate::{owner::hints::Hints, settings::QueueSettings};
+use crate::{owner::announcements::Announcements, settings::QueueSettings};
 
 /// The command queue of one category, for all requests.
 pub struct CommandQueue {
     pub log: Arc<dyn Log>,
-    pub hints: Arc<Hints>,
+    pub announcements: Arc<Announcements>,
     pub category: &'static str,
     /// `<prefix>.<category>.commands`.
     pub topic: Arc<str>,
@@ -39,7 +39,7 @@ pub struct CommandQueue {
 
 /// Why a command is not in the command queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum Refusal {
     #[error("the command queue of the partition is as long as it may be")]
     Full,
     #[error("too much is on its way into the command queue")]
@@ -60,29 +60,29 @@ impl CommandQueue {
     pub async fn accept(
         &self,
         partition: u32,
-        command: &Accepted,
+        command: &AcceptedCommand,
         until: Instant,
-    ) -> Result<u64, Refused> {
+    ) -> Result<u64, Refusal> {
         let outcome = match tokio::time::timeout_at(until, self.append(partition, command)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Refused::Unknown),
+            Err(_) => Err(Refusal::Unknown),
         };
         let label = match outcome {
             Ok(_) => "accepted",
-            Err(Refused::Full) => "full",
-            Err(Refused::NoRoom) => "no-room",
-            Err(Refused::Unknown) => "unknown",
+            Err(Refusal::Full) => "full",
+            Err(Refusal::NoRoom) => "no-room",
+            Err(Refusal::Unknown) => "unknown",
         };
         counter!("highwater_queue_commands_total", "category" => self.category, "outcome" => label)
             .increment(1);
         outcome
     }
 
-    async fn append(&self, partition: u32, command: &Accepted) -> Result<u64, Refused> {
+    async fn append(&self, partition: u32, command: &AcceptedCommand) -> Result<u64, Refusal> {
         let to = Partition { topic: self.topic.clone(), index: partition };
         let record = encode(command);
         if self.is_full(&to, record.size_bytes()).await {
-            return Err(Refused::Full);
+            return Err(Refusal::Full);
         }
         for _ in 0..ATTEMPTS {
             let ticket = Ticket { writer: command.command, seq: None };
@@ -93,25 +93,25 @@ impl CommandQueue {
                 return Ok(offset + 1);
             }
         }
-        Err(Refused::Unknown)
+        Err(Refusal::Unknown)
     }
 
     /// Hands the record over. What comes back says where it lies, if the log says so; its bytes
-    /// count until then, whoever waits.
+    /// count until then, whether or not a request still waits.
     fn append_once(
         &self,
         to: &Partition,
         record: Record,
         ticket: Ticket,
-    ) -> Result<oneshot::Receiver<Option<u64>>, Refused> {
-        let bytes = u32::try_from(record.size_bytes()).map_err(|_| Refused::NoRoom)?;
-        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refused::NoRoom)?;
+    ) -> Result<oneshot::Receiver<Option<u64>>, Refusal> {
+        let bytes = u32::try_from(record.size_bytes()).map_err(|_| Refusal::NoRoom)?;
+        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| Refusal::NoRoom)?;
         let (reports, mut reported) = mpsc::unbounded_channel();
         self.log.append(to, record, Reply { ticket, to: reports }).map_err(|error| {
             tracing::debug!(
                 partition = %to, %error, "a command could not be put into the command queue"
             );
-            Refused::Unknown
+            Refusal::Unknown
         })?;
         let (answer, answered) = oneshot::channel();
         self.shutdown.tasks.spawn(async move {
@@ -135,9 +135,9 @@ impl CommandQueue {
     /// owner last said that it had come (`owners`; behind by at most a sixteenth of the limit, or
     /// what 30 s brought), to where `commands` ended at most a second ago.
     ///
-    /// How many bytes lie there nobody knows, so one more of `bytes` is taken while as many of its
-    /// size would fit: what waits is then never more than the limit times the natural logarithm of
-    /// its number, and small commands find room when large ones do not.
+    /// No instance knows how many bytes lie there, so one more of `bytes` is taken while as many of
+    /// its size would fit: what waits is then never more than the limit times the natural logarithm
+    /// of its number, and small commands find room when large ones do not.
     async fn is_full(&self, partition: &Partition, bytes: usize) -> bool {
         let end = match self.ends.known(partition.index) {
             Ok(known) => known,
@@ -147,7 +147,8 @@ impl CommandQueue {
                 Ok(Err(_)) | Err(_) => known,
             },
         };
-        let waiting = end.saturating_sub(self.hints.drained(self.category, partition.index));
+        let waiting =
+            end.saturating_sub(self.announcements.drained(self.category, partition.index));
         waiting >= self.settings.max_backlog
             || waiting.saturating_mul(bytes as u64) >= self.settings.max_backlog_bytes
     }

@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 use crate::{
     category::{Category, Commands},
     command_queue::CommandQueue,
-    owner::{forward::Forwarder, hints::Hints, table::Table},
+    owner::{announcements::Announcements, forward::Forwarder, table::Table},
     settings::OwnerSettings,
 };
 
@@ -42,7 +42,7 @@ pub struct App<C: Category> {
     pub keys: Arc<DeploymentKeys>,
     pub commands: Arc<Commands>,
     pub table: Arc<Table<C::Command>>,
-    pub hints: Arc<Hints>,
+    pub announcements: Arc<Announcements>,
     pub forwarder: Arc<Forwarder>,
     /// How old, by the clocks of both, a command may be that another instance sent on.
     pub hop_age: Duration,

@@ -19,4 +19,4 @@ pub mod process;
 pub mod settings;
 mod start;
 
-pub use start::{Categories, Commanded, Error, Registry, Served, advertised, start};
+pub use start::{Categories, Commanded, Error, Registry, ServedCategory, advertised, start};

@@ -6,16 +6,16 @@
 //! | `supervise` | one partition from assignment to release: take-over, again after a loss, drain |
 //! | `command_queue` | reads the command queue of a partition |
 //! | `members` | the group memberships that assign partitions |
-//! | `claim` | by what right a partition is owned |
+//! | `assignment` | by what right a partition is owned |
 //! | `eager_failover` | takes a partition whose owner goes or is gone, before the group says so |
 //! | `origin` | who began each partition, read ahead |
-//! | `standing` | how the owned partitions stand, and their history |
-//! | `tenure` | one writer's time on a partition, as the history keeps it |
+//! | `status` | how the owned partitions stand, and their history |
+//! | `term` | one writer's time on a partition, as the history keeps it |
 //! | `admin` | shows it to the operator |
 //! | `table` | which partitions are owned here, and the way in |
-//! | `hints` | the `owners` topic: who owns what elsewhere, and the check values |
+//! | `announcements` | the `owners` topic: who owns what elsewhere, and the check values |
 //! | `snapshots` | states and outcomes in Postgres |
-//! | `forward` | one hop to the instance that a hint names |
+//! | `forward` | one hop to the instance that an announcement names |
 //! | `hop` | what a hop is on the wire, and its proof |
 //! | `deployment` | what instances prove to each other with |
 //! | `address` | where an instance is reached |
@@ -25,20 +25,20 @@
 pub mod actor;
 pub mod address;
 pub mod admin;
-pub mod claim;
+pub mod announcements;
+pub mod assignment;
 pub mod command_queue;
 pub mod deployment;
 pub mod eager_failover;
 pub mod forward;
-pub mod hints;
 pub mod hop;
 pub mod members;
 pub mod origin;
 pub mod snapshots;
-pub mod standing;
+pub mod status;
 pub mod supervise;
 pub mod table;
-pub mod tenure;
+pub mod term;
 
 use highwater_protocol::{
     wire::Wire,

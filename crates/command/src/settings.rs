@@ -109,7 +109,7 @@ pub struct PeerSettings {
     /// Where other instances reach this one, `http://host:port` and nothing else; from the
     /// listening address when empty.
     pub advertise: String,
-    /// Hosts, with or without port, that a hint may name; others are not called.
+    /// Hosts, with or without port, that an announcement may name; others are not called.
     pub allowed: Vec<String>,
     pub connect_timeout_ms: u64,
     /// How old, by the clocks of both, a command may be that another instance sent on: more than
@@ -170,7 +170,7 @@ impl Default for QueueSettings {
 impl QueueSettings {
     /// The longest deadline of a command.
     pub const DEADLINE_MOST_MS: u64 = 86_400_000;
-    /// Longer nobody may be left without word of how far the command queue has come.
+    /// The longest that instances may be left without word of how far the command queue has come.
     pub const SILENCE_MOST_MS: u64 = 60_000;
 }
 

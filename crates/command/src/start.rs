@@ -17,7 +17,7 @@ use highwater_log::{Log, LogSettings, Pace, Topic, TopicKind, check_values};
 use highwater_runtime::{
     config::Config,
     context::Context,
-    health::{Check, Required},
+    health::{Check, Requirement},
     identity::DeploymentKeys,
     process::chain,
     resilience::{Backoff, Once},
@@ -37,15 +37,15 @@ use crate::{
     owner::{
         actor::Shared,
         admin::{self, Admin},
+        announcements::Announcements,
         command_queue::Source,
         eager_failover::{EagerFailover, EagerFailoverSettings},
         forward::Forwarder,
-        hints::Hints,
         members::Members,
         origin::Origins,
-        snapshots::{self, PostgresSnapshots, Thawing},
-        standing::Standings,
-        supervise::{Assignable, Supervisors, Terms},
+        snapshots::{self, PostgresSnapshots, TypedSnapshots},
+        status::Statuses,
+        supervise::{Assignable, Supervisors, Timing},
         table::Table,
     },
     settings::{OwnerSettings, PeerSettings, QueueSettings},
@@ -62,13 +62,13 @@ struct IdentitySettings {
     keys: String,
 }
 
-/// What the categories of an application are added to, each by [`Served::serve`].
+/// What the categories of an application are added to, each by [`ServedCategory::serve`].
 pub struct Registry {
     ctx: Context,
     log: Arc<dyn Log>,
     pool: Connections,
     keys: Arc<DeploymentKeys>,
-    hints: Arc<Hints>,
+    announcements: Arc<Announcements>,
     forwarder: Arc<Forwarder>,
     hop_age: Duration,
     naming: LogSettings,
@@ -78,7 +78,7 @@ pub struct Registry {
     queue_room: Arc<Semaphore>,
     router: Router,
     assignable: Vec<Arc<dyn Assignable>>,
-    standings: Arc<Standings>,
+    statuses: Arc<Statuses>,
     command_queues: Vec<(&'static str, Arc<str>)>,
 }
 
@@ -128,24 +128,27 @@ pub async fn start(
 
     let url = advertised(&ctx.config).map_err(Error::Config)?;
     let owners = check_values::partition(&naming.prefix);
-    let (hints, reports) = Hints::new(log.clone(), owners, keys.clone(), url, ctx.ids.v4());
-    let hints = Arc::new(hints);
-    let following = AbortOnDropHandle::new(tokio::spawn(hints.clone().follow(reports)));
+    let (announcements, reports) =
+        Announcements::new(log.clone(), owners, keys.clone(), url, ctx.ids.v4());
+    let announcements = Arc::new(announcements);
+    let following = AbortOnDropHandle::new(tokio::spawn(announcements.clone().follow(reports)));
     let same = async || {
-        hints
+        announcements
             .check(
                 check_values::DEPLOYMENT_KEY,
                 &keys.check_value(),
                 "bring the key file of the deployment",
             )
             .await?;
-        Ok(hints.check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE).await?)
+        Ok(announcements
+            .check(check_values::DATABASE, &identity.to_string(), OTHER_DATABASE)
+            .await?)
     };
     patience.until("the owners topic", Error::may_pass, same).await?;
 
     let forwarder = Arc::new(Forwarder::new(
         &peers,
-        hints.deployment.clone(),
+        announcements.deployment.clone(),
         ctx.clock.clone(),
         ctx.ids.clone(),
     )?);
@@ -155,7 +158,7 @@ pub async fn start(
         log: log.clone(),
         pool,
         keys,
-        hints,
+        announcements,
         forwarder,
         hop_age: Duration::from_millis(peers.hop_age_ms),
         naming: naming.clone(),
@@ -164,7 +167,7 @@ pub async fn start(
         queue,
         router: Router::new(),
         assignable: Vec::new(),
-        standings: Arc::default(),
+        statuses: Arc::default(),
         command_queues: Vec::new(),
     };
     for category in categories {
@@ -172,28 +175,32 @@ pub async fn start(
     }
     registry.serve_operator().await?;
     registry.join(&peers, following)?;
-    ctx.health.register("log", Required::Ready, Arc::new(move || Box::pin(reachable(log.clone()))));
-    let standings = registry.standings.clone();
+    ctx.health.register(
+        "log",
+        Requirement::Ready,
+        Arc::new(move || Box::pin(reachable(log.clone()))),
+    );
+    let statuses = registry.statuses.clone();
     ctx.health.register(
         "owner.times",
-        Required::Degraded,
-        Arc::new(move || Box::pin(std::future::ready(standings.times()))),
+        Requirement::Degraded,
+        Arc::new(move || Box::pin(std::future::ready(statuses.times()))),
     );
     ctx.health.register(
         "owner.connections",
-        Required::Degraded,
+        Requirement::Degraded,
         Arc::new(move || Box::pin(std::future::ready(tables.complete()))),
     );
     ctx.health.register(
         "partitions",
-        Required::Ready,
-        partitions_check(registry.hints.clone(), naming.partitions.get(), names),
+        Requirement::Ready,
+        partitions_check(registry.announcements.clone(), naming.partitions.get(), names),
     );
     Ok(registry.router)
 }
 
 /// A category as an application registers it.
-pub trait Served: Send + Sync {
+pub trait ServedCategory: Send + Sync {
     /// As in topics, `ce_source` and positions.
     fn name(&self) -> &'static str;
 
@@ -202,7 +209,7 @@ pub trait Served: Send + Sync {
 }
 
 /// Every category of an application.
-pub type Categories = Vec<Arc<dyn Served>>;
+pub type Categories = Vec<Arc<dyn ServedCategory>>;
 
 /// The commands of a domain under `/v1/{collection}`.
 pub struct Commanded<C> {
@@ -211,7 +218,7 @@ pub struct Commanded<C> {
     pub collection: &'static str,
 }
 
-impl<C: Category> Served for Commanded<C> {
+impl<C: Category> ServedCategory for Commanded<C> {
     fn name(&self) -> &'static str {
         C::NAME
     }
@@ -231,11 +238,11 @@ impl Registry {
                 connect_timeout: Duration::from_millis(peers.connect_timeout_ms),
                 again: Duration::from_millis(self.owner.eager_failover_again_ms),
             };
-            let (hints, forwarder, ids) =
-                (self.hints.clone(), self.forwarder.clone(), self.ctx.ids.clone());
+            let (announcements, forwarder, ids) =
+                (self.announcements.clone(), self.forwarder.clone(), self.ctx.ids.clone());
             shutdown.tasks.spawn(
                 EagerFailover::new(
-                    hints,
+                    announcements,
                     forwarder,
                     &self.assignable,
                     settings,
@@ -271,9 +278,9 @@ impl Registry {
         }
         let address = listen.parse().map_err(|_| Error::AdminListen(listen.to_owned()))?;
         let admin = Admin {
-            instance: self.hints.instance,
-            url: self.hints.url.clone(),
-            standings: self.standings.clone(),
+            instance: self.announcements.instance,
+            url: self.announcements.url.clone(),
+            statuses: self.statuses.clone(),
             log: self.log.clone(),
             command_queues: self.command_queues.clone(),
         };
@@ -305,10 +312,10 @@ impl Registry {
         let shared = Shared {
             domain: domain.clone(),
             log: self.log.clone(),
-            snapshots: Thawing::new(tables, domain),
+            snapshots: TypedSnapshots::new(tables, domain),
             checkpoints: watched,
             origins,
-            hints: self.hints.clone(),
+            announcements: self.announcements.clone(),
             clock: self.ctx.clock.clone(),
             ids: self.ctx.ids.clone(),
             limits: self.owner.limits(&self.queue),
@@ -319,7 +326,7 @@ impl Registry {
                 partitions: self.naming.partitions.get(),
                 commands: commands.clone(),
                 keys: self.keys.clone(),
-                hint_step: (self.queue.max_backlog / 16).max(1),
+                announce_step: (self.queue.max_backlog / 16).max(1),
             },
             clock_skew: Duration::from_millis(self.owner.clock_skew_ms),
             accept_ahead: Duration::from_millis(self.owner.accept_ahead_ms),
@@ -332,14 +339,14 @@ impl Registry {
             },
         };
         let table = Arc::new(Table::new());
-        let terms = Terms {
+        let timing = Timing {
             deposed: Duration::from_millis(self.owner.deposed_wait_ms),
             handoff: Duration::from_millis(self.owner.handoff_ms),
             intake: self.owner.partition_queue.max(1),
         };
-        let (standings, shutdown) = (self.standings.clone(), self.ctx.shutdown.clone());
+        let (statuses, shutdown) = (self.statuses.clone(), self.ctx.shutdown.clone());
         let supervisors =
-            Supervisors::new(topic, Arc::new(shared), table.clone(), standings, shutdown, terms);
+            Supervisors::new(topic, Arc::new(shared), table.clone(), statuses, shutdown, timing);
         self.assignable.push(Arc::new(supervisors));
         self.command_queues.push((C::NAME, commands_topic.clone()));
         let app = App::<C> {
@@ -348,7 +355,7 @@ impl Registry {
             keys: self.keys.clone(),
             commands,
             table,
-            hints: self.hints.clone(),
+            announcements: self.announcements.clone(),
             forwarder: self.forwarder.clone(),
             hop_age: self.hop_age,
             partitions: self.naming.partitions.get(),
@@ -357,7 +364,7 @@ impl Registry {
             settings: self.owner.clone(),
             command_queue: CommandQueue {
                 log: self.log.clone(),
-                hints: self.hints.clone(),
+                announcements: self.announcements.clone(),
                 category: C::NAME,
                 topic: commands_topic,
                 settings: self.queue.clone(),
@@ -429,12 +436,16 @@ fn topics(naming: &LogSettings, categories: &[&str]) -> Vec<Topic> {
 }
 
 /// Ready once every partition has had an owner, here or elsewhere; an owner that is lost later is
-/// no reason to send nobody here.
-fn partitions_check(hints: Arc<Hints>, partitions: u32, categories: Vec<&'static str>) -> Check {
+/// no reason to send no requests here.
+fn partitions_check(
+    announcements: Arc<Announcements>,
+    partitions: u32,
+    categories: Vec<&'static str>,
+) -> Check {
     let once = Arc::new(AtomicBool::new(false));
     Arc::new(move || {
         let owned = once.load(Ordering::Relaxed)
-            || categories.iter().all(|category| hints.all_owned(category, partitions));
+            || categories.iter().all(|category| announcements.all_owned(category, partitions));
         once.fetch_or(owned, Ordering::Relaxed);
         Box::pin(async move {
             if owned { Ok(()) } else { Err("not every partition has an owner yet".to_owned()) }

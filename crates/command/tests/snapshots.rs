@@ -5,11 +5,11 @@
 #[path = "../../tables/tests/support/postgres.rs"]
 mod postgres;
 
-use highwater_command::owner::snapshots::{Error, PostgresSnapshots, Snapshots, Thawing};
+use highwater_command::owner::snapshots::{Error, PostgresSnapshots, Snapshots, TypedSnapshots};
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
     writer::Snapshot,
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -30,11 +30,16 @@ impl Domain<Wire> for Bytes {
         false
     }
 
-    fn decide(&self, _: Option<&u8>, (): &(), _: Micros) -> Result<Decision<u8, Fact>, Reason> {
+    fn decide(
+        &self,
+        _: Option<&u8>,
+        (): &(),
+        _: Micros,
+    ) -> Result<Decision<u8, RecordedEvent>, Reason> {
         Ok(Decision::Nothing)
     }
 
-    fn evolve(&self, state: Option<&u8>, _: &Fact) -> Result<u8, Unreadable> {
+    fn evolve(&self, state: Option<&u8>, _: &RecordedEvent) -> Result<u8, Unreadable> {
         Ok(state.copied().unwrap_or(0))
     }
 }
@@ -42,21 +47,21 @@ impl Domain<Wire> for Bytes {
 impl Durable for Bytes {
     const FORMAT: i16 = 2;
 
-    fn freeze(&self, state: &u8) -> Vec<u8> {
+    fn serialize(&self, state: &u8) -> Vec<u8> {
         vec![*state]
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<u8, Unreadable> {
+    fn deserialize(&self, serialized: &[u8]) -> Result<u8, Unreadable> {
         let malformed = || Unreadable::Malformed {
             what: "a byte".into(),
-            why: format!("{} bytes", frozen.len()),
+            why: format!("{} bytes", serialized.len()),
         };
-        <[u8; 1]>::try_from(frozen).map(|[byte]| byte).map_err(|_| malformed())
+        <[u8; 1]>::try_from(serialized).map(|[byte]| byte).map_err(|_| malformed())
     }
 }
 
 /// The tables, and `snapshots` of partition 0 at [`CHECKPOINT`].
-async fn tables(test: &str) -> (PgPool, Thawing<Bytes>) {
+async fn tables(test: &str) -> (PgPool, TypedSnapshots<Bytes>) {
     let pool = PgPoolOptions::new()
         .max_connections(2)
         .connect_with(postgres::database(test).await)
@@ -73,7 +78,8 @@ async fn tables(test: &str) -> (PgPool, Thawing<Bytes>) {
     .execute(&pool)
     .await
     .expect("a checkpoint");
-    let snapshots = Thawing::new(PostgresSnapshots::new(pool.clone().into(), "thing"), Bytes);
+    let snapshots =
+        TypedSnapshots::new(PostgresSnapshots::new(pool.clone().into(), "thing"), Bytes);
     (pool, snapshots)
 }
 
@@ -129,16 +135,16 @@ async fn an_aggregate_whose_state_cannot_be_read_is_there_all_the_same() {
 async fn a_filter_that_fell_behind_the_place_of_an_owner_is_none() {
     let (pool, snapshots) = tables("snapshots_fell_back").await;
     for from in [0, CHECKPOINT - 1, CHECKPOINT] {
-        let seen = snapshots.seen(0, from, ENOUGH).await.expect("as far as it goes");
-        assert!(!seen.may_contain(Uuid::from_u128(1)), "from offset {from}");
+        let filter = snapshots.dedup_filter(0, from, ENOUGH).await.expect("as far as it goes");
+        assert!(!filter.may_contain(Uuid::from_u128(1)), "from offset {from}");
     }
-    let fell_back = snapshots.seen(0, CHECKPOINT + 1, ENOUGH).await;
+    let fell_back = snapshots.dedup_filter(0, CHECKPOINT + 1, ENOUGH).await;
     assert!(
         matches!(fell_back, Err(Error::FellBack { from: 41, checkpoint: CHECKPOINT })),
         "{:?}",
         fell_back.err()
     );
-    let nothing = snapshots.seen(1, 1, ENOUGH).await;
+    let nothing = snapshots.dedup_filter(1, 1, ENOUGH).await;
     assert!(
         matches!(nothing, Err(Error::FellBack { from: 1, checkpoint: 0 })),
         "{:?}",
@@ -149,7 +155,7 @@ async fn a_filter_that_fell_behind_the_place_of_an_owner_is_none() {
         .await
         .expect("emptied");
     assert!(matches!(
-        snapshots.seen(0, 1, ENOUGH).await,
+        snapshots.dedup_filter(0, 1, ENOUGH).await,
         Err(Error::FellBack { from: 1, checkpoint: 0 })
     ));
 }
@@ -178,10 +184,10 @@ async fn of_more_outcomes_than_are_read_there_is_no_filter() {
     let (pool, snapshots) = tables("snapshots_many").await;
     for (from, until) in [(1, 11), (11, MOST_SINCE + 2)] {
         outcomes(&pool, from, until).await;
-        let seen = snapshots.seen(0, 0, 16 << 20).await.expect("as many as there are");
-        let lacks =
-            (1..until).find(|id| !seen.may_contain(Uuid::from_u128(u128::from(id.unsigned_abs()))));
+        let filter = snapshots.dedup_filter(0, 0, 16 << 20).await.expect("as many as there are");
+        let lacks = (1..until)
+            .find(|id| !filter.may_contain(Uuid::from_u128(u128::from(id.unsigned_abs()))));
         assert_eq!(lacks, None, "of {} outcomes", until - 1);
-        assert_eq!(seen.may_contain(Uuid::max()), until > MOST_SINCE, "{} outcomes", until - 1);
+        assert_eq!(filter.may_contain(Uuid::max()), until > MOST_SINCE, "{} outcomes", until - 1);
     }
 }

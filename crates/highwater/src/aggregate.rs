@@ -34,7 +34,7 @@ pub trait State: Data + Value {
 
 /// What a rule says: events, none at all ("nothing to do"), or why not.
 pub type Decision<A> =
-    Result<Events<<A as Aggregate>::Event>, Refused<<A as Aggregate>::Rejection>>;
+    Result<Events<<A as Aggregate>::Event>, Refusal<<A as Aggregate>::Rejection>>;
 
 /// What happened, in sequence: one commit. None: there was nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Events<E>(Vec<E>);
 
 /// Why a command does nothing. Rules return their own rejections with `?`, or [`Missing`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused<R> {
+pub enum Refusal<R> {
     /// A rule is broken: 409.
     Rejected(R),
     /// The aggregate does not exist: 404.
@@ -62,23 +62,23 @@ pub struct Context {
 }
 
 /// One event: `accept(Redeemed { .. })`, the payload of a variant or the variant.
-pub fn accept<E, R>(event: impl Into<E>) -> Result<Events<E>, Refused<R>> {
+pub fn accept<E, R>(event: impl Into<E>) -> Result<Events<E>, Refusal<R>> {
     accept_all([event.into()])
 }
 
 /// Several events, which become visible together.
-pub fn accept_all<E, R>(events: impl IntoIterator<Item = E>) -> Result<Events<E>, Refused<R>> {
+pub fn accept_all<E, R>(events: impl IntoIterator<Item = E>) -> Result<Events<E>, Refusal<R>> {
     Ok(Events(events.into_iter().collect()))
 }
 
 /// Nothing to do: 200 with the current version.
-pub fn nothing<E, R>() -> Result<Events<E>, Refused<R>> {
+pub fn nothing<E, R>() -> Result<Events<E>, Refusal<R>> {
     Ok(Events(Vec::new()))
 }
 
 /// A rule is broken.
-pub fn reject<E, R: Rejection>(rejection: R) -> Result<Events<E>, Refused<R>> {
-    Err(Refused::Rejected(rejection))
+pub fn reject<E, R: Rejection>(rejection: R) -> Result<Events<E>, Refusal<R>> {
+    Err(Refusal::Rejected(rejection))
 }
 
 impl<E> Events<E> {
@@ -88,13 +88,13 @@ impl<E> Events<E> {
     }
 }
 
-impl<R: Rejection> From<R> for Refused<R> {
+impl<R: Rejection> From<R> for Refusal<R> {
     fn from(rejection: R) -> Self {
         Self::Rejected(rejection)
     }
 }
 
-impl<R: Rejection> From<Missing> for Refused<R> {
+impl<R: Rejection> From<Missing> for Refusal<R> {
     fn from(_: Missing) -> Self {
         Self::Missing
     }

@@ -18,7 +18,7 @@ use highwater_query::{
     Views,
     list::List,
     resource::View,
-    rows::{Detail, Listed},
+    rows::{Detail, RowList},
 };
 use highwater_runtime::process::{Exit, Exits, failed};
 use highwater_tables::{migrations, rows};
@@ -26,8 +26,8 @@ use sqlx::{SqlStr, migrate::MigrationType};
 
 pub(crate) use self::replayed::row_of;
 use self::{
-    bridge::Folded,
-    replayed::{Replayed, states},
+    bridge::FoldedRows,
+    replayed::{ReplayedRows, states},
     schemas::Schemas,
 };
 use crate::{Aggregate, Category, Event, Fold, Migration, Rules, command::Target, contracts};
@@ -41,7 +41,7 @@ pub struct App {
     aggregates: Vec<Box<dyn Aggregates>>,
     projections: Vec<Arc<dyn Projection<PostgresTx>>>,
     /// Each by its path, made when all collections are known.
-    views: Vec<Shown>,
+    views: Vec<ViewRoute>,
     /// The tables that rows describe.
     rows: Vec<rows::Table>,
     migrations: &'static [Migration],
@@ -53,7 +53,7 @@ pub struct App {
 }
 
 /// A view, and where.
-struct Shown {
+struct ViewRoute {
     path: Path,
     add: fn(Views, &str) -> Views,
 }
@@ -115,7 +115,7 @@ impl App {
     pub fn rows<R: Fold>(self) -> Self {
         let app = self.folded::<R>(rows::Table::listed::<R>());
         app.shown(Path::Within(category::<R>(), ""), |views, path| {
-            views.list::<Listed<Folded<R>>>(path)
+            views.list::<RowList<FoldedRows<R>>>(path)
         })
     }
 
@@ -130,16 +130,16 @@ impl App {
     #[must_use]
     pub fn project<R: Fold>(mut self) -> Self {
         self.rows.push(rows::Table::of::<R>());
-        self.replayed.push(|| Box::new(Replayed::<R>::new()));
-        self.projection(highwater_projection::table::Table::<Folded<R>>::new())
+        self.replayed.push(|| Box::new(ReplayedRows::<R>::new()));
+        self.projection(highwater_projection::table::Table::<FoldedRows<R>>::new())
     }
 
     fn folded<R: Fold>(mut self, table: rows::Table) -> Self {
         self.rows.push(table);
-        self.replayed.push(|| Box::new(Replayed::<R>::new()));
-        let app = self.projection(highwater_projection::table::Table::<Folded<R>>::new());
+        self.replayed.push(|| Box::new(ReplayedRows::<R>::new()));
+        let app = self.projection(highwater_projection::table::Table::<FoldedRows<R>>::new());
         app.shown(Path::Within(category::<R>(), "/{id}"), |views, path| {
-            views.resource::<Detail<Folded<R>>>(path)
+            views.resource::<Detail<FoldedRows<R>>>(path)
         })
     }
 
@@ -163,7 +163,7 @@ impl App {
     }
 
     fn shown(mut self, path: Path, add: fn(Views, &str) -> Views) -> Self {
-        self.views.push(Shown { path, add });
+        self.views.push(ViewRoute { path, add });
         self
     }
 
@@ -224,7 +224,7 @@ impl App {
         twice("projection", self.projections.iter().map(|each| each.name()), &mut wrong);
         let mut paths = Vec::new();
         let mut views = Views::default();
-        for Shown { path, add } in &self.views {
+        for ViewRoute { path, add } in &self.views {
             let path = match path {
                 Path::Of(path) => path.clone(),
                 Path::Within(name, rest) => {

@@ -5,14 +5,14 @@ use std::fmt;
 use highwater_protocol::{
     domain::{Domain, Durable, Unreadable},
     time::Micros,
-    wire::Fact,
+    wire::RecordedEvent,
 };
 use serde_json::Value;
 
 use crate::{
     aggregate::{Aggregate, State},
     command::{Command, CommandKind, Target},
-    data::{Data, Place},
+    data::{Data, Usage},
     event::{Event, EventKind},
     finding::FieldError,
     rejection::Rejection,
@@ -44,8 +44,8 @@ trait Types: Send + Sync {
     fn event(&self, name: &str, version: u32) -> Option<(Schema, &'static str)>;
     fn command(&self, name: &str, version: u32) -> Option<(Schema, &'static str)>;
     fn state(&self) -> Schema;
-    fn rewrite(&self, stored: &Fact) -> Result<Fact, Unreadable>;
-    fn fold(&self, state: Option<&[u8]>, stored: &Fact) -> Result<Vec<u8>, Unreadable>;
+    fn rewrite(&self, stored: &RecordedEvent) -> Result<RecordedEvent, Unreadable>;
+    fn fold(&self, state: Option<&[u8]>, stored: &RecordedEvent) -> Result<Vec<u8>, Unreadable>;
     fn check(
         &self,
         name: &str,
@@ -123,12 +123,16 @@ impl Category {
     }
 
     /// Reads an event of any version and writes it in the latest one.
-    pub fn rewrite(&self, stored: &Fact) -> Result<Fact, Unreadable> {
+    pub fn rewrite(&self, stored: &RecordedEvent) -> Result<RecordedEvent, Unreadable> {
         self.types.rewrite(stored)
     }
 
-    /// The frozen state after an event.
-    pub fn fold(&self, state: Option<&[u8]>, stored: &Fact) -> Result<Vec<u8>, Unreadable> {
+    /// The serialized state after an event.
+    pub fn fold(
+        &self,
+        state: Option<&[u8]>,
+        stored: &RecordedEvent,
+    ) -> Result<Vec<u8>, Unreadable> {
         self.types.fold(state, stored)
     }
 
@@ -172,16 +176,16 @@ impl<A: Aggregate> Types for Rules<A> {
     }
 
     fn state(&self) -> Schema {
-        <A as Data>::schema(Place::Event).without_descriptions()
+        <A as Data>::schema(Usage::Event).without_descriptions()
     }
 
-    fn rewrite(&self, stored: &Fact) -> Result<Fact, Unreadable> {
+    fn rewrite(&self, stored: &RecordedEvent) -> Result<RecordedEvent, Unreadable> {
         A::Event::decode(stored).map(|event| event.encode())
     }
 
-    fn fold(&self, state: Option<&[u8]>, stored: &Fact) -> Result<Vec<u8>, Unreadable> {
-        let state = state.map(|frozen| self.thaw(frozen)).transpose()?;
-        self.evolve(state.as_ref(), stored).map(|state| self.freeze(&state))
+    fn fold(&self, state: Option<&[u8]>, stored: &RecordedEvent) -> Result<Vec<u8>, Unreadable> {
+        let state = state.map(|serialized| self.deserialize(serialized)).transpose()?;
+        self.evolve(state.as_ref(), stored).map(|state| self.serialize(&state))
     }
 
     fn check(

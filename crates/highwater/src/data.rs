@@ -13,7 +13,7 @@ use crate::{finding::FieldError, schema::Schema};
 
 /// Where a type stands; some schemas depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Usage {
     /// In the body of a command, as callers write it.
     Command,
     /// In an event or a state, as it is stored.
@@ -34,7 +34,7 @@ pub enum Place {
 )]
 pub trait Data: Serialize + DeserializeOwned {
     /// JSON Schema of it.
-    fn schema(place: Place) -> Schema;
+    fn schema(place: Usage) -> Schema;
 
     /// What a field of this type is when it is absent. `None`: the field is required.
     fn absent() -> Option<Self> {
@@ -58,14 +58,14 @@ pub trait Data: Serialize + DeserializeOwned {
 }
 
 impl Data for bool {
-    fn schema(_: Place) -> Schema {
+    fn schema(_: Usage) -> Schema {
         Schema::of("boolean")
     }
 }
 
 /// Absent or there; `null` is refused.
 impl<T: Data> Data for Option<T> {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         T::schema(place)
     }
 
@@ -91,7 +91,7 @@ impl<T: Data> Data for Arc<T>
 where
     Arc<T>: Serialize + for<'de> Deserialize<'de>,
 {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         T::schema(place)
     }
 

@@ -6,7 +6,7 @@ use highwater_protocol::{
     domain::Unreadable,
     entry::EventBody,
     vocabulary::Value,
-    wire::{Fact, Wire},
+    wire::{RecordedEvent, Wire},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -23,10 +23,10 @@ pub trait Event: Value {
 
     /// Reads any version ever published. [`Unreadable::Newer`]: a version or an event that this
     /// release does not know yet.
-    fn decode(stored: &Fact) -> Result<Self, Unreadable>;
+    fn decode(stored: &RecordedEvent) -> Result<Self, Unreadable>;
 
     /// Writes the latest version.
-    fn encode(&self) -> Fact;
+    fn encode(&self) -> RecordedEvent;
 
     /// The schema of the data of one version, and what describes it.
     fn schema(name: &str, version: u32) -> Option<(Schema, &'static str)>;
@@ -68,7 +68,7 @@ impl<E: Event> Recorded<E> {
     pub fn read(stored: &EventBody<Wire>) -> Result<Self, Unreadable> {
         Ok(Self {
             event: E::decode(&stored.event)?,
-            id: stored.origin.aggregate,
+            id: stored.metadata.aggregate,
             version: stored.version,
             time: Some(stored.time.into()),
             partition: None,
@@ -98,7 +98,7 @@ pub(crate) fn article(word: &str) -> &'static str {
 /// The event type and version that a stored event claims; they must agree (`voucher.issued` with
 /// `voucher.issued.v2`).
 #[doc(hidden)]
-pub fn claimed(stored: &Fact) -> Result<(&str, u32), Unreadable> {
+pub fn claimed(stored: &RecordedEvent) -> Result<(&str, u32), Unreadable> {
     let digits = stored
         .schema
         .strip_prefix(stored.event_type.as_ref())
@@ -115,13 +115,13 @@ fn canonical(digits: &str) -> bool {
 }
 
 #[doc(hidden)]
-pub fn data<T: DeserializeOwned>(stored: &Fact) -> Result<T, Unreadable> {
+pub fn data<T: DeserializeOwned>(stored: &RecordedEvent) -> Result<T, Unreadable> {
     serde_json::from_slice(&stored.data).map_err(|error| malformed(stored, error.to_string()))
 }
 
 /// What no release has published so far: of this category, else it is in the wrong topic.
 #[doc(hidden)]
-pub fn unknown(category: &str, stored: &Fact) -> Unreadable {
+pub fn unknown(category: &str, stored: &RecordedEvent) -> Unreadable {
     match stored.event_type.strip_prefix(category) {
         Some(rest) if rest.starts_with('.') => {
             Unreadable::Newer { what: stored.schema.to_string() }
@@ -130,16 +130,20 @@ pub fn unknown(category: &str, stored: &Fact) -> Unreadable {
     }
 }
 
-fn malformed(stored: &Fact, why: String) -> Unreadable {
+fn malformed(stored: &RecordedEvent, why: String) -> Unreadable {
     Unreadable::Malformed { what: stored.schema.to_string(), why }
 }
 
 #[doc(hidden)]
-pub fn encode(event_type: &'static str, schema: &'static str, data: &impl Serialize) -> Fact {
+pub fn encode(
+    event_type: &'static str,
+    schema: &'static str,
+    data: &impl Serialize,
+) -> RecordedEvent {
     #[expect(
         clippy::expect_used,
         reason = "data of contracts is structs, strings and integers, which JSON can always hold"
     )]
     let data = serde_json::to_vec(data).expect("event data is JSON");
-    Fact { event_type: Cow::Borrowed(event_type), schema: Cow::Borrowed(schema), data }
+    RecordedEvent { event_type: Cow::Borrowed(event_type), schema: Cow::Borrowed(schema), data }
 }

@@ -50,7 +50,7 @@ pub mod value;
 pub use crate::app::App;
 #[doc(inline)]
 pub use crate::{
-    aggregate::{Aggregate, Context, Decision, Events, Missing, Refused, State},
+    aggregate::{Aggregate, Context, Decision, Events, Missing, Refusal, State},
     category::Category,
     command::Command,
     data::Data,

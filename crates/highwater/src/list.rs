@@ -73,7 +73,7 @@
 
 pub use highwater_http::problem::Problem;
 pub use highwater_query::{
-    list::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, Served, check_served},
+    list::{Combination, DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, check_served},
     rows::Item,
 };
 pub use sqlx::{Postgres, QueryBuilder};

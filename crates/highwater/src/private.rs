@@ -1,6 +1,6 @@
-//! For what the derives emit, and for nobody else: this may change in any release.
+//! For what the derives emit, and for no other code: this may change in any release.
 
-pub use highwater_protocol::{domain::Unreadable, wire::Fact};
+pub use highwater_protocol::{domain::Unreadable, wire::RecordedEvent};
 pub use highwater_rows::of_cell;
 pub use serde::{self, ser::SerializeStruct};
 pub use serde_json::Value;
@@ -9,7 +9,7 @@ pub use crate::{
     aggregate::State,
     command::{Command, CommandKind, Target, unknown_command},
     data::{
-        At, Data, Place,
+        At, Data, Usage,
         object::{
             Choices, Empty, Field, Fields, Object, Source, at_most, finish, no_field, object,
             object_schema, unchecked, write_field, write_object,
@@ -30,7 +30,7 @@ pub fn said(error: impl ToString) -> String {
 }
 
 /// A payload's schema, and what describes it: the variant's doc comment, or else the type's.
-pub fn payload<T: Object>(place: Place, docs: &'static str) -> (Schema, &'static str) {
+pub fn payload<T: Object>(place: Usage, docs: &'static str) -> (Schema, &'static str) {
     (object_schema::<T>(place), if docs.is_empty() { T::DOCS } else { docs })
 }
 

@@ -1,4 +1,4 @@
-//! From an [`Aggregate`] to what the protocol asks: encoded events, frozen states.
+//! From an [`Aggregate`] to what the protocol asks: encoded events, serialized states.
 
 use std::{
     fmt,
@@ -9,13 +9,13 @@ use std::{
 use highwater_protocol::{
     domain::{self, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
 };
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    aggregate::{Aggregate, Context, Refused},
+    aggregate::{Aggregate, Context, Refusal},
     command::{ALREADY_EXISTS, Command, Target},
     event::{Event, article},
     finding::FieldError,
@@ -55,7 +55,7 @@ impl<A: Aggregate> Rules<A> {
         state: Option<&A>,
         command: &A::Command,
         context: &Context,
-    ) -> Result<domain::Decision<A, Fact>, Reason> {
+    ) -> Result<domain::Decision<A, RecordedEvent>, Reason> {
         let category = Self::CATEGORY;
         let missing = || reason(category, "not-found", format!("there is no such {category}"), &[]);
         match (command.kind().target, state) {
@@ -69,10 +69,10 @@ impl<A: Aggregate> Rules<A> {
             _ => {}
         }
         let events = A::decide(state, command, context).map_err(|refused| match refused {
-            Refused::Rejected(broken) => {
+            Refusal::Rejected(broken) => {
                 reason(category, broken.code(), &broken, &broken.members())
             }
-            Refused::Missing => missing(),
+            Refusal::Missing => missing(),
         })?;
         let events = events.into_vec();
         let mut after: Option<A> = None;
@@ -101,13 +101,13 @@ impl<A: Aggregate> Domain<Wire> for Rules<A> {
         command.kind().target == Target::Needs
     }
 
-    /// By nobody, and as a command without an id.
+    /// By no principal, and as a command without an id.
     fn decide(
         &self,
         state: Option<&A>,
         command: &A::Command,
         at: Micros,
-    ) -> Result<domain::Decision<A, Fact>, Reason> {
+    ) -> Result<domain::Decision<A, RecordedEvent>, Reason> {
         Self::decide_at(state, command, &Context::new(at.into(), Uuid::nil(), Uuid::nil()))
     }
 
@@ -116,12 +116,12 @@ impl<A: Aggregate> Domain<Wire> for Rules<A> {
         state: Option<&A>,
         command: &A::Command,
         context: domain::Context<'_, Wire>,
-    ) -> Result<domain::Decision<A, Fact>, Reason> {
+    ) -> Result<domain::Decision<A, RecordedEvent>, Reason> {
         let domain::Context { at, command: id, meta } = context;
         Self::decide_at(state, command, &Context::new(at.into(), meta.actor, id))
     }
 
-    fn evolve(&self, state: Option<&A>, stored: &Fact) -> Result<A, Unreadable> {
+    fn evolve(&self, state: Option<&A>, stored: &RecordedEvent) -> Result<A, Unreadable> {
         A::evolve(state, &A::Event::decode(stored)?)
     }
 }
@@ -129,7 +129,7 @@ impl<A: Aggregate> Domain<Wire> for Rules<A> {
 impl<A: Aggregate> Durable for Rules<A> {
     const FORMAT: i16 = A::FORMAT;
 
-    fn freeze(&self, state: &A) -> Vec<u8> {
+    fn serialize(&self, state: &A) -> Vec<u8> {
         #[expect(
             clippy::expect_used,
             reason = "states are structs, strings and integers, which JSON can always hold"
@@ -137,8 +137,8 @@ impl<A: Aggregate> Durable for Rules<A> {
         serde_json::to_vec(state).expect("a state is JSON")
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<A, Unreadable> {
-        serde_json::from_slice(frozen).map_err(|error| Unreadable::Malformed {
+    fn deserialize(&self, serialized: &[u8]) -> Result<A, Unreadable> {
+        serde_json::from_slice(serialized).map_err(|error| Unreadable::Malformed {
             what: format!("{} state", Self::CATEGORY),
             why: error.to_string(),
         })

@@ -7,12 +7,12 @@ mod running;
 mod tables;
 
 #[cfg(feature = "services")]
-pub use running::{Answered, Error, Running};
+pub use running::{Error, Response, Running};
 
 use highwater_protocol::{
     domain::{self, Decision, Domain},
     time::Micros,
-    wire::{Fact, Meta, Reason},
+    wire::{Meta, Reason, RecordedEvent},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ pub struct Given<A: Aggregate> {
 pub struct When<A: Aggregate> {
     before: Option<A>,
     command: A::Command,
-    decided: Result<Decision<A, Fact>, Reason>,
+    decided: Result<Decision<A, RecordedEvent>, Reason>,
 }
 
 /// An aggregate that these events happened to: `given::<Voucher>([issued()])`.
@@ -164,7 +164,7 @@ impl<A: Aggregate> When<A> {
     }
 }
 
-fn said<A: std::fmt::Debug>(decided: &Result<Decision<A, Fact>, Reason>) -> String {
+fn said<A: std::fmt::Debug>(decided: &Result<Decision<A, RecordedEvent>, Reason>) -> String {
     match decided {
         Ok(Decision::Change { events, .. }) => {
             let said = events.iter().map(|stored| {
@@ -178,7 +178,10 @@ fn said<A: std::fmt::Debug>(decided: &Result<Decision<A, Fact>, Reason>) -> Stri
 }
 
 #[track_caller]
-fn evolved<A: Aggregate>(state: Option<A>, events: impl IntoIterator<Item = Fact>) -> Option<A> {
+fn evolved<A: Aggregate>(
+    state: Option<A>,
+    events: impl IntoIterator<Item = RecordedEvent>,
+) -> Option<A> {
     let rules = Rules::<A>::new();
     let mut state = state;
     for stored in events {

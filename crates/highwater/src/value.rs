@@ -20,5 +20,5 @@ pub use timestamp::{NotATime, Timestamp};
 
 /// An id in the body of a command.
 pub(crate) fn id_schema() -> crate::schema::Schema {
-    id::uuid_schema(crate::data::Place::Command)
+    id::uuid_schema(crate::data::Usage::Command)
 }

@@ -6,9 +6,9 @@ mod voucher;
 use highwater::{
     Category, Command as _, Event as _, FieldError, Recorded, Unreadable,
     protocol::{
-        entry::{EventBody, Origin, Part},
+        entry::{CommandMetadata, EventBody, Part},
         time::Micros,
-        wire::{Fact, Fingerprint, Meta, Wire},
+        wire::{Fingerprint, Meta, RecordedEvent, Wire},
     },
     testing::NOW,
 };
@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use voucher::{Kind, Voucher, VoucherCommand, VoucherEvent};
 
-fn stored(stem: &str, data: &Value) -> Fact {
+fn stored(stem: &str, data: &Value) -> RecordedEvent {
     let event_type = stem.rsplit_once(".v").map_or(stem, |(event_type, _)| event_type);
-    Fact {
+    RecordedEvent {
         event_type: event_type.to_owned().into(),
         schema: stem.to_owned().into(),
         data: data.to_string().into_bytes(),
@@ -118,7 +118,7 @@ fn an_enum_is_a_name_or_an_object_with_one_name() {
         let again = read(&data).expect("a kind").encode();
         assert_eq!(serde_json::from_slice::<Value>(&again.data).expect("JSON"), data);
     }
-    let schema = <Kind as highwater::Data>::schema(highwater::data::Place::Event).to_value();
+    let schema = <Kind as highwater::Data>::schema(highwater::data::Usage::Event).to_value();
     assert_eq!(schema["oneOf"][0], json!({ "type": "string", "enum": ["plain"] }));
     assert_eq!(schema["oneOf"][2]["required"], json!(["season"]));
 }
@@ -224,7 +224,7 @@ fn a_schema_says_how_its_command_is_called() {
 #[test]
 fn a_recorded_event_says_where_it_stands() {
     let body: EventBody<Wire> = EventBody {
-        origin: Origin {
+        metadata: CommandMetadata {
             aggregate: Uuid::from_u128(7),
             command: Uuid::nil(),
             fingerprint: Fingerprint { key_number: 1, hmac: [0; 32] },

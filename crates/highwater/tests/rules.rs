@@ -140,12 +140,12 @@ fn a_row_is_what_its_events_leave() {
 #[test]
 fn a_state_survives_its_snapshot() {
     let state = given::<Voucher>([issued()]).state().cloned().expect("a voucher");
-    let frozen = RULES.freeze(&state);
-    assert_eq!(String::from_utf8_lossy(&frozen), r#"{"kind":"plain","redeemed":false}"#);
-    assert_eq!(RULES.thaw(&frozen), Ok(state));
+    let serialized = RULES.serialize(&state);
+    assert_eq!(String::from_utf8_lossy(&serialized), r#"{"kind":"plain","redeemed":false}"#);
+    assert_eq!(RULES.deserialize(&serialized), Ok(state));
     assert_eq!(Rules::<Voucher>::FORMAT, 3);
     for damaged in ["", "[]", "{}", r#"{"kind":"plain","redeemed":false,"more":1}"#] {
-        assert!(matches!(RULES.thaw(damaged.as_bytes()), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(RULES.deserialize(damaged.as_bytes()), Err(Unreadable::Malformed { .. })));
     }
 }
 

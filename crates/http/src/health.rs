@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::problem::Problem;
 
-/// Answered however busy we are: who asks decides whether we live.
+/// Answered however busy we are: the client that asks decides whether we live.
 pub(crate) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 

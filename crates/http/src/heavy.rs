@@ -1,5 +1,5 @@
 //! Owns the place of what takes milliseconds of a processor: beside the threads that answer
-//! everybody, and few at once, so that some processors are left to them. Must never be asked for
+//! requests, and few at once, so that some processors are left to them. Must never be asked for
 //! what waits.
 
 use std::sync::LazyLock;
@@ -22,12 +22,13 @@ pub fn is_large(bytes: usize) -> bool {
     bytes >= LARGE
 }
 
-/// Does `work` in its turn. It is done to its end when nobody waits for it any more.
+/// Does `work` in its turn. It is done to its end even when its caller does not wait for it any
+/// more.
 pub async fn done<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let place = PLACES.acquire().await;
     match spawn_blocking(move || {
-        // For as long as the work takes, whoever waits for it.
+        // For as long as the work takes, whether or not its caller still waits.
         let _place = place;
         work()
     })
@@ -46,9 +47,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_answers_everybody_goes_on_meanwhile() {
+    async fn the_thread_that_answers_requests_goes_on_meanwhile() {
         let (told, heard) = mpsc::channel();
-        // On the one thread of this runtime nobody could tell it anything.
+        // On the one thread of this runtime no task could tell it anything.
         let work = tokio::spawn(done(move || heard.recv_timeout(Duration::from_secs(10))));
         tokio::task::yield_now().await;
         assert_eq!((told.send(()), work.await.ok()), (Ok(()), Some(Ok(()))));

@@ -7,7 +7,7 @@
 //! | [`health`] | the routes of liveness, readiness, metrics |
 //! | [`problem`] | the one form of an error answer (RFC 9457) |
 //! | [`json`], [`body`], [`schema`] | strict JSON, from bytes to checked value |
-//! | [`heavy`] | what takes a processor for milliseconds, beside the threads that answer everybody |
+//! | [`heavy`] | what takes a processor for milliseconds, beside the threads that answer requests |
 //! | [`headers`] | parsers of the request headers that we give a meaning |
 //! | [`cursor`] | signed positions in lists |
 //!

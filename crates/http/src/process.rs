@@ -38,7 +38,7 @@ pub struct Listen {
     pub insecure: bool,
 }
 
-/// A process that is configured and has its port, and serves nothing yet: whoever connects is
+/// A process that is configured and has its port, and serves nothing yet: a client that connects is
 /// refused, and goes elsewhere.
 pub struct Process {
     pub ctx: Context,

@@ -21,7 +21,8 @@ pub fn partition(prefix: &str) -> Partition {
     Partition { topic: topic(prefix).name, index: 0 }
 }
 
-/// The first value of `name`: whoever came first has the say. `None`: nobody has said anything yet.
+/// The first value of `name`: the process that came first has the say. `None`: none has said
+/// anything yet.
 pub async fn find(
     log: &dyn Log,
     partition: &Partition,

@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::{Header, Record, Stored};
+use highwater_protocol::record::{Header, Record, StoredRecord};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
@@ -217,7 +217,7 @@ impl Log for FaultyLog {
             }
             Takes::UpTo(bytes) if record.size_bytes() > bytes => {
                 let result = Err(ReportError::Refused("it is too large (injected)".to_owned()));
-                // Whoever dropped the receiver does not want to know.
+                // An appender that dropped the receiver does not want to know.
                 let _ = reply.to.send(Report { ticket: reply.ticket, generation: 0, result });
                 return Ok(());
             }
@@ -270,7 +270,7 @@ impl Log for FaultyLog {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         self.inner.fetch(of, offset, limit)
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use highwater_protocol::{
     fold::{Effect, Fold, Gap},
     position::{Position, Witness},
-    record::Stored,
+    record::StoredRecord,
     wire::{self, Wire},
 };
 use uuid::Uuid;
@@ -20,8 +20,8 @@ const SEARCH_RECORDS: usize = 100;
 /// The log is not the history that the position was taken from.
 #[derive(Debug, thiserror::Error)]
 pub enum Divergence {
-    #[error("{partition}: the position belongs to the history that writer {} began, the log to the \
-             one that {} began", name(.stored), name(.found))]
+    #[error("{partition}: the position belongs to the history that {} began, the log to the one \
+             that {} began", name(.stored), name(.found))]
     Identity { partition: Partition, stored: Option<Uuid>, found: Option<Uuid> },
     #[error(
         "{partition}: the position saw {stored} at offset {offset}, the log has {found} there: \
@@ -29,7 +29,7 @@ pub enum Divergence {
     )]
     Witness { partition: Partition, offset: u64, stored: String, found: String },
     #[error(
-        "{partition}: the position of the history that writer {} began lies at offset {offset}, \
+        "{partition}: the position of the history that {} began lies at offset {offset}, \
          but the log ends at {end}: records were lost, or it is another log",
         name(.identity)
     )]
@@ -53,7 +53,7 @@ pub enum Error {
 
 /// One record, and what it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct FollowedRecord {
     pub offset: u64,
     pub appended_at_ms: i64,
     pub effect: Effect<Wire>,
@@ -65,7 +65,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// One for every record, in the log's sequence.
-    pub effects: Vec<Seen>,
+    pub effects: Vec<FollowedRecord>,
     /// Where the fold can be resumed after these effects: never inside a commit.
     pub position: Position<Wire>,
     /// The offset after the last record applied; above `position.offset` while a commit is open.
@@ -142,10 +142,15 @@ impl Follow {
         })
     }
 
-    fn apply_one(&mut self, stored: Stored) -> Result<Seen, Error> {
-        let Stored { offset, appended_at_ms, record } = stored;
+    fn apply_one(&mut self, stored: StoredRecord) -> Result<FollowedRecord, Error> {
+        let StoredRecord { offset, appended_at_ms, record } = stored;
         let effect = self.fold.apply(offset, wire::decode(record)).map_err(|gap| self.gap(gap))?;
-        Ok(Seen { offset, appended_at_ms, effect, position: self.fold.position().clone() })
+        Ok(FollowedRecord {
+            offset,
+            appended_at_ms,
+            effect,
+            position: self.fold.position().clone(),
+        })
     }
 
     fn gap(&self, gap: Gap) -> Error {
@@ -260,7 +265,7 @@ async fn first_writer_below(
 pub fn check_witness(
     partition: &Partition,
     witness: &Witness<Wire>,
-    stored: Option<Stored>,
+    stored: Option<StoredRecord>,
 ) -> Result<(), Divergence> {
     let stored = stored.filter(|stored| stored.offset == witness.offset);
     let entry = stored.and_then(|stored| wire::decode(stored.record).ok());
@@ -304,7 +309,7 @@ impl fmt::Display for Sender<'_> {
 }
 
 fn name(writer: &Option<Uuid>) -> String {
-    writer.map_or_else(|| "nobody".to_owned(), |writer| writer.to_string())
+    writer.map_or_else(|| "no writer".to_owned(), |writer| format!("writer {writer}"))
 }
 
 #[cfg(test)]
@@ -326,8 +331,8 @@ mod tests {
         Follow { partition, fold: Fold::new(), subscription }.apply(delivery)
     }
 
-    fn stored(offset: u64) -> Stored {
-        Stored { offset, appended_at_ms: 1, record: Record::default() }
+    fn stored(offset: u64) -> StoredRecord {
+        StoredRecord { offset, appended_at_ms: 1, record: Record::default() }
     }
 
     #[test]
@@ -356,7 +361,8 @@ mod tests {
                 Uuid::nil(),
             )
         };
-        let at = |offset, entry| Some(Stored { offset, appended_at_ms: 1, record: record(entry) });
+        let at =
+            |offset, entry| Some(StoredRecord { offset, appended_at_ms: 1, record: record(entry) });
         let witness = Witness { offset: 4, epoch: 3, writer, seq: Some(2) };
         let same =
             |witness: &Witness<Wire>, stored| check_witness(&partition, witness, stored).is_ok();

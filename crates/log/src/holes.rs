@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -81,12 +81,12 @@ impl<L: ?Sized> WithHoles<L> {
 }
 
 /// What lies in a hole.
-fn nothing(offset: u64, appended_at_ms: i64) -> Stored {
-    Stored { offset, appended_at_ms, record: Record::default() }
+fn nothing(offset: u64, appended_at_ms: i64) -> StoredRecord {
+    StoredRecord { offset, appended_at_ms, record: Record::default() }
 }
 
 /// Adds what lies in the holes from `next` to the end of `records`, and moves `next` there.
-fn fill(holes: &BTreeSet<u64>, next: &mut u64, records: Vec<Stored>) -> Vec<Stored> {
+fn fill(holes: &BTreeSet<u64>, next: &mut u64, records: Vec<StoredRecord>) -> Vec<StoredRecord> {
     let mut filled = Vec::with_capacity(records.len());
     for stored in records {
         while *next < stored.offset && holes.contains(next) {
@@ -100,7 +100,7 @@ fn fill(holes: &BTreeSet<u64>, next: &mut u64, records: Vec<Stored>) -> Vec<Stor
 }
 
 /// What lies in the holes from `next` on, below `end` and at most `limit`.
-fn leading(holes: &BTreeSet<u64>, next: &mut u64, end: u64, limit: usize) -> Vec<Stored> {
+fn leading(holes: &BTreeSet<u64>, next: &mut u64, end: u64, limit: usize) -> Vec<StoredRecord> {
     let mut filled = Vec::new();
     while *next < end && filled.len() < limit && holes.contains(next) {
         filled.push(nothing(*next, 0));
@@ -116,8 +116,8 @@ async fn looked_up<'a>(
     offset: u64,
     limit: usize,
     end: impl FnOnce() -> BoxFuture<'a, Result<u64, Error>>,
-    fetched: Result<Vec<Stored>, Error>,
-) -> Result<Vec<Stored>, Error> {
+    fetched: Result<Vec<StoredRecord>, Error>,
+) -> Result<Vec<StoredRecord>, Error> {
     let mut next = offset;
     let mut records = match fetched {
         Err(error) if !holes.contains(&offset) || matches!(error, Error::Unreachable(_)) => {
@@ -137,7 +137,7 @@ async fn trailing(
     of: &Partition,
     holes: &BTreeSet<u64>,
     next: &mut u64,
-) -> Vec<Stored> {
+) -> Vec<StoredRecord> {
     // Without an answer it is as if there were no hole: the next record shows it.
     let Ok(end) = log.end(of).await else { return Vec::new() };
     if end <= *next {
@@ -227,7 +227,7 @@ impl Log for WithHoles<dyn Log> {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
         Box::pin(async move {
@@ -267,7 +267,7 @@ impl RawReader for WithHoles<dyn RawReader> {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let Some(holes) = self.holes.of(of) else { return self.log.fetch(of, offset, limit) };
         let of = of.clone();
         Box::pin(async move {
@@ -302,8 +302,9 @@ mod tests {
     fn only_named_offsets_without_a_record_are_filled() {
         let stored = |offset| nothing(offset, 7);
         let (holes, mut next) = (BTreeSet::from([1, 2, 5]), 0);
-        let offsets =
-            |filled: Vec<Stored>| filled.iter().map(|stored| stored.offset).collect::<Vec<_>>();
+        let offsets = |filled: Vec<StoredRecord>| {
+            filled.iter().map(|stored| stored.offset).collect::<Vec<_>>()
+        };
         assert_eq!(
             offsets(fill(&holes, &mut next, vec![stored(0), stored(2), stored(3)])),
             [0, 1, 2, 3]

@@ -17,7 +17,7 @@ mod subscriber;
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use rdkafka::error::KafkaError;
 
 pub use self::settings::Settings;
@@ -97,7 +97,7 @@ impl Log for KafkaLog {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 
@@ -120,7 +120,7 @@ impl Log for KafkaLog {
             producers.close(within);
             readers.close();
             lookups.close();
-            // Nobody waits any more when the time is over.
+            // The caller does not wait any more when the time is over.
             let _ = closed.send(());
         });
         Box::pin(async move {
@@ -162,7 +162,7 @@ impl RawReader for KafkaReader {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 }
@@ -186,7 +186,7 @@ impl RawReader for KafkaLog {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         fetch(&self.lookups, of, offset, limit)
     }
 }
@@ -206,7 +206,7 @@ fn fetch(
     of: &Partition,
     offset: u64,
     limit: usize,
-) -> BoxFuture<'static, Result<Vec<Stored>, Error>> {
+) -> BoxFuture<'static, Result<Vec<StoredRecord>, Error>> {
     let (lookups, of) = (Arc::clone(lookups), of.clone());
     blocking(move || lookups.fetch(&of, offset, limit))
 }

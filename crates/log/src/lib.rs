@@ -29,7 +29,7 @@ pub mod replay;
 pub mod settings;
 
 pub use faulty::FaultyLog;
-pub use follow::{Divergence, Follow, Seen, Step};
+pub use follow::{Divergence, Follow, FollowedRecord, Step};
 pub use holes::{Holes, WithHoles};
 pub use kafka::{KafkaLog, KafkaReader};
 pub use local::{LocalLog, LocalReader};
@@ -38,5 +38,5 @@ pub use log::{
     Report, ReportError, Subscription, Ticket, Topic, TopicKind,
 };
 pub use raw::{RawReader, RawTopic};
-pub use replay::{Replay, Replayed, Until};
+pub use replay::{Replay, ReplayedEvent, Until};
 pub use settings::LogSettings;

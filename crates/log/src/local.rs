@@ -1,6 +1,7 @@
 //! [`LocalLog`]: the log on one machine, in an embedded store (fjall), fsynced in group commits.
 //! One process writes; others read through its socket. Never acknowledges what is not on the disk.
-//! Keeps events for ever, and hints too, which are few; accepted commands as long as a broker does.
+//! Keeps events for ever, and announcements too, which are few; accepted commands as long as a
+//! broker does.
 //!
 //! Why fjall: one commit of 1 / 16 / 64 / 256 records of 900 bytes with fsync took 0.15 / 0.29 /
 //! 0.52 / 1.15 ms on two cores, with redb 0.31 / 0.66 / 1.20 / 3.73 ms. Its lock on the folder is
@@ -30,11 +31,11 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use parking_lot::{Mutex, RwLock};
 
 pub use self::remote::LocalReader;
-use self::{groups::Groups, shared::Shared, writer::Queued};
+use self::{groups::Groups, shared::Shared, writer::PendingAppend};
 use crate::{
     log::{Error, Group, Log, Membership, Partition, Reply, Subscription, Topic},
     raw::{RawReader, RawTopic},
@@ -103,7 +104,7 @@ impl Default for Settings {
 pub struct LocalLog {
     shared: Arc<Shared>,
     groups: Arc<Groups>,
-    queue: RwLock<Option<SyncSender<Queued>>>,
+    queue: RwLock<Option<SyncSender<PendingAppend>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -177,7 +178,7 @@ impl Log for LocalLog {
         if !self.shared.reserve(size_bytes) {
             return Err(Error::Refused(format!("{to}: the queue of the local log is full")));
         }
-        let queued = Queued { topic, partition: to.index, record, size_bytes, reply };
+        let queued = PendingAppend { topic, partition: to.index, record, size_bytes, reply };
         queue.try_send(queued).map_err(|refused| {
             self.shared.unreserve(size_bytes);
             match refused {
@@ -209,7 +210,7 @@ impl Log for LocalLog {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let (shared, of) = (Arc::clone(&self.shared), of.clone());
         blocking(move || shared.look_up(&of, offset, limit))
     }
@@ -267,7 +268,7 @@ impl RawReader for LocalLog {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         Log::fetch(self, of, offset, limit)
     }
 }

@@ -9,7 +9,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -126,7 +126,7 @@ pub enum Error {
 #[derive(Debug)]
 pub enum Delivery {
     /// In offset order, without gaps between deliveries except where the log has them.
-    Records(Vec<Stored>),
+    Records(Vec<StoredRecord>),
     /// Everything below this offset has been delivered, and at that moment there was no more. May
     /// be repeated.
     CaughtUp(u64),
@@ -203,8 +203,8 @@ pub trait Log: Send + Sync + 'static {
     /// Reads from `offset` on, for ever.
     fn read(&self, of: &Partition, offset: u64) -> Result<Subscription, Error>;
 
-    /// As [`Log::read`], for one who follows behind the head and is not waited for: records may
-    /// come a little later, and together.
+    /// As [`Log::read`], for a reader that follows behind the head and is not waited for: records
+    /// may come a little later, and together.
     fn read_behind(&self, of: &Partition, offset: u64) -> Result<Subscription, Error> {
         self.read(of, offset)
     }
@@ -223,7 +223,7 @@ pub trait Log: Send + Sync + 'static {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>>;
 
     fn join(&self, group: Group) -> Result<Membership, Error>;
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Error, Partition};
@@ -37,7 +37,7 @@ pub trait RawReader: Send + Sync + 'static {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>>;
 }
 
 impl RawTopic {

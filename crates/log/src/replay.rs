@@ -7,7 +7,7 @@ use futures_util::stream::{self, Stream};
 use highwater_protocol::{
     entry::EventBody,
     fold::{Commit, Effect, Fold, Gap},
-    record::Stored,
+    record::StoredRecord,
     wire::{self, Wire},
 };
 
@@ -38,11 +38,11 @@ pub enum Until {
 
 /// One visible event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replayed {
+pub struct ReplayedEvent {
     /// Where the event's own record lies.
     pub offset: u64,
-    /// The offset after the last record of its commit: whoever has read up to here has seen the
-    /// whole commit.
+    /// The offset after the last record of its commit: a reader that has read up to here has seen
+    /// the whole commit.
     pub commit_end: u64,
     pub appended_at_ms: i64,
     pub event: EventBody<Wire>,
@@ -59,7 +59,7 @@ pub struct Replay {
     fold: Fold<Wire>,
     /// Offset and time of the records of the open commit.
     open: Vec<(u64, i64)>,
-    ready: VecDeque<Replayed>,
+    ready: VecDeque<ReplayedEvent>,
 }
 
 impl Replay {
@@ -85,7 +85,7 @@ impl Replay {
     }
 
     /// The next event; `None` at the end. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Option<Replayed>, Error> {
+    pub async fn next(&mut self) -> Result<Option<ReplayedEvent>, Error> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -97,7 +97,7 @@ impl Replay {
     }
 
     /// The same as a stream, which ends after the first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Replayed, Error>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = Result<ReplayedEvent, Error>> + Send {
         stream::unfold(Some(self), |replay| async move {
             let mut replay = replay?;
             match replay.next().await {
@@ -137,8 +137,8 @@ impl Replay {
         Ok(true)
     }
 
-    fn apply(&mut self, stored: Stored) -> Result<(), Error> {
-        let Stored { offset, appended_at_ms, record } = stored;
+    fn apply(&mut self, stored: StoredRecord) -> Result<(), Error> {
+        let StoredRecord { offset, appended_at_ms, record } = stored;
         let effect = self
             .fold
             .apply(offset, wire::decode(record))
@@ -168,7 +168,7 @@ impl Replay {
         let places = std::mem::take(&mut self.open);
         for ((offset, appended_at_ms), event) in places.into_iter().zip(commit.events) {
             if offset >= self.from {
-                self.ready.push_back(Replayed {
+                self.ready.push_back(ReplayedEvent {
                     offset,
                     commit_end: commit.end,
                     appended_at_ms,

@@ -1,5 +1,5 @@
 //! `#[derive(Data)]` on an enum: a name, or an object with one name. serde's derive reads and
-//! writes it, on a copy of the enum that nobody else sees.
+//! writes it, on a copy of the enum that no other code sees.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -46,7 +46,7 @@ pub fn expand(
                 }
             }
             impl #private::Data for #name {
-                fn schema(place: #private::Place) -> #private::Schema {
+                fn schema(place: #private::Usage) -> #private::Schema {
                     let mut choices = #private::Choices::default();
                     let _ = place;
                     #(#described)*

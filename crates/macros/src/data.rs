@@ -71,7 +71,7 @@ fn wrapper(input: &DeriveInput, field: &Field) -> syn::Result<TokenStream> {
                 }
             }
             impl #private::Data for #name {
-                fn schema(place: #private::Place) -> #private::Schema {
+                fn schema(place: #private::Usage) -> #private::Schema {
                     <#kind as #private::Data>::schema(place)
                 }
                 fn read(
@@ -148,7 +148,7 @@ mod tests {
                 enum Stage {
                     Open,
                     Closed { at: Timestamp },
-                    Moved(Place),
+                    Moved(Usage),
                 }
             ),
         ] {

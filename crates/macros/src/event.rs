@@ -47,7 +47,7 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             const KINDS: &'static [#private::EventKind] = &[#(#table),*];
 
             fn decode(
-                stored: &#private::Fact,
+                stored: &#private::RecordedEvent,
             ) -> ::core::result::Result<Self, #private::Unreadable> {
                 match #private::claimed(stored)? {
                     #(#decode)*
@@ -55,7 +55,7 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                 }
             }
 
-            fn encode(&self) -> #private::Fact {
+            fn encode(&self) -> #private::RecordedEvent {
                 match self { #(#encode),* }
             }
 

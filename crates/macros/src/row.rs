@@ -11,7 +11,7 @@ const OWN: [&str; 3] = ["id", "partition", "version"];
 
 pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     attributes::refuse_generics(input)?;
-    let Named { table, public } = named(input)?;
+    let TableNames { table, public } = named(input)?;
     let fields = match &input.data {
         syn::Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => fields.named.iter().collect::<Vec<_>>(),
@@ -79,13 +79,13 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-struct Named {
+struct TableNames {
     table: LitStr,
     /// An `Option` in the emitted code.
     public: TokenStream,
 }
 
-fn named(input: &DeriveInput) -> syn::Result<Named> {
+fn named(input: &DeriveInput) -> syn::Result<TableNames> {
     let (mut table, mut public): (Option<LitStr>, Option<LitStr>) = (None, None);
     attributes::read(&input.attrs, "row", |meta| {
         let value = if meta.path.is_ident("table") {
@@ -113,7 +113,7 @@ fn named(input: &DeriveInput) -> syn::Result<Named> {
         None => quote!(::core::option::Option::None),
         Some(rules) => quote!(::core::option::Option::Some(#rules)),
     };
-    Ok(Named { table, public })
+    Ok(TableNames { table, public })
 }
 
 fn column(field: &Field) -> syn::Result<TokenStream> {

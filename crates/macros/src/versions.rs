@@ -77,7 +77,7 @@ impl Versions {
             let docs = if is_latest { docs } else { "" };
             quote! {
                 (#name, #number) => ::core::option::Option::Some(
-                    #private::payload::<#kind>(#private::Place::#place, #docs)
+                    #private::payload::<#kind>(#private::Usage::#place, #docs)
                 ),
             }
         };

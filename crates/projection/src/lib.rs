@@ -33,7 +33,7 @@ use futures_util::future::ready;
 use highwater_log::{Group, Log, LogSettings, Pace, check_values};
 use highwater_runtime::{
     context::Context,
-    health::Required,
+    health::Requirement,
     process::{Exit, Exits},
     start::StartSettings,
 };
@@ -43,7 +43,7 @@ use tracing::info;
 use uuid::Uuid;
 
 pub use application::Projections;
-use runner::{Limits, PostgresStore, Progress, Runner, Share, Topics};
+use runner::{Assignment, Limits, PostgresStore, Progress, Runner, Topics};
 use settings::ProjectorSettings;
 
 /// So many projections are named in one answer.
@@ -60,7 +60,7 @@ pub enum Error {
     #[error(
         "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): \
          name the database of the deployment; \
-         if that one is lost, an empty one takes its place with the application's \
+         if that one is lost, an empty one takes its topic_partition with the application's \
          `migrate --replace {theirs}`"
     )]
     OtherDatabase { theirs: String, ours: Uuid },
@@ -129,15 +129,15 @@ pub async fn start(
         topics: topics.topics(),
         client: "highwater-projectors".to_owned(),
     })?;
-    let share = Share::new(membership, topics.clone());
-    // Nobody else can project a log that is in this process.
+    let assignment = Assignment::new(membership, topics.clone());
+    // No other runner can project a log that is in this process.
     let handoff = if naming.is_local() { Duration::ZERO } else { settings.limits().handoff };
     let limits = Limits { handoff, ..settings.limits() };
     let runner = Runner::new(
         PostgresStore::new(pool.clone()),
         log.clone(),
         projections.all(),
-        share,
+        assignment,
         limits,
     );
     let progress = runner.progress();
@@ -161,24 +161,24 @@ pub async fn start(
     let tables = pool.clone();
     ctx.health.register(
         "projectors.connections",
-        Required::Degraded,
+        Requirement::Degraded,
         Arc::new(move || Box::pin(ready(tables.complete()))),
     );
     ctx.health.register(
         "projectors.database",
-        Required::Ready,
+        Requirement::Ready,
         Arc::new(move || Box::pin(reachable(pool.clone()))),
     );
     let (halted, failing, after) =
         (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
     ctx.health.register(
         "projectors.halted",
-        Required::Degraded,
+        Requirement::Degraded,
         Arc::new(move || Box::pin(ready(none_halted(&halted)))),
     );
     ctx.health.register(
         "projectors.failing",
-        Required::Degraded,
+        Requirement::Degraded,
         Arc::new(move || Box::pin(ready(none_fails(&failing, after)))),
     );
     info!(group, "projecting");
@@ -205,17 +205,19 @@ async fn reachable(tables: Connections) -> Result<(), String> {
 
 fn none_halted(progress: &Progress) -> Result<(), String> {
     let halted = progress.all_halted();
-    name(
-        halted.iter().map(|(key, offset)| {
-            format!("{} on {} before offset {offset}", key.projection, key.place)
-        }),
-    )
+    name(halted.iter().map(|(key, offset)| {
+        format!("{} on {} before offset {offset}", key.projection, key.topic_partition)
+    }))
 }
 
 /// Tried again and again, but for longer than any restart of a database takes.
 fn none_fails(progress: &Progress, after: Duration) -> Result<(), String> {
     let failing = progress.failing(after);
-    name(failing.iter().map(|(key, error)| format!("{} on {}: {error}", key.projection, key.place)))
+    name(
+        failing
+            .iter()
+            .map(|(key, error)| format!("{} on {}: {error}", key.projection, key.topic_partition)),
+    )
 }
 
 fn name(bad: impl ExactSizeIterator<Item = String>) -> Result<(), String> {

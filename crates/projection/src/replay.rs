@@ -10,10 +10,10 @@ use highwater_protocol::{
     fold::{Fold, Gap},
     wire::{self, Wire},
 };
-use highwater_tables::checkpoints::{self, Unread};
+use highwater_tables::checkpoints::{self, ReadError};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
-use crate::runner::{Failure, Item, Place, PostgresTx, Projection, Slice, Source, What};
+use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What};
 
 /// Records in one read, and at most in one transaction.
 const READ_RECORDS: usize = 2_000;
@@ -26,13 +26,17 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Checkpoints(#[from] Unread),
-    #[error("{place} ends at offset {at}, and the checkpoint of {projection} is at {checkpoint}")]
-    Shorter { projection: &'static str, place: Place, at: u64, checkpoint: u64 },
-    #[error("{place} has no record at offset {}, the next one is at {}", gap.expected, gap.found)]
-    Gap { place: Place, gap: Gap },
-    #[error("{projection} does not apply the events of {place} before offset {before}: {why}")]
-    Refused { projection: &'static str, place: Place, before: u64, why: Failure },
+    Checkpoints(#[from] ReadError),
+    #[error(
+        "{topic_partition} ends at offset {at}, and the checkpoint of {projection} is at {checkpoint}"
+    )]
+    Shorter { projection: &'static str, topic_partition: TopicPartition, at: u64, checkpoint: u64 },
+    #[error("{topic_partition} has no record at offset {}, the next one is at {}", gap.expected, gap.found)]
+    Gap { topic_partition: TopicPartition, gap: Gap },
+    #[error(
+        "{projection} does not apply the events of {topic_partition} before offset {before}: {why}"
+    )]
+    Refused { projection: &'static str, topic_partition: TopicPartition, before: u64, why: Failure },
 }
 
 /// What a table says otherwise than the replay. Its rows are JSON objects, as text.
@@ -63,8 +67,8 @@ pub async fn replay(
     for category in projection.categories() {
         for (index, checkpoint) in checkpoints::offsets(live, projection.name(), category).await? {
             let partition = Partition { topic: topic(category).into(), index };
-            let place = Place::of_events(*category, index);
-            apply(log, &partition, &place, checkpoint, projection, scratch).await?;
+            let topic_partition = TopicPartition::of_events(*category, index);
+            apply(log, &partition, &topic_partition, checkpoint, projection, scratch).await?;
         }
     }
     Ok(())
@@ -73,7 +77,7 @@ pub async fn replay(
 async fn apply(
     log: &dyn RawReader,
     partition: &Partition,
-    place: &Place,
+    topic_partition: &TopicPartition,
     checkpoint: u64,
     projection: &dyn Projection<PostgresTx>,
     scratch: &PgPool,
@@ -85,14 +89,15 @@ async fn apply(
             false => Vec::new(),
         };
         if records.is_empty() {
-            let (projection, place, at) = (projection.name(), place.clone(), fold.next_offset());
-            return Err(Error::Shorter { projection, place, at, checkpoint });
+            let (projection, topic_partition, at) =
+                (projection.name(), topic_partition.clone(), fold.next_offset());
+            return Err(Error::Shorter { projection, topic_partition, at, checkpoint });
         }
         let mut items = Vec::new();
         for stored in records.into_iter().take_while(|stored| stored.offset < checkpoint) {
             let effect = fold
                 .apply(stored.offset, wire::decode(stored.record))
-                .map_err(|gap| Error::Gap { place: place.clone(), gap })?;
+                .map_err(|gap| Error::Gap { topic_partition: topic_partition.clone(), gap })?;
             if let Some(what) = What::of(effect, stored.offset) {
                 items.push(Item { what, after: fold.position().clone() });
             }
@@ -101,10 +106,10 @@ async fn apply(
             continue;
         }
         let mut tx = scratch.begin().await?;
-        let applied = projection.apply(&mut tx, &[Slice { place, items: &items }]).await;
+        let applied = projection.apply(&mut tx, &[Slice { topic_partition, items: &items }]).await;
         applied.map_err(|why| Error::Refused {
             projection: projection.name(),
-            place: place.clone(),
+            topic_partition: topic_partition.clone(),
             before: fold.next_offset(),
             why,
         })?;

@@ -30,7 +30,7 @@ pub trait Row: Sized + Send {
 pub fn touched(slices: &[Slice<'_>]) -> Vec<Uuid> {
     let mut ids: Vec<Uuid> = slices
         .iter()
-        .flat_map(|slice| slice.events().map(|(_, event)| event.origin.aggregate))
+        .flat_map(|slice| slice.events().map(|(_, event)| event.metadata.aggregate))
         .collect();
     ids.sort_unstable();
     ids.dedup();
@@ -46,9 +46,9 @@ pub fn collapse<R: Row>(
 ) -> Result<Vec<R>, Failure> {
     let mut rows: BTreeMap<Uuid, R> = stored.into_iter().map(|row| (row.id(), row)).collect();
     for slice in slices {
-        let partition = i32::try_from(slice.place.partition).map_err(unfit)?;
+        let partition = i32::try_from(slice.topic_partition.partition).map_err(unfit)?;
         for (end, event) in slice.events() {
-            let id = event.origin.aggregate;
+            let id = event.metadata.aggregate;
             let version = i64::try_from(event.version).map_err(unfit)?;
             let has = rows.get(&id).map_or(0, Row::version);
             if version <= has {
@@ -75,15 +75,15 @@ fn unfit(error: std::num::TryFromIntError) -> Failure {
 #[cfg(test)]
 mod tests {
     use highwater_protocol::{
-        entry::{Origin, Part},
+        entry::{CommandMetadata, Part},
         fold::Commit,
         position::Position,
         time::Micros,
-        wire::{Fact, Fingerprint, Meta},
+        wire::{Fingerprint, Meta, RecordedEvent},
     };
 
     use super::*;
-    use crate::runner::{Item, Place, What};
+    use crate::runner::{Item, TopicPartition, What};
 
     /// Adds up the versions it has seen.
     #[derive(Debug, PartialEq)]
@@ -109,7 +109,7 @@ mod tests {
             _: i32,
         ) -> Result<Self, Unreadable> {
             Ok(Self {
-                id: event.origin.aggregate,
+                id: event.metadata.aggregate,
                 version,
                 sum: row.map_or(0, |row| row.sum) + version,
             })
@@ -117,15 +117,16 @@ mod tests {
     }
 
     fn item(id: Uuid, version: u64) -> Item {
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: id,
             command: Uuid::nil(),
             fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
             meta: Meta::default(),
             source: None,
         };
-        let event = Fact { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
-        let body = EventBody { origin, version, part: Part::WHOLE, time: Micros(0), event };
+        let event =
+            RecordedEvent { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
+        let body = EventBody { metadata, version, part: Part::WHOLE, time: Micros(0), event };
         Item {
             what: What::Commit(Commit { first: 7, end: 8, last_seq: 7, events: vec![body] }),
             after: Position::start(),
@@ -133,8 +134,8 @@ mod tests {
     }
 
     fn collapsed(stored: Vec<Sum>, items: &[Item]) -> Result<Vec<Sum>, Failure> {
-        let place = Place::of_events("a", 0);
-        collapse(stored, &[Slice { place: &place, items }])
+        let topic_partition = TopicPartition::of_events("a", 0);
+        collapse(stored, &[Slice { topic_partition: &topic_partition, items }])
     }
 
     #[test]

@@ -6,43 +6,43 @@
 //! |---|---|
 //! | [`changes`] | what a transaction changed, for caches |
 //! | [`batch`] | what a partition said, as projections see it |
-//! | [`feed`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
-//! | [`heard`] | what one delivery of the log brought |
+//! | [`partition_reader`], [`commands`] | where that comes from: `events` through the fold, `commands` record by record |
+//! | [`arrival`] | what one delivery of the log brought |
 //! | [`projection`] | the traits: a projection, and the store of rows and checkpoints |
 //! | [`rules`] | what is applied, skipped and read again |
 //! | [`plan`] | the next transactions, and how one that failed is split |
-//! | `assignment`, `schedule` | what is followed, and by whom; the next transactions and times |
+//! | `consumers`, `schedule` | what is followed, and by whom; the next transactions and times |
 //! | `resume`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
 //! | `handoff`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
 //! | `due` | when there is something to do |
 //! | [`failure`] | what can go wrong, and the policy |
-//! | [`track`] | a partition being followed |
+//! | [`follower`] | a partition being followed |
 //! | [`membership`] | which partitions this runner has |
 //! | [`postgres`] | the store on Postgres |
 //! | [`lag`] | how far behind everything is |
 
-mod assignment;
+pub mod arrival;
 mod attempt;
 pub mod batch;
 pub mod changes;
 pub mod commands;
 mod conflict;
+mod consumers;
 mod due;
 pub mod failure;
-pub mod feed;
+pub mod follower;
 mod handoff;
-pub mod heard;
 mod intake;
 pub mod lag;
 pub mod membership;
+pub mod partition_reader;
 pub mod plan;
 pub mod postgres;
 pub mod projection;
 mod resume;
 pub mod rules;
 mod schedule;
-pub mod track;
 mod verify;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -53,16 +53,16 @@ use highwater_runtime::resilience::{Backoff, Once};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::{assignment::Assignment, due::Due, handoff::Handoff, schedule::Schedule};
 pub use self::{
-    batch::{Item, Place, Slice, Source, What},
+    batch::{Item, Slice, Source, TopicPartition, What},
     failure::{Failure, OnFailure},
     lag::Progress,
-    membership::{Change, Share, Topics},
+    membership::{Assignment, Change, Topics},
     plan::{Group, Job},
     postgres::{PostgresStore, PostgresTx},
     projection::{Key, Move, Projection, Start, Store},
 };
+use self::{consumers::Consumers, due::Due, handoff::Handoff, schedule::Schedule};
 
 /// What a runner may take and how it waits.
 #[derive(Clone, Debug)]
@@ -74,8 +74,8 @@ pub struct Limits {
     pub backoff: Backoff,
     /// How long leaving the group may take.
     pub leave_within: Duration,
-    /// How long a partition that was taken back is projected further, until somebody else moves its
-    /// checkpoints.
+    /// How long a partition that was taken back is projected further, until another runner moves
+    /// its checkpoints.
     pub handoff: Duration,
     /// So many partitions are resumed at the same time.
     pub resume_at_once: usize,
@@ -122,17 +122,17 @@ pub struct Runner<S: Store> {
     store: S,
     log: Arc<dyn Log>,
     projections: Vec<Arc<dyn Projection<S::Tx>>>,
-    share: Share,
+    assignment: Assignment,
     limits: Limits,
     progress: Progress,
-    assignment: Assignment,
+    consumers: Consumers,
     schedule: Schedule,
     handoff: Handoff,
-    said: Said,
+    notices: Notices,
 }
 
 /// What lasts, and is said when it begins and when it ends.
-struct Said {
+struct Notices {
     /// Transactions fail and are tried again.
     failing: Once,
     /// The checkpoints cannot be compared.
@@ -146,20 +146,20 @@ impl<S: Store> Runner<S> {
         store: S,
         log: Arc<dyn Log>,
         projections: Vec<Arc<dyn Projection<S::Tx>>>,
-        share: Share,
+        assignment: Assignment,
         limits: Limits,
     ) -> Self {
         Self {
             store,
             log,
             projections,
-            share,
+            assignment,
             limits,
             progress: Progress::default(),
-            assignment: Assignment::default(),
+            consumers: Consumers::default(),
             schedule: Schedule::default(),
             handoff: Handoff::default(),
-            said: Said {
+            notices: Notices {
                 failing: Once::new("projector-transaction"),
                 unverified: Once::new("projector-verification"),
                 not_begun: Once::new("projector-beginning"),
@@ -190,8 +190,8 @@ impl<S: Store> Runner<S> {
     /// also if it finds nothing to wait for.
     pub async fn step(&mut self) -> Step {
         tokio::task::consume_budget().await;
-        while let Some(change) = self.share.happened() {
-            self.heed(change);
+        while let Some(change) = self.assignment.happened() {
+            self.on_assignment(change);
         }
         let now = Instant::now();
         if self.is_due(Due::Note, now) {
@@ -205,7 +205,7 @@ impl<S: Store> Runner<S> {
         if self.is_due(Due::Verify, now) {
             return self.verify().await;
         }
-        let due = self.assignment.to_resume(now, self.limits.resume_at_once);
+        let due = self.consumers.to_resume(now, self.limits.resume_at_once);
         if self.schedule.queue.is_empty() {
             if !due.is_empty() && self.schedule.may_resume() {
                 return self.resume(due).await;
@@ -215,7 +215,7 @@ impl<S: Store> Runner<S> {
         match self.schedule.queue.pop_front() {
             Some(group) => self.attempt(group).await,
             None if !due.is_empty() => self.resume(due).await,
-            None if self.assignment.is_caught_up() => Step::CaughtUp,
+            None if self.consumers.is_caught_up() => Step::CaughtUp,
             None => Step::Waiting,
         }
     }
@@ -226,18 +226,21 @@ impl<S: Store> Runner<S> {
         // What has arrived already is taken by the next step; while a retry is due the log may
         // wait.
         let arrivals: FuturesUnordered<_> = match self.schedule.retry_at {
-            None => {
-                self.assignment.tracks.values_mut().map(|track| track.arrival().boxed()).collect()
-            }
+            None => self
+                .consumers
+                .followers
+                .values_mut()
+                .map(|follower| follower.arrival().boxed())
+                .collect(),
             Some(_) => FuturesUnordered::new(),
         };
         let change = tokio::select! {
-            change = self.share.change_to_come() => Some(change),
+            change = self.assignment.change_to_come() => Some(change),
             Some(()) = first_of(arrivals) => None,
             () = sleep_until(due) => None,
         };
         if let Some(change) = change {
-            self.heed(change);
+            self.on_assignment(change);
         }
     }
 
@@ -245,15 +248,15 @@ impl<S: Store> Runner<S> {
     fn note(&mut self) {
         self.schedule.note_at = None;
         let mut slowest: BTreeMap<highwater_log::Partition, u64> = BTreeMap::new();
-        for track in self.assignment.tracks.values() {
-            for (_, at) in track.checkpoints() {
+        for follower in self.consumers.followers.values() {
+            for (_, at) in follower.checkpoints() {
                 slowest
-                    .entry(track.partition().clone())
+                    .entry(follower.partition().clone())
                     .and_modify(|offset| *offset = at.offset.min(*offset))
                     .or_insert(at.offset);
             }
         }
-        self.share.note(&slowest.into_iter().collect::<Vec<_>>());
+        self.assignment.note(&slowest.into_iter().collect::<Vec<_>>());
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Table<F> {
     folding: PhantomData<fn() -> F>,
 }
 
-struct Stored<F: Folding> {
+struct StoredRow<F: Folding> {
     id: Uuid,
     partition: i32,
     version: i64,
@@ -62,12 +62,12 @@ impl<F: Folding> Table<F> {
         }
     }
 
-    async fn load(&self, tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<Stored<F>>, Failure> {
+    async fn load(&self, tx: &mut PostgresTx, ids: &[Uuid]) -> Result<Vec<StoredRow<F>>, Failure> {
         let query = sqlx::query(AssertSqlSafe(self.select.clone())).bind(ids);
-        query.fetch_all(&mut **tx).await?.iter().map(Stored::read).collect()
+        query.fetch_all(&mut **tx).await?.iter().map(StoredRow::read).collect()
     }
 
-    async fn store(&self, tx: &mut PostgresTx, rows: Vec<Stored<F>>) -> Result<(), Failure> {
+    async fn store(&self, tx: &mut PostgresTx, rows: Vec<StoredRow<F>>) -> Result<(), Failure> {
         let mut query = sqlx::query(AssertSqlSafe(self.upsert.clone()))
             .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.partition).collect::<Vec<_>>())
@@ -113,7 +113,7 @@ impl<F: Folding> Projection<PostgresTx> for Table<F> {
     }
 }
 
-impl<F: Folding> Stored<F> {
+impl<F: Folding> StoredRow<F> {
     fn read(row: &PgRow) -> Result<Self, Failure> {
         let cells = cells(row, OWN.len(), F::Row::COLUMNS)?;
         let fits = F::Row::from_cells(cells);
@@ -128,7 +128,7 @@ impl<F: Folding> Stored<F> {
     }
 }
 
-impl<F: Folding> rows::Row for Stored<F> {
+impl<F: Folding> rows::Row for StoredRow<F> {
     fn id(&self) -> Uuid {
         self.id
     }
@@ -145,7 +145,7 @@ impl<F: Folding> rows::Row for Stored<F> {
     ) -> Result<Self, Unreadable> {
         let before = row.map(|stored| stored.row);
         let row = F::fold(before, event, partition.unsigned_abs())?;
-        Ok(Self { id: event.origin.aggregate, partition, version, row })
+        Ok(Self { id: event.metadata.aggregate, partition, version, row })
     }
 }
 

@@ -10,21 +10,22 @@ use std::collections::BTreeSet;
 use highwater_projection::{
     builtin::{aggregates::Aggregates, operations::Operations, snapshots::Snapshots},
     runner::{
-        Failure, Item, Place, PostgresStore, PostgresTx, Projection, Slice, Start, Store, What,
+        Failure, Item, PostgresStore, PostgresTx, Projection, Slice, Start, Store, TopicPartition,
+        What,
     },
 };
 use highwater_protocol::{
-    command_queue::Accepted,
+    command_queue::AcceptedCommand,
     domain::Unreadable,
-    entry::{EventBody, Origin, Part},
+    entry::{CommandMetadata, EventBody, Part},
     fold::Commit,
     position::Position,
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, Wire},
+    wire::{Fingerprint, Meta, RecordedEvent, Wire},
     writer::Expected,
 };
+use highwater_tables::dedup_filter::Segment;
 use highwater_tables::migrations::migrate;
-use highwater_tables::seen::Segment;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
@@ -44,7 +45,7 @@ impl Aggregates for Counting {
         self.format
     }
 
-    fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable> {
+    fn fold(&self, state: Option<&[u8]>, events: &[&RecordedEvent]) -> Result<Vec<u8>, Unreadable> {
         // Nothing is folded for nothing: a state that stays is not read, whatever its form.
         if events.is_empty() || events.iter().any(|event| &*event.event_type == "bad") {
             return Err(Unreadable::Malformed { what: "bad".to_owned(), why: "so".to_owned() });
@@ -73,17 +74,21 @@ impl Tables {
     async fn apply(
         &self,
         projection: &dyn Projection<PostgresTx>,
-        place: &Place,
+        topic_partition: &TopicPartition,
         items: &[Item],
     ) -> Result<(), Failure> {
         let mut tx = self.store.begin().await?;
-        projection.apply(&mut tx, &[Slice { place, items }]).await?;
+        projection.apply(&mut tx, &[Slice { topic_partition, items }]).await?;
         self.store.commit(tx, None).await
     }
 
-    async fn resume(&self, projection: &Snapshots, place: &Place) -> Result<Start, Failure> {
+    async fn resume(
+        &self,
+        projection: &Snapshots,
+        topic_partition: &TopicPartition,
+    ) -> Result<Start, Failure> {
         let mut tx = self.store.begin().await?;
-        let start = projection.resume(&mut tx, place).await?;
+        let start = projection.resume(&mut tx, topic_partition).await?;
         self.store.commit(tx, None).await?;
         Ok(start)
     }
@@ -102,12 +107,12 @@ impl Tables {
     }
 }
 
-fn place(partition: u32) -> Place {
-    Place::of_events("thing", partition)
+fn topic_partition(partition: u32) -> TopicPartition {
+    TopicPartition::of_events("thing", partition)
 }
 
-fn origin(aggregate: u128, command: u128) -> Origin<Wire> {
-    Origin {
+fn metadata(aggregate: u128, command: u128) -> CommandMetadata<Wire> {
+    CommandMetadata {
         aggregate: Uuid::from_u128(aggregate),
         command: Uuid::from_u128(command),
         fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
@@ -118,9 +123,13 @@ fn origin(aggregate: u128, command: u128) -> Origin<Wire> {
 
 /// One event of a command of its own, at an offset that is the number of the command.
 fn event(aggregate: u128, version: u64, command: u64, event_type: &'static str) -> Item {
-    let event = Fact { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() };
+    let event = RecordedEvent {
+        event_type: event_type.into(),
+        schema: event_type.into(),
+        data: Vec::new(),
+    };
     let body = EventBody {
-        origin: origin(aggregate, u128::from(command)),
+        metadata: metadata(aggregate, u128::from(command)),
         version,
         part: Part::WHOLE,
         time: Micros(0),
@@ -131,7 +140,7 @@ fn event(aggregate: u128, version: u64, command: u64, event_type: &'static str) 
 }
 
 fn accepted(command: u128, offset: u64, appended_at_ms: i64) -> Item {
-    let command = Accepted {
+    let command = AcceptedCommand {
         aggregate: Uuid::from_u128(1),
         command: Uuid::from_u128(command),
         name: "thing.make".to_owned(),
@@ -159,18 +168,24 @@ const STATES: &str = "right(aggregate_id::text, 1), partition, version, format, 
 async fn a_state_goes_on_from_the_one_that_is_stored_whether_it_can_be_read_or_not() {
     let (tables, snapshots) = (tables("states").await, snapshots(1));
     let first = [event(1, 1, 1, "good"), event(2, 1, 2, "bad"), event(1, 2, 3, "good")];
-    tables.apply(&snapshots, &place(0), &first).await.expect("applied");
-    tables.apply(&snapshots, &place(1), &[event(3, 1, 1_001, "good")]).await.expect("applied");
+    tables.apply(&snapshots, &topic_partition(0), &first).await.expect("applied");
+    tables
+        .apply(&snapshots, &topic_partition(1), &[event(3, 1, 1_001, "good")])
+        .await
+        .expect("applied");
     assert_eq!(tables.rows(STATES).await, ["1 0 2 1 02", "2 0 1 1 bad: so", "3 1 1 1 01"]);
     let more = [event(1, 3, 4, "good"), event(2, 2, 5, "good"), event(4, 1, 6, "good")];
     // In the form of this release, which is another one by now.
-    tables.apply(&self::snapshots(2), &place(0), &more).await.expect("applied");
+    tables.apply(&self::snapshots(2), &topic_partition(0), &more).await.expect("applied");
     assert_eq!(
         tables.rows(STATES).await,
         ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]
     );
     // What is in already changes nothing.
-    tables.apply(&self::snapshots(2), &place(0), &[first, more].concat()).await.expect("applied");
+    tables
+        .apply(&self::snapshots(2), &topic_partition(0), &[first, more].concat())
+        .await
+        .expect("applied");
     assert_eq!(
         tables.rows(STATES).await,
         ["1 0 3 2 03", "2 0 2 2 bad: so", "3 1 1 1 01", "4 0 1 2 01"]
@@ -180,11 +195,14 @@ async fn a_state_goes_on_from_the_one_that_is_stored_whether_it_can_be_read_or_n
 #[tokio::test]
 async fn the_outcome_of_a_command_stays_the_first_one() {
     let (tables, snapshots) = (tables("outcomes").await, snapshots(1));
-    tables.apply(&snapshots, &place(0), &[event(1, 1, 7, "good")]).await.expect("applied");
+    tables
+        .apply(&snapshots, &topic_partition(0), &[event(1, 1, 7, "good")])
+        .await
+        .expect("applied");
     let mut again = event(1, 2, 8, "good");
     let What::Commit(commit) = &mut again.what else { return };
-    commit.events[0].origin.command = Uuid::from_u128(7);
-    tables.apply(&snapshots, &place(0), &[again]).await.expect("applied");
+    commit.events[0].metadata.command = Uuid::from_u128(7);
+    tables.apply(&snapshots, &topic_partition(0), &[again]).await.expect("applied");
     let outcomes = "right(command_id::text, 1), category, partition, verdict, version, \
                     next_offset, events::text FROM outcomes";
     assert_eq!(
@@ -194,11 +212,11 @@ async fn the_outcome_of_a_command_stays_the_first_one() {
 }
 
 #[tokio::test]
-async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_of_a_newer_one_by_nobody()
+async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_of_a_newer_one_are_not()
  {
     let (tables, own) = (tables("forms").await, snapshots(2));
     assert_eq!(
-        tables.resume(&own, &place(0)).await.expect("nothing is there"),
+        tables.resume(&own, &topic_partition(0)).await.expect("nothing is there"),
         Start::AtCheckpoint
     );
     for (partition, format, aggregate) in
@@ -207,17 +225,24 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
         let one = snapshots(format);
         let first = 10_000 * u64::from(partition) + u64::from(aggregate);
         tables
-            .apply(&one, &place(partition), &[event(u128::from(aggregate), 1, first, "good")])
+            .apply(
+                &one,
+                &topic_partition(partition),
+                &[event(u128::from(aggregate), 1, first, "good")],
+            )
             .await
             .expect("applied");
     }
-    assert_eq!(tables.resume(&own, &place(0)).await.expect("its own form"), Start::AtCheckpoint);
+    assert_eq!(
+        tables.resume(&own, &topic_partition(0)).await.expect("its own form"),
+        Start::AtCheckpoint
+    );
     for newer in [2, 3] {
-        let refused = tables.resume(&own, &place(newer)).await;
+        let refused = tables.resume(&own, &topic_partition(newer)).await;
         assert!(matches!(refused, Err(Failure::Newer(_))), "{refused:?}");
     }
     assert_eq!(tables.rows("aggregate_id FROM snapshots").await.len(), 6);
-    assert_eq!(tables.resume(&own, &place(1)).await.expect("an older form"), Start::Over);
+    assert_eq!(tables.resume(&own, &topic_partition(1)).await.expect("an older form"), Start::Over);
     for of_table in
         ["partition FROM snapshots", "partition FROM outcomes", "partition FROM seen_filters"]
     {
@@ -226,7 +251,7 @@ async fn states_of_an_older_form_are_folded_again_on_their_partition_and_those_o
     }
     // It is not over again.
     assert_eq!(
-        tables.resume(&own, &place(1)).await.expect("nothing is there"),
+        tables.resume(&own, &topic_partition(1)).await.expect("nothing is there"),
         Start::AtCheckpoint
     );
 }
@@ -262,7 +287,7 @@ async fn a_filter_that_did_not_come_to_the_end_goes_on_next_time_and_one_that_di
     let mut filters = Vec::new();
     for version in 1..=4 {
         tables
-            .apply(&snapshots, &place(0), &[event(1, version, 100 + version, "good")])
+            .apply(&snapshots, &topic_partition(0), &[event(1, version, 100 + version, "good")])
             .await
             .expect("applied");
         filters.extend(tables.rows(FILTERS).await);
@@ -289,11 +314,17 @@ async fn a_filter_that_is_full_is_followed_by_another_and_loses_nothing() {
     }
     [9_000, 1].map(Uuid::from_u128).into_iter().for_each(|id| next.add(id));
     assert!(full.is_full() && next.ids() > 2);
-    tables.apply(&snapshots(1), &place(0), &[event(1, 1, 9_000, "good")]).await.expect("applied");
+    tables
+        .apply(&snapshots(1), &topic_partition(0), &[event(1, 1, 9_000, "good")])
+        .await
+        .expect("applied");
     let full = format!("0 0 {} {covers}", full.ids());
     assert_eq!(tables.rows(FILTERS).await, [full.clone(), format!("0 1 {} 9001", next.ids())]);
     // It goes on with the last one.
-    tables.apply(&snapshots(1), &place(0), &[event(2, 1, 9_001, "good")]).await.expect("applied");
+    tables
+        .apply(&snapshots(1), &topic_partition(0), &[event(2, 1, 9_001, "good")])
+        .await
+        .expect("applied");
     [9_001, 2].map(Uuid::from_u128).into_iter().for_each(|id| next.add(id));
     assert_eq!(tables.rows(FILTERS).await, [full, format!("0 1 {} 9002", next.ids())]);
 }
@@ -301,9 +332,12 @@ async fn a_filter_that_is_full_is_followed_by_another_and_loses_nothing() {
 #[tokio::test]
 async fn a_filter_that_is_damaged_is_refused() {
     let tables = tables("damaged").await;
-    tables.apply(&snapshots(1), &place(0), &[event(1, 1, 1, "good")]).await.expect("applied");
+    tables
+        .apply(&snapshots(1), &topic_partition(0), &[event(1, 1, 1, "good")])
+        .await
+        .expect("applied");
     tables.run("UPDATE seen_filters SET bits = '\\x00'").await;
-    let refused = tables.apply(&snapshots(1), &place(0), &[event(1, 2, 2, "good")]).await;
+    let refused = tables.apply(&snapshots(1), &topic_partition(0), &[event(1, 2, 2, "good")]).await;
     assert!(
         matches!(&refused, Err(Failure::Deterministic(why)) if why.contains("damaged")),
         "{refused:?}"
@@ -316,7 +350,8 @@ const ACCEPTED: &str = "right(command_id::text, 1), category, partition, next_of
 #[tokio::test]
 async fn what_is_accepted_has_its_row_by_its_first_record_for_seven_days_of_its_partition() {
     let (tables, operations) = (tables("accepted").await, Operations::of(vec!["thing"]));
-    let (queue, other) = (Place::of_commands("thing", 0), Place::of_commands("thing", 1));
+    let (queue, other) =
+        (TopicPartition::of_commands("thing", 0), TopicPartition::of_commands("thing", 1));
     let week = 7 * DAY_MS;
     tables.apply(&operations, &other, &[accepted(9, 0, 0)]).await.expect("applied");
     tables

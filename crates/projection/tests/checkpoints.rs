@@ -8,7 +8,7 @@ mod postgres;
 use std::time::Duration;
 
 use highwater_projection::{
-    runner::{Failure, Key, Move, Place, PostgresStore, PostgresTx, Store},
+    runner::{Failure, Key, Move, PostgresStore, PostgresTx, Store, TopicPartition},
     settings::DatabaseSettings,
 };
 use highwater_protocol::{
@@ -39,7 +39,7 @@ async fn tables(test: &str) -> Tables {
 }
 
 fn key(projection: &'static str, partition: u32) -> Key {
-    Key { projection, place: Place::of_events("thing", partition) }
+    Key { projection, topic_partition: TopicPartition::of_events("thing", partition) }
 }
 
 /// A different value in every column.
@@ -179,7 +179,7 @@ async fn if_one_checkpoint_of_a_transaction_is_elsewhere_none_moves() {
 }
 
 #[tokio::test]
-async fn what_is_locked_or_moved_waits_for_nobody_but_whoever_moves_it_too() {
+async fn what_is_locked_or_moved_holds_up_only_transactions_that_move_it_too() {
     let tables = tables("locked").await;
     let (a, b) = (key("a", 0), key("a", 1));
     tables.load(&[a.clone(), b.clone()]).await;
@@ -203,12 +203,12 @@ async fn what_is_locked_or_moved_waits_for_nobody_but_whoever_moves_it_too() {
         assert_eq!(
             tables.load(std::slice::from_ref(&a)).await,
             [Position::start()],
-            "who only looks does not wait"
+            "a look alone does not wait"
         );
         let mut other = tables.begin().await;
         tables.store.advance(&mut other, &[to_five(&b)]).await.expect("moved");
     }
-    tables.advance(&[to_five(&a)]).await.expect("nobody holds it any more");
+    tables.advance(&[to_five(&a)]).await.expect("no transaction holds it any more");
 }
 
 #[tokio::test]

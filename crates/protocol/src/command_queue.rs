@@ -10,14 +10,14 @@ mod encode;
 use uuid::Uuid;
 
 pub use self::{
-    decode::{Unread, decode},
+    decode::{DecodeError, decode},
     encode::encode,
 };
 use crate::{time::Micros, wire::Fingerprint, writer::Expected};
 
 /// A command that waits for its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedCommand {
     pub aggregate: Uuid,
     pub command: Uuid,
     /// As `order.place`.
@@ -28,7 +28,7 @@ pub struct Accepted {
     /// The caller chose the idempotency key.
     pub caller_key: bool,
     pub expected: Expected,
-    /// The pseudonym of whoever sent it.
+    /// The pseudonym of the caller that sent it.
     pub actor: Uuid,
     /// What it was allowed by; none with authentication off.
     pub scopes: Vec<String>,

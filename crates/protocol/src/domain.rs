@@ -64,8 +64,8 @@ pub trait Durable: Domain<Wire> {
     /// The number of the state's present form. A snapshot of another format is folded again.
     const FORMAT: i16;
 
-    fn freeze(&self, state: &Self::State) -> Vec<u8>;
-    fn thaw(&self, frozen: &[u8]) -> Result<Self::State, Unreadable>;
+    fn serialize(&self, state: &Self::State) -> Vec<u8>;
+    fn deserialize(&self, serialized: &[u8]) -> Result<Self::State, Unreadable>;
 }
 
 /// An event or a state that this release cannot read.

@@ -28,7 +28,7 @@ pub enum Body<V: Vocabulary> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventBody<V: Vocabulary> {
-    pub origin: Origin<V>,
+    pub metadata: CommandMetadata<V>,
     /// The aggregate's version after this event; the first has 1.
     pub version: u64,
     pub part: Part,
@@ -38,7 +38,7 @@ pub struct EventBody<V: Vocabulary> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OutcomeBody<V: Vocabulary> {
-    pub origin: Origin<V>,
+    pub metadata: CommandMetadata<V>,
     /// The version it was decided at; 0 where the aggregate did not exist.
     pub version: u64,
     pub verdict: Verdict,
@@ -54,7 +54,7 @@ pub enum Verdict {
 
 /// The command that a record answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin<V: Vocabulary> {
+pub struct CommandMetadata<V: Vocabulary> {
     pub aggregate: V::Aggregate,
     pub command: V::Command,
     pub fingerprint: V::Fingerprint,
@@ -75,10 +75,10 @@ impl Part {
 }
 
 impl<V: Vocabulary> Body<V> {
-    pub fn origin(&self) -> Option<&Origin<V>> {
+    pub fn metadata(&self) -> Option<&CommandMetadata<V>> {
         match self {
-            Body::Event(event) => Some(&event.origin),
-            Body::Outcome(outcome) => Some(&outcome.origin),
+            Body::Event(event) => Some(&event.metadata),
+            Body::Outcome(outcome) => Some(&outcome.metadata),
             Body::Fence | Body::Barrier | Body::Sealed | Body::Unknown => None,
         }
     }

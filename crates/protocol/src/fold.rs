@@ -216,8 +216,8 @@ impl<V: Vocabulary> Default for Fold<V> {
 impl<V: Vocabulary> Open<V> {
     fn continues_with(&self, event: &EventBody<V>) -> bool {
         self.events.last().is_some_and(|last| {
-            last.origin.command == event.origin.command
-                && last.origin.aggregate == event.origin.aggregate
+            last.metadata.command == event.metadata.command
+                && last.metadata.aggregate == event.metadata.aggregate
                 && self.of == event.part.of
                 && last.part.index + 1 == event.part.index
                 && last.version.checked_add(1) == Some(event.version)

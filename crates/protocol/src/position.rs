@@ -21,7 +21,7 @@ pub struct Position<V: Vocabulary> {
     pub witness: Option<Witness<V>>,
 }
 
-/// A valid record, by place and sender: whoever resumes reads it again and compares.
+/// A valid record, by place and sender: a reader that resumes reads it again and compares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Witness<V: Vocabulary> {
     pub offset: u64,

@@ -23,7 +23,7 @@ pub struct Header {
 
 /// A record as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredRecord {
     pub offset: u64,
     /// When the log appended it (Kafka's LogAppendTime), milliseconds since the Unix epoch.
     pub appended_at_ms: i64,

@@ -22,8 +22,8 @@ pub trait Vocabulary: Value {
     type Time: Id;
     /// What says whether two commands with the same id are the same command.
     type Fingerprint: Value;
-    /// What a record carries about its command and nobody decides on: actor, correlation,
-    /// causation, trace.
+    /// What a record carries about its command and the protocol does not decide on: actor,
+    /// correlation, causation, trace.
     type Meta: Value;
     /// The event itself.
     type Event: Value;

@@ -33,7 +33,7 @@ impl Vocabulary for Wire {
     type Time = Micros;
     type Fingerprint = Fingerprint;
     type Meta = Meta;
-    type Event = Fact;
+    type Event = RecordedEvent;
     type Reason = Reason;
     type Summary = Cow<'static, str>;
 
@@ -76,7 +76,7 @@ impl Vocabulary for Wire {
         Reason(text.into_bytes())
     }
 
-    fn summary(event: &Fact) -> Cow<'static, str> {
+    fn summary(event: &RecordedEvent) -> Cow<'static, str> {
         event.event_type.clone()
     }
 }
@@ -93,7 +93,7 @@ pub struct Fingerprint {
     pub hmac: [u8; 32],
 }
 
-/// What a record carries about its command and nobody decides on.
+/// What a record carries about its command and the protocol does not decide on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// `ce_id` (UUIDv7) of an event that was read. Nil on one that is not appended yet, and on
@@ -112,7 +112,7 @@ pub struct Meta {
 
 /// An event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Fact {
+pub struct RecordedEvent {
     /// `ce_type`, as `order.placed`.
     pub event_type: Cow<'static, str>,
     /// The schema's file stem, as `order.placed.v2`.

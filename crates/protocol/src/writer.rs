@@ -36,8 +36,8 @@ use std::{
 };
 
 pub use interface::{
-    Answer, Busy, Effect, Expected, Input, Limits, Outcome, Queued, Recorded, Reported, Snapshot,
-    StepDown, Submission, Token,
+    Answer, AppendReport, Busy, Effect, Expected, Input, Limits, Outcome, QueuedCommand,
+    RecordedOutcome, Snapshot, StepDown, Submission, Token,
 };
 
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
     position::Position,
     vocabulary::Vocabulary,
     writer::{
-        flight::{Flight, Held},
+        flight::{Flight, HeldReply},
         intake::Pending,
         load::Load,
         memory::Memory,
@@ -72,7 +72,7 @@ pub struct Writer<V: Vocabulary, D: Domain<V>, R: Rules = AllRules> {
     /// The last `ce_time` given out.
     last_time: Option<V::Time>,
     flight: Flight<V>,
-    held: VecDeque<Held<V>>,
+    held: VecDeque<HeldReply<V>>,
     memory: Memory<V, D::State>,
     pending: Table<V::Command, Pending<V, D::Command>>,
     /// Commands to be decided, in turn; they wait for room, or for the fence.

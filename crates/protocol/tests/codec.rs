@@ -86,7 +86,7 @@ fn only_a_trace_of_the_standards_form_is_read() {
         let Body::Event(event) = decode(record).unwrap().body else {
             unreachable!("an event was encoded")
         };
-        assert_eq!(event.origin.meta.traceparent, read.then_some(value));
+        assert_eq!(event.metadata.meta.traceparent, read.then_some(value));
     }
 }
 

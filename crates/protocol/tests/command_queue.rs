@@ -10,7 +10,7 @@ mod reading;
 use std::path::PathBuf;
 
 use highwater_protocol::{
-    command_queue::{Accepted, Unread, decode, encode},
+    command_queue::{AcceptedCommand, DecodeError, decode, encode},
     record::{Header, Record},
     time::Micros,
     wire::{Defect, Fingerprint},
@@ -116,13 +116,13 @@ fn more_versions_than_the_format_takes_are_a_defect() {
 fn a_kind_that_this_release_does_not_know_is_newer_and_no_defect() {
     let mut record = plain();
     record.headers[0].value = b"cancellation".into();
-    assert_eq!(decode(record), Err(Unread::Newer { kind: "cancellation".to_owned() }));
+    assert_eq!(decode(record), Err(DecodeError::Newer { kind: "cancellation".to_owned() }));
 }
 
 #[test]
 fn an_undecodable_record_keeps_what_an_outcome_needs() {
-    let origin = |record| match decode(record) {
-        Err(Unread::Undecodable { origin, .. }) => origin,
+    let metadata = |record| match decode(record) {
+        Err(DecodeError::Undecodable { metadata, .. }) => metadata,
         other => panic!("{other:?}"),
     };
     let without = |name: &str| {
@@ -131,7 +131,7 @@ fn an_undecodable_record_keeps_what_an_outcome_needs() {
         record
     };
     let whole = decode(plain()).unwrap();
-    let kept = origin(without("hw-deadline")).unwrap();
+    let kept = metadata(without("hw-deadline")).unwrap();
     assert_eq!(
         (kept.aggregate, kept.command, &kept.fingerprint),
         (whole.aggregate, whole.command, &whole.fingerprint)
@@ -141,10 +141,10 @@ fn an_undecodable_record_keeps_what_an_outcome_needs() {
         (whole.actor, whole.correlation, whole.command)
     );
     let zeros = Fingerprint { key_number: 0, hmac: [0; 32] };
-    assert_eq!(origin(without("hw-fingerprint")).unwrap().fingerprint, zeros);
-    assert_eq!(origin(without("hw-actor")).unwrap().meta.actor, Uuid::nil());
-    assert_eq!(origin(without("hw-command")), None);
-    assert_eq!(origin(Record { key: Some(b"somewhere".to_vec()), ..plain() }), None);
+    assert_eq!(metadata(without("hw-fingerprint")).unwrap().fingerprint, zeros);
+    assert_eq!(metadata(without("hw-actor")).unwrap().meta.actor, Uuid::nil());
+    assert_eq!(metadata(without("hw-command")), None);
+    assert_eq!(metadata(Record { key: Some(b"somewhere".to_vec()), ..plain() }), None);
 }
 
 proptest! {
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-fn any_command() -> impl Strategy<Value = Accepted> {
+fn any_command() -> impl Strategy<Value = AcceptedCommand> {
     let id = || any::<u128>().prop_map(Uuid::from_u128);
     let largest = i64::MAX.unsigned_abs();
     let expected = prop_oneof![
@@ -216,7 +216,7 @@ fn any_command() -> impl Strategy<Value = Accepted> {
                 traceparent,
                 body,
             )| {
-                Accepted {
+                AcceptedCommand {
                     aggregate,
                     command,
                     name,
@@ -256,7 +256,7 @@ fn plain() -> Record {
 
 fn defect(record: Record) -> Defect {
     match decode(record) {
-        Err(Unread::Undecodable { defect, .. }) => defect,
+        Err(DecodeError::Undecodable { defect, .. }) => defect,
         other => panic!("{other:?}"),
     }
 }
@@ -271,7 +271,7 @@ fn json(path: &PathBuf) -> Value {
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn accepted(e: &Value) -> Accepted {
+fn accepted(e: &Value) -> AcceptedCommand {
     let text =
         |value: &Value| value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned();
     let id = |value: &Value| Uuid::parse_str(&text(value)).unwrap();
@@ -289,7 +289,7 @@ fn accepted(e: &Value) -> Accepted {
             Expected::Exists
         }
     };
-    Accepted {
+    AcceptedCommand {
         aggregate: id(&e["aggregate"]),
         command: id(&e["command"]),
         name: text(&e["name"]),
@@ -306,7 +306,7 @@ fn accepted(e: &Value) -> Accepted {
     }
 }
 
-fn expectation(command: &Accepted) -> Value {
+fn expectation(command: &AcceptedCommand) -> Value {
     let hmac: String = command.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
     let expected = match &command.expected {
         Expected::Anything => Value::Null,

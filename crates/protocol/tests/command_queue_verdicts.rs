@@ -11,8 +11,8 @@ mod said;
 use std::{collections::BTreeSet, path::Path};
 
 use highwater_protocol::{
-    command_queue::{Unread, decode},
-    entry::Origin,
+    command_queue::{DecodeError, decode},
+    entry::CommandMetadata,
     partition::partition_of,
     wire::Wire,
 };
@@ -28,12 +28,14 @@ fn every_record_of_the_command_queue_is_read_as_its_vector_says() {
                 == vector["partition"].as_u64().unwrap()
         };
         let rule = match decode(said::record(&vector)) {
-            Err(Unread::Newer { .. }) => 1,
-            Err(Unread::Undecodable { origin: Some(origin), .. }) if here(origin.aggregate) => {
-                assert_eq!(kept(&origin), vector["kept"], "{name}");
+            Err(DecodeError::Newer { .. }) => 1,
+            Err(DecodeError::Undecodable { metadata: Some(metadata), .. })
+                if here(metadata.aggregate) =>
+            {
+                assert_eq!(kept(&metadata), vector["kept"], "{name}");
                 3
             }
-            Err(Unread::Undecodable { .. }) => 2,
+            Err(DecodeError::Undecodable { .. }) => 2,
             Ok(command) if !here(command.aggregate) => 2,
             Ok(command) => {
                 let schema = json!(format!("{}.v{}", command.name, command.version));
@@ -65,13 +67,13 @@ fn the_vectors_cover_every_rule_and_each_verdict_follows_from_its_rule() {
 }
 
 /// What an outcome says of a record that cannot be decoded.
-fn kept(origin: &Origin<Wire>) -> Value {
-    let hmac: String = origin.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!(origin.meta.causation, origin.command);
+fn kept(metadata: &CommandMetadata<Wire>) -> Value {
+    let hmac: String = metadata.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(metadata.meta.causation, metadata.command);
     json!({
-        "aggregate": origin.aggregate, "command": origin.command, "actor": origin.meta.actor,
-        "correlation": origin.meta.correlation,
-        "fingerprint": {"key_number": origin.fingerprint.key_number, "hmac": hmac},
+        "aggregate": metadata.aggregate, "command": metadata.command, "actor": metadata.meta.actor,
+        "correlation": metadata.meta.correlation,
+        "fingerprint": {"key_number": metadata.fingerprint.key_number, "hmac": hmac},
     })
 }
 

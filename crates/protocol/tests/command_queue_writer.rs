@@ -9,8 +9,8 @@ use highwater_protocol::{
     position::Position,
     vocabulary::{Refusal, Vocabulary},
     writer::{
-        Answer, Busy, Effect, Expected, Input, Limits, Queued, Recorded, Reported, Submission,
-        Writer,
+        Answer, AppendReport, Busy, Effect, Expected, Input, Limits, QueuedCommand,
+        RecordedOutcome, Submission, Writer,
     },
 };
 
@@ -133,7 +133,7 @@ impl Driven {
         else {
             return false;
         };
-        let queued = Some(Queued { source: offset, missing: "missing" });
+        let queued = Some(QueuedCommand { source: offset, missing: "missing" });
         self.step(Input::Queued {
             offset,
             submission: Some(Submission { queued, token: 1_000 + offset, ..submission }),
@@ -166,7 +166,7 @@ fn new(command: u64, aggregate: u64) -> Submission<Small, usize> {
     }
 }
 
-/// Nobody answers its look-up.
+/// Its look-up gets no answer.
 fn slow(command: u64, aggregate: u64) -> Submission<Small, usize> {
     Submission { fresh: false, new_aggregate: false, ..new(command, aggregate) }
 }
@@ -208,14 +208,14 @@ fn after_an_unknown_outcome_what_was_said_counts_no_more() {
     // The first reaches the log, the second never does.
     driven.out.truncate(1);
     driven.land();
-    driven.step(Input::Report { writer, seq: Some(1), reported: Reported::Failed });
+    driven.step(Input::Report { writer, seq: Some(1), reported: AppendReport::Failed });
     driven.fence();
     assert_eq!(driven.log.iter().filter_map(|entry| entry.drained).collect::<Vec<_>>(), [1, 2]);
     let commands: Vec<_> = driven
         .log
         .iter()
-        .filter_map(|entry| entry.body.origin())
-        .map(|origin| origin.command)
+        .filter_map(|entry| entry.body.metadata())
+        .map(|metadata| metadata.command)
         .collect();
     assert_eq!(commands, [1, 2], "each once");
 }
@@ -234,8 +234,9 @@ fn a_hot_aggregate_of_the_command_queue_leaves_half_of_its_queue_to_callers() {
     for _ in 0..10 {
         driven.land();
     }
-    let by_queue =
-        |entry: &&Entry<Small>| entry.body.origin().is_some_and(|origin| origin.source.is_some());
+    let by_queue = |entry: &&Entry<Small>| {
+        entry.body.metadata().is_some_and(|metadata| metadata.source.is_some())
+    };
     assert_eq!(driven.log.iter().filter(by_queue).count(), 9);
 }
 
@@ -261,14 +262,14 @@ fn a_command_that_was_new_when_it_came_is_looked_up_if_somebody_sent_it_since() 
     driven.step(Input::Loaded {
         checkpoint,
         aggregates: Vec::new(),
-        outcomes: vec![(3, Recorded { aggregate: 7, fingerprint: (), outcome })],
+        outcomes: vec![(3, RecordedOutcome { aggregate: 7, fingerprint: (), outcome })],
     });
     driven.land();
     let commands: Vec<_> = driven
         .log
         .iter()
-        .filter_map(|entry| entry.body.origin())
-        .map(|origin| origin.command)
+        .filter_map(|entry| entry.body.metadata())
+        .map(|metadata| metadata.command)
         .collect();
     assert_eq!((commands, driven.writer.command_queue_open()), (vec![1, 3, 2], 0));
 }

@@ -82,7 +82,7 @@ proptest! {
                     commit
                         .events
                         .iter()
-                        .map(|e| (e.origin.aggregate, e.origin.command, e.version))
+                        .map(|e| (e.metadata.aggregate, e.metadata.command, e.version))
                         .collect(),
                 ),
                 _ => None,

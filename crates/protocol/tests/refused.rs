@@ -8,7 +8,7 @@ use highwater_protocol::{
     entry::{Body, Entry},
     position::Position,
     vocabulary::{Refusal, Vocabulary},
-    writer::{Answer, Busy, Effect, Expected, Input, Limits, Reported, Submission, Writer},
+    writer::{Answer, AppendReport, Busy, Effect, Expected, Input, Limits, Submission, Writer},
 };
 
 /// An event is so many bytes.
@@ -97,7 +97,7 @@ impl Driven {
     }
 
     /// The first that is out is reported so, and never in the log.
-    fn report(&mut self, reported: Reported) {
+    fn report(&mut self, reported: AppendReport) {
         let entry = self.out.remove(0);
         self.step(Input::Report { writer: entry.writer, seq: entry.seq, reported });
     }
@@ -139,13 +139,13 @@ fn fences_that_were_not_sent_leave_nothing_behind() {
     let before = driven.writer.clone();
     for _ in 0..1_000 {
         driven.caught_up();
-        driven.report(Reported::Unsent);
+        driven.report(AppendReport::Unsent);
     }
     assert!(driven.writer == before, "a thousand attempts are kept");
     // One whose outcome is unknown may still be valid.
     driven.caught_up();
     let late = driven.out[0].clone();
-    driven.report(Reported::Failed);
+    driven.report(AppendReport::Failed);
     driven.step(Input::Read { offset: 0, entry: Ok(late) });
     assert!(driven.writer.serving().is_some());
 }
@@ -158,7 +158,7 @@ fn what_the_log_refuses_is_answered_after_the_fence_and_not_sent_again_for_a_whi
     driven.submit(3, &[20]);
     driven.land();
     driven.land();
-    driven.report(Reported::Refused);
+    driven.report(AppendReport::Refused);
     assert!(
         driven.answers.iter().all(|(token, _)| *token == 1),
         "it may lie in the log all the same: {:?}",
@@ -193,8 +193,8 @@ fn of_a_batch_that_is_refused_as_a_whole_the_largest_is_the_reason() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(1, &[5]);
     driven.submit(2, &[500]);
-    driven.report(Reported::Refused);
-    driven.report(Reported::Refused);
+    driven.report(AppendReport::Refused);
+    driven.report(AppendReport::Refused);
     driven.caught_up();
     driven.land();
     assert_eq!(
@@ -211,7 +211,7 @@ fn what_was_refused_and_lies_in_the_log_is_done() {
     driven.submit(1, &[500]);
     // It was sent twice: the answer to the first was lost, the second was refused.
     let landed = driven.out[0].clone();
-    driven.report(Reported::Refused);
+    driven.report(AppendReport::Refused);
     driven.read += 1;
     driven.step(Input::Read { offset: driven.read - 1, entry: Ok(landed) });
     driven.caught_up();
@@ -230,7 +230,7 @@ fn a_refusal_that_comes_after_its_record_was_read_is_not_put_down_to_the_next() 
     driven.submit(2, &[5]);
     let (writer, seq) = (driven.out[0].writer, driven.out[0].seq);
     driven.land();
-    driven.step(Input::Report { writer, seq, reported: Reported::Refused });
+    driven.step(Input::Report { writer, seq, reported: AppendReport::Refused });
     driven.land();
     assert_eq!(driven.answers.len(), 2);
     assert!(

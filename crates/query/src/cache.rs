@@ -1,12 +1,12 @@
-//! Single resources in memory: read once for all who ask at the same time, and dropped when a
-//! projector commits a change.
+//! Single resources in memory: read once for all requests that ask at the same time, and dropped
+//! when a projector commits a change.
 //!
 //! An entry carries the checkpoint that was read with it in one statement. A notification raises a
 //! watermark for what changed; an entry below its watermark is not shown, whenever it was put in,
 //! so that a slow load cannot bring back what a commit has replaced. While nothing is heard from
-//! the projectors, nothing is kept as current. What was read last is remembered apart, for those
-//! who ask while the database is away. Must never show as current what it cannot place above the
-//! watermarks.
+//! the projectors, nothing is kept as current. What was read last is remembered apart, for
+//! requests that ask while the database is away. Must never show as current what it cannot place
+//! above the watermarks.
 
 mod listener;
 mod watermarks;
@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{circuit::Circuit, settings::CacheSettings};
+use crate::{circuit::CircuitBreaker, settings::CacheSettings};
 use watermarks::Watermarks;
 
 /// What an entry weighs beside its body.
@@ -37,7 +37,7 @@ pub struct Key {
 
 /// A resource as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct CachedResource {
     /// Everything below this offset of its partition is included.
     pub offset: u64,
     /// Version and JSON; `None`: it does not exist.
@@ -67,7 +67,7 @@ pub struct Cache(Arc<Shared>);
 struct Shared {
     entries: moka::future::Cache<Key, Entry>,
     /// What was read last, however old, and when.
-    last: moka::future::Cache<Key, (Kept, Instant)>,
+    last: moka::future::Cache<Key, (CachedResource, Instant)>,
     watermarks: Mutex<Watermarks>,
 }
 
@@ -75,7 +75,7 @@ struct Shared {
 struct Entry {
     /// When it was read, in the count of [`Watermarks`].
     since: u64,
-    kept: Kept,
+    kept: CachedResource,
 }
 
 impl Cache {
@@ -87,7 +87,7 @@ impl Cache {
             .time_to_live(Duration::from_millis(settings.keep_ms))
             .build();
         let last = moka::future::Cache::builder()
-            .weigher(|_: &Key, (kept, _): &(Kept, Instant)| kept.weight())
+            .weigher(|_: &Key, (kept, _): &(CachedResource, Instant)| kept.weight())
             .max_capacity(if settings.stale_ms == 0 { 0 } else { settings.stale_bytes })
             .time_to_live(Duration::from_millis(settings.stale_ms))
             .build();
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// Begins to hear of changes, on a connection of its own; ends with `shutdown`.
-    pub fn listen(&self, pool: &Connections, circuit: &Circuit, shutdown: &Shutdown) {
+    pub fn listen(&self, pool: &Connections, circuit: &CircuitBreaker, shutdown: &Shutdown) {
         shutdown.tasks.spawn(listener::listen(
             self.clone(),
             pool.clone(),
@@ -108,11 +108,15 @@ impl Cache {
         ));
     }
 
-    /// From here, or by `load`, which runs once for all who wait for it.
-    pub async fn get<E, F>(&self, key: Key, load: impl Fn() -> F) -> Result<(Kept, Status), Arc<E>>
+    /// From here, or by `load`, which runs once for all requests that wait for it.
+    pub async fn get<E, F>(
+        &self,
+        key: Key,
+        load: impl Fn() -> F,
+    ) -> Result<(CachedResource, Status), Arc<E>>
     where
         E: Send + Sync + 'static,
-        F: Future<Output = Result<Kept, E>> + Send,
+        F: Future<Output = Result<CachedResource, E>> + Send,
     {
         let load = || self.remembered(key, load());
         let Some(now) = self.watermarks().now() else {
@@ -131,14 +135,14 @@ impl Cache {
         if self.is_current(&key, &entry) {
             return Ok((entry.kept, status));
         }
-        // Somebody's load that began before the change.
+        // Another request's load, which began before the change.
         Ok((load().await?, Status::Stale))
     }
 
     /// By `load`, whatever is here; what it finds takes the place of that.
-    pub async fn renew<E, F>(&self, key: Key, load: F) -> Result<(Kept, Status), E>
+    pub async fn renew<E, F>(&self, key: Key, load: F) -> Result<(CachedResource, Status), E>
     where
-        F: Future<Output = Result<Kept, E>>,
+        F: Future<Output = Result<CachedResource, E>>,
     {
         let now = self.watermarks().now();
         let kept = self.remembered(key, load).await?;
@@ -150,7 +154,7 @@ impl Cache {
 
     /// What was read last, and how long ago: for as long as the database is away. A resource that
     /// did not exist may exist by now.
-    pub async fn last(&self, key: &Key) -> Option<(Kept, Duration)> {
+    pub async fn last(&self, key: &Key) -> Option<(CachedResource, Duration)> {
         let (kept, read_at) = self.0.last.get(key).await?;
         Some((kept, read_at.elapsed()))
     }
@@ -158,8 +162,8 @@ impl Cache {
     async fn remembered<E>(
         &self,
         key: Key,
-        load: impl Future<Output = Result<Kept, E>>,
-    ) -> Result<Kept, E> {
+        load: impl Future<Output = Result<CachedResource, E>>,
+    ) -> Result<CachedResource, E> {
         // Its age counts from when the question was asked.
         let asked_at = Instant::now();
         let kept = load.await?;
@@ -196,7 +200,7 @@ impl Cache {
     }
 }
 
-impl Kept {
+impl CachedResource {
     fn weight(&self) -> u32 {
         let body = self.row.as_ref().map_or(0, |(_, body)| body.len());
         u32::try_from(body + OVERHEAD_BYTES).unwrap_or(u32::MAX)

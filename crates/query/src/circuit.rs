@@ -1,5 +1,6 @@
-//! Whether the database answers. Once it is found away no request waits for it any more: one task
-//! tries it until it answers again. Decides nothing about what is answered meanwhile.
+//! The circuit breaker of the database. It opens when the database does not answer. No request
+//! waits for the database then: one task tries it until it answers again. Decides nothing about
+//! what is answered meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +12,16 @@ use tracing::{info, warn};
 
 /// Clones share it.
 #[derive(Clone)]
-pub struct Circuit(Arc<Shared>);
+pub struct CircuitBreaker(Arc<Shared>);
 
 struct Shared {
-    away: watch::Sender<bool>,
-    /// Somebody doubts that the database answers.
+    open: watch::Sender<bool>,
+    /// A query has failed: the database may not answer.
     doubt: Notify,
     within: Duration,
 }
 
-/// Limits of a [`Circuit`].
+/// Limits of a [`CircuitBreaker`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How long a query may take altogether, the wait for a connection included.
@@ -33,9 +34,9 @@ pub struct Limits {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It was away before the query began.
+    /// The circuit breaker is open: the query was not begun, or not waited for.
     #[error("the database is away")]
-    Away,
+    Open,
     /// It did not answer, or answered that it cannot now.
     #[error("the database did not answer")]
     Failed(#[source] sqlx::Error),
@@ -43,11 +44,11 @@ pub enum Error {
     Query(#[source] sqlx::Error),
 }
 
-impl Circuit {
+impl CircuitBreaker {
     /// Begins to watch over the database of `pool`; ends with `shutdown`.
     pub fn watch(pool: &Connections, limits: Limits, shutdown: &Shutdown) -> Self {
         let shared =
-            Shared { away: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
+            Shared { open: watch::Sender::new(false), doubt: Notify::new(), within: limits.within };
         let circuit = Self(Arc::new(shared));
         let (watched, pool, stop) = (circuit.clone(), pool.clone(), shutdown.soft.clone());
         shutdown.tasks.spawn(async move {
@@ -59,11 +60,11 @@ impl Circuit {
         circuit
     }
 
-    pub fn is_away(&self) -> bool {
-        *self.0.away.borrow()
+    pub fn is_open(&self) -> bool {
+        *self.0.open.borrow()
     }
 
-    /// Has it tried at once: whoever lost a connection knows first.
+    /// Has it tried at once: the caller that lost a connection knows first.
     pub fn doubt(&self) {
         self.0.doubt.notify_one();
     }
@@ -74,16 +75,16 @@ impl Circuit {
         &self,
         query: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, Error> {
-        if self.is_away() {
-            return Err(Error::Away);
+        if self.is_open() {
+            return Err(Error::Open);
         }
-        let mut away = self.0.away.subscribe();
+        let mut opens = self.0.open.subscribe();
         let answered = tokio::select! {
             biased;
             answered = tokio::time::timeout(self.0.within, query) => {
                 answered.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
-            _ = away.wait_for(|away| *away) => return Err(Error::Away),
+            _ = opens.wait_for(|open| *open) => return Err(Error::Open),
         };
         answered.map_err(|cause| {
             if !is_transient(&cause) {
@@ -100,7 +101,7 @@ impl Circuit {
         match self.run(asked).await {
             Ok(_) => Ok(()),
             Err(Error::Failed(cause) | Error::Query(cause)) => Err(cause.to_string()),
-            Err(away) => Err(away.to_string()),
+            Err(open) => Err(open.to_string()),
         }
     }
 
@@ -108,7 +109,7 @@ impl Circuit {
         loop {
             self.0.doubt.notified().await;
             while !answers(pool, limits.probe_within).await {
-                if !self.0.away.send_replace(true) {
+                if !self.0.open.send_replace(true) {
                     warn!(
                         "the database is away: answers come from memory where they can, and \
                          nothing waits for it"
@@ -116,20 +117,20 @@ impl Circuit {
                 }
                 tokio::time::sleep(limits.probe_every).await;
             }
-            if self.is_away() {
-                // Nobody uses them now, and all come at once afterwards. Those that are not there
-                // in time are made when they are needed.
+            if self.is_open() {
+                // No request uses them now, and all requests come at once afterwards. Connections
+                // that are not there in time are made when they are needed.
                 let _ = tokio::time::timeout(limits.probe_within, pool.open()).await;
             }
-            if self.0.away.send_replace(false) {
+            if self.0.open.send_replace(false) {
                 info!("the database answers again");
             }
         }
     }
 }
 
-/// On a connection that nobody uses at the moment; else on one of its own, as those of the pool may
-/// all be busy, or dead. A server that has no room for that one answers those that it has.
+/// On a connection that is idle at the moment; else on one of its own, as those of the pool may all
+/// be busy, or dead. A server that has no room for that one answers those that it has.
 async fn answers(pool: &Connections, within: Duration) -> bool {
     let asked = async {
         if pool.idle() > 0

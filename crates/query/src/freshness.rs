@@ -66,7 +66,7 @@ pub(crate) fn cache(headers: &mut HeaderMap, public: Option<&'static str>, stale
         Some(rules) => {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(rules));
             headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static(rules));
-            // A cache must not answer who asks for a position with what it had before.
+            // A cache must not answer a caller that asks for a position with what it had before.
             headers.insert(header::VARY, HeaderValue::from(MIN_POSITION));
         }
     }

@@ -6,12 +6,12 @@
 //! | [`Views`] | what an application shows |
 //! | [`resource`] | one resource: conditional, at a position, cacheable |
 //! | [`cache`] | single resources in memory, until a projector changes them |
-//! | [`circuit`] | whether the database answers, so that nobody waits while it is away |
+//! | [`circuit`] | whether the database answers, so that no request waits while it is away |
 //! | [`freshness`] | the position asked for, and what an answer says of its age |
 //! | [`list`] | many of them: filters, sorts, pages by signed cursor |
 //! | [`operations`] | what a command came to, by its id |
 //! | [`positions`] | waiting for a position, without asking the database for every caller |
-//! | [`principal`] | who asks, and what only they may see |
+//! | [`principal`] | which principal asks, and what only it may see |
 //! | [`database`] | connections in a role that can only read, and the check of the tables' version |
 //! | [`rows`] | detail and list of a table of rows, without SQL of one's own |
 //! | [`settings`], [`process`] | what is configured; the process of its own |
@@ -46,7 +46,7 @@ use highwater_http::{
 use highwater_runtime::{
     clock::Ids,
     context::Context,
-    health::Required,
+    health::Requirement,
     identity::DeploymentKeys,
     process::{Exit, Exits},
     resilience,
@@ -58,7 +58,7 @@ use tracing::{error, warn};
 
 pub use application::Views;
 use cache::Cache;
-use circuit::Circuit;
+use circuit::CircuitBreaker;
 use operations::Awaited;
 use positions::{Full, Positions};
 use principal::Viewers;
@@ -90,7 +90,7 @@ struct Parts {
     pool: Connections,
     positions: Positions,
     cache: Cache,
-    circuit: Circuit,
+    circuit: CircuitBreaker,
     cursors: CursorKey,
     awaited: Awaited,
     viewers: Viewers,
@@ -118,17 +118,17 @@ pub async fn start(
     patience.until("the database", migrations::Error::may_pass, checked).await?;
     pool.open().await;
     let positions = Positions::watch(&pool, &settings.positions(), &ctx.shutdown);
-    let circuit = Circuit::watch(&pool, settings.circuit(), &ctx.shutdown);
+    let circuit = CircuitBreaker::watch(&pool, settings.circuit(), &ctx.shutdown);
     let checked = (pool.clone(), circuit.clone());
     let check = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {
         let (pool, circuit) = checked.clone();
         Box::pin(async move { circuit.check(&pool).await })
     };
-    ctx.health.register("query.database", Required::Ready, Arc::new(check));
+    ctx.health.register("query.database", Requirement::Ready, Arc::new(check));
     let tables = pool.clone();
     ctx.health.register(
         "query.connections",
-        Required::Degraded,
+        Requirement::Degraded,
         Arc::new(move || Box::pin(std::future::ready(tables.complete()))),
     );
     let cache = Cache::new(&settings.cache, views.kept());
@@ -194,8 +194,8 @@ struct Wait<'a> {
 
 impl App {
     /// Waits until `projection` has reached all of `wanted`, or until `deadline`, without the
-    /// permit of the request. Says whether it has. Whoever would take an older answer does without
-    /// where nobody more may wait.
+    /// permit of the request. Says whether it has. A caller that would take an older answer does
+    /// without where no more requests may wait.
     async fn reached(
         &self,
         wait: Wait<'_>,
@@ -226,7 +226,7 @@ impl App {
     fn database_problem(&self, cause: &circuit::Error) -> Problem {
         match cause {
             // Said once, when it was found out.
-            circuit::Error::Away => {}
+            circuit::Error::Open => {}
             circuit::Error::Failed(cause) => warn!(error = %cause, "the database did not answer"),
             circuit::Error::Query(cause) => {
                 error!(error = %cause, "a query failed");

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 pub use fields::Fields;
 pub use page::Page;
 pub use parameters::Parameters;
-pub use served::{Served, check as check_served};
+pub use served::{Combination, check as check_served};
 
 use crate::{
     App, Wait, circuit,
@@ -56,7 +56,7 @@ pub trait List: Sized + Send + Sync + 'static {
     /// The first one is the default. None: one fixed sequence.
     const SORTS: &'static [&'static str] = &[];
     /// Filters and sorts that go together, each by an index. None: all of them.
-    const SERVED: &'static [Served] = &[];
+    const SERVED: &'static [Combination] = &[];
     /// Of a row.
     const FIELDS: &'static [&'static str];
 
@@ -77,7 +77,7 @@ pub trait List: Sized + Send + Sync + 'static {
 }
 
 /// What the request asks for, checked.
-struct Asked<L: List> {
+struct ListRequest<L: List> {
     list: L,
     page: Page<L::Key>,
     given: Parameters,
@@ -91,7 +91,7 @@ struct Asked<L: List> {
 }
 
 /// One page, and the offset that each partition was read at.
-struct Found<R> {
+struct PageRows<R> {
     offsets: Vec<u64>,
     rows: Vec<R>,
 }
@@ -103,7 +103,7 @@ pub async fn get<L: List>(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = Asked::<L>::of(&app, &uri, &headers)?;
+    let asked = ListRequest::<L>::of(&app, &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
     let mut found = load(&app, &asked, &admission, asked.at_least.as_ref()).await?;
     let mut stale = false;
@@ -129,7 +129,7 @@ pub async fn get<L: List>(
     answer(&app, &asked, found, stale)
 }
 
-impl<L: List> Asked<L> {
+impl<L: List> ListRequest<L> {
     fn of(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let given = Parameters::of(uri, &allowed::<L>())?;
         let list = L::filtered(&given)?;
@@ -188,12 +188,12 @@ fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Pro
 /// are what costs, where they do not include `at_least`.
 async fn load<L: List>(
     app: &App,
-    asked: &Asked<L>,
+    asked: &ListRequest<L>,
     admission: &Admission,
     at_least: Option<&MinPosition>,
-) -> Result<Found<L::Row>, Problem> {
-    if app.0.circuit.is_away() {
-        return Err(app.database_problem(&circuit::Error::Away));
+) -> Result<PageRows<L::Row>, Problem> {
+    if app.0.circuit.is_open() {
+        return Err(app.database_problem(&circuit::Error::Open));
     }
     let _turn = app.0.lists.enter(admission.peer()).await?;
     let query = async {
@@ -201,7 +201,7 @@ async fn load<L: List>(
         let offsets =
             page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
         if at_least.is_some_and(|wanted| !is_included(&offsets, wanted)) {
-            return Ok(Ok(Found { offsets, rows: Vec::new() }));
+            return Ok(Ok(PageRows { offsets, rows: Vec::new() }));
         }
         let mut count = QueryBuilder::new("");
         if let Some((parameter, most)) = asked.list.crowd(&mut count)
@@ -212,7 +212,7 @@ async fn load<L: List>(
         let mut sql = QueryBuilder::new("");
         asked.list.select(&asked.page, &mut sql);
         let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await?;
-        Ok(Ok(Found { offsets, rows }))
+        Ok(Ok(PageRows { offsets, rows }))
     };
     app.0.circuit.run(query).await.map_err(|cause| app.database_problem(&cause))?
 }
@@ -244,8 +244,8 @@ fn with_position(problem: Problem, position: Option<HeaderValue>) -> Problem {
 
 fn answer<L: List>(
     app: &App,
-    asked: &Asked<L>,
-    mut found: Found<L::Row>,
+    asked: &ListRequest<L>,
+    mut found: PageRows<L::Row>,
     stale: bool,
 ) -> Result<Response, Problem> {
     let size = usize::try_from(asked.page.limit).unwrap_or_default();
@@ -290,7 +290,11 @@ fn etag(body: &[u8], is_last: bool) -> ETag {
 }
 
 /// RFC 8288, relative to the request.
-fn next_page<L: List>(app: &App, asked: &Asked<L>, last: &L::Row) -> Result<HeaderValue, Problem> {
+fn next_page<L: List>(
+    app: &App,
+    asked: &ListRequest<L>,
+    last: &L::Row,
+) -> Result<HeaderValue, Problem> {
     let key = serde_json::to_vec(&asked.list.key(last, asked.page.sort))
         .map_err(|_| Problem::internal())?;
     let cursor = app.0.cursors.seal(&asked.binding, &key);

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::{App, list::Parameters};
 
 pub use awaited::Awaited;
-use state::Found;
+use state::OperationRecords;
 
 /// The projection of what is accepted: its checkpoints count the offsets of `commands`.
 const ACCEPTED: &str = "operations";
@@ -38,7 +38,7 @@ pub fn routes() -> Router<App> {
 }
 
 /// What the request asks for, checked.
-struct Asked {
+struct OperationRequest {
     id: Uuid,
     /// The offset after the command in `commands`.
     accepted: Option<PartitionPosition>,
@@ -54,7 +54,8 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // What is no text is no id either.
-    let asked = Asked::of(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
+    let asked =
+        OperationRequest::of(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let found = match asked.prefer.wait {
         None => load(&app, asked.id).await?,
         Some(wait) => {
@@ -77,7 +78,7 @@ async fn load_decided(
     admission: &Admission,
     id: Uuid,
     deadline: Instant,
-) -> Result<Found, Problem> {
+) -> Result<OperationRecords, Problem> {
     let mut place = app.0.positions.enter().map_err(|full| app.crowded(full))?;
     // Before the first look, so that no outcome comes unnoticed between the two.
     let waiting = app.0.awaited.register(id);
@@ -95,20 +96,20 @@ async fn load_decided(
     load(app, id).await
 }
 
-async fn load(app: &App, id: Uuid) -> Result<Found, Problem> {
+async fn load(app: &App, id: Uuid) -> Result<OperationRecords, Problem> {
     let from_tables = |id| async move {
-        let query = Found::load(&app.0.pool, id);
+        let query = OperationRecords::load(&app.0.pool, id);
         app.0.circuit.run(query).await.map_err(|error| app.database_problem(&error))
     };
     let found = from_tables(id).await?;
     if found.may_be_seen(&app.0.viewers) {
         return Ok(found);
     }
-    // Somebody else's: as if it were not there, in every detail.
+    // Another principal's: as if it were not there, in every detail.
     from_tables(Uuid::nil()).await
 }
 
-impl Asked {
+impl OperationRequest {
     fn of(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
         let id = id.ok_or_else(|| {

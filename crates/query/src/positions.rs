@@ -1,5 +1,5 @@
 //! Waiting for a position: callers share one reader of the checkpoints, which a notification of the
-//! projectors wakes. It asks the database only while somebody waits, and no more often than its
+//! projectors wakes. It asks the database only while a request waits, and no more often than its
 //! interval.
 
 mod reader;
@@ -22,7 +22,7 @@ use room::Room;
 use crate::settings::PositionSettings;
 
 /// The offset that a projection has reached, by projection, category and partition.
-pub type Reached = BTreeMap<(String, String, u32), u64>;
+pub type ReachedOffsets = BTreeMap<(String, String, u32), u64>;
 
 /// Too many wait already, for what is as near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,9 @@ pub struct Full;
 pub struct Positions(Arc<Shared>);
 
 struct Shared {
-    reached: watch::Sender<Arc<Reached>>,
-    room: Mutex<Room<Wanted>>,
-    /// Somebody began to wait, or a projector has committed.
+    reached: watch::Sender<Arc<ReachedOffsets>>,
+    room: Mutex<Room<AwaitedPositions>>,
+    /// A request began to wait, or a projector has committed.
     wake: Notify,
     draining: CancellationToken,
 }
@@ -44,7 +44,7 @@ impl Positions {
     /// Begins to listen; ends with `shutdown`.
     pub fn watch(pool: &Connections, settings: &PositionSettings, shutdown: &Shutdown) -> Self {
         let positions = Self(Arc::new(Shared {
-            reached: watch::Sender::new(Arc::new(Reached::new())),
+            reached: watch::Sender::new(Arc::new(ReachedOffsets::new())),
             room: Mutex::new(Room::new(settings.waiting)),
             wake: Notify::new(),
             draining: shutdown.soft.clone(),
@@ -54,7 +54,7 @@ impl Positions {
             pool.clone(),
             shutdown.soft.clone(),
         ));
-        // Ends with the last one who waits: a drain lets nobody wait for long.
+        // Ends with the last request that waits: a drain lets none wait for long.
         shutdown.tasks.spawn(reader::read(
             positions.clone(),
             pool.clone(),
@@ -65,14 +65,15 @@ impl Positions {
     }
 
     /// Waits until `projection` has reached all of `wanted`, or until `deadline` or a drain, or
-    /// until its place is given to one who waits for something nearer. Says whether it has.
+    /// until its place is given to one that waits for something nearer. Says whether it has.
     pub async fn wait(
         &self,
         projection: &str,
         wanted: &[PartitionPosition],
         deadline: Instant,
     ) -> Result<bool, Full> {
-        let wanted = Wanted { projection: projection.to_owned(), positions: wanted.to_vec() };
+        let wanted =
+            AwaitedPositions { projection: projection.to_owned(), positions: wanted.to_vec() };
         let mut waiting = self.enter_for(wanted.clone())?;
         let mut reached = self.watched();
         let mut missing = 0;
@@ -87,13 +88,13 @@ impl Positions {
         }
     }
 
-    /// Room for one more who waits, for no position: it gives way to whoever waits for a near one.
-    /// The checkpoints are read while it is held.
+    /// Room for one more request that waits, for no position: it gives way to one that waits for a
+    /// near position. The checkpoints are read while it is held.
     pub fn enter(&self) -> Result<Waiting, Full> {
-        self.enter_for(Wanted::default())
+        self.enter_for(AwaitedPositions::default())
     }
 
-    fn enter_for(&self, wanted: Wanted) -> Result<Waiting, Full> {
+    fn enter_for(&self, wanted: AwaitedPositions) -> Result<Waiting, Full> {
         let reached = self.0.reached.borrow().clone();
         let entered =
             self.0.room().enter(wanted, Instant::now(), |wanted| wanted.distance(&reached))?;
@@ -101,8 +102,8 @@ impl Positions {
         Ok(Waiting { number: entered.number, held: entered.held, shared: Arc::clone(&self.0) })
     }
 
-    /// What was read last, and whatever is read while somebody waits.
-    pub fn watched(&self) -> watch::Receiver<Arc<Reached>> {
+    /// What was read last, and whatever is read while a request waits.
+    pub fn watched(&self) -> watch::Receiver<Arc<ReachedOffsets>> {
         self.0.reached.subscribe()
     }
 
@@ -110,28 +111,28 @@ impl Positions {
         !self.0.room().is_empty()
     }
 
-    fn publish(&self, reached: Reached) {
+    fn publish(&self, reached: ReachedOffsets) {
         self.0.reached.send_replace(Arc::new(reached));
     }
 }
 
 impl Shared {
-    fn room(&self) -> MutexGuard<'_, Room<Wanted>> {
+    fn room(&self) -> MutexGuard<'_, Room<AwaitedPositions>> {
         self.room.lock()
     }
 }
 
-/// What somebody waits for.
+/// What a request waits for.
 #[derive(Clone, Debug, Default)]
-struct Wanted {
+struct AwaitedPositions {
     projection: String,
     positions: Vec<PartitionPosition>,
 }
 
-impl Wanted {
+impl AwaitedPositions {
     /// `missing` is one that was not reached when it was last looked at: as long as it is not, the
     /// others are not looked at.
-    fn is_satisfied(&self, reached: &Reached, missing: &mut usize) -> bool {
+    fn is_satisfied(&self, reached: &ReachedOffsets, missing: &mut usize) -> bool {
         let is_missing = |position: &PartitionPosition| self.left(reached, position) > 0;
         if self.positions.get(*missing).is_some_and(is_missing) {
             return false;
@@ -144,7 +145,7 @@ impl Wanted {
     }
 
     /// Records before the farthest of them; no position is just not near.
-    fn distance(&self, reached: &Reached) -> u64 {
+    fn distance(&self, reached: &ReachedOffsets) -> u64 {
         self.positions
             .iter()
             .map(|position| self.left(reached, position))
@@ -152,7 +153,7 @@ impl Wanted {
             .unwrap_or(room::NEAR + 1)
     }
 
-    fn left(&self, reached: &Reached, position: &PartitionPosition) -> u64 {
+    fn left(&self, reached: &ReachedOffsets, position: &PartitionPosition) -> u64 {
         let key = (self.projection.clone(), position.category.clone(), position.partition);
         position.offset.saturating_sub(reached.get(&key).copied().unwrap_or(0))
     }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     /// Of the projection `notes`.
-    fn reached(positions: &[PartitionPosition]) -> Reached {
+    fn reached(positions: &[PartitionPosition]) -> ReachedOffsets {
         let entry = |position: &PartitionPosition| {
             (("notes".to_owned(), position.category.clone(), position.partition), position.offset)
         };
@@ -201,8 +202,10 @@ mod tests {
 
     #[test]
     fn all_positions_must_be_reached_and_the_farthest_says_how_near_they_are() {
-        let wanted =
-            Wanted { projection: "notes".to_owned(), positions: vec![at(0, 42), at(1, 50)] };
+        let wanted = AwaitedPositions {
+            projection: "notes".to_owned(),
+            positions: vec![at(0, 42), at(1, 50)],
+        };
         for (stands_at, satisfied, distance) in [
             (vec![], false, 50),
             (vec![at(0, 42)], false, 50),
@@ -229,12 +232,15 @@ mod tests {
         }
         // What another projection has reached, or on another category, is not what is waited for.
         let others = [("other", "note"), ("notes", "other")];
-        let others: Reached = others
+        let others: ReachedOffsets = others
             .into_iter()
             .map(|(of, category)| ((of.to_owned(), category.to_owned(), 0), 99))
             .collect();
         assert!(!wanted.is_satisfied(&others, &mut 0));
-        assert!(Wanted::default().distance(&others) > room::NEAR, "no position is just not near");
+        assert!(
+            AwaitedPositions::default().distance(&others) > room::NEAR,
+            "no position is just not near"
+        );
     }
 
     fn positions(waiting: usize, shutdown: &Shutdown) -> Result<Positions, sqlx::Error> {

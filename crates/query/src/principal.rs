@@ -1,10 +1,10 @@
-//! Who asks, and what only they may see. Authentication is off in this release: whoever asks is
-//! `anonymous`, as whoever sends commands.
+//! Which principal asks, and what only it may see. Authentication is off in this release: every
+//! caller that asks is `anonymous`, as is every caller that sends commands.
 
 use highwater_runtime::identity::DeploymentKeys;
 use uuid::Uuid;
 
-/// As the command side calls everybody.
+/// As the command side calls every caller.
 const ANONYMOUS: &str = "anonymous";
 
 /// Tells who issued a command by the pseudonym in its records, which only the deployment keys can
@@ -19,8 +19,9 @@ impl Viewers {
         Self { anonymous: keys.map(|keys| keys.actor_id(ANONYMOUS)) }
     }
 
-    /// Whether who asks is who issued it. The one place that decides it. Without the keys nobody
-    /// can be told apart; nor need they be, while everybody is the same.
+    /// Whether the caller is the one that issued it. The one place that decides it. Without the
+    /// keys callers cannot be told apart; nor need they be, while every caller is the same
+    /// principal.
     pub fn may_see(&self, issuer: Option<Uuid>) -> bool {
         match (self.anonymous, issuer) {
             (Some(asking), Some(issuer)) => asking == issuer,

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     App, Wait,
-    cache::{Kept, Key, Status},
+    cache::{CachedResource, Key, Status},
     circuit,
     freshness::{CDN_CACHE_CONTROL, STALE, applied, cache, check_position, not_reached},
     list::{Fields, Parameters},
@@ -50,11 +50,11 @@ pub trait View: Send + Sync + 'static {
         pool: &Connections,
         id: Uuid,
         partition: i32,
-    ) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>>;
+    ) -> BoxFuture<'_, Result<Lookup<Self::Body>, sqlx::Error>>;
 }
 
 /// What a view knows of one aggregate.
-pub struct Found<B> {
+pub struct Lookup<B> {
     /// Everything below this offset of the aggregate's partition is included.
     pub offset: i64,
     pub row: Option<Row<B>>,
@@ -66,7 +66,7 @@ pub struct Row<B> {
 }
 
 /// What the request asks for, checked.
-struct Asked {
+struct ResourceRequest {
     id: Uuid,
     partition: u32,
     fields: Option<Fields>,
@@ -84,7 +84,8 @@ pub async fn get<V: View>(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // What is no text is no id either.
-    let asked = Asked::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
+    let asked =
+        ResourceRequest::of::<V>(&app, id.as_deref().map_or("", String::as_str), &uri, &headers)?;
     let deadline = Instant::now() + app.0.settings.wait(asked.prefer.wait);
     let load = || load::<V>(&app, asked.id, asked.partition);
     let key = Key {
@@ -132,12 +133,12 @@ pub async fn get<V: View>(
 /// waits.
 async fn degraded<V: View>(
     app: &App,
-    asked: &Asked,
+    asked: &ResourceRequest,
     key: &Key,
     failure: &Failure,
 ) -> Result<Response, Problem> {
     let problem = failure.to_problem(app);
-    if !matches!(failure, Failure::Database(circuit::Error::Away | circuit::Error::Failed(_))) {
+    if !matches!(failure, Failure::Database(circuit::Error::Open | circuit::Error::Failed(_))) {
         return Err(problem);
     }
     let Some((found, age)) = app.0.cache.last(key).await else { return Err(problem) };
@@ -148,7 +149,7 @@ async fn degraded<V: View>(
     }
     let mut response = answer::<V>(asked, found, stale)?;
     let headers = response.headers_mut();
-    // Nobody else is to keep what may be old already.
+    // No client and no proxy is to keep what may be old already.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(CDN_CACHE_CONTROL);
     headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
@@ -156,7 +157,7 @@ async fn degraded<V: View>(
     Ok(response)
 }
 
-impl Asked {
+impl ResourceRequest {
     fn of<V: View>(app: &App, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
         let id = id.ok_or_else(|| {
@@ -199,7 +200,7 @@ impl Failure {
     }
 }
 
-async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<Kept, Failure> {
+async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<CachedResource, Failure> {
     // No partition number is that large; the row is found by its id.
     let query = V::load(&app.0.pool, id, i32::try_from(partition).unwrap_or(i32::MAX));
     let found = app.0.circuit.run(query).await?;
@@ -207,21 +208,25 @@ async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<Kept, Fail
         Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
         None => None,
     };
-    Ok(Kept { offset: found.offset.unsigned_abs(), row })
+    Ok(CachedResource { offset: found.offset.unsigned_abs(), row })
 }
 
 /// The row's own checkpoint may already answer; every other partition has to be asked for.
-fn is_included(found: &Kept, partition: u32, wanted: &MinPosition) -> bool {
+fn is_included(found: &CachedResource, partition: u32, wanted: &MinPosition) -> bool {
     wanted.0.iter().all(|position| {
         position.offset == 0 || (position.partition == partition && position.offset <= found.offset)
     })
 }
 
-fn position_of<V: View>(asked: &Asked, found: &Kept) -> HeaderValue {
+fn position_of<V: View>(asked: &ResourceRequest, found: &CachedResource) -> HeaderValue {
     PartitionPosition::new(V::CATEGORY, asked.partition, found.offset).to_header()
 }
 
-fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, Problem> {
+fn answer<V: View>(
+    asked: &ResourceRequest,
+    found: CachedResource,
+    stale: bool,
+) -> Result<Response, Problem> {
     let position = position_of::<V>(asked, &found);
     let mut response = match found.row {
         None => {
@@ -259,7 +264,7 @@ fn answer<V: View>(asked: &Asked, found: Kept, stale: bool) -> Result<Response, 
     Ok(response)
 }
 
-fn json(asked: &Asked, body: Bytes) -> Result<Response, Problem> {
+fn json(asked: &ResourceRequest, body: Bytes) -> Result<Response, Problem> {
     let body = match &asked.fields {
         None => body,
         Some(fields) => fields.only_of(&body).map(Bytes::from).map_err(|_| Problem::internal())?,

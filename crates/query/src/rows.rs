@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 use crate::{
     list::{List, Page, Parameters},
-    resource::{Found, Row, View},
+    resource::{Lookup, Row, View},
 };
 
 /// Of a text that a list is filtered by.
 const LONGEST_FILTER: usize = 200;
 
 /// What is shown: the rows of an aggregate.
-pub trait Shown: Send + Sync + 'static {
+pub trait RowView: Send + Sync + 'static {
     /// The row.
     type Row: highwater_rows::Row;
 
@@ -37,7 +37,7 @@ pub trait Shown: Send + Sync + 'static {
 pub struct Detail<S>(PhantomData<fn() -> S>);
 
 /// `GET /v1/{collection}`: rows with every column, by one filter at most.
-pub struct Listed<S> {
+pub struct RowList<S> {
     filter: Option<(&'static ColumnSpec, Cell)>,
     shown: PhantomData<fn() -> S>,
 }
@@ -112,7 +112,7 @@ impl<R: highwater_rows::Row> Serialize for Item<R> {
     }
 }
 
-impl<S: Shown> View for Detail<S> {
+impl<S: RowView> View for Detail<S> {
     type Body = Item<S::Row>;
 
     const PROJECTION: &'static str = S::Row::TABLE;
@@ -124,16 +124,16 @@ impl<S: Shown> View for Detail<S> {
         pool: &Connections,
         id: Uuid,
         partition: i32,
-    ) -> BoxFuture<'_, Result<Found<Self::Body>, sqlx::Error>> {
+    ) -> BoxFuture<'_, Result<Lookup<Self::Body>, sqlx::Error>> {
         Box::pin(load::<S>(pool, id, partition))
     }
 }
 
-async fn load<S: Shown>(
+async fn load<S: RowView>(
     pool: &Connections,
     id: Uuid,
     partition: i32,
-) -> Result<Found<Item<S::Row>>, sqlx::Error> {
+) -> Result<Lookup<Item<S::Row>>, sqlx::Error> {
     let sql = format!(
         "SELECT coalesce(c.next_offset, 0), r.id, r.version{columns} \
          FROM (SELECT $1::uuid AS id) asked \
@@ -154,7 +154,7 @@ async fn load<S: Shown>(
     let offset = found.try_get(0)?;
     let is_there = found.try_get::<Option<Uuid>, _>(1)?.is_some();
     let item = is_there.then(|| Item::read(&found, 1)).transpose()?;
-    Ok(Found { offset, row: item.map(|body| Row { version: body.version, body }) })
+    Ok(Lookup { offset, row: item.map(|body| Row { version: body.version, body }) })
 }
 
 fn quoted<R: highwater_rows::Row>(of: &str) -> String {
@@ -163,7 +163,7 @@ fn quoted<R: highwater_rows::Row>(of: &str) -> String {
 
 /// What the last row of a page is sorted by.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Sorted {
+pub enum SortValue {
     Bool(bool),
     Integer(i64),
     Text(String),
@@ -171,7 +171,7 @@ pub enum Sorted {
     Time(i64),
 }
 
-impl Sorted {
+impl SortValue {
     /// `None`: rows are not sorted by what this is.
     fn of(cell: &Cell) -> Option<Self> {
         Some(match cell {
@@ -195,10 +195,10 @@ impl Sorted {
     }
 }
 
-impl<S: Shown> List for Listed<S> {
+impl<S: RowView> List for RowList<S> {
     type Row = Item<S::Row>;
     /// Nothing in front of the id where rows are sorted by that alone.
-    type Key = (Option<Sorted>, Uuid);
+    type Key = (Option<SortValue>, Uuid);
 
     const PROJECTION: &'static str = S::Row::TABLE;
     const CATEGORY: &'static str = S::CATEGORY;
@@ -242,7 +242,7 @@ impl<S: Shown> List for Listed<S> {
             // rows by the sort and look for those with this value, which may be the last ones.
             for sign in [">=", "<="] {
                 sql.push(format_args!(" AND {} {sign} ", sorted(column)));
-                if let Some(value) = Sorted::of(cell) {
+                if let Some(value) = SortValue::of(cell) {
                     value.bind(sql);
                 }
             }
@@ -253,7 +253,7 @@ impl<S: Shown> List for Listed<S> {
                 sequence(""),
                 if descending { "<" } else { ">" }
             ));
-            let lead = self.filter.as_ref().and_then(|(_, cell)| Sorted::of(cell));
+            let lead = self.filter.as_ref().and_then(|(_, cell)| SortValue::of(cell));
             let after = after.clone().filter(|_| within.len() > usize::from(lead.is_some()));
             for value in lead.into_iter().chain(after) {
                 value.bind(sql);
@@ -266,7 +266,7 @@ impl<S: Shown> List for Listed<S> {
     }
 
     fn key(&self, row: &Self::Row, sort: &str) -> Self::Key {
-        (row.cell(sort.trim_start_matches('-')).and_then(Sorted::of), row.id)
+        (row.cell(sort.trim_start_matches('-')).and_then(SortValue::of), row.id)
     }
 }
 

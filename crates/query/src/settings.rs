@@ -45,7 +45,7 @@ pub struct QuerySettings {
     pub wait_longest_ms: u64,
     /// Queries that may wait at once; the next one is answered 503.
     pub waiting_limit: usize,
-    /// While somebody waits, the checkpoints are read at most this often ...
+    /// While a request waits, the checkpoints are read at most this often ...
     pub position_interval_ms: u64,
     /// ... and at least this often, also when no notification comes.
     pub position_poll_ms: u64,
@@ -102,7 +102,7 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
     /// While the database is away, how often it is tried ...
     pub probe_interval_ms: u64,
-    /// ... and how long one try may take. Nobody else waits for it meanwhile.
+    /// ... and how long one try may take. No request waits for it meanwhile.
     pub probe_timeout_ms: u64,
 }
 

@@ -1,5 +1,5 @@
 //! Owns the settings of a process: defaults, then the file, then `HIGHWATER__SECTION__KEY`, then
-//! flags. Sections are read typed by their owners; a key that nobody knows is an error, never
+//! flags. Sections are read typed by their owners; a key that none of them knows is an error, never
 //! ignored. A list in the environment or a flag is written `[a, b]`. Durations are integers with
 //! the unit last in the key (`deadline_ms`).
 

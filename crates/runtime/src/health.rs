@@ -20,7 +20,7 @@ const CACHED_FOR: Duration = Duration::from_secs(1);
 
 /// What a failing check means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Required {
+pub enum Requirement {
     /// Not ready without it.
     Ready,
     /// Ready, but `degraded` names it.
@@ -33,20 +33,20 @@ pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send +
 /// The registry of checks. Clones share it.
 #[derive(Clone)]
 pub struct Health {
-    checks: Arc<RwLock<BTreeMap<String, Arc<Registered>>>>,
+    checks: Arc<RwLock<BTreeMap<String, Arc<RegisteredCheck>>>>,
     draining: CancellationToken,
-    metrics: Option<Arc<Rendered>>,
+    metrics: Option<Arc<MetricsText>>,
 }
 
 /// The text of all metrics, which costs its time and its memory once in a while, however often it
 /// is asked for.
-struct Rendered {
+struct MetricsText {
     handle: PrometheusHandle,
     last: Mutex<Option<(Instant, Bytes)>>,
 }
 
-struct Registered {
-    required: Required,
+struct RegisteredCheck {
+    required: Requirement,
     check: Check,
     last: Mutex<Option<(Instant, Result<(), String>)>>,
 }
@@ -70,19 +70,19 @@ impl Health {
         Self {
             checks: Arc::default(),
             draining: shutdown.leaving.clone(),
-            metrics: metrics.map(Rendered::new),
+            metrics: metrics.map(MetricsText::new),
         }
     }
 
     /// A later registration under the same name replaces the earlier.
-    pub fn register(&self, name: &str, required: Required, check: Check) {
-        let registered = Arc::new(Registered { required, check, last: Mutex::new(None) });
+    pub fn register(&self, name: &str, required: Requirement, check: Check) {
+        let registered = Arc::new(RegisteredCheck { required, check, last: Mutex::new(None) });
         self.checks.write().insert(name.to_owned(), registered);
     }
 
     /// Runs all checks at once, each within its limit; a result is used for about a second.
     pub async fn report(&self) -> Report {
-        let checks: Vec<(String, Arc<Registered>)> = {
+        let checks: Vec<(String, Arc<RegisteredCheck>)> = {
             let checks = self.checks.read();
             checks.iter().map(|(name, registered)| (name.clone(), Arc::clone(registered))).collect()
         };
@@ -91,8 +91,8 @@ impl Health {
         for ((name, registered), result) in checks.into_iter().zip(results) {
             let Err(reason) = result else { continue };
             match registered.required {
-                Required::Ready => report.missing.insert(name, reason),
-                Required::Degraded => report.degraded.insert(name, reason),
+                Requirement::Ready => report.missing.insert(name, reason),
+                Requirement::Degraded => report.degraded.insert(name, reason),
             };
         }
         report
@@ -107,7 +107,7 @@ impl Health {
     }
 }
 
-impl Rendered {
+impl MetricsText {
     fn new(handle: PrometheusHandle) -> Arc<Self> {
         Arc::new(Self { handle, last: Mutex::new(None) })
     }
@@ -125,7 +125,7 @@ impl Rendered {
     }
 }
 
-impl Registered {
+impl RegisteredCheck {
     async fn result(&self) -> Result<(), String> {
         // Held while the check runs: probes that come together share one run.
         let mut last = self.last.lock().await;
@@ -156,7 +156,7 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             Box::pin(std::future::pending())
         });
-        health.register("hung", Required::Ready, check);
+        health.register("hung", Requirement::Ready, check);
         let (first, second) = tokio::join!(health.report(), health.report());
         assert_eq!(first.missing["hung"], "no answer within 2000 ms");
         assert_eq!((first, runs.load(Ordering::SeqCst)), (second, 1));
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_text_of_the_metrics_is_made_once_a_second() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let rendered = Rendered::new(recorder.handle());
+        let rendered = MetricsText::new(recorder.handle());
         let count = || {
             metrics::with_local_recorder(&recorder, || {
                 metrics::counter!("asked_total").increment(1)

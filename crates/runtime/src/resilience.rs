@@ -53,7 +53,7 @@ struct State {
 
 /// What lay between the two lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct Episode {
     pub met: u64,
     pub lasted: Duration,
 }
@@ -83,10 +83,10 @@ impl Once {
     }
 
     /// It does not hold any more. `Some`: it did, so a line is due.
-    pub fn ended(&mut self) -> Option<Ended> {
+    pub fn ended(&mut self) -> Option<Episode> {
         let State { since, met, .. } = self.state.take()?;
         metrics::gauge!("highwater_troubles", "trouble" => self.name).decrement(1.0);
-        Some(Ended { met, lasted: since.elapsed() })
+        Some(Episode { met, lasted: since.elapsed() })
     }
 
     /// [`Once::over`], if it was not met for so long: for what nothing says that it ended.
@@ -106,7 +106,7 @@ impl Once {
 
     /// [`Once::ended`] with the usual line.
     pub fn over(&mut self, what: &str) {
-        if let Some(Ended { met, lasted }) = self.ended() {
+        if let Some(Episode { met, lasted }) = self.ended() {
             tracing::info!(trouble = self.name, met, lasted_ms = lasted.as_millis(), "{what}");
         }
     }
@@ -168,7 +168,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(said, 6);
-        assert_eq!(away.ended(), Some(Ended { met: 3_600, lasted: Duration::from_secs(3_600) }));
+        assert_eq!(away.ended(), Some(Episode { met: 3_600, lasted: Duration::from_secs(3_600) }));
         assert_eq!(away.ended(), None);
         assert!(away.met());
     }

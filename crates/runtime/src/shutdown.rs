@@ -21,8 +21,8 @@ pub struct Shutdown {
     pub soft: CancellationToken,
     /// Cancelled last: give up what is still open.
     pub hard: CancellationToken,
-    /// Whoever holds a token of these when a signal comes puts off the soft cancellation, within
-    /// `drain_limit`.
+    /// A task that holds a token of these when a signal comes puts off the soft cancellation,
+    /// within `drain_limit`.
     pub handoffs: TaskTracker,
     /// The tasks that [`Shutdown::drain`] waits for.
     pub tasks: TaskTracker,

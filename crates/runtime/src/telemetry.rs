@@ -1,5 +1,5 @@
 //! Owns the logs (to stderr) and the metrics recorder of the process. Must never fail a second
-//! caller: one process, one recorder; and never let anybody wait for stderr.
+//! caller: one process, one recorder; and never let a caller wait for stderr.
 
 mod lines;
 
@@ -64,7 +64,7 @@ pub struct TelemetrySettings {
     /// As `RUST_LOG`. `info,highwater_http::server=debug` also shows every answered request, not
     /// only refused and failed ones.
     pub filter: String,
-    /// What may wait for whoever reads stderr; lines beyond it are dropped and counted.
+    /// What may wait for the reader of stderr; lines beyond it are dropped and counted.
     pub queue_bytes: usize,
     /// A longer line is cut.
     pub line_bytes: usize,
@@ -119,7 +119,7 @@ pub fn init(settings: &TelemetrySettings) -> Result<Telemetry, Error> {
 static LINES: OnceLock<Lines> = OnceLock::new();
 /// A whole error must fit.
 const SHORTEST_LINE_BYTES: usize = 1_024;
-/// How long the end of a process waits for whoever reads stderr.
+/// How long the end of a process waits for the reader of stderr.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Writes `text` to stderr, in its turn among the lines of the log, without waiting.
@@ -159,7 +159,7 @@ pub fn log_panics() {
 }
 
 impl Telemetry {
-    /// Keeps histograms from growing while nobody scrapes.
+    /// Keeps histograms from growing while no monitor scrapes them.
     pub fn upkeep(&self, shutdown: &Shutdown) {
         let (metrics, soft) = (self.metrics.clone(), shutdown.soft.clone());
         shutdown.tasks.spawn(async move {

@@ -101,7 +101,7 @@ impl TryFrom<Row> for Position<Wire> {
 
 /// Why a checkpoint could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unread {
+pub enum ReadError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -114,7 +114,7 @@ pub async fn position(
     projection: &str,
     category: &str,
     partition: u32,
-) -> Result<Position<Wire>, Unread> {
+) -> Result<Position<Wire>, ReadError> {
     let row = sqlx::query_as!(
         Row,
         "SELECT identity, next_offset, epoch, writer, next_seq, drained, sealed, last_time_us,
@@ -136,7 +136,7 @@ pub async fn offsets(
     connection: &mut PgConnection,
     projection: &str,
     category: &str,
-) -> Result<Vec<(u32, u64)>, Unread> {
+) -> Result<Vec<(u32, u64)>, ReadError> {
     let rows = sqlx::query!(
         "SELECT partition, next_offset FROM checkpoints \
          WHERE (projection, generation, category) = ($1, $2, $3)",

@@ -1,5 +1,5 @@
-//! Highwater's own tables, and how a process reaches the database that they lie in. Who reads or
-//! writes them does it by what stands here.
+//! Highwater's own tables, and how a process reaches the database that they lie in. All code that
+//! reads or writes them does it by what stands here.
 //!
 //! | module | what it owns |
 //! |---|---|
@@ -8,11 +8,11 @@
 //! | [`migrations`] | the tables and their versions, and those of an application beside them |
 //! | [`postgres`] | connections: bounded, the same in every process |
 //! | [`rows`] | tables of an application's rows: whether they fit, and what is read of them |
-//! | [`seen`] | which ids have been seen: filters in their stored form |
+//! | [`dedup_filter`] | which ids have been seen: filters in their stored form |
 
 pub mod changes;
 pub mod checkpoints;
+pub mod dedup_filter;
 pub mod migrations;
 pub mod postgres;
 pub mod rows;
-pub mod seen;

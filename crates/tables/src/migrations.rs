@@ -245,7 +245,7 @@ pub async fn database_identity(connection: impl PgExecutor<'_>) -> Result<Uuid, 
 }
 
 impl Error {
-    /// Whether the database was not there, or let nobody in.
+    /// Whether the database was not there, or did not let the caller in.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Database(error) if !postgres::is_refused(error))
     }

@@ -15,7 +15,7 @@ use sqlx::postgres::PgPoolOptions;
 
 pub use self::{
     connections::Connections,
-    session::{Refused, SCHEMA, Session, connect},
+    session::{SCHEMA, Session, UnusableDatabase, connect},
 };
 
 /// What the connections of a process are made from.
@@ -40,8 +40,10 @@ impl Pool<'_> {
         let connections = self.connections.max(1);
         let options = PgPoolOptions::new()
             .max_connections(connections)
-            // What is closed because of its age is opened again.
-            .min_connections(connections)
+            // Those that are open stay so: see `Connections::open`. Not by `min_connections`: the
+            // pool would try for five minutes to replace each one that is closed, and count what
+            // it tries to open as open.
+            .idle_timeout(None)
             .acquire_timeout(self.acquire_timeout);
         Ok(Connections::lazy(options, session))
     }
@@ -91,8 +93,8 @@ pub fn may_pass(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the database was there and let the caller in, and it is the statement that it refused, or
-/// its answer that could not be read: another schema, a missing right, a broken row.
+/// Whether the database was there and let the caller in, and it is the statement that it refused,
+/// or its answer that could not be read: another schema, a missing right, a broken row.
 pub fn is_refused(error: &sqlx::Error) -> bool {
     match error {
         // Beside what may pass: who may come in (28), and which database there is (3D).

@@ -1,4 +1,5 @@
-//! The tables are made once, by whoever comes first, and no service works on others than its own.
+//! The tables are made once, by the process that comes first, and no service works on others than
+//! its own.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 #[path = "support/postgres.rs"]

@@ -17,7 +17,7 @@ FROM orders";
 
 /// What was sold in one department.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sold {
+pub(super) struct DepartmentSales {
     pub(super) lines: i128,
     pub(super) units: i128,
     pub(super) total_minor: i128,
@@ -102,9 +102,9 @@ pub(super) fn state(before: Option<&Value>, event: &Event) -> Result<Value, Stri
 }
 
 /// The lines of `order.placed`, added up by department.
-pub(super) fn by_department(event: &Event) -> Result<BTreeMap<String, Sold>, String> {
+pub(super) fn by_department(event: &Event) -> Result<BTreeMap<String, DepartmentSales>, String> {
     let lines = event.data.get("lines").and_then(Value::as_array).ok_or("lines is no list")?;
-    let mut sums: BTreeMap<String, Sold> = BTreeMap::new();
+    let mut sums: BTreeMap<String, DepartmentSales> = BTreeMap::new();
     for line in lines {
         let units = integer(line.get("quantity"), "quantity")?;
         let sum = sums.entry(text(line.get("department"), "department")?).or_default();

@@ -11,7 +11,7 @@ use highwater::audit::projected::{
 
 use super::{
     integer,
-    orders::{Sold, by_department},
+    orders::{DepartmentSales, by_department},
     text, time,
 };
 
@@ -47,7 +47,7 @@ impl Table for SalesDaily {
             _ => return Ok(()),
         };
         let day = time(event.data.get("placed_at"), "placed_at")?.format("%Y-%m-%d");
-        let mut whole = Sold::default();
+        let mut whole = DepartmentSales::default();
         for (department, sold) in departments {
             whole.lines += sold.lines;
             whole.units += sold.units;
@@ -58,14 +58,14 @@ impl Table for SalesDaily {
     }
 }
 
-fn taken_back(event: &Event) -> Result<Vec<(String, Sold)>, String> {
+fn taken_back(event: &Event) -> Result<Vec<(String, DepartmentSales)>, String> {
     let sums =
         event.data.get("departments").and_then(Value::as_array).ok_or("departments is no list")?;
     let sold = |sum: &Value| {
         let number = |name: &str| integer(sum.get(name), name);
         Ok((
             text(sum.get("department"), "department")?,
-            Sold {
+            DepartmentSales {
                 lines: number("lines")?,
                 units: number("units")?,
                 total_minor: number("total_minor")?,
@@ -76,7 +76,7 @@ fn taken_back(event: &Event) -> Result<Vec<(String, Sold)>, String> {
 }
 
 /// A row may come to zero, and stays.
-fn add(rows: &mut Rows, key: String, sign: i128, sold: Sold) -> Result<(), String> {
+fn add(rows: &mut Rows, key: String, sign: i128, sold: DepartmentSales) -> Result<(), String> {
     let row = rows.get(&key).unwrap_or(Value::Null);
     let sum = |name: &str, more: i128| -> Result<String, String> {
         let before = row.get(name).and_then(Value::as_str).unwrap_or("0");

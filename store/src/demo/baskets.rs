@@ -36,13 +36,13 @@ pub(super) struct Line {
 }
 
 pub(super) struct Baskets {
-    rows: Rows<Sold>,
+    rows: Rows<SaleRecord>,
     /// The first row of the next basket.
-    ahead: Option<Row<Sold>>,
+    ahead: Option<Row<SaleRecord>>,
 }
 
 #[derive(Deserialize)]
-struct Sold {
+struct SaleRecord {
     basket_id: String,
     household_id: String,
     placed_at: DateTime<Utc>,
@@ -94,9 +94,15 @@ impl Baskets {
 }
 
 impl Basket {
-    fn add(&mut self, row: Sold, products: &mut HashSet<String>) -> Result<(), String> {
-        let Sold { basket_id, household_id, placed_at, product_id, quantity, unit_price_minor } =
-            row;
+    fn add(&mut self, row: SaleRecord, products: &mut HashSet<String>) -> Result<(), String> {
+        let SaleRecord {
+            basket_id,
+            household_id,
+            placed_at,
+            product_id,
+            quantity,
+            unit_price_minor,
+        } = row;
         if basket_id.is_empty() || household_id.is_empty() || product_id.is_empty() {
             return Err("basket_id, household_id and product_id must not be empty".to_owned());
         }

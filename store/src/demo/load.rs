@@ -150,7 +150,7 @@ fn read(
     let (send, mut baskets) = mpsc::channel(ahead);
     task::spawn_blocking(move || {
         if let Err(error) = read_into(&send, &source, limit, &digest) {
-            // Nobody to tell: they had an error of their own.
+            // No receiver to tell: it had an error of its own.
             let _ = send.blocking_send(Err(error));
         }
     });

@@ -19,12 +19,13 @@ impl Subcommand for Demo {
 
     fn run<'a>(&'a self, arguments: &'a ArgMatches) -> LocalBoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
-            let args = Args::from_arg_matches(arguments).map_err(|error| failed(Unread(error)))?;
+            let args =
+                Args::from_arg_matches(arguments).map_err(|error| failed(BadArguments(error)))?;
             let summary = run(args).await.map_err(failed)?;
             match write!(io::stdout().lock(), "{summary}") {
-                // Whoever reads our output has enough of it (`| head`).
+                // The reader of our output has enough of it (`| head`).
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                written => written.map_err(|error| failed(Unwritten(error))),
+                written => written.map_err(|error| failed(WriteFailed(error))),
             }
         })
     }
@@ -36,19 +37,19 @@ fn failed(error: impl Exits + Send + Sync + 'static) -> Failure {
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-struct Unread(clap::Error);
+struct BadArguments(clap::Error);
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the output")]
-struct Unwritten(#[source] io::Error);
+struct WriteFailed(#[source] io::Error);
 
-impl Exits for Unread {
+impl Exits for BadArguments {
     fn exit(&self) -> Exit {
         Exit::Usage
     }
 }
 
-impl Exits for Unwritten {
+impl Exits for WriteFailed {
     fn exit(&self) -> Exit {
         Exit::Failed
     }

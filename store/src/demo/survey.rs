@@ -41,7 +41,7 @@ pub(super) struct Listing {
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct ProductRecord {
     product_id: String,
     department: Option<String>,
     brand: Option<String>,
@@ -51,7 +51,7 @@ struct Listed {
 }
 
 #[derive(Default)]
-struct Sold {
+struct ProductIndex {
     products: Vec<Product>,
     /// Where in `products` a number is.
     places: HashMap<String, usize>,
@@ -59,7 +59,7 @@ struct Sold {
 
 impl Survey {
     pub(super) fn of(baskets: &Source, products: &Source) -> Result<Self, Error> {
-        let mut sold = Sold::default();
+        let mut sold = ProductIndex::default();
         let mut seen = HashSet::new();
         let mut reader = Baskets::of(baskets)?;
         while let Some(basket) = reader.next()? {
@@ -77,7 +77,7 @@ impl Survey {
     }
 }
 
-impl Sold {
+impl ProductIndex {
     fn add(&mut self, basket: &Basket) -> Result<(), String> {
         for line in &basket.lines {
             let Some(product) =
@@ -102,7 +102,7 @@ impl Sold {
     }
 
     fn list(&mut self, source: &Source) -> Result<(), Error> {
-        let mut rows = source.rows::<Listed>()?;
+        let mut rows = source.rows::<ProductRecord>()?;
         while let Some(row) = rows.next()? {
             let (line, listed) = (row.line, row.row);
             let place = self.places.get(&listed.product_id);
@@ -118,9 +118,9 @@ impl Sold {
     }
 }
 
-impl From<Listed> for Listing {
-    fn from(listed: Listed) -> Self {
-        let Listed {
+impl From<ProductRecord> for Listing {
+    fn from(listed: ProductRecord) -> Self {
+        let ProductRecord {
             product_id: _,
             department,
             brand,

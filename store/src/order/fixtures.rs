@@ -102,7 +102,11 @@ pub fn placed_at(at: Timestamp) -> OrderEvent {
 }
 
 pub fn confirmed() -> OrderEvent {
-    OrderEvent::Confirmed(Confirmed { confirmed_at: EARLIER })
+    confirmed_at(EARLIER)
+}
+
+pub fn confirmed_at(at: Timestamp) -> OrderEvent {
+    OrderEvent::Confirmed(Confirmed { confirmed_at: at })
 }
 
 pub fn cancelled() -> OrderEvent {

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use highwater::protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
 use highwater::{Event as _, Timestamp};
 
-use highwater::projection::runner::{Failure, Place, PostgresTx, Projection, Slice, Start};
+use highwater::projection::runner::{
+    Failure, PostgresTx, Projection, Slice, Start, TopicPartition,
+};
 use highwater::tables::checkpoints;
 
 const NAME: &str = "sales_daily";
@@ -61,16 +63,16 @@ impl Projection<PostgresTx> for SalesDaily {
     fn resume<'a>(
         &'a self,
         tx: &'a mut PostgresTx,
-        place: &'a Place,
+        topic_partition: &'a TopicPartition,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        Box::pin(begin_without_rows(tx, place))
+        Box::pin(begin_without_rows(tx, topic_partition))
     }
 }
 
 fn add_up(slices: &[Slice<'_>]) -> Result<BTreeMap<Key, Sum>, Failure> {
     let mut sums = BTreeMap::new();
     for slice in slices {
-        let partition = number(slice.place.partition)?;
+        let partition = number(slice.topic_partition.partition)?;
         for (_, event) in slice.events() {
             add(&mut sums, event, partition)?;
         }
@@ -138,9 +140,12 @@ impl Sum {
     }
 }
 
-/// With the checkpoint locked, so that nobody else adds meanwhile.
-async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
-    let partition = number(place.partition)?;
+/// With the checkpoint locked, so that no other transaction adds meanwhile.
+async fn begin_without_rows(
+    tx: &mut PostgresTx,
+    topic_partition: &TopicPartition,
+) -> Result<Start, Failure> {
+    let partition = number(topic_partition.partition)?;
     sqlx::query!(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
          next_seq, drained, sealed)
@@ -148,7 +153,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
          ON CONFLICT DO NOTHING",
         NAME,
         checkpoints::GENERATION,
-        &*place.category,
+        &*topic_partition.category,
         partition,
     )
     .execute(&mut **tx)
@@ -158,7 +163,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
          ($1, $2, $3, $4) FOR UPDATE",
         NAME,
         checkpoints::GENERATION,
-        &*place.category,
+        &*topic_partition.category,
         partition,
     )
     .fetch_one(&mut **tx)

@@ -45,18 +45,18 @@ impl List for Orders {
     const PUBLIC: Option<&'static str> = None;
     const FILTERS: &'static [&'static str] = &["customer_id", "status", "placed_from", "placed_to"];
     const SORTS: &'static [&'static str] = &["-placed_at", "placed_at", "-total_minor"];
-    const SERVED: &'static [Served] = &[
-        Served {
+    const SERVED: &'static [Combination] = &[
+        Combination {
             with: None,
             filters: &["customer_id", "placed_from", "placed_to"],
             sorts: &["-placed_at", "placed_at"],
         },
-        Served {
+        Combination {
             with: None,
             filters: &["status", "placed_from", "placed_to"],
             sorts: &["-placed_at", "placed_at"],
         },
-        Served { with: None, filters: &[], sorts: &["-total_minor"] },
+        Combination { with: None, filters: &[], sorts: &["-total_minor"] },
     ];
     const FIELDS: &'static [&'static str] = &[
         "id",

@@ -60,7 +60,7 @@ async fn filled() -> (PgPool, Connections) {
 }
 
 /// One list, and values of its filters: what is rare, what is frequent, what is not there.
-struct Tried {
+struct PlanCase {
     table: &'static str,
     values: Vec<(&'static str, Vec<String>)>,
     /// Rows that may be read for each row of a page, and beyond that.
@@ -88,7 +88,7 @@ struct Looked {
 }
 
 /// The first page of each, and the one after its last row.
-async fn try_all<L: List>(connection: &mut PgConnection, tried: &Tried) -> Looked {
+async fn try_all<L: List>(connection: &mut PgConnection, tried: &PlanCase) -> Looked {
     let names: Vec<&str> = tried.values.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, L::FILTERS, "every filter is tried");
     let mut looked = Looked::default();
@@ -139,7 +139,7 @@ async fn check<L: List>(
     sort: &'static str,
     limit: i64,
     connection: &mut PgConnection,
-    tried: &Tried,
+    tried: &PlanCase,
     query: &str,
 ) {
     let mut page = Page { sort, limit, after: None };
@@ -160,7 +160,7 @@ async fn explain<L: List>(
     list: &L,
     page: &Page<L::Key>,
     connection: &mut PgConnection,
-    tried: &Tried,
+    tried: &PlanCase,
     query: &str,
 ) {
     let mut sql = QueryBuilder::<Postgres>::new("EXPLAIN (ANALYZE, FORMAT JSON) ");
@@ -224,9 +224,9 @@ fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-async fn orders(connection: &mut PgConnection) -> Tried {
+async fn orders(connection: &mut PgConnection) -> PlanCase {
     let mut ids = Vec::new();
-    // The one with a third of all orders, the oldest ones; one of many; nobody.
+    // The one with a third of all orders, the oldest ones; one of many; one without orders.
     for name in ["c0", "c7", "nobody"] {
         let id: uuid::Uuid = sqlx::query_scalar("SELECT md5($1)::uuid")
             .bind(name)
@@ -244,7 +244,7 @@ async fn orders(connection: &mut PgConnection) -> Tried {
             texts(&["2016-01-01T00:00:00Z", "2026-02-03T00:00:00Z", "9999-01-01T00:00:00Z"]),
         ),
     ];
-    Tried { table: "orders", values, a_row: 1, beyond: 0 }
+    PlanCase { table: "orders", values, a_row: 1, beyond: 0 }
 }
 
 #[tokio::test]
@@ -259,19 +259,19 @@ async fn w2_no_list_reads_much_more_than_it_shows() {
         ("q", texts(&["cheese", "brand%207", "apples%2010000", "nothing"])),
     ];
     // A search finds at most 5,000 rows in its index and looks at each.
-    let searches = Tried { table: "catalog", values: values.clone(), a_row: 1, beyond: 10_002 };
+    let searches = PlanCase { table: "catalog", values: values.clone(), a_row: 1, beyond: 10_002 };
     let products = try_all::<Products>(&mut connection, &searches).await;
     let without = vec![values[0].clone(), values[1].clone(), ("q", Vec::new())];
     try_all::<Products>(
         &mut connection,
-        &Tried { table: "catalog", values: without, a_row: 1, beyond: 0 },
+        &PlanCase { table: "catalog", values: without, a_row: 1, beyond: 0 },
     )
     .await;
     // Where few are found, they may be sorted rather than read in their sequence.
     let values = vec![("available_below", texts(&["0", "1", "400", "100000"]))];
     let stocks = try_all::<Stocks>(
         &mut connection,
-        &Tried { table: "stock_levels", values, a_row: 2, beyond: 0 },
+        &PlanCase { table: "stock_levels", values, a_row: 2, beyond: 0 },
     )
     .await;
     let values = vec![
@@ -284,7 +284,7 @@ async fn w2_no_list_reads_much_more_than_it_shows() {
     // days are added up.
     let sales = try_all::<Sales>(
         &mut connection,
-        &Tried { table: "sales_daily", values, a_row: 20, beyond: 8 * 20_000 },
+        &PlanCase { table: "sales_daily", values, a_row: 20, beyond: 8 * 20_000 },
     )
     .await;
     assert!(orders.refused > 0 && products.refused > 0 && stocks.refused == 0 && sales.refused > 0);
@@ -314,7 +314,7 @@ async fn a_missing_index_is_found() {
     }
     let mut connection = pool.acquire().await.expect("a connection");
     let checked = tokio::spawn(async move {
-        let tried = Tried { values: vec![], ..orders(&mut connection).await };
+        let tried = PlanCase { values: vec![], ..orders(&mut connection).await };
         let list = served::<Orders>("status=returned", "placed_at", 50, &mut connection)
             .await
             .expect("served");

@@ -36,11 +36,11 @@ impl List for Products {
     const PUBLIC: Option<&'static str> = ProductRow::PUBLIC;
     const FILTERS: &'static [&'static str] = &["department", "status", "q"];
     const SORTS: &'static [&'static str] = &["name", "unit_price_minor", "-unit_price_minor"];
-    const SERVED: &'static [Served] = &[
-        Served { with: None, filters: &["department"], sorts: &["name"] },
-        Served { with: None, filters: &["status"], sorts: &["name"] },
-        Served { with: None, filters: &[], sorts: &["unit_price_minor", "-unit_price_minor"] },
-        Served { with: Some("q"), filters: &["department", "status"], sorts: &[] },
+    const SERVED: &'static [Combination] = &[
+        Combination { with: None, filters: &["department"], sorts: &["name"] },
+        Combination { with: None, filters: &["status"], sorts: &["name"] },
+        Combination { with: None, filters: &[], sorts: &["unit_price_minor", "-unit_price_minor"] },
+        Combination { with: Some("q"), filters: &["department", "status"], sorts: &[] },
     ];
     const FIELDS: &'static [&'static str] = ProductRow::FIELDS;
 

@@ -307,7 +307,7 @@ impl World {
 pub struct Copy {
     pub folder: Scratch,
     pub url: String,
-    /// Its server runs as long as somebody needs it.
+    /// Its server runs as long as a test needs it.
     _world: Arc<World>,
 }
 

@@ -29,7 +29,7 @@ fn padded(text: String) -> String {
     text + &" ".repeat(missing)
 }
 
-/// What a body of this size looks like that nobody made to be dear: 500 lines with long names.
+/// What a body of this size looks like that was not made to be dear: 500 lines with long names.
 pub fn plain() -> Vec<u8> {
     let department = "D".repeat(400);
     padded(lines(&many(500, |n| {

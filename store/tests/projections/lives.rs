@@ -3,12 +3,12 @@
 use highwater::protocol::{
     entry::Verdict,
     vocabulary::Vocabulary,
-    wire::{Fact, Wire},
+    wire::{RecordedEvent, Wire},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{World, fact};
+use crate::world::{World, event};
 
 impl World {
     pub async fn new() -> Self {
@@ -25,7 +25,7 @@ impl World {
                 .await;
             if n % 3 == 0 {
                 self.commit("product", product, vec![price_set()], 1).await;
-                self.commit("order", order, vec![fact("order.cancelled", 1, cancelled(n))], 1)
+                self.commit("order", order, vec![event("order.cancelled", 1, cancelled(n))], 1)
                     .await;
                 self.outcome(
                     "order",
@@ -36,7 +36,7 @@ impl World {
                 .await;
             } else {
                 self.void("order", Self::partition_of(order)).await;
-                let confirmed = fact("order.confirmed", 1, json!({"confirmed_at": AT}));
+                let confirmed = event("order.confirmed", 1, json!({"confirmed_at": AT}));
                 self.commit("order", order, vec![confirmed, shipped()], 2).await;
                 self.outcome("order", order, Verdict::Unchanged, &Wire::nothing_to_do().0).await;
             }
@@ -55,7 +55,7 @@ impl World {
                 self.commit(
                     "product",
                     product,
-                    vec![fact("product.discontinued", 1, json!({})), price_set()],
+                    vec![event("product.discontinued", 1, json!({})), price_set()],
                     1,
                 )
                 .await;
@@ -91,10 +91,10 @@ fn line(n: u128) -> Value {
     })
 }
 
-fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> Fact {
+fn stocked(what: &str, mut data: Value, on_hand: i64, reserved: i64) -> RecordedEvent {
     data["on_hand"] = on_hand.into();
     data["reserved"] = reserved.into();
-    fact(&format!("stock.{what}"), 1, data)
+    event(&format!("stock.{what}"), 1, data)
 }
 
 /// A day a number, so that a day has orders of several partitions; the first one is the earliest
@@ -107,10 +107,10 @@ fn placed_at(n: u128) -> String {
     }
 }
 
-pub fn placed(n: u128) -> Fact {
+pub fn placed(n: u128) -> RecordedEvent {
     let mut lines = vec![line(n), line(n + 1), line(n + 2)];
     lines[1]["department"] = format!("DEPARTMENT {}", n % 3).into();
-    fact(
+    event(
         "order.placed",
         2,
         json!({
@@ -120,8 +120,8 @@ pub fn placed(n: u128) -> Fact {
     )
 }
 
-fn placed_v1(n: u128) -> Fact {
-    fact(
+fn placed_v1(n: u128) -> RecordedEvent {
+    event(
         "order.placed",
         1,
         json!({
@@ -148,12 +148,12 @@ fn cancelled(n: u128) -> Value {
     })
 }
 
-fn shipped() -> Fact {
-    fact("order.shipped", 1, json!({"carrier": "DHL", "shipped_at": AT}))
+fn shipped() -> RecordedEvent {
+    event("order.shipped", 1, json!({"carrier": "DHL", "shipped_at": AT}))
 }
 
-fn created(n: u128) -> Fact {
-    fact(
+fn created(n: u128) -> RecordedEvent {
+    event(
         "product.created",
         1,
         json!({
@@ -163,16 +163,16 @@ fn created(n: u128) -> Fact {
     )
 }
 
-fn described(n: u128) -> Fact {
-    fact(
+fn described(n: u128) -> RecordedEvent {
+    event(
         "product.described",
         1,
         json!({"name": format!("Whole milk {n}"), "department": "DAIRY", "description": "fresh"}),
     )
 }
 
-fn price_set() -> Fact {
-    fact(
+fn price_set() -> RecordedEvent {
+    event(
         "product.price-set",
         1,
         json!({"unit_price_minor": 175, "currency": "USD", "previous_unit_price_minor": 150}),

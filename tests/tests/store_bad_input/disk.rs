@@ -24,7 +24,7 @@ pub struct Disk {
 impl Disk {
     pub fn under(server: &Command, scratch: &Scratch) -> (Up, Self) {
         fs::create_dir_all(scratch.data()).unwrap();
-        // Whoever is not root may be it in a name space of its own.
+        // A user that is not root may be it in a name space of its own.
         let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
         let way = ways.into_iter().find(|way| may_mount(way, scratch));
         let mut command = match way {

@@ -158,7 +158,7 @@ pub fn senders() -> Vec<Case> {
 pub fn parameters() -> Vec<Case> {
     let refused = |what, path: &str| bad(what, Request::get(path), 400, "parameter.invalid");
     vec![
-        refused("a query parameter that nobody knows", &order("?colour=red")),
+        refused("an unknown query parameter", &order("?colour=red")),
         bad(
             "one of a command: `/v1/orders?dry_run=true`",
             Request::post("/v1/orders?dry_run=true", place("")),
@@ -192,11 +192,11 @@ pub fn parameters() -> Vec<Case> {
         refused("an id that is no UUID", "/v1/orders?customer_id=42"),
         refused("a time without a zone", "/v1/orders?placed_from=2026-11-22T10:00:00"),
         refused("a day that does not exist", "/v1/sales?from=2026-02-30"),
-        refused("a group that nobody knows", "/v1/sales?group=week"),
+        refused("an unknown group", "/v1/sales?group=week"),
         refused("`limit=0`", "/v1/orders?limit=0"),
         refused("`limit=201`", "/v1/orders?limit=201"),
         refused("a limit that is no number", "/v1/orders?limit=all"),
-        refused("a cursor that nobody gave", "/v1/orders?cursor=AAAA"),
+        refused("a cursor that no list gave", "/v1/orders?cursor=AAAA"),
         refused(
             "an operation that was accepted nowhere",
             &format!("/v1/operations/{NOBODY}?accepted=1042"),
@@ -389,13 +389,13 @@ pub fn preferences_and_positions() -> Vec<Case> {
             202,
             "preference-applied",
         ),
-        fine("a preference that nobody knows", get("Prefer", "haste"), 200, "etag"),
+        fine("an unknown preference", get("Prefer", "haste"), 200, "etag"),
         position("`Highwater-Min-Position: 42`", "42"),
         position("`Highwater-Min-Position: order/4@x`", "order/4@x"),
         position("a position below zero", "order/4@-1"),
         position("a position above 2^64", "order/4@18446744073709551616"),
         position("a category that this view does not read: `product/0@1`", "product/0@1"),
-        position("a category that nobody knows: `weather/0@1`", "weather/0@1"),
+        position("an unknown category: `weather/0@1`", "weather/0@1"),
         position("a partition that is not there: `order/8@1`", "order/8@1"),
         bad(
             "a position that is not reached: `order/4@1000000`, with `Prefer: wait=0`",

@@ -297,7 +297,7 @@ pub fn of_postgres() -> Vec<Group> {
     vec![("While Postgres is away", lost), ("When it is back", back)]
 }
 
-/// At once, as by a crash. Nobody starts it again but a keeper.
+/// At once, as by a crash. Nothing starts it again but a keeper.
 fn kill(postgres: &PrivatePostgres) {
     let notes = postgres.dir().join("cluster/postmaster.pid");
     let pid = fs::read_to_string(&notes).unwrap().lines().next().unwrap().trim().to_owned();

@@ -46,7 +46,7 @@ fn set(what: &'static str, variable: &str, value: &str) -> Start {
     })
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -217,13 +217,13 @@ pub fn database(empty: &str) -> Vec<Start> {
         }
     };
     vec![
-        up("`up --database-url` where nobody listens", &["--database-url", &away], |_, _| {}),
+        up("`up --database-url` where nothing listens", &["--database-url", &away], |_, _| {}),
         up("`up --database-url nonsense`", &["--database-url", "nonsense"], |_, _| {}),
         service("`command-api` on a database without tables", "command-api", empty),
         service("`query-api` on a database without tables", "query-api", empty),
         service("`projectors` on a database without tables", "projectors", empty),
-        service("`command-api` with a database where nobody listens", "command-api", &away),
-        service("`query-api` with a database where nobody listens", "query-api", &away),
+        service("`command-api` with a database where nothing listens", "command-api", &away),
+        service("`query-api` with a database where nothing listens", "query-api", &away),
     ]
 }
 
@@ -250,7 +250,7 @@ pub fn kafka(database: &str) -> Vec<Start> {
         })
     };
     let mut starts = vec![
-        up("`--kafka` where nobody listens", &["--kafka", &nobody()], |_, _| {}),
+        up("`--kafka` where nothing listens", &["--kafka", &nobody()], |_, _| {}),
         on("a single broker without `--development`", "single", &[]),
         on("a topic with another number of partitions", "narrow", &["--development"]),
         on("a topic without the promised settings", "lax", &["--development"]),

@@ -8,7 +8,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Set to 1 to rewrite the document; the test fails all the same, so that nobody blesses by habit.
+/// Set to 1 to rewrite the document; the test fails all the same, so that no developer blesses by
+/// habit.
 const BLESS: &str = "HIGHWATER_BLESS";
 
 /// Rows under their columns, group by group.

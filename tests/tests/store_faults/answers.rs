@@ -67,7 +67,7 @@ pub fn differences(keys: &DeploymentKeys, sent: &[Sent], log: &LogRead) -> Vec<S
     }
     for outcome in log.outcomes.iter().filter(|outcome| !ours.contains(&outcome.command)) {
         found.push(format!(
-            "nobody sent command {} at {:?}@{}",
+            "no client sent command {} at {:?}@{}",
             outcome.command, outcome.place, outcome.end
         ));
     }

@@ -49,7 +49,7 @@ pub struct Sent {
 pub enum Attempt {
     /// 503 with `Retry-After`, and its code.
     Later(String),
-    /// Nobody listened.
+    /// Nothing listened.
     Refused,
     /// The connection ended without an answer.
     Broken,
@@ -142,8 +142,9 @@ impl Client {
         Running { client, began: Instant::now(), stop, workers }
     }
 
-    /// As fast as answers come until every aggregate is there, then an open loop: so many commands a
-    /// second, whatever is answered, until `most` are not: those keep the next one from being sent.
+    /// As fast as answers come until every aggregate is there, then an open loop: so many commands
+    /// a second, whatever is answered, until `most` are not: those keep the next one from being
+    /// sent.
     pub fn begin_at(self, per_second: u32, most: usize) -> Running {
         let (client, stop, mut workers) =
             (Arc::new(self), CancellationToken::new(), JoinSet::new());

@@ -83,7 +83,7 @@ impl Faults<'_> {
     /// there.
     pub async fn inject(&mut self, schedule: &[Fault], running: &Running) -> Vec<Injected> {
         let client = &running.client;
-        // The first to take what nobody had yet: not a fault's doing.
+        // The first to take what no instance had yet: not a fault's doing.
         wait("every partition answers", || client.all_answered(PLACES, running.began)).await;
         wait("every aggregate is there", || self.load.known().len() >= AGGREGATES).await;
         let mut injected = Vec::new();
@@ -229,7 +229,7 @@ impl Faults<'_> {
                     return (candidate, owned.len());
                 }
             }
-            assert!(Instant::now() < until, "nobody owns {category}/{partition}");
+            assert!(Instant::now() < until, "no instance owns {category}/{partition}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -22,7 +22,8 @@ rm -rf "$1" "$2" "${2%/*}/bin"
 "#;
 
 const HEAP: &str = "384m";
-/// The second compiler pays off after minutes, and until then takes the processor from everybody.
+/// The second compiler pays off after minutes, and until then takes the processor from every other
+/// process.
 const OPTIONS: &str = "-XX:TieredStopAtLevel=1";
 
 pub struct Kafka {

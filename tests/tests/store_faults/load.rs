@@ -16,7 +16,7 @@ use super::client::{Answer, Place, Position};
 pub const AGGREGATES: usize = 200;
 pub const HOT: usize = 10;
 const PARTITIONS: u32 = 8;
-/// Until there are tokens, everybody is this one.
+/// Until there are tokens, every caller is this one.
 pub const PRINCIPAL: &str = "anonymous";
 
 /// One command, as it is sent each time.

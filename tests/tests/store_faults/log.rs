@@ -8,7 +8,7 @@ use highwater_audit::{
     record::{About, Body, Entry},
 };
 use highwater_log::{Partition, RawReader};
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -99,9 +99,9 @@ impl LogRead {
         place: Place,
         fold: &mut Fold,
         open: &mut Vec<(u64, About, Record)>,
-        stored: Stored,
+        stored: StoredRecord,
     ) {
-        let Stored { offset, record, .. } = stored;
+        let StoredRecord { offset, record, .. } = stored;
         let entry = Entry::read(&record);
         let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
         match (verdict, entry.map(|entry| entry.body)) {

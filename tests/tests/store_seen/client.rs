@@ -56,7 +56,7 @@ impl Request {
         Self { path: format!("/v1/{collection}/{id}/{command}"), ..Self::create("", body) }
     }
 
-    /// With an `If-Match` that holds for nobody.
+    /// With an `If-Match` that holds for no aggregate.
     pub fn expecting_another_version(&self) -> Self {
         Self { if_match: Some("\"v77777\""), ..self.clone() }
     }

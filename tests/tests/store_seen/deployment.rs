@@ -157,7 +157,7 @@ impl Deployment {
                 owner = Some(number);
             }
         }
-        let mut owner = self.commands.remove(owner.expect("somebody owns it"));
+        let mut owner = self.commands.remove(owner.expect("an instance owns it"));
         owner.kill();
         owner.exited(ENDED_WITHIN).await;
         let other = &self.commands[0];

@@ -1,5 +1,5 @@
-//! The statements that command-api's role has executed, as Postgres counts them. Nobody else in the
-//! test has that role.
+//! The statements that command-api's role has executed, as Postgres counts them. No other process
+//! in the test has that role.
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 

@@ -1,7 +1,7 @@
 //! What becomes visible in the log at once: the events of a commit, or an outcome. Reads records on
 //! which the fold has decided.
 
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -14,9 +14,9 @@ pub struct Event {
     pub version: u64,
     /// Where it lies.
     pub partition: u32,
-    /// `<aggregate>.<fact>`
+    /// `<aggregate>.<event>`
     pub name: String,
-    /// `<aggregate>.<fact>.v<version>`
+    /// `<aggregate>.<event>.v<version>`
     pub schema: String,
     /// As the record has it.
     pub time: String,
@@ -49,7 +49,7 @@ pub enum What {
 #[derive(Debug, Default)]
 pub struct Assembly {
     partition: u32,
-    open: Vec<Stored>,
+    open: Vec<StoredRecord>,
 }
 
 impl Assembly {
@@ -59,7 +59,7 @@ impl Assembly {
     }
 
     /// What this record, on which the fold has decided so, makes visible.
-    pub fn next(&mut self, stored: &Stored, verdict: &Verdict) -> Option<Item> {
+    pub fn next(&mut self, stored: &StoredRecord, verdict: &Verdict) -> Option<Item> {
         match verdict {
             Verdict::Void(_) => return None,
             Verdict::Opened => {
@@ -70,7 +70,7 @@ impl Assembly {
                 return None;
             }
             Verdict::Commit(commit) => {
-                let mut parts: Vec<Stored> = std::mem::take(&mut self.open);
+                let mut parts: Vec<StoredRecord> = std::mem::take(&mut self.open);
                 parts.retain(|part| part.offset >= commit.first);
                 let records = parts.iter().chain([stored]).map(|part| &part.record);
                 let events: Vec<Event> =
@@ -101,7 +101,7 @@ impl Item {
     }
 }
 
-fn item(last: &Stored, what: What) -> Option<Item> {
+fn item(last: &StoredRecord, what: What) -> Option<Item> {
     let entry = Entry::read(&last.record).ok()?;
     let about = entry.about()?;
     Some(Item {
@@ -162,9 +162,9 @@ mod tests {
     use std::borrow::Cow;
 
     use highwater_protocol::{
-        entry::{self, Body, EventBody, Origin, Part},
+        entry::{self, Body, CommandMetadata, EventBody, Part},
         time::Micros,
-        wire::{Fact, Fingerprint, Meta, Wire, encode},
+        wire::{Fingerprint, Meta, RecordedEvent, Wire, encode},
     };
 
     use super::*;
@@ -181,14 +181,14 @@ mod tests {
     }
 
     fn part(seq: u64, version: u64, part: Part) -> Record {
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: Uuid::from_u128(0xa),
             command: Uuid::from_u128(0xc),
             fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
             meta: Meta::default(),
             source: None,
         };
-        let fact = Fact {
+        let event = RecordedEvent {
             event_type: Cow::Borrowed("note.written"),
             schema: Cow::Borrowed("note.written.v1"),
             data: b"{\"n\":1}".to_vec(),
@@ -196,7 +196,7 @@ mod tests {
         record(
             1,
             Some(seq),
-            Body::Event(EventBody { origin, version, part, time: Micros(0), event: fact }),
+            Body::Event(EventBody { metadata, version, part, time: Micros(0), event }),
         )
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn visible(records: Vec<Record>) -> Vec<(u64, Vec<u64>)> {
         let (mut fold, mut assembly) = (Fold::default(), Assembly::default());
         let items = records.into_iter().zip(0..).filter_map(|(record, offset)| {
-            let stored = Stored { offset, appended_at_ms: 0, record };
+            let stored = StoredRecord { offset, appended_at_ms: 0, record };
             let entry = Entry::read(&stored.record);
             let (verdict, _) = fold.apply(entry.as_ref().map_err(Clone::clone));
             assembly.next(&stored, &verdict)

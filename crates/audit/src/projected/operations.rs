@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
 use highwater_log::{Partition, RawReader};
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use serde_json::{Map, Value, json};
 use sqlx::Row;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error,
     fault::RowFault,
-    record::command::{Command, Said},
+    record::command::{Command, CommandRecord},
     report::Report,
 };
 
@@ -125,12 +125,12 @@ impl Projected<'_> {
 }
 
 impl CommandQueue {
-    fn add(&mut self, stored: &Stored) {
+    fn add(&mut self, stored: &StoredRecord) {
         let at = stored.appended_at_ms.clamp(0, LATEST_MS);
-        let said = Said::of(&stored.record);
+        let said = CommandRecord::of(&stored.record);
         let id = match &said {
-            Said::Command(command) => Uuid::from_bytes(command.command),
-            Said::Newer | Said::Nothing => Uuid::nil(),
+            CommandRecord::Command(command) => Uuid::from_bytes(command.command),
+            CommandRecord::Newer | CommandRecord::Nothing => Uuid::nil(),
         };
         self.witness = Some((stored.offset, stored.appended_at_ms.max(0), id));
         while let Some((old, gone)) =
@@ -139,7 +139,7 @@ impl CommandQueue {
             self.by_time.remove(&(old, gone));
             self.rows.remove(&gone);
         }
-        if let Said::Command(command) = said
+        if let CommandRecord::Command(command) = said
             && !self.rows.contains_key(&id)
         {
             self.by_time.insert((at, id));
@@ -152,7 +152,7 @@ impl CommandQueue {
             return vec![RowFault::Ahead { at: checkpoint.next_offset, end }];
         }
         // A projector that began where the log began then had nothing to witness, and what is
-        // forgotten nobody can look at.
+        // forgotten cannot be looked at.
         let last = self.witness.filter(|(offset, _, _)| {
             checkpoint.has_witness() && offset + 1 == checkpoint.next_offset
         });

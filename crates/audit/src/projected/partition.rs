@@ -2,11 +2,11 @@
 //! compares at the end of each batch and of the partition. Keeps the rows of this partition's
 //! aggregates, nothing of other partitions.
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 
 use super::{
-    Projected, checkpoints, checkpoints::Checkpoint, item::Assembly, outcomes::Outcomes,
-    rows::Expected, seen::Filters, snapshots,
+    Projected, checkpoints, checkpoints::Checkpoint, dedup_filter::Filters, item::Assembly,
+    outcomes::Outcomes, rows::Expected, snapshots,
 };
 use crate::{
     fault::RowFault,
@@ -55,7 +55,7 @@ impl Partition {
         &mut self,
         database: &Projected<'_>,
         before: &Position,
-        stored: &Stored,
+        stored: &StoredRecord,
         verdict: &Verdict,
         report: &mut Report,
     ) {

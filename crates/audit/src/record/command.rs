@@ -6,7 +6,7 @@ use highwater_protocol::record::Record;
 use super::{Headers, Id, Time, Unreadable, decimal, id_text, is_text, is_time};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum CommandRecord {
     /// Of a release that knows more.
     Newer,
     /// Not even whose command it is.
@@ -23,7 +23,7 @@ pub struct Command {
     pub deadline: Option<Time>,
 }
 
-impl Said {
+impl CommandRecord {
     pub fn of(record: &Record) -> Self {
         let headers = Headers::of(record);
         let kind = headers.demand("hw-kind").unwrap_or_default();

@@ -39,9 +39,9 @@ pub(super) struct Args {
     source: Source,
     #[command(flatten)]
     database: Database,
-    /// An empty database, as postgres://user:password@host:port/name: projections with statements of
-    /// their own and without an account are replayed into it, and their tables compared with what
-    /// came of that. It keeps what was written
+    /// An empty database, as postgres://user:password@host:port/name: projections with statements
+    /// of their own and without an account are replayed into it, and their tables compared with
+    /// what came of that. It keeps what was written
     #[arg(long, value_name = "URL", env = "HIGHWATER_SCRATCH_URL", hide_env_values = true)]
     scratch: Option<String>,
     /// Print the report as JSON

@@ -1,5 +1,5 @@
 //! Which database a subcommand reads: the one named by a flag or the settings, or the private one
-//! of the data folder, started if nobody runs it. Says which.
+//! of the data folder, started if no process runs it. Says which.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::{
     Error,
     settings::{self, DEFAULT_DATA},
-    source::{Opened, Source},
+    source::{OpenLog, Source},
 };
 use crate::{
     application::Application,
@@ -30,13 +30,13 @@ pub(super) struct Database {
 /// Where the tables are.
 pub(super) enum Tables {
     At(String),
-    /// Started for the reader: nobody else has the folder meanwhile.
+    /// Started for the reader: no other process has the folder meanwhile.
     Started(Box<PrivatePostgres>, Folder),
     Nowhere(&'static str),
 }
 
 impl Database {
-    pub(super) async fn find(&self, source: &Source, log: &Opened) -> Result<Tables, Error> {
+    pub(super) async fn find(&self, source: &Source, log: &OpenLog) -> Result<Tables, Error> {
         if let Some(url) = &self.database_url {
             return Ok(at(url.clone(), "--database-url"));
         }
@@ -110,9 +110,9 @@ pub(super) async fn connect(url: &str, application: &Application) -> Result<PgCo
     Ok(connection)
 }
 
-/// The server of the data folder: the one that runs, or, if nobody uses the folder, one started
+/// The server of the data folder: the one that runs, or, if no process uses the folder, one started
 /// now.
-async fn private(data: &Path, log: &Opened) -> Result<Tables, Error> {
+async fn private(data: &Path, log: &OpenLog) -> Result<Tables, Error> {
     let server = folder::postgres_in(data);
     let settings =
         up::postgres_settings(&log.config).map_err(|error| settings::unusable(&error))?;

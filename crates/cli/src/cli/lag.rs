@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::{
     End, Error,
     database::{self, Database},
-    source::{Opened, Source},
+    source::{OpenLog, Source},
 };
 use crate::{
     application::Application,
@@ -24,8 +24,8 @@ use crate::{
 /// For every category, partition and projection: the end of the log, the checkpoint, the records
 /// between them (control records counted), and the age of the oldest event or outcome among those.
 /// `snapshots` is what owners load from. For every partition: epoch and writer as the furthest
-/// checkpoint has folded them, and what the last hint in the owners topic says. It looks once and
-/// changes nothing.
+/// checkpoint has folded them, and what the last announcement in the owners topic says. It looks
+/// once and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 done, 1 beyond --max-records or not the log that was projected, 2 \
@@ -61,7 +61,12 @@ pub(super) async fn run(args: Args, application: &Application) -> Result<End, Er
 }
 
 impl Args {
-    async fn show(&self, log: &Opened, url: &str, application: &Application) -> Result<End, Error> {
+    async fn show(
+        &self,
+        log: &OpenLog,
+        url: &str,
+        application: &Application,
+    ) -> Result<End, Error> {
         let mut database = database::connect(url, application).await?;
         let projected = Projected::of(&application.projections);
         let Some(every) = self.watch else {
@@ -81,7 +86,7 @@ impl Args {
 
     async fn read(
         &self,
-        log: &Opened,
+        log: &OpenLog,
         projected: &Projected,
         database: &mut PgConnection,
     ) -> Result<Report, Error> {

@@ -7,11 +7,11 @@ use crate::{lag, owners};
 
 /// Show who owns each partition, since when and why, and who did before.
 ///
-/// It reads what owners say in the owners topic: for every partition the last hint, and with
-/// --history the last tenures, newest first. A tenure without an end lasts, or its process ended
-/// without a word. These are hints: which writer's records count is decided by the fences in the
-/// log, and the live state of an instance is at GET /admin/owners of that instance. It changes
-/// nothing.
+/// It reads what owners say in the owners topic: for every partition the last announcement, and
+/// with --history the last terms, newest first. A term without an end lasts, or its process ended
+/// without a word. These are announcements: which writer's records count is decided by the fences
+/// in the log, and the live state of an instance is at GET /admin/owners of that instance. It
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the log cannot be reached")]
 pub(super) struct Args {
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Show so many tenures of each partition; at most 32 are kept
+    /// Show so many terms of each partition; at most 32 are kept
     #[arg(long, value_name = "N", default_value_t = 1)]
     history: usize,
 }

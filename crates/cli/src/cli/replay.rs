@@ -9,13 +9,13 @@ use std::{
 
 use chrono::DateTime;
 use futures_util::{StreamExt, stream};
-use highwater_log::{RawReader, Replay, Replayed, Until, replay};
+use highwater_log::{RawReader, Replay, ReplayedEvent, Until, replay};
 use highwater_protocol::time::Micros;
 use highwater_runtime::shutdown::Shutdown;
 use uuid::Uuid;
 
 use super::{End, Error, source::Source};
-use crate::cloudevent::{self, Place};
+use crate::cloudevent::{self, EventPosition};
 
 /// How often a log without news is asked again, with --follow.
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -47,17 +47,17 @@ pub(super) struct Args {
     since: Option<Micros>,
     /// Begin a partition here instead of at its beginning, as `note/3@1042`; may be repeated, once
     /// a partition
-    #[arg(long, value_name = "CATEGORY/PARTITION@OFFSET", value_parser = Place::parse)]
-    from: Vec<Place>,
+    #[arg(long, value_name = "CATEGORY/PARTITION@OFFSET", value_parser = EventPosition::parse)]
+    from: Vec<EventPosition>,
     /// End a partition here instead of at the end of the log, as `note/3@1042`; may be repeated,
     /// once a partition
     #[arg(
         long,
         value_name = "CATEGORY/PARTITION@OFFSET",
-        value_parser = Place::parse,
+        value_parser = EventPosition::parse,
         conflicts_with = "follow"
     )]
-    until: Vec<Place>,
+    until: Vec<EventPosition>,
     /// Go on at the end of the log and print what comes, until Ctrl-C
     #[arg(long)]
     follow: bool,
@@ -157,17 +157,20 @@ impl Args {
         out: &mut impl Write,
         source: &cloudevent::Source,
         partition: u32,
-        replayed: &Replayed,
+        replayed: &ReplayedEvent,
     ) -> Result<(), Error> {
         let event = &replayed.event;
         let wanted = self.since.is_none_or(|since| event.time >= since)
             && self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event.event_type)
-            && self.id.is_none_or(|wanted| wanted == event.origin.aggregate);
+            && self.id.is_none_or(|wanted| wanted == event.metadata.aggregate);
         if !wanted {
             return Ok(());
         }
-        let after =
-            Place { category: source.category.clone(), partition, offset: replayed.offset + 1 };
+        let after = EventPosition {
+            category: source.category.clone(),
+            partition,
+            offset: replayed.offset + 1,
+        };
         let line = cloudevent::structured(event, source, &after);
         let line = line.map_err(|source| Error::Data { position: after.to_string(), source })?;
         Ok(writeln!(out, "{line}")?)
@@ -175,9 +178,9 @@ impl Args {
 }
 
 /// Each partition at most once.
-fn places(flag: &str, given: &[Place]) -> Result<HashMap<(String, u32), u64>, Error> {
+fn places(flag: &str, given: &[EventPosition]) -> Result<HashMap<(String, u32), u64>, Error> {
     let mut places = HashMap::new();
-    for Place { category, partition, offset } in given {
+    for EventPosition { category, partition, offset } in given {
         if places.insert((category.clone(), *partition), *offset).is_some() {
             return Err(Error::Usage(format!("{flag} names {category}/{partition} twice")));
         }

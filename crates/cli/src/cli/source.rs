@@ -1,5 +1,5 @@
 //! Which log a subcommand reads, and whose topics in it: by the flags, else as the settings say, as
-//! for every process. Says which, so that nobody takes the answer for that of another log.
+//! for every process. Says which, so that no reader takes the answer for that of another log.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_log::{LocalReader, LogSettings, Partition, RawReader, RawTopic};
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use highwater_runtime::config::Config;
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) struct Source {
 }
 
 /// A log that is open, and the prefix if one was chosen.
-pub(super) struct Opened {
+pub(super) struct OpenLog {
     pub(super) log: Arc<dyn RawReader>,
     pub(super) prefix: Option<String>,
     pub(super) kind: Kind,
@@ -46,7 +46,7 @@ pub(super) struct Opened {
 }
 
 impl Source {
-    pub(super) async fn open(&self) -> Result<Opened, Error> {
+    pub(super) async fn open(&self) -> Result<OpenLog, Error> {
         let kafka = self.kafka.iter().map(|kafka| ("log.kafka".to_owned(), kafka.clone()));
         let prefix = self.prefix.iter().map(|prefix| ("log.prefix".to_owned(), prefix.clone()));
         let config = settings::load(self.config.as_deref(), kafka.chain(prefix).collect())?;
@@ -54,11 +54,11 @@ impl Source {
         let kind = self.kind(&settings)?;
         let log = self.open_all(&settings, kind).await?;
         if !config.redacted().contains_key("log.prefix") {
-            return Ok(Opened { log, prefix: None, kind, config });
+            return Ok(OpenLog { log, prefix: None, kind, config });
         }
         let prefix = settings.prefix;
         check_prefix(&*log, &prefix).await?;
-        Ok(Opened {
+        Ok(OpenLog {
             log: Arc::new(Prefixed { log, prefix: prefix.clone() }),
             prefix: Some(prefix),
             kind,
@@ -169,7 +169,7 @@ impl RawReader for Prefixed {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, highwater_log::Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, highwater_log::Error>> {
         self.log.fetch(of, offset, limit)
     }
 }

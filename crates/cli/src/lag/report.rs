@@ -25,7 +25,8 @@ pub struct Lag {
     pub oldest_seconds: Option<f64>,
 }
 
-/// Who owns a partition: as the furthest checkpoint has folded it, and as the last hint says.
+/// Who owns a partition: as the furthest checkpoint has folded it, and as the last announcement
+/// says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Owner {
     pub category: String,
@@ -34,9 +35,9 @@ pub struct Owner {
     pub writer: Option<Uuid>,
     /// The offset below which that is so: a later fence is not known here.
     pub folded_to: Option<u64>,
-    pub hint_epoch: Option<u64>,
-    pub hint_instance: Option<Uuid>,
-    pub hint_url: Option<String>,
+    pub announced_epoch: Option<u64>,
+    pub announced_instance: Option<Uuid>,
+    pub announced_url: Option<String>,
 }
 
 /// A projection on all of its partitions.
@@ -169,8 +170,8 @@ impl fmt::Display for Report {
         writeln!(f, "{:projection$} {:>12} {:>12}", "all", self.records, self.largest)?;
         writeln!(
             f,
-            "\n{:category$} {:>9} {:>6} {:36} {:>12} {:>11} owner, as the hint says",
-            "category", "partition", "epoch", "writer", "as folded to", "hint's epoch"
+            "\n{:category$} {:>9} {:>6} {:36} {:>12} {:>11} owner, as the announcement says",
+            "category", "partition", "epoch", "writer", "as folded to", "announcement's epoch"
         )?;
         for owner in &self.owners {
             let number = |number: Option<u64>| {
@@ -178,12 +179,12 @@ impl fmt::Display for Report {
             };
             let writer =
                 owner.writer.map_or_else(|| "none".to_owned(), |writer| writer.to_string());
-            let (epoch, to, hinted) =
-                (number(owner.epoch), number(owner.folded_to), number(owner.hint_epoch));
-            let url = owner.hint_url.as_deref().unwrap_or("none");
+            let (epoch, to, announced) =
+                (number(owner.epoch), number(owner.folded_to), number(owner.announced_epoch));
+            let url = owner.announced_url.as_deref().unwrap_or("none");
             writeln!(
                 f,
-                "{:category$} {:>9} {epoch:>6} {writer:36} {to:>12} {hinted:>12} {url}",
+                "{:category$} {:>9} {epoch:>6} {writer:36} {to:>12} {announced:>12} {url}",
                 owner.category, owner.partition
             )?;
         }

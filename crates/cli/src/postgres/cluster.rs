@@ -126,7 +126,8 @@ impl Cluster {
                 .map_err(|source| Error::Io { path: PathBuf::from(format!("/proc/{pid}")), source })
         };
         if pid.map_or(Ok(false), look)? {
-            // Not written yet: it is starting, port 0 answers nobody, and the caller restarts it.
+            // Not written yet: it is starting, port 0 answers no client, and the caller restarts
+            // it.
             return Ok(Some(lines.get(3).and_then(|port| port.parse().ok()).unwrap_or(0)));
         }
         // Postgres itself would refuse to start if another process had this number by now.
@@ -161,8 +162,8 @@ impl Cluster {
         }
     }
 
-    /// Stops the server, whoever started it: open connections are closed, everything committed is
-    /// written.
+    /// Stops the server, whichever process started it: open connections are closed, everything
+    /// committed is written.
     pub(super) fn stop(&self) -> Result<(), Error> {
         let output =
             self.pg_ctl(&["stop", "-w", "-s", "-m", "fast"], self.settings.stop_limit, None)?;

@@ -48,7 +48,7 @@ pub(super) fn place(dir: &Path, account: &Account, fallback: &Path) -> Result<Pa
         let _ = fs::remove_dir(&target);
         return Err(no_place());
     }
-    Noted::of(dir, &target)?.write(&target)?;
+    FolderNote::of(dir, &target)?.write(&target)?;
     let note = dir.join("location");
     replace_file(&note, target.as_os_str().as_encoded_bytes())
         .map_err(|source| Error::Io { path: note, source })?;
@@ -104,13 +104,13 @@ fn make(dir: &Path, account: &Account) -> Result<PathBuf, Error> {
 /// What a database below the fallback says about the folder that it belongs to. A folder keeps its
 /// number when it is renamed; a copy has another one.
 #[derive(Debug, PartialEq, Eq)]
-struct Noted {
+struct FolderNote {
     folder: (u64, u64),
     target: (u64, u64),
     path: PathBuf,
 }
 
-impl Noted {
+impl FolderNote {
     fn of(dir: &Path, target: &Path) -> Result<Self, Error> {
         let path =
             fs::canonicalize(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
@@ -148,8 +148,8 @@ impl Noted {
 /// Makes sure that the database in `target` is that of `dir`, and of no folder that `dir` is a copy
 /// of.
 fn claim(dir: &Path, target: &Path) -> Result<(), Error> {
-    let ours = Noted::of(dir, target)?;
-    if let Some(noted) = Noted::read(target)? {
+    let ours = FolderNote::of(dir, target)?;
+    if let Some(noted) = FolderNote::read(target)? {
         if noted == ours {
             return Ok(());
         }

@@ -30,7 +30,7 @@ pub(super) fn is_postmaster(pid: u32, data: &Path) -> io::Result<bool> {
         (Ok(works_in), Ok(ours)) => {
             Ok((works_in.dev(), works_in.ino()) == (ours.dev(), ours.ino()))
         }
-        // Not everybody may look there.
+        // Not every user may look there.
         _ => Ok(names(&words, data)),
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Error,
-    settings::{DATABASES, Named},
+    settings::{DATABASES, DatabaseChoice},
 };
 use crate::{
     folder::Folder,
@@ -31,13 +31,13 @@ pub(super) struct Database {
 impl Database {
     /// Starts the private server, unless another one is named.
     pub(super) async fn open(
-        named: Named,
+        named: DatabaseChoice,
         folder: &Folder,
         settings: postgres::Settings,
         patience: Patience,
     ) -> Result<Self, Error> {
-        let in_settings = matches!(named, Named::InSettings(_));
-        if let Named::Once(url) | Named::InSettings(url) = named {
+        let in_settings = matches!(named, DatabaseChoice::InSettings(_));
+        if let DatabaseChoice::Once(url) | DatabaseChoice::InSettings(url) = named {
             patience
                 .until("the database", may_pass, async || reach(&url).await?.close().await)
                 .await?;

@@ -27,7 +27,7 @@ use crate::postgres;
 const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
 
 /// Which database is used.
-pub(super) enum Named {
+pub(super) enum DatabaseChoice {
     /// By the flag, or by `HIGHWATER_DATABASE_URL`: one for all.
     Once(String),
     /// By the settings of each service; this is the one that projectors write to.
@@ -120,7 +120,7 @@ impl Settings {
     }
 
     /// Which database is used: the flag's, or those of the settings, which name all three or none.
-    pub(super) fn database(&self, options: &Options) -> Result<Named, Box<super::Error>> {
+    pub(super) fn database(&self, options: &Options) -> Result<DatabaseChoice, Box<super::Error>> {
         let given = self.config.redacted();
         let (given, missing): (Vec<_>, Vec<_>) =
             DATABASES.into_iter().partition(|key| given.contains_key(*key));
@@ -133,12 +133,12 @@ impl Settings {
             if !others.is_empty() {
                 tracing::warn!("--database-url goes before {}", others.join(", "));
             }
-            return Ok(Named::Once(url.clone()));
+            return Ok(DatabaseChoice::Once(url.clone()));
         }
         let [_, (_, made), _] = urls;
         match (given.is_empty(), missing.is_empty()) {
-            (true, _) => Ok(Named::Private),
-            (false, true) => Ok(Named::InSettings(made)),
+            (true, _) => Ok(DatabaseChoice::Private),
+            (false, true) => Ok(DatabaseChoice::InSettings(made)),
             (false, false) => Err(super::Error::SomeDatabases {
                 given: given.join(", "),
                 missing: missing.join(", "),

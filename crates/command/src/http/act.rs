@@ -33,17 +33,10 @@ async fn act<C: Category>(app: &App<C>, id: &str, command: &str, request: Reques
     if app.commands.find(command, None).is_none_or(|spec| spec.creates) {
         return unknown(app, command).into_response();
     }
-    let (caller, body) = match request::read(app, request).await {
-        Ok(read) => read,
-        Err(problem) => return problem.into_response(),
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(problem) => return caller.named(problem.into_response()),
-    };
-    match hyphenated(id) {
-        Some(id) => execute::run(app, caller, command, Target::Existing(id), Ok(body)).await,
-        None => caller.named(malformed_id().into_response()),
+    let target = hyphenated(id).map(Target::Existing).ok_or_else(malformed_id);
+    match request::read(app, request, command, target).await {
+        Ok((caller, command)) => execute::run(app, caller, command).await,
+        Err(refused) => refused,
     }
 }
 

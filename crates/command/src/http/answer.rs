@@ -25,12 +25,12 @@ use super::{
 };
 use crate::{
     category::{self, Category},
-    command_queue::Refused,
+    command_queue::Refusal,
     owner::hop::End,
 };
 
 /// What an answer must name.
-pub(super) struct Sent {
+pub(super) struct CommandTarget {
     pub(super) partition: u32,
     pub(super) aggregate: Uuid,
     pub(super) command: Uuid,
@@ -40,7 +40,7 @@ pub(super) struct Sent {
 pub(super) fn response<C: Category>(
     app: &App<C>,
     caller: &Caller,
-    sent: &Sent,
+    sent: &CommandTarget,
     ending: Ending,
 ) -> Response {
     let may_wait = caller.forwarded && ending.may_wait();
@@ -85,7 +85,7 @@ pub(super) fn response<C: Category>(
 }
 
 /// 202: it will be decided, and where to ask what came of it.
-fn accepted<C: Category>(caller: &Caller, sent: &Sent, end: u64) -> Response {
+fn accepted<C: Category>(caller: &Caller, sent: &CommandTarget, end: u64) -> Response {
     let operation = format!("{}?accepted={}", operation(sent), position::<C>(sent.partition, end));
     let body = json!({"id": sent.aggregate, "operation": operation});
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
@@ -100,12 +100,12 @@ fn accepted<C: Category>(caller: &Caller, sent: &Sent, end: u64) -> Response {
     response
 }
 
-fn operation(sent: &Sent) -> String {
+fn operation(sent: &CommandTarget) -> String {
     format!("/v1/operations/{}", sent.command)
 }
 
 /// A 503 says where to ask what came of the command: it may have been decided, or may still be.
-fn operation_named(problem: Problem, sent: &Sent) -> Problem {
+fn operation_named(problem: Problem, sent: &CommandTarget) -> Problem {
     if problem.status() != StatusCode::SERVICE_UNAVAILABLE {
         return problem;
     }
@@ -118,17 +118,17 @@ fn operation_named(problem: Problem, sent: &Sent) -> Problem {
     }
 }
 
-fn not_accepted<C: Category>(app: &App<C>, refused: Refused) -> Problem {
+fn not_accepted<C: Category>(app: &App<C>, refused: Refusal) -> Problem {
     match refused {
-        Refused::Full => unavailable(
+        Refusal::Full => unavailable(
             app,
             "queue.full",
             "too many commands of this aggregate's partition wait to be decided",
         ),
-        Refused::NoRoom => {
+        Refusal::NoRoom => {
             unavailable(app, "queue.busy", "too many commands are on their way into the log")
         }
-        Refused::Unknown => unavailable(app, "queue.unacknowledged", UNACKNOWLEDGED),
+        Refusal::Unknown => unavailable(app, "queue.unacknowledged", UNACKNOWLEDGED),
     }
 }
 
@@ -139,8 +139,8 @@ const UNACKNOWLEDGED: &str = "the log did not say that it has the command, and i
 const OWNERLESS: &str = "the partition of this aggregate has no owner at the moment: retry with \
                          the same Idempotency-Key";
 
-fn done<C: Category>(app: &App<C>, sent: &Sent, outcome: Outcome<Wire>) -> Response {
-    let Sent { partition, aggregate, creates, .. } = *sent;
+fn done<C: Category>(app: &App<C>, sent: &CommandTarget, outcome: Outcome<Wire>) -> Response {
+    let CommandTarget { partition, aggregate, creates, .. } = *sent;
     let (version, end, events, status) = match outcome {
         Outcome::Accepted { version, end, events } => {
             (version, end, events, if creates { StatusCode::CREATED } else { StatusCode::OK })

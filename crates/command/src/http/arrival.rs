@@ -15,7 +15,7 @@ use highwater_http::{
 use super::App;
 use crate::{
     category::Category,
-    owner::hop::{Answered, End, HOP, Hop, OF_COMMANDS, Sent},
+    owner::hop::{End, HOP, Hop, HopRequest, HopResponse, OF_COMMANDS},
 };
 
 /// What [`Arrival::seal`] makes of an answer.
@@ -39,13 +39,13 @@ pub(super) async fn open<C: Category>(
     let Ok(body) = to_bytes(body, limit).await else {
         return Err(unauthenticated().into_response());
     };
-    let sent = Sent { path: head.uri.path(), headers: &head.headers, body: &body };
-    let Some(hop) = Hop::open(&app.hints.deployment, sent) else {
+    let sent = HopRequest { path: head.uri.path(), headers: &head.headers, body: &body };
+    let Some(hop) = Hop::open(&app.announcements.deployment, sent) else {
         return Err(unauthenticated().into_response());
     };
     let arrival = Arrival::Hop(hop);
     let apart_ms = app.ctx.clock.now().div_euclid(1_000).abs_diff(hop.sent_ms);
-    if hop.to != app.hints.instance {
+    if hop.to != app.announcements.instance {
         return Err(arrival.refused(app, End::NotThere).await);
     }
     if apart_ms > app.hop_age.as_millis().try_into().unwrap_or(u64::MAX) {
@@ -73,8 +73,8 @@ impl Arrival {
         let Ok(body) = to_bytes(body, usize::MAX).await else {
             return Problem::internal().into_response();
         };
-        let answered = Answered { status: head.status, headers: &head.headers, body: &body };
-        let seal = hop.seal_answer(&app.hints.deployment, end, answered);
+        let answered = HopResponse { status: head.status, headers: &head.headers, body: &body };
+        let seal = hop.seal_answer(&app.announcements.deployment, end, answered);
         head.headers.insert(HOP, seal);
         Response::from_parts(head, Body::from(body))
     }

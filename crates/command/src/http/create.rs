@@ -29,8 +29,8 @@ pub(super) async fn handle<C: Category>(
 async fn create<C: Category>(app: &App<C>, request: Request) -> Response {
     let creating = app.commands.creating();
     let [command] = creating.as_slice() else { return Problem::no_route().into_response() };
-    match request::read(app, request).await {
-        Ok((caller, body)) => execute::run(app, caller, command, Target::New, body).await,
-        Err(problem) => problem.into_response(),
+    match request::read(app, request, command, Ok(Target::New)).await {
+        Ok((caller, command)) => execute::run(app, caller, command).await,
+        Err(refused) => refused,
     }
 }

@@ -7,7 +7,7 @@ use highwater_protocol::{
     writer::{Answer, Busy, Outcome},
 };
 
-use crate::command_queue::Refused;
+use crate::command_queue::Refusal;
 
 /// How a command came to its end here.
 pub(super) enum Ending {
@@ -19,20 +19,20 @@ pub(super) enum Ending {
     },
     /// The deadline passed; the command may still be decided.
     Undecided,
-    /// Nobody owns the partition, or nobody that can be reached.
+    /// No instance owns the partition, or none that can be reached.
     Ownerless,
     /// It was sent on to this instance, which does not own the partition either.
     NotOwner,
     /// It lies in the command queue, below this offset.
     Accepted(u64),
     /// It should have waited in the command queue.
-    NotAccepted(Refused),
+    NotAccepted(Refusal),
     /// It waited for its owner, and there was no permit left for it afterwards.
     Refused(Problem),
 }
 
 impl Ending {
-    /// Nothing was decided, or nobody knows, and waiting may help.
+    /// Nothing was decided, or it is not known here, and waiting may help.
     pub(super) fn may_wait(&self) -> bool {
         match self {
             Self::Undecided | Self::Ownerless | Self::NotOwner | Self::Decided(Answer::Moved) => {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
-use highwater_http::{body::StrictJson, headers::Prefer, problem::Problem};
+use axum::response::Response;
+use highwater_http::{headers::Prefer, problem::Problem};
 use highwater_protocol::{
     partition::partition_of,
     wire::Wire,
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     App, answer,
     ending::Ending,
-    request::{self, Caller, Command, Target},
+    request::{self, Caller, Command},
 };
 use crate::{
     category::Category,
@@ -32,25 +32,15 @@ use crate::{
 pub(super) async fn run<C: Category>(
     app: &App<C>,
     caller: Caller,
-    name: &str,
-    target: Target,
-    body: Result<StrictJson, Problem>,
+    command: Command<C>,
 ) -> Response {
-    let command = match body {
-        Ok(body) => request::command::<C>(app, &caller, name, target, body).await,
-        Err(problem) => Err(problem),
-    };
-    let command = match command {
-        Ok(command) => command,
-        Err(problem) => return caller.named(problem.into_response()),
-    };
     let began = Instant::now();
     let aggregate = command.submission.aggregate;
     let partition = partition_of(
         aggregate.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
         app.partitions,
     );
-    let sent = answer::Sent {
+    let sent = answer::CommandTarget {
         partition,
         aggregate,
         command: command.submission.command,
@@ -75,7 +65,7 @@ async fn decide_or_defer<C: Category>(
     began: Instant,
 ) -> Ending {
     let longest = Duration::from_millis(app.settings.deadline_ms);
-    // Whoever sent a request on knows better how it may end.
+    // The instance that sent a request on knows better how it may end.
     let prefer = if caller.forwarded { Prefer::default() } else { caller.prefer };
     let wait = match prefer.wait {
         Some(wait) => wait.min(longest),
@@ -132,9 +122,9 @@ async fn find_owner<C: Category>(
             Way::Elsewhere if caller.forwarded => return Ending::NotOwner,
             Way::Elsewhere => {}
         }
-        let Some((owned, hinted)) = &mut changes else {
+        let Some((owned, announced)) = &mut changes else {
             // Looked up again: what changes after that wakes.
-            changes = Some((app.table.watch(), app.hints.watch()));
+            changes = Some((app.table.watch(), app.announcements.watch()));
             continue;
         };
         if !caller.forwarded {
@@ -142,23 +132,23 @@ async fn find_owner<C: Category>(
             // What is rare is kept apart: each request is moved about with all that it may come to
             // hold.
             let asked = Box::pin(ask_others(app, caller, partition, outgoing, until));
-            let is_answer = |asked: &Asked| {
+            let is_answer = |asked: &HopOutcome| {
                 matches!(
                     asked,
-                    Asked::Ended(ending) if !(caller.defers() && ending.may_wait())
+                    HopOutcome::Ended(ending) if !(caller.defers() && ending.may_wait())
                 )
             };
             match aside(app, caller, asked, is_answer).await {
-                Ok(Asked::Ended(ending)) => return ending,
-                Ok(Asked::NotThere) => again = Some(maybe_seen(command)),
-                Ok(Asked::Nobody) => {}
+                Ok(HopOutcome::Ended(ending)) => return ending,
+                Ok(HopOutcome::NotThere) => again = Some(maybe_seen(command)),
+                Ok(HopOutcome::Nobody) => {}
                 Err(problem) => return Ending::Refused(problem),
             }
         }
         let changed = async {
             tokio::select! {
                 _ = owned.changed() => {}
-                _ = hinted.changed() => {}
+                _ = announced.changed() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         };
@@ -177,7 +167,7 @@ async fn find_owner<C: Category>(
         }
         // Seen before the next look-up.
         owned.mark_unchanged();
-        hinted.mark_unchanged();
+        announced.mark_unchanged();
     }
 }
 
@@ -202,7 +192,7 @@ fn maybe_seen<C: Category>(command: &Command<C>) -> Submission<Wire, C::Command>
 }
 
 /// What came of asking the instances that are said to own the partition.
-enum Asked {
+enum HopOutcome {
     Ended(Ending),
     /// They say that nothing was decided there.
     NotThere,
@@ -217,18 +207,18 @@ async fn ask_others<C: Category>(
     partition: u32,
     command: &forward::Command,
     until: Instant,
-) -> Asked {
+) -> HopOutcome {
     let (mut asked, mut unknown) = (false, false);
-    for hint in app
-        .hints
+    for announcement in app
+        .announcements
         .candidates(C::NAME, partition)
         .into_iter()
-        .filter(|hint| app.forwarder.allows(hint))
+        .filter(|announcement| app.forwarder.allows(announcement))
     {
         asked = true;
-        match app.forwarder.send(&hint, command, until).await {
+        match app.forwarder.send(&announcement, command, until).await {
             Outcome::Answered { response, may_wait } => {
-                return Asked::Ended(Ending::Relayed {
+                return HopOutcome::Ended(Ending::Relayed {
                     response: caller.told(*response).await,
                     may_wait,
                 });
@@ -240,9 +230,9 @@ async fn ask_others<C: Category>(
         }
     }
     match (unknown, asked) {
-        (true, _) => Asked::Ended(Ending::Undecided),
-        (false, true) => Asked::NotThere,
-        (false, false) => Asked::Nobody,
+        (true, _) => HopOutcome::Ended(Ending::Undecided),
+        (false, true) => HopOutcome::NotThere,
+        (false, false) => HopOutcome::Nobody,
     }
 }
 

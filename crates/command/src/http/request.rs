@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use highwater_http::{
     body::{MediaType, StrictJson},
@@ -16,7 +16,7 @@ use highwater_http::{
     server::{Admission, TraceContext},
 };
 use highwater_protocol::{
-    command_queue::Accepted,
+    command_queue::AcceptedCommand,
     time::Micros,
     wire::{Fingerprint, Meta, Wire},
     writer::{Expected, Submission},
@@ -32,7 +32,7 @@ use crate::{
 
 /// Of the name of a parameter that is refused.
 const SHOWN_CHARACTERS: usize = 40;
-/// Until there are tokens, everybody is this one.
+/// Until there are tokens, every caller is this one.
 const PRINCIPAL: &str = "anonymous";
 
 /// Who asks, and how.
@@ -74,17 +74,28 @@ pub(super) struct Command<C: Category> {
     pub(super) media: MediaType,
 }
 
-/// Head and body. What is wrong with the body's size or type is said before what is wrong with a
-/// header.
+/// Head and body, checked as far as can be without the aggregate. What is wrong with the body's
+/// size or type is said before what is wrong with a header, and that before what is wrong with
+/// `target` and with what the body says. Once the caller is known, a refusal names the key.
 pub(super) async fn read<C: Category>(
     app: &App<C>,
     request: Request,
-) -> Result<(Caller, Result<StrictJson, Problem>), Problem> {
+    name: &str,
+    target: Result<Target, Problem>,
+) -> Result<(Caller, Command<C>), Response> {
     let (head, body) = request.into_parts();
     let body = StrictJson::read(&head, body).await;
-    match Caller::of(app, head) {
-        Ok(caller) => Ok((caller, body)),
-        Err(problem) => Err(body.err().unwrap_or(problem)),
+    let caller = match Caller::of(app, head) {
+        Ok(caller) => caller,
+        Err(problem) => return Err(body.err().unwrap_or(problem).into_response()),
+    };
+    let command = match body.and_then(|body| Ok((body, target?))) {
+        Ok((body, target)) => command(app, &caller, name, target, body).await,
+        Err(problem) => Err(problem),
+    };
+    match command {
+        Ok(command) => Ok((caller, command)),
+        Err(problem) => Err(caller.named(problem.into_response())),
     }
 }
 
@@ -186,7 +197,7 @@ fn media_type(media: &MediaType) -> HeaderValue {
 }
 
 /// Checks the body against its schema and makes the submission.
-pub(super) async fn command<C: Category>(
+async fn command<C: Category>(
     app: &App<C>,
     caller: &Caller,
     name: &str,
@@ -284,11 +295,11 @@ pub(super) fn outgoing<C: Category>(
 }
 
 /// The command as it waits in the command queue.
-pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> Accepted {
+pub(super) fn accepted<C: Category>(app: &App<C>, command: &Command<C>) -> AcceptedCommand {
     let submission = &command.submission;
     let left_us = i64::try_from(app.command_queue.settings.deadline_ms.saturating_mul(1_000))
         .unwrap_or(i64::MAX);
-    Accepted {
+    AcceptedCommand {
         aggregate: submission.aggregate,
         command: submission.command,
         name: command.name.clone(),

@@ -4,23 +4,24 @@
 mod effects;
 mod gauges;
 mod inputs;
+mod notices;
 mod pace;
-mod said;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use highwater_log::{Divergence, Log, Partition, Report, Subscription};
+use highwater_log::{Appended, Divergence, Log, Partition, Report, ReportError, Subscription};
 use highwater_protocol::{
     position::Position,
+    time::Micros,
     wire::Wire,
-    writer::{Answer, Input, Limits, StepDown, Token, Writer},
+    writer::{Answer, AppendReport, Input, Limits, StepDown, Submission, Token, Writer},
 };
 use highwater_runtime::{
     clock::{Clock, Ids},
     resilience::Backoff,
 };
-use highwater_tables::seen::Seen;
+use highwater_tables::dedup_filter::DedupFilter;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},
@@ -28,15 +29,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use gauges::Gauges;
+pub use notices::Notices;
 use pace::Pace;
-pub use said::Said;
 
 use super::{
-    Delivery, command_queue,
-    hints::Hints,
+    Delivery,
+    announcements::Announcements,
+    command_queue,
     origin::Origins,
     snapshots::{Error as SnapshotsError, Loaded, Snapshots},
-    standing::{Phase, Standing},
+    status::{Phase, Status},
 };
 use crate::category::Category;
 
@@ -48,11 +50,11 @@ pub struct Shared<C: Category, S> {
     /// Where `snapshots` stands, by partition.
     pub checkpoints: watch::Receiver<BTreeMap<u32, u64>>,
     pub origins: Arc<Origins>,
-    pub hints: Arc<Hints>,
+    pub announcements: Arc<Announcements>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub limits: Limits,
-    /// What the filter of seen ids may take; beyond it every unknown id is looked up.
+    /// What the filter of ids may take; beyond it every unknown id is looked up.
     pub filter_bytes: usize,
     /// `ce_source`.
     pub source: String,
@@ -96,24 +98,24 @@ pub enum End {
 }
 
 const TICK: Duration = Duration::from_millis(50);
-/// The same where nothing waits for time to pass. An instance may own many partitions that nobody
-/// writes to.
+/// The same where nothing waits for time to pass. An instance may own many partitions that no
+/// caller sends commands to.
 const IDLE_TICK: Duration = Duration::from_millis(250);
 /// Inputs of one kind taken before the others have their turn.
 const BURST: usize = 256;
 /// Commands taken in before reports and reading have their turn.
 const INTAKE_BURST: usize = 32;
-/// Turns that an owner leaves to everybody else before it takes commands in: who sends wakes it at
-/// once, and what each of them sends would go to the log as a request of its own. Under load a turn
-/// is as long as the queue of whoever is ready, and without load nothing.
+/// Turns that an owner leaves to all other tasks before it takes commands in: a task that sends one
+/// wakes it at once, and what each of them sends would go to the log as a request of its own. Under
+/// load a turn is as long as the queue of the tasks that are ready, and without load nothing.
 const GATHERING_TURNS: usize = 4;
 
 struct Actor<'a, C: Category, S> {
     shared: &'a Shared<C, S>,
     partition: &'a Partition,
-    standing: &'a Standing,
+    status: &'a Status,
     gauges: Gauges,
-    said: &'a mut Said,
+    notices: &'a mut Notices,
     pace: Pace,
     writer: Writer<Wire, C>,
     /// Where it took the partition up. What lies below is only read for the witness.
@@ -140,18 +142,18 @@ struct Actor<'a, C: Category, S> {
     fence_appended_ms: i64,
     end: Option<End>,
     /// Every id of the log up to what was read, and every own one that was appended; maybe more.
-    seen: Seen,
+    filter: DedupFilter,
     command_queue: command_queue::Intake,
 }
 
-/// Owns `partition` from `from` on, until the writer steps down. `seen` holds every id below
+/// Owns `partition` from `from` on, until the writer steps down. `filter` holds every id below
 /// `from`; that both histories began alike has been checked.
 pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     shared: &Shared<C, S>,
     partition: &Partition,
-    standing: &Standing,
-    said: &mut Said,
-    (from, seen): (Position<Wire>, Seen),
+    status: &Status,
+    notices: &mut Notices,
+    (from, filter): (Position<Wire>, DedupFilter),
     intake: &mut mpsc::Receiver<Delivery<C::Command>>,
     stop: &CancellationToken,
 ) -> End {
@@ -167,9 +169,9 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
     let mut actor = Actor {
         shared,
         partition,
-        standing,
+        status,
         gauges: Gauges::new(C::NAME, partition.index),
-        said,
+        notices,
         pace: Pace::default(),
         writer,
         from,
@@ -187,7 +189,7 @@ pub async fn run<C: Category, S: Snapshots<C::State> + Clone>(
         fence_sent_us: 0,
         fence_appended_ms: 0,
         end: None,
-        seen,
+        filter,
         command_queue: command_queue::Intake::new(
             Partition { topic: shared.command_queue.topic.clone(), index: partition.index },
             C::NAME,
@@ -215,7 +217,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 idle = false;
                 tick.reset_after(TICK);
             }
-            // Not with a fence on its way: whoever it deposes would be followed by nobody.
+            // Not with a fence on its way: no owner would follow the one that it deposes.
             if drain_until.is_some() && !stopped && !self.fence_is_out {
                 stopped = true;
                 self.step(Input::Stop);
@@ -230,7 +232,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 biased;
                 () = stop.cancelled(), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + self.shared.drain);
-                    self.standing.phase(Phase::Draining);
+                    self.status.phase(Phase::Draining);
                 }
                 Some(report) = reports.recv() => {
                     self.reported(report);
@@ -286,6 +288,69 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 () = std::future::ready(()), if queue_goes_on => {}
             }
         }
+    }
+
+    fn submit(&mut self, delivery: Delivery<C::Command>) {
+        let Delivery { submission, reply, deadline } = delivery;
+        let mut submission = self.known(submission);
+        // It may have waited since the clock that dated it was set right; looked at a moment ago.
+        submission.at = submission.at.min(Micros(self.clock_seen.1));
+        submission.deadline_ms =
+            u64::try_from(deadline.saturating_duration_since(self.started).as_millis())
+                .unwrap_or(u64::MAX);
+        self.tokens.insert(submission.token, reply);
+        self.step(Input::Submit(submission));
+    }
+
+    /// With a number of its own, and with what the filter says of its ids.
+    fn known(
+        &mut self,
+        mut submission: Submission<Wire, C::Command>,
+    ) -> Submission<Wire, C::Command> {
+        // Before it serves, the filter may lack what is still to be read.
+        if self.writer.serving().is_some() {
+            submission.fresh |= !self.filter.may_contain(submission.command);
+            submission.new_aggregate |= !self.filter.may_contain(submission.aggregate);
+        }
+        submission.token = self.next_token;
+        self.next_token += 1;
+        submission
+    }
+
+    fn reported(&mut self, report: Report) {
+        let reported = match report.result {
+            Ok(appended) => {
+                self.notices.sending.over("the log takes records again");
+                match appended {
+                    Appended::At(offset) => AppendReport::At(offset),
+                    Appended::Somewhere => AppendReport::Somewhere,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(
+                    partition = %self.partition,
+                    seq = ?report.ticket.seq,
+                    %error,
+                    "an append was not acknowledged"
+                );
+                match error {
+                    ReportError::Refused(_) => {
+                        self.notices
+                            .refused
+                            .warn(&format!("{}: the log refused a record", self.partition), &error);
+                        AppendReport::Refused
+                    }
+                    ReportError::Unsent(_) => {
+                        self.notices
+                            .sending
+                            .warn(&format!("{}: the log takes no records", self.partition), &error);
+                        AppendReport::Unsent
+                    }
+                    ReportError::Purged | ReportError::Failed(_) => AppendReport::Failed,
+                }
+            }
+        };
+        self.step(Input::Report { writer: report.ticket.writer, seq: report.ticket.seq, reported });
     }
 
     fn step(&mut self, input: Input<Wire, C::Command, C::State>) {

@@ -11,14 +11,14 @@ use highwater_runtime::context::Context;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::standing::{Live, Standings};
+use super::status::{Live, Statuses};
 
 /// What the answer is made of.
 pub struct Admin {
     pub instance: Uuid,
     /// Where other instances reach this one.
     pub url: String,
-    pub standings: Arc<Standings>,
+    pub statuses: Arc<Statuses>,
     pub log: Arc<dyn Log>,
     /// By category: the topic of its command queue.
     pub command_queues: Vec<(&'static str, Arc<str>)>,
@@ -28,11 +28,11 @@ pub struct Admin {
 struct Owners {
     instance: Uuid,
     url: String,
-    partitions: Vec<Owned>,
+    partitions: Vec<OwnedPartition>,
 }
 
 #[derive(Serialize)]
-struct Owned {
+struct OwnedPartition {
     #[serde(flatten)]
     live: Live,
     /// Commands in the command queue without an outcome, about; none: the log does not say.
@@ -62,13 +62,12 @@ pub async fn serve(
 }
 
 async fn owners(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let partitions =
-        join_all(admin.standings.all().into_iter().map(|live| admin.owned(live))).await;
+    let partitions = join_all(admin.statuses.all().into_iter().map(|live| admin.owned(live))).await;
     Json(Owners { instance: admin.instance, url: admin.url.clone(), partitions })
 }
 
 impl Admin {
-    async fn owned(&self, live: Live) -> Owned {
+    async fn owned(&self, live: Live) -> OwnedPartition {
         let topic = self
             .command_queues
             .iter()
@@ -81,6 +80,6 @@ impl Admin {
             }
             None => None,
         };
-        Owned { live, queue_backlog }
+        OwnedPartition { live, queue_backlog }
     }
 }

@@ -13,13 +13,13 @@ use highwater_http::{
 };
 use highwater_log::{Delivery, Log, Partition, Subscription};
 use highwater_protocol::{
-    command_queue::{Accepted, Unread, decode},
-    entry::Origin,
+    command_queue::{AcceptedCommand, DecodeError, decode},
+    entry::CommandMetadata,
     partition::partition_of,
-    record::{Record, Stored},
+    record::{Record, StoredRecord},
     time::Micros,
     wire::{Fingerprint, Meta, Reason, Wire},
-    writer::{Expected, Queued, Submission},
+    writer::{Expected, QueuedCommand, Submission},
 };
 use highwater_runtime::{identity::DeploymentKeys, resilience::Once};
 use metrics::{counter, gauge};
@@ -37,7 +37,7 @@ pub struct Source {
     pub commands: Arc<Commands>,
     pub keys: Arc<DeploymentKeys>,
     /// How many commands may be drained before others hear of it.
-    pub hint_step: u64,
+    pub announce_step: u64,
 }
 
 /// The command queue of one partition, as far as it was read.
@@ -45,9 +45,9 @@ pub(super) struct Intake {
     partition: Partition,
     category: &'static str,
     state: State,
-    buffer: VecDeque<Stored>,
+    buffer: VecDeque<StoredRecord>,
     /// What others were told is drained, and when.
-    hinted: Option<(u64, Instant)>,
+    announced: Option<(u64, Instant)>,
     trouble: Once,
 }
 
@@ -90,7 +90,7 @@ impl Intake {
             category,
             state: State::Closed,
             buffer: VecDeque::new(),
-            hinted: None,
+            announced: None,
             trouble: Once::new("command-queue-reader"),
         }
     }
@@ -179,7 +179,7 @@ impl Intake {
         None
     }
 
-    /// Nobody passes this record before this instance is upgraded.
+    /// No owner here passes this record before this instance is upgraded.
     pub(super) fn pause(&mut self, offset: u64, what: &str) {
         tracing::error!(partition = %self.partition, offset, what, "the command queue pauses: \
             upgrade this instance");
@@ -230,14 +230,14 @@ impl Intake {
     }
 
     /// What others are to be told, now and then.
-    pub(super) fn hint(&mut self, drained: u64, step: u64) -> Option<u64> {
-        let news = match self.hinted {
+    pub(super) fn announcement(&mut self, drained: u64, step: u64) -> Option<u64> {
+        let news = match self.announced {
             _ if !matches!(self.state, State::Reading(_)) => false,
             None => true,
             Some((said, at)) => drained > said && (drained - said >= step || at.elapsed() >= HINT),
         };
         if news {
-            self.hinted = Some((drained, Instant::now()));
+            self.announced = Some((drained, Instant::now()));
         }
         news.then_some(drained)
     }
@@ -253,41 +253,41 @@ pub(super) fn understand<C: Category>(
     now: Micros,
     deadline_ms: impl Fn(Micros) -> u64,
 ) -> Understood<C> {
-    let (accepted, origin) = match decode(record) {
+    let (accepted, metadata) = match decode(record) {
         Ok(accepted) => {
-            let origin = origin(&accepted);
-            (Ok(accepted), origin)
+            let metadata = metadata(&accepted);
+            (Ok(accepted), metadata)
         }
-        Err(Unread::Newer { kind }) => {
+        Err(DecodeError::Newer { kind }) => {
             return Understood::Newer(format!("a record of kind {kind}"));
         }
-        Err(Unread::Undecodable { defect, origin: Some(origin) }) => {
-            (Err(defect.to_string()), *origin)
+        Err(DecodeError::Undecodable { defect, metadata: Some(metadata) }) => {
+            (Err(defect.to_string()), *metadata)
         }
-        Err(Unread::Undecodable { defect, origin: None }) => {
+        Err(DecodeError::Undecodable { defect, metadata: None }) => {
             return Understood::Passed(defect.to_string());
         }
     };
-    if partition_of(origin.aggregate.hyphenated().to_string().as_bytes(), source.partitions)
+    if partition_of(metadata.aggregate.hyphenated().to_string().as_bytes(), source.partitions)
         != index
     {
         return Understood::Passed("its key belongs to another partition".to_owned());
     }
     let mut submission = Submission {
         token: 0,
-        command: origin.command,
-        aggregate: origin.aggregate,
-        fingerprint: origin.fingerprint,
+        command: metadata.command,
+        aggregate: metadata.aggregate,
+        fingerprint: metadata.fingerprint,
         older_fingerprints: Vec::new(),
         expected: Expected::Anything,
         payload: Err(Reason(Vec::new())),
         caller_key: true,
         fresh: false,
         new_aggregate: false,
-        meta: origin.meta,
+        meta: metadata.meta,
         at: now,
         deadline_ms: u64::MAX,
-        queued: Some(Queued { source: offset, missing: missing::<C>(origin.aggregate) }),
+        queued: Some(QueuedCommand { source: offset, missing: missing::<C>(metadata.aggregate) }),
     };
     let accepted = match accepted {
         Ok(accepted) => accepted,
@@ -320,7 +320,7 @@ pub(super) fn understand<C: Category>(
 fn payload<C: Category>(
     source: &Source,
     (name, version): (&str, u32),
-    accepted: &Accepted,
+    accepted: &AcceptedCommand,
     now: Micros,
     fingerprints: &mut Vec<Fingerprint>,
 ) -> Result<Result<C::Command, Reason>, String> {
@@ -349,7 +349,7 @@ fn payload<C: Category>(
         .map_err(|errors| malformed("the body is not what the command's schema asks for", &errors)))
 }
 
-fn origin(accepted: &Accepted) -> Origin<Wire> {
+fn metadata(accepted: &AcceptedCommand) -> CommandMetadata<Wire> {
     let meta = Meta {
         event_id: Uuid::nil(),
         actor: accepted.actor,
@@ -359,7 +359,7 @@ fn origin(accepted: &Accepted) -> Origin<Wire> {
     };
     let (aggregate, command, fingerprint) =
         (accepted.aggregate, accepted.command, accepted.fingerprint.clone());
-    Origin { aggregate, command, fingerprint, meta, source: None }
+    CommandMetadata { aggregate, command, fingerprint, meta, source: None }
 }
 
 /// As the same answers over HTTP, with the status that they have there.

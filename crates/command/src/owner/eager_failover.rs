@@ -1,7 +1,8 @@
 //! Takes partitions whose owner goes or is gone, before the group says whose they are now: the
 //! owner has said that it ends, or that it gave them up, or its port refuses connections
 //! (docs/adr/0014). Never acts on silence: that is an overloaded, living owner. All of it is a
-//! hint; the fence decides, and whoever took a partition so leaves it to the next fence.
+//! announcement; the fence decides, and an instance that took a partition so leaves it to the next
+//! fence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +21,8 @@ use uuid::Uuid;
 
 use super::{
     address::Address,
+    announcements::{Announcements, PeerAnnouncement},
     forward::Forwarder,
-    hints::{Heard, Hints},
     supervise::Assignable,
 };
 
@@ -37,17 +38,17 @@ pub struct EagerFailoverSettings {
 
 /// See the module.
 pub struct EagerFailover {
-    hints: Arc<Hints>,
+    announcements: Arc<Announcements>,
     forwarder: Arc<Forwarder>,
     categories: BTreeMap<&'static str, Arc<dyn Assignable>>,
     settings: EagerFailoverSettings,
     ids: Arc<dyn Ids>,
     shutdown: Shutdown,
-    taken: Mutex<BTreeMap<(String, u32), Taken>>,
+    taken: Mutex<BTreeMap<(String, u32), LastTakeover>>,
 }
 
 /// The last time that a partition was taken here.
-struct Taken {
+struct LastTakeover {
     /// From the writer with this epoch, and why.
     epoch: u64,
     why: Trigger,
@@ -65,7 +66,7 @@ enum Trigger {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probed {
+enum ProbeResult {
     Listens,
     Refuses,
     /// Nothing can be concluded.
@@ -74,12 +75,12 @@ enum Probed {
 
 /// A port that refuses is tried once more after this.
 const SURE_AFTER: Duration = Duration::from_millis(50);
-/// Each further candidate leaves the one before it so much time to publish its hint.
+/// Each further candidate leaves the one before it so much time to publish its announcement.
 const STEP: Duration = Duration::from_millis(250);
 
 impl EagerFailover {
     pub fn new(
-        hints: Arc<Hints>,
+        announcements: Arc<Announcements>,
         forwarder: Arc<Forwarder>,
         categories: &[Arc<dyn Assignable>],
         settings: EagerFailoverSettings,
@@ -88,7 +89,15 @@ impl EagerFailover {
     ) -> Self {
         let categories =
             categories.iter().map(|category| (category.category(), category.clone())).collect();
-        Self { hints, forwarder, categories, settings, ids, shutdown, taken: Mutex::default() }
+        Self {
+            announcements,
+            forwarder,
+            categories,
+            settings,
+            ids,
+            shutdown,
+            taken: Mutex::default(),
+        }
     }
 
     /// Until shutdown.
@@ -103,14 +112,17 @@ impl EagerFailover {
     }
 
     async fn follow_releases(self: Arc<Self>) {
-        let mut changes = self.hints.watch();
+        let mut changes = self.announcements.watch();
         while changes.changed().await.is_ok() {
             changes.mark_unchanged();
-            for heard in
-                self.hints.others().into_iter().filter(|heard| heard.fresh && !heard.hint.stays())
+            for heard in self
+                .announcements
+                .others()
+                .into_iter()
+                .filter(|heard| heard.fresh && !heard.announcement.stays())
             {
                 let trigger =
-                    if heard.hint.released { Trigger::Released } else { Trigger::Leaving };
+                    if heard.announcement.released { Trigger::Released } else { Trigger::Leaving };
                 self.consider(heard, trigger);
             }
         }
@@ -132,9 +144,9 @@ impl EagerFailover {
             let probed = join_all(peers.into_iter().map(|url| self.probe(url, &listening))).await;
             for (url, probed) in probed {
                 match probed {
-                    Probed::Listens => drop(listening.insert(url)),
-                    Probed::Refuses if listening.remove(&url) => self.gone(&url),
-                    Probed::Refuses | Probed::Silent => {}
+                    ProbeResult::Listens => drop(listening.insert(url)),
+                    ProbeResult::Refuses if listening.remove(&url) => self.gone(&url),
+                    ProbeResult::Refuses | ProbeResult::Silent => {}
                 }
             }
         }
@@ -142,17 +154,15 @@ impl EagerFailover {
 
     /// Where others are said to be.
     fn peers(&self) -> BTreeSet<String> {
-        let others = self
-            .hints
-            .others()
-            .into_iter()
-            .filter(|heard| !heard.hint.released && self.forwarder.allows(&heard.hint));
-        others.map(|heard| heard.hint.url).collect()
+        let others = self.announcements.others().into_iter().filter(|heard| {
+            !heard.announcement.released && self.forwarder.allows(&heard.announcement)
+        });
+        others.map(|heard| heard.announcement.url).collect()
     }
 
-    async fn probe(&self, url: String, listening: &BTreeSet<String>) -> (String, Probed) {
+    async fn probe(&self, url: String, listening: &BTreeSet<String>) -> (String, ProbeResult) {
         let mut probed = connect(&url, self.settings.connect_timeout).await;
-        if probed == Probed::Refuses && listening.contains(&url) {
+        if probed == ProbeResult::Refuses && listening.contains(&url) {
             tokio::time::sleep(SURE_AFTER).await;
             probed = connect(&url, self.settings.connect_timeout).await;
         }
@@ -161,13 +171,15 @@ impl EagerFailover {
 
     fn gone(self: &Arc<Self>, url: &str) {
         tracing::info!(url, "another owner's port refuses connections");
-        for heard in self.hints.others().into_iter().filter(|heard| heard.hint.url == url) {
+        for heard in
+            self.announcements.others().into_iter().filter(|heard| heard.announcement.url == url)
+        {
             self.consider(heard, Trigger::Refused);
         }
     }
 
-    /// Takes the partition in its turn, unless somebody else was first.
-    fn consider(self: &Arc<Self>, heard: Heard, trigger: Trigger) {
+    /// Takes the partition in its turn, unless another instance was first.
+    fn consider(self: &Arc<Self>, heard: PeerAnnouncement, trigger: Trigger) {
         let Some(category) = self.categories.get(&*heard.category).cloned() else { return };
         if !self.note(&heard, trigger) {
             return;
@@ -179,8 +191,8 @@ impl EagerFailover {
                 () = shutdown.leaving.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
-            if this.hints.others().iter().any(|now| {
-                now.hint == heard.hint
+            if this.announcements.others().iter().any(|now| {
+                now.announcement == heard.announcement
                     && (&now.category, now.partition) == (&heard.category, heard.partition)
             }) {
                 category.fail_over_eagerly(heard.partition, trigger.why());
@@ -191,39 +203,42 @@ impl EagerFailover {
     /// Once for each writer and reason; and a port that keeps refusing while its owner lives, and
     /// has its partition back, costs one take-over in `again`. A process that dies, and is started
     /// again, is another.
-    fn note(&self, heard: &Heard, trigger: Trigger) -> bool {
+    fn note(&self, heard: &PeerAnnouncement, trigger: Trigger) -> bool {
         let mut taken = self.taken.lock();
         let place = (heard.category.clone(), heard.partition);
         let before = taken.get(&place);
         let refused = before.and_then(|taken| taken.refused);
         let again = |(instance, at): (Uuid, Instant)| {
-            instance == heard.hint.instance && at.elapsed() < self.settings.again
+            instance == heard.announcement.instance && at.elapsed() < self.settings.again
         };
         let too_soon = trigger == Trigger::Refused && refused.is_some_and(again);
         if too_soon
-            || before.is_some_and(|taken| (taken.epoch, taken.why) >= (heard.hint.epoch, trigger))
+            || before.is_some_and(|taken| {
+                (taken.epoch, taken.why) >= (heard.announcement.epoch, trigger)
+            })
         {
             return false;
         }
         let refused = if trigger == Trigger::Refused {
-            Some((heard.hint.instance, Instant::now()))
+            Some((heard.announcement.instance, Instant::now()))
         } else {
             refused
         };
-        taken.insert(place, Taken { epoch: heard.hint.epoch, why: trigger, refused });
+        taken
+            .insert(place, LastTakeover { epoch: heard.announcement.epoch, why: trigger, refused });
         true
     }
 
     /// The first candidate goes at once; the others in turn, and not together.
-    fn turn(&self, heard: &Heard) -> Duration {
-        let others = self
-            .hints
-            .others()
-            .into_iter()
-            .filter(|other| other.hint.stays() && other.hint.url != heard.hint.url);
-        let mut candidates: BTreeSet<Uuid> = others.map(|other| other.hint.instance).collect();
-        candidates.insert(self.hints.instance);
-        let place = rank(&candidates, self.hints.instance, &heard.category, heard.partition);
+    fn turn(&self, heard: &PeerAnnouncement) -> Duration {
+        let others = self.announcements.others().into_iter().filter(|other| {
+            other.announcement.stays() && other.announcement.url != heard.announcement.url
+        });
+        let mut candidates: BTreeSet<Uuid> =
+            others.map(|other| other.announcement.instance).collect();
+        candidates.insert(self.announcements.instance);
+        let place =
+            rank(&candidates, self.announcements.instance, &heard.category, heard.partition);
         if place == 0 {
             return Duration::ZERO;
         }
@@ -251,21 +266,21 @@ fn rank(candidates: &BTreeSet<Uuid>, own: Uuid, category: &str, partition: u32) 
     candidates.iter().filter(|candidate| score(**candidate) < score(own)).count()
 }
 
-async fn connect(url: &str, within: Duration) -> Probed {
-    let Ok(address) = Address::parse(url) else { return Probed::Silent };
-    let Some(host_and_port) = address.host_and_port() else { return Probed::Silent };
+async fn connect(url: &str, within: Duration) -> ProbeResult {
+    let Ok(address) = Address::parse(url) else { return ProbeResult::Silent };
+    let Some(host_and_port) = address.host_and_port() else { return ProbeResult::Silent };
     let tried = tokio::time::timeout(within, TcpStream::connect(host_and_port)).await;
     concluded(tried.ok().map(|tried| tried.map(drop)))
 }
 
 /// `None`: no answer came in time.
-fn concluded(tried: Option<std::io::Result<()>>) -> Probed {
+fn concluded(tried: Option<std::io::Result<()>>) -> ProbeResult {
     match tried {
-        Some(Ok(())) => Probed::Listens,
+        Some(Ok(())) => ProbeResult::Listens,
         Some(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Probed::Refuses
+            ProbeResult::Refuses
         }
-        Some(Err(_)) | None => Probed::Silent,
+        Some(Err(_)) | None => ProbeResult::Silent,
     }
 }
 
@@ -310,10 +325,10 @@ mod tests {
             ErrorKind::NetworkUnreachable,
             ErrorKind::ConnectionReset,
         ] {
-            assert_eq!(concluded(Some(Err(kind.into()))), Probed::Silent, "{kind}");
+            assert_eq!(concluded(Some(Err(kind.into()))), ProbeResult::Silent, "{kind}");
         }
-        assert_eq!(concluded(None), Probed::Silent);
-        assert_eq!(concluded(Some(Err(ErrorKind::ConnectionRefused.into()))), Probed::Refuses);
+        assert_eq!(concluded(None), ProbeResult::Silent);
+        assert_eq!(concluded(Some(Err(ErrorKind::ConnectionRefused.into()))), ProbeResult::Refuses);
     }
 
     #[tokio::test]
@@ -321,10 +336,10 @@ mod tests {
         let within = Duration::from_millis(300);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        assert_eq!(connect(&url, within).await, Probed::Listens);
+        assert_eq!(connect(&url, within).await, ProbeResult::Listens);
         drop(listener);
-        assert_eq!(connect(&url, within).await, Probed::Refuses);
-        assert_eq!(connect("no url", within).await, Probed::Silent);
+        assert_eq!(connect(&url, within).await, ProbeResult::Refuses);
+        assert_eq!(connect("no url", within).await, ProbeResult::Silent);
         Ok(())
     }
 }

@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use super::{
     address::Address,
+    announcements::Announcement,
     deployment::Deployment,
-    hints::Hint,
-    hop::{Answered, End, HOP, Hop, OF_ANSWERS, Sent},
+    hop::{End, HOP, Hop, HopRequest, HopResponse, OF_ANSWERS},
 };
 use crate::settings::PeerSettings;
 
@@ -63,9 +63,9 @@ pub struct Command {
 pub enum Outcome {
     /// `may_wait`: with 503, and the command may wait in the command queue instead.
     Answered { response: Box<Response>, may_wait: bool },
-    /// Nothing was decided there: not the owner, or nobody listens.
+    /// Nothing was decided there: not the owner, or no process listens.
     NotThere,
-    /// It may have been decided: no answer came, or one that anybody could have given.
+    /// It may have been decided: no answer came, or one that any process could have given.
     Unknown,
 }
 
@@ -96,19 +96,24 @@ impl Forwarder {
     }
 
     /// Whether an announcement may be followed at all.
-    pub fn allows(&self, hint: &Hint) -> bool {
-        Address::parse(&hint.url).is_ok_and(|address| address.is_among(&self.allowed))
+    pub fn allows(&self, announcement: &Announcement) -> bool {
+        Address::parse(&announcement.url).is_ok_and(|address| address.is_among(&self.allowed))
     }
 
-    /// Sends the command to the instance of `hint`, and waits until `until`.
-    pub async fn send(&self, hint: &Hint, command: &Command, until: Instant) -> Outcome {
-        let Ok(address) = Address::parse(&hint.url) else { return Outcome::NotThere };
-        if self.is_shunned(hint.instance) {
+    /// Sends the command to the instance of `announcement`, and waits until `until`.
+    pub async fn send(
+        &self,
+        announcement: &Announcement,
+        command: &Command,
+        until: Instant,
+    ) -> Outcome {
+        let Ok(address) = Address::parse(&announcement.url) else { return Outcome::NotThere };
+        if self.is_shunned(announcement.instance) {
             return Outcome::Unknown;
         }
         let within = until.saturating_duration_since(Instant::now());
         let hop = Hop {
-            to: hint.instance,
+            to: announcement.instance,
             nonce: self.ids.v4(),
             sent_ms: self.clock.now().div_euclid(1_000),
             within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
@@ -116,7 +121,7 @@ impl Forwarder {
         };
         let Command { path, headers, body, .. } = command;
         let mut sealed = headers.clone();
-        sealed.insert(HOP, hop.seal(&self.deployment, Sent { path, headers, body }));
+        sealed.insert(HOP, hop.seal(&self.deployment, HopRequest { path, headers, body }));
         let request = self
             .client
             .post(format!("{address}{path}"))
@@ -124,22 +129,28 @@ impl Forwarder {
             .body(body.clone())
             .timeout(within);
         match request.send().await {
-            Ok(response) => self.heard(hint, &hop, response).await,
+            Ok(response) => self.heard(announcement, &hop, response).await,
             Err(error) if error.is_connect() => {
                 self.unreached.notify_one();
                 Outcome::NotThere
             }
             Err(error) => {
-                tracing::debug!(%error, url = hint.url, "a forwarded command was not answered");
+                tracing::debug!(%error, url = announcement.url, "a forwarded command was not answered");
                 Outcome::Unknown
             }
         }
     }
 
-    async fn heard(&self, hint: &Hint, hop: &Hop, response: reqwest::Response) -> Outcome {
+    async fn heard(
+        &self,
+        announcement: &Announcement,
+        hop: &Hop,
+        response: reqwest::Response,
+    ) -> Outcome {
         let (status, headers) = (response.status(), response.headers().clone());
         let Some(body) = body(response).await else { return Outcome::Unknown };
-        match hop.open_answer(&self.deployment, Answered { status, headers: &headers, body: &body })
+        match hop
+            .open_answer(&self.deployment, HopResponse { status, headers: &headers, body: &body })
         {
             Some(End::Answered) => {
                 self.apart.lock().over_if_quiet(QUIET, "the clocks of instances agree");
@@ -158,12 +169,12 @@ impl Forwarder {
                 apart.warn(
                     "a forwarded command was refused, because the clocks of two instances \
                             are too far apart",
-                    &hint.url,
+                    &announcement.url,
                 );
                 Outcome::NotThere
             }
             None => {
-                self.unproven(hint, status);
+                self.unproven(announcement, status);
                 Outcome::Unknown
             }
         }
@@ -171,17 +182,17 @@ impl Forwarder {
 
     /// An instance that is too busy to look at a command cannot prove its 503: it is not shunned
     /// for that.
-    fn unproven(&self, hint: &Hint, status: StatusCode) {
+    fn unproven(&self, announcement: &Announcement, status: StatusCode) {
         counter!("highwater_hops_unproven_total").increment(1);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return;
         }
-        tracing::warn!(url = hint.url, instance = %hint.instance, %status, "what answered a \
+        tracing::warn!(url = announcement.url, instance = %announcement.instance, %status, "what answered a \
             forwarded command is not the instance that was meant");
         let mut shunned = self.shunned.lock();
         let now = Instant::now();
         shunned.retain(|_, until| *until > now);
-        shunned.insert(hint.instance, now + SHUNNED);
+        shunned.insert(announcement.instance, now + SHUNNED);
     }
 
     fn is_shunned(&self, instance: Uuid) -> bool {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::deployment::Deployment;
 
-/// On a forwarded command, and on its answer. From anybody who cannot prove it: 403.
+/// On a forwarded command, and on its answer. From a sender that cannot prove it: 403.
 pub const HOP: HeaderName = HeaderName::from_static("highwater-hop");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -59,7 +59,7 @@ pub enum End {
 
 /// The command that a hop brings.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent<'a> {
+pub struct HopRequest<'a> {
     pub path: &'a str,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
@@ -67,7 +67,7 @@ pub struct Sent<'a> {
 
 /// The answer to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Answered<'a> {
+pub struct HopResponse<'a> {
     pub status: StatusCode,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
@@ -75,13 +75,13 @@ pub struct Answered<'a> {
 
 impl Hop {
     /// The header that says it and proves it.
-    pub fn seal(&self, deployment: &Deployment, sent: Sent<'_>) -> HeaderValue {
+    pub fn seal(&self, deployment: &Deployment, sent: HopRequest<'_>) -> HeaderValue {
         let said = self.to_string();
         with_proof(&said, &deployment.prove(COMMAND, &of_command(&said, sent)))
     }
 
     /// `None`: no instance of this deployment said so.
-    pub fn open(deployment: &Deployment, sent: Sent<'_>) -> Option<Self> {
+    pub fn open(deployment: &Deployment, sent: HopRequest<'_>) -> Option<Self> {
         let (said, proof) = proven(sent.headers)?;
         deployment.is_proven(COMMAND, &of_command(said, sent), proof).then(|| said.parse().ok())?
     }
@@ -91,7 +91,7 @@ impl Hop {
         &self,
         deployment: &Deployment,
         end: End,
-        answered: Answered<'_>,
+        answered: HopResponse<'_>,
     ) -> HeaderValue {
         let nonce = self.nonce.to_string();
         let status = answered.status.as_str().to_owned();
@@ -102,7 +102,7 @@ impl Hop {
     }
 
     /// `None`: it is no answer by an instance of this deployment to this hop.
-    pub fn open_answer(&self, deployment: &Deployment, answered: Answered<'_>) -> Option<End> {
+    pub fn open_answer(&self, deployment: &Deployment, answered: HopResponse<'_>) -> Option<End> {
         let (said, proof) = proven(answered.headers)?;
         let nonce = self.nonce.to_string();
         let status = answered.status.as_str().to_owned();
@@ -129,7 +129,10 @@ fn proven(headers: &HeaderMap) -> Option<(&str, &str)> {
     value.to_str().ok()?.split_once(BEFORE_PROOF)
 }
 
-fn of_command<'a>(said: &'a str, Sent { path, headers, body }: Sent<'a>) -> Vec<&'a [u8]> {
+fn of_command<'a>(
+    said: &'a str,
+    HopRequest { path, headers, body }: HopRequest<'a>,
+) -> Vec<&'a [u8]> {
     let mut parts = vec![said.as_bytes(), path.as_bytes()];
     extend(&mut parts, headers, &OF_COMMANDS);
     parts.push(body);
@@ -140,7 +143,7 @@ fn of_answer<'a>(
     nonce: &'a str,
     said: &'a str,
     status: &'a str,
-    Answered { headers, body, .. }: Answered<'a>,
+    HopResponse { headers, body, .. }: HopResponse<'a>,
 ) -> Vec<&'a [u8]> {
     let mut parts = vec![nonce.as_bytes(), said.as_bytes(), status.as_bytes()];
     extend(&mut parts, headers, &OF_ANSWERS);

@@ -1,5 +1,5 @@
-//! The group memberships that assign partitions to instances. Hints, like all membership: safety
-//! comes from the fold.
+//! The group memberships that assign partitions to instances. Only hints: safety comes from the
+//! fold.
 //!
 //! Each category has a group of its own: the assignor counts the partitions of a member over all
 //! topics of its group, so with one group an instance that comes second would get one whole

@@ -1,6 +1,6 @@
 //! Who wrote the first valid fence of each partition: with the witness, what proves that a stored
-//! place is one of this very log. It never changes, so it is read once, and by everybody, before
-//! anyone has to take the partition over.
+//! place is one of this very log. It never changes, so it is read once, and by every instance,
+//! before any of them has to take the partition over.
 //!
 //! A log that was put in the place of another while this process runs is found out by the witness,
 //! which every take-over reads.

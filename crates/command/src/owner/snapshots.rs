@@ -1,7 +1,7 @@
 //! States and outcomes as the projection `snapshots` has them. Read only; one statement a load, so
 //! that checkpoint and rows agree.
 
-mod seen;
+mod dedup_filter;
 
 use std::{collections::BTreeMap, future::Future};
 
@@ -9,12 +9,12 @@ use highwater_protocol::{
     domain::Durable,
     position::Position,
     wire::{Fingerprint, Reason, Wire},
-    writer::{Outcome, Recorded, Snapshot},
+    writer::{Outcome, RecordedOutcome, Snapshot},
 };
 use highwater_tables::{
-    checkpoints::{self, SNAPSHOTS, Unread},
+    checkpoints::{self, ReadError, SNAPSHOTS},
+    dedup_filter::DedupFilter,
     postgres::Connections,
-    seen::Seen,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 pub struct Loaded<S> {
     pub checkpoint: u64,
     pub aggregates: Vec<(Uuid, Snapshot<S>)>,
-    pub outcomes: Vec<(Uuid, Recorded<Wire>)>,
+    pub outcomes: Vec<(Uuid, RecordedOutcome<Wire>)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +37,11 @@ pub enum Error {
     FellBack { from: u64, checkpoint: u64 },
 }
 
-impl From<Unread> for Error {
-    fn from(unread: Unread) -> Self {
+impl From<ReadError> for Error {
+    fn from(unread: ReadError) -> Self {
         match unread {
-            Unread::Database(error) => Self::Database(error),
-            Unread::Malformed(error) => Self::Malformed(error.to_string()),
+            ReadError::Database(error) => Self::Database(error),
+            ReadError::Malformed(error) => Self::Malformed(error.to_string()),
         }
     }
 }
@@ -54,12 +54,12 @@ pub trait Snapshots<S>: Send + Sync + 'static {
         partition: u32,
     ) -> impl Future<Output = Result<Position<Wire>, Error>> + Send;
     /// Which ids were seen below the position of `snapshots`, which must be at least `from`.
-    fn seen(
+    fn dedup_filter(
         &self,
         partition: u32,
         from: u64,
         limit_bytes: usize,
-    ) -> impl Future<Output = Result<Seen, Error>> + Send;
+    ) -> impl Future<Output = Result<DedupFilter, Error>> + Send;
     fn load(
         &self,
         partition: u32,
@@ -97,13 +97,18 @@ struct Row {
     reason: Option<Value>,
 }
 
-impl<D: Durable> Snapshots<D::State> for Thawing<D> {
+impl<D: Durable> Snapshots<D::State> for TypedSnapshots<D> {
     async fn position(&self, partition: u32) -> Result<Position<Wire>, Error> {
         position(&self.tables, partition).await
     }
 
-    async fn seen(&self, partition: u32, from: u64, limit_bytes: usize) -> Result<Seen, Error> {
-        seen::load(&self.tables, partition, from, limit_bytes).await
+    async fn dedup_filter(
+        &self,
+        partition: u32,
+        from: u64,
+        limit_bytes: usize,
+    ) -> Result<DedupFilter, Error> {
+        dedup_filter::load(&self.tables, partition, from, limit_bytes).await
     }
 
     async fn load(
@@ -126,24 +131,24 @@ impl<D: Durable> Snapshots<D::State> for Thawing<D> {
 
 /// The tables, with the domain that reads their states.
 #[derive(Clone)]
-pub struct Thawing<D> {
+pub struct TypedSnapshots<D> {
     tables: PostgresSnapshots,
     domain: D,
 }
 
-impl<D: Durable> Thawing<D> {
+impl<D: Durable> TypedSnapshots<D> {
     pub fn new(tables: PostgresSnapshots, domain: D) -> Self {
         Self { tables, domain }
     }
 
-    /// A state of another format, or one that cannot be thawed, is unreadable until `snapshots` has
-    /// folded it again.
+    /// A state of another format, or one that cannot be deserialized, is unreadable until
+    /// `snapshots` has folded it again.
     fn snapshot(&self, row: Row) -> Result<(Uuid, Snapshot<D::State>), Error> {
         let id = present(row.id)?;
         let version = unsigned(row.version)?;
         let state = row.state.filter(|_| row.format == Some(D::FORMAT));
-        let thawed = state.map(|frozen| self.domain.thaw(&frozen));
-        Ok(match thawed {
+        let deserialized = state.map(|serialized| self.domain.deserialize(&serialized));
+        Ok(match deserialized {
             Some(Ok(state)) => (id, Snapshot::State { version, state }),
             other => {
                 let why = other.and_then(Result::err).map_or_else(
@@ -194,7 +199,7 @@ async fn position(tables: &PostgresSnapshots, partition: u32) -> Result<Position
     Ok(checkpoints::position(&mut connection, SNAPSHOTS, tables.category, partition).await?)
 }
 
-fn recorded(row: Row) -> Result<(Uuid, Recorded<Wire>), Error> {
+fn recorded(row: Row) -> Result<(Uuid, RecordedOutcome<Wire>), Error> {
     let (version, end) = (unsigned(row.version)?, unsigned(row.at)?);
     let hmac = present(row.fingerprint)?
         .try_into()
@@ -216,7 +221,7 @@ fn recorded(row: Row) -> Result<(Uuid, Recorded<Wire>), Error> {
             )));
         }
     };
-    let recorded = Recorded {
+    let recorded = RecordedOutcome {
         aggregate: present(row.aggregate)?,
         fingerprint: Fingerprint { key_number, hmac },
         outcome,

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use highwater_log::Partition;
 use highwater_protocol::{position::Position, wire::Wire, writer::StepDown};
 use highwater_runtime::{process::chain, shutdown::Shutdown};
-use highwater_tables::seen::Seen;
+use highwater_tables::dedup_filter::DedupFilter;
 use metrics::{counter, gauge};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Delivery,
-    actor::{self, End, Said, Shared},
-    claim::{Claim, Right},
+    actor::{self, End, Notices, Shared},
+    assignment::{Assignment, Right},
     snapshots::Snapshots,
-    standing::{Standing, Standings, TIMES_AHEAD},
+    status::{Status, Statuses, TIMES_AHEAD},
     table::Table,
 };
 use crate::category::Category;
@@ -28,18 +28,18 @@ pub struct Supervisors<C: Category, S> {
     topic: Arc<str>,
     shared: Arc<Shared<C, S>>,
     table: Arc<Table<C::Command>>,
-    standings: Arc<Standings>,
+    statuses: Arc<Statuses>,
     shutdown: Shutdown,
-    terms: Terms,
+    timing: Timing,
     running: Mutex<BTreeMap<u32, Running>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// The least wait after another writer's fence: whoever has lost the partition to it hears so
-    /// from the group before.
+pub struct Timing {
+    /// The least wait after another writer's fence: an owner that has lost the partition to it
+    /// hears so from the group before.
     pub deposed: Duration,
-    /// How long a partition that the group takes back is served on, if nobody fences.
+    /// How long a partition that the group takes back is served on, if no other instance fences.
     pub handoff: Duration,
     /// Commands that wait for the actor.
     pub intake: usize,
@@ -47,13 +47,13 @@ pub struct Terms {
 
 struct Running {
     stop: CancellationToken,
-    claim: Arc<Claim>,
-    standing: Arc<Standing>,
-    /// `None`: somebody waits for it already.
+    assignment: Arc<Assignment>,
+    status: Arc<Status>,
+    /// `None`: another task waits for it already.
     done: Option<JoinHandle<()>>,
 }
 
-/// What memberships, and who sees an owner go, ask of a category.
+/// What memberships, and the task that sees an owner go, ask of a category.
 pub trait Assignable: Send + Sync {
     fn category(&self) -> &'static str;
     fn topic(&self) -> &Arc<str>;
@@ -62,7 +62,7 @@ pub trait Assignable: Send + Sync {
     /// Its owner is gone, and the group has not said anything yet. `why`: what is written into its
     /// history.
     fn fail_over_eagerly(&self, partition: u32, why: &'static str);
-    /// The group takes it back: it is served until another's fence, or for [`Terms::handoff`].
+    /// The group takes it back: it is served until another's fence, or for [`Timing::handoff`].
     fn hand_off(&self, partition: u32);
     /// Says that this instance is about to end, and serves on until others have fenced everything
     /// that they can be expected to take.
@@ -78,43 +78,43 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Supervisors<C, S> {
         topic: Arc<str>,
         shared: Arc<Shared<C, S>>,
         table: Arc<Table<C::Command>>,
-        standings: Arc<Standings>,
+        statuses: Arc<Statuses>,
         shutdown: Shutdown,
-        terms: Terms,
+        timing: Timing,
     ) -> Self {
-        Self { topic, shared, table, standings, shutdown, terms, running: Mutex::default() }
+        Self { topic, shared, table, statuses, shutdown, timing, running: Mutex::default() }
     }
 
-    /// Unless it is owned already, or this instance is about to end: whoever releases everything
-    /// must see what was begun.
+    /// Unless it is owned already, or this instance is about to end: the task that releases
+    /// everything must see what was begun.
     fn begin(&self, running: &mut BTreeMap<u32, Running>, index: u32, right: Right, why: &str) {
         if self.shutdown.is_draining() {
             return;
         }
         let before = running.remove(&index).and_then(|running| running.done);
-        let (stop, claim) = (CancellationToken::new(), Arc::new(Claim::new(right)));
-        let (hints, clock) = (self.shared.hints.clone(), self.shared.clock.clone());
-        let standing = Arc::new(Standing::new(hints, clock, C::NAME, index, right, why));
-        self.standings.insert(C::NAME, index, standing.clone());
+        let (stop, assignment) = (CancellationToken::new(), Arc::new(Assignment::new(right)));
+        let (announcements, clock) = (self.shared.announcements.clone(), self.shared.clock.clone());
+        let status = Arc::new(Status::new(announcements, clock, C::NAME, index, right, why));
+        self.statuses.insert(C::NAME, index, status.clone());
         let ownership = Ownership {
             shared: self.shared.clone(),
             partition: Partition { topic: self.topic.clone(), index },
             table: self.table.clone(),
-            terms: self.terms,
+            timing: self.timing,
             stop: stop.clone(),
-            claim: claim.clone(),
-            standing: standing.clone(),
+            assignment: assignment.clone(),
+            status: status.clone(),
         };
-        let (standings, ending) = (self.standings.clone(), standing.clone());
+        let (statuses, ending) = (self.statuses.clone(), status.clone());
         let done = self.shutdown.tasks.spawn(async move {
             if let Some(before) = before {
                 // The drain of the assignment before this one; bounded by itself.
                 let _ = before.await;
             }
             ownership.run().await;
-            standings.remove(C::NAME, index, &ending);
+            statuses.remove(C::NAME, index, &ending);
         });
-        running.insert(index, Running { stop, claim, standing, done: Some(done) });
+        running.insert(index, Running { stop, assignment, status, done: Some(done) });
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Running>> {
@@ -134,8 +134,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
     fn assign(&self, index: u32) {
         let mut running = self.lock();
         let raised = running.get(&index).is_some_and(|running| {
-            running.standing.right(Right::Group);
-            running.is_up() && running.claim.raise()
+            running.status.right(Right::Group);
+            running.is_up() && running.assignment.raise()
         });
         if !raised {
             self.begin(&mut running, index, Right::Group, "assigned");
@@ -160,15 +160,15 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
     fn hand_off(&self, index: u32) {
         let running = self.lock();
         let Some(handed) = running.get(&index).filter(|running| running.is_up()) else { return };
-        let (claim, stop, longest) =
-            (handed.claim.clone(), handed.stop.clone(), self.terms.handoff);
-        handed.standing.right(Right::HandedOff);
-        let change = claim.hand_off();
-        // Not waited for: whoever drains has cancelled `stop`.
+        let (assignment, stop, longest) =
+            (handed.assignment.clone(), handed.stop.clone(), self.timing.handoff);
+        handed.status.right(Right::HandedOff);
+        let change = assignment.hand_off();
+        // Not waited for: the task that drains has cancelled `stop`.
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(longest) => if claim.is_still(change) {
+                () = tokio::time::sleep(longest) => if assignment.is_still(change) {
                     stop.cancel();
                 },
             }
@@ -177,22 +177,22 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
 
     fn leave(&self) -> BoxFuture<'static, ()> {
         for (index, running) in self.lock().iter().filter(|(_, running)| running.is_up()) {
-            running.claim.hand_off();
-            running.standing.right(Right::HandedOff);
-            match running.standing.epoch() {
-                Some(epoch) => self.shared.hints.leave(C::NAME, *index, epoch),
+            running.assignment.hand_off();
+            running.status.right(Right::HandedOff);
+            match running.status.epoch() {
+                Some(epoch) => self.shared.announcements.leave(C::NAME, *index, epoch),
                 // It does not serve yet, so there is nothing to hand off.
                 None => running.stop.cancel(),
             }
         }
-        let (table, hints) = (self.table.clone(), self.shared.hints.clone());
+        let (table, announcements) = (self.table.clone(), self.shared.announcements.clone());
         Box::pin(async move {
-            let (mut owned, mut heard) = (table.watch(), hints.watch());
+            let (mut owned, mut heard) = (table.watch(), announcements.watch());
             loop {
                 // Seen before the look, so that a change after it wakes.
                 owned.mark_unchanged();
                 heard.mark_unchanged();
-                if table.is_empty() || !hints.another_stays() {
+                if table.is_empty() || !announcements.another_stays() {
                     return;
                 }
                 tokio::select! {
@@ -227,7 +227,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Assignable for Supervisors<C, 
 impl Running {
     fn is_up(&self) -> bool {
         !self.stop.is_cancelled()
-            && !self.claim.has_ended()
+            && !self.assignment.has_ended()
             && self.done.as_ref().is_some_and(|done| !done.is_finished())
     }
 }
@@ -237,24 +237,24 @@ struct Ownership<C: Category, S> {
     shared: Arc<Shared<C, S>>,
     partition: Partition,
     table: Arc<Table<C::Command>>,
-    terms: Terms,
+    timing: Timing,
     stop: CancellationToken,
-    claim: Arc<Claim>,
-    standing: Arc<Standing>,
+    assignment: Arc<Assignment>,
+    status: Arc<Status>,
 }
 
 impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
     /// Takes the partition over, again and again, until it is released, or lost without a right to
     /// have it back.
     async fn run(self) {
-        let Self { shared, partition, table, terms, stop, claim, standing } = self;
-        let (to_actor, mut from_requests) = mpsc::channel::<Delivery<C::Command>>(terms.intake);
-        let (mut failures, mut said) = (0_u32, Said::default());
+        let Self { shared, partition, table, timing, stop, assignment, status } = self;
+        let (to_actor, mut from_requests) = mpsc::channel::<Delivery<C::Command>>(timing.intake);
+        let (mut failures, mut notices) = (0_u32, Notices::default());
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
-            standing.taking_over();
-            if shared.hints.other(C::NAME, partition.index).is_none() {
-                // Nobody else serves it, so commands may as well wait here.
+            status.taking_over();
+            if shared.announcements.other(C::NAME, partition.index).is_none() {
+                // No other instance serves it, so commands may as well wait here.
                 table.insert(partition.index, to_actor.clone());
             }
             let resumed = resume(&shared, &partition).await;
@@ -262,13 +262,13 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
             tracing::debug!(%partition, took_ms = began.elapsed().as_millis(), "knows where to \
                 begin");
             let end = match resumed {
-                Ok((from, seen)) => {
+                Ok((from, filter)) => {
                     actor::run(
                         &shared,
                         &partition,
-                        &standing,
-                        &mut said,
-                        (from, seen),
+                        &status,
+                        &mut notices,
+                        (from, filter),
                         &mut from_requests,
                         &stop,
                     )
@@ -276,8 +276,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
                 }
                 Err(what) => End::Log(what),
             };
-            let epoch = standing.epoch();
-            standing.ended(reason(&end));
+            let epoch = status.epoch();
+            status.ended(reason(&end));
             gauge!(
                 "highwater_owner_epoch",
                 "category" => C::NAME,
@@ -295,11 +295,11 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
             {
                 tracing::info!(%partition, end = %end, "released");
                 if let Some(epoch) = epoch {
-                    shared.hints.release(C::NAME, partition.index, epoch);
+                    shared.announcements.release(C::NAME, partition.index, epoch);
                 }
                 break;
             }
-            if claim.end_unless_assigned() {
+            if assignment.end_unless_assigned() {
                 tracing::info!(%partition, end = %end, "left to another owner");
                 break;
             }
@@ -309,20 +309,20 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
                 failures.saturating_add(1)
             };
             let least = if matches!(end, End::SteppedDown(StepDown::Deposed { .. })) {
-                terms.deposed
+                timing.deposed
             } else {
                 Duration::ZERO
             };
             let wait = least + shared.fences.jittered(failures, shared.ids.as_ref());
             tracing::debug!(%partition, end = %end, wait_ms = wait.as_millis(), "the partition has \
                 no owner here for now");
-            said.ownerless.warn(&format!("{partition} has no owner here for now"), &end);
+            notices.ownerless.warn(&format!("{partition} has no owner here for now"), &end);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        claim.end();
+        assignment.end();
         table.remove(partition.index, &to_actor);
     }
 }
@@ -331,7 +331,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Ownership<C, S> {
 async fn resume<C: Category, S: Snapshots<C::State>>(
     shared: &Shared<C, S>,
     partition: &Partition,
-) -> Result<(Position<Wire>, Seen), String> {
+) -> Result<(Position<Wire>, DedupFilter), String> {
     let from = shared.snapshots.position(partition.index).await.map_err(|error| chain(&error))?;
     // Neither waits for the other: each is many times as long as the fence.
     let check = async {
@@ -341,15 +341,15 @@ async fn resume<C: Category, S: Snapshots<C::State>>(
             .await
             .map_err(|error| chain(&error))
     };
-    let seen = async {
+    let filter = async {
         shared
             .snapshots
-            .seen(partition.index, from.offset, shared.filter_bytes)
+            .dedup_filter(partition.index, from.offset, shared.filter_bytes)
             .await
             .map_err(|error| chain(&error))
     };
-    let ((), seen) = tokio::try_join!(check, seen)?;
-    Ok((from, seen))
+    let ((), filter) = tokio::try_join!(check, filter)?;
+    Ok((from, filter))
 }
 
 fn reason(end: &End) -> &'static str {

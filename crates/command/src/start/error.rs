@@ -9,7 +9,7 @@ use highwater_tables::migrations;
 
 use crate::{
     category,
-    owner::{address::Unusable, hints},
+    owner::{address::Unusable, announcements},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Log(#[from] highwater_log::Error),
     #[error(transparent)]
-    Hints(#[from] hints::Error),
+    Announcements(#[from] announcements::Error),
     #[error(transparent)]
     Tables(#[from] migrations::Error),
     #[error("identity.keys names no file of deployment keys: set it, or HIGHWATER__IDENTITY__KEYS")]
@@ -64,7 +64,7 @@ impl Exits for Error {
             Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
             Self::Tables(error) if error.is_unreachable() => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
-            Self::Log(_) | Self::Hints(_) | Self::Tables(_) => Exit::Failed,
+            Self::Log(_) | Self::Announcements(_) | Self::Tables(_) => Exit::Failed,
             Self::Category(_) | Self::Peers(_) | Self::Admin(_) => Exit::Failed,
         }
     }
@@ -74,8 +74,10 @@ impl Error {
     /// Whether the same start may succeed later although nothing is changed.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Log(error) | Self::Hints(hints::Error::Log(error)) => error.may_pass(),
-            Self::Hints(hints::Error::Unread(_)) => true,
+            Self::Log(error) | Self::Announcements(announcements::Error::Log(error)) => {
+                error.may_pass()
+            }
+            Self::Announcements(announcements::Error::Unread(_)) => true,
             Self::Tables(error) => error.may_pass(),
             _ => false,
         }

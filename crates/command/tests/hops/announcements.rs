@@ -1,12 +1,12 @@
-//! What anybody who may write to the log can write into `owners`.
+//! What any process that may write to the log can write into `owners`.
 
 use std::{sync::Arc, time::Duration};
 
 use highwater_command::{
     Categories, Commanded,
     owner::{
+        announcements::{Announcement, Announcements},
         deployment::Deployment,
-        hints::{Hint, Hints},
     },
 };
 use highwater_log::{Delivery, Reply, Ticket};
@@ -31,8 +31,8 @@ use crate::{
 
 const OTHER_KEYS: &str = "1:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
 
-fn forged(epoch: u64, released: bool) -> Hint {
-    Hint {
+fn forged(epoch: u64, released: bool) -> Announcement {
+    Announcement {
         url: "http://127.0.0.1:1".to_owned(),
         epoch,
         instance: SystemIds.v4(),
@@ -56,16 +56,16 @@ async fn append(place: &Place, record: Record) {
 
 /// Everything up to `key` of what lies in the topic now has been read by `instance`.
 async fn settled(place: &Place, instance: &Instance, by: &Instance) {
-    let mut changes = instance.hints.watch();
+    let mut changes = instance.announcements.watch();
     let mark = format!("mark-{}", SystemIds.v4());
     append(
         place,
-        by.hints
+        by.announcements
             .deployment
             .announcement(format!("{mark}/0"), serde_json::to_vec(&forged(1, false)).unwrap()),
     )
     .await;
-    let known = || instance.hints.other(&mark, 0).is_some();
+    let known = || instance.announcements.other(&mark, 0).is_some();
     timeout(SOON, async {
         while !known() {
             changes.changed().await.unwrap();
@@ -99,7 +99,7 @@ async fn last_is(place: &Place, key: &str, holds: impl Fn(&Record) -> bool) {
     .unwrap_or_else(|_| panic!("{key} does not become what it was"));
 }
 
-fn hint_of(record: &Record) -> Option<Hint> {
+fn announcement_of(record: &Record) -> Option<Announcement> {
     serde_json::from_slice(record.value.as_deref()?).ok()
 }
 
@@ -129,7 +129,7 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
         keys(KEYS),
         &highwater_log::Partition { topic: "other.owners".into(), index: 0 },
     );
-    let value = |hint: &Hint| serde_json::to_vec(hint).unwrap();
+    let value = |announcement: &Announcement| serde_json::to_vec(announcement).unwrap();
     let highest = forged(u64::MAX, false);
     let telemetry = telemetry::init(&TelemetrySettings {
         filter: "off".to_owned(),
@@ -138,8 +138,10 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
     .unwrap();
     let disbelieved = || disbelieved(&telemetry.metrics.render());
     let before = disbelieved();
-    let mut moved =
-        owner.hints.deployment.announcement("tally/0".to_owned(), value(&forged(u64::MAX, true)));
+    let mut moved = owner
+        .announcements
+        .deployment
+        .announcement("tally/0".to_owned(), value(&forged(u64::MAX, true)));
     moved.key = Some(b"case/0".to_vec());
     for record in [
         bare("case/0", value(&highest)),
@@ -155,16 +157,17 @@ async fn what_is_not_proven_is_not_believed_and_its_place_is_taken_back() {
     }
     settled(&place, &other, &owner).await;
     assert!(disbelieved() >= before + 8, "{} are counted", disbelieved() - before);
-    let known = other.hints.other("case", 0).unwrap();
-    assert_eq!((known.instance, known.epoch), (owner.hints.instance, 1));
-    assert_eq!(other.hints.drained("case", 0), 0);
+    let known = other.announcements.other("case", 0).unwrap();
+    assert_eq!((known.instance, known.epoch), (owner.announcements.instance, 1));
+    assert_eq!(other.announcements.drained("case", 0), 0);
     // Compaction keeps the last record of a key: it is the owner's again.
     let of_the_owner = |record: &Record| {
-        owner.hints.deployment.wrote(record)
-            && hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance)
+        owner.announcements.deployment.wrote(record)
+            && announcement_of(record)
+                .is_some_and(|announcement| announcement.instance == owner.announcements.instance)
     };
     last_is(&place, "case/0", of_the_owner).await;
-    // Erased, the partition would have no owner for whoever reads the topic later.
+    // Erased, the partition would have no owner for an instance that reads the topic later.
     append(&place, Record { value: None, ..bare("case/0", Vec::new()) }).await;
     last_is(&place, "case/0", of_the_owner).await;
     Row {
@@ -187,24 +190,38 @@ async fn an_epoch_that_the_fold_does_not_have_costs_a_hop() {
     let lie = forged(u64::MAX, false);
     append(
         &place,
-        owner.hints.deployment.announcement("case/0".to_owned(), serde_json::to_vec(&lie).unwrap()),
+        owner
+            .announcements
+            .deployment
+            .announcement("case/0".to_owned(), serde_json::to_vec(&lie).unwrap()),
     )
     .await;
-    let said_again =
-        |record: &Record| hint_of(record).is_some_and(|hint| hint.instance == owner.hints.instance);
+    let said_again = |record: &Record| {
+        announcement_of(record)
+            .is_some_and(|announcement| announcement.instance == owner.announcements.instance)
+    };
     last_is(&place, "case/0", said_again).await;
     settled(&place, &other, &owner).await;
-    let asked: Vec<_> =
-        other.hints.candidates("case", 0).into_iter().map(|hint| hint.instance).collect();
-    assert_eq!(asked, [lie.instance, owner.hints.instance], "the owner is asked, too");
+    let asked: Vec<_> = other
+        .announcements
+        .candidates("case", 0)
+        .into_iter()
+        .map(|announcement| announcement.instance)
+        .collect();
+    assert_eq!(asked, [lie.instance, owner.announcements.instance], "the owner is asked, too");
     settled(&place, &owner, &owner).await;
-    assert_eq!(owner.hints.other("case", 0), None, "the owner does not believe it at all");
-    // Nor does whoever owns the partition next, though it did.
+    assert_eq!(owner.announcements.other("case", 0), None, "the owner does not believe it at all");
+    // Nor does the instance that owns the partition next, though it did.
     drop(owner);
-    let mut changes = other.hints.watch();
+    let mut changes = other.announcements.watch();
     other.own();
     timeout(SOON, async {
-        while other.hints.candidates("case", 0).iter().any(|hint| hint.instance == lie.instance) {
+        while other
+            .announcements
+            .candidates("case", 0)
+            .iter()
+            .any(|announcement| announcement.instance == lie.instance)
+        {
             changes.changed().await.unwrap();
         }
     })
@@ -228,14 +245,14 @@ async fn refused_at_the_start(place: &Place, url: &str) -> Option<highwater_comm
         config: Config::load_with(None, Some(environment), Vec::new()).unwrap(),
         ..Context::for_tests()
     };
-    let nobody =
+    let unreachable =
         PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/nobody_answers").unwrap();
     let categories: Categories = vec![
         Arc::new(Commanded { domain: Cases, collection: "cases" }),
         Arc::new(Commanded { domain: Counters, collection: "counters" }),
         Arc::new(Commanded { domain: Tallies, collection: "tally" }),
     ];
-    highwater_command::start(&ctx, place.log.clone(), nobody, &categories).await.err()
+    highwater_command::start(&ctx, place.log.clone(), unreachable, &categories).await.err()
 }
 
 #[tokio::test]
@@ -250,18 +267,18 @@ async fn an_announcement_names_an_origin_and_nothing_else() {
         "127.0.0.1:1",
         "",
     ] {
-        let hint = Hint { url: url.to_owned(), ..forged(2, false) };
+        let announcement = Announcement { url: url.to_owned(), ..forged(2, false) };
         append(
             &place,
             owner
-                .hints
+                .announcements
                 .deployment
-                .announcement("case/0".to_owned(), serde_json::to_vec(&hint).unwrap()),
+                .announcement("case/0".to_owned(), serde_json::to_vec(&announcement).unwrap()),
         )
         .await;
         settled(&place, &other, &owner).await;
-        let known = other.hints.other("case", 0).unwrap();
-        assert_eq!(known.instance, owner.hints.instance, "{url}");
+        let known = other.announcements.other("case", 0).unwrap();
+        assert_eq!(known.instance, owner.announcements.instance, "{url}");
         // Nor is it said by an instance of ours. Without any, its own address is.
         if !url.is_empty() {
             let refused = refused_at_the_start(&place, url).await;
@@ -284,16 +301,16 @@ async fn an_announcement_names_an_origin_and_nothing_else() {
 #[tokio::test]
 async fn check_values_that_are_overwritten_are_put_back() {
     let place = Place::new(&crate::CATEGORIES).await;
-    let (hints, reports) = Hints::new(
+    let (announcements, reports) = Announcements::new(
         place.log.clone(),
         owners(),
         keys(KEYS),
         "http://127.0.0.1:1".to_owned(),
         SystemIds.v4(),
     );
-    let hints = Arc::new(hints);
-    let following = tokio::spawn(hints.clone().follow(reports));
-    hints.check("database", "ours", "advice").await.unwrap();
+    let announcements = Arc::new(announcements);
+    let following = tokio::spawn(announcements.clone().follow(reports));
+    announcements.check("database", "ours", "advice").await.unwrap();
     append(&place, bare("database", b"theirs".to_vec())).await;
     last_is(&place, "database", |record| record.value.as_deref() == Some(b"ours".as_slice())).await;
     following.abort();

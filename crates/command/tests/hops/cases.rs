@@ -7,7 +7,7 @@ use highwater_http::problem::FieldError;
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -69,9 +69,9 @@ impl Domain<Wire> for Cases {
         state: Option<&Case>,
         command: &CaseCommand,
         _: Micros,
-    ) -> Result<Decision<Case, Fact>, Reason> {
+    ) -> Result<Decision<Case, RecordedEvent>, Reason> {
         let happened = happened(state, command)?;
-        let events: Vec<_> = happened.iter().map(|name| fact(name, &command.data)).collect();
+        let events: Vec<_> = happened.iter().map(|name| event(name, &command.data)).collect();
         let after = events.iter().try_fold(state.cloned(), |before, event| {
             self.evolve(before.as_ref(), event).map(Some)
         });
@@ -81,7 +81,7 @@ impl Domain<Wire> for Cases {
         })
     }
 
-    fn evolve(&self, state: Option<&Case>, event: &Fact) -> Result<Case, Unreadable> {
+    fn evolve(&self, state: Option<&Case>, event: &RecordedEvent) -> Result<Case, Unreadable> {
         let described = state.and_then(|case| case.described.clone());
         let stage = match (event.event_type.as_ref(), state) {
             ("case.opened", _) => Stage::Opened,
@@ -138,8 +138,8 @@ fn happened(
     Ok(happens)
 }
 
-fn fact(name: &str, data: &str) -> Fact {
-    Fact {
+fn event(name: &str, data: &str) -> RecordedEvent {
+    RecordedEvent {
         event_type: format!("case.{name}").into(),
         schema: format!("case.{name}.v1").into(),
         data: data.as_bytes().to_vec(),
@@ -153,12 +153,12 @@ fn reason(code: &str, detail: &str) -> Reason {
 impl Durable for Cases {
     const FORMAT: i16 = 1;
 
-    fn freeze(&self, state: &Case) -> Vec<u8> {
+    fn serialize(&self, state: &Case) -> Vec<u8> {
         serde_json::to_vec(state).expect("a state is JSON")
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<Case, Unreadable> {
-        serde_json::from_slice(frozen).map_err(|error| Unreadable::Malformed {
+    fn deserialize(&self, serialized: &[u8]) -> Result<Case, Unreadable> {
+        serde_json::from_slice(serialized).map_err(|error| Unreadable::Malformed {
             what: "case".to_owned(),
             why: error.to_string(),
         })

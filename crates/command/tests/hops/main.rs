@@ -1,6 +1,6 @@
 //! Instances that send commands to each other. Every request gets the same answer at the owner of
 //! its partition and at another instance; what has the address of an instance, and is none, is not
-//! believed; and neither is what anybody may write into the log.
+//! believed; and neither is what any process may write into the log.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -18,9 +18,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use highwater_command::owner::{
+    announcements::Announcement,
     forward::{Command, Outcome},
-    hints::Hint,
-    hop::{Answered, End, HOP, Hop, Sent},
+    hop::{End, HOP, Hop, HopRequest, HopResponse},
 };
 use highwater_log::{Partition, Reply, Ticket};
 use highwater_runtime::clock::{Ids, SystemIds};
@@ -54,27 +54,29 @@ async fn cases_in(place: &Place) -> u64 {
 
 /// Says, with the proof of the deployment, that an instance with the address of `stranger` owns the
 /// cases.
-async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) -> Hint {
-    let hint = Hint {
+async fn announce(place: &Place, by: &Instance, stranger: std::net::SocketAddr) -> Announcement {
+    let announcement = Announcement {
         url: format!("http://{stranger}"),
         epoch: 7,
         instance: SystemIds.v4(),
         leaving: false,
         released: false,
     };
-    let record =
-        by.hints.deployment.announcement("case/0".to_owned(), serde_json::to_vec(&hint).unwrap());
+    let record = by
+        .announcements
+        .deployment
+        .announcement("case/0".to_owned(), serde_json::to_vec(&announcement).unwrap());
     let (to, mut reports) = tokio::sync::mpsc::unbounded_channel();
     place
         .log
         .append(&owners(), record, Reply { ticket: Ticket { writer: Uuid::nil(), seq: None }, to })
         .unwrap();
     assert!(reports.recv().await.unwrap().result.is_ok());
-    let mut changes = by.hints.watch();
-    while by.hints.other("case", 0).as_ref() != Some(&hint) {
+    let mut changes = by.announcements.watch();
+    while by.announcements.other("case", 0).as_ref() != Some(&announcement) {
         tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
     }
-    hint
+    announcement
 }
 
 /// Answers everything with `status`, and keeps the heads of what it was sent.
@@ -135,7 +137,7 @@ async fn a_hop_without_an_answer_is_not_made_again() {
         assert_eq!(
             asked.load(Ordering::SeqCst),
             sent,
-            "it may have been done there: nobody but the caller sends it again"
+            "it may have been done there: only the caller sends it again"
         );
     }
 }
@@ -166,7 +168,7 @@ async fn an_address_that_belongs_to_another_deployment_by_now_stores_nothing_the
         );
     }
     // Nor does it take what is meant for it by name.
-    let (answer, _) = hop(&theirs, &ours, theirs.hints.instance, now_ms(), "").await;
+    let (answer, _) = hop(&theirs, &ours, theirs.announcements.instance, now_ms(), "").await;
     assert!(answer.status == 403 && answer.body.contains("hop.unauthenticated"), "{answer:?}");
     assert_eq!(cases_in(&elsewhere).await, theirs_before, "nothing was stored there");
     Row {
@@ -242,10 +244,10 @@ async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
         (StatusCode::SERVICE_UNAVAILABLE, 3),
     ] {
         let (stranger, heard) = listener(status).await;
-        let hint = announce_only(stranger);
+        let announcement = announce_only(stranger);
         let began = Instant::now();
         for _ in 0..3 {
-            sends(&ours, &hint).await;
+            sends(&ours, &announcement).await;
         }
         let heard = heard.lock().unwrap().len();
         assert!(
@@ -255,7 +257,7 @@ async fn a_stranger_is_sent_one_command_a_second_and_a_busy_instance_more() {
     }
 }
 
-async fn sends(ours: &Instance, to: &Hint) {
+async fn sends(ours: &Instance, to: &Announcement) {
     let until = Instant::now() + SOON;
     assert!(matches!(ours.forwarder.send(to, &command(), until).await, Outcome::Unknown));
 }
@@ -265,10 +267,10 @@ async fn each_stranger_is_left_alone_for_itself() {
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
     let strangers = [listener(StatusCode::OK).await, listener(StatusCode::OK).await];
-    let hints = strangers.each_ref().map(|(address, _)| announce_only(*address));
+    let announcements = strangers.each_ref().map(|(address, _)| announce_only(*address));
     let began = Instant::now();
-    for hint in hints.iter().chain(&hints) {
-        sends(&ours, hint).await;
+    for announcement in announcements.iter().chain(&announcements) {
+        sends(&ours, announcement).await;
     }
     let heard = strangers.each_ref().map(|(_, heard)| heard.lock().unwrap().len());
     assert!(
@@ -277,8 +279,8 @@ async fn each_stranger_is_left_alone_for_itself() {
     );
 }
 
-/// Whoever may write to the log names an address; whether it is called, `peers.allowed` says:
-/// loopback, here, and this is its other name.
+/// A process that may write to the log names an address; whether it is called, `peers.allowed`
+/// says: loopback, here, and this is its other name.
 #[tokio::test]
 async fn an_address_that_is_not_allowed_is_not_called() {
     let place = Place::new(&crate::CATEGORIES).await;
@@ -306,13 +308,13 @@ async fn what_an_owner_answers_is_relayed_with_every_header_for_the_caller() {
     ];
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
-    let deployment = ours.hints.deployment.clone();
+    let deployment = ours.announcements.deployment.clone();
     let answer = move |request: Request| async move {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let hop = Hop::open(
             &deployment,
-            Sent { path: head.uri.path(), headers: &head.headers, body: &body },
+            HopRequest { path: head.uri.path(), headers: &head.headers, body: &body },
         )
         .unwrap();
         let names = FOR_THE_CALLER.into_iter().chain(["set-cookie", "server"]);
@@ -320,16 +322,16 @@ async fn what_an_owner_answers_is_relayed_with_every_header_for_the_caller() {
             .map(|name| (HeaderName::from_static(name), HeaderValue::from_static(name)))
             .collect();
         let answered =
-            Answered { status: StatusCode::SERVICE_UNAVAILABLE, headers: &headers, body: b"{}" };
+            HopResponse { status: StatusCode::SERVICE_UNAVAILABLE, headers: &headers, body: b"{}" };
         headers.insert(HOP, hop.seal_answer(&deployment, End::Answered, answered));
         (StatusCode::SERVICE_UNAVAILABLE, headers, "{}")
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hint = announce_only(listener.local_addr().unwrap());
+    let announcement = announce_only(listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let until = Instant::now() + SOON;
     let Outcome::Answered { response, may_wait: false } =
-        ours.forwarder.send(&hint, &command(), until).await
+        ours.forwarder.send(&announcement, &command(), until).await
     else {
         panic!("it is not taken for an answer")
     };
@@ -342,8 +344,8 @@ async fn what_an_owner_answers_is_relayed_with_every_header_for_the_caller() {
     );
 }
 
-fn announce_only(stranger: std::net::SocketAddr) -> Hint {
-    Hint {
+fn announce_only(stranger: std::net::SocketAddr) -> Announcement {
+    Announcement {
         url: format!("http://{stranger}"),
         epoch: 1,
         instance: SystemIds.v4(),
@@ -374,7 +376,10 @@ async fn hop(
 ) -> (raw::Answer, Vec<u8>) {
     let Command { path, headers, body, minted } = command();
     let hop = Hop { to, nonce: SystemIds.v4(), sent_ms, within_ms: 5_000, minted };
-    let seal = hop.seal(&by.hints.deployment, Sent { path: &path, headers: &headers, body: &body });
+    let seal = hop.seal(
+        &by.announcements.deployment,
+        HopRequest { path: &path, headers: &headers, body: &body },
+    );
     let mut head = format!(
         "POST {path} HTTP/1.1\r\nContent-Length: {}\r\n{more}Highwater-Hop: {}\r\n",
         body.len(),
@@ -400,7 +405,7 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
     owner.serve();
     owner.own();
     sender.knows(&crate::CATEGORIES, &owner).await;
-    let to = owner.hints.instance;
+    let to = owner.announcements.instance;
     let before = cases_in(&place).await;
     let end = |answer: &raw::Answer| {
         answer
@@ -411,7 +416,14 @@ async fn a_hop_is_taken_once_meant_in_time_and_unchanged() {
     };
     for (what, by, to, sent_ms, status, said) in [
         ("by another deployment", &foreign, to, now_ms(), 403, "none"),
-        ("for another instance", &sender, sender.hints.instance, now_ms(), 421, "not-there"),
+        (
+            "for another instance",
+            &sender,
+            sender.announcements.instance,
+            now_ms(),
+            421,
+            "not-there",
+        ),
         ("sent an hour ago", &sender, to, now_ms() - 3_600_000, 421, "stale"),
         ("sent in an hour", &sender, to, now_ms() + 3_600_000, 421, "stale"),
         ("sent at the end of time", &sender, to, i64::MAX, 421, "stale"),
@@ -461,7 +473,8 @@ async fn an_instance_that_does_not_own_leaves_the_command_queue_to_the_sender() 
         (crate::instance(&place, KEYS).await, crate::instance(&place, KEYS).await);
     idle.serve();
     let (answer, _) =
-        hop(&idle, &sender, idle.hints.instance, now_ms(), "Prefer: respond-async\r\n").await;
+        hop(&idle, &sender, idle.announcements.instance, now_ms(), "Prefer: respond-async\r\n")
+            .await;
     assert!(
         answer.status == 503 && answer.header("highwater-hop").unwrap().starts_with("not-there,"),
         "{answer:?}"
@@ -495,24 +508,24 @@ async fn an_endless_answer_is_cut() {
 }
 
 /// Plays an instance that says so of a hop.
-async fn saying(ours: &Instance, said: End) -> Hint {
+async fn saying(ours: &Instance, said: End) -> Announcement {
     saying_in_pieces(ours, said, vec![Bytes::from_static(b"{}")]).await
 }
 
 /// The same with a body that comes bit by bit.
-async fn saying_in_pieces(ours: &Instance, said: End, pieces: Vec<Bytes>) -> Hint {
-    let deployment = ours.hints.deployment.clone();
+async fn saying_in_pieces(ours: &Instance, said: End, pieces: Vec<Bytes>) -> Announcement {
+    let deployment = ours.announcements.deployment.clone();
     let answer = move |request: Request| async move {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let hop = Hop::open(
             &deployment,
-            Sent { path: head.uri.path(), headers: &head.headers, body: &body },
+            HopRequest { path: head.uri.path(), headers: &head.headers, body: &body },
         )
         .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answered = Answered {
+        let answered = HopResponse {
             status: StatusCode::MISDIRECTED_REQUEST,
             headers: &headers,
             body: &pieces.concat(),
@@ -522,9 +535,9 @@ async fn saying_in_pieces(ours: &Instance, said: End, pieces: Vec<Bytes>) -> Hin
         (StatusCode::MISDIRECTED_REQUEST, headers, axum::body::Body::from_stream(pieces))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hint = announce_only(listener.local_addr().unwrap());
+    let announcement = announce_only(listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-    hint
+    announcement
 }
 
 #[tokio::test]
@@ -532,8 +545,8 @@ async fn an_answer_that_comes_in_pieces_is_relayed_whole() {
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
     let pieces: Vec<Bytes> = (1..=8_u8).map(|number| Bytes::from(vec![number; 1 << 16])).collect();
-    let hint = saying_in_pieces(&ours, End::Answered, pieces.clone()).await;
-    let outcome = ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await;
+    let announcement = saying_in_pieces(&ours, End::Answered, pieces.clone()).await;
+    let outcome = ours.forwarder.send(&announcement, &command(), Instant::now() + SOON).await;
     let Outcome::Answered { response, .. } = outcome else { panic!("it was not relayed") };
     let relayed = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     assert_eq!(relayed, pieces.concat());
@@ -546,19 +559,19 @@ async fn only_who_says_so_with_proof_has_decided_nothing() {
     for (said, nothing_was_decided) in
         [(End::NotThere, true), (End::Stale, true), (End::Answered, false), (End::MayWait, false)]
     {
-        let hint = saying(&ours, said).await;
-        let outcome = ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await;
+        let announcement = saying(&ours, said).await;
+        let outcome = ours.forwarder.send(&announcement, &command(), Instant::now() + SOON).await;
         assert_eq!(matches!(outcome, Outcome::NotThere), nothing_was_decided, "{said:?}");
         let may_wait = matches!(outcome, Outcome::Answered { may_wait: true, .. });
         assert_eq!(may_wait, said == End::MayWait, "{said:?}");
     }
-    // A port that nobody listens on has decided nothing, and whoever looks for owners that are gone
-    // hears of it.
+    // A port that no process listens on has decided nothing, and the task that looks for owners
+    // that are gone hears of it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = announce_only(listener.local_addr().unwrap());
+    let gone = announce_only(listener.local_addr().unwrap());
     drop(listener);
     assert!(matches!(
-        ours.forwarder.send(&nobody, &command(), Instant::now() + SOON).await,
+        ours.forwarder.send(&gone, &command(), Instant::now() + SOON).await,
         Outcome::NotThere
     ));
     tokio::time::timeout(SOON, ours.forwarder.unreached.notified()).await.unwrap();
@@ -570,7 +583,7 @@ async fn an_answer_that_breaks_off_may_follow_a_decision() {
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hint = announce_only(listener.local_addr().unwrap());
+    let announcement = announce_only(listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
@@ -580,7 +593,7 @@ async fn an_answer_that_breaks_off_may_follow_a_decision() {
         stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
     });
     assert!(matches!(
-        ours.forwarder.send(&hint, &command(), Instant::now() + SOON).await,
+        ours.forwarder.send(&announcement, &command(), Instant::now() + SOON).await,
         Outcome::Unknown
     ));
 }
@@ -589,11 +602,13 @@ async fn an_answer_that_breaks_off_may_follow_a_decision() {
 async fn an_instance_that_does_not_answer_is_waited_for_as_long_as_the_caller_waits() {
     let place = Place::new(&crate::CATEGORIES).await;
     let ours = crate::instance(&place, KEYS).await;
-    // The system takes the connection, and nobody reads from it.
+    // The system takes the connection, and no process reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hint = announce_only(listener.local_addr().unwrap());
+    let announcement = announce_only(listener.local_addr().unwrap());
     let sent = async {
-        ours.forwarder.send(&hint, &command(), Instant::now() + Duration::from_secs(1)).await
+        ours.forwarder
+            .send(&announcement, &command(), Instant::now() + Duration::from_secs(1))
+            .await
     };
     assert!(matches!(tokio::time::timeout(SOON, sent).await, Ok(Outcome::Unknown)));
 }
@@ -607,13 +622,17 @@ async fn the_second_candidate_decides_what_the_first_does_not_answer() {
     ours.serve();
     owner.serve();
     let (stranger, asked) = silent().await;
-    let hint = announce(&place, &ours, stranger).await;
+    let announcement = announce(&place, &ours, stranger).await;
     owner.own();
-    let mut changes = ours.hints.watch();
+    let mut changes = ours.announcements.watch();
     let candidates = || {
-        ours.hints.candidates("case", 0).into_iter().map(|hint| hint.instance).collect::<Vec<_>>()
+        ours.announcements
+            .candidates("case", 0)
+            .into_iter()
+            .map(|announcement| announcement.instance)
+            .collect::<Vec<_>>()
     };
-    while candidates() != [hint.instance, owner.hints.instance] {
+    while candidates() != [announcement.instance, owner.announcements.instance] {
         tokio::time::timeout(SOON, changes.changed()).await.unwrap().unwrap();
     }
     let answer = open_case(&ours, "").await;

@@ -7,7 +7,7 @@ use highwater_http::problem::FieldError;
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub struct Tallies;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tally {
     units: i64,
-    /// By whom: they are none of anybody else's.
+    /// By holder: they are no other holder's.
     held: BTreeMap<String, i64>,
 }
 
@@ -53,7 +53,7 @@ impl Domain<Wire> for Tallies {
         state: Option<&Tally>,
         command: &TallyCommand,
         _: Micros,
-    ) -> Result<Decision<Tally, Fact>, Reason> {
+    ) -> Result<Decision<Tally, RecordedEvent>, Reason> {
         let free = state.map_or(0, Tally::free);
         let is_held = |by: &String| state.is_some_and(|tally| tally.held.contains_key(by));
         let name = match command {
@@ -70,7 +70,7 @@ impl Domain<Wire> for Tallies {
             }
             TallyCommand::Correct { .. } => "corrected",
         };
-        let event = Fact {
+        let event = RecordedEvent {
             event_type: format!("tally.{name}").into(),
             schema: format!("tally.{name}.v1").into(),
             data: serde_json::to_vec(command).expect("a command is JSON"),
@@ -79,7 +79,7 @@ impl Domain<Wire> for Tallies {
         Ok(Decision::Change { events: vec![event], state })
     }
 
-    fn evolve(&self, state: Option<&Tally>, event: &Fact) -> Result<Tally, Unreadable> {
+    fn evolve(&self, state: Option<&Tally>, event: &RecordedEvent) -> Result<Tally, Unreadable> {
         let mut tally = state.cloned().unwrap_or_default();
         match serde_json::from_slice(&event.data).map_err(|error| malformed(&error))? {
             TallyCommand::Count { units } => tally.units += units,
@@ -108,12 +108,12 @@ fn malformed(error: &serde_json::Error) -> Unreadable {
 impl Durable for Tallies {
     const FORMAT: i16 = 1;
 
-    fn freeze(&self, state: &Tally) -> Vec<u8> {
+    fn serialize(&self, state: &Tally) -> Vec<u8> {
         serde_json::to_vec(state).expect("a state is JSON")
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<Tally, Unreadable> {
-        serde_json::from_slice(frozen).map_err(|error| malformed(&error))
+    fn deserialize(&self, serialized: &[u8]) -> Result<Tally, Unreadable> {
+        serde_json::from_slice(serialized).map_err(|error| malformed(&error))
     }
 }
 

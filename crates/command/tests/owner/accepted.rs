@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use highwater_command::{
-    command_queue::{CommandQueue, Ends, Refused},
-    owner::hints::Hints,
+    command_queue::{CommandQueue, Ends, Refusal},
+    owner::announcements::Announcements,
     settings::QueueSettings,
 };
 use highwater_log::{FaultyLog, Log, faulty::Faults};
@@ -23,7 +23,7 @@ use crate::{
 };
 
 fn queue(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> CommandQueue {
-    let (hints, _reports) = Hints::new(
+    let (announcements, _reports) = Announcements::new(
         world.log.clone(),
         owners(),
         keys(),
@@ -32,7 +32,7 @@ fn queue(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Com
     );
     CommandQueue {
         log,
-        hints: Arc::new(hints),
+        announcements: Arc::new(announcements),
         category: "counter",
         topic: world.commands.topic.clone(),
         settings: QueueSettings { max_backlog, ..QueueSettings::default() },
@@ -42,7 +42,7 @@ fn queue(world: &World, log: Arc<dyn Log>, max_backlog: u64, room: usize) -> Com
     }
 }
 
-async fn accept(queue: &CommandQueue, command: u128) -> Result<u64, Refused> {
+async fn accept(queue: &CommandQueue, command: u128) -> Result<u64, Refusal> {
     soon(queue.accept(0, &waiting(command, command), Instant::now() + SOON)).await
 }
 
@@ -57,7 +57,7 @@ async fn what_the_log_may_have_lost_is_not_accepted() {
         let world = world().await;
         let log = Arc::new(FaultyLog::new(world.log.clone(), 1, faults.clone()).unwrap());
         let queue = queue(&world, log.clone(), 100, 1 << 20);
-        assert_eq!(accept(&queue, 1).await, Err(Refused::Unknown), "{faults:?}");
+        assert_eq!(accept(&queue, 1).await, Err(Refusal::Unknown), "{faults:?}");
         assert_eq!(log.asked(), 3, "it is tried again, and not for ever: {faults:?}");
     }
 }
@@ -70,9 +70,9 @@ async fn nothing_is_accepted_before_the_log_has_it_and_its_bytes_count_until_the
     let queue = queue(&world, log.clone(), 100, size * 3 / 2);
     log.hold(&world.commands);
     // Its caller goes, and the command is on its way all the same.
-    assert_eq!(queue.accept(0, &waiting(1, 1), Instant::now()).await, Err(Refused::Unknown));
+    assert_eq!(queue.accept(0, &waiting(1, 1), Instant::now()).await, Err(Refusal::Unknown));
     assert_eq!(log.waiting(&world.commands), 1);
-    assert_eq!(accept(&queue, 2).await, Err(Refused::NoRoom));
+    assert_eq!(accept(&queue, 2).await, Err(Refusal::NoRoom));
     log.release();
     until("the first is in the log", || queue.room.available_permits() == size * 3 / 2).await;
     assert_eq!(accept(&queue, 2).await, Ok(2), "below the offset after it");
@@ -85,5 +85,5 @@ async fn what_other_instances_put_into_the_command_queue_counts_too() {
         put(&world, encode(&waiting(command, command))).await;
     }
     let queue = queue(&world, world.log.clone(), 2, 1 << 20);
-    assert_eq!(accept(&queue, 3).await, Err(Refused::Full));
+    assert_eq!(accept(&queue, 3).await, Err(Refusal::Full));
 }

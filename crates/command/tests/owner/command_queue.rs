@@ -7,15 +7,15 @@ use std::{
 };
 
 use highwater_command::{
-    command_queue::{CommandQueue, Ends, Refused},
-    owner::hints::Hints,
+    command_queue::{CommandQueue, Ends, Refusal},
+    owner::announcements::Announcements,
     settings::QueueSettings,
 };
 use highwater_log::{
     Appended, FaultyLog, Partition, Reply, Ticket, Topic, TopicKind, faulty::Faults,
 };
 use highwater_protocol::{
-    command_queue::{Accepted, encode},
+    command_queue::{AcceptedCommand, encode},
     record::Record,
     time::Micros,
     wire::Fingerprint,
@@ -42,8 +42,8 @@ use crate::{
 const HOUR_US: i64 = 3_600_000_000;
 
 /// As [`add`], on its way through the command queue.
-pub fn waiting(command: u128, aggregate: u128) -> Accepted {
-    Accepted {
+pub fn waiting(command: u128, aggregate: u128) -> AcceptedCommand {
+    AcceptedCommand {
         aggregate: Uuid::from_u128(aggregate),
         command: Uuid::from_u128(command),
         name: "counter.add".to_owned(),
@@ -63,8 +63,8 @@ pub fn waiting(command: u128, aggregate: u128) -> Accepted {
     }
 }
 
-fn with_body(command: u128, aggregate: u128, body: &str) -> Accepted {
-    Accepted { body: body.as_bytes().to_vec(), ..waiting(command, aggregate) }
+fn with_body(command: u128, aggregate: u128, body: &str) -> AcceptedCommand {
+    AcceptedCommand { body: body.as_bytes().to_vec(), ..waiting(command, aggregate) }
 }
 
 /// Puts a record into the command queue; its offset.
@@ -84,7 +84,7 @@ pub async fn put(world: &World, record: Record) -> u64 {
     }
 }
 
-async fn put_all(world: &World, commands: impl IntoIterator<Item = Accepted>) {
+async fn put_all(world: &World, commands: impl IntoIterator<Item = AcceptedCommand>) {
     for command in commands {
         put(world, encode(&command)).await;
     }
@@ -115,8 +115,8 @@ fn silent_for(command_queue_silence_ms: u64) -> Limits {
 async fn every_outcome_of_a_queued_command_is_recorded_with_its_source() {
     let world = world().await;
     let missing = with_body(2, 20, r#"{"must_exist":true}"#);
-    let mismatch = Accepted { expected: Expected::OneOf(vec![7]), ..waiting(3, 1) };
-    let minted = Accepted { caller_key: false, ..with_body(4, 1, r#"{"events":0}"#) };
+    let mismatch = AcceptedCommand { expected: Expected::OneOf(vec![7]), ..waiting(3, 1) };
+    let minted = AcceptedCommand { caller_key: false, ..with_body(4, 1, r#"{"events":0}"#) };
     let large = with_body(5, 1, r#"{"events":257}"#);
     put_all(&world, [waiting(1, 1), missing, mismatch, minted, large]).await;
     let _owner =
@@ -283,7 +283,7 @@ async fn what_cannot_be_decoded_is_rejected_or_passed_and_holds_up_nobody() {
 #[tokio::test]
 async fn a_version_newer_than_the_owner_pauses_the_command_queue_and_nothing_else() {
     let world = world().await;
-    let newer = Accepted { version: 2, ..waiting(2, 2) };
+    let newer = AcceptedCommand { version: 2, ..waiting(2, 2) };
     put_all(&world, [waiting(1, 1), newer, waiting(3, 3)]).await;
     let owner =
         Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
@@ -295,11 +295,11 @@ async fn a_version_newer_than_the_owner_pauses_the_command_queue_and_nothing_els
     assert_eq!((history.drained, history.commits.contains_key(&Uuid::from_u128(3))), (1, false));
 }
 
-/// Unlike a newer one, it will never be understood by whoever comes next.
+/// Unlike a newer one, it will never be understood by a later owner.
 #[tokio::test]
-async fn a_version_that_is_not_served_any_more_is_rejected_and_holds_up_nobody() {
+async fn a_version_that_is_not_served_any_more_is_rejected_and_holds_up_no_other() {
     let world = world().await;
-    let retired = Accepted { name: "counter.raise".to_owned(), version: 2, ..waiting(1, 1) };
+    let retired = AcceptedCommand { name: "counter.raise".to_owned(), version: 2, ..waiting(1, 1) };
     put_all(&world, [retired, waiting(2, 2)]).await;
     let _owner =
         Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
@@ -316,8 +316,9 @@ async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_agg
     let world = world().await;
     let snapshots = TestSnapshots::default();
     snapshots.0.lock().unwrap().unreadable.insert(Uuid::from_u128(7));
-    let overdue = Accepted { deadline: Micros(SystemClock.now() - 1), ..waiting(1, 1) };
-    let soon_overdue = Accepted { deadline: Micros(SystemClock.now() + 400_000), ..waiting(2, 7) };
+    let overdue = AcceptedCommand { deadline: Micros(SystemClock.now() - 1), ..waiting(1, 1) };
+    let soon_overdue =
+        AcceptedCommand { deadline: Micros(SystemClock.now() + 400_000), ..waiting(2, 7) };
     put_all(&world, [overdue, soon_overdue, waiting(3, 3)]).await;
     let owner = Owner::start(&world, world.log.clone(), snapshots, Limits::default());
     let history = drained(&world, 3).await;
@@ -327,13 +328,13 @@ async fn a_command_past_its_deadline_is_rejected_by_its_owner_also_where_the_agg
     assert_eq!(owner.ask(add(9, 7, 1)).await, Answer::Unreadable);
 }
 
-/// An owner that has forgotten an aggregate, 7, which nobody can tell it any more.
+/// An owner that has forgotten an aggregate, 7, which the snapshots cannot tell it any more.
 async fn forgetful(world: &World, snapshots: &TestSnapshots, limits: Limits) -> Owner {
     snapshots.0.lock().unwrap().filters = true;
     let limits = Limits { cached_aggregates: 0, cached_outcomes: 0, ..limits };
     let owner = Owner::start(world, world.log.clone(), snapshots.clone(), limits);
     assert!(accepted(&owner.ask(add(1, 7, 1)).await).is_some());
-    // The owner forgets the aggregate, and then nobody can say what it was.
+    // The owner forgets the aggregate, and then the snapshots cannot say what it was.
     snapshots.0.lock().unwrap().unreachable = true;
     soon(async {
         for command in 1_000.. {
@@ -348,7 +349,7 @@ async fn forgetful(world: &World, snapshots: &TestSnapshots, limits: Limits) -> 
                 kept.states.insert(Uuid::from_u128(7), (version, version));
             }
             owner.checkpoints.send(BTreeMap::from([(0, end)])).unwrap();
-            // The owner hears of it when nobody asks it anything.
+            // The owner hears of it when no caller asks it anything.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -458,18 +459,18 @@ async fn a_command_queue_that_lacks_commands_is_not_served_and_callers_are() {
 #[tokio::test]
 async fn a_command_queue_as_long_as_it_may_be_takes_no_more_until_its_owner_has_come_on() {
     let world = world().await;
-    let (hints, reports) = Hints::new(
+    let (announcements, reports) = Announcements::new(
         world.log.clone(),
         owners(),
         keys(),
         "http://127.0.0.1:1".into(),
         SystemIds.v4(),
     );
-    let hints = Arc::new(hints);
-    let following = tokio::spawn(hints.clone().follow(reports));
+    let announcements = Arc::new(announcements);
+    let following = tokio::spawn(announcements.clone().follow(reports));
     let queue = CommandQueue {
         log: world.log.clone(),
-        hints: hints.clone(),
+        announcements: announcements.clone(),
         category: "counter",
         topic: world.commands.topic.clone(),
         settings: QueueSettings {
@@ -488,14 +489,14 @@ async fn a_command_queue_as_long_as_it_may_be_takes_no_more_until_its_owner_has_
     }
     // Two of its size would not fit, and of the small ones one more does.
     let large = with_body(3, 3, &format!("{{\"must_exist\":\"{}\"}}", "x".repeat(6_000)));
-    assert_eq!(queue.accept(0, &large, Instant::now() + SOON).await, Err(Refused::Full));
+    assert_eq!(queue.accept(0, &large, Instant::now() + SOON).await, Err(Refusal::Full));
     assert_eq!(accept(3).await, Ok(3));
-    assert_eq!(accept(4).await, Err(Refused::Full));
+    assert_eq!(accept(4).await, Err(Refusal::Full));
     let owner =
         Owner::start(&world, world.log.clone(), TestSnapshots::default(), Limits::default());
     let until = Instant::now() + SOON;
-    while hints.drained("counter", 0) < 3 {
-        assert!(Instant::now() < until, "nobody said that the command queue has come on");
+    while announcements.drained("counter", 0) < 3 {
+        assert!(Instant::now() < until, "no owner said that the command queue has come on");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(accept(4).await, Ok(4));

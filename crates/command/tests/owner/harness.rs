@@ -11,13 +11,13 @@ use highwater_command::{
     category::{Category, Commands},
     owner::{
         Delivery,
-        actor::{self, End, Said, Shared},
-        claim::Right,
+        actor::{self, End, Notices, Shared},
+        announcements::Announcements,
+        assignment::Right,
         command_queue::Source,
         forward::Forwarder,
-        hints::Hints,
         snapshots::{Error, Loaded, Snapshots},
-        standing::Standing,
+        status::Status,
     },
     settings::PeerSettings,
 };
@@ -27,14 +27,14 @@ use highwater_protocol::{
     position::Position,
     time::Micros,
     wire::{Fingerprint, Meta, Wire, decode},
-    writer::{Answer, Expected, Limits, Outcome, Recorded, Snapshot, Submission},
+    writer::{Answer, Expected, Limits, Outcome, RecordedOutcome, Snapshot, Submission},
 };
 use highwater_runtime::{
     clock::{Clock, Ids, SystemClock, SystemIds},
     identity::DeploymentKeys,
     resilience::Backoff,
 };
-use highwater_tables::seen::Seen;
+use highwater_tables::dedup_filter::DedupFilter;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -60,7 +60,7 @@ pub struct Kept {
     pub loads: usize,
     pub unreachable: bool,
     pub unreadable: BTreeSet<Uuid>,
-    pub outcomes: BTreeMap<Uuid, Recorded<Wire>>,
+    pub outcomes: BTreeMap<Uuid, RecordedOutcome<Wire>>,
     /// There is a filter of seen ids; else every id may have been seen.
     pub filters: bool,
     /// What the filter holds.
@@ -87,10 +87,13 @@ impl Snapshots<u64> for TestSnapshots {
         Ok(self.look(|kept| kept.position.clone()))
     }
 
-    async fn seen(&self, _: u32, _: u64, limit_bytes: usize) -> Result<Seen, Error> {
+    async fn dedup_filter(&self, _: u32, _: u64, limit_bytes: usize) -> Result<DedupFilter, Error> {
         Ok(self.look(|kept| {
-            let mut seen =
-                if kept.filters { Seen::new(Vec::new(), limit_bytes) } else { Seen::blind() };
+            let mut seen = if kept.filters {
+                DedupFilter::new(Vec::new(), limit_bytes)
+            } else {
+                DedupFilter::blind()
+            };
             kept.seen.iter().for_each(|id| seen.add(*id));
             seen
         }))
@@ -173,11 +176,11 @@ pub fn owners() -> Partition {
 }
 
 /// No peer but on loopback.
-pub fn forwarder(hints: &Hints) -> Arc<Forwarder> {
+pub fn forwarder(announcements: &Announcements) -> Arc<Forwarder> {
     Arc::new(
         Forwarder::new(
             &PeerSettings::default(),
-            hints.deployment.clone(),
+            announcements.deployment.clone(),
             Arc::new(SystemClock),
             Arc::new(SystemIds),
         )
@@ -191,7 +194,7 @@ pub fn shared(
     log: Arc<dyn Log>,
     snapshots: TestSnapshots,
     limits: Limits,
-    hints: Arc<Hints>,
+    announcements: Arc<Announcements>,
 ) -> (Shared<Counters, TestSnapshots>, watch::Sender<BTreeMap<u32, u64>>) {
     let (checkpoints, watched) = watch::channel(BTreeMap::new());
     let shared = Shared {
@@ -200,7 +203,7 @@ pub fn shared(
         snapshots,
         checkpoints: watched,
         origins: Arc::default(),
-        hints,
+        announcements,
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         limits,
@@ -211,7 +214,7 @@ pub fn shared(
             partitions: world.partitions,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
             keys: keys(),
-            hint_step: 1,
+            announce_step: 1,
         },
         clock_skew: Duration::from_secs(60),
         accept_ahead: Duration::ZERO,
@@ -282,7 +285,7 @@ impl Owner {
         limits: Limits,
         set: impl FnOnce(&mut Shared<Counters, TestSnapshots>),
     ) -> Self {
-        let (hints, _reports) = Hints::new(
+        let (announcements, _reports) = Announcements::new(
             world.log.clone(),
             owners(),
             keys(),
@@ -290,21 +293,22 @@ impl Owner {
             SystemIds.v4(),
         );
         let (mut shared, checkpoints) =
-            shared(world, log, snapshots.clone(), limits, Arc::new(hints));
+            shared(world, log, snapshots.clone(), limits, Arc::new(announcements));
         set(&mut shared);
         let (intake, mut deliveries) = mpsc::channel(4096);
         let (stop, partition) = (CancellationToken::new(), world.partition.clone());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let from = snapshots.position(0).await.unwrap();
-            let seen = snapshots.seen(0, from.offset, 1 << 20).await.unwrap();
-            let (hints, clock) = (shared.hints.clone(), shared.clock.clone());
-            let standing = Standing::new(hints, clock, Counters::NAME, 0, Right::Group, "assigned");
+            let seen = snapshots.dedup_filter(0, from.offset, 1 << 20).await.unwrap();
+            let (announcements, clock) = (shared.announcements.clone(), shared.clock.clone());
+            let status =
+                Status::new(announcements, clock, Counters::NAME, 0, Right::Group, "assigned");
             actor::run(
                 &shared,
                 &partition,
-                &standing,
-                &mut Said::default(),
+                &status,
+                &mut Notices::default(),
                 (from, seen),
                 &mut deliveries,
                 &stopped,
@@ -408,23 +412,25 @@ pub async fn history(world: &World) -> History {
         for stored in records {
             match fold.apply(stored.offset, decode(stored.record)).unwrap() {
                 fold::Effect::Commit(commit) => {
-                    let origin = commit.events[0].origin.clone();
-                    let version = versions.entry(origin.aggregate).or_default();
+                    let metadata = commit.events[0].metadata.clone();
+                    let version = versions.entry(metadata.aggregate).or_default();
                     for event in &commit.events {
                         assert_eq!(
-                            event.origin.source, origin.source,
+                            event.metadata.source, metadata.source,
                             "every event of a commit names the same source"
                         );
                         assert_eq!(event.version, *version + 1, "versions have no gap");
                         *version = event.version;
                     }
-                    history.sources.extend(origin.source.map(|source| (origin.command, source)));
-                    let before = history.commits.insert(origin.command, (*version, commit.end));
-                    assert_eq!(before, None, "command {} is in the log twice", origin.command);
+                    history
+                        .sources
+                        .extend(metadata.source.map(|source| (metadata.command, source)));
+                    let before = history.commits.insert(metadata.command, (*version, commit.end));
+                    assert_eq!(before, None, "command {} is in the log twice", metadata.command);
                 }
                 fold::Effect::Outcome(outcome) => {
-                    let command = outcome.origin.command;
-                    history.sources.extend(outcome.origin.source.map(|source| (command, source)));
+                    let command = outcome.metadata.command;
+                    history.sources.extend(outcome.metadata.source.map(|source| (command, source)));
                     let reason = serde_json::from_slice(&outcome.reason.0).unwrap();
                     assert_eq!(
                         history.rejected.insert(command, reason),

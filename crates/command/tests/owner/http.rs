@@ -10,8 +10,8 @@ use highwater_command::{
     http::{App, Figures, routes},
     owner::{
         Delivery,
-        hints::Hints,
-        hop::{HOP, Hop, Sent},
+        announcements::Announcements,
+        hop::{HOP, Hop, HopRequest},
         table::Table,
     },
     settings::{OwnerSettings, QueueSettings},
@@ -49,7 +49,7 @@ use crate::{
 
 pub struct Instance {
     pub url: String,
-    pub hints: Arc<Hints>,
+    pub announcements: Arc<Announcements>,
     /// Requests that it has answered.
     answered: watch::Receiver<usize>,
     app: Arc<App<Counters>>,
@@ -93,18 +93,23 @@ impl Instance {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hints, reports) =
-            Hints::new(world.log.clone(), owners(), keys.clone(), url.clone(), SystemIds.v4());
-        let (hints, table) = (Arc::new(hints), Arc::new(Table::new()));
-        let following = tokio::spawn(hints.clone().follow(reports));
+        let (announcements, reports) = Announcements::new(
+            world.log.clone(),
+            owners(),
+            keys.clone(),
+            url.clone(),
+            SystemIds.v4(),
+        );
+        let (announcements, table) = (Arc::new(announcements), Arc::new(Table::new()));
+        let following = tokio::spawn(announcements.clone().follow(reports));
         let app = Arc::new(App::<Counters> {
             collection: "counters",
             ctx: ctx.clone(),
             keys,
             commands: Arc::new(Commands::of::<Counters>().unwrap()),
             table: table.clone(),
-            hints: hints.clone(),
-            forwarder: forwarder(&hints),
+            announcements: announcements.clone(),
+            forwarder: forwarder(&announcements),
             hop_age: Duration::from_secs(30),
             partitions,
             figures: Figures::new("counter"),
@@ -116,7 +121,7 @@ impl Instance {
             },
             command_queue: CommandQueue {
                 log: world.log.clone(),
-                hints: hints.clone(),
+                announcements: announcements.clone(),
                 category: "counter",
                 topic: world.commands.topic.clone(),
                 settings: queue,
@@ -139,7 +144,7 @@ impl Instance {
         let (url, tasks) = (format!("{url}/v1/counters"), [serving, following]);
         Self {
             url,
-            hints,
+            announcements,
             answered,
             app,
             table,
@@ -284,7 +289,7 @@ async fn commands_that_wait_for_an_owner_keep_no_other_out() {
     let second = ownerless("second", "");
     until("the second waits without a permit", || places.available_permits() == 0).await;
     soon(async { while other().await.0 != StatusCode::UNPROCESSABLE_ENTITY {} }).await;
-    // In the place of the second comes one who finds none, and keeps its permit.
+    // In the place of the second comes one that finds none, and keeps its permit.
     second.abort();
     until("the second is gone", || places.available_permits() == 1).await;
     let taken = places.try_acquire().unwrap();
@@ -353,12 +358,12 @@ async fn after_a_hop_a_command_may_have_been_seen() {
         Instance::limited(&world, QueueSettings::default(), HttpSettings::default(), wait).await;
     let asked =
         Instance::limited(&world, QueueSettings::default(), HttpSettings::default(), wait).await;
-    peer.hints.publish("counter", 0, 1);
-    let mut heard = asked.hints.watch();
-    while asked.hints.other("counter", 0).is_none() {
+    peer.announcements.publish("counter", 0, 1);
+    let mut heard = asked.announcements.watch();
+    while asked.announcements.other("counter", 0).is_none() {
         soon(heard.changed()).await.unwrap();
     }
-    // Nobody chose its key: nobody can have sent it before.
+    // No caller chose its key: none can have sent it before.
     let create =
         asked.client.post(&asked.url).header("Content-Type", "application/json").body("{}").send();
     let create = tokio::spawn(async move { create.await.unwrap() });
@@ -389,7 +394,7 @@ async fn after_its_owner_ended_a_command_may_have_been_seen() {
     let first = soon(owner.recv()).await.unwrap().submission;
     assert!(
         first.fresh && first.new_aggregate && !first.caller_key,
-        "nobody can have sent it before"
+        "no caller can have sent it before"
     );
     // It may have appended the command, and ends.
     instance.table.remove(0, &intake);
@@ -408,7 +413,7 @@ async fn after_its_owner_ended_a_command_may_have_been_seen() {
     let first = soon(owner.recv()).await.unwrap().submission;
     assert!(
         !first.fresh && !first.new_aggregate && first.caller_key,
-        "whoever chose the key may have sent it before"
+        "the caller that chose the key may have sent it before"
     );
     chosen.abort();
 }
@@ -466,7 +471,7 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
     .await;
     let (intake, mut owner) = takes_one(&instance);
     let hop = Hop {
-        to: instance.hints.instance,
+        to: instance.announcements.instance,
         nonce: SystemIds.v4(),
         sent_ms: SystemClock.now().div_euclid(1_000),
         within_ms: 5_000,
@@ -476,8 +481,8 @@ async fn an_instance_whose_owner_ended_with_a_command_does_not_say_that_nothing_
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("idempotency-key", HeaderValue::from_static("\"minted\""));
     let seal = hop.seal(
-        &instance.hints.deployment,
-        Sent { path: "/v1/counters", headers: &headers, body: b"{}" },
+        &instance.announcements.deployment,
+        HopRequest { path: "/v1/counters", headers: &headers, body: b"{}" },
     );
     let sent =
         instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send();

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_command::owner::actor::End;
 use highwater_protocol::writer::{
-    Answer, Busy, Expected, Limits, Outcome, Recorded, StepDown, Submission,
+    Answer, Busy, Expected, Limits, Outcome, RecordedOutcome, StepDown, Submission,
 };
 use uuid::Uuid;
 
 use crate::harness::{Add, Owner, TestSnapshots, accepted, add, history, soon, world};
 
 #[tokio::test]
-async fn a_cold_aggregate_is_loaded_and_a_warm_fresh_command_asks_nobody() {
+async fn a_cold_aggregate_is_loaded_and_a_warm_fresh_command_is_not_looked_up() {
     let world = world().await;
     let snapshots = TestSnapshots::default();
     snapshots.0.lock().unwrap().states.insert(Uuid::from_u128(7), (41, 41));
@@ -149,7 +149,7 @@ async fn an_unrecorded_no_is_held_until_a_barrier_proves_the_writer() {
 /// What it never saw is decided without a look-up, also the create of an aggregate by a caller's
 /// own key.
 #[tokio::test]
-async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
+async fn what_the_filter_never_saw_is_not_looked_up_and_what_it_saw_is() {
     let world = world().await;
     let snapshots = TestSnapshots::default();
     snapshots.0.lock().unwrap().filters = true;
@@ -177,7 +177,7 @@ async fn what_the_filter_never_saw_asks_nobody_and_what_it_saw_is_looked_up() {
 }
 
 /// A predecessor's ids come from the log: the next owner decides none of them anew, also when
-/// nothing but the filter tells them from those that nobody ever sent.
+/// nothing but the filter tells them from those that no caller ever sent.
 #[tokio::test]
 async fn a_take_over_fills_the_filter_from_the_log_before_it_serves() {
     // A cold aggregate is loaded together with the outcome; of a warm one only the filter says that
@@ -204,7 +204,7 @@ async fn nothing_is_decided_again(limits: Limits) {
         let Answer::Done { outcome, .. } = answer.clone() else { panic!("{answer:?}") };
         let version = accepted(&answer).unwrap().0;
         states.insert(aggregate, (version, version));
-        outcomes.insert(command, Recorded { aggregate, fingerprint, outcome });
+        outcomes.insert(command, RecordedOutcome { aggregate, fingerprint, outcome });
     }
     first.stop.cancel();
     first.ended().await;
@@ -260,7 +260,7 @@ async fn a_recorded_no_is_not_decided_again_once_memory_has_forgotten_it() {
             else {
                 panic!("{answer:?}")
             };
-            outcomes.insert(id, Recorded { aggregate, fingerprint, outcome });
+            outcomes.insert(id, RecordedOutcome { aggregate, fingerprint, outcome });
         }
         if taken_over {
             owner.stop.cancel();

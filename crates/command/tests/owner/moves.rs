@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use highwater_command::owner::{
     admin::{self, Admin},
-    claim::Right,
+    announcements::{Announcement, Announcements},
+    assignment::Right,
     eager_failover::{EagerFailover, EagerFailoverSettings},
-    hints::{Hint, Hints},
-    standing::{Phase, Standings},
-    supervise::{Assignable, Supervisors, Terms},
+    status::{Phase, Statuses},
+    supervise::{Assignable, Supervisors, Timing},
     table::Table,
-    tenure::Tenure,
+    term::Term,
 };
 use highwater_log::{FaultyLog, faulty::Faults};
 use highwater_runtime::{
@@ -28,10 +28,10 @@ use crate::harness::{
 
 /// An instance whose port listens as long as it lives.
 pub struct Instance {
-    hints: Arc<Hints>,
+    announcements: Arc<Announcements>,
     pub table: Arc<Table<Add>>,
     pub supervisors: Arc<Supervisors<Counters, TestSnapshots>>,
-    pub standings: Arc<Standings>,
+    pub statuses: Arc<Statuses>,
     shutdown: Shutdown,
     listener: Option<TcpListener>,
 }
@@ -50,23 +50,25 @@ impl Instance {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hints, reports) = Hints::new(world.log.clone(), owners(), keys(), url, SystemIds.v4());
-        let hints = Arc::new(hints);
-        tokio::spawn(hints.clone().follow(reports));
-        let (shutdown, standings) = (Shutdown::new(), Arc::new(Standings::default()));
-        let (table, terms) = (Arc::new(Table::<Add>::new()), terms(handoff));
+        let (announcements, reports) =
+            Announcements::new(world.log.clone(), owners(), keys(), url, SystemIds.v4());
+        let announcements = Arc::new(announcements);
+        tokio::spawn(announcements.clone().follow(reports));
+        let (shutdown, statuses) = (Shutdown::new(), Arc::new(Statuses::default()));
+        let (table, timing) = (Arc::new(Table::<Add>::new()), timing(handoff));
         let shared =
-            shared(world, world.log.clone(), snapshots, Default::default(), hints.clone()).0;
+            shared(world, world.log.clone(), snapshots, Default::default(), announcements.clone())
+                .0;
         let topic = world.partition.topic.clone();
         let supervisors = Arc::new(Supervisors::new(
             topic,
             Arc::new(shared),
             table.clone(),
-            standings.clone(),
+            statuses.clone(),
             shutdown.clone(),
-            terms,
+            timing,
         ));
-        let forwarder = forwarder(&hints);
+        let forwarder = forwarder(&announcements);
         let settings = EagerFailoverSettings {
             probe: Duration::from_millis(10),
             connect_timeout: SOON,
@@ -74,7 +76,7 @@ impl Instance {
         };
         let assignable: Vec<Arc<dyn Assignable>> = vec![supervisors.clone()];
         let eager = EagerFailover::new(
-            hints.clone(),
+            announcements.clone(),
             forwarder,
             &assignable,
             settings,
@@ -82,30 +84,30 @@ impl Instance {
             shutdown.clone(),
         );
         tokio::spawn(eager.run());
-        Self { hints, table, supervisors, standings, shutdown, listener: Some(listener) }
+        Self { announcements, table, supervisors, statuses, shutdown, listener: Some(listener) }
     }
 
     pub fn serves(&self) -> bool {
-        self.standings.all().iter().any(|live| live.phase == Phase::Serving)
+        self.statuses.all().iter().any(|live| live.phase == Phase::Serving)
     }
 
     fn right(&self) -> Option<Right> {
-        self.standings.all().first().map(|live| live.right)
+        self.statuses.all().first().map(|live| live.right)
     }
 
     async fn knows(&self, other: &Self, epoch: u64) {
-        let hint = || {
-            self.hints
-                .other("counter", 0)
-                .is_some_and(|hint| hint.url == other.hints.url && hint.epoch == epoch)
+        let announcement = || {
+            self.announcements.other("counter", 0).is_some_and(|announcement| {
+                announcement.url == other.announcements.url && announcement.epoch == epoch
+            })
         };
-        until("the hint is heard", hint).await;
+        until("the announcement is heard", announcement).await;
     }
 }
 
-fn terms(handoff: Duration) -> Terms {
+fn timing(handoff: Duration) -> Timing {
     let short = Duration::from_millis(20);
-    Terms { deposed: short, handoff, intake: 16 }
+    Timing { deposed: short, handoff, intake: 16 }
 }
 
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -116,32 +118,28 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The history of the partition, by epoch, as soon as the log has so many tenures, and so many that
+/// The history of the partition, by epoch, as soon as the log has so many terms, and so many that
 /// ended with a word.
-async fn tenures(world: &World, all: usize, ended: usize) -> BTreeMap<u64, Tenure> {
+async fn terms(world: &World, all: usize, ended: usize) -> BTreeMap<u64, Term> {
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
-        let tenures = tenures_now(world).await;
-        if tenures.len() >= all
-            && tenures.values().filter(|tenure| tenure.ended.is_some()).count() >= ended
+        let terms = terms_now(world).await;
+        if terms.len() >= all && terms.values().filter(|term| term.ended.is_some()).count() >= ended
         {
-            return tenures;
+            return terms;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{tenures:#?}");
+        assert!(tokio::time::Instant::now() < deadline, "{terms:#?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-async fn tenures_now(world: &World) -> BTreeMap<u64, Tenure> {
+async fn terms_now(world: &World) -> BTreeMap<u64, Term> {
     let records = world.log.fetch(&owners(), 0, 1_000).await.unwrap();
     let values = records.into_iter().filter(|stored| {
-        stored.record.key.as_deref().is_some_and(|key| key.starts_with(b"counter/0/tenure/"))
+        stored.record.key.as_deref().is_some_and(|key| key.starts_with(b"counter/0/term/"))
     });
-    let read = |value: Vec<u8>| serde_json::from_slice::<Tenure>(&value).unwrap();
-    values
-        .map(|stored| read(stored.record.value.unwrap()))
-        .map(|tenure| (tenure.epoch, tenure))
-        .collect()
+    let read = |value: Vec<u8>| serde_json::from_slice::<Term>(&value).unwrap();
+    values.map(|stored| read(stored.record.value.unwrap())).map(|term| (term.epoch, term)).collect()
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -157,16 +155,16 @@ async fn a_partition_that_is_handed_off_is_served_until_anothers_fence() {
     assert_eq!((first.serves(), first.right()), (true, Some(Right::HandedOff)));
     second.supervisors.assign(0);
     until("the second serves, and the first is gone", || {
-        second.serves() && first.standings.all().is_empty()
+        second.serves() && first.statuses.all().is_empty()
     })
     .await;
-    let tenures = tenures(&world, 2, 1).await;
-    assert_eq!((&*tenures[&1].why, tenures[&1].ended.as_deref()), ("assigned", Some("deposed")));
+    let terms = terms(&world, 2, 1).await;
+    assert_eq!((&*terms[&1].why, terms[&1].ended.as_deref()), ("assigned", Some("deposed")));
     assert_eq!(
-        (&*tenures[&2].why, tenures[&2].ended.as_deref(), tenures[&2].instance),
-        ("assigned", None, second.hints.instance)
+        (&*terms[&2].why, terms[&2].ended.as_deref(), terms[&2].instance),
+        ("assigned", None, second.announcements.instance)
     );
-    assert_eq!(tenures.len(), 2, "the first does not come back");
+    assert_eq!(terms.len(), 2, "the first does not come back");
 }
 
 #[tokio::test]
@@ -180,11 +178,11 @@ async fn a_partition_that_comes_back_while_it_is_handed_off_needs_no_fence() {
     assert_eq!(first.right(), Some(Right::Group));
     // Until the handoff would have ended.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(first.serves(), "it is nobody else's");
+    assert!(first.serves(), "it is no other instance's");
     first.supervisors.hand_off(0);
-    until("nobody takes it: it is released", || first.standings.all().is_empty()).await;
-    let tenures = tenures(&world, 1, 1).await;
-    assert_eq!((tenures.len(), tenures[&1].ended.as_deref()), (1, Some("drained")));
+    until("no other instance takes it: it is released", || first.statuses.all().is_empty()).await;
+    let terms = terms(&world, 1, 1).await;
+    assert_eq!((terms.len(), terms[&1].ended.as_deref()), (1, Some("drained")));
 }
 
 #[tokio::test]
@@ -201,12 +199,15 @@ async fn what_its_owner_releases_is_taken_at_once_and_kept_when_the_group_says_s
     assert_eq!(second.right(), Some(Right::EagerFailover));
     second.supervisors.assign(0);
     assert_eq!((second.serves(), second.right()), (true, Some(Right::Group)));
-    let tenures = tenures(&world, 2, 1).await;
-    let whys: Vec<_> =
-        tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
+    let terms = terms(&world, 2, 1).await;
+    let whys: Vec<_> = terms.values().map(|term| (&*term.why, term.ended.as_deref())).collect();
     assert_eq!(whys, [("assigned", Some("drained")), ("released", None)]);
     first.supervisors.assign(0);
-    assert_eq!(first.supervisors.owned(), Vec::<u32>::new(), "who ends takes nothing any more");
+    assert_eq!(
+        first.supervisors.owned(),
+        Vec::<u32>::new(),
+        "an instance that ends takes nothing any more"
+    );
 }
 
 #[tokio::test]
@@ -218,15 +219,14 @@ async fn an_owner_that_ends_serves_until_another_has_fenced() {
     until("the first serves", || first.serves()).await;
     second.knows(&first, 1).await;
     // Another owner that stays is what it waits for.
-    second.hints.publish("other", 0, 1);
-    until("the first hears of the second", || first.hints.another_stays()).await;
+    second.announcements.publish("other", 0, 1);
+    until("the first hears of the second", || first.announcements.another_stays()).await;
     first.shutdown.leaving.cancel();
     soon(first.supervisors.leave()).await;
     until("the second serves", || second.serves()).await;
     assert_eq!(second.right(), Some(Right::EagerFailover));
-    let tenures = tenures(&world, 2, 1).await;
-    let whys: Vec<_> =
-        tenures.values().map(|tenure| (&*tenure.why, tenure.ended.as_deref())).collect();
+    let terms = terms(&world, 2, 1).await;
+    let whys: Vec<_> = terms.values().map(|term| (&*term.why, term.ended.as_deref())).collect();
     assert_eq!(
         whys,
         [("assigned", Some("deposed")), ("leaving", None)],
@@ -245,14 +245,14 @@ async fn who_ends_with_its_fence_on_its_way_releases_what_it_got() {
     until("its fence is on its way", || slow.waiting(&world.partition) == 1).await;
     let released = first.supervisors.release(0);
     until("it drains", || {
-        first.standings.all().first().is_some_and(|live| live.phase == Phase::Draining)
+        first.statuses.all().first().is_some_and(|live| live.phase == Phase::Draining)
     })
     .await;
     slow.release_partition(&world.partition);
     soon(released).await;
-    let tenures = tenures(&world, 1, 1).await;
+    let terms = terms(&world, 1, 1).await;
     assert_eq!(
-        (&*tenures[&1].why, tenures[&1].ended.as_deref()),
+        (&*terms[&1].why, terms[&1].ended.as_deref()),
         ("assigned", Some("drained")),
         "others hear that it had it, and has not"
     );
@@ -265,23 +265,27 @@ async fn an_owner_that_ends_does_not_wait_where_nobody_can_take_what_it_has() {
         (Instance::start(&world, LONG, LONG).await, Instance::start(&world, LONG, LONG).await);
     first.supervisors.assign(0);
     until("the first serves", || first.serves()).await;
-    second.hints.publish("other", 0, 1);
-    second.hints.leave("other", 0, 1);
-    let ends = || first.hints.others().iter().any(|heard| heard.hint.leaving);
+    second.announcements.publish("other", 0, 1);
+    second.announcements.leave("other", 0, 1);
+    let ends = || first.announcements.others().iter().any(|heard| heard.announcement.leaving);
     until("the first hears that the second ends too", ends).await;
-    let asked: Vec<_> =
-        first.hints.candidates("other", 0).into_iter().map(|hint| hint.url).collect();
+    let asked: Vec<_> = first
+        .announcements
+        .candidates("other", 0)
+        .into_iter()
+        .map(|announcement| announcement.url)
+        .collect();
     assert_eq!(
         asked,
-        std::slice::from_ref(&second.hints.url),
-        "whoever ends is asked until another has fenced"
+        std::slice::from_ref(&second.announcements.url),
+        "an owner that ends is asked until another has fenced"
     );
     second.shutdown.leaving.cancel();
     first.shutdown.leaving.cancel();
     soon(first.supervisors.leave()).await;
-    assert!(first.serves(), "nobody has taken it");
+    assert!(first.serves(), "no other instance has taken it");
     soon(first.supervisors.release(0)).await;
-    assert!(second.standings.all().is_empty(), "who ends takes nothing");
+    assert!(second.statuses.all().is_empty(), "an instance that ends takes nothing");
 }
 
 #[tokio::test]
@@ -300,16 +304,15 @@ async fn a_living_owner_whose_port_refuses_has_its_partition_back_and_keeps_it()
     // The second takes it by an eager failover, the group's member fences again, and its port goes
     // on refusing.
     until("the first has it back", || {
-        first.standings.all().first().is_some_and(|live| live.epoch == Some(3))
+        first.statuses.all().first().is_some_and(|live| live.epoch == Some(3))
     })
     .await;
-    until("the second has left it", || second.standings.all().is_empty()).await;
+    until("the second has left it", || second.statuses.all().is_empty()).await;
     second.knows(&first, 3).await;
     tokio::task::yield_now().await;
-    let whys: Vec<_> =
-        tenures(&world, 3, 2).await.values().map(|tenure| tenure.why.clone()).collect();
+    let whys: Vec<_> = terms(&world, 3, 2).await.values().map(|term| term.why.clone()).collect();
     assert_eq!(whys, ["assigned", "refused", "deposed"]);
-    assert!(second.standings.all().is_empty(), "not again so soon");
+    assert!(second.statuses.all().is_empty(), "not again so soon");
 }
 
 #[tokio::test]
@@ -325,9 +328,9 @@ async fn what_others_said_before_the_start_is_no_reason_to_take_anything() {
         records
             .iter()
             .filter_map(|stored| {
-                serde_json::from_slice::<Hint>(stored.record.value.as_deref()?).ok()
+                serde_json::from_slice::<Announcement>(stored.record.value.as_deref()?).ok()
             })
-            .any(|hint| hint.released)
+            .any(|announcement| announcement.released)
     };
     soon(async {
         while !released().await {
@@ -337,16 +340,20 @@ async fn what_others_said_before_the_start_is_no_reason_to_take_anything() {
     .await;
     let second = Instance::start(&world, LONG, LONG).await;
     until("the second has read it", || {
-        second.hints.others().iter().any(|heard| heard.hint.released && !heard.fresh)
+        second
+            .announcements
+            .others()
+            .iter()
+            .any(|heard| heard.announcement.released && !heard.fresh)
     })
     .await;
     // A release that is news makes the second look through all of them.
-    first.hints.release("other", 0, 1);
+    first.announcements.release("other", 0, 1);
     until("the second has read that too", || {
-        second.hints.others().iter().any(|heard| heard.category == "other" && heard.fresh)
+        second.announcements.others().iter().any(|heard| heard.category == "other" && heard.fresh)
     })
     .await;
-    assert!(second.supervisors.owned().is_empty() && second.standings.all().is_empty());
+    assert!(second.supervisors.owned().is_empty() && second.statuses.all().is_empty());
 }
 
 #[tokio::test]
@@ -356,9 +363,9 @@ async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
     first.supervisors.assign(0);
     until("it serves", || first.serves()).await;
     let admin = || Admin {
-        instance: first.hints.instance,
-        url: first.hints.url.clone(),
-        standings: first.standings.clone(),
+        instance: first.announcements.instance,
+        url: first.announcements.url.clone(),
+        statuses: first.statuses.clone(),
         log: world.log.clone(),
         command_queues: vec![("counter", world.commands.topic.clone())],
     };
@@ -371,7 +378,7 @@ async fn the_operator_sees_what_is_owned_and_only_on_loopback() {
     let owned = &shown["partitions"][0];
     assert_eq!(
         (&shown["instance"], &shown["partitions"].as_array().unwrap().len()),
-        (&first.hints.instance.to_string().into(), &1)
+        (&first.announcements.instance.to_string().into(), &1)
     );
     assert_eq!(
         (&owned["category"], &owned["partition"], &owned["phase"]),

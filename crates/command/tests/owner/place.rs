@@ -9,7 +9,7 @@ use highwater_protocol::{
     fold::Fold,
     position::Position,
     wire::{Wire, decode},
-    writer::{Answer, Limits, Outcome, Recorded},
+    writer::{Answer, Limits, Outcome, RecordedOutcome},
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -121,7 +121,7 @@ async fn a_place_of_a_history_that_another_began_is_not_served() {
         Position { identity: Some(Uuid::from_u128(99)), ..place };
     let instance = Instance::from(&world, snapshots, Duration::ZERO, Duration::ZERO).await;
     instance.supervisors.assign(0);
-    until("it has looked", || instance.standings.all().iter().any(|live| live.why == "log")).await;
+    until("it has looked", || instance.statuses.all().iter().any(|live| live.why == "log")).await;
     instance.supervisors.release(0).await;
     assert_eq!(history(&world).await.fences, fences, "no fence was sent");
 }
@@ -188,8 +188,11 @@ async fn what_is_projected_while_a_place_is_looked_up_is_not_decided_again() {
     let Answer::Done { outcome: outcome @ Outcome::Accepted { .. }, .. } = answer else {
         panic!("{answer:?}")
     };
-    let recorded =
-        Recorded { aggregate: sent.aggregate, fingerprint: sent.fingerprint.clone(), outcome };
+    let recorded = RecordedOutcome {
+        aggregate: sent.aggregate,
+        fingerprint: sent.fingerprint.clone(),
+        outcome,
+    };
     let arrived = Kept {
         position: folded(&world, end).await,
         states: BTreeMap::from([(sent.aggregate, (version, version))]),

@@ -51,8 +51,8 @@ async fn a_log_that_takes_nothing_is_asked_once_a_wait_and_resumed_when_it_takes
     assert_eq!(history(&world).await.fences, 1, "nothing of the attempts is in the log");
     Row {
         id: "L1",
-        situation: "the data folder is full (the log takes no record at all), and nobody sends \
-                    anything",
+        situation: "the data folder is full (the log takes no record at all), and no client \
+                    sends anything",
         answer: "the owner asks once a wait, and the waits double from 50 ms to 5 s \
                  (`owner.retry_first_ms`, `owner.retry_longest_ms`): \
                  at most 260 attempts of a partition in ten minutes, one line in the log when it \

@@ -24,7 +24,7 @@ async fn a_partition_whose_last_event_is_of_the_future_is_served_only_when_that_
     let world = world().await;
     let ahead = i64::try_from(TWENTY_YEARS.as_micros()).unwrap();
     let ahead = Arc::new(ManualClock::at(SystemClock.now() + ahead));
-    // Nobody held it against the log's clock.
+    // No check held it against the log's clock.
     let wrong = Owner::by_clock(&world, ahead.clone(), 2 * TWENTY_YEARS);
     let mut command = add(1, 7, 1);
     command.at = Micros(ahead.now());
@@ -46,18 +46,18 @@ async fn a_partition_whose_last_event_is_of_the_future_is_served_only_when_that_
     assert_eq!(
         history(&world).await.fences,
         fences,
-        "whoever has the right clock finds no fence of this one"
+        "an owner with the right clock finds no fence of this one"
     );
 
     let instance = Instance::start(&world, Duration::ZERO, Duration::ZERO).await;
-    assert_eq!(instance.standings.times(), Ok(()));
+    assert_eq!(instance.statuses.times(), Ok(()));
     instance.supervisors.assign(0);
     until("health names the partition", || {
-        instance.standings.times().is_err_and(|said| said.ends_with(": counter/0"))
+        instance.statuses.times().is_err_and(|said| said.ends_with(": counter/0"))
     })
     .await;
     instance.supervisors.release(0).await;
-    assert_eq!(instance.standings.times(), Ok(()));
+    assert_eq!(instance.statuses.times(), Ok(()));
 
     let accept = Duration::from_millis(u64::try_from(*ahead_ms).unwrap());
     let owner = Owner::accepting(
@@ -100,7 +100,7 @@ async fn a_clock_that_steps_ahead_dates_no_event_before_another_fence() {
     let (reply, answer) = oneshot::channel();
     let submission = Submission { fresh: true, ..dated(5) };
     owner.intake.try_send(Delivery { submission, reply, deadline: Instant::now() + SOON }).unwrap();
-    assert!(soon(answer).await.is_err(), "nobody decides it");
+    assert!(soon(answer).await.is_err(), "no owner decides it");
     let stepped = owner.ended().await;
     assert!(matches!(stepped, End::ClockStepped { .. }), "{stepped}");
     assert_eq!(history(&world).await.commits, commits, "an event of the future");

@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, HeaderValue};
 use highwater_command::{
     owner::{
         Delivery,
-        hop::{HOP, Hop, Sent},
+        hop::{HOP, Hop, HopRequest},
     },
     settings::QueueSettings,
 };
 use highwater_http::server::HttpSettings;
 use highwater_protocol::{
-    command_queue::{Accepted, decode},
+    command_queue::{AcceptedCommand, decode},
     partition::partition_of,
     wire::{Meta, Reason, Wire},
     writer::{Answer, Busy, Expected, Limits, Outcome, Submission},
@@ -49,7 +49,7 @@ fn answering(instance: &Instance, answer: Answer<Wire>) {
     instance.table.insert(0, intake);
     tokio::spawn(async move {
         while let Some(delivery) = deliveries.recv().await {
-            // Who asked may have gone.
+            // The request that asked may have gone.
             let _ = delivery.reply.send(answer.clone());
         }
     });
@@ -59,7 +59,7 @@ async fn code(response: Response) -> Value {
     soon(response.json::<Value>()).await.unwrap()["code"].clone()
 }
 
-async fn waiting(world: &World) -> Vec<Accepted> {
+async fn waiting(world: &World) -> Vec<AcceptedCommand> {
     let records = world.log.fetch(&world.commands, 0, 100).await.unwrap();
     records.into_iter().map(|stored| decode(stored.record).unwrap()).collect()
 }
@@ -133,7 +133,7 @@ async fn a_command_that_its_owner_sends_away_goes_to_the_next_which_looks_it_up(
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_the_deadline_allows_or_than_was_wanted() {
+async fn no_caller_waits_longer_than_the_deadline_allows_or_than_was_wanted() {
     let world = world().await;
     // An owner that never answers, and a deadline of 300 ms.
     let slow = instance(&world, Duration::from_millis(50)).await;
@@ -152,7 +152,7 @@ async fn a_forwarded_command_waits_no_longer_than_who_sent_it_on() {
     let (_intake, _owner) = takes_one(&instance);
     let sent_ms = SystemClock.now().div_euclid(1_000);
     let hop = Hop {
-        to: instance.hints.instance,
+        to: instance.announcements.instance,
         nonce: SystemIds.v4(),
         sent_ms,
         within_ms: 100,
@@ -162,8 +162,8 @@ async fn a_forwarded_command_waits_no_longer_than_who_sent_it_on() {
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("idempotency-key", HeaderValue::from_static("\"chosen\""));
     let seal = hop.seal(
-        &instance.hints.deployment,
-        Sent { path: "/v1/counters", headers: &headers, body: b"{}" },
+        &instance.announcements.deployment,
+        HopRequest { path: "/v1/counters", headers: &headers, body: b"{}" },
     );
     let response = soon(
         instance.client.post(&instance.url).headers(headers).header(HOP, seal).body("{}").send(),
@@ -211,7 +211,7 @@ async fn what_waits_says_whose_key_it_has_and_which_version_it_expects() {
     asked.abort();
 }
 
-/// Whoever names an id may mean an aggregate that is there, whoever chose the key.
+/// A caller that names an id may mean an aggregate that is there, whether or not it chose the key.
 #[tokio::test]
 async fn only_an_id_that_was_derived_from_a_minted_key_is_new() {
     let world = world().await;
@@ -263,8 +263,8 @@ async fn a_command_says_what_its_body_is_by_every_key() {
 async fn a_rejection_has_its_status_its_version_and_its_place() {
     let world = world().await;
     let instance = instance(&world, SOON).await;
-    // What was recorded of the command queue says its status; whatever that is, nobody is told of a
-    // success or of an error of the server's.
+    // What was recorded of the command queue says its status; whatever that is, no caller is told
+    // of a success or of an error of the server's.
     for (recorded, status) in [
         (None, 409),
         (Some(404), 404),

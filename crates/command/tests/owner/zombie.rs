@@ -39,7 +39,7 @@ async fn zombie_run(held: u128, deaf: bool) {
             Err(_) => silent.push(answer),
             Ok(early) => assert!(
                 !deaf && early == Answer::Moved,
-                "a held command was answered before anybody could know"
+                "a held command was answered before its outcome could be known"
             ),
         }
     }
@@ -123,5 +123,5 @@ async fn an_owner_that_hears_nothing_of_its_records_drains_for_no_longer_than_it
     owner.stop.cancel();
     let end = owner.ended().await;
     assert!(matches!(end, End::DrainedLate), "{end}");
-    assert!(soon(unanswered).await.is_err(), "nobody knows what became of it");
+    assert!(soon(unanswered).await.is_err(), "the owner does not know what became of it");
 }

@@ -5,7 +5,7 @@ use highwater_http::problem::FieldError;
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
 };
 use serde_json::Value;
 
@@ -32,20 +32,20 @@ impl Domain<Wire> for Counters {
         state: Option<&u64>,
         add: &Add,
         _: Micros,
-    ) -> Result<Decision<u64, Fact>, Reason> {
+    ) -> Result<Decision<u64, RecordedEvent>, Reason> {
         if add.events == 0 {
             return Err(Reason(br#"{"code":"counter.nothing","detail":"adds nothing"}"#.to_vec()));
         }
-        let fact = || Fact {
+        let event = || RecordedEvent {
             event_type: "counter.added".into(),
             schema: "counter.added.v1".into(),
             data: b"{}".to_vec(),
         };
         let count = state.copied().unwrap_or(0) + add.events as u64;
-        Ok(Decision::Change { events: (0..add.events).map(|_| fact()).collect(), state: count })
+        Ok(Decision::Change { events: (0..add.events).map(|_| event()).collect(), state: count })
     }
 
-    fn evolve(&self, state: Option<&u64>, _: &Fact) -> Result<u64, Unreadable> {
+    fn evolve(&self, state: Option<&u64>, _: &RecordedEvent) -> Result<u64, Unreadable> {
         Ok(state.copied().unwrap_or(0) + 1)
     }
 }
@@ -53,12 +53,12 @@ impl Domain<Wire> for Counters {
 impl Durable for Counters {
     const FORMAT: i16 = 1;
 
-    fn freeze(&self, state: &u64) -> Vec<u8> {
+    fn serialize(&self, state: &u64) -> Vec<u8> {
         state.to_be_bytes().to_vec()
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<u64, Unreadable> {
-        let bytes = frozen
+    fn deserialize(&self, serialized: &[u8]) -> Result<u64, Unreadable> {
+        let bytes = serialized
             .try_into()
             .map_err(|_| Unreadable::Malformed { what: "counter".into(), why: "length".into() })?;
         Ok(u64::from_be_bytes(bytes))

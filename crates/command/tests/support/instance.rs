@@ -10,11 +10,11 @@ use highwater_command::{
     http::{App, Figures, routes},
     owner::{
         actor::Shared,
+        announcements::Announcements,
         command_queue::Source,
         forward::Forwarder,
-        hints::Hints,
         snapshots::{Error, Loaded, Snapshots},
-        supervise::{Assignable, Supervisors, Terms},
+        supervise::{Assignable, Supervisors, Timing},
         table::Table,
     },
     settings::{OwnerSettings, PeerSettings, QueueSettings},
@@ -28,7 +28,7 @@ use highwater_runtime::{
     identity::DeploymentKeys,
     resilience::Backoff,
 };
-use highwater_tables::seen::Seen;
+use highwater_tables::dedup_filter::DedupFilter;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -89,8 +89,8 @@ impl<S: Send> Snapshots<S> for Nothing {
         Ok(Position::default())
     }
 
-    async fn seen(&self, _: u32, _: u64, _: usize) -> Result<Seen, Error> {
-        Ok(Seen::blind())
+    async fn dedup_filter(&self, _: u32, _: u64, _: usize) -> Result<DedupFilter, Error> {
+        Ok(DedupFilter::blind())
     }
 
     async fn load(
@@ -105,7 +105,7 @@ impl<S: Send> Snapshots<S> for Nothing {
 
 pub struct Instance {
     pub address: std::net::SocketAddr,
-    pub hints: Arc<Hints>,
+    pub announcements: Arc<Announcements>,
     pub forwarder: Arc<Forwarder>,
     ctx: Context,
     keys: Arc<DeploymentKeys>,
@@ -123,27 +123,27 @@ impl Instance {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (keys, log) = (keys(key_file), place.log.clone());
-        let (hints, reports) = Hints::new(
+        let (announcements, reports) = Announcements::new(
             log.clone(),
             owners(),
             keys.clone(),
             format!("http://{address}"),
             SystemIds.v4(),
         );
-        let hints = Arc::new(hints);
-        let tasks = vec![tokio::spawn(hints.clone().follow(reports))];
+        let announcements = Arc::new(announcements);
+        let tasks = vec![tokio::spawn(announcements.clone().follow(reports))];
         let ctx =
             Context { clock: clock.clone(), ids: Arc::new(SystemIds), ..Context::for_tests() };
         let forwarder = Forwarder::new(
             &PeerSettings::default(),
-            hints.deployment.clone(),
+            announcements.deployment.clone(),
             clock,
             Arc::new(SystemIds),
         )
         .unwrap();
         let forwarder = Arc::new(forwarder);
         let (router, owned, listener) = (Router::new(), Vec::new(), Some(listener));
-        Self { address, hints, forwarder, ctx, keys, log, listener, router, owned, tasks }
+        Self { address, announcements, forwarder, ctx, keys, log, listener, router, owned, tasks }
     }
 
     pub fn add<C: Category>(&mut self, domain: C, collection: &'static str) {
@@ -156,7 +156,7 @@ impl Instance {
             snapshots: Nothing,
             checkpoints: watch::channel(Default::default()).1,
             origins: Arc::default(),
-            hints: self.hints.clone(),
+            announcements: self.announcements.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             limits: Limits::default(),
@@ -167,7 +167,7 @@ impl Instance {
                 partitions: 1,
                 commands: commands.clone(),
                 keys: self.keys.clone(),
-                hint_step: 1,
+                announce_step: 1,
             },
             clock_skew: Duration::from_secs(60),
             accept_ahead: Duration::ZERO,
@@ -175,15 +175,15 @@ impl Instance {
             fences: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(10) },
         };
         let short = Duration::from_millis(20);
-        let terms = Terms { deposed: short, handoff: SOON, intake: 64 };
-        let (standings, shutdown) = (Arc::default(), self.ctx.shutdown.clone());
+        let timing = Timing { deposed: short, handoff: SOON, intake: 64 };
+        let (statuses, shutdown) = (Arc::default(), self.ctx.shutdown.clone());
         self.owned.push(Arc::new(Supervisors::new(
             topic("events"),
             Arc::new(shared),
             table.clone(),
-            standings,
+            statuses,
             shutdown,
-            terms,
+            timing,
         )));
         let app = App::<C> {
             collection,
@@ -191,7 +191,7 @@ impl Instance {
             keys: self.keys.clone(),
             commands,
             table,
-            hints: self.hints.clone(),
+            announcements: self.announcements.clone(),
             forwarder: self.forwarder.clone(),
             hop_age: Duration::from_secs(30),
             partitions: 1,
@@ -200,7 +200,7 @@ impl Instance {
             settings: OwnerSettings { ownerless_wait_ms: 400, ..OwnerSettings::default() },
             command_queue: CommandQueue {
                 log: self.log.clone(),
-                hints: self.hints.clone(),
+                announcements: self.announcements.clone(),
                 category: C::NAME,
                 topic: topic("commands"),
                 settings: QueueSettings::default(),
@@ -225,12 +225,12 @@ impl Instance {
 
     /// Knows who owns each of `categories`.
     pub async fn knows(&self, categories: &[&str], owner: &Self) {
-        let mut changes = self.hints.watch();
+        let mut changes = self.announcements.watch();
         let known = || {
             let of_owner = |category: &&str| {
-                self.hints
-                    .other(category, 0)
-                    .is_some_and(|hint| hint.instance == owner.hints.instance)
+                self.announcements.other(category, 0).is_some_and(|announcement| {
+                    announcement.instance == owner.announcements.instance
+                })
             };
             categories.iter().all(of_owner)
         };

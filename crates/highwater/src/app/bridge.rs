@@ -7,7 +7,7 @@ use highwater_command::category;
 use highwater_http::problem::FieldError;
 use highwater_projection::table::Folding;
 use highwater_protocol::{domain::Unreadable, entry::EventBody, time::Micros, wire::Wire};
-use highwater_query::rows::Shown;
+use highwater_query::rows::RowView;
 use serde_json::Value;
 
 use crate::{Aggregate, Category, Event, Fold, Recorded, Rules};
@@ -37,9 +37,9 @@ impl<A: Aggregate> category::Category for Rules<A> {
 }
 
 /// Rows as projectors write them and queries show them.
-pub struct Folded<R>(PhantomData<fn() -> R>);
+pub struct FoldedRows<R>(PhantomData<fn() -> R>);
 
-impl<R: Fold> Folding for Folded<R> {
+impl<R: Fold> Folding for FoldedRows<R> {
     type Row = R;
 
     const CATEGORY: &'static str = <R::Of as Aggregate>::Event::CATEGORY;
@@ -50,7 +50,7 @@ impl<R: Fold> Folding for Folded<R> {
     }
 }
 
-impl<R: Fold> Shown for Folded<R> {
+impl<R: Fold> RowView for FoldedRows<R> {
     type Row = R;
 
     const CATEGORY: &'static str = <R::Of as Aggregate>::Event::CATEGORY;

@@ -10,22 +10,22 @@ use highwater_audit::projected::{
     rows::{Rows, Table, evolve},
     snapshots::Snapshots,
 };
-use highwater_protocol::{domain::Unreadable, time::Micros, wire::Fact};
+use highwater_protocol::{domain::Unreadable, time::Micros, wire::RecordedEvent};
 use highwater_rows::{Cell, CellKind, ColumnSpec};
 use serde_json::{Map, Value};
 
 use crate::{Aggregate, Event, Fold, Recorded, State};
 
 /// The table of the rows of `R`.
-pub struct Replayed<R>(PhantomData<fn() -> R>);
+pub struct ReplayedRows<R>(PhantomData<fn() -> R>);
 
-impl<R> Replayed<R> {
+impl<R> ReplayedRows<R> {
     pub fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<R: Fold> Table for Replayed<R> {
+impl<R: Fold> Table for ReplayedRows<R> {
     fn name(&self) -> &'static str {
         R::TABLE
     }
@@ -90,13 +90,13 @@ pub fn states<A: Aggregate>() -> Snapshots {
 fn state_after<A: Aggregate>(before: Option<&Value>, event: &Read) -> Result<Value, String> {
     let before = before.map(|state| serde_json::from_value::<A>(state.clone())).transpose();
     let before = before.map_err(|error| error.to_string())?;
-    let event = A::Event::decode(&fact(event)).map_err(|error| error.to_string())?;
+    let event = A::Event::decode(&recorded_event(event)).map_err(|error| error.to_string())?;
     let after = A::evolve(before.as_ref(), &event).map_err(|error| error.to_string())?;
     serde_json::to_value(&after).map_err(|error| error.to_string())
 }
 
-fn fact(event: &Read) -> Fact {
-    Fact {
+fn recorded_event(event: &Read) -> RecordedEvent {
+    RecordedEvent {
         event_type: event.name.clone().into(),
         schema: event.schema.clone().into(),
         data: event.data.to_string().into_bytes(),
@@ -105,7 +105,7 @@ fn fact(event: &Read) -> Fact {
 
 fn recorded<E: Event>(event: &Read) -> Result<Recorded<E>, Unreadable> {
     Ok(Recorded {
-        event: E::decode(&fact(event))?,
+        event: E::decode(&recorded_event(event))?,
         id: event.aggregate,
         version: event.version,
         time: Micros::from_text(event.time.as_bytes()).map(Into::into),

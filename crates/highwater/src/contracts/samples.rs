@@ -1,7 +1,7 @@
 //! The samples: they stand for the records that lie in a log. People write them; a schema that is
 //! new begins with one that follows from it.
 
-use highwater_protocol::{time::Micros, wire::Fact};
+use highwater_protocol::{time::Micros, wire::RecordedEvent};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -99,9 +99,9 @@ pub(super) fn example(schema: &Value) -> Value {
 }
 
 /// A stored event of this version.
-pub(super) fn stored(category: &Category, stem: &str, text: &str) -> Fact {
+pub(super) fn stored(category: &Category, stem: &str, text: &str) -> RecordedEvent {
     let event_type = stem.rsplit_once(".v").map_or(category.name, |(event_type, _)| event_type);
-    Fact {
+    RecordedEvent {
         event_type: event_type.to_owned().into(),
         schema: stem.to_owned().into(),
         data: text.as_bytes().to_vec(),

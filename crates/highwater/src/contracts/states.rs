@@ -23,7 +23,7 @@ struct Form<'a> {
 /// A file as it is read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Published {
+struct StatesFile {
     #[serde(rename = "category")]
     _category: String,
     #[serde(rename = "format")]
@@ -32,7 +32,7 @@ struct Published {
     states: Vec<Entry>,
 }
 
-/// The frozen state after these samples, byte for byte.
+/// The serialized state after these samples, byte for byte.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -47,7 +47,7 @@ pub(super) fn check(folder: &Folder<'_>, category: &Category) -> Result<Vec<Diff
     let file = file(category);
     let Some(text) = folder.read(&file)? else { return Ok(vec![Difference::to_write(file)]) };
     let found = |what: String| Difference { file: file.clone(), what };
-    let published: Published = match serde_json::from_str(&text) {
+    let published: StatesFile = match serde_json::from_str(&text) {
         Ok(published) => published,
         Err(error) => {
             return Ok(vec![found(format!("is not what `schemas write` writes: {error}"))]);
@@ -82,7 +82,7 @@ pub(super) fn check(folder: &Folder<'_>, category: &Category) -> Result<Vec<Diff
 pub(super) fn write(folder: &Folder<'_>, category: &Category) -> Result<Option<String>, Error> {
     let (file, samples) = (file(category), samples(folder, category)?);
     let before = folder.read(&file)?;
-    let published = before.as_deref().map(serde_json::from_str::<Published>);
+    let published = before.as_deref().map(serde_json::from_str::<StatesFile>);
     let (shape, mut states) = match published {
         None => (category.state_shape(), Vec::new()),
         Some(Ok(published)) if published.shape == category.state_shape().to_value() => {

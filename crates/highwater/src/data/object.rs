@@ -9,7 +9,7 @@ use serde::{
     ser::SerializeStruct,
 };
 
-use super::{Data, Place};
+use super::{Data, Usage};
 use crate::schema::Schema;
 
 /// A struct with named fields, which are numbered, those of flattened parts included.
@@ -38,7 +38,7 @@ pub trait Object: Sized {
     /// Writes every field that is not absent.
     fn write<S: SerializeStruct>(&self, out: &mut S) -> Result<(), S::Error>;
     /// The fields' schemas.
-    fn describe(place: Place, fields: &mut Fields);
+    fn describe(place: Usage, fields: &mut Fields);
 }
 
 /// A field of an object.
@@ -165,7 +165,7 @@ impl Object for Empty {
         Ok(())
     }
 
-    fn describe(_: Place, _: &mut Fields) {}
+    fn describe(_: Usage, _: &mut Fields) {}
 }
 
 impl Serialize for Empty {
@@ -224,7 +224,7 @@ pub fn write_object<T: Object, S: Serializer>(
 
 /// An object's schema, without its doc comment: that describes the event or command, not each place
 /// where it stands.
-pub fn object_schema<T: Object>(place: Place) -> Schema {
+pub fn object_schema<T: Object>(place: Usage) -> Schema {
     let mut fields = Fields::default();
     T::describe(place, &mut fields);
     fields.schema()
@@ -233,12 +233,12 @@ pub fn object_schema<T: Object>(place: Place) -> Schema {
 /// Reads an object as it is stored: unknown, missing and repeated fields are refused, and the first
 /// thing that is wrong ends it.
 pub fn object<'de, T: Object, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(Stored(PhantomData))
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
-struct Stored<T>(PhantomData<T>);
+struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Object> Visitor<'de> for Stored<T> {
+impl<'de, T: Object> Visitor<'de> for ObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -86,7 +86,7 @@ pub fn read_object<T: Object>(
         let here = At::Field(at, field.name);
         match object.get(field.name) {
             Some(json) => {
-                let sent = Sent { json, at: &here, found };
+                let sent = JsonSource { json, at: &here, found };
                 let Ok(()) = T::take(&mut draft, index, sent);
             }
             None if field.required => found.push(here.refuse("is required")),
@@ -101,13 +101,13 @@ pub fn read_object<T: Object>(
     if found.len() > before { None } else { T::finish(draft).ok() }
 }
 
-struct Sent<'a, 'b> {
+struct JsonSource<'a, 'b> {
     json: &'a Value,
     at: &'a At<'b>,
     found: &'a mut Vec<FieldError>,
 }
 
-impl Source for Sent<'_, '_> {
+impl Source for JsonSource<'_, '_> {
     type Error = Infallible;
 
     fn read<T: Data>(

@@ -98,7 +98,7 @@ pub enum Error {
 
 /// What was answered.
 #[derive(Clone, Debug)]
-pub struct Answered {
+pub struct Response {
     /// Of HTTP.
     pub status: u16,
     /// All of them.
@@ -136,7 +136,7 @@ impl Running {
         let categories = app.categories().to_vec();
         let application = app.build()?;
         let server = PrivatePostgres::temporary().await?;
-        // Its own folder has a name that nobody else has.
+        // Its own folder has a name that no other application has.
         let name = format!("{}-testing", server.dir().display()).replace('/', "-");
         let folder = Folder(std::env::temp_dir().join(name.trim_start_matches('-')));
         std::fs::create_dir_all(&folder.0)?;
@@ -198,7 +198,7 @@ impl Running {
     }
 
     /// Sends a command to an aggregate, or, if it creates, to its collection, with this id.
-    pub async fn send<A: Aggregate>(&self, id: impl Into<Uuid>, command: A::Command) -> Answered {
+    pub async fn send<A: Aggregate>(&self, id: impl Into<Uuid>, command: A::Command) -> Response {
         self.send_with::<A>(id.into(), &command, &[]).await
     }
 
@@ -208,7 +208,7 @@ impl Running {
         id: impl Into<Uuid>,
         version: u64,
         command: A::Command,
-    ) -> Answered {
+    ) -> Response {
         let version = format!("\"v{version}\"");
         self.send_with::<A>(id.into(), &command, &[("if-match", &version)]).await
     }
@@ -218,7 +218,7 @@ impl Running {
         id: Uuid,
         command: &A::Command,
         headers: &[(&str, &str)],
-    ) -> Answered {
+    ) -> Response {
         let (kind, mut body) = (command.kind(), command.body());
         let collection = self.collection(A::Event::CATEGORY);
         let path = match kind.target {
@@ -278,7 +278,7 @@ impl Running {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Answered {
+    ) -> Response {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -299,7 +299,7 @@ impl Running {
         let (parts, body) = answered.into_parts();
         let body = to_bytes(body, LARGEST_ANSWER).await.unwrap_or_default();
         let body = serde_json::from_slice(&body).unwrap_or_default();
-        Answered { status: parts.status.as_u16(), headers: parts.headers, body }
+        Response { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     fn collection(&self, name: &str) -> &'static str {
@@ -319,7 +319,7 @@ impl Running {
     }
 }
 
-impl Answered {
+impl Response {
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
 };
 
@@ -47,7 +47,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
 }
 
 impl<T: Data> Data for Change<T> {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         T::schema(place).nullable()
     }
 

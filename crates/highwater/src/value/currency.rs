@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
 };
 
@@ -20,7 +20,7 @@ pub struct Currency([u8; 3]);
 pub struct NotACurrency;
 
 impl Data for Currency {
-    fn schema(_: Place) -> Schema {
+    fn schema(_: Usage) -> Schema {
         Schema::of("string").with("pattern", "^[A-Z]{3}$").described("ISO 4217.")
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::{
-    data::{Data, Place, parse_id},
+    data::{Data, Usage, parse_id},
     schema::Schema,
 };
 
@@ -33,17 +33,17 @@ impl<T> Id<T> {
     }
 }
 
-pub(crate) fn uuid_schema(place: Place) -> Schema {
+pub(crate) fn uuid_schema(place: Usage) -> Schema {
     let digit = match place {
-        Place::Command => "[0-9A-Fa-f]",
-        Place::Event => "[0-9a-f]",
+        Usage::Command => "[0-9A-Fa-f]",
+        Usage::Event => "[0-9a-f]",
     };
     let groups = [8, 4, 4, 4, 12].map(|digits| format!("{digit}{{{digits}}}"));
     Schema::of("string").with("format", "uuid").with("pattern", format!("^{}$", groups.join("-")))
 }
 
 impl<T> Data for Id<T> {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         uuid_schema(place)
     }
 }

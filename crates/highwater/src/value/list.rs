@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    data::{At, Data, Place},
+    data::{At, Data, Usage},
     finding::FieldError,
     schema::Schema,
 };
@@ -76,7 +76,7 @@ impl<'a, T, const MOST: usize> IntoIterator for &'a List<T, MOST> {
 }
 
 impl<T: Data + Clone, const MOST: usize> Data for List<T, MOST> {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         Schema::of("array")
             .with("minItems", 1)
             .with("maxItems", MOST)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
     value::Id,
 };
@@ -128,7 +128,7 @@ impl<K, V: Clone> Map<K, V> {
 }
 
 impl<K: 'static, V: Data + Clone> Data for Map<K, V> {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         Schema::of("object").with_schema("additionalProperties", V::schema(place))
     }
 }

@@ -9,7 +9,7 @@ use serde::{
 };
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
 };
 
@@ -66,7 +66,7 @@ macro_rules! number {
         }
 
         impl Data for $name {
-            fn schema(_: Place) -> Schema {
+            fn schema(_: Usage) -> Schema {
                 Schema::of("integer").with("minimum", $min).with("maximum", MAX)
             }
         }

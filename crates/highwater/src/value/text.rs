@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
 };
 
@@ -30,7 +30,7 @@ pub enum UnfitText {
 }
 
 impl<const MOST: usize> Data for Text<MOST> {
-    fn schema(_: Place) -> Schema {
+    fn schema(_: Usage) -> Schema {
         Schema::of("string")
             .with("minLength", 1)
             .with("maxLength", MOST)

@@ -6,7 +6,7 @@ use highwater_protocol::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{Data, Place},
+    data::{Data, Usage},
     schema::Schema,
 };
 
@@ -50,10 +50,10 @@ impl Timestamp {
 }
 
 impl Data for Timestamp {
-    fn schema(place: Place) -> Schema {
+    fn schema(place: Usage) -> Schema {
         let rest = match place {
-            Place::Command => r"(\.[0-9]{1,9})?(Z|\+00:00)$",
-            Place::Event => r"\.[0-9]{6}Z$",
+            Usage::Command => r"(\.[0-9]{1,9})?(Z|\+00:00)$",
+            Usage::Event => r"\.[0-9]{6}Z$",
         };
         let seconds = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}";
         Schema::of("string").with("format", "date-time").with("pattern", format!("{seconds}{rest}"))

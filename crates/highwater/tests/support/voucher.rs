@@ -1,4 +1,4 @@
-//! A voucher: issued in three versions, redeemed once, given away by whoever holds it.
+//! A voucher: issued in three versions, redeemed once, given away by its holder.
 
 #![expect(clippy::expect_used, reason = "values that are known to fit")]
 
@@ -84,7 +84,7 @@ impl Parts {
     }
 }
 
-/// Somebody else holds it.
+/// Another holder has it.
 #[derive(Copy, Data)]
 pub struct GivenAway {
     pub to: Id<Holder>,
@@ -166,7 +166,7 @@ impl Aggregate for Voucher {
             Ok(voucher) if voucher.redeemed => {
                 Err(VoucherRejection::AlreadyRedeemed { redeemed: true }.into())
             }
-            found => found.map(|_| ()).map_err(highwater::Refused::from),
+            found => found.map(|_| ()).map_err(highwater::Refusal::from),
         };
         match command {
             VoucherCommand::Issue(issue) => accept(issue.clone()),

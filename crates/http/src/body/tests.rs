@@ -184,7 +184,7 @@ fn list_of(bytes: usize) -> String {
 }
 
 #[test]
-fn a_large_body_is_read_beside_the_threads_that_answer_everybody()
+fn a_large_body_is_read_beside_the_threads_that_answer_requests()
 -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use highwater_runtime::{
-    health::{Check, Required},
+    health::{Check, Requirement},
     shutdown::Shutdown,
 };
 
@@ -31,16 +31,16 @@ async fn get(health: &Health, path: &str) -> Result<(u16, Value), Box<dyn std::e
 async fn what_is_missing_is_named() -> Result<(), Box<dyn std::error::Error>> {
     let health = Health::new(&Shutdown::new(), None);
     assert_eq!(get(&health, "/readyz").await?.0, 200);
-    health.register("log", Required::Ready, answers(Err("no broker answers".to_owned())));
-    health.register("cache", Required::Degraded, answers(Err("cold".to_owned())));
-    health.register("disk", Required::Ready, answers(Ok(())));
+    health.register("log", Requirement::Ready, answers(Err("no broker answers".to_owned())));
+    health.register("cache", Requirement::Degraded, answers(Err("cold".to_owned())));
+    health.register("disk", Requirement::Ready, answers(Ok(())));
     let (status, body) = get(&health, "/readyz").await?;
     assert_eq!((status, &body["code"]), (503, &json!("not-ready")));
     assert_eq!(
         (&body["missing"], &body["degraded"]),
         (&json!({ "log": "no broker answers" }), &json!({ "cache": "cold" }))
     );
-    health.register("log", Required::Ready, answers(Ok(())));
+    health.register("log", Requirement::Ready, answers(Ok(())));
     assert_eq!(
         get(&health, "/readyz").await?,
         (200, json!({ "status": "degraded", "degraded": { "cache": "cold" } }))
@@ -53,7 +53,7 @@ async fn what_is_missing_is_named() -> Result<(), Box<dyn std::error::Error>> {
 async fn draining_is_never_ready_and_always_alive() -> Result<(), Box<dyn std::error::Error>> {
     let shutdown = Shutdown::new();
     let health = Health::new(&shutdown, None);
-    health.register("log", Required::Ready, answers(Ok(())));
+    health.register("log", Requirement::Ready, answers(Ok(())));
     shutdown.soft.cancel();
     let (status, body) = get(&health, "/readyz").await?;
     assert_eq!((status, &body["draining"]), (503, &json!(true)));

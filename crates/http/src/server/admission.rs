@@ -1,4 +1,4 @@
-//! Owns the standing of one request: outside, while its body is received; in the queue of its
+//! Owns the stage of one request: outside, while its body is received; in the queue of its
 //! bulkhead; inside; or aside, while it waits for something that is no work of this process. Must
 //! never let a request work that is not inside.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::bulkhead::{Asked, Bulkhead, Permit, Turn};
+use super::bulkhead::{Bulkhead, Entry, Permit, Turn};
 use super::pace::{Pace, Reception};
 use super::peer::Peer;
 use crate::problem::Problem;
@@ -22,11 +22,11 @@ pub struct Admission(Arc<Ticket>);
 struct Ticket {
     bulkhead: Bulkhead,
     peer: Peer,
-    /// Its standing, and since when there was nothing more to be received of it.
-    held: Mutex<(Standing, Instant)>,
+    /// Its stage, and since when there was nothing more to be received of it.
+    held: Mutex<(Stage, Instant)>,
 }
 
-enum Standing {
+enum Stage {
     /// Its handler has not asked for the body, or has dropped it.
     Outside,
     Receiving(Reception),
@@ -60,7 +60,7 @@ impl Admission {
         Self(Arc::new(Ticket {
             bulkhead,
             peer,
-            held: Mutex::new((Standing::Outside, Instant::now())),
+            held: Mutex::new((Stage::Outside, Instant::now())),
         }))
     }
 
@@ -93,30 +93,30 @@ impl Admission {
     /// Until the request is inside. A refusal is final.
     pub(super) fn poll_enter(&self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
         let mut held = self.lock();
-        if let Standing::Outside | Standing::Receiving(_) = held.0 {
+        if let Stage::Outside | Stage::Receiving(_) = held.0 {
             let now = Instant::now();
             held.1 = now;
             held.0 = match self.0.bulkhead.ask(self.0.peer) {
-                Ok(Asked::Inside(permit)) => Standing::Inside(permit, Some(now)),
-                Ok(Asked::Queued(turn)) => Standing::Queued(turn, false),
-                Err(problem) => Standing::Refused(problem),
+                Ok(Entry::Inside(permit)) => Stage::Inside(permit, Some(now)),
+                Ok(Entry::Queued(turn)) => Stage::Queued(turn, false),
+                Err(problem) => Stage::Refused(problem),
             };
         }
-        if let Standing::Queued(turn, came_back) = &mut held.0 {
+        if let Stage::Queued(turn, came_back) = &mut held.0 {
             let since = if *came_back { None } else { Some(Instant::now()) };
             held.0 = match ready!(turn.as_mut().poll(cx)) {
-                Ok(permit) => Standing::Inside(permit, since),
-                Err(problem) => Standing::Refused(problem),
+                Ok(permit) => Stage::Inside(permit, since),
+                Err(problem) => Stage::Refused(problem),
             };
         }
         match &held.0 {
-            Standing::Refused(problem) => Poll::Ready(Err(problem.clone())),
+            Stage::Refused(problem) => Poll::Ready(Err(problem.clone())),
             _ => Poll::Ready(Ok(())),
         }
     }
 
     pub(super) fn refuse(&self, problem: Problem) {
-        self.lock().0 = Standing::Refused(problem);
+        self.lock().0 = Stage::Refused(problem);
     }
 
     /// Notes that so much more of the body is here.
@@ -124,9 +124,9 @@ impl Admission {
         let mut held = self.lock();
         let begun = held.1;
         match &mut held.0 {
-            Standing::Receiving(reception) => reception.received += bytes,
-            standing @ Standing::Outside => {
-                *standing = Standing::Receiving(Reception { begun, received: bytes })
+            Stage::Receiving(reception) => reception.received += bytes,
+            stage @ Stage::Outside => {
+                *stage = Stage::Receiving(Reception { begun, received: bytes })
             }
             _ => {}
         }
@@ -135,15 +135,15 @@ impl Admission {
     /// The handler reads no more of the body, or waits no more for its turn: it has to ask.
     pub(super) fn stop_receiving(&self) {
         let mut held = self.lock();
-        if let Standing::Receiving(_) | Standing::Queued(..) = held.0 {
-            held.0 = Standing::Outside;
+        if let Stage::Receiving(_) | Stage::Queued(..) = held.0 {
+            held.0 = Stage::Outside;
         }
     }
 
     pub(super) fn owed(&self) -> Owed {
         match &self.lock().0 {
-            Standing::Outside => Owed::Entry,
-            Standing::Refused(problem) => Owed::Refusal(problem.clone()),
+            Stage::Outside => Owed::Entry,
+            Stage::Refused(problem) => Owed::Refusal(problem.clone()),
             _ => Owed::Nothing,
         }
     }
@@ -157,8 +157,8 @@ impl Admission {
     ) -> Result<Instant, Late> {
         let held = self.lock();
         match &held.0 {
-            Standing::Receiving(reception) => reception.look(now, pace).ok_or(Late::Body),
-            Standing::Outside => Ok(now + pace.look_every()),
+            Stage::Receiving(reception) => reception.look(now, pace).ok_or(Late::Body),
+            Stage::Outside => Ok(now + pace.look_every()),
             _ if now >= held.1 + answer_within => Err(Late::Answer),
             _ => Ok(held.1 + answer_within),
         }
@@ -167,8 +167,8 @@ impl Admission {
     /// The permit, for as long as the answer takes to be sent. `worked`: how long it took tells how
     /// busy we are.
     pub(super) fn answered(&self, worked: bool) -> Option<Permit> {
-        let standing = std::mem::replace(&mut self.lock().0, Standing::Answered);
-        let Standing::Inside(permit, since) = standing else { return None };
+        let stage = std::mem::replace(&mut self.lock().0, Stage::Answered);
+        let Stage::Inside(permit, since) = stage else { return None };
         if let Some(since) = since.filter(|_| worked) {
             let now = Instant::now();
             self.0.bulkhead.answered(now, now - since);
@@ -176,7 +176,7 @@ impl Admission {
         Some(permit)
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Standing, Instant)> {
+    fn lock(&self) -> MutexGuard<'_, (Stage, Instant)> {
         self.0.held.lock()
     }
 }
@@ -187,10 +187,10 @@ struct Leave<'a>(&'a Admission);
 impl<'a> Leave<'a> {
     fn begin(admission: &'a Admission) -> Option<Self> {
         let mut held = admission.lock();
-        if !matches!(held.0, Standing::Inside(..)) {
+        if !matches!(held.0, Stage::Inside(..)) {
             return None;
         }
-        held.0 = Standing::Aside;
+        held.0 = Stage::Aside;
         drop(held);
         Some(Self(admission))
     }
@@ -198,14 +198,14 @@ impl<'a> Leave<'a> {
     async fn end(self) -> Result<(), Problem> {
         let Ticket { bulkhead, peer, .. } = &*self.0.0;
         self.0.lock().0 = match bulkhead.ask_again(*peer) {
-            Asked::Inside(permit) => Standing::Inside(permit, None),
-            Asked::Queued(turn) => Standing::Queued(turn, true),
+            Entry::Inside(permit) => Stage::Inside(permit, None),
+            Entry::Queued(turn) => Stage::Queued(turn, true),
         };
         let entered = std::future::poll_fn(|cx| self.0.poll_enter(cx)).await;
         if entered.is_err() {
             // Its handler hears of it, and knows more to say than that: what became of the request
             // before.
-            self.0.lock().0 = Standing::Outside;
+            self.0.lock().0 = Stage::Outside;
         }
         entered
     }
@@ -214,8 +214,8 @@ impl<'a> Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut held = self.0.lock();
-        if let Standing::Aside | Standing::Queued(..) = held.0 {
-            held.0 = Standing::Outside;
+        if let Stage::Aside | Stage::Queued(..) = held.0 {
+            held.0 = Stage::Outside;
         }
     }
 }

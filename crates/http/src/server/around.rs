@@ -95,18 +95,18 @@ where
 fn held_until_sent(answer: Response, permit: Option<Permit>) -> Response {
     match permit {
         Some(permit) if !answer.body().is_end_stream() => {
-            answer.map(|body| Body::new(Held { body, _place: permit.sending() }))
+            answer.map(|body| Body::new(HeldBody { body, _place: permit.sending() }))
         }
         _ => answer,
     }
 }
 
-struct Held {
+struct HeldBody {
     body: Body,
     _place: Option<Sending>,
 }
 
-impl HttpBody for Held {
+impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -60,8 +60,8 @@ struct State {
     inside: usize,
     /// In the sequence in which they came. Some may have gone.
     queue: VecDeque<(Peer, oneshot::Sender<Slot>)>,
-    /// Who is inside or waits. Mostly few, whom a tree finds faster than a hash that no peer can
-    /// foresee.
+    /// Peers that are inside or wait. Mostly few, which a tree finds faster than a hash that no
+    /// peer can foresee.
     peers: BTreeMap<Peer, OfPeer>,
     sending: OnTheirWay,
     adaptive: Option<Adaptive>,
@@ -88,15 +88,15 @@ pub struct Permit(Slot);
 /// The place of an answer that is being sent, until dropped or given to another.
 pub(super) struct Sending(Arc<Shared>, u64);
 
-/// One of `inside`, of this peer. Dropped, it goes to the one who has waited longest and may have
-/// it.
+/// One of `inside`, of this peer. Dropped, it goes to the request that has waited longest and may
+/// have it.
 struct Slot(Option<Arc<Shared>>, Peer);
 
 /// One of its peer's that wait.
 struct Waiting(Arc<Shared>, Peer);
 
 /// What comes of asking for a place.
-pub(super) enum Asked {
+pub(super) enum Entry {
     Inside(Permit),
     Queued(Turn),
 }
@@ -131,29 +131,29 @@ impl Bulkhead {
     /// Waits for a place, if there is room to wait.
     pub async fn enter(&self, peer: Peer) -> Result<Permit, Problem> {
         match self.ask(peer)? {
-            Asked::Inside(permit) => Ok(permit),
-            Asked::Queued(turn) => turn.await,
+            Entry::Inside(permit) => Ok(permit),
+            Entry::Queued(turn) => turn.await,
         }
     }
 
-    pub(super) fn ask(&self, peer: Peer) -> Result<Asked, Problem> {
+    pub(super) fn ask(&self, peer: Peer) -> Result<Entry, Problem> {
         let mut state = match self.0.take(self.0.lock(), peer) {
-            Ok(permit) => return Ok(Asked::Inside(permit)),
+            Ok(permit) => return Ok(Entry::Inside(permit)),
             Err(state) => state,
         };
         if !state.may_wait(peer, self.0.limits.waiting) {
             drop(state);
             return Err(self.0.refused());
         }
-        Ok(Asked::Queued(self.0.queue(state, peer)))
+        Ok(Entry::Queued(self.0.queue(state, peer)))
     }
 
-    /// For one who has been inside and comes back: others bound how many those are, and it waits
-    /// its turn however many do.
-    pub(super) fn ask_again(&self, peer: Peer) -> Asked {
+    /// For a request that has been inside and comes back: others bound how many those are, and it
+    /// waits its turn however many do.
+    pub(super) fn ask_again(&self, peer: Peer) -> Entry {
         match self.0.take(self.0.lock(), peer) {
-            Ok(permit) => Asked::Inside(permit),
-            Err(state) => Asked::Queued(self.0.queue(state, peer)),
+            Ok(permit) => Entry::Inside(permit),
+            Err(state) => Entry::Queued(self.0.queue(state, peer)),
         }
     }
 
@@ -370,8 +370,8 @@ impl State {
         self.queue.len() < waiting
     }
 
-    /// Lets in who has waited longest of those who may come in: who is gone, and whose peer has its
-    /// share inside, is passed.
+    /// Lets in the request that has waited longest of those that may come in: one that is gone, or
+    /// whose peer has its share inside, is passed.
     fn next(&mut self) -> Option<(Peer, oneshot::Sender<Slot>)> {
         let (mut at, mut full) = (0, None);
         while let Some((peer, place)) = self.queue.get(at) {

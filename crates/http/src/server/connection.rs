@@ -39,7 +39,7 @@ use tower::Service;
 
 use self::answer::{Answer, PIECE_BYTES, held_bytes};
 use self::link::{Due, Ticket};
-use self::received::{Received, read_rest};
+use self::received::{ReceivedBody, read_rest};
 use self::transport::Transport;
 use super::room::Seat;
 use super::settings::HttpSettings;
@@ -110,17 +110,17 @@ pub(super) async fn serve(stream: TcpStream, seat: Seat, server: Arc<Server>) {
     let Some(stream) = link.take_stream() else { return };
     match reason {
         // What the kernel still holds for a client that takes nothing goes with it.
-        Ended::Cut(_) => drop(stream.set_zero_linger()),
-        Ended::Failed => closing::read_on(stream, link, &server.settings).await,
-        Ended::Closed if link.owes_reading() => {
+        ConnectionEnd::Cut(_) => drop(stream.set_zero_linger()),
+        ConnectionEnd::Failed => closing::read_on(stream, link, &server.settings).await,
+        ConnectionEnd::Closed if link.owes_reading() => {
             closing::read_on(stream, link, &server.settings).await
         }
-        Ended::Closed => {}
+        ConnectionEnd::Closed => {}
     }
 }
 
 #[derive(Clone, Copy)]
-enum Ended {
+enum ConnectionEnd {
     /// As the protocol has it.
     Closed,
     /// What came is not the protocol, which was answered as far as it can be; or the client is
@@ -130,7 +130,7 @@ enum Ended {
     Cut(&'static str),
 }
 
-impl Ended {
+impl ConnectionEnd {
     fn text(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -143,7 +143,7 @@ impl Ended {
 type Parser<'a, S> = auto::Connection<'a, TokioIo<Transport>, S, TokioExecutor>;
 
 enum Event {
-    Ended(Ended),
+    ConnectionEnd(ConnectionEnd),
     Demanded(Demand),
     Look,
 }
@@ -152,7 +152,7 @@ async fn drive<S, F>(
     mut parser: Pin<&mut Parser<'_, S>>,
     link: &Arc<Link>,
     settings: &HttpSettings,
-) -> Ended
+) -> ConnectionEnd
 where
     S: hyper::service::Service<
             Request<Incoming>,
@@ -177,8 +177,8 @@ where
                 return Poll::Ready(Event::Look);
             }
             match parser.as_mut().poll(cx) {
-                Poll::Ready(Ok(())) => Poll::Ready(Event::Ended(Ended::Closed)),
-                Poll::Ready(Err(_)) => Poll::Ready(Event::Ended(Ended::Failed)),
+                Poll::Ready(Ok(())) => Poll::Ready(Event::ConnectionEnd(ConnectionEnd::Closed)),
+                Poll::Ready(Err(_)) => Poll::Ready(Event::ConnectionEnd(ConnectionEnd::Failed)),
                 Poll::Pending if link.look_soon.swap(false, Ordering::AcqRel) => {
                     Poll::Ready(Event::Look)
                 }
@@ -186,12 +186,12 @@ where
             }
         });
         let due = match event.await {
-            Event::Ended(ended) => return ended,
-            Event::Demanded(Demand::End) => return Ended::Cut("demanded"),
+            Event::ConnectionEnd(ended) => return ended,
+            Event::Demanded(Demand::End) => return ConnectionEnd::Cut("demanded"),
             Event::Demanded(_) => Due::Leave("demanded"),
-            Event::Look if leaving.is_some() && link.is_quiet() => return Ended::Closed,
+            Event::Look if leaving.is_some() && link.is_quiet() => return ConnectionEnd::Closed,
             Event::Look if leaving.is_some_and(|since| overstays(link, since, settings)) => {
-                return Ended::Cut("overstayed");
+                return ConnectionEnd::Cut("overstayed");
             }
             Event::Look => link.due(Instant::now(), settings),
         };
@@ -200,8 +200,8 @@ where
             link.demand(Demand::GiveWay);
         }
         match due {
-            Due::End(reason) => return Ended::Cut(reason),
-            Due::Leave(_) if link.has_only_unfinished_head() => return Ended::Cut("head"),
+            Due::End(reason) => return ConnectionEnd::Cut(reason),
+            Due::Leave(_) if link.has_only_unfinished_head() => return ConnectionEnd::Cut("head"),
             Due::Leave(_) => {
                 leaving.get_or_insert_with(Instant::now);
                 parser.as_mut().graceful_shutdown();
@@ -240,7 +240,7 @@ async fn answered(
         None
     };
     request.extensions_mut().insert(ConnectInfo(link.peer));
-    let request = request.map(|body| Received::wrap(body, &ticket, http1));
+    let request = request.map(|body| ReceivedBody::wrap(body, &ticket, http1));
     let answer = match trace {
         Some(trace) => {
             drop(request);

@@ -70,7 +70,8 @@ fn target(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<Aut
         // Also of a request target in absolute form, beside which Host has to be there all the
         // same.
         Some(_) if host.is_none() && version == Version::HTTP_11 => Err(bad_host(MISSING)),
-        // RFC 9113, 8.3.1: two hosts in one request are two requests to whoever stands in front.
+        // RFC 9113, 8.3.1: two hosts in one request are two requests to a proxy that stands in
+        // front.
         Some(target)
             if version >= Version::HTTP_2
                 && host.as_ref().is_some_and(|host| !is_same(host, target)) =>

@@ -25,11 +25,11 @@ const LONGEST_REJECTION: usize = 1_024;
 pub(super) struct Observer {
     ids: Arc<dyn Ids>,
     figures: Figures,
-    said: Said,
+    said: LogLimiter,
 }
 
 /// A request on its way.
-pub(super) struct Seen {
+pub(super) struct InFlight {
     pub(super) span: Span,
     begun: Instant,
     trace: TraceContext,
@@ -40,11 +40,11 @@ pub(super) struct Seen {
 
 impl Observer {
     pub(super) fn new(ids: Arc<dyn Ids>) -> Self {
-        Self { ids, figures: Figures::default(), said: Said::default() }
+        Self { ids, figures: Figures::default(), said: LogLimiter::default() }
     }
 
     /// Gives the request its trace.
-    pub(super) fn begin(&self, request: &mut Request) -> Seen {
+    pub(super) fn begin(&self, request: &mut Request) -> InFlight {
         let begun = Instant::now();
         let trace = TraceContext::from_headers(request.headers(), &*self.ids);
         let route = request.extensions().get::<MatchedPath>().cloned();
@@ -56,11 +56,11 @@ impl Observer {
             route = %template(route.as_ref())
         );
         request.extensions_mut().insert(trace.clone());
-        Seen { span, begun, trace, route, method, uri }
+        InFlight { span, begun, trace, route, method, uri }
     }
 
     /// Puts the answer into its last form, counts it and logs it.
-    pub(super) async fn end(&self, seen: Seen, answer: Response) -> Response {
+    pub(super) async fn end(&self, seen: InFlight, answer: Response) -> Response {
         let mut response = as_problem(answer, seen.uri.path(), &seen.trace).await;
         if let Some(value) = seen.trace.to_header() {
             response.headers_mut().insert(TRACEPARENT, value);
@@ -182,7 +182,7 @@ impl Figure {
 /// Which refusals and failures have had their line: one for each code in a while, with the number
 /// of those between.
 #[derive(Default)]
-struct Said(Mutex<BTreeMap<(u16, String), Turn>>);
+struct LogLimiter(Mutex<BTreeMap<(u16, String), Turn>>);
 
 struct Turn {
     said: Instant,
@@ -194,7 +194,7 @@ const FAILURES_EVERY: Duration = Duration::from_secs(10);
 /// There are some hundred codes; what another instance relayed might have others.
 const CODES: usize = 512;
 
-impl Said {
+impl LogLimiter {
     /// `Some`: it has its line, and so many had none since the last one.
     fn turn(&self, status: StatusCode, code: &str) -> Option<u64> {
         let (now, every) = (
@@ -314,7 +314,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_code_has_one_line_in_a_while_however_often_callers_bring_it_about() {
-        let (said, mut refused, mut failed, mut more) = (Said::default(), 0, 0, 0);
+        let (said, mut refused, mut failed, mut more) = (LogLimiter::default(), 0, 0, 0);
         for _ in 0..6_000 {
             if let Some(between) = said.turn(StatusCode::NOT_FOUND, "route.unknown") {
                 (refused, more) = (refused + 1, more + between);
@@ -327,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_nobody_knows_do_not_make_it_grow() {
-        let said = Said::default();
+    fn codes_that_are_not_known_do_not_make_it_grow() {
+        let said = LogLimiter::default();
         let lines = (0..10_000)
             .filter(|n| said.turn(StatusCode::NOT_FOUND, &format!("code.{n}")).is_some())
             .count();

@@ -1,5 +1,5 @@
 //! Owns a port between the moment it is taken and the moment the process has started. Must never
-//! let anybody connect before that.
+//! let a client connect before that.
 
 use std::{io, net::SocketAddr};
 
@@ -10,9 +10,9 @@ use super::Error;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// Taken, and not listened on yet: whoever connects is refused, and goes elsewhere. What the system
-/// accepts before the process has started would wait for it, while another instance would have
-/// answered.
+/// Taken, and not listened on yet: a client that connects is refused, and goes elsewhere. What the
+/// system accepts before the process has started would wait for it, while another instance would
+/// have answered.
 #[derive(Debug)]
 pub struct Port {
     socket: TcpSocket,

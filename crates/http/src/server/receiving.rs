@@ -1,6 +1,6 @@
 //! Owns bodies while they are received: how slowly they may come, and how much of them this process
-//! holds. A request takes its permit when its body is complete, so that who sends slowly, or not at
-//! all, keeps no one else out.
+//! holds. A request takes its permit when its body is complete, so that a client that sends slowly,
+//! or not at all, keeps no other out.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -22,9 +22,9 @@ use highwater_runtime::resilience;
 
 /// Bytes of bodies that are not complete, in this process.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<Spent>);
+pub(super) struct Budget(Arc<BudgetState>);
 
-struct Spent {
+struct BudgetState {
     limit: usize,
     share: Share,
     retry_after: Duration,
@@ -49,7 +49,7 @@ impl Budget {
     ) -> Self {
         let receiving = metrics::gauge!("highwater_http_receiving_bytes");
         let shed = metrics::counter!("highwater_http_shed_total", "class" => CLASS);
-        Self(Arc::new(Spent {
+        Self(Arc::new(BudgetState {
             limit,
             share,
             retry_after,
@@ -112,7 +112,7 @@ pub(super) struct Incoming {
     body: Body,
     admission: Admission,
     budget: Budget,
-    /// What is beyond it is not kept by the one who reads.
+    /// What is beyond it is not kept by the reader.
     limit: usize,
     received: usize,
     spent: usize,
@@ -166,22 +166,22 @@ impl HttpBody for Incoming {
                         return Poll::Ready(Some(Ok(frame)));
                     };
                     this.admission.refuse(problem);
-                    return Poll::Ready(Some(Err(axum::Error::new(Refused))));
+                    return Poll::Ready(Some(Err(axum::Error::new(RefusedBefore))));
                 }
                 Poll::Ready(None) => this.ended = true,
                 broken @ Poll::Ready(Some(Err(_))) => return broken,
             }
         }
-        // One that is too large is refused by the one who reads it, and needs no place for that.
+        // One that is too large is refused by its reader, and needs no place for that.
         if this.received <= this.limit && ready!(this.admission.poll_enter(cx)).is_err() {
-            return Poll::Ready(Some(Err(axum::Error::new(Refused))));
+            return Poll::Ready(Some(Err(axum::Error::new(RefusedBefore))));
         }
         this.give_back();
         Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        // Whoever believed it would not come to the end, where the place is taken.
+        // A reader that believed it would not come to the end, where the place is taken.
         false
     }
 
@@ -200,4 +200,4 @@ impl Drop for Incoming {
 /// The answer is the refusal, whatever is made of this.
 #[derive(Debug, thiserror::Error)]
 #[error("the request was refused while its body was received")]
-struct Refused;
+struct RefusedBefore;

@@ -19,7 +19,7 @@ async fn a_drain_closes_what_is_idle_and_says_so_in_what_it_answers() {
 }
 
 #[tokio::test]
-async fn a_hard_end_waits_for_nobody() {
+async fn a_hard_end_waits_for_no_request() {
     let server = Server::start(HttpSettings::default()).await;
     let mut busy = Http1::connect(server.address).await;
     busy.send("GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await;

@@ -36,13 +36,13 @@ struct Fate {
     report_delay: Duration,
 }
 
-struct Queued {
+struct PendingAppend {
     record: Record,
     answer: Answer,
     fate: Fate,
 }
 
-struct Reported {
+struct PendingReport {
     answer: Answer,
     fate: Fate,
     report: Source,
@@ -55,7 +55,7 @@ enum Source {
 
 pub struct FaultQueue {
     random: Random,
-    queue: mpsc::UnboundedSender<Queued>,
+    queue: mpsc::UnboundedSender<PendingAppend>,
     /// How many are not handed over yet.
     waiting: Arc<AtomicUsize>,
 }
@@ -87,7 +87,7 @@ impl FaultQueue {
         let fate = Fate::draw(&mut self.random, faults);
         self.waiting.fetch_add(1, Ordering::AcqRel);
         self.queue
-            .send(Queued { record, answer, fate })
+            .send(PendingAppend { record, answer, fate })
             .map_err(|_| Error::Refused("the log was closed".to_owned()))
     }
 
@@ -106,8 +106,8 @@ struct Outbound {
 impl Outbound {
     async fn run(
         mut self,
-        mut queue: mpsc::UnboundedReceiver<Queued>,
-        reports: mpsc::UnboundedSender<Reported>,
+        mut queue: mpsc::UnboundedReceiver<PendingAppend>,
+        reports: mpsc::UnboundedSender<PendingReport>,
     ) {
         while let Some(queued) = queue.recv().await {
             if !queued.fate.delay.is_zero() {
@@ -119,10 +119,10 @@ impl Outbound {
                 // A foreign writer's failure is its own.
                 let _ = append_and_wait(&*self.inner, &self.partition, foreign_record()).await;
             }
-            let Queued { record, answer, fate } = queued;
+            let PendingAppend { record, answer, fate } = queued;
             let report = self.hand_over(record, &answer, fate);
             // The other task ends after this one.
-            let _ = reports.send(Reported { answer, fate, report });
+            let _ = reports.send(PendingReport { answer, fate, report });
         }
     }
 
@@ -149,10 +149,10 @@ impl Outbound {
 }
 
 async fn inbound(
-    mut reports: mpsc::UnboundedReceiver<Reported>,
+    mut reports: mpsc::UnboundedReceiver<PendingReport>,
     mut gates: watch::Receiver<Gates>,
 ) {
-    while let Some(Reported { answer, fate, report }) = reports.recv().await {
+    while let Some(PendingReport { answer, fate, report }) = reports.recv().await {
         let (generation, result) = match report {
             Source::Known(error) => (0, Err(error)),
             Source::Inner(mut from) => match from.recv().await {
@@ -216,7 +216,7 @@ impl Answer {
     /// The first one counts.
     fn give(&self, generation: u64, result: Result<Appended, ReportError>) {
         if let Some(reply) = lock(&self.0).take() {
-            // Whoever dropped the receiver does not want to know.
+            // An appender that dropped the receiver does not want to know.
             let _ = reply.to.send(Report { ticket: reply.ticket, generation, result });
         }
     }

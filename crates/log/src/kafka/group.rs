@@ -47,7 +47,7 @@ pub fn join(settings: &Settings, group: &Group) -> Result<Membership, Error> {
         .name("kafka-member".to_owned())
         .spawn(move || {
             run(consumer, &to_commit, &stopping);
-            // Nobody waits for a member that was dropped.
+            // No caller waits for a member that was dropped.
             let _ = left.send(());
         })
         .map_err(|error| {
@@ -74,8 +74,8 @@ fn committer(commits: SyncSender<Offsets>) -> CommitOffsets {
     Arc::new(move |offsets: &[(Partition, u64)]| drop(commits.try_send(offsets.to_vec())))
 }
 
-/// Polls until told to stop, or until nobody listens; then leaves by closing, off the runtime,
-/// because closing can hang.
+/// Polls until told to stop, or until the receiver of its events is gone; then leaves by closing,
+/// off the runtime, because closing can hang.
 fn run(consumer: BaseConsumer<Member>, commits: &Receiver<Offsets>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) && !consumer.context().events.is_closed() {
         // Records that were fetched before their partition was paused are dropped; errors went to

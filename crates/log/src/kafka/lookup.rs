@@ -1,5 +1,6 @@
 //! Look-ups: ends of partitions, some records from an offset. Blocking calls with a deadline, each
-//! on a consumer of its own kind, so that they never disturb who follows. Never used for following.
+//! on a consumer of its own kind, so that they never disturb a reader that follows. Never used for
+//! following.
 
 use std::{
     sync::{
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use parking_lot::{Mutex, MutexGuard};
 use rdkafka::{
     ClientConfig, TopicPartitionList,
@@ -99,7 +100,12 @@ impl Lookups {
         })
     }
 
-    pub fn fetch(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
+    pub fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
         let scan = limit > SPOT_RECORDS;
         let pool = if scan { &self.scans } else { &self.spots };
         pool.with(Some((of, offset)), |cursor| {
@@ -168,9 +174,10 @@ impl Lookups {
         from: u64,
         high: u64,
         limit: usize,
-    ) -> Result<Vec<Stored>, Error> {
+    ) -> Result<Vec<StoredRecord>, Error> {
         let mut deadline = Instant::now() + self.settings.request_timeout;
-        let (mut records, mut bytes, mut next): (Vec<Stored>, usize, u64) = (Vec::new(), 0, from);
+        let (mut records, mut bytes, mut next): (Vec<StoredRecord>, usize, u64) =
+            (Vec::new(), 0, from);
         let mut ended = false;
         while records.len() < limit && bytes < self.settings.fetch_bytes && next < high {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -241,7 +248,7 @@ impl Pool {
         work(cursor.as_mut().ok_or_else(|| Error::Unreachable("the log was closed".to_owned()))?)
     }
 
-    /// The one that would read on at `place`, else one that nobody uses, else the next in turn.
+    /// The one that would read on at `place`, else one that is not in use, else the next in turn.
     fn free(&self, place: Option<(&Partition, u64)>) -> MutexGuard<'_, Option<Cursor>> {
         let mut unused = None;
         for cursor in &self.cursors {

@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use highwater_protocol::{
-    record::{Header, Record, Stored},
+    record::{Header, Record, StoredRecord},
     wire,
 };
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 /// A copy of `message`.
-pub fn stored(message: &BorrowedMessage<'_>) -> Stored {
+pub fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         (0..headers.count()).map(|at| header(headers, at)).collect()
     });
@@ -20,7 +20,7 @@ pub fn stored(message: &BorrowedMessage<'_>) -> Stored {
     };
     // An offset of a consumed message is never negative.
     let offset = u64::try_from(message.offset()).unwrap_or(u64::MAX);
-    Stored { offset, appended_at_ms: message.timestamp().to_millis().unwrap_or(0), record }
+    StoredRecord { offset, appended_at_ms: message.timestamp().to_millis().unwrap_or(0), record }
 }
 
 /// rdkafka panics at a header whose name is not UTF-8. Such a header is none of ours, and a foreign

@@ -1,4 +1,4 @@
-//! Which answers of brokers pass by themselves. Talks to nobody.
+//! Which answers of brokers pass by themselves. Talks to no broker.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 

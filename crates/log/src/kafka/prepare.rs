@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{
     Settings,
     passing::refused,
-    promises::{self, Found, broken, created},
+    promises::{self, TopicState, broken, created},
     unreachable,
 };
 use crate::log::{Error, Topic};
@@ -39,7 +39,7 @@ pub async fn prepare(settings: &Settings, topics: &[Topic]) -> Result<(), Error>
     let configs = describe(&admin, settings, topics).await?;
     let mut refused = Vec::new();
     for (topic, config) in topics.iter().zip(configs) {
-        let found = Found { shape: cluster.shape(&topic.name), config };
+        let found = TopicState { shape: cluster.shape(&topic.name), config };
         for promise in broken(topic, &found) {
             if settings.development && promise.may_lack {
                 tracing::warn!("{promise}: in development this is accepted, and {}", promise.risk);

@@ -1,6 +1,6 @@
-//! Idempotent producers that push delivery reports to whoever appended. A producer is made anew
-//! only after a fatal error; then the generation in its reports is one higher. Decides nothing
-//! about what a report means.
+//! Idempotent producers that push delivery reports to the appender. A producer is made anew only
+//! after a fatal error; then the generation in its reports is one higher. Decides nothing about
+//! what a report means.
 
 use std::{sync::Arc, time::Duration};
 
@@ -88,7 +88,7 @@ impl Producers {
         instance.ok_or_else(|| Error::Refused("the log was closed".to_owned()))
     }
 
-    /// Puts a new producer in the place of `dead`, unless somebody else did.
+    /// Puts a new producer in the place of `dead`, unless another append did.
     fn replace(&self, slot: usize, dead: &Arc<Instance>) -> Result<(), Error> {
         let mut place = self.slots[slot].write();
         if place.as_ref().is_some_and(|instance| instance.generation == dead.generation) {
@@ -198,7 +198,7 @@ impl ProducerContext for Reports {
             Err(ReportError::Refused(_)) => &self.refused,
         };
         reports.increment(1);
-        // Whoever dropped the receiver does not want to know.
+        // An appender that dropped the receiver does not want to know.
         let _ = reply.to.send(Report { ticket: reply.ticket, generation: self.generation, result });
     }
 }
@@ -215,7 +215,7 @@ fn refused(to: &Partition, error: &KafkaError) -> Error {
     }
 }
 
-/// The brokers look at the record, or at who sends it, and will say the same again.
+/// The brokers look at the record, or at its sender, and will say the same again.
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(

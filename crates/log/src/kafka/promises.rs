@@ -1,5 +1,5 @@
-//! What a topic must be (docs/log-format.md, "What Kafka must promise"), as one table. Talks to
-//! nobody.
+//! What a topic must be (docs/log-format.md, "What Kafka must promise"), as one table. Talks to no
+//! broker.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub struct Shape {
     pub led: bool,
 }
 
-pub struct Found {
+pub struct TopicState {
     pub shape: Shape,
     pub config: ConfigResource,
 }
@@ -79,7 +79,7 @@ pub const IN_DEVELOPMENT: &str =
     "with log.development (--development) fewer will do, and less is promised";
 
 /// Every promise that `topic` does not keep.
-pub fn broken(topic: &Topic, found: &Found) -> Vec<Broken> {
+pub fn broken(topic: &Topic, found: &TopicState) -> Vec<Broken> {
     let value = |name: &str| {
         found.config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default()
     };
@@ -161,10 +161,10 @@ mod tests {
         }
     }
 
-    fn kept(kind: TopicKind) -> Found {
+    fn kept(kind: TopicKind) -> TopicState {
         let entries = created(kind, 3).iter().map(|(name, value)| entry(name, value)).collect();
         let shape = Shape { partitions: 8, replicas: 3, led: true };
-        Found {
+        TopicState {
             shape,
             config: ConfigResource {
                 specifier: OwnedResourceSpecifier::Topic("t".to_owned()),

@@ -186,7 +186,7 @@ impl Reader {
             let mut subscribers = self.lock();
             if subscribers.is_empty() && known.elapsed() >= KNOW_EVERY {
                 drop(subscribers);
-                // Tried again; whoever subscribes meanwhile only waits longer.
+                // Tried again; a reader that subscribes meanwhile only waits longer.
                 let _ = self.know_leaders(KNOW_WITHIN);
                 known = Instant::now();
                 continue;
@@ -277,8 +277,8 @@ impl Reader {
         }
     }
 
-    /// Hands on what was taken, pauses and resumes, takes out who has gone. Returns how long the
-    /// next poll may wait.
+    /// Hands on what was taken, pauses and resumes, takes out subscribers that have gone. Returns
+    /// how long the next poll may wait.
     fn hand_on(&self, subscribers: &mut HashMap<u32, Subscriber>) -> Duration {
         let mut tick = TICK;
         subscribers.retain(|index, subscriber| {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ impl Subscriber {
         }
     }
 
-    pub fn take(&mut self, stored: Stored) {
+    pub fn take(&mut self, stored: StoredRecord) {
         if self.failed || stored.offset < self.at {
             return;
         }

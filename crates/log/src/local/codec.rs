@@ -5,7 +5,7 @@
 //! length, bytes`, and a length of `u32::MAX` says that there is none.
 
 use highwater_protocol::{
-    record::{Header, Record, Stored},
+    record::{Header, Record, StoredRecord},
     wire,
 };
 
@@ -29,7 +29,7 @@ pub fn appended_at_ms(bytes: &[u8]) -> Option<i64> {
 }
 
 /// The record in `bytes`, all of them; `None` if that is not what they are.
-pub fn decode(offset: u64, bytes: &[u8]) -> Option<Stored> {
+pub fn decode(offset: u64, bytes: &[u8]) -> Option<StoredRecord> {
     let mut rest = bytes;
     let appended_at_ms = i64::from_be_bytes(take(&mut rest, 8)?.try_into().ok()?);
     let (key, value) =
@@ -40,7 +40,7 @@ pub fn decode(offset: u64, bytes: &[u8]) -> Option<Stored> {
         let name = std::str::from_utf8(borrow(&mut rest)??).ok()?;
         headers.push(Header::new(wire::header_name(name), borrow(&mut rest)??));
     }
-    rest.is_empty().then_some(Stored {
+    rest.is_empty().then_some(StoredRecord {
         offset,
         appended_at_ms,
         record: Record { key, value, headers },
@@ -104,7 +104,10 @@ mod tests {
         for record in records() {
             let mut bytes = Vec::new();
             encode(-7, &record, &mut bytes);
-            assert_eq!(decode(3, &bytes), Some(Stored { offset: 3, appended_at_ms: -7, record }));
+            assert_eq!(
+                decode(3, &bytes),
+                Some(StoredRecord { offset: 3, appended_at_ms: -7, record })
+            );
         }
     }
 

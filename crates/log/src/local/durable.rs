@@ -20,7 +20,7 @@ pub fn create_folder(folder: &Path, mode: u32) -> io::Result<()> {
     let above = 1 + folder.ancestors().skip(1).take_while(is_missing).count();
     DirBuilder::new().recursive(true).mode(mode).create(folder)?;
     folder.ancestors().skip(1).take(above).try_for_each(|parent| match sync_folder(parent) {
-        // It may be entered and not listed, or is not ours: who made it has to keep it.
+        // It may be entered and not listed, or is not ours: the user that made it has to keep it.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     })

@@ -63,7 +63,7 @@ impl Groups {
             groups.leave(&group, number);
             Box::pin(std::future::ready(())) as futures_util::future::BoxFuture<'static, ()>
         });
-        // Nobody asks a local log how far its readers are: the checkpoints say so.
+        // No tool asks a local log how far its readers are: the checkpoints say so.
         Membership { events: receiver, leave, commit: Arc::new(|_: &[(Partition, u64)]| ()) }
     }
 

@@ -51,7 +51,7 @@ impl Reader {
         }
     }
 
-    /// Ends with an error, or with none when nobody listens any more.
+    /// Ends with an error, or with none when its receiver is gone.
     async fn deliver(&mut self) -> Option<Error> {
         let topic = match self.shared.topic(&self.of) {
             Ok(topic) => topic,
@@ -102,7 +102,10 @@ impl Reader {
         }
     }
 
-    async fn chunk(&self, end: u64) -> Result<Vec<highwater_protocol::record::Stored>, Error> {
+    async fn chunk(
+        &self,
+        end: u64,
+    ) -> Result<Vec<highwater_protocol::record::StoredRecord>, Error> {
         let bounds = Bounds {
             records: self.shared.settings.chunk_records,
             bytes: self.shared.settings.chunk_bytes,

@@ -1,5 +1,5 @@
-//! Reading a local log from another process: directly while nobody holds the store, else through
-//! the holder's socket. Never writes.
+//! Reading a local log from another process: directly while no process holds the store, else
+//! through the holder's socket. Never writes.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use tokio::{net::UnixStream, sync::Mutex};
 
 use super::{
@@ -85,7 +85,7 @@ impl RawReader for Direct {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let (topic, of, store) = (self.topic(of), of.clone(), Arc::clone(&self.store));
         blocking(move || {
             let topic = topic?;
@@ -195,7 +195,7 @@ impl RawReader for Remote {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let request =
             Request::Fetch { topic: of.topic.to_string(), partition: of.index, offset, limit };
         Box::pin(async move { serve::decode(&self.ask(&request).await?).ok_or_else(malformed) })

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -180,7 +180,7 @@ fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn encode(records: &[Stored]) -> Vec<u8> {
+fn encode(records: &[StoredRecord]) -> Vec<u8> {
     let mut out = Vec::new();
     for stored in records {
         let mut bytes = Vec::new();
@@ -193,7 +193,7 @@ fn encode(records: &[Stored]) -> Vec<u8> {
 }
 
 /// What [`encode`] wrote.
-pub fn decode(mut bytes: &[u8]) -> Option<Vec<Stored>> {
+pub fn decode(mut bytes: &[u8]) -> Option<Vec<StoredRecord>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let (head, rest) = bytes.split_at_checked(12)?;

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -152,7 +152,7 @@ impl Shared {
         from: u64,
         until: u64,
         bounds: Bounds,
-    ) -> Result<Vec<Stored>, Error> {
+    ) -> Result<Vec<StoredRecord>, Error> {
         let topic = self.topic(of)?;
         self.store()?
             .as_ref()
@@ -162,7 +162,12 @@ impl Shared {
     }
 
     /// For look-ups: the range is checked against the log.
-    pub fn look_up(&self, of: &Partition, offset: u64, limit: usize) -> Result<Vec<Stored>, Error> {
+    pub fn look_up(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
         let end = self.check(of, offset)?;
         self.fetch(of, offset, end, Bounds { records: limit, bytes: self.settings.fetch_bytes })
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -185,8 +185,8 @@ impl Store {
         from: u64,
         until: u64,
         bounds: Bounds,
-    ) -> Result<Vec<Stored>, Error> {
-        let mut found: Vec<Stored> = Vec::new();
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let mut found: Vec<StoredRecord> = Vec::new();
         let mut bytes = 0;
         if from >= until {
             return Ok(found);

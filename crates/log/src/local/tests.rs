@@ -229,10 +229,7 @@ async fn a_folder_of_a_newer_release_or_of_no_known_format_is_refused() {
     }
     std::fs::remove_file(opened.folder.join("FORMAT")).unwrap();
     let refused = LocalLog::open(&opened.folder, Settings::default()).unwrap_err().to_string();
-    assert!(
-        refused.contains("holds no log"),
-        "a store of which nobody knows the format: {refused}"
-    );
+    assert!(refused.contains("holds no log"), "a store whose format is not known: {refused}");
     std::fs::write(opened.folder.join("FORMAT"), "1\n").unwrap();
     let log = LocalLog::open(&opened.folder, Settings::default()).unwrap();
     assert_eq!(Log::end(&log, &partition()).await.unwrap(), 1);
@@ -274,7 +271,7 @@ async fn the_socket_is_for_its_owner_only_and_answers_what_the_log_would() {
     assert_eq!(
         reader.fetch(&partition(), 4, 3).await.unwrap(),
         direct,
-        "directly, once nobody holds the store"
+        "directly, once no process holds the store"
     );
 }
 

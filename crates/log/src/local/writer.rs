@@ -26,7 +26,7 @@ use crate::log::{Appended, Reply, Report, ReportError};
 const FORGET_ON_AFTER: Duration = Duration::from_millis(100);
 
 /// One append that waits for the next group commit.
-pub struct Queued {
+pub struct PendingAppend {
     pub topic: Arc<TopicState>,
     pub partition: u32,
     pub record: Record,
@@ -35,7 +35,7 @@ pub struct Queued {
 }
 
 /// Runs until every sender of `queue` is gone, then closes the store.
-pub fn run(shared: &Shared, queue: &Receiver<Queued>) {
+pub fn run(shared: &Shared, queue: &Receiver<PendingAppend>) {
     let mut forget_at = Instant::now() + shared.settings.forget_every;
     loop {
         let healthy = shared.trouble().is_none();
@@ -73,7 +73,11 @@ fn forget(shared: &Shared) -> Duration {
     }
 }
 
-fn collect(shared: &Shared, first: Queued, queue: &Receiver<Queued>) -> Vec<Queued> {
+fn collect(
+    shared: &Shared,
+    first: PendingAppend,
+    queue: &Receiver<PendingAppend>,
+) -> Vec<PendingAppend> {
     let mut bytes = first.size_bytes;
     let mut batch = vec![first];
     while batch.len() < shared.settings.commit_records && bytes < shared.settings.commit_bytes {
@@ -85,7 +89,7 @@ fn collect(shared: &Shared, first: Queued, queue: &Receiver<Queued>) -> Vec<Queu
     batch
 }
 
-fn commit(shared: &Shared, batch: Vec<Queued>) {
+fn commit(shared: &Shared, batch: Vec<PendingAppend>) {
     if let Some(trouble) = shared.trouble() {
         return report_all(&batch, &ReportError::Unsent(trouble));
     }
@@ -111,7 +115,7 @@ fn commit(shared: &Shared, batch: Vec<Queued>) {
     }
 }
 
-fn rows(shared: &Shared, batch: &[Queued]) -> (Vec<Row>, Vec<u64>) {
+fn rows(shared: &Shared, batch: &[PendingAppend]) -> (Vec<Row>, Vec<u64>) {
     let appended_at_ms = (shared.settings.clock)();
     let mut next: HashMap<(u32, u32), u64> = HashMap::new();
     let (mut rows, mut offsets) =
@@ -130,8 +134,8 @@ fn rows(shared: &Shared, batch: &[Queued]) -> (Vec<Row>, Vec<u64>) {
 }
 
 /// Readers first: what is reported can be read.
-fn publish(batch: &[Queued], offsets: &[u64]) {
-    let mut ends: HashMap<(u32, u32), (&Queued, u64)> = HashMap::new();
+fn publish(batch: &[PendingAppend], offsets: &[u64]) {
+    let mut ends: HashMap<(u32, u32), (&PendingAppend, u64)> = HashMap::new();
     for (queued, offset) in batch.iter().zip(offsets) {
         ends.insert((queued.topic.row.id, queued.partition), (queued, offset + 1));
     }
@@ -143,14 +147,14 @@ fn publish(batch: &[Queued], offsets: &[u64]) {
     }
 }
 
-fn report_all(batch: &[Queued], error: &ReportError) {
+fn report_all(batch: &[PendingAppend], error: &ReportError) {
     for queued in batch {
         report(queued, Err(error.clone()));
     }
 }
 
-fn report(queued: &Queued, result: Result<Appended, ReportError>) {
-    // Whoever dropped the receiver does not want to know.
+fn report(queued: &PendingAppend, result: Result<Appended, ReportError>) {
+    // An appender that dropped the receiver does not want to know.
     let _ = queued.reply.to.send(Report { ticket: queued.reply.ticket, generation: 0, result });
 }
 

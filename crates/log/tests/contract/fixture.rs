@@ -11,7 +11,7 @@ use highwater_log::{
     Appended, Delivery, Log, Partition, Reply, Report, ReportError, Subscription, Ticket, Topic,
     TopicKind,
 };
-use highwater_protocol::record::{Header, Record, Stored};
+use highwater_protocol::record::{Header, Record, StoredRecord};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -101,7 +101,7 @@ impl Reports {
 }
 
 /// Reads until `n` records have come.
-pub async fn take(subscription: &mut Subscription, n: usize) -> Vec<Stored> {
+pub async fn take(subscription: &mut Subscription, n: usize) -> Vec<StoredRecord> {
     let mut records = Vec::new();
     while records.len() < n {
         match soon(subscription.deliveries.recv()).await.unwrap() {

@@ -142,7 +142,7 @@ async fn a_position_before_the_first_fence_fits_only_a_log_without_one_there() {
         .unwrap();
     let error = check(&*world.log, &world.partition, &junk_only).await.unwrap_err();
     assert!(
-        error.to_string().contains("nobody") && error.to_string().contains(&id(1).to_string()),
+        error.to_string().contains("no writer") && error.to_string().contains(&id(1).to_string()),
         "{error}"
     );
 }

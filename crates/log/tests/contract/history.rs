@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use highwater_log::{Appended, Log, Partition, Reply, Ticket};
 use highwater_protocol::{
-    entry::{Body, Entry, EventBody, Origin, Part},
+    entry::{Body, CommandMetadata, Entry, EventBody, Part},
     record::Record,
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, Wire, encode},
+    wire::{Fingerprint, Meta, RecordedEvent, Wire, encode},
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -36,25 +36,20 @@ pub fn event(
     version: u64,
     (index, of): (u32, u32),
 ) -> Record {
-    let origin = Origin {
+    let metadata = CommandMetadata {
         aggregate: id(aggregate),
         command: id(command),
         fingerprint: Fingerprint { key_number: 1, hmac: [7; 32] },
         meta: Meta::default(),
         source: None,
     };
-    let fact = Fact {
+    let event = RecordedEvent {
         event_type: "thing.happened".into(),
         schema: "thing.happened.v1".into(),
         data: b"{}".to_vec(),
     };
-    let body = EventBody {
-        origin,
-        version,
-        part: Part { index, of },
-        time: Micros(1_000_000),
-        event: fact,
-    };
+    let body =
+        EventBody { metadata, version, part: Part { index, of }, time: Micros(1_000_000), event };
     record(Entry { epoch, writer, seq: Some(seq), drained: None, body: Body::Event(body) })
 }
 

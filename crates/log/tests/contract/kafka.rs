@@ -83,7 +83,7 @@ async fn a_paused_reader_misses_nothing() {
     let settings = tokio::task::spawn_blocking(settings).await.unwrap();
     let narrow = Settings { reader_chunks: 1, reader_buffer_records: 1_500, ..settings };
     let fixture = Fixture::new(log(narrow).await, ()).await;
-    crate::suite::a_reader_that_is_behind_misses_nothing_and_holds_nobody_up(&fixture).await;
+    crate::suite::a_reader_that_is_behind_misses_nothing_and_holds_no_other_up(&fixture).await;
 }
 
 /// With a single consumer for all that is looked up.
@@ -147,11 +147,11 @@ async fn a_session_below_the_brokers_minimum_is_a_start_up_error() {
 
 #[tokio::test]
 async fn no_broker_is_a_clear_error() {
-    let nobody = Settings {
+    let unreachable = Settings {
         request_timeout: std::time::Duration::from_secs(1),
         ..Settings::new("127.0.0.1:1")
     };
-    let log = log(nobody).await;
+    let log = log(unreachable).await;
     for error in
         [soon(log.prepare(Vec::new())).await.unwrap_err(), soon(log.health()).await.unwrap_err()]
     {
@@ -234,8 +234,8 @@ async fn a_transaction_is_a_gap_that_halts_readers() {
     let (first, bootstrap) =
         ((settings.bootstrap.clone(), Arc::clone(&topic)), settings.bootstrap.clone());
     tokio::task::spawn_blocking(move || transaction(&first.0, &first.1)).await.unwrap();
-    // Offset 2 is the marker, which is written a little later: nobody can read there, and that is
-    // said.
+    // Offset 2 is the marker, which is written a little later: no reader can read there, and that
+    // is said.
     soon(async { while fixture.log.end(&partition).await.unwrap() < 3 {} }).await;
     let unreadable = soon(fixture.log.fetch(&partition, 2, 1)).await.unwrap_err().to_string();
     assert!(
@@ -297,7 +297,7 @@ async fn a_transaction_is_a_gap_that_halts_readers() {
     .check();
 }
 
-/// One record of somebody else, and the marker after it.
+/// One record of a foreign producer, and the marker after it.
 fn transaction(bootstrap: &str, topic: &str) {
     let mut config = ClientConfig::new();
     let foreign: BaseProducer = config
@@ -314,7 +314,7 @@ fn transaction(bootstrap: &str, topic: &str) {
     foreign.commit_transaction(std::time::Duration::from_secs(60)).unwrap();
 }
 
-/// A topic that somebody else made: each setting is named, with what it is and must be.
+/// A topic that Highwater did not make: each setting is named, with what it is and must be.
 #[tokio::test]
 async fn a_topic_without_the_promised_settings_is_refused() {
     let settings = tokio::task::spawn_blocking(settings).await.unwrap();
@@ -377,7 +377,7 @@ async fn what_the_log_has_forgotten_lies_before_its_beginning() {
         soon(failed).await.to_string().contains("begins at 7"),
         "a reader says why it cannot begin there"
     );
-    // Who was past it goes on.
+    // A reader that was past it goes on.
     fixture.fill(&partition, 1).await;
     assert_eq!(crate::fixture::take(&mut reading, 1).await[0].offset, 10);
 }

@@ -26,7 +26,7 @@ macro_rules! contract {
             two_readers_of_a_partition_both_get_everything,
             reading_resumes_at_any_offset,
             partitions_that_are_gone_through_side_by_side_are_not_mixed_up,
-            a_reader_that_is_behind_misses_nothing_and_holds_nobody_up,
+            a_reader_that_is_behind_misses_nothing_and_holds_no_other_up,
             reading_outside_the_log_fails_and_says_where,
             an_oversized_record_fails_alone,
             preparing_again_is_harmless_and_another_partition_count_is_refused,

@@ -172,7 +172,7 @@ pub async fn partitions_that_are_gone_through_side_by_side_are_not_mixed_up(fixt
 }
 
 /// Far more than any reader's buffers hold.
-pub async fn a_reader_that_is_behind_misses_nothing_and_holds_nobody_up(fixture: &Fixture) {
+pub async fn a_reader_that_is_behind_misses_nothing_and_holds_no_other_up(fixture: &Fixture) {
     const RECORDS: u64 = 30_000;
     let (slow, fast) = (fixture.partition(0), fixture.partition(1));
     fixture.fill(&slow, RECORDS).await;

@@ -98,7 +98,7 @@ async fn reads_and_reports_are_held_apart_from_appends() {
     log.hold_reports(&world.partition);
     let (mut reports, mut subscription) = (Reports::new(), log.read(&world.partition, 0).unwrap());
     log.append(&world.partition, numbered(1), reports.reply(1)).unwrap();
-    // It arrives: everybody else can read it.
+    // It arrives: every other reader can read it.
     let mut elsewhere = world.shared.read(&world.partition, 0).unwrap();
     assert_eq!(crate::fixture::take(&mut elsewhere, 1).await.len(), 1);
     assert_eq!(log.inject(&world.partition, Record::default()).await.unwrap(), Appended::At(1));

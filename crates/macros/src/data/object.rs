@@ -108,7 +108,7 @@ fn written(parts: &[Part<'_>]) -> TokenStream {
             ::core::result::Result::Ok(())
         }
 
-        fn describe(place: #private::Place, fields: &mut #private::Fields) {
+        fn describe(place: #private::Usage, fields: &mut #private::Fields) {
             let _ = (place, &fields);
             #(#describe)*
         }
@@ -135,7 +135,7 @@ fn json(name: &Ident) -> TokenStream {
             }
         }
         impl #private::Data for #name {
-            fn schema(place: #private::Place) -> #private::Schema {
+            fn schema(place: #private::Usage) -> #private::Schema {
                 #private::object_schema::<Self>(place)
             }
             fn read(

@@ -1,19 +1,19 @@
-//! The rules of all categories behind one face: frozen state in, events, frozen state out.
+//! The rules of all categories behind one face: serialized state in, events, serialized state out.
 
 use highwater_protocol::{
     domain::{Durable, Unreadable},
-    wire::Fact,
+    wire::RecordedEvent,
 };
 
 /// One category's rules, as far as snapshots need them.
 pub trait Aggregates: Send + Sync + 'static {
     fn category(&self) -> &'static str;
 
-    /// The present form of frozen states.
+    /// The present form of serialized states.
     fn format(&self) -> i16;
 
-    /// The frozen state after `events`, which follow `state`.
-    fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable>;
+    /// The serialized state after `events`, which follow `state`.
+    fn fold(&self, state: Option<&[u8]>, events: &[&RecordedEvent]) -> Result<Vec<u8>, Unreadable>;
 }
 
 /// A durable domain under the name of its category.
@@ -31,8 +31,8 @@ impl<D: Durable> Aggregates for Category<D> {
         D::FORMAT
     }
 
-    fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable> {
-        let mut state = state.map(|frozen| self.domain.thaw(frozen)).transpose()?;
+    fn fold(&self, state: Option<&[u8]>, events: &[&RecordedEvent]) -> Result<Vec<u8>, Unreadable> {
+        let mut state = state.map(|serialized| self.domain.deserialize(serialized)).transpose()?;
         for event in events {
             state = Some(self.domain.evolve(state.as_ref(), event)?);
         }
@@ -40,7 +40,7 @@ impl<D: Durable> Aggregates for Category<D> {
             what: "an aggregate".to_owned(),
             why: "it has no events".to_owned(),
         })?;
-        Ok(self.domain.freeze(&state))
+        Ok(self.domain.serialize(&state))
     }
 }
 
@@ -71,14 +71,14 @@ mod tests {
             _: Option<&Vec<String>>,
             (): &(),
             _: Micros,
-        ) -> Result<Decision<Vec<String>, Fact>, Reason> {
+        ) -> Result<Decision<Vec<String>, RecordedEvent>, Reason> {
             Ok(Decision::Nothing)
         }
 
         fn evolve(
             &self,
             state: Option<&Vec<String>>,
-            event: &Fact,
+            event: &RecordedEvent,
         ) -> Result<Vec<String>, Unreadable> {
             if &*event.event_type == "newer" {
                 return Err(Unreadable::Newer { what: "newer".to_owned() });
@@ -90,24 +90,24 @@ mod tests {
     impl Durable for Names {
         const FORMAT: i16 = 7;
 
-        fn freeze(&self, state: &Vec<String>) -> Vec<u8> {
+        fn serialize(&self, state: &Vec<String>) -> Vec<u8> {
             state.join(" ").into_bytes()
         }
 
-        fn thaw(&self, frozen: &[u8]) -> Result<Vec<String>, Unreadable> {
-            Ok(String::from_utf8_lossy(frozen).split(' ').map(str::to_owned).collect())
+        fn deserialize(&self, serialized: &[u8]) -> Result<Vec<String>, Unreadable> {
+            Ok(String::from_utf8_lossy(serialized).split(' ').map(str::to_owned).collect())
         }
     }
 
-    fn fact(event_type: &'static str) -> Fact {
-        Fact { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() }
+    fn event(event_type: &'static str) -> RecordedEvent {
+        RecordedEvent { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() }
     }
 
     #[test]
-    fn a_category_is_its_domain_by_its_name_from_frozen_to_frozen() {
+    fn a_category_is_its_domain_by_its_name_from_bytes_to_bytes() {
         let names = Category { name: "thing", domain: Names };
         assert_eq!((names.category(), names.format()), ("thing", 7));
-        let (a, b) = (fact("a"), fact("b"));
+        let (a, b) = (event("a"), event("b"));
         assert_eq!(names.fold(None, &[&a, &b]), Ok(b"a b".to_vec()));
         assert_eq!(names.fold(Some(b"x y"), &[&b, &a]), Ok(b"x y b a".to_vec()));
         assert_eq!(names.fold(Some(b"x y"), &[]), Ok(b"x y".to_vec()));
@@ -117,6 +117,6 @@ mod tests {
     fn what_has_no_events_is_no_aggregate_and_what_is_newer_says_so() {
         let names = Category { name: "thing", domain: Names };
         assert!(matches!(names.fold(None, &[]), Err(Unreadable::Malformed { .. })));
-        assert!(matches!(names.fold(None, &[&fact("newer")]), Err(Unreadable::Newer { .. })));
+        assert!(matches!(names.fold(None, &[&event("newer")]), Err(Unreadable::Newer { .. })));
     }
 }

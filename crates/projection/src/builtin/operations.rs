@@ -1,5 +1,5 @@
-//! The projection of the command queue: every command that lies in a topic `commands`, so that
-//! whoever asks for it hears "pending" before it is decided. What it came to is in `outcomes`,
+//! The projection of the command queue: every command that lies in a topic `commands`, so that a
+//! caller that asks for it hears "pending" before it is decided. What it came to is in `outcomes`,
 //! which `snapshots` writes for every command; a reader joins the two, so neither waits for the
 //! other, and it does not matter which one is ahead.
 //!
@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use highwater_protocol::command_queue::{Accepted, Unread};
+use highwater_protocol::command_queue::{AcceptedCommand, DecodeError};
 use uuid::Uuid;
 
-use crate::runner::{Failure, Item, Place, PostgresTx, Projection, Slice, Source, What};
+use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What};
 
 /// Names the checkpoints, whose offsets are those of `commands`.
 pub const NAME: &str = "operations";
@@ -22,8 +22,8 @@ pub const NAME: &str = "operations";
 /// As long as the log keeps `commands` at least.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
-/// The last millisecond of the year 9999: later is a clock that is off, and no date that everybody
-/// can write.
+/// The last millisecond of the year 9999: later is a clock that is off, and no date that every
+/// program can write.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
 pub struct Operations {
@@ -57,7 +57,7 @@ impl Projection<PostgresTx> for Operations {
         Box::pin(async move {
             let mut batch = Batch::default();
             for slice in slices {
-                slice.items.iter().try_for_each(|item| batch.add(slice.place, item))?;
+                slice.items.iter().try_for_each(|item| batch.add(slice.topic_partition, item))?;
             }
             batch.write(tx).await
         })
@@ -86,17 +86,19 @@ struct Row {
 }
 
 impl Batch {
-    fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
+    fn add(&mut self, topic_partition: &TopicPartition, item: &Item) -> Result<(), Failure> {
         let What::Accepted { offset, appended_at_ms, command } = &item.what else { return Ok(()) };
-        let (category, partition) =
-            (place.category.to_string(), i32::try_from(place.partition).map_err(unfit)?);
+        let (category, partition) = (
+            topic_partition.category.to_string(),
+            i32::try_from(topic_partition.partition).map_err(unfit)?,
+        );
         let accepted_at = DateTime::from_timestamp_millis((*appended_at_ms).clamp(0, LATEST_MS))
             .unwrap_or_default();
         let last = self.last.entry((category.clone(), partition)).or_insert(accepted_at);
         *last = accepted_at.max(*last);
-        let Some(said) = Said::of(command)? else { return Ok(()) };
+        let Some(queued) = QueuedCommand::of(command)? else { return Ok(()) };
         let next_offset = i64::try_from(offset.saturating_add(1)).map_err(unfit)?;
-        let Said { command, aggregate, actor, deadline } = said;
+        let QueuedCommand { command, aggregate, actor, deadline } = queued;
         self.records.push(Row {
             command,
             category,
@@ -131,16 +133,16 @@ fn first_of_each(records: Vec<Row>, mut known: BTreeMap<Uuid, DateTime<Utc>>) ->
 }
 
 /// What a record says of its command, as far as it can be read.
-struct Said {
+struct QueuedCommand {
     command: Uuid,
     aggregate: Uuid,
     actor: Uuid,
     deadline: Option<DateTime<Utc>>,
 }
 
-impl Said {
-    /// `None`: nobody can ask for it, because not even its command id can be read.
-    fn of(command: &Result<Box<Accepted>, Unread>) -> Result<Option<Self>, Failure> {
+impl QueuedCommand {
+    /// `None`: no caller can ask for it, because not even its command id can be read.
+    fn of(command: &Result<Box<AcceptedCommand>, DecodeError>) -> Result<Option<Self>, Failure> {
         match command {
             Ok(accepted) => Ok(Some(Self {
                 command: accepted.command,
@@ -148,13 +150,15 @@ impl Said {
                 actor: accepted.actor,
                 deadline: DateTime::from_timestamp_micros(accepted.deadline.0),
             })),
-            Err(newer @ Unread::Newer { .. }) => Err(Failure::Newer(newer.to_string())),
-            Err(Unread::Undecodable { origin, .. }) => Ok(origin.as_ref().map(|origin| Self {
-                command: origin.command,
-                aggregate: origin.aggregate,
-                actor: origin.meta.actor,
-                deadline: None,
-            })),
+            Err(newer @ DecodeError::Newer { .. }) => Err(Failure::Newer(newer.to_string())),
+            Err(DecodeError::Undecodable { metadata, .. }) => {
+                Ok(metadata.as_ref().map(|metadata| Self {
+                    command: metadata.command,
+                    aggregate: metadata.aggregate,
+                    actor: metadata.meta.actor,
+                    deadline: None,
+                }))
+            }
         }
     }
 }
@@ -208,9 +212,9 @@ async fn forget(
     tx: &mut PostgresTx,
     last: BTreeMap<(String, i32), DateTime<Utc>>,
 ) -> Result<(), Failure> {
-    let (places, until): (Vec<(String, i32)>, Vec<DateTime<Utc>>) =
-        last.into_iter().map(|(place, at)| (place, at - KEPT)).unzip();
-    let (categories, partitions): (Vec<String>, Vec<i32>) = places.into_iter().unzip();
+    let (topic_partitions, until): (Vec<(String, i32)>, Vec<DateTime<Utc>>) =
+        last.into_iter().map(|(topic_partition, at)| (topic_partition, at - KEPT)).unzip();
+    let (categories, partitions): (Vec<String>, Vec<i32>) = topic_partitions.into_iter().unzip();
     sqlx::query!(
         "DELETE FROM operations o
          USING UNNEST($1::text[], $2::int[], $3::timestamptz[]) AS h(category, partition, until)
@@ -232,7 +236,7 @@ fn unfit(error: std::num::TryFromIntError) -> Failure {
 mod tests {
     use highwater_protocol::{
         command_queue,
-        entry::Origin,
+        entry::CommandMetadata,
         position::Position,
         record::Record,
         time::Micros,
@@ -244,23 +248,27 @@ mod tests {
 
     const DAY_MS: i64 = 86_400_000;
 
-    fn place() -> Place {
-        Place::of_commands("thing", 3)
+    fn topic_partition() -> TopicPartition {
+        TopicPartition::of_commands("thing", 3)
     }
 
     fn at(ms: i64) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(ms).unwrap()
     }
 
-    fn item(offset: u64, appended_at_ms: i64, command: Result<Accepted, Unread>) -> Item {
+    fn item(
+        offset: u64,
+        appended_at_ms: i64,
+        command: Result<AcceptedCommand, DecodeError>,
+    ) -> Item {
         let command = command.map(Box::new);
         Item { what: What::Accepted { offset, appended_at_ms, command }, after: Position::start() }
     }
 
-    fn undecodable(of: Option<Origin<Wire>>) -> Unread {
+    fn undecodable(of: Option<CommandMetadata<Wire>>) -> DecodeError {
         match command_queue::decode(Record::default()) {
-            Err(Unread::Undecodable { defect, .. }) => {
-                Unread::Undecodable { defect, origin: of.map(Box::new) }
+            Err(DecodeError::Undecodable { defect, .. }) => {
+                DecodeError::Undecodable { defect, metadata: of.map(Box::new) }
             }
             other => panic!("{other:?}"),
         }
@@ -289,8 +297,8 @@ mod tests {
     #[test]
     fn a_record_says_who_sent_what_where_and_until_when() -> Result<(), Failure> {
         let mut batch = Batch::default();
-        let command = Accepted { deadline: Micros(1_500), ..accepted(7) };
-        batch.add(&place(), &item(7, 1_000, Ok(command)))?;
+        let command = AcceptedCommand { deadline: Micros(1_500), ..accepted(7) };
+        batch.add(&topic_partition(), &item(7, 1_000, Ok(command)))?;
         let deadline = DateTime::from_timestamp_micros(1_500);
         assert_eq!(batch.records, [Row { deadline, ..row(7, 1_000, 8) }]);
         Ok(())
@@ -299,32 +307,35 @@ mod tests {
     #[test]
     fn of_a_record_that_cannot_be_read_there_is_a_row_if_its_command_can() -> Result<(), Failure> {
         let mut batch = Batch::default();
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: Uuid::from_u128(1),
             command: Uuid::from_u128(9),
             fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
             meta: Meta { actor: Uuid::from_u128(2), ..Meta::default() },
             source: None,
         };
-        batch.add(&place(), &item(4, 1_000, Err(undecodable(Some(origin)))))?;
-        batch.add(&place(), &item(5, 2_000, Err(undecodable(None))))?;
+        batch.add(&topic_partition(), &item(4, 1_000, Err(undecodable(Some(metadata)))))?;
+        batch.add(&topic_partition(), &item(5, 2_000, Err(undecodable(None))))?;
         assert_eq!(batch.records, [Row { deadline: None, ..row(9, 1_000, 5) }]);
         // It is the last one all the same.
         assert_eq!(batch.last, [(("thing".to_owned(), 3), at(2_000))].into());
-        let newer = Unread::Newer { kind: "later".to_owned() };
-        assert!(matches!(batch.add(&place(), &item(6, 3_000, Err(newer))), Err(Failure::Newer(_))));
+        let newer = DecodeError::Newer { kind: "later".to_owned() };
+        assert!(matches!(
+            batch.add(&topic_partition(), &item(6, 3_000, Err(newer))),
+            Err(Failure::Newer(_))
+        ));
         Ok(())
     }
 
     #[test]
-    fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_everybody_can_write()
+    fn the_last_time_of_a_partition_is_the_latest_and_a_date_that_every_program_can_write()
     -> Result<(), Failure> {
         let mut batch = Batch::default();
         for (offset, ms) in [(0, 2_000), (1, 1_000)] {
-            batch.add(&place(), &item(offset, ms, Ok(accepted(offset))))?;
+            batch.add(&topic_partition(), &item(offset, ms, Ok(accepted(offset))))?;
         }
-        batch.add(&Place::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
-        batch.add(&Place::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
+        batch.add(&TopicPartition::of_commands("thing", 4), &item(0, -5, Ok(accepted(2))))?;
+        batch.add(&TopicPartition::of_commands("other", 3), &item(0, i64::MAX, Ok(accepted(3))))?;
         let of = |category: &str, partition, ms| ((category.to_owned(), partition), at(ms));
         assert_eq!(
             batch.last,
@@ -340,13 +351,13 @@ mod tests {
     #[test]
     fn numbers_that_no_column_holds_are_refused() {
         let mut batch = Batch::default();
-        let beyond = Place::of_commands("thing", u32::MAX);
+        let beyond = TopicPartition::of_commands("thing", u32::MAX);
         assert!(matches!(
             batch.add(&beyond, &item(0, 0, Ok(accepted(0)))),
             Err(Failure::Deterministic(_))
         ));
         assert!(matches!(
-            batch.add(&place(), &item(u64::MAX, 0, Ok(accepted(0)))),
+            batch.add(&topic_partition(), &item(u64::MAX, 0, Ok(accepted(0)))),
             Err(Failure::Deterministic(_))
         ));
     }

@@ -2,17 +2,17 @@
 //! command, exactly the fold at the checkpoint. It never halts for one aggregate: what it cannot
 //! evolve is stored as unreadable. A newer release's events pause the partition.
 
+mod dedup_filter;
 mod outcomes;
-mod seen;
 
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use highwater_protocol::{domain::Unreadable, wire::Fact};
+use highwater_protocol::{domain::Unreadable, wire::RecordedEvent};
 use uuid::Uuid;
 
 use super::aggregates::Aggregates;
-use crate::runner::{Failure, Place, PostgresTx, Projection, Slice, Start};
+use crate::runner::{Failure, PostgresTx, Projection, Slice, Start, TopicPartition};
 use outcomes::Outcomes;
 
 /// Names the checkpoints that the owners read.
@@ -21,7 +21,7 @@ pub const NAME: &str = highwater_tables::checkpoints::SNAPSHOTS;
 pub struct Snapshots {
     categories: Vec<&'static str>,
     aggregates: BTreeMap<&'static str, Box<dyn Aggregates>>,
-    filters: seen::Due,
+    filters: dedup_filter::Due,
 }
 
 impl Snapshots {
@@ -31,7 +31,7 @@ impl Snapshots {
         Self {
             categories: aggregates.keys().copied().collect(),
             aggregates,
-            filters: seen::Due::default(),
+            filters: dedup_filter::Due::default(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Snapshots {
         write_states(tx, states).await?;
         let mut outcomes = Outcomes::default();
         for slice in slices {
-            slice.items.iter().try_for_each(|item| outcomes.add(slice.place, item))?;
+            slice.items.iter().try_for_each(|item| outcomes.add(slice.topic_partition, item))?;
         }
         outcomes.write(tx).await?;
         self.filters.write(tx, slices).await
@@ -68,19 +68,24 @@ impl Snapshots {
 
     /// States of an older form are not converted: the partition is folded again, from the
     /// beginning.
-    async fn resume_partition(&self, tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
-        let (partition, format) = (number(place.partition)?, self.rules(&place.category)?.format());
+    async fn resume_partition(
+        &self,
+        tx: &mut PostgresTx,
+        topic_partition: &TopicPartition,
+    ) -> Result<Start, Failure> {
+        let (partition, format) =
+            (number(topic_partition.partition)?, self.rules(&topic_partition.category)?.format());
         let forms = sqlx::query!(
             "SELECT min(format) AS oldest, max(format) AS newest FROM snapshots WHERE category = \
              $1 AND partition = $2",
-            &*place.category,
+            &*topic_partition.category,
             partition,
         )
         .fetch_one(&mut **tx)
         .await?;
         if forms.newest.is_some_and(|newest| newest > format) {
             return Err(Failure::Newer(format!(
-                "snapshots of {place} were written by a newer release: upgrade readers first"
+                "snapshots of {topic_partition} were written by a newer release: upgrade readers first"
             )));
         }
         if forms.oldest.is_none_or(|oldest| oldest == format) {
@@ -88,19 +93,19 @@ impl Snapshots {
         }
         sqlx::query!(
             "DELETE FROM snapshots WHERE category = $1 AND partition = $2",
-            &*place.category,
+            &*topic_partition.category,
             partition
         )
         .execute(&mut **tx)
         .await?;
         sqlx::query!(
             "DELETE FROM outcomes WHERE category = $1 AND partition = $2",
-            &*place.category,
+            &*topic_partition.category,
             partition
         )
         .execute(&mut **tx)
         .await?;
-        self.filters.start_over(tx, place).await?;
+        self.filters.start_over(tx, topic_partition).await?;
         Ok(Start::Over)
     }
 }
@@ -125,15 +130,15 @@ impl Projection<PostgresTx> for Snapshots {
     fn resume<'a>(
         &'a self,
         tx: &'a mut PostgresTx,
-        place: &'a Place,
+        topic_partition: &'a TopicPartition,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        Box::pin(self.resume_partition(tx, place))
+        Box::pin(self.resume_partition(tx, topic_partition))
     }
 }
 
-/// An aggregate as it is stored: frozen, or the reason why not.
+/// An aggregate as it is stored: serialized, or the reason why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stored {
+struct StoredSnapshot {
     version: i64,
     state: Result<Vec<u8>, String>,
 }
@@ -146,7 +151,7 @@ struct Name {
 }
 
 /// Versions and events of one aggregate.
-type Events<'a> = Vec<(i64, &'a Fact)>;
+type Events<'a> = Vec<(i64, &'a RecordedEvent)>;
 
 /// With the partition of each.
 fn events_by_aggregate<'a>(
@@ -154,10 +159,12 @@ fn events_by_aggregate<'a>(
 ) -> Result<BTreeMap<Name, (i32, Events<'a>)>, Failure> {
     let mut touched: BTreeMap<Name, (i32, Events<'a>)> = BTreeMap::new();
     for slice in slices {
-        let partition = number(slice.place.partition)?;
+        let partition = number(slice.topic_partition.partition)?;
         for (_, event) in slice.events() {
-            let name =
-                Name { category: slice.place.category.to_string(), id: event.origin.aggregate };
+            let name = Name {
+                category: slice.topic_partition.category.to_string(),
+                id: event.metadata.aggregate,
+            };
             let (_, events) = touched.entry(name).or_insert_with(|| (partition, Vec::new()));
             events.push((i64::try_from(event.version).unwrap_or(i64::MAX), &event.event));
         }
@@ -168,11 +175,12 @@ fn events_by_aggregate<'a>(
 /// The stored form after `events`. What is unreadable stays so: its state is unknown from there on.
 fn advance(
     rules: &dyn Aggregates,
-    before: Option<&Stored>,
+    before: Option<&StoredSnapshot>,
     events: &Events<'_>,
-) -> Result<Stored, Failure> {
+) -> Result<StoredSnapshot, Failure> {
     let mut has = before.map_or(0, |stored| stored.version);
-    let events: Vec<&(i64, &Fact)> = events.iter().filter(|(version, _)| *version > has).collect();
+    let events: Vec<&(i64, &RecordedEvent)> =
+        events.iter().filter(|(version, _)| *version > has).collect();
     let mut gap = None;
     for (version, _) in &events {
         if *version != has + 1 {
@@ -180,13 +188,13 @@ fn advance(
         }
         has = *version;
     }
-    let facts: Vec<&Fact> = events.into_iter().map(|(_, fact)| *fact).collect();
+    let events: Vec<&RecordedEvent> = events.into_iter().map(|(_, event)| *event).collect();
     let state = match (before.map(|stored| &stored.state), gap) {
         (Some(Err(unreadable)), _) => Err(unreadable.clone()),
         (_, Some(gap)) => Err(gap),
-        (Some(Ok(frozen)), None) if facts.is_empty() => Ok(frozen.clone()),
-        (frozen, None) => {
-            match rules.fold(frozen.and_then(|state| state.as_deref().ok()), &facts) {
+        (Some(Ok(serialized)), None) if events.is_empty() => Ok(serialized.clone()),
+        (serialized, None) => {
+            match rules.fold(serialized.and_then(|state| state.as_deref().ok()), &events) {
                 Ok(state) => Ok(state),
                 Err(newer @ Unreadable::Newer { .. }) => return Err(newer.into()),
                 Err(malformed @ Unreadable::Malformed { .. }) => {
@@ -195,13 +203,13 @@ fn advance(
             }
         }
     };
-    Ok(Stored { version: has, state })
+    Ok(StoredSnapshot { version: has, state })
 }
 
 async fn load_states(
     tx: &mut PostgresTx,
     names: impl Iterator<Item = &Name>,
-) -> Result<BTreeMap<Name, Stored>, Failure> {
+) -> Result<BTreeMap<Name, StoredSnapshot>, Failure> {
     let (categories, ids): (Vec<String>, Vec<Uuid>) =
         names.map(|name| (name.category.clone(), name.id)).unzip();
     let rows = sqlx::query!(
@@ -217,7 +225,7 @@ async fn load_states(
         let state = row.state.ok_or_else(|| row.unreadable.unwrap_or_default());
         (
             Name { category: row.category, id: row.aggregate_id },
-            Stored { version: row.version, state },
+            StoredSnapshot { version: row.version, state },
         )
     });
     Ok(stored.collect())
@@ -226,11 +234,11 @@ async fn load_states(
 /// Name, partition, form and state of each.
 async fn write_states(
     tx: &mut PostgresTx,
-    states: Vec<(Name, i32, i16, Stored)>,
+    states: Vec<(Name, i32, i16, StoredSnapshot)>,
 ) -> Result<(), Failure> {
     let (mut categories, mut ids, mut partitions, mut formats) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut versions, mut frozen, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut versions, mut serialized, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for (name, partition, format, stored) in states {
         categories.push(name.category);
         ids.push(name.id);
@@ -238,7 +246,7 @@ async fn write_states(
         formats.push(format);
         versions.push(stored.version);
         unreadable.push(stored.state.as_ref().err().cloned());
-        frozen.push(stored.state.ok());
+        serialized.push(stored.state.ok());
     }
     if ids.is_empty() {
         return Ok(());
@@ -256,7 +264,7 @@ async fn write_states(
         &partitions,
         &formats,
         &versions,
-        &frozen as &[Option<Vec<u8>>],
+        &serialized as &[Option<Vec<u8>>],
         &unreadable as &[Option<String>],
     )
     .execute(&mut **tx)
@@ -271,7 +279,7 @@ fn number(partition: u32) -> Result<i32, Failure> {
 #[cfg(test)]
 mod tests {
     use highwater_protocol::{
-        entry::{EventBody, Origin, Part},
+        entry::{CommandMetadata, EventBody, Part},
         fold::Commit,
         position::Position,
         time::Micros,
@@ -293,7 +301,11 @@ mod tests {
             1
         }
 
-        fn fold(&self, state: Option<&[u8]>, events: &[&Fact]) -> Result<Vec<u8>, Unreadable> {
+        fn fold(
+            &self,
+            state: Option<&[u8]>,
+            events: &[&RecordedEvent],
+        ) -> Result<Vec<u8>, Unreadable> {
             let mut seen = state.map_or(0, |state| state[0]);
             for event in events {
                 match event.event_type.as_ref() {
@@ -311,23 +323,30 @@ mod tests {
         }
     }
 
-    fn fact(event_type: &'static str) -> Fact {
-        Fact { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() }
+    fn event(event_type: &'static str) -> RecordedEvent {
+        RecordedEvent { event_type: event_type.into(), schema: event_type.into(), data: Vec::new() }
     }
 
-    fn after(before: Option<&Stored>, events: &[(i64, &'static str)]) -> Result<Stored, Failure> {
-        let facts: Vec<(i64, Fact)> =
-            events.iter().map(|(version, event_type)| (*version, fact(event_type))).collect();
-        advance(&Counting, before, &facts.iter().map(|(version, fact)| (*version, fact)).collect())
+    fn after(
+        before: Option<&StoredSnapshot>,
+        events: &[(i64, &'static str)],
+    ) -> Result<StoredSnapshot, Failure> {
+        let events: Vec<(i64, RecordedEvent)> =
+            events.iter().map(|(version, event_type)| (*version, event(event_type))).collect();
+        advance(
+            &Counting,
+            before,
+            &events.iter().map(|(version, event)| (*version, event)).collect(),
+        )
     }
 
     #[test]
     fn events_that_are_in_already_are_skipped() -> Result<(), Failure> {
         let three = after(None, &[(1, "good"), (2, "good"), (3, "good")])?;
-        assert_eq!(three, Stored { version: 3, state: Ok(vec![3]) });
+        assert_eq!(three, StoredSnapshot { version: 3, state: Ok(vec![3]) });
         assert_eq!(
             after(Some(&three), &[(2, "good"), (3, "bad"), (4, "good")])?,
-            Stored { version: 4, state: Ok(vec![4]) }
+            StoredSnapshot { version: 4, state: Ok(vec![4]) }
         );
         assert_eq!(after(Some(&three), &[(3, "good")])?, three);
         Ok(())
@@ -358,20 +377,28 @@ mod tests {
         }
         // The first gap is said, and what is behind it counts on.
         let gaps = after(Some(&first), &[(3, "good"), (7, "good")])?;
-        assert_eq!(gaps, Stored { version: 7, state: Err("version 3 follows 1".to_owned()) });
+        assert_eq!(
+            gaps,
+            StoredSnapshot { version: 7, state: Err("version 3 follows 1".to_owned()) }
+        );
         Ok(())
     }
 
     fn item(aggregate: u128, version: u64) -> Item {
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: Uuid::from_u128(aggregate),
             command: Uuid::nil(),
             fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
             meta: Meta::default(),
             source: None,
         };
-        let body =
-            EventBody { origin, version, part: Part::WHOLE, time: Micros(0), event: fact("good") };
+        let body = EventBody {
+            metadata,
+            version,
+            part: Part::WHOLE,
+            time: Micros(0),
+            event: event("good"),
+        };
         Item {
             what: What::Commit(Commit { first: 7, end: 8, last_seq: 7, events: vec![body] }),
             after: Position::start(),
@@ -380,11 +407,14 @@ mod tests {
 
     #[test]
     fn events_are_put_together_by_their_aggregates_and_in_sequence() -> Result<(), Failure> {
-        let (one, other) = (Place::of_events("thing", 3), Place::of_events("other", 4));
+        let (one, other) =
+            (TopicPartition::of_events("thing", 3), TopicPartition::of_events("other", 4));
         let (first, second) =
             ([item(1, 1), item(2, 5), item(1, 2)], [item(1, 9), item(1, u64::MAX)]);
-        let slices =
-            [Slice { place: &one, items: &first }, Slice { place: &other, items: &second }];
+        let slices = [
+            Slice { topic_partition: &one, items: &first },
+            Slice { topic_partition: &other, items: &second },
+        ];
         let found = events_by_aggregate(&slices)?;
         let found: Vec<_> = found
             .into_iter()
@@ -404,8 +434,8 @@ mod tests {
                 of("thing", 2, 3, vec![5])
             ]
         );
-        let beyond = Place::of_events("thing", u32::MAX);
-        let refused = events_by_aggregate(&[Slice { place: &beyond, items: &[] }]);
+        let beyond = TopicPartition::of_events("thing", u32::MAX);
+        let refused = events_by_aggregate(&[Slice { topic_partition: &beyond, items: &[] }]);
         assert!(matches!(refused, Err(Failure::Deterministic(_))));
         Ok(())
     }
@@ -422,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_is_nobodys_fault() {
+    fn what_a_newer_release_wrote_is_told_apart_from_what_is_wrong() {
         assert!(matches!(after(None, &[(1, "newer")]), Err(Failure::Newer(_))));
     }
 }

@@ -8,9 +8,9 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Runner, Step,
-    assignment::Consumer,
-    batch::{Place, Slice},
+    batch::{Slice, TopicPartition},
     changes,
+    consumers::Consumer,
     failure::{self, Failure, OnFailure},
     lag::{self, Stage},
     plan::{Group, Job},
@@ -27,8 +27,9 @@ impl<S: Store> Runner<S> {
             Ok(()) => self.settle(&group),
             Err(failure) => {
                 group.failed += 1;
-                // Who goes alone already does not make the others wait by trying at once.
-                if group.jobs.iter().all(|job| self.assignment.troubled.contains_key(&job.key)) {
+                // A projection that goes alone already does not make the others wait by trying at
+                // once.
+                if group.jobs.iter().all(|job| self.consumers.troubled.contains_key(&job.key)) {
                     group.failed = group.failed.max(failure::ATTEMPTS_BEFORE_SPLIT);
                 }
                 if matches!(failure, Failure::Conflict) {
@@ -43,13 +44,14 @@ impl<S: Store> Runner<S> {
     fn settle(&mut self, group: &Group) -> Step {
         for job in &group.jobs {
             // A partition that was let go meanwhile is no longer ours to say anything of.
-            if let Some(track) = self.assignment.track_of(&job.key) {
-                track.moved(job.key.projection, job.to.clone());
+            if let Some(follower) = self.consumers.track_of(&job.key) {
+                follower.moved(job.key.projection, job.to.clone());
                 self.progress.reached(job.key.clone(), job.to.offset);
             }
-            if self.assignment.troubled.remove(&job.key).is_some() {
+            if self.consumers.troubled.remove(&job.key).is_some() {
                 info!(
-                    category = %job.key.place.category, partition = job.key.place.partition,
+                    category = %job.key.topic_partition.category,
+                    partition = job.key.topic_partition.partition,
                     projection = job.key.projection, "goes on"
                 );
             }
@@ -57,7 +59,7 @@ impl<S: Store> Runner<S> {
             counter!("highwater_projection_events_total", &lag::labels(&job.key))
                 .increment(job.weight() as u64);
         }
-        self.said.failing.over("transactions go through again");
+        self.notices.failing.over("transactions go through again");
         self.handoff.go_on_for_the_rest(Instant::now());
         self.schedule.note_by(Instant::now() + self.limits.note_every);
         Step::Projected { events: group.jobs.iter().map(Job::weight).sum() }
@@ -81,7 +83,7 @@ impl<S: Store> Runner<S> {
                     error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(),
                     "a transaction failed and is tried again"
                 );
-                self.said.failing.warn("a transaction failed", failure);
+                self.notices.failing.warn("a transaction failed", failure);
                 self.schedule.retry_at = Some(Instant::now() + wait);
                 self.schedule.first(group);
             }
@@ -93,10 +95,13 @@ impl<S: Store> Runner<S> {
                 group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure))
             }
             OnFailure::Reload => {
-                for place in
-                    group.jobs.into_iter().map(|job| job.key.place).collect::<BTreeSet<_>>()
+                for topic_partition in group
+                    .jobs
+                    .into_iter()
+                    .map(|job| job.key.topic_partition)
+                    .collect::<BTreeSet<_>>()
                 {
-                    self.reload(place);
+                    self.reload(topic_partition);
                 }
             }
             OnFailure::Halt => {
@@ -111,42 +116,44 @@ impl<S: Store> Runner<S> {
 
     /// The others do not wait for it: it follows by itself, later, until it has caught up.
     fn go_alone(&mut self, key: Key, why: &Failure) {
-        let failed =
-            self.assignment.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
+        let failed = self.consumers.troubled.get(&key).map_or(1, |failed| failed.saturating_add(1));
         let wait = self.limits.backoff.after(failed);
         if failed == 1 {
             warn!(
-                category = %key.place.category, partition = key.place.partition,
+                category = %key.topic_partition.category, partition = key.topic_partition.partition,
                 projection = key.projection, error = %why,
                 "a projection is left behind and tried again by itself, which is not said again"
             );
         }
-        self.assignment.leave_out(&key);
+        self.consumers.leave_out(&key);
         self.schedule.drop_jobs(|job| job.key == key);
-        self.assignment.postpone(Consumer::alone(&key), failed, Instant::now() + wait);
-        self.assignment.troubled.insert(key, failed);
+        self.consumers.postpone(Consumer::alone(&key), failed, Instant::now() + wait);
+        self.consumers.troubled.insert(key, failed);
     }
 
-    /// Somebody else moved a checkpoint, or the database fell back: the checkpoints say from where.
-    pub(super) fn reload(&mut self, place: Place) {
-        warn!(category = %place.category, partition = place.partition, "a checkpoint is not where \
-            it was left: reading it again");
+    /// Another runner moved a checkpoint, or the database fell back: the checkpoints say from
+    /// where.
+    pub(super) fn reload(&mut self, topic_partition: TopicPartition) {
+        warn!(
+            category = %topic_partition.category, partition = topic_partition.partition,
+            "a checkpoint is not where it was left: reading it again"
+        );
         counter!("highwater_projection_conflicts_total").increment(1);
-        self.drop_work(&place);
+        self.drop_work(&topic_partition);
         let until = Instant::now() + self.limits.backoff.first;
-        self.assignment.postpone(Consumer::of(place), 0, until);
+        self.consumers.postpone(Consumer::of(topic_partition), 0, until);
     }
 
     /// This projection stops on this partition; everything else goes on.
     pub(super) fn halt(&mut self, key: Key, offset: u64, why: &dyn std::fmt::Display) {
         error!(
-            category = %key.place.category, partition = key.place.partition,
+            category = %key.topic_partition.category, partition = key.topic_partition.partition,
             projection = key.projection, offset, error = %why,
             "projection halted on this partition until a restart"
         );
         gauge!("highwater_projection_halted", &lag::labels(&key)).set(1.0);
-        self.assignment.leave_out(&key);
-        self.assignment.drop_consumer(&Consumer::alone(&key));
+        self.consumers.leave_out(&key);
+        self.consumers.drop_consumer(&Consumer::alone(&key));
         self.schedule.drop_jobs(|job| job.key == key);
         self.progress.halted(key, offset);
     }
@@ -167,7 +174,8 @@ pub(super) async fn write<S: Store>(
     group: &Group,
     mut tx: S::Tx,
 ) -> Result<(), Failure> {
-    // First, because it locks: whoever else moves the same checkpoints waits, and then loses.
+    // First, because it locks: another runner that moves the same checkpoints waits, and then
+    // loses.
     store.advance(&mut tx, &group.moves()).await?;
     for projection in projections {
         let own = group.jobs.iter().filter(|job| job.key.projection == projection.name());

@@ -22,7 +22,7 @@ pub enum Source {
 
 /// One partition of one topic of one category.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct TopicPartition {
     pub category: Arc<str>,
     pub partition: u32,
     pub source: Source,
@@ -47,14 +47,14 @@ pub enum What {
     Accepted {
         offset: u64,
         appended_at_ms: i64,
-        command: Result<Box<command_queue::Accepted>, command_queue::Unread>,
+        command: Result<Box<command_queue::AcceptedCommand>, command_queue::DecodeError>,
     },
 }
 
 /// A run of one partition that a projection applies as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {
-    pub place: &'a Place,
+    pub topic_partition: &'a TopicPartition,
     pub items: &'a [Item],
 }
 
@@ -66,8 +66,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// Never nothing: however much the others brought, everyone gets at least one delivery of the
-    /// log in.
+    /// Never nothing: however much the others brought, every follower gets at least one delivery of
+    /// the log in.
     pub fn less(self, events: usize, bytes: usize) -> Self {
         Self {
             events: self.events.saturating_sub(events).max(1),
@@ -133,7 +133,7 @@ impl<'a> Slice<'a> {
     }
 }
 
-impl Place {
+impl TopicPartition {
     pub fn of_events(category: impl Into<Arc<str>>, partition: u32) -> Self {
         Self { category: category.into(), partition, source: Source::Events }
     }
@@ -143,7 +143,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.category, self.partition)?;
         match self.source {
@@ -168,20 +168,24 @@ mod tests {
             Act::Commit(1),
         ]));
         let shelf = Shelf::new(std::slice::from_ref(&history), &[], usize::MAX, 100);
-        let (place, partition) = (
-            Place::of_events("thing", 0),
+        let (topic_partition, partition) = (
+            TopicPartition::of_events("thing", 0),
             highwater_log::Partition { topic: "test.thing.events".into(), index: 0 },
         );
-        let mut feed =
-            crate::runner::feed::Feed::resume(&shelf, &partition, place.source, Position::start())
-                .await
-                .expect("a feed");
-        let items = feed.next().await.expect("a delivery").items;
+        let mut reader = crate::runner::partition_reader::PartitionReader::resume(
+            &shelf,
+            &partition,
+            topic_partition.source,
+            Position::start(),
+        )
+        .await
+        .expect("a reader");
+        let items = reader.next().await.expect("a delivery").items;
         assert_eq!(items.len(), 3);
-        let slice = Slice { place: &place, items: &items };
+        let slice = Slice { topic_partition: &topic_partition, items: &items };
         let found: Vec<_> = slice
             .events()
-            .map(|(end, event)| (end, event.origin.command.as_u128(), event.part.index))
+            .map(|(end, event)| (end, event.metadata.command.as_u128(), event.part.index))
             .collect();
         // Each with where its commit ends, and the offset at which it began as its command.
         assert_eq!(found, [(3, 1, 1), (3, 1, 2), (6, 5, 1)]);

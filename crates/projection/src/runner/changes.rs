@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_tables::changes::{self, Change, key_of};
 
-use super::{Job, Place};
+use super::{Job, TopicPartition};
 use crate::rows;
 
 /// More keys than these are not named: the partition is.
@@ -13,24 +13,24 @@ const MOST_KEYS: usize = 500;
 /// The notification of a transaction; `None` if nothing visible is in it.
 pub fn text(jobs: &[Job]) -> Option<String> {
     let mut left = MOST_KEYS;
-    let runs = by_place(jobs);
-    changes::text(
-        runs.iter().filter_map(|((place, offset), run)| item(place, *offset, run, &mut left)),
-    )
+    let runs = by_topic_partition(jobs);
+    changes::text(runs.iter().filter_map(|((topic_partition, offset), run)| {
+        item(topic_partition, *offset, run, &mut left)
+    }))
 }
 
 /// What ends at the same place, of one projection each.
-fn by_place(jobs: &[Job]) -> BTreeMap<(&Place, u64), Vec<&Job>> {
-    let mut runs: BTreeMap<(&Place, u64), Vec<&Job>> = BTreeMap::new();
+fn by_topic_partition(jobs: &[Job]) -> BTreeMap<(&TopicPartition, u64), Vec<&Job>> {
+    let mut runs: BTreeMap<(&TopicPartition, u64), Vec<&Job>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| !job.items().is_empty()) {
-        runs.entry((&job.key.place, job.to.offset)).or_default().push(job);
+        runs.entry((&job.key.topic_partition, job.to.offset)).or_default().push(job);
     }
     runs
 }
 
 /// `None`: rejections change no row.
 fn item<'a>(
-    place: &'a Place,
+    topic_partition: &'a TopicPartition,
     offset: u64,
     run: &[&'a Job],
     left: &mut usize,
@@ -46,8 +46,8 @@ fn item<'a>(
     *left = rest.unwrap_or(*left);
     Some(Change {
         projections: run.iter().map(|job| job.key.projection).collect(),
-        category: &place.category,
-        partition: place.partition,
+        category: &topic_partition.category,
+        partition: topic_partition.partition,
         offset,
         keys: rest.map(|_| keys),
     })
@@ -58,11 +58,11 @@ mod tests {
     use std::sync::Arc;
 
     use highwater_protocol::{
-        entry::{EventBody, Origin, OutcomeBody, Part, Verdict},
+        entry::{CommandMetadata, EventBody, OutcomeBody, Part, Verdict},
         fold::Commit,
         position::Position,
         time::Micros,
-        wire::{Fact, Fingerprint, Meta, Reason},
+        wire::{Fingerprint, Meta, Reason, RecordedEvent},
     };
     use uuid::Uuid;
 
@@ -70,15 +70,16 @@ mod tests {
     use crate::runner::{Item, Key, What};
 
     fn item(id: u128) -> Item {
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: Uuid::from_u128(id),
             command: Uuid::nil(),
             fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
             meta: Meta::default(),
             source: None,
         };
-        let event = Fact { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
-        let body = EventBody { origin, version: 1, part: Part::WHOLE, time: Micros(0), event };
+        let event =
+            RecordedEvent { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
+        let body = EventBody { metadata, version: 1, part: Part::WHOLE, time: Micros(0), event };
         Item {
             what: What::Commit(Commit { first: 7, end: 8, last_seq: 7, events: vec![body] }),
             after: Position::start(),
@@ -92,7 +93,7 @@ mod tests {
         ids: impl IntoIterator<Item = u128>,
     ) -> Job {
         let items: Arc<[Item]> = ids.into_iter().map(item).collect();
-        let key = Key { projection, place: Place::of_events("x", partition) };
+        let key = Key { projection, topic_partition: TopicPartition::of_events("x", partition) };
         let to = Position { offset, ..Position::start() };
         Job { key, from: Position::start(), to, end: items.len(), first: 0, items }
     }
@@ -114,7 +115,7 @@ mod tests {
         let mut rejected = job("a", 1, 8, [1]);
         let What::Commit(commit) = item(1).what else { return };
         let body = OutcomeBody {
-            origin: commit.events[0].origin.clone(),
+            metadata: commit.events[0].metadata.clone(),
             version: 1,
             verdict: Verdict::Rejected,
             reason: Reason(b"{}".to_vec()),

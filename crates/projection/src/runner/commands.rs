@@ -8,9 +8,9 @@
 
 use highwater_log::{Delivery, Log, Partition, Subscription, follow, follow::Divergence};
 use highwater_protocol::{
-    command_queue::{self, Unread},
+    command_queue::{self, DecodeError},
     position::{Position, Witness},
-    record::Stored,
+    record::StoredRecord,
     wire::Wire,
 };
 use metrics::counter;
@@ -18,8 +18,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    arrival::Arrival,
     batch::{Item, What},
-    heard::Heard,
 };
 
 /// See the module.
@@ -55,12 +55,12 @@ impl Commands {
     }
 
     /// Waits for the next delivery. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Heard, follow::Error> {
+    pub async fn next(&mut self) -> Result<Arrival, follow::Error> {
         let delivery = self.subscription.deliveries.recv().await;
-        self.hear(delivery.ok_or_else(|| follow::Error::Closed(self.partition.clone()))?)
+        self.receive(delivery.ok_or_else(|| follow::Error::Closed(self.partition.clone()))?)
     }
 
-    fn hear(&mut self, delivery: Delivery) -> Result<Heard, follow::Error> {
+    fn receive(&mut self, delivery: Delivery) -> Result<Arrival, follow::Error> {
         let (mut items, mut caught_up, mut trouble) = (Vec::new(), false, None);
         match delivery {
             Delivery::Records(records) => {
@@ -75,21 +75,22 @@ impl Commands {
             Delivery::Trouble(what) => trouble = Some(what),
             Delivery::Failed(error) => return Err(follow::Error::Log(error)),
         }
-        Ok(Heard { items, voids: 0, position: self.position.clone(), caught_up, trouble })
+        Ok(Arrival { items, voids: 0, position: self.position.clone(), caught_up, trouble })
     }
 
-    fn take(&mut self, stored: Stored) -> Item {
+    fn take(&mut self, stored: StoredRecord) -> Item {
         if stored.offset > self.position.offset {
             go_on_over(&self.partition, &mut self.position, stored.offset);
         }
-        let Stored { offset, appended_at_ms, record } = stored;
+        let StoredRecord { offset, appended_at_ms, record } = stored;
         let command = command_queue::decode(record);
         let witness = witness(offset, appended_at_ms, &command);
         self.position =
             Position { offset: offset + 1, witness: Some(witness), ..Position::start() };
-        // Nobody here reads bodies, and a batch of them would be large.
-        let command = command
-            .map(|command| Box::new(command_queue::Accepted { body: Vec::new(), ..command }));
+        // No projection here reads bodies, and a batch of them would be large.
+        let command = command.map(|command| {
+            Box::new(command_queue::AcceptedCommand { body: Vec::new(), ..command })
+        });
         Item {
             what: What::Accepted { offset, appended_at_ms, command },
             after: self.position.clone(),
@@ -136,7 +137,7 @@ pub async fn check(
     })
 }
 
-/// What was missed cannot be read any more by anyone; what became of it is in `events`.
+/// What was missed cannot be read any more by any reader; what became of it is in `events`.
 fn go_on_over(partition: &Partition, position: &mut Position<Wire>, found: u64) {
     let missed = found - position.offset;
     warn!(%partition, from = position.offset, found, missed, "accepted commands are not in the log \
@@ -153,11 +154,11 @@ fn go_on_over(partition: &Partition, position: &mut Position<Wire>, found: u64) 
 fn witness(
     offset: u64,
     appended_at_ms: i64,
-    command: &Result<command_queue::Accepted, Unread>,
+    command: &Result<command_queue::AcceptedCommand, DecodeError>,
 ) -> Witness<Wire> {
     let id = match command {
         Ok(command) => command.command,
-        Err(Unread::Undecodable { origin: Some(origin), .. }) => origin.command,
+        Err(DecodeError::Undecodable { metadata: Some(metadata), .. }) => metadata.command,
         Err(_) => Uuid::nil(),
     };
     Witness { offset, epoch: appended_at_ms.max(0).unsigned_abs(), writer: id, seq: None }
@@ -183,9 +184,9 @@ mod tests {
         Commands { partition, position: Position { offset, ..Position::start() }, subscription }
     }
 
-    fn stored(offset: u64) -> Stored {
+    fn stored(offset: u64) -> StoredRecord {
         let record = command_queue::encode(&accepted(offset));
-        Stored { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record }
+        StoredRecord { offset, appended_at_ms: 1_000 + i64::try_from(offset).unwrap_or(0), record }
     }
 
     /// A command queue of three commands, and where a reader stands after each offset.
@@ -208,8 +209,8 @@ mod tests {
         for offset in 0..=3 {
             let mut commands = Commands::resume(&log, &partition, at(offset)).await?;
             let mut read = Vec::new();
-            while let Some(heard) = commands.next().now_or_never() {
-                read.extend(heard?.items.into_iter().map(|item| (item.what.start(), item.after)));
+            while let Some(arrival) = commands.next().now_or_never() {
+                read.extend(arrival?.items.into_iter().map(|item| (item.what.start(), item.after)));
             }
             assert_eq!(
                 read,
@@ -258,30 +259,30 @@ mod tests {
     #[test]
     fn every_record_is_a_place_to_resume_at() -> Result<(), follow::Error> {
         let mut commands = at(5);
-        let garbage = Stored { offset: 6, appended_at_ms: -1, record: Record::default() };
-        let heard = commands.hear(Delivery::Records(vec![stored(5), garbage]))?;
+        let garbage = StoredRecord { offset: 6, appended_at_ms: -1, record: Record::default() };
+        let arrival = commands.receive(Delivery::Records(vec![stored(5), garbage]))?;
         let witness = |offset, epoch, writer| Some(Witness { offset, epoch, writer, seq: None });
-        let places: Vec<_> = heard
+        let topic_partitions: Vec<_> = arrival
             .items
             .iter()
             .map(|item| (item.after.offset, item.after.witness.clone()))
             .collect();
         assert_eq!(
-            places,
+            topic_partitions,
             [(6, witness(5, 1_005, Uuid::from_u128(5))), (7, witness(6, 0, Uuid::nil()))]
         );
         assert!(matches!(
-            &heard.items[0].what,
+            &arrival.items[0].what,
             What::Accepted { offset: 5, command: Ok(command), .. } if command.body.is_empty()
         ));
         assert!(matches!(
-            &heard.items[1].what,
-            What::Accepted { command: Err(Unread::Undecodable { origin: None, .. }), .. }
+            &arrival.items[1].what,
+            What::Accepted { command: Err(DecodeError::Undecodable { metadata: None, .. }), .. }
         ));
-        assert_eq!((heard.position.offset, heard.caught_up), (7, false));
-        assert!(commands.hear(Delivery::CaughtUp(7))?.caught_up);
+        assert_eq!((arrival.position.offset, arrival.caught_up), (7, false));
+        assert!(commands.receive(Delivery::CaughtUp(7))?.caught_up);
         assert!(
-            !commands.hear(Delivery::CaughtUp(6))?.caught_up,
+            !commands.receive(Delivery::CaughtUp(6))?.caught_up,
             "what came since has not been read"
         );
         Ok(())
@@ -301,11 +302,11 @@ mod tests {
                 .map(str::to_owned)
         };
         let mut commands = at(5);
-        commands.hear(Delivery::Records(vec![stored(5), stored(6)]))?;
-        commands.hear(Delivery::CaughtUp(7))?;
+        commands.receive(Delivery::Records(vec![stored(5), stored(6)]))?;
+        commands.receive(Delivery::CaughtUp(7))?;
         assert_eq!(missed(), None);
-        commands.hear(Delivery::Records(vec![stored(9)]))?;
-        commands.hear(Delivery::CaughtUp(13))?;
+        commands.receive(Delivery::Records(vec![stored(9)]))?;
+        commands.receive(Delivery::CaughtUp(13))?;
         let expected =
             "highwater_projection_missed_commands_total{topic=\"things\",partition=\"3\"} 5";
         assert_eq!(missed().as_deref(), Some(expected));
@@ -315,19 +316,22 @@ mod tests {
     #[test]
     fn what_is_missing_is_gone_on_over() -> Result<(), follow::Error> {
         let mut commands = at(5);
-        let heard = commands.hear(Delivery::Records(vec![stored(9)]))?;
-        assert_eq!((heard.items[0].what.start(), heard.position.offset), (9, 10));
-        let ended = commands.hear(Delivery::CaughtUp(12))?;
+        let arrival = commands.receive(Delivery::Records(vec![stored(9)]))?;
+        assert_eq!((arrival.items[0].what.start(), arrival.position.offset), (9, 10));
+        let ended = commands.receive(Delivery::CaughtUp(12))?;
         assert_eq!(
             (ended.position, ended.caught_up),
             (Position { offset: 12, ..Position::start() }, true)
         );
         assert!(
             commands
-                .hear(Delivery::Failed(highwater_log::Error::Refused("no".to_owned())))
+                .receive(Delivery::Failed(highwater_log::Error::Refused("no".to_owned())))
                 .is_err()
         );
-        assert_eq!(commands.hear(Delivery::Trouble("t".to_owned()))?.trouble.as_deref(), Some("t"));
+        assert_eq!(
+            commands.receive(Delivery::Trouble("t".to_owned()))?.trouble.as_deref(),
+            Some("t")
+        );
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Checkpoints that are not where this runner left them: the partition was handed off, another
-//! runner still moves it, or the database fell back. Whoever lost goes on from what is stored,
-//! without reading the log again where that is possible.
+//! runner still moves it, or the database fell back. The runner that lost goes on from what is
+//! stored, without reading the log again where that is possible.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use highwater_protocol::{position::Position, wire::Wire};
 use super::{
     Runner, Step,
     attempt::write,
-    batch::Place,
+    batch::TopicPartition,
     failure::Failure,
     lag::Stage,
     plan::{Group, Job},
     projection::{Key, Store},
-    rules::{Rebased, is_moved, rebase},
+    rules::{Rebase, is_moved, rebase},
     verify::stored,
 };
 
@@ -28,22 +28,22 @@ impl<S: Store> Runner<S> {
                 return Step::Failed;
             }
         };
-        let moved: BTreeSet<Place> = group
+        let moved: BTreeSet<TopicPartition> = group
             .jobs
             .iter()
             .zip(&positions)
             .filter(|(job, at)| is_moved(job, at))
-            .map(|(job, _)| job.key.place.clone())
+            .map(|(job, _)| job.key.topic_partition.clone())
             .collect();
         if moved.is_empty() {
             self.after_failure(group, &Failure::Conflict);
             return Step::Failed;
         }
-        for place in moved {
+        for topic_partition in moved {
             let (here, others): (Vec<Job>, Vec<Job>) =
-                group.jobs.into_iter().partition(|job| job.key.place == place);
+                group.jobs.into_iter().partition(|job| job.key.topic_partition == topic_partition);
             group.jobs = others;
-            if !self.was_taken_over(&place) {
+            if !self.was_taken_over(&topic_partition) {
                 self.schedule.first(Group { contested: true, ..Group::of(here) });
             }
         }
@@ -71,27 +71,27 @@ impl<S: Store> Runner<S> {
     fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
         let key = job.key.clone();
         // Let go while it waited its turn, or with an earlier job of this group.
-        if !self.assignment.follows(&key.place) {
+        if !self.consumers.follows(&key.topic_partition) {
             return;
         }
         if !is_moved(&job, &at) {
             group.jobs.push(job);
             return;
         }
-        if self.was_taken_over(&key.place) {
+        if self.was_taken_over(&key.topic_partition) {
             // Nothing of it is ours any more, also of what was found where it was left.
-            group.jobs.retain(|job| job.key.place != key.place);
+            group.jobs.retain(|job| job.key.topic_partition != key.topic_partition);
             return;
         }
         match rebase(job, &at) {
-            Rebased::Elsewhere => {
-                group.jobs.retain(|job| job.key.place != key.place);
-                return self.reload(key.place);
+            Rebase::Elsewhere => {
+                group.jobs.retain(|job| job.key.topic_partition != key.topic_partition);
+                return self.reload(key.topic_partition);
             }
-            Rebased::Job(job) => group.jobs.push(*job),
-            Rebased::Done => {
+            Rebase::Job(job) => group.jobs.push(*job),
+            Rebase::Done => {
                 // Its own commit whose answer was lost, or another's: what failed was done.
-                self.assignment.troubled.remove(&key);
+                self.consumers.troubled.remove(&key);
                 self.progress.works(&key, Stage::Transaction);
             }
         }
@@ -101,8 +101,8 @@ impl<S: Store> Runner<S> {
     /// The checkpoint is further than this runner moved it.
     pub(super) fn adopt(&mut self, key: &Key, at: Position<Wire>) {
         let offset = at.offset;
-        if let Some(track) = self.assignment.track_of(key) {
-            track.moved(key.projection, at);
+        if let Some(follower) = self.consumers.track_of(key) {
+            follower.moved(key.projection, at);
             self.progress.reached(key.clone(), offset);
         }
     }

@@ -39,7 +39,7 @@ impl<S: Store> Runner<S> {
             Due::Verify => {
                 schedule.verify_at.filter(|_| schedule.queue.is_empty()).map(with_the_database)
             }
-            Due::Resume => self.assignment.next_to_resume(now).map(with_the_database),
+            Due::Resume => self.consumers.next_to_resume(now).map(with_the_database),
             Due::OthersFirst => {
                 self.handoff.others_first.filter(|_| self.hands_over()).map(with_the_database)
             }
@@ -57,7 +57,10 @@ impl<S: Store> Runner<S> {
 
     /// Whether something is followed that is to be handed off.
     fn hands_over(&self) -> bool {
-        self.assignment.tracks.keys().any(|consumer| self.handoff.is_leaving(&consumer.place))
+        self.consumers
+            .followers
+            .keys()
+            .any(|consumer| self.handoff.is_leaving(&consumer.topic_partition))
     }
 }
 

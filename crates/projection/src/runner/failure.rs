@@ -9,7 +9,7 @@ use highwater_runtime::resilience::Backoff;
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Somebody else moved the checkpoint: the partition is theirs, or an earlier commit went
+    /// The checkpoint was moved: the partition is another runner's, or an earlier commit went
     /// through after all.
     #[error("the checkpoint is not where this runner left it")]
     Conflict,
@@ -222,9 +222,9 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("reported")]
-    struct Reported(Option<&'static str>);
+    struct ServerError(Option<&'static str>);
 
-    impl sqlx::error::DatabaseError for Reported {
+    impl sqlx::error::DatabaseError for ServerError {
         fn message(&self) -> &str {
             "reported"
         }
@@ -252,15 +252,15 @@ mod tests {
 
     #[test]
     fn an_error_of_the_driver_is_of_the_connection_unless_the_rows_are_not_as_they_must_be() {
-        let reported = |code| Failure::from(sqlx::Error::Database(Box::new(Reported(code))));
+        let reported = |code| Failure::from(sqlx::Error::Database(Box::new(ServerError(code))));
         assert!(matches!(reported(Some("23514")), Failure::Deterministic(_)));
         assert!(matches!(reported(Some("25006")), Failure::ReadOnly(_)));
-        assert!(matches!(reported(None), Failure::Transient(_)), "nobody knows what it was");
+        assert!(matches!(reported(None), Failure::Transient(_)), "it is not known what it was");
         for away in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::WorkerCrashed]
         {
             assert!(matches!(Failure::from(away), Failure::Unreachable(_)));
         }
-        let source = || Box::new(Reported(None));
+        let source = || Box::new(ServerError(None));
         for wrong in [
             sqlx::Error::RowNotFound,
             sqlx::Error::ColumnNotFound(String::new()),

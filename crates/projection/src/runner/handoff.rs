@@ -1,27 +1,27 @@
-//! The end of a partition: what the group took back is projected further until somebody else moves
-//! its checkpoints, so that nobody who waits for a position waits for the group. Safe, because each
-//! transaction compares the checkpoints: of two runners one wins.
+//! The end of a partition: what the group took back is projected further until another runner moves
+//! its checkpoints, so that no query that waits for a position waits for the group. Safe, because
+//! each transaction compares the checkpoints: of two runners one wins.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Runner, Step, batch::Place, projection::Store};
+use super::{Runner, Step, batch::TopicPartition, projection::Store};
 
 /// Once others have begun to take over, and nothing of what is left could be projected here for so
 /// long, they have all of it: quiet partitions show nothing.
 const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a runner waits between transactions for what it is to hand off, so that whoever has
-/// resumed it moves it first.
+/// How long a runner waits between transactions for what it is to hand off, so that the runner that
+/// has resumed it moves it first.
 const OTHERS_FIRST: Duration = Duration::from_millis(200);
 
 /// What this runner is to hand off.
 #[derive(Default)]
 pub(super) struct Handoff {
     /// Taken back by the group and projected further, until when at most.
-    pub(super) leaving: BTreeMap<Place, Instant>,
+    pub(super) leaving: BTreeMap<TopicPartition, Instant>,
     /// Nothing of it is projected before.
     pub(super) others_first: Option<Instant>,
     /// The runner ends, then at the latest.
@@ -31,17 +31,17 @@ pub(super) struct Handoff {
 }
 
 impl Handoff {
-    pub(super) fn is_leaving(&self, place: &Place) -> bool {
-        self.leaving.contains_key(place)
+    pub(super) fn is_leaving(&self, topic_partition: &TopicPartition) -> bool {
+        self.leaving.contains_key(topic_partition)
     }
 
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.leaving.values().min().copied()
     }
 
-    fn ended(&self, now: Instant) -> Vec<Place> {
+    fn ended(&self, now: Instant) -> Vec<TopicPartition> {
         let ended = self.leaving.iter().filter(|(_, until)| **until <= now);
-        ended.map(|(place, _)| place.clone()).collect()
+        ended.map(|(topic_partition, _)| topic_partition.clone()).collect()
     }
 
     /// Whether nothing of it is projected now, because others go first.
@@ -64,30 +64,31 @@ impl Handoff {
 }
 
 impl<S: Store> Runner<S> {
-    pub(super) fn begin_handoff(&mut self, place: Place) {
+    pub(super) fn begin_handoff(&mut self, topic_partition: TopicPartition) {
         // What was not begun is begun elsewhere.
-        if self.assignment.follows(&place) && !self.limits.handoff.is_zero() {
-            self.handoff.leaving.insert(place, Instant::now() + self.limits.handoff);
+        if self.consumers.follows(&topic_partition) && !self.limits.handoff.is_zero() {
+            self.handoff.leaving.insert(topic_partition, Instant::now() + self.limits.handoff);
         } else {
-            self.let_go(&place);
+            self.let_go(&topic_partition);
         }
     }
 
     pub(super) fn end_handoffs(&mut self, now: Instant) {
-        for place in self.handoff.ended(now) {
-            self.let_go(&place);
+        for topic_partition in self.handoff.ended(now) {
+            self.let_go(&topic_partition);
         }
     }
 
-    /// Whether `place` was to be handed off; then it is another runner's now.
-    pub(super) fn was_taken_over(&mut self, place: &Place) -> bool {
-        let leaving = self.handoff.is_leaving(place);
+    /// Whether `topic_partition` was to be handed off; then it is another runner's now.
+    pub(super) fn was_taken_over(&mut self, topic_partition: &TopicPartition) -> bool {
+        let leaving = self.handoff.is_leaving(topic_partition);
         if leaving {
             info!(
-                category = %place.category, partition = place.partition, source = ?place.source,
+                category = %topic_partition.category,
+                partition = topic_partition.partition, source = ?topic_partition.source,
                 "taken over"
             );
-            self.let_go(place);
+            self.let_go(topic_partition);
             self.handoff.others_began = true;
             self.handoff.go_on_for_the_rest(Instant::now());
         }
@@ -97,11 +98,14 @@ impl<S: Store> Runner<S> {
     /// Leaves the group at once, and projects on until every partition was taken over, or for as
     /// long as that may take.
     pub(super) async fn hand_off_all(&mut self) {
-        let left = self.share.leave(self.limits.leave_within);
-        self.assignment.waiting.clear();
+        let left = self.assignment.leave(self.limits.leave_within);
+        self.consumers.waiting.clear();
         self.handoff.others_began = false;
         self.handoff.leave_by = Some(Instant::now() + self.limits.handoff);
-        self.assignment.followed().into_iter().for_each(|place| self.begin_handoff(place));
+        self.consumers
+            .followed()
+            .into_iter()
+            .for_each(|topic_partition| self.begin_handoff(topic_partition));
         let rest = async {
             while !self.handoff.leaving.is_empty() {
                 if matches!(self.step().await, Step::Waiting | Step::CaughtUp)
@@ -114,9 +118,9 @@ impl<S: Store> Runner<S> {
         tokio::join!(left, rest);
     }
 
-    fn let_go(&mut self, place: &Place) {
-        self.handoff.leaving.remove(place);
-        self.drop_work(place);
-        self.progress.forget(place);
+    fn let_go(&mut self, topic_partition: &TopicPartition) {
+        self.handoff.leaving.remove(topic_partition);
+        self.drop_work(topic_partition);
+        self.progress.forget(topic_partition);
     }
 }

@@ -5,65 +5,66 @@ use tracing::info;
 
 use super::{
     Runner,
-    batch::{Place, Room},
+    batch::{Room, TopicPartition},
     membership::Change,
     projection::Store,
 };
 
 impl<S: Store> Runner<S> {
-    pub(super) fn heed(&mut self, change: Change) {
+    pub(super) fn on_assignment(&mut self, change: Change) {
         match change {
-            Change::Gained(places) => {
-                for place in places {
+            Change::Gained(topic_partitions) => {
+                for topic_partition in topic_partitions {
                     info!(
-                        category = %place.category, partition = place.partition,
-                        source = ?place.source, "assigned"
+                        category = %topic_partition.category, partition = topic_partition.partition,
+                        source = ?topic_partition.source, "assigned"
                     );
                     // It may have been given back before it was handed off.
-                    self.handoff.leaving.remove(&place);
-                    self.assignment.gain(place);
+                    self.handoff.leaving.remove(&topic_partition);
+                    self.consumers.gain(topic_partition);
                 }
             }
-            Change::Gone(places) => {
-                for place in places {
+            Change::Gone(topic_partitions) => {
+                for topic_partition in topic_partitions {
                     info!(
-                        category = %place.category, partition = place.partition,
-                        source = ?place.source, "revoked"
+                        category = %topic_partition.category, partition = topic_partition.partition,
+                        source = ?topic_partition.source, "revoked"
                     );
-                    self.begin_handoff(place);
+                    self.begin_handoff(topic_partition);
                 }
             }
         }
     }
 
-    /// What is read but not projected is read again by whoever follows next.
-    pub(super) fn drop_work(&mut self, place: &Place) {
-        self.assignment.drop_place(place);
-        self.schedule.drop_jobs(|job| job.key.place == *place);
+    /// What is read but not projected is read again by the next follower.
+    pub(super) fn drop_work(&mut self, topic_partition: &TopicPartition) {
+        self.consumers.drop_topic_partition(topic_partition);
+        self.schedule.drop_jobs(|job| job.key.topic_partition == *topic_partition);
     }
 
-    /// Everything that has arrived, as one group; who goes alone has one of its own, after it.
+    /// Everything that has arrived, as one group; a projection that goes alone has one of its own,
+    /// after it.
     pub(super) fn gather(&mut self) {
-        self.assignment.rejoin();
+        self.consumers.rejoin();
         let mut room = Room { events: self.limits.batch_events, bytes: self.limits.batch_bytes };
         let (mut together, mut alone) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
         let now = Instant::now();
         let others_first = self.handoff.waits_for_others(now);
-        for (consumer, track) in &mut self.assignment.tracks {
-            if self.handoff.is_leaving(&consumer.place) {
+        for (consumer, follower) in &mut self.consumers.followers {
+            if self.handoff.is_leaving(&consumer.topic_partition) {
                 if others_first {
                     continue;
                 }
                 self.handoff.let_others_go_first(now);
             }
-            room = track.take_arrived(room);
-            let taken = track.take_jobs();
+            room = follower.take_arrived(room);
+            let taken = follower.take_jobs();
             match consumer.alone {
                 None => together.extend(taken),
                 Some(_) => alone.push(taken),
             }
-            if let Some(end) = track.take_end() {
+            if let Some(end) = follower.take_end() {
                 ended.push((consumer.clone(), end));
             }
         }

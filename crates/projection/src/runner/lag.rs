@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{batch::Place, failure::Failure, membership::Topics, projection::Key};
+use super::{batch::TopicPartition, failure::Failure, membership::Topics, projection::Key};
 
-/// How far the runner is; shared with whoever shows it.
+/// How far the runner is; shared with what shows it.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Mutex<State>>);
 
@@ -40,7 +40,8 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 struct Failing {
     stage: Stage,
-    /// Where a transaction was to go: whoever gets there, nothing is left to do of what failed.
+    /// Where a transaction was to go: whichever runner gets there, nothing is left to do of what
+    /// failed.
     to: Option<u64>,
     since: Instant,
     error: String,
@@ -97,17 +98,21 @@ impl Progress {
         long.map(|(key, failing)| (key.clone(), failing.error.clone())).collect()
     }
 
-    /// The partition is somebody else's now, and so are its lag and its trouble.
-    pub(super) fn forget(&self, place: &Place) {
+    /// The partition is another runner's now, and so are its lag and its trouble.
+    pub(super) fn forget(&self, topic_partition: &TopicPartition) {
         let mut state = self.lock();
-        for key in state.reached.keys().chain(state.halted.keys()).filter(|key| key.place == *place)
+        for key in state
+            .reached
+            .keys()
+            .chain(state.halted.keys())
+            .filter(|key| key.topic_partition == *topic_partition)
         {
             show(key, 0, 0.0);
             gauge!("highwater_projection_halted", &labels(key)).set(0.0);
         }
-        state.reached.retain(|key, _| key.place != *place);
-        state.halted.retain(|key, _| key.place != *place);
-        state.failing.retain(|key, _| key.place != *place);
+        state.reached.retain(|key, _| key.topic_partition != *topic_partition);
+        state.halted.retain(|key, _| key.topic_partition != *topic_partition);
+        state.failing.retain(|key, _| key.topic_partition != *topic_partition);
     }
 
     pub fn offset(&self, key: &Key) -> Option<u64> {
@@ -154,9 +159,10 @@ pub async fn watch(
 
 async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &dyn Clock) {
     let reached = progress.all();
-    let places: BTreeSet<&Place> = reached.keys().map(|key| &key.place).collect();
-    for place in places {
-        let Some(partition) = topics.partition(place) else { continue };
+    let topic_partitions: BTreeSet<&TopicPartition> =
+        reached.keys().map(|key| &key.topic_partition).collect();
+    for topic_partition in topic_partitions {
+        let Some(partition) = topics.partition(topic_partition) else { continue };
         let end = match log.end(&partition).await {
             Ok(end) => end,
             Err(error) => {
@@ -164,7 +170,9 @@ async fn show_all(log: &dyn Log, topics: &Topics, progress: &Progress, clock: &d
                 continue;
             }
         };
-        for (key, offset) in reached.iter().filter(|(key, _)| key.place == *place) {
+        for (key, offset) in
+            reached.iter().filter(|(key, _)| key.topic_partition == *topic_partition)
+        {
             let records = end.saturating_sub(*offset);
             let oldest = if records == 0 {
                 None
@@ -192,8 +200,8 @@ fn show(key: &Key, records: u64, seconds: f64) {
 /// Bounded: categories, partitions and projections are.
 pub fn labels(key: &Key) -> [(&'static str, String); 3] {
     [
-        ("category", key.place.category.to_string()),
-        ("partition", key.place.partition.to_string()),
+        ("category", key.topic_partition.category.to_string()),
+        ("partition", key.topic_partition.partition.to_string()),
         ("projection", key.projection.to_owned()),
     ]
 }

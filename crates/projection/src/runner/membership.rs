@@ -1,12 +1,12 @@
-//! Which partitions this runner has: the group's say, turned into places. Membership is a hint; the
-//! checkpoints decide.
+//! Which partitions this runner has: the group's say, turned into topic-partitions. Membership is a
+//! hint; the checkpoints decide.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use highwater_log::{Membership, MembershipEvent, Partition, Topic, TopicKind};
 
-use super::batch::{Place, Source};
+use super::batch::{Source, TopicPartition};
 
 /// How the categories and their topics are called.
 #[derive(Clone, Debug)]
@@ -49,17 +49,16 @@ impl Topics {
             .collect()
     }
 
-    pub fn partition(&self, place: &Place) -> Option<Partition> {
-        let name = self
-            .0
-            .iter()
-            .find(|name| name.category == place.category && name.source == place.source)?;
-        Some(Partition { topic: name.topic.clone(), index: place.partition })
+    pub fn partition(&self, topic_partition: &TopicPartition) -> Option<Partition> {
+        let name = self.0.iter().find(|name| {
+            name.category == topic_partition.category && name.source == topic_partition.source
+        })?;
+        Some(Partition { topic: name.topic.clone(), index: topic_partition.partition })
     }
 
-    fn place(&self, partition: &Partition) -> Option<Place> {
+    fn topic_partition(&self, partition: &Partition) -> Option<TopicPartition> {
         let name = self.0.iter().find(|name| name.topic == partition.topic)?;
-        Some(Place {
+        Some(TopicPartition {
             category: name.category.clone(),
             partition: partition.index,
             source: name.source,
@@ -70,22 +69,22 @@ impl Topics {
 /// A change of what this runner has.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    Gained(Vec<Place>),
-    Gone(Vec<Place>),
+    Gained(Vec<TopicPartition>),
+    Gone(Vec<TopicPartition>),
 }
 
-pub struct Share {
+pub struct Assignment {
     membership: Option<Membership>,
     topics: Topics,
 }
 
-impl Share {
+impl Assignment {
     pub fn new(membership: Membership, topics: Topics) -> Self {
         Self { membership: Some(membership), topics }
     }
 
-    pub fn partition(&self, place: &Place) -> Option<Partition> {
-        self.topics.partition(place)
+    pub fn partition(&self, topic_partition: &TopicPartition) -> Option<Partition> {
+        self.topics.partition(topic_partition)
     }
 
     /// A change that has happened already.
@@ -108,14 +107,19 @@ impl Share {
     }
 
     fn change(&self, event: MembershipEvent) -> Change {
-        let places = |partitions: Vec<Partition>| {
-            partitions.iter().filter_map(|partition| self.topics.place(partition)).collect()
+        let topic_partitions = |partitions: Vec<Partition>| {
+            partitions
+                .iter()
+                .filter_map(|partition| self.topics.topic_partition(partition))
+                .collect()
         };
         match event {
-            MembershipEvent::Assigned(partitions) => Change::Gained(places(partitions)),
+            MembershipEvent::Assigned(partitions) => Change::Gained(topic_partitions(partitions)),
             // Lost or given up: in both cases a transaction that still runs is decided by its
             // checkpoints.
-            MembershipEvent::Revoked { partitions, lost: _ } => Change::Gone(places(partitions)),
+            MembershipEvent::Revoked { partitions, lost: _ } => {
+                Change::Gone(topic_partitions(partitions))
+            }
         }
     }
 

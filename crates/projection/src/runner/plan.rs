@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use highwater_protocol::{position::Position, wire::Wire};
 
 use super::{
-    batch::{Item, Place, Slice},
+    batch::{Item, Slice, TopicPartition},
     projection::{Key, Move},
 };
 
@@ -30,7 +30,7 @@ pub struct Group {
     pub jobs: Vec<Job>,
     /// How often it has failed in a row.
     pub failed: u32,
-    /// Somebody else was seen to move these checkpoints.
+    /// Another runner was seen to move these checkpoints.
     pub contested: bool,
 }
 
@@ -40,7 +40,7 @@ impl Job {
     }
 
     pub fn slice(&self) -> Slice<'_> {
-        Slice { place: &self.key.place, items: self.items() }
+        Slice { topic_partition: &self.key.topic_partition, items: self.items() }
     }
 
     pub fn weight(&self) -> usize {
@@ -68,14 +68,14 @@ impl Group {
 
     /// Smaller groups that do the same, in turn.
     pub fn split(self) -> Vec<Group> {
-        let mut by_place: BTreeMap<Place, Vec<Job>> = BTreeMap::new();
+        let mut by_topic_partition: BTreeMap<TopicPartition, Vec<Job>> = BTreeMap::new();
         for job in self.jobs {
-            by_place.entry(job.key.place.clone()).or_default().push(job);
+            by_topic_partition.entry(job.key.topic_partition.clone()).or_default().push(job);
         }
-        if by_place.len() > 1 {
-            return by_place.into_values().map(Group::of).collect();
+        if by_topic_partition.len() > 1 {
+            return by_topic_partition.into_values().map(Group::of).collect();
         }
-        let mut jobs: Vec<Job> = by_place.into_values().flatten().collect();
+        let mut jobs: Vec<Job> = by_topic_partition.into_values().flatten().collect();
         match (jobs.len(), jobs.pop()) {
             (1, Some(job)) => match job.clone().halves() {
                 Some(halves) => halves.into_iter().map(|half| Group::of(vec![half])).collect(),
@@ -100,7 +100,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use highwater_protocol::{
-        entry::{Origin, OutcomeBody, Verdict},
+        entry::{CommandMetadata, OutcomeBody, Verdict},
         wire::{Fingerprint, Meta, Reason},
     };
     use uuid::Uuid;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn item(offset: u64) -> Item {
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: Uuid::nil(),
             command: Uuid::nil(),
             fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
@@ -121,7 +121,7 @@ mod tests {
             source: None,
         };
         let body = OutcomeBody {
-            origin,
+            metadata,
             version: 0,
             verdict: Verdict::Rejected,
             reason: Reason(Vec::new()),
@@ -130,10 +130,10 @@ mod tests {
     }
 
     fn job(projection: &'static str, partition: u32, items: u64) -> Job {
-        let place = Place::of_events("a", partition);
+        let topic_partition = TopicPartition::of_events("a", partition);
         let end = usize::try_from(items).unwrap_or(0);
         Job {
-            key: Key { projection, place },
+            key: Key { projection, topic_partition },
             from: at(0),
             to: at(items + 5),
             items: (0..items).map(item).collect(),
@@ -208,7 +208,12 @@ mod tests {
         let found: Vec<_> = moves
             .iter()
             .map(|step| {
-                (step.key.projection, step.key.place.partition, step.from.offset, step.to.offset)
+                (
+                    step.key.projection,
+                    step.key.topic_partition.partition,
+                    step.from.offset,
+                    step.to.offset,
+                )
             })
             .collect();
         assert_eq!(found, [("x", 0, 0, 8), ("x", 1, 0, 7), ("y", 0, 0, 6)]);

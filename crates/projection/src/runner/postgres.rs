@@ -76,7 +76,7 @@ impl Store for PostgresStore {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>> {
         Box::pin(async move {
-            lock(tx, &Named::of(keys)?).await?;
+            lock(tx, &KeyColumns::of(keys)?).await?;
             load(tx, keys).await
         })
     }
@@ -124,15 +124,15 @@ impl Store for PostgresStore {
     }
 }
 
-/// Waits for nobody's transaction, unless a checkpoint is made.
+/// Waits for no other transaction, unless a checkpoint is made.
 async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, Failure> {
-    let named = Named::of(keys)?;
+    let named = KeyColumns::of(keys)?;
     let mut found = find(tx, &named).await?;
     if found.len() < keys.len() {
         make(tx, &named).await?;
         found = find(tx, &named).await?;
     }
-    let Named { projections, categories, partitions } = named;
+    let KeyColumns { projections, categories, partitions } = named;
     let keys = projections.into_iter().zip(categories).zip(partitions);
     keys.map(|((projection, category), partition)| {
         found
@@ -144,18 +144,18 @@ async fn load(tx: &mut PostgresTx, keys: &[Key]) -> Result<Vec<Position<Wire>>, 
 
 /// Checkpoints by their columns.
 #[derive(Default)]
-struct Named {
+struct KeyColumns {
     projections: Vec<String>,
     categories: Vec<String>,
     partitions: Vec<i32>,
 }
 
-impl Named {
+impl KeyColumns {
     fn of(keys: &[Key]) -> Result<Self, Failure> {
-        let mut named = Named::default();
+        let mut named = KeyColumns::default();
         for key in keys {
             named.projections.push(key.projection.to_owned());
-            named.categories.push(key.place.category.to_string());
+            named.categories.push(key.topic_partition.category.to_string());
             named.partitions.push(partition_of(key)?);
         }
         Ok(named)
@@ -165,7 +165,7 @@ impl Named {
 /// In the sequence of their keys, as [`advance`] does it.
 async fn lock(
     tx: &mut PostgresTx,
-    Named { projections, categories, partitions }: &Named,
+    KeyColumns { projections, categories, partitions }: &KeyColumns,
 ) -> Result<(), Failure> {
     sqlx::query!(
         "SELECT c.next_offset
@@ -187,7 +187,7 @@ async fn lock(
 
 async fn make(
     tx: &mut PostgresTx,
-    Named { projections, categories, partitions }: &Named,
+    KeyColumns { projections, categories, partitions }: &KeyColumns,
 ) -> Result<(), Failure> {
     sqlx::query!(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
@@ -208,7 +208,7 @@ async fn make(
 
 async fn find(
     tx: &mut PostgresTx,
-    Named { projections, categories, partitions }: &Named,
+    KeyColumns { projections, categories, partitions }: &KeyColumns,
 ) -> Result<HashMap<(String, String, i32), Position<Wire>>, Failure> {
     let rows = sqlx::query!(
         "SELECT c.projection, c.category, c.partition, c.identity, c.next_offset, c.epoch, \
@@ -258,7 +258,7 @@ async fn reset(tx: &mut PostgresTx, key: &Key) -> Result<(), Failure> {
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
         key.projection,
         checkpoints::GENERATION,
-        &*key.place.category,
+        &*key.topic_partition.category,
         partition,
     )
     .execute(&mut **tx)
@@ -297,7 +297,7 @@ impl Columns {
             };
             let (from, to) = (row(&step.from)?, row(&step.to)?);
             columns.projection.push(step.key.projection.to_owned());
-            columns.category.push(step.key.place.category.to_string());
+            columns.category.push(step.key.topic_partition.category.to_string());
             columns.partition.push(partition_of(&step.key)?);
             columns.from_offset.push(from.next_offset);
             columns.from_identity.push(from.identity);
@@ -376,6 +376,6 @@ async fn advance(tx: &mut PostgresTx, moves: &[Move]) -> Result<(), Failure> {
 }
 
 fn partition_of(key: &Key) -> Result<i32, Failure> {
-    i32::try_from(key.place.partition)
+    i32::try_from(key.topic_partition.partition)
         .map_err(|_| Failure::Deterministic("partition number too large".to_owned()))
 }

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
 
 use super::{
-    batch::{Place, Slice, Source},
+    batch::{Slice, Source, TopicPartition},
     failure::Failure,
 };
 
@@ -42,9 +42,9 @@ pub trait Projection<Tx>: Send + Sync + 'static {
     fn resume<'a>(
         &'a self,
         tx: &'a mut Tx,
-        place: &'a Place,
+        topic_partition: &'a TopicPartition,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        let (_, _) = (tx, place);
+        let (_, _) = (tx, topic_partition);
         Box::pin(async { Ok(Start::AtCheckpoint) })
     }
 }
@@ -59,7 +59,7 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub projection: &'static str,
-    pub place: Place,
+    pub topic_partition: TopicPartition,
 }
 
 /// One checkpoint from a position to another.
@@ -87,7 +87,8 @@ pub trait Store: Send + Sync + 'static {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
 
-    /// The checkpoints of `keys`, in their sequence; nobody else moves them until `tx` ends.
+    /// The checkpoints of `keys`, in their sequence; no other transaction moves them until `tx`
+    /// ends.
     fn lock<'a>(
         &'a self,
         tx: &'a mut Self::Tx,
@@ -109,8 +110,8 @@ pub trait Store: Send + Sync + 'static {
         moves: &'a [Move],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// Tells caches what it changed (see [`super::changes`]), if it commits. After an error nobody
-    /// knows whether it has; the checkpoints tell.
+    /// Tells caches what it changed (see [`super::changes`]), if it commits. After an error it is
+    /// not known whether it has; the checkpoints tell.
     fn commit<'a>(
         &'a self,
         tx: Self::Tx,

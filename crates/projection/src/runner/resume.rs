@@ -16,27 +16,27 @@ use tracing::{debug, info, warn};
 
 use super::{
     Runner, Step,
-    assignment::Consumer,
-    batch::Place,
+    batch::TopicPartition,
+    consumers::Consumer,
     failure::Failure,
-    feed::{self, Feed},
+    follower::Follower,
     lag::{self, Stage},
+    partition_reader::{self, PartitionReader},
     projection::{Key, Projection, Start, Store},
     rules,
-    track::Track,
 };
 
 enum Trouble {
     /// Tried again.
     Passing(Failure),
-    /// The history is another one, or has a hole: nobody goes on here.
+    /// The history is another one, or has a hole: no projection goes on here.
     Final(String),
 }
 
 /// What came of a beginning.
-struct Begun {
+struct Beginning {
     /// None: every projection is halted here.
-    track: Option<Track>,
+    follower: Option<Follower>,
     halted: Vec<(Key, Failure)>,
 }
 
@@ -44,13 +44,16 @@ impl<S: Store> Runner<S> {
     /// Resumes all of `consumers` at the same time: one waits for the log while another waits
     /// for the database.
     pub(super) async fn resume(&mut self, consumers: Vec<Consumer>) -> Step {
-        let begun: Vec<(Consumer, Result<Begun, Trouble>)> = {
+        let begun: Vec<(Consumer, Result<Beginning, Trouble>)> = {
             let begin = |consumer: Consumer| {
-                let (readers, partition) =
-                    (self.readers_of(&consumer), self.share.partition(&consumer.place));
+                let (readers, partition) = (
+                    self.readers_of(&consumer),
+                    self.assignment.partition(&consumer.topic_partition),
+                );
                 let (store, log) = (&self.store, &*self.log);
                 async move {
-                    let begun = begin(store, log, &consumer.place, partition, &readers).await;
+                    let begun =
+                        begin(store, log, &consumer.topic_partition, partition, &readers).await;
                     (consumer, begun)
                 }
             };
@@ -60,47 +63,49 @@ impl<S: Store> Runner<S> {
             .into_iter()
             .filter_map(|(consumer, begun)| self.resumed(consumer, begun).err())
             .count();
-        if self.assignment.waiting.values().all(|attempts| attempts.failed == 0) {
-            self.said.not_begun.over("every partition has begun");
+        if self.consumers.waiting.values().all(|attempts| attempts.failed == 0) {
+            self.notices.not_begun.over("every partition has begun");
         }
         if failed == 0 { Step::Resumed } else { Step::Failed }
     }
 
-    fn resumed(&mut self, consumer: Consumer, begun: Result<Begun, Trouble>) -> Result<(), ()> {
+    fn resumed(&mut self, consumer: Consumer, begun: Result<Beginning, Trouble>) -> Result<(), ()> {
         match begun {
-            Ok(Begun { track, halted }) => {
+            Ok(Beginning { follower, halted }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
-                self.assignment.waiting.remove(&consumer);
-                let Some(track) = track else { return Ok(()) };
+                self.consumers.waiting.remove(&consumer);
+                let Some(follower) = follower else { return Ok(()) };
                 info!(
-                    category = %consumer.place.category, partition = consumer.place.partition,
-                    source = ?consumer.place.source, "following"
+                    category = %consumer.topic_partition.category,
+                    partition = consumer.topic_partition.partition,
+                    source = ?consumer.topic_partition.source, "following"
                 );
-                for (projection, at) in track.checkpoints() {
+                for (projection, at) in follower.checkpoints() {
                     let key = consumer.key(projection);
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
                 }
-                self.assignment.follow(consumer, track);
+                self.consumers.follow(consumer, follower);
                 self.schedule.verify_by(Instant::now() + self.limits.verify_every);
                 Ok(())
             }
             Err(Trouble::Passing(why)) => {
-                let failed = self.assignment.failed(&consumer).saturating_add(1);
+                let failed = self.consumers.failed(&consumer).saturating_add(1);
                 let wait = self.limits.backoff.after(failed);
                 debug!(
-                    category = %consumer.place.category, partition = consumer.place.partition,
+                    category = %consumer.topic_partition.category,
+                    partition = consumer.topic_partition.partition,
                     error = %why, wait_ms = wait.as_millis(), "could not begin"
                 );
-                self.said.not_begun.warn("partitions cannot be begun", &why);
+                self.notices.not_begun.warn("partitions cannot be begun", &why);
                 if matches!(why, Failure::ReadOnly(_)) {
                     self.store.distrust();
                 }
                 for reader in self.readers_of(&consumer) {
                     self.progress.fails(&consumer.key(reader.name()), None, &why);
                 }
-                self.assignment.postpone(consumer, failed, Instant::now() + wait);
+                self.consumers.postpone(consumer, failed, Instant::now() + wait);
                 Err(())
             }
             Err(Trouble::Final(why)) => {
@@ -110,16 +115,16 @@ impl<S: Store> Runner<S> {
         }
     }
 
-    /// Who belongs to the consumer: not who has halted, and not who goes alone.
+    /// The projections of the consumer: none that has halted, and none that goes alone.
     fn readers_of(&self, consumer: &Consumer) -> Vec<Arc<dyn Projection<S::Tx>>> {
         let reads = |projection: &&Arc<dyn Projection<S::Tx>>| {
             let key = consumer.key(projection.name());
             let belongs = match consumer.alone {
                 Some(name) => name == key.projection,
-                None => !self.assignment.goes_alone(&key),
+                None => !self.consumers.goes_alone(&key),
             };
-            let reads = projection.source() == consumer.place.source
-                && projection.categories().contains(&&*consumer.place.category);
+            let reads = projection.source() == consumer.topic_partition.source
+                && projection.categories().contains(&&*consumer.topic_partition.category);
             reads && belongs && !self.progress.is_halted(&key)
         };
         self.projections.iter().filter(reads).cloned().collect()
@@ -128,17 +133,18 @@ impl<S: Store> Runner<S> {
     /// The follower ended: the log has a problem, or is another log.
     pub(super) fn lost_the_log(&mut self, consumer: Consumer, end: &follow::Error) {
         // What was read and not projected is read again.
-        if let Some(track) = self.assignment.tracks.remove(&consumer) {
+        if let Some(follower) = self.consumers.followers.remove(&consumer) {
             let readers: BTreeSet<&'static str> =
-                track.checkpoints().map(|(projection, _)| projection).collect();
+                follower.checkpoints().map(|(projection, _)| projection).collect();
             self.schedule.drop_jobs(|job| {
-                job.key.place == consumer.place && readers.contains(job.key.projection)
+                job.key.topic_partition == consumer.topic_partition
+                    && readers.contains(job.key.projection)
             });
         }
         match trouble(end) {
             Trouble::Passing(why) => {
                 let wait = self.lost_again(&consumer, &why);
-                self.assignment.postpone(consumer, 1, Instant::now() + wait);
+                self.consumers.postpone(consumer, 1, Instant::now() + wait);
             }
             Trouble::Final(why) => self.halt_consumer(&consumer, &why),
         }
@@ -148,10 +154,11 @@ impl<S: Store> Runner<S> {
     /// for long.
     fn lost_again(&mut self, consumer: &Consumer, why: &Failure) -> Duration {
         let soon = self.limits.backoff.longest * 2;
-        let times = self.assignment.lose(consumer, Instant::now(), soon);
+        let times = self.consumers.lose(consumer, Instant::now(), soon);
         if times == 1 {
             warn!(
-                category = %consumer.place.category, partition = consumer.place.partition,
+                category = %consumer.topic_partition.category,
+                partition = consumer.topic_partition.partition,
                 error = %why,
                 "the log stopped: it is followed again, and the same is not said again soon"
             );
@@ -165,7 +172,7 @@ impl<S: Store> Runner<S> {
             let offset = self.progress.offset(&key).unwrap_or(0);
             self.halt(key, offset, &why);
         }
-        self.assignment.drop_consumer(consumer);
+        self.consumers.drop_consumer(consumer);
     }
 }
 
@@ -181,46 +188,53 @@ fn trouble(error: &follow::Error) -> Trouble {
 async fn begin<S: Store>(
     store: &S,
     log: &dyn Log,
-    place: &Place,
+    topic_partition: &TopicPartition,
     partition: Option<highwater_log::Partition>,
     readers: &[Arc<dyn Projection<S::Tx>>],
-) -> Result<Begun, Trouble> {
+) -> Result<Beginning, Trouble> {
     let Some(partition) = partition else {
-        return Err(Trouble::Final(format!("no topic is known for {place}")));
+        return Err(Trouble::Final(format!("no topic is known for {topic_partition}")));
     };
     let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
-    match checkpoints_of(store, readers, place).await {
+    match checkpoints_of(store, readers, topic_partition).await {
         Ok(all) => checkpoints.extend(all),
         Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
         // One by one, to see whose it is.
         Err(_) => {
             for reader in readers {
-                match checkpoints_of(store, std::slice::from_ref(reader), place).await {
+                match checkpoints_of(store, std::slice::from_ref(reader), topic_partition).await {
                     Ok(one) => checkpoints.extend(one),
                     Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
-                    Err(failure) => halted
-                        .push((Key { projection: reader.name(), place: place.clone() }, failure)),
+                    Err(failure) => halted.push((
+                        Key { projection: reader.name(), topic_partition: topic_partition.clone() },
+                        failure,
+                    )),
                 }
             }
         }
     }
     let Some((lowest, others)) = rules::beginning(&checkpoints) else {
-        return Ok(Begun { track: None, halted });
+        return Ok(Beginning { follower: None, halted });
     };
     for at in &others {
-        feed::check(log, &partition, place.source, at).await.map_err(|error| trouble(&error))?;
+        partition_reader::check(log, &partition, topic_partition.source, at)
+            .await
+            .map_err(|error| trouble(&error))?;
     }
-    let feed = Feed::resume(log, &partition, place.source, lowest)
+    let reader = PartitionReader::resume(log, &partition, topic_partition.source, lowest)
         .await
         .map_err(|error| trouble(&error))?;
-    Ok(Begun { track: Some(Track::new(place.clone(), feed, checkpoints)), halted })
+    Ok(Beginning {
+        follower: Some(Follower::new(topic_partition.clone(), reader, checkpoints)),
+        halted,
+    })
 }
 
 /// In one transaction, so that a beginning costs few of them.
 async fn checkpoints_of<S: Store>(
     store: &S,
     readers: &[Arc<dyn Projection<S::Tx>>],
-    place: &Place,
+    topic_partition: &TopicPartition,
 ) -> Result<Vec<(&'static str, Position<Wire>)>, Failure> {
     if readers.is_empty() {
         return Ok(Vec::new());
@@ -228,20 +242,21 @@ async fn checkpoints_of<S: Store>(
     let mut tx = store.begin().await?;
     let mut over = Vec::new();
     for reader in readers {
-        if reader.resume(&mut tx, place).await? == Start::Over {
+        if reader.resume(&mut tx, topic_partition).await? == Start::Over {
             over.push(reader.name());
         }
     }
     let mut keys: Vec<Key> = readers
         .iter()
-        .map(|reader| Key { projection: reader.name(), place: place.clone() })
+        .map(|reader| Key { projection: reader.name(), topic_partition: topic_partition.clone() })
         .collect();
     keys.sort();
     let mut stored = store.load(&mut tx, &keys).await?;
     for (key, at) in keys.iter().zip(&mut stored).filter(|(key, _)| over.contains(&key.projection))
     {
         info!(
-            category = %place.category, partition = place.partition, projection = key.projection,
+            category = %topic_partition.category,
+            partition = topic_partition.partition, projection = key.projection,
             "projected again from the beginning"
         );
         store.reset(&mut tx, key).await?;

@@ -13,7 +13,7 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 use highwater_protocol::{position::Position, wire::Wire};
 
 use super::{
-    batch::{Item, Place},
+    batch::{Item, TopicPartition},
     plan::Job,
     projection::Key,
 };
@@ -23,7 +23,7 @@ pub type Checkpoints = BTreeMap<&'static str, Position<Wire>>;
 
 /// What becomes of a job whose checkpoint stands elsewhere.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Rebased {
+pub enum Rebase {
     /// From there on.
     Job(Box<Job>),
     /// Nothing of it is left to do.
@@ -62,14 +62,14 @@ pub fn had_at(at: &Position<Wire>, items: &[Item]) -> usize {
 /// A job for each projection that stands below `read_to`, which is where the fold stands after
 /// `items`.
 pub fn jobs(
-    place: &Place,
+    topic_partition: &TopicPartition,
     checkpoints: &Checkpoints,
     items: &Arc<[Item]>,
     read_to: &Position<Wire>,
 ) -> Vec<Job> {
     let behind = checkpoints.iter().filter(|(_, at)| at.offset < read_to.offset);
     let job = |(projection, at): (&&'static str, &Position<Wire>)| Job {
-        key: Key { projection, place: place.clone() },
+        key: Key { projection, topic_partition: topic_partition.clone() },
         from: at.clone(),
         to: read_to.clone(),
         items: items.clone(),
@@ -84,7 +84,7 @@ pub fn is_moved(job: &Job, at: &Position<Wire>) -> bool {
 }
 
 /// What is left of `job`, whose checkpoint stands at `at`.
-pub fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
+pub fn rebase(job: Job, at: &Position<Wire>) -> Rebase {
     let same_log = at.identity == job.to.identity;
     // Where this job has been as well, nothing but the very same position will do.
     let seen = job.items().iter().find(|item| item.after.offset == at.offset);
@@ -94,13 +94,13 @@ pub fn rebase(job: Job, at: &Position<Wire>) -> Rebased {
         || at.offset < job.from.offset
         || (at.offset > job.to.offset && at.identity.is_none())
     {
-        return Rebased::Elsewhere;
+        return Rebase::Elsewhere;
     }
     if at.offset >= job.to.offset {
-        return Rebased::Done;
+        return Rebase::Done;
     }
     let first = job.first + had_at(at, job.items());
-    Rebased::Job(Box::new(Job { from: at.clone(), first, ..job }))
+    Rebase::Job(Box::new(Job { from: at.clone(), first, ..job }))
 }
 
 /// What a comparison of checkpoints shows, while nothing of this runner is on its way. `None`: it

@@ -39,8 +39,8 @@ impl Schedule {
         self.queue.retain(|group| !group.jobs.is_empty());
     }
 
-    /// Whether partitions may be begun now: everything that is followed already has its turn between
-    /// two beginnings.
+    /// Whether partitions may be begun now: everything that is followed already has its turn
+    /// between two beginnings.
     pub(super) fn may_resume(&mut self) -> bool {
         self.just_resumed = !self.just_resumed;
         self.just_resumed

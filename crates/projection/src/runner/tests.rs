@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use choices::Choices;
 use history::{Act, History};
-use memory::{Budget, Tables, place};
+use memory::{Budget, Tables, topic_partition};
 use proptest::prelude::*;
 use turns::{Events, Play};
 
@@ -60,7 +60,7 @@ fn tables(histories: &[Arc<History>], stands: &[(&'static str, u32, u64)]) -> Ta
     let mut tables = Tables::default();
     for (projection, partition, offset) in stands {
         tables.stand(
-            Key { projection, place: place(*partition) },
+            Key { projection, topic_partition: topic_partition(*partition) },
             &histories[*partition as usize],
             *offset,
         );
@@ -92,15 +92,17 @@ fn all(play: &Play) -> usize {
 #[test]
 fn projections_that_stand_apart_each_get_what_they_lack_once() {
     let history = short();
-    let places: Vec<u64> = history.positions.keys().copied().collect();
+    let topic_partitions: Vec<u64> = history.positions.keys().copied().collect();
     let mut runs = 0;
-    for (a, b) in places.iter().flat_map(|a| places.iter().map(move |b| (*a, *b))) {
+    for (a, b) in
+        topic_partitions.iter().flat_map(|a| topic_partitions.iter().map(move |b| (*a, *b)))
+    {
         for (batch_events, chunk) in [(1, 1), (3, 2), (100, 100)] {
             let tables = tables(std::slice::from_ref(&history), &[("a", 0, a), ("b", 0, b)]);
             runs += all(&Play { tables, batch_events, chunk, ..play(vec![history.clone()], 1) });
         }
     }
-    assert_eq!(runs, places.len() * places.len() * 3);
+    assert_eq!(runs, topic_partitions.len() * topic_partitions.len() * 3);
 }
 
 #[test]
@@ -181,8 +183,9 @@ fn any_play() -> impl Strategy<Value = Play> {
             for ((key, history), stand) in play.keys().into_iter().zip(stands) {
                 // What is not there yet cannot have been projected.
                 let there = |offset: &u64| *offset <= visible as u64;
-                let places: Vec<u64> = history.positions.keys().copied().filter(there).collect();
-                tables.stand(key, &history, places[stand.index(places.len())]);
+                let topic_partitions: Vec<u64> =
+                    history.positions.keys().copied().filter(there).collect();
+                tables.stand(key, &history, topic_partitions[stand.index(topic_partitions.len())]);
             }
             Play { tables, ..play }
         },

@@ -16,13 +16,13 @@ impl<S: Store> Runner<S> {
     pub(super) async fn verify(&mut self) -> Step {
         self.schedule.verify_at = Some(Instant::now() + self.limits.verify_every);
         let mut expected: Vec<(Key, Position<Wire>)> =
-            self.assignment.checkpoints().map(|(key, at)| (key, at.clone())).collect();
+            self.consumers.checkpoints().map(|(key, at)| (key, at.clone())).collect();
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         let keys: Vec<Key> = expected.iter().map(|(key, _)| key.clone()).collect();
         let stored = match stored(&self.store, &keys).await {
             Ok(stored) => stored,
             Err(failure) => {
-                self.said.unverified.warn("the checkpoints cannot be verified", &failure);
+                self.notices.unverified.warn("the checkpoints cannot be verified", &failure);
                 if matches!(failure, Failure::ReadOnly(_)) {
                     self.store.distrust();
                 }
@@ -30,23 +30,23 @@ impl<S: Store> Runner<S> {
                 return Step::Failed;
             }
         };
-        self.said.unverified.over("the checkpoints are verified again");
+        self.notices.unverified.over("the checkpoints are verified again");
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.
             let Some(moved) =
-                compare(&expected, &stored).filter(|_| self.assignment.track_of(&key).is_some())
+                compare(&expected, &stored).filter(|_| self.consumers.track_of(&key).is_some())
             else {
                 continue;
             };
-            if self.was_taken_over(&key.place) {
+            if self.was_taken_over(&key.topic_partition) {
                 continue;
             }
             match moved {
-                // Whoever had the partition before still moved it.
+                // The runner that had the partition before still moved it.
                 Moved::Further => self.adopt(&key, stored),
                 Moved::Elsewhere => {
-                    self.reload(key.place);
+                    self.reload(key.topic_partition);
                     step = Step::Failed;
                 }
             }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Step};
+use highwater_projection::runner::{Key, Limits, PostgresStore, Step, TopicPartition};
 use highwater_protocol::{
     command_queue,
     record::{Header, Record},
@@ -31,20 +31,20 @@ async fn rows(pool: &PgPool) -> BTreeMap<Uuid, (Uuid, i64)> {
     rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
 }
 
-async fn checkpoint(pool: &PgPool, place: &Place) -> i64 {
+async fn checkpoint(pool: &PgPool, topic_partition: &TopicPartition) -> i64 {
     let sql = "SELECT next_offset FROM checkpoints WHERE projection = 'operations' AND category = \
                $1 AND partition = $2";
-    let partition = i32::try_from(place.partition).expect("small");
+    let partition = i32::try_from(topic_partition.partition).expect("small");
     sqlx::query_scalar(sql)
-        .bind(&*place.category)
+        .bind(&*topic_partition.category)
         .bind(partition)
         .fetch_one(pool)
         .await
         .expect("a checkpoint")
 }
 
-fn queue_of(id: Uuid) -> Place {
-    Place::of_commands("voucher", World::partition_of(id))
+fn queue_of(id: Uuid) -> TopicPartition {
+    TopicPartition::of_commands("voucher", World::partition_of(id))
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn everything_that_is_accepted_has_its_row_decided_or_not() {
     );
     assert_eq!(row.get::<&str, _>(3), "2026-11-22 21:34:24.123");
     assert!(row.get::<bool, _>(4) && row.get::<bool, _>(5), "it expires, and it is not decided");
-    // Who may ask is known of the others by their outcomes, too.
+    // Which callers may ask is known of the others by their outcomes, too.
     let of_both = "SELECT count(*) FROM operations a JOIN outcomes o USING (command_id) WHERE \
                    a.actor = o.actor";
     assert!(sqlx::query_scalar::<_, i64>(of_both).fetch_one(&pool).await.expect("a number") > 5);
@@ -112,11 +112,11 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     world.live(0..6).await;
     let id = Uuid::from_u128(0xbad);
     let index = World::partition_of(id);
-    // No command id can be read: nobody can ask for it.
+    // No command id can be read: no caller can ask for it.
     world.append_to_queue("voucher", index, Record::default()).await;
     // It can here, and the deadline cannot.
     let good = world.accept("voucher", id).await;
-    let mut record = command_queue::encode(&command_queue::Accepted {
+    let mut record = command_queue::encode(&command_queue::AcceptedCommand {
         command: Uuid::from_u128(0xbad1),
         ..good
     });
@@ -139,7 +139,7 @@ async fn what_cannot_be_read_is_passed_and_what_is_newer_pauses_its_partition_al
     world.to_the_end(&mut runner).await;
     assert_eq!(
         halted(&runner),
-        BTreeSet::from([Key { projection: "operations", place: queue_of(id) }])
+        BTreeSet::from([Key { projection: "operations", topic_partition: queue_of(id) }])
     );
     assert_eq!(rows(&pool).await.len(), before, "nothing behind it is passed");
 }
@@ -192,7 +192,9 @@ async fn another_command_queue_behind_the_same_checkpoint_halts() {
         }
         let (mut runner, _changes) =
             other.runner(PostgresStore::new(pool.clone()), Limits::default());
-        while !halted(&runner).contains(&Key { projection: "operations", place: queue_of(id) }) {
+        while !halted(&runner)
+            .contains(&Key { projection: "operations", topic_partition: queue_of(id) })
+        {
             assert_ne!(
                 runner.step().await,
                 Step::CaughtUp,

@@ -3,12 +3,12 @@
 use highwater_protocol::{
     domain::{Decision, Domain, Durable, Unreadable},
     time::Micros,
-    wire::{Fact, Reason, Wire},
+    wire::{Reason, RecordedEvent, Wire},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-/// A fact of any of the categories, as its latest version says it.
+/// A event of any of the categories, as its latest version says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Issued(Issued),
@@ -59,28 +59,28 @@ pub struct Counted {
 }
 
 impl Event {
-    pub fn decode(fact: &Fact) -> Result<Self, Unreadable> {
-        Ok(match &*fact.schema {
+    pub fn decode(event: &RecordedEvent) -> Result<Self, Unreadable> {
+        Ok(match &*event.schema {
             "voucher.issued.v1" => {
-                let IssuedV1 { day, worth } = read(fact)?;
+                let IssuedV1 { day, worth } = read(event)?;
                 Self::Issued(Issued { day, kind: "plain".to_owned(), worth })
             }
-            "voucher.issued.v2" => Self::Issued(read(fact)?),
-            "voucher.given-away.v1" => Self::GivenAway(read(fact)?),
+            "voucher.issued.v2" => Self::Issued(read(event)?),
+            "voucher.given-away.v1" => Self::GivenAway(read(event)?),
             "voucher.redeemed.v1" => Self::Redeemed,
-            "voucher.withdrawn.v1" => Self::Withdrawn(read(fact)?),
-            "holder.registered.v1" => Self::Registered(read(fact)?),
-            "holder.renamed.v1" => Self::Renamed(read(fact)?),
+            "voucher.withdrawn.v1" => Self::Withdrawn(read(event)?),
+            "holder.registered.v1" => Self::Registered(read(event)?),
+            "holder.renamed.v1" => Self::Renamed(read(event)?),
             "holder.left.v1" => Self::Left,
-            "counter.counted.v1" => Self::Counted(read(fact)?),
+            "counter.counted.v1" => Self::Counted(read(event)?),
             newer => return Err(Unreadable::Newer { what: newer.to_owned() }),
         })
     }
 }
 
-fn read<T: DeserializeOwned>(fact: &Fact) -> Result<T, Unreadable> {
-    serde_json::from_slice(&fact.data).map_err(|error| Unreadable::Malformed {
-        what: fact.schema.to_string(),
+fn read<T: DeserializeOwned>(event: &RecordedEvent) -> Result<T, Unreadable> {
+    serde_json::from_slice(&event.data).map_err(|error| Unreadable::Malformed {
+        what: event.schema.to_string(),
         why: error.to_string(),
     })
 }
@@ -102,11 +102,11 @@ impl Domain<Wire> for Said {
         _: Option<&String>,
         (): &(),
         _: Micros,
-    ) -> Result<Decision<String, Fact>, Reason> {
+    ) -> Result<Decision<String, RecordedEvent>, Reason> {
         Ok(Decision::Nothing)
     }
 
-    fn evolve(&self, state: Option<&String>, event: &Fact) -> Result<String, Unreadable> {
+    fn evolve(&self, state: Option<&String>, event: &RecordedEvent) -> Result<String, Unreadable> {
         let said = Event::decode(event)?;
         Ok(format!("{}{said:?}\n", state.map_or("", String::as_str)))
     }
@@ -115,12 +115,12 @@ impl Domain<Wire> for Said {
 impl Durable for Said {
     const FORMAT: i16 = 2;
 
-    fn freeze(&self, state: &String) -> Vec<u8> {
+    fn serialize(&self, state: &String) -> Vec<u8> {
         state.clone().into_bytes()
     }
 
-    fn thaw(&self, frozen: &[u8]) -> Result<String, Unreadable> {
-        String::from_utf8(frozen.to_vec()).map_err(|error| Unreadable::Malformed {
+    fn deserialize(&self, serialized: &[u8]) -> Result<String, Unreadable> {
+        String::from_utf8(serialized.to_vec()).map_err(|error| Unreadable::Malformed {
             what: "a state".to_owned(),
             why: error.to_string(),
         })

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use highwater_log::MembershipEvent;
-use highwater_projection::runner::{Key, Limits, Place, PostgresStore, Source, Step};
+use highwater_projection::runner::{Key, Limits, PostgresStore, Source, Step, TopicPartition};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,14 @@ use crate::{
     lives::issued,
     postgres,
     tables::{dump, tables, tables_with},
-    world::{World, fact, halted},
+    world::{World, event, halted},
 };
 
 fn key(projection: &'static str, category: &str, id: Uuid) -> Key {
-    Key { projection, place: Place::of_events(category, World::partition_of(id)) }
+    Key {
+        projection,
+        topic_partition: TopicPartition::of_events(category, World::partition_of(id)),
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -46,7 +49,7 @@ async fn a_poisoned_event_halts_its_projection_on_its_partition_alone() {
 
     let poisoned = Uuid::from_u128(0xbad);
     world
-        .commit("voucher", poisoned, vec![fact("voucher.issued", 2, json!({"nonsense": true}))], 1)
+        .commit("voucher", poisoned, vec![event("voucher.issued", 2, json!({"nonsense": true}))], 1)
         .await;
     let neighbours: Vec<Uuid> = (0..40).map(|n| Uuid::from_u128(0x9000 + n)).collect();
     for id in &neighbours {
@@ -112,7 +115,7 @@ async fn an_event_of_a_newer_release_pauses_its_readers_on_its_partition() {
     let mut world = World::new().await;
     let id = Uuid::from_u128(0xfeed);
     world.commit("voucher", id, vec![issued(1)], 1).await;
-    world.commit("voucher", id, vec![fact("voucher.issued", 9, json!({}))], 1).await;
+    world.commit("voucher", id, vec![event("voucher.issued", 9, json!({}))], 1).await;
     world.live(0..8).await;
     let pool = tables("newer").await;
     let (mut runner, _changes) = world.runner(PostgresStore::new(pool.clone()), Limits::default());
@@ -184,7 +187,7 @@ async fn a_partition_that_was_revoked_is_not_projected_until_it_comes_back() {
 async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it() {
     let mut world = World::new().await;
     let (pool, reference) = (tables("handed_over").await, tables("handed_over_reference").await);
-    // Nobody could wait for it: what ends, ends because it was taken over.
+    // The test does not wait so long: what ends, ends because it was taken over.
     let limits = || Limits { handoff: Duration::from_secs(3_600), ..Limits::default() };
     let (mut old, changes) = world.runner(PostgresStore::new(pool.clone()), limits());
     world.to_the_end(&mut old).await;
@@ -203,7 +206,7 @@ async fn a_partition_that_was_revoked_is_projected_until_another_runner_moves_it
     // Every partition of events had something.
     let progress = old.progress();
     let letting_go = async {
-        while progress.all().keys().any(|key| key.place.source == Source::Events) {
+        while progress.all().keys().any(|key| key.topic_partition.source == Source::Events) {
             if matches!(old.step().await, Step::Waiting | Step::CaughtUp) {
                 old.wait().await;
             }
@@ -235,7 +238,7 @@ async fn a_runner_that_ends_projects_until_others_do() {
     let (new, _new) = world.runner(PostgresStore::new(pool.clone()), limits());
     let new_progress = new.progress();
     let projecting = tokio::spawn(new.run(CancellationToken::new()));
-    // Whoever is faster has what comes next, and nothing says that this is the new one each time.
+    // The faster runner has what comes next, and nothing says that this is the new one each time.
     let taken_over = async {
         for n in 4.. {
             world.live(n..n + 1).await;
@@ -262,7 +265,7 @@ async fn another_log_behind_the_same_checkpoints_halts() {
     let pool = tables("another_log").await;
     world.project(&pool, 5_000).await;
     let before = dump(&pool).await;
-    // A command queue without records is anybody's.
+    // A command queue without records can be of any log.
     let begun = count(&pool, "SELECT count(*) FROM checkpoints WHERE next_offset > 0").await;
     let mut other = World::of_history(1).await;
     other.live(0..6).await;

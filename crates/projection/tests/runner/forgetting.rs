@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use highwater_log::{
     Error, Group, LocalLog, Log, Membership, Partition, Reply, Subscription, Topic,
 };
-use highwater_protocol::record::{Record, Stored};
+use highwater_protocol::record::{Record, StoredRecord};
 
 pub struct Forgetting {
     pub inner: Arc<LocalLog>,
@@ -40,7 +40,7 @@ impl Log for Forgetting {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let of = of.clone();
         Box::pin(async move {
             let begin = self.begin(&of).await?;

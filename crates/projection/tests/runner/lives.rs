@@ -5,14 +5,14 @@ use std::ops::Range;
 use highwater_protocol::{
     entry::Verdict,
     vocabulary::Vocabulary,
-    wire::{Fact, Wire},
+    wire::{RecordedEvent, Wire},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     tables::projections,
-    world::{World, fact},
+    world::{World, event},
 };
 
 impl World {
@@ -40,8 +40,8 @@ impl World {
                 self.outcome("voucher", voucher, Verdict::Rejected, reason).await;
             } else {
                 self.void("voucher", Self::partition_of(voucher)).await;
-                let given = fact("voucher.given-away", 1, json!({"to": holder}));
-                let redeemed = fact("voucher.redeemed", 1, json!({}));
+                let given = event("voucher.given-away", 1, json!({"to": holder}));
+                let redeemed = event("voucher.redeemed", 1, json!({}));
                 self.commit("voucher", voucher, vec![given, redeemed], 2).await;
                 let nothing = Wire::nothing_to_do().0;
                 self.outcome("voucher", voucher, Verdict::Unchanged, &nothing).await;
@@ -50,7 +50,7 @@ impl World {
                 self.defer(holder, voucher).await;
             }
             if n.is_multiple_of(4) {
-                let torn = vec![fact("holder.left", 1, json!({})), renamed(n)];
+                let torn = vec![event("holder.left", 1, json!({})), renamed(n)];
                 self.commit("holder", holder, torn, 1).await;
                 self.fence("holder", Self::partition_of(holder)).await;
             }
@@ -86,31 +86,31 @@ fn worth(n: u128) -> Value {
     json!({"day": day(n), "kind": format!("kind {}", n % 3), "worth": 900})
 }
 
-pub fn issued(n: u128) -> Fact {
-    fact("voucher.issued", 2, worth(n))
+pub fn issued(n: u128) -> RecordedEvent {
+    event("voucher.issued", 2, worth(n))
 }
 
-fn issued_v1(n: u128) -> Fact {
-    fact("voucher.issued", 1, json!({"day": day(n), "worth": 300}))
+fn issued_v1(n: u128) -> RecordedEvent {
+    event("voucher.issued", 1, json!({"day": day(n), "worth": 300}))
 }
 
 /// Of either version.
-fn withdrawn(n: u128) -> Fact {
+fn withdrawn(n: u128) -> RecordedEvent {
     let taken_back = match n % 2 {
         0 => worth(n),
         _ => json!({"day": day(n), "kind": "plain", "worth": 300}),
     };
-    fact("voucher.withdrawn", 1, taken_back)
+    event("voucher.withdrawn", 1, taken_back)
 }
 
-fn registered(n: u128) -> Fact {
-    fact("holder.registered", 1, json!({"name": format!("Holder {n}")}))
+fn registered(n: u128) -> RecordedEvent {
+    event("holder.registered", 1, json!({"name": format!("Holder {n}")}))
 }
 
-fn renamed(n: u128) -> Fact {
-    fact("holder.renamed", 1, json!({"name": format!("Owner {n}")}))
+fn renamed(n: u128) -> RecordedEvent {
+    event("holder.renamed", 1, json!({"name": format!("Owner {n}")}))
 }
 
-fn counted(by: i64, count: i64) -> Fact {
-    fact("counter.counted", 1, json!({"by": by, "count": count}))
+fn counted(by: i64, count: i64) -> RecordedEvent {
+    event("counter.counted", 1, json!({"by": by, "count": count}))
 }

@@ -15,9 +15,9 @@ use highwater_projection::runner::{Failure, Key, Limits, Move, PostgresStore, Po
 use highwater_protocol::{
     domain::{Domain, Durable},
     position::Position,
-    wire::{Fact, Wire},
+    wire::{RecordedEvent, Wire},
 };
-use highwater_tables::seen::Segment;
+use highwater_tables::dedup_filter::Segment;
 use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -89,14 +89,14 @@ async fn snapshots_and_outcomes_are_the_fold() {
     assert_eq!(rows.len(), world.events.len());
     for row in rows {
         let (category, id): (String, Uuid) = (row.get(0), row.get(1));
-        let ((_, _), facts) = world
+        let ((_, _), events) = world
             .events
             .iter()
             .find(|((c, i), _)| *c == category && *i == id)
             .expect("an aggregate of the log");
         assert_eq!(row.get::<i32, _>(2), i32::try_from(World::partition_of(id)).expect("small"));
-        assert_eq!(row.get::<i64, _>(3), i64::try_from(facts.len()).expect("few"));
-        assert_eq!(row.get::<Option<Vec<u8>>, _>(5), Some(frozen(facts)));
+        assert_eq!(row.get::<i64, _>(3), i64::try_from(events.len()).expect("few"));
+        assert_eq!(row.get::<Option<Vec<u8>>, _>(5), Some(serialized(events)));
     }
 
     let rows = sqlx::query(
@@ -165,11 +165,11 @@ fn named(payload: &str) -> Vec<(String, String)> {
         })
     };
     let keys = |item: &str| {
-        let (place, keys) = item
+        let (topic_partition, keys) = item
             .split_once('=')
             .and_then(|(_, rest)| rest.split_once(':'))
-            .expect("a place and its keys");
-        let category = place.split('/').next().expect("a category").to_owned();
+            .expect("a topic-partition and its keys");
+        let category = topic_partition.split('/').next().expect("a category").to_owned();
         keys.split('.').map(|key| (category.clone(), key.to_owned())).collect::<Vec<_>>()
     };
     payload.split(' ').filter(of_rows).flat_map(keys).collect()
@@ -185,12 +185,12 @@ async fn sums_are_what_was_issued_and_not_withdrawn() {
 
     // Vouchers and worth by day and kind.
     let mut expected: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
-    for ((category, _), facts) in &world.events {
-        let is_withdrawn = facts.iter().any(|fact| &*fact.event_type == "voucher.withdrawn");
+    for ((category, _), events) in &world.events {
+        let is_withdrawn = events.iter().any(|event| &*event.event_type == "voucher.withdrawn");
         if *category != "voucher" || is_withdrawn {
             continue;
         }
-        let issued: serde_json::Value = serde_json::from_slice(&facts[0].data).expect("JSON");
+        let issued: serde_json::Value = serde_json::from_slice(&events[0].data).expect("JSON");
         let day = issued["day"].as_str().expect("a day").to_owned();
         let kind = issued["kind"].as_str().unwrap_or("plain").to_owned();
         let (vouchers, worth) = expected.entry((day, kind)).or_default();
@@ -270,7 +270,7 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     world.project(&reference, 5_000).await;
     for committed in [true, false] {
         let pool = tables("lost").await;
-        let store = Forgetful {
+        let store = ForgetfulStore {
             inner: PostgresStore::new(pool.clone()),
             commits: AtomicU32::new(0),
             committed,
@@ -286,12 +286,12 @@ async fn commits_whose_answer_is_lost_are_neither_lost_nor_doubled() {
     }
 }
 
-fn frozen(facts: &[Fact]) -> Vec<u8> {
+fn serialized(events: &[RecordedEvent]) -> Vec<u8> {
     let mut state = None;
-    for fact in facts {
-        state = Some(Said.evolve(state.as_ref(), fact).expect("an event that can be applied"));
+    for event in events {
+        state = Some(Said.evolve(state.as_ref(), event).expect("an event that can be applied"));
     }
-    Said.freeze(&state.expect("at least one event"))
+    Said.serialize(&state.expect("at least one event"))
 }
 
 #[derive(Clone, Copy)]
@@ -309,7 +309,7 @@ struct Mortal {
 }
 
 /// Every fifth commit reports an error: after it happened, or instead of it.
-struct Forgetful {
+struct ForgetfulStore {
     inner: PostgresStore,
     commits: AtomicU32,
     committed: bool,
@@ -386,7 +386,7 @@ impl Store for Mortal {
     }
 }
 
-impl Store for Forgetful {
+impl Store for ForgetfulStore {
     delegate!();
 
     fn commit<'a>(

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     postgres,
     tables::{application, dump, projections, tables},
-    world::{PARTITIONS, World, fact},
+    world::{PARTITIONS, World, event},
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -134,7 +134,7 @@ async fn a_halted_projection_shows_as_degraded() {
     let mut world = World::new().await;
     let pool = tables("degraded").await;
     world
-        .commit("voucher", Uuid::from_u128(1), vec![fact("voucher.issued", 2, json!({}))], 1)
+        .commit("voucher", Uuid::from_u128(1), vec![event("voucher.issued", 2, json!({}))], 1)
         .await;
     let ctx = context();
     let _operators =

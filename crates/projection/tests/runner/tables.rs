@@ -1,5 +1,5 @@
-//! The tables of vouchers, holders and counters, and what projects them: a row for each of them, and
-//! sums by day, kept for each partition.
+//! The tables of vouchers, holders and counters, and what projects them: a row for each of them,
+//! and sums by day, kept for each partition.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use highwater_projection::{
     Projections,
     builtin::aggregates::{Aggregates, Category},
-    runner::{Failure, Place, PostgresTx, Projection, Slice, Start},
+    runner::{Failure, PostgresTx, Projection, Slice, Start, TopicPartition},
     table::{Folding, Table},
 };
 use highwater_protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
@@ -216,9 +216,9 @@ impl Projection<PostgresTx> for WorthDaily {
     fn resume<'a>(
         &'a self,
         tx: &'a mut PostgresTx,
-        place: &'a Place,
+        topic_partition: &'a TopicPartition,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
-        Box::pin(begin_without_rows(tx, place))
+        Box::pin(begin_without_rows(tx, topic_partition))
     }
 }
 
@@ -234,7 +234,7 @@ fn add_up(slices: &[Slice<'_>]) -> Result<Sums, Failure> {
                 Event::Withdrawn(issued) => (-1, issued),
                 _ => continue,
             };
-            let key = (issued.day, issued.kind, number(slice.place));
+            let key = (issued.day, issued.kind, number(slice.topic_partition));
             let (vouchers, worth) = sums.entry(key).or_default();
             *vouchers += sign;
             *worth += sign * issued.worth;
@@ -264,9 +264,12 @@ async fn store(tx: &mut PostgresTx, sums: Sums) -> Result<(), Failure> {
     Ok(())
 }
 
-/// With the checkpoint locked, so that nobody else adds meanwhile.
-async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start, Failure> {
-    let partition = number(place);
+/// With the checkpoint locked, so that no other transaction adds meanwhile.
+async fn begin_without_rows(
+    tx: &mut PostgresTx,
+    topic_partition: &TopicPartition,
+) -> Result<Start, Failure> {
+    let partition = number(topic_partition);
     sqlx::query(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
          next_seq, drained, sealed)
@@ -274,7 +277,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
          ON CONFLICT DO NOTHING",
     )
     .bind(checkpoints::GENERATION)
-    .bind(&*place.category)
+    .bind(&*topic_partition.category)
     .bind(partition)
     .execute(&mut **tx)
     .await?;
@@ -283,7 +286,7 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
          ('worth_daily', $1, $2, $3) FOR UPDATE",
     )
     .bind(checkpoints::GENERATION)
-    .bind(&*place.category)
+    .bind(&*topic_partition.category)
     .bind(partition)
     .fetch_one(&mut **tx)
     .await?;
@@ -296,6 +299,6 @@ async fn begin_without_rows(tx: &mut PostgresTx, place: &Place) -> Result<Start,
     Ok(Start::AtCheckpoint)
 }
 
-fn number(place: &Place) -> i32 {
-    i32::try_from(place.partition).expect("few")
+fn number(topic_partition: &TopicPartition) -> i32 {
+    i32::try_from(topic_partition.partition).expect("few")
 }

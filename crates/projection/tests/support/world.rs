@@ -21,17 +21,17 @@ use crate::library::{
     projection::{
         Projections,
         runner::{
-            Key, Limits, Place, PostgresStore, PostgresTx, Progress, Projection, Runner, Share,
-            Source, Step, Store, Topics,
+            Assignment, Key, Limits, PostgresStore, PostgresTx, Progress, Projection, Runner,
+            Source, Step, Store, TopicPartition, Topics,
         },
     },
     protocol::{
         command_queue,
-        entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+        entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
         partition::partition_of,
         record::Record,
         time::Micros,
-        wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+        wire::{self, Fingerprint, Meta, Reason, RecordedEvent, Wire},
         writer::Expected,
     },
 };
@@ -59,7 +59,7 @@ pub struct World {
     /// What each command must have come to: aggregate, verdict, version, offset after it.
     pub outcomes: BTreeMap<Uuid, (Uuid, &'static str, i64, i64)>,
     /// The events of every commit that is whole, by aggregate, with the category.
-    pub events: BTreeMap<(&'static str, Uuid), Vec<Fact>>,
+    pub events: BTreeMap<(&'static str, Uuid), Vec<RecordedEvent>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,20 +118,24 @@ impl World {
 
     /// A command for the aggregate lies in the command queue; [`World::decide`] gives it its
     /// outcome.
-    pub async fn accept(&mut self, category: &'static str, id: Uuid) -> command_queue::Accepted {
-        let origin = self.origin(id);
-        let command = command_queue::Accepted {
+    pub async fn accept(
+        &mut self,
+        category: &'static str,
+        id: Uuid,
+    ) -> command_queue::AcceptedCommand {
+        let metadata = self.metadata(id);
+        let command = command_queue::AcceptedCommand {
             aggregate: id,
-            command: origin.command,
+            command: metadata.command,
             name: format!("{category}.test"),
             version: 1,
-            fingerprint: origin.fingerprint,
+            fingerprint: metadata.fingerprint,
             caller_key: true,
             expected: Expected::Anything,
             actor: Uuid::from_u128(0xac),
             scopes: Vec::new(),
             deadline: Micros((self.now_ms.load(Ordering::Relaxed) + 3_600_000) * 1_000),
-            correlation: origin.command,
+            correlation: metadata.command,
             traceparent: None,
             body: b"{}".to_vec(),
         };
@@ -143,7 +147,7 @@ impl World {
     pub async fn accept_again(
         &mut self,
         category: &'static str,
-        command: &command_queue::Accepted,
+        command: &command_queue::AcceptedCommand,
     ) {
         let end = self
             .append_to_queue(
@@ -166,18 +170,18 @@ impl World {
     pub async fn decide(
         &mut self,
         category: &'static str,
-        command: &command_queue::Accepted,
+        command: &command_queue::AcceptedCommand,
         reason: &[u8],
     ) {
         let meta = Meta { actor: command.actor, ..Meta::default() };
-        let origin = Origin {
+        let metadata = CommandMetadata {
             aggregate: command.aggregate,
             command: command.command,
             fingerprint: command.fingerprint.clone(),
             meta,
             source: None,
         };
-        self.rejected(category, origin, Verdict::Rejected, reason).await;
+        self.rejected(category, metadata, Verdict::Rejected, reason).await;
     }
 
     pub fn partition_of(id: Uuid) -> u32 {
@@ -252,9 +256,9 @@ impl World {
         self.append(&Self::partition(category, index), encode(category, &entry)).await;
     }
 
-    fn origin(&mut self, id: Uuid) -> Origin<Wire> {
+    fn metadata(&mut self, id: Uuid) -> CommandMetadata<Wire> {
         self.commands += 1;
-        Origin {
+        CommandMetadata {
             aggregate: id,
             command: Uuid::from_u128(self.commands),
             fingerprint: Fingerprint {
@@ -271,14 +275,14 @@ impl World {
         &mut self,
         category: &'static str,
         id: Uuid,
-        facts: Vec<Fact>,
+        events: Vec<RecordedEvent>,
         written: usize,
     ) {
-        let (index, origin) = (Self::partition_of(id), self.origin(id));
+        let (index, metadata) = (Self::partition_of(id), self.metadata(id));
         let before = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
-        let of = u32::try_from(facts.len()).expect("few");
+        let of = u32::try_from(events.len()).expect("few");
         let mut end = 0;
-        for (at, fact) in facts.iter().take(written).enumerate() {
+        for (at, event) in events.iter().take(written).enumerate() {
             let part = if of == 1 {
                 Part::WHOLE
             } else {
@@ -286,21 +290,21 @@ impl World {
             };
             let version = before + at as u64 + 1;
             let body = EventBody {
-                origin: origin.clone(),
+                metadata: metadata.clone(),
                 version,
                 part,
                 time: Micros(1_700_000_000_000_000),
-                event: fact.clone(),
+                event: event.clone(),
             };
             end = self.write(category, index, Body::Event(body)).await + 1;
         }
-        if written == facts.len() {
+        if written == events.len() {
             let version = i64::try_from(before).expect("few") + i64::from(of);
             self.outcomes.insert(
-                origin.command,
+                metadata.command,
                 (id, "accepted", version, i64::try_from(end).expect("few")),
             );
-            self.events.entry((category, id)).or_default().extend(facts);
+            self.events.entry((category, id)).or_default().extend(events);
         }
     }
 
@@ -311,21 +315,21 @@ impl World {
         verdict: Verdict,
         reason: &[u8],
     ) {
-        let origin = self.origin(id);
-        self.rejected(category, origin, verdict, reason).await;
+        let metadata = self.metadata(id);
+        self.rejected(category, metadata, verdict, reason).await;
     }
 
     async fn rejected(
         &mut self,
         category: &'static str,
-        origin: Origin<Wire>,
+        metadata: CommandMetadata<Wire>,
         verdict: Verdict,
         reason: &[u8],
     ) {
-        let id = origin.aggregate;
+        let id = metadata.aggregate;
         let version = self.events.get(&(category, id)).map_or(0, Vec::len) as u64;
         let body = OutcomeBody {
-            origin: origin.clone(),
+            metadata: metadata.clone(),
             version,
             verdict,
             reason: Reason(reason.to_vec()),
@@ -334,7 +338,7 @@ impl World {
         let name = if verdict == Verdict::Rejected { "rejected" } else { "unchanged" };
         let expected =
             (id, name, i64::try_from(version).expect("few"), i64::try_from(end).expect("few"));
-        self.outcomes.insert(origin.command, expected);
+        self.outcomes.insert(metadata.command, expected);
     }
 
     /// One on every partition.
@@ -356,10 +360,10 @@ impl World {
         all(Self::partition).chain(all(Self::queue)).collect()
     }
 
-    fn partition_at(place: &Place) -> Partition {
-        match place.source {
-            Source::Events => Self::partition(&place.category, place.partition),
-            Source::Commands => Self::queue(&place.category, place.partition),
+    fn partition_at(topic_partition: &TopicPartition) -> Partition {
+        match topic_partition.source {
+            Source::Events => Self::partition(&topic_partition.category, topic_partition.partition),
+            Source::Commands => Self::queue(&topic_partition.category, topic_partition.partition),
         }
     }
 
@@ -387,8 +391,8 @@ impl World {
             leave: Box::new(|_| Box::pin(std::future::ready(()))),
             commit: Arc::new(|_| {}),
         };
-        let share = Share::new(membership, self.topics.clone());
-        (Runner::new(store, log, (self.projections)().all(), share, limits), changes)
+        let assignment = Assignment::new(membership, self.topics.clone());
+        (Runner::new(store, log, (self.projections)().all(), assignment, limits), changes)
     }
 
     /// Projects everything that is in the log.
@@ -472,7 +476,8 @@ impl World {
             return false;
         }
         for (key, offset) in &reached {
-            let end = self.log.end(&Self::partition_at(&key.place)).await.expect("an end");
+            let end =
+                self.log.end(&Self::partition_at(&key.topic_partition)).await.expect("an end");
             if *offset < end && !halted.contains_key(key) {
                 return false;
             }
@@ -506,8 +511,8 @@ pub async fn dump(pool: &PgPool, own: &[&str]) -> String {
     all
 }
 
-pub fn fact(event_type: &str, version: u32, data: Value) -> Fact {
-    Fact {
+pub fn event(event_type: &str, version: u32, data: Value) -> RecordedEvent {
+    RecordedEvent {
         event_type: event_type.to_owned().into(),
         schema: format!("{event_type}.v{version}").into(),
         data: data.to_string().into_bytes(),

@@ -3,9 +3,9 @@
 
 use uuid::Uuid;
 
-use super::{Accepted, MAX_EXPECTED};
+use super::{AcceptedCommand, MAX_EXPECTED};
 use crate::{
-    entry::Origin,
+    entry::CommandMetadata,
     record::Record,
     time::Micros,
     wire::{
@@ -17,8 +17,8 @@ use crate::{
 
 /// Why a record is not a command for this reader.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// Written by a newer release: nobody may pass it before this reader is upgraded.
+pub enum DecodeError {
+    /// Written by a newer release: no reader of this release may pass it before an upgrade.
     #[error("a record of kind {kind:?} is newer than this release: upgrade readers first")]
     Newer { kind: String },
     #[error("{defect}")]
@@ -26,28 +26,28 @@ pub enum Unread {
         defect: Defect,
         /// Whose outcome can be recorded: command id and aggregate id could be read. What else
         /// could not be is zeros.
-        origin: Option<Box<Origin<Wire>>>,
+        metadata: Option<Box<CommandMetadata<Wire>>>,
     },
 }
 
 /// A command, or why the record is none.
-pub fn decode(record: Record) -> Result<Accepted, Unread> {
+pub fn decode(record: Record) -> Result<AcceptedCommand, DecodeError> {
     let headers = Headers(&record.headers);
     match headers.one("hw-kind").and_then(kind) {
         Ok(b"command") => {}
         Ok(other) => {
-            return Err(Unread::Newer { kind: String::from_utf8_lossy(other).into_owned() });
+            return Err(DecodeError::Newer { kind: String::from_utf8_lossy(other).into_owned() });
         }
         Err(defect) => return Err(undecodable(&record, defect)),
     }
     match command(&record) {
-        Ok(command) => Ok(Accepted { body: record.value.unwrap_or_default(), ..command }),
+        Ok(command) => Ok(AcceptedCommand { body: record.value.unwrap_or_default(), ..command }),
         Err(defect) => Err(undecodable(&record, defect)),
     }
 }
 
 /// All but the body.
-fn command(record: &Record) -> Result<Accepted, Defect> {
+fn command(record: &Record) -> Result<AcceptedCommand, Defect> {
     let headers = Headers(&record.headers);
     let aggregate = record.key.as_deref().and_then(uuid_text).ok_or(Defect::Key)?;
     if record.value.is_none() {
@@ -55,7 +55,7 @@ fn command(record: &Record) -> Result<Accepted, Defect> {
     }
     let (name, version) =
         schema(headers.text("hw-schema")?).ok_or(Defect::Malformed("hw-schema"))?;
-    Ok(Accepted {
+    Ok(AcceptedCommand {
         aggregate,
         command: headers.id("hw-command")?,
         name,
@@ -77,12 +77,12 @@ fn command(record: &Record) -> Result<Accepted, Defect> {
     })
 }
 
-fn undecodable(record: &Record, defect: Defect) -> Unread {
+fn undecodable(record: &Record, defect: Defect) -> DecodeError {
     let headers = Headers(&record.headers);
     let aggregate = record.key.as_deref().and_then(uuid_text);
-    let origin = headers.id("hw-command").ok().zip(aggregate).map(|(command, aggregate)| {
+    let metadata = headers.id("hw-command").ok().zip(aggregate).map(|(command, aggregate)| {
         let nothing = Fingerprint { key_number: 0, hmac: [0; 32] };
-        Box::new(Origin {
+        Box::new(CommandMetadata {
             aggregate,
             command,
             fingerprint: headers.one("hw-fingerprint").and_then(fingerprint).unwrap_or(nothing),
@@ -96,7 +96,7 @@ fn undecodable(record: &Record, defect: Defect) -> Unread {
             source: None,
         })
     });
-    Unread::Undecodable { defect, origin }
+    DecodeError::Undecodable { defect, metadata }
 }
 
 /// `<name>.v<version>`, the version from 1.

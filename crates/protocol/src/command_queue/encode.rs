@@ -1,6 +1,6 @@
 //! From commands to records. The sequence of the headers is that of the golden records.
 
-use super::Accepted;
+use super::AcceptedCommand;
 use crate::{
     record::Record,
     wire::encode::{fingerprint, put},
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The record of `command`, for the partition that its aggregate belongs to.
-pub fn encode(command: &Accepted) -> Record {
+pub fn encode(command: &AcceptedCommand) -> Record {
     let mut headers = Vec::with_capacity(12);
     put(&mut headers, "hw-kind", "command");
     put(&mut headers, "hw-command", *command.command.as_bytes());

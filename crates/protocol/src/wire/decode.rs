@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::{Fact, Fingerprint, MAX_COMMIT_EVENTS, Meta, Reason, SCHEMA_PREFIX, Wire};
+use super::{Fingerprint, MAX_COMMIT_EVENTS, Meta, Reason, RecordedEvent, SCHEMA_PREFIX, Wire};
 use crate::{
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     record::{Header, Record},
     time::Micros,
 };
@@ -60,7 +60,7 @@ pub fn decode(record: Record) -> Result<Entry<Wire>, Defect> {
 
 fn event(record: &Record) -> Result<Body<Wire>, Defect> {
     let headers = Headers(&record.headers);
-    let origin = origin(record)?;
+    let metadata = metadata(record)?;
     let version = headers.number("hw-version")?;
     if version == 0 {
         return Err(Defect::Malformed("hw-version"));
@@ -79,23 +79,24 @@ fn event(record: &Record) -> Result<Body<Wire>, Defect> {
     let schema =
         headers.text("ce_dataschema")?.strip_prefix(SCHEMA_PREFIX).filter(|stem| !stem.is_empty());
     let schema = schema.ok_or(Defect::Malformed("ce_dataschema"))?;
-    let fact = Fact {
+    let event = RecordedEvent {
         event_type: headers.text("ce_type")?.to_owned().into(),
         schema: schema.to_owned().into(),
         data: Vec::new(),
     };
     let event_id = uuid_text(headers.one("ce_id")?).ok_or(Defect::Malformed("ce_id"))?;
     let traceparent = headers.optional("traceparent").ok().flatten().and_then(traceparent);
-    let origin = Origin { meta: Meta { event_id, traceparent, ..origin.meta }, ..origin };
-    Ok(Body::Event(EventBody { origin, version, part, time, event: fact }))
+    let metadata =
+        CommandMetadata { meta: Meta { event_id, traceparent, ..metadata.meta }, ..metadata };
+    Ok(Body::Event(EventBody { metadata, version, part, time, event }))
 }
 
 fn outcome(record: &Record, verdict: Verdict) -> Result<Body<Wire>, Defect> {
-    let (origin, version) = (origin(record)?, Headers(&record.headers).number("hw-version")?);
-    Ok(Body::Outcome(OutcomeBody { origin, version, verdict, reason: Reason(Vec::new()) }))
+    let (metadata, version) = (metadata(record)?, Headers(&record.headers).number("hw-version")?);
+    Ok(Body::Outcome(OutcomeBody { metadata, version, verdict, reason: Reason(Vec::new()) }))
 }
 
-fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
+fn metadata(record: &Record) -> Result<CommandMetadata<Wire>, Defect> {
     let headers = Headers(&record.headers);
     let aggregate = record.key.as_deref().and_then(uuid_text).ok_or(Defect::Key)?;
     let fingerprint = fingerprint(headers.one("hw-fingerprint")?)?;
@@ -108,7 +109,7 @@ fn origin(record: &Record) -> Result<Origin<Wire>, Defect> {
     };
     let source =
         headers.optional("hw-source")?.map(|value| number("hw-source", value)).transpose()?;
-    Ok(Origin { aggregate, command: headers.id("hw-command")?, fingerprint, meta, source })
+    Ok(CommandMetadata { aggregate, command: headers.id("hw-command")?, fingerprint, meta, source })
 }
 
 pub(crate) fn fingerprint(value: &[u8]) -> Result<Fingerprint, Defect> {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Fingerprint, SCHEMA_PREFIX, Wire};
 use crate::{
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     record::{Header, Record, Short},
 };
 
@@ -28,9 +28,9 @@ pub fn encode(entry: &Entry<Wire>, source: &str, event_id: Uuid) -> Record {
     if let Some(drained) = entry.drained {
         put_number(&mut record.headers, "hw-drained", drained);
     }
-    if let Some(origin) = entry.body.origin() {
-        record.key = Some(origin.aggregate.hyphenated().to_string().into_bytes());
-        put_origin(&mut record.headers, origin);
+    if let Some(metadata) = entry.body.metadata() {
+        record.key = Some(metadata.aggregate.hyphenated().to_string().into_bytes());
+        put_metadata(&mut record.headers, metadata);
     }
     match &entry.body {
         Body::Event(event) => {
@@ -71,25 +71,25 @@ fn cloud_event(headers: &mut Vec<Header>, event: &EventBody<Wire>, source: &str,
     put(headers, "ce_id", Short::display(event_id.hyphenated()));
     put(headers, "ce_source", source);
     put(headers, "ce_type", event.event.event_type.as_bytes());
-    put(headers, "ce_subject", Short::display(event.origin.aggregate.hyphenated()));
+    put(headers, "ce_subject", Short::display(event.metadata.aggregate.hyphenated()));
     put(headers, "ce_time", Short::display(event.time));
     put(
         headers,
         "ce_dataschema",
         Short::display(format_args!("{SCHEMA_PREFIX}{}", event.event.schema)),
     );
-    if let Some(traceparent) = &event.origin.meta.traceparent {
+    if let Some(traceparent) = &event.metadata.meta.traceparent {
         put(headers, "traceparent", traceparent.as_bytes());
     }
 }
 
-fn put_origin(headers: &mut Vec<Header>, origin: &Origin<Wire>) {
-    put(headers, "hw-command", *origin.command.as_bytes());
-    put(headers, "hw-fingerprint", fingerprint(&origin.fingerprint));
-    put(headers, "hw-actor", *origin.meta.actor.as_bytes());
-    put(headers, "hw-correlation", *origin.meta.correlation.as_bytes());
-    put(headers, "hw-causation", *origin.meta.causation.as_bytes());
-    if let Some(source) = origin.source {
+fn put_metadata(headers: &mut Vec<Header>, metadata: &CommandMetadata<Wire>) {
+    put(headers, "hw-command", *metadata.command.as_bytes());
+    put(headers, "hw-fingerprint", fingerprint(&metadata.fingerprint));
+    put(headers, "hw-actor", *metadata.meta.actor.as_bytes());
+    put(headers, "hw-correlation", *metadata.meta.correlation.as_bytes());
+    put(headers, "hw-causation", *metadata.meta.causation.as_bytes());
+    if let Some(source) = metadata.source {
         put_number(headers, "hw-source", source);
     }
 }

@@ -1,9 +1,9 @@
-//! The command queue: commands that were accepted elsewhere and wait for their turn. They
-//! differ from submissions in three ways: nobody is answered, every outcome is recorded, and none
-//! is ever refused for want of room; it waits instead.
+//! The command queue: commands that were accepted elsewhere and wait for their turn. They differ
+//! from submissions in three ways: no caller is answered, every outcome is recorded, and none is
+//! ever refused for want of room; it waits instead.
 //!
-//! Commands of one aggregate are decided in the sequence of their offsets; a slow one holds up
-//! nobody else, within the window.
+//! Commands of one aggregate are decided in the sequence of their offsets; a slow one holds up no
+//! other aggregate, within the window.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +101,7 @@ impl<V: Vocabulary, C: Value> CommandQueue<V, C> {
         self.look_at_all();
     }
 
-    /// Somebody else sent the command, too: it can have been seen by the time its turn comes.
+    /// A caller sent the command, too: it can have been seen by the time its turn comes.
     pub(super) fn not_fresh(&mut self, command: V::Command) {
         let open = self.by_command.get(&command).and_then(|offset| self.open.get_mut(offset));
         if let Some(submission) = open.and_then(|open| open.waiting.as_mut()) {

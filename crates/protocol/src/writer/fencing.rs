@@ -6,7 +6,7 @@ use crate::{
     domain::Domain,
     entry::{Body, Entry},
     vocabulary::Vocabulary,
-    writer::{Answer, Busy, Effect, Phase, Reported, StepDown, Writer, rules::Rules},
+    writer::{Answer, AppendReport, Busy, Effect, Phase, StepDown, Writer, rules::Rules},
 };
 
 impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
@@ -34,16 +34,17 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
     pub(super) fn fence_reported(
         &mut self,
         writer: V::Writer,
-        reported: Reported,
+        reported: AppendReport,
         effects: &mut Vec<Effect<V>>,
     ) {
         let Phase::FenceInFlight { attempts } = &mut self.phase else { return };
-        if matches!(reported, Reported::At(_) | Reported::Somewhere) || !attempts.contains(&writer)
+        if matches!(reported, AppendReport::At(_) | AppendReport::Somewhere)
+            || !attempts.contains(&writer)
         {
             return;
         }
         let mut attempts = std::mem::take(attempts);
-        if reported == Reported::Unsent {
+        if reported == AppendReport::Unsent {
             attempts.remove(&writer);
         }
         self.phase = Phase::ReadingToEnd { attempts };
@@ -137,7 +138,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.phase = Phase::Done;
         let answer = match why {
             StepDown::Deposed { .. } | StepDown::Drained => Answer::Moved,
-            // The next owner is this instance again, after a while, or nobody.
+            // The next owner is this instance again, after a while, or there is none.
             _ => Answer::Busy(Busy::Partition),
         };
         for pending in self.pending.take_all() {

@@ -12,7 +12,7 @@ use crate::{
     vocabulary::Vocabulary,
     writer::{
         Phase, Writer,
-        interface::{Answer, Effect, Outcome, Recorded, Reported},
+        interface::{Answer, AppendReport, Effect, Outcome, RecordedOutcome},
         rules::Rules,
     },
 };
@@ -32,7 +32,7 @@ pub(super) struct Flight<V: Vocabulary> {
 struct Out<V: Vocabulary> {
     seq: u64,
     bytes: usize,
-    report: Option<Reported>,
+    report: Option<AppendReport>,
     /// When a report came that proves nothing, in the milliseconds of ticks.
     held_since: Option<u64>,
     /// On the last record of a command.
@@ -41,7 +41,7 @@ struct Out<V: Vocabulary> {
 
 /// An answer that is true only if this is still the writer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held<V: Vocabulary> {
+pub(super) struct HeldReply<V: Vocabulary> {
     /// A record with this sequence, or a later one, must be confirmed first.
     pub(super) needs: u64,
     pub(super) command: V::Command,
@@ -137,7 +137,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         &mut self,
         writer: V::Writer,
         seq: Option<u64>,
-        reported: Reported,
+        reported: AppendReport,
         effects: &mut Vec<Effect<V>>,
     ) {
         let Some(seq) = seq else {
@@ -146,7 +146,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         if self.own.is_none_or(|(_, own)| own != writer) {
             return;
         }
-        if reported == Reported::Refused {
+        if reported == AppendReport::Refused {
             self.refused(seq);
         }
         if !matches!(self.phase, Phase::Serving | Phase::Draining) {
@@ -154,13 +154,13 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         }
         let Some(out) = self.flight.get_mut(seq) else { return };
         out.report = Some(reported);
-        if matches!(reported, Reported::Failed | Reported::Unsent | Reported::Refused) {
+        if matches!(reported, AppendReport::Failed | AppendReport::Unsent | AppendReport::Refused) {
             return self.outcome_unknown(effects);
         }
         if !R::CONFIRMS_IN_SEQUENCE
             && matches!(
                 reported,
-                Reported::At(offset) if i128::from(offset) == self.flight.predicted(seq)
+                AppendReport::At(offset) if i128::from(offset) == self.flight.predicted(seq)
             )
         {
             self.confirm_up_to(seq, effects);
@@ -189,7 +189,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         while let Some(front) = self.flight.records.front() {
             let seq = front.seq;
             match front.report {
-                Some(Reported::At(offset))
+                Some(AppendReport::At(offset))
                     if !R::ANCHOR_PREDICTS || i128::from(offset) == self.flight.predicted(seq) =>
                 {
                     if self.fold.next_offset() > offset {
@@ -200,20 +200,21 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
                     self.flight.unread.push_back(offset);
                     self.confirm_front(offset, effects);
                 }
-                Some(Reported::At(offset)) if self.fold.next_offset() > offset => {
+                Some(AppendReport::At(offset)) if self.fold.next_offset() > offset => {
                     return self.outcome_unknown(effects);
                 }
-                Some(Reported::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => {
+                Some(AppendReport::Somewhere) if !R::SOMEWHERE_PROVES_NOTHING => {
                     return self.confirm_up_to(seq, effects);
                 }
-                Some(Reported::At(_) | Reported::Somewhere) => {
+                Some(AppendReport::At(_) | AppendReport::Somewhere) => {
                     let now_ms = self.now_ms;
                     if let Some(front) = self.flight.records.front_mut() {
                         front.held_since.get_or_insert(now_ms);
                     }
                     return;
                 }
-                Some(Reported::Failed | Reported::Unsent | Reported::Refused) | None => return,
+                Some(AppendReport::Failed | AppendReport::Unsent | AppendReport::Refused)
+                | None => return,
             }
         }
     }
@@ -256,14 +257,14 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.memory.remember(
             command,
             end,
-            Recorded { aggregate, fingerprint, outcome: outcome.clone() },
+            RecordedOutcome { aggregate, fingerprint, outcome: outcome.clone() },
         );
         self.answer(command, Answer::Done { outcome, replayed: false }, effects);
     }
 
     /// Holds an answer until a record that is appended from now on is confirmed.
     pub(super) fn hold(&mut self, command: V::Command, answer: HeldAnswer<V>) {
-        self.held.push_back(Held { needs: self.next_seq, command, answer });
+        self.held.push_back(HeldReply { needs: self.next_seq, command, answer });
     }
 
     /// Only where a rule is taken away: as if the log had said of every record up to `seq` that it

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     domain::{Context, Decision, Domain},
-    entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, EventBody, OutcomeBody, Part, Verdict},
     vocabulary::{Refusal, Value, Vocabulary},
     writer::{
-        Answer, Busy, Effect, Expected, Outcome, Phase, Recorded, Submission, Writer,
+        Answer, Busy, Effect, Expected, Outcome, Phase, RecordedOutcome, Submission, Writer,
         flight::HeldAnswer,
         memory::{Ahead, Base, size_bytes},
         rules::Rules,
@@ -212,7 +212,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         effects: &mut Vec<Effect<V>>,
     ) -> Attempt {
         let Some(pending) = self.pending.get(&command) else { return Attempt::Decided };
-        let (origin, aggregate) = (origin(&pending.submission), pending.submission.aggregate);
+        let (metadata, aggregate) = (metadata(&pending.submission), pending.submission.aggregate);
         let count = events.len();
         let of = u32::try_from(count).unwrap_or(u32::MAX);
         let summaries = (version + 1..)
@@ -224,7 +224,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             .map(|(index, event)| {
                 let version = version + u64::from(index);
                 Body::Event(EventBody {
-                    origin: origin.clone(),
+                    metadata: metadata.clone(),
                     version,
                     part: Part { index, of },
                     time,
@@ -235,7 +235,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         let bytes = size_bytes(&bodies);
         if count == 0 || count > self.limits.commit_events || bytes > self.limits.commit_bytes {
             let answer = Answer::TooLarge { events: count, bytes };
-            return if origin.source.is_some() {
+            return if metadata.source.is_some() {
                 self.refuse(command, version, answer, effects)
             } else {
                 self.decided(command, answer, effects)
@@ -275,7 +275,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
             );
         }
         let body = Body::Outcome(OutcomeBody {
-            origin: origin(&pending.submission),
+            metadata: metadata(&pending.submission),
             version,
             verdict,
             reason: reason.clone(),
@@ -297,7 +297,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         Attempt::Decided
     }
 
-    /// An answer that is recorded of a queued command only: nobody else waits for it.
+    /// An answer that is recorded of a queued command only: no caller waits for that one.
     fn refuse(
         &mut self,
         command: V::Command,
@@ -438,7 +438,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         self.now_ms < until_ms && bodies.iter().any(|body| V::size_bytes(body) >= from)
     }
 
-    /// Commands that nobody has decided, before anything of them is out.
+    /// Commands that the writer has not decided, before anything of them is out.
     pub(super) fn move_undecided(&mut self, effects: &mut Vec<Effect<V>>) {
         let held: BTreeSet<_> = self.held.iter().map(|held| held.command).collect();
         let decided = |command: &V::Command, pending: &Pending<V, D::Command>| {
@@ -480,7 +480,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
 
 /// The answer to an id that has a recorded outcome.
 pub(super) fn replay<R: Rules, V: Vocabulary, C: Value>(
-    recorded: &Recorded<V>,
+    recorded: &RecordedOutcome<V>,
     submission: &Submission<V, C>,
 ) -> Answer<V> {
     let same = !R::COMPARES_FINGERPRINTS
@@ -493,8 +493,8 @@ pub(super) fn replay<R: Rules, V: Vocabulary, C: Value>(
     }
 }
 
-fn origin<V: Vocabulary, C: Value>(submission: &Submission<V, C>) -> Origin<V> {
-    Origin {
+fn metadata<V: Vocabulary, C: Value>(submission: &Submission<V, C>) -> CommandMetadata<V> {
+    CommandMetadata {
         aggregate: submission.aggregate,
         command: submission.command,
         fingerprint: submission.fingerprint.clone(),

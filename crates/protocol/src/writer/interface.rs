@@ -35,14 +35,14 @@ pub enum Input<V: Vocabulary, C: Value, S: Value> {
     Loaded {
         checkpoint: u64,
         aggregates: Vec<(V::Aggregate, Snapshot<S>)>,
-        outcomes: Vec<(V::Command, Recorded<V>)>,
+        outcomes: Vec<(V::Command, RecordedOutcome<V>)>,
     },
     LoadFailed,
     /// The log's report on an own append; `seq` is `None` for a fence.
     Report {
         writer: V::Writer,
         seq: Option<u64>,
-        reported: Reported,
+        reported: AppendReport,
     },
     /// Monotonic milliseconds: for read-back and command deadlines.
     Tick {
@@ -57,11 +57,11 @@ pub enum Input<V: Vocabulary, C: Value, S: Value> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reported {
+pub enum AppendReport {
     At(u64),
     /// Acknowledged without an offset.
     Somewhere,
-    /// Nobody knows whether it is, or comes to be, in the log.
+    /// It is not known whether it is, or comes to be, in the log.
     Failed,
     /// It was never handed to the log, for reasons that have nothing to do with it.
     Unsent,
@@ -87,7 +87,7 @@ pub struct Submission<V: Vocabulary, C: Value> {
     /// The caller chose the key: "no" and "nothing to do" are recorded, so that a retry hears the
     /// same.
     pub caller_key: bool,
-    /// The id was made for this very submission: nobody can have seen it.
+    /// The id was made for this very submission: no owner can have seen it.
     pub fresh: bool,
     /// The aggregate's id was derived from a fresh key: it cannot exist.
     pub new_aggregate: bool,
@@ -96,12 +96,12 @@ pub struct Submission<V: Vocabulary, C: Value> {
     /// Not decided any more after this, in the milliseconds of [`Input::Tick`].
     pub deadline_ms: u64,
     /// It came through the command queue.
-    pub queued: Option<Queued<V>>,
+    pub queued: Option<QueuedCommand<V>>,
 }
 
 /// What only a queued command has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Queued<V: Vocabulary> {
+pub struct QueuedCommand<V: Vocabulary> {
     /// Its offset in `commands`.
     pub source: u64,
     /// What is recorded when its aggregate does not exist.
@@ -131,7 +131,7 @@ pub enum Snapshot<S> {
 
 /// An outcome that was recorded once and for all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Recorded<V: Vocabulary> {
+pub struct RecordedOutcome<V: Vocabulary> {
     pub aggregate: V::Aggregate,
     pub fingerprint: V::Fingerprint,
     pub outcome: Outcome<V>,
@@ -214,7 +214,7 @@ pub enum Effect<V: Vocabulary> {
         token: Token,
         answer: Answer<V>,
     },
-    /// The own fence at `offset` is valid: publish the hint.
+    /// The own fence at `offset` is valid: publish the announcement.
     Serving {
         epoch: u64,
         writer: V::Writer,

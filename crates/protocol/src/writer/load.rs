@@ -7,7 +7,8 @@ use crate::{
     domain::Domain,
     vocabulary::Vocabulary,
     writer::{
-        Answer, Busy, Effect, Recorded, Snapshot, StepDown, Writer, intake::replay, rules::Rules,
+        Answer, Busy, Effect, RecordedOutcome, Snapshot, StepDown, Writer, intake::replay,
+        rules::Rules,
     },
 };
 
@@ -51,7 +52,7 @@ impl<V: Vocabulary, D: Domain<V>, R: Rules> Writer<V, D, R> {
         &mut self,
         checkpoint: u64,
         aggregates: Vec<(V::Aggregate, Snapshot<D::State>)>,
-        outcomes: Vec<(V::Command, Recorded<V>)>,
+        outcomes: Vec<(V::Command, RecordedOutcome<V>)>,
         effects: &mut Vec<Effect<V>>,
     ) {
         let Some(load) = self.load.take() else { return };

@@ -12,7 +12,7 @@ use crate::{
     fold::Commit,
     vocabulary::{Value, Vocabulary},
     writer::{
-        interface::{Outcome, Recorded, Snapshot},
+        interface::{Outcome, RecordedOutcome, Snapshot},
         rules::Rules,
         table::Table,
     },
@@ -23,7 +23,7 @@ pub(super) struct Memory<V: Vocabulary, S: Value> {
     aggregates: Table<V::Aggregate, Aggregate<V, S>>,
     /// The same aggregates by the offset they were last touched below, for eviction.
     by_touch: BTreeSet<(u64, V::Aggregate)>,
-    outcomes: Table<V::Command, (u64, Recorded<V>)>,
+    outcomes: Table<V::Command, (u64, RecordedOutcome<V>)>,
     by_end: BTreeSet<(u64, V::Command)>,
     /// Nothing at or above this offset was ever evicted.
     eviction_watermark: u64,
@@ -102,11 +102,11 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
         })
     }
 
-    pub(super) fn outcome(&self, command: V::Command) -> Option<&Recorded<V>> {
+    pub(super) fn outcome(&self, command: V::Command) -> Option<&RecordedOutcome<V>> {
         self.outcomes.get(&command).map(|(_, recorded)| recorded)
     }
 
-    pub(super) fn remember(&mut self, command: V::Command, end: u64, recorded: Recorded<V>) {
+    pub(super) fn remember(&mut self, command: V::Command, end: u64, recorded: RecordedOutcome<V>) {
         if let Some((before, _)) = self.outcomes.insert(command, (end, recorded)) {
             self.by_end.remove(&(before, command));
         }
@@ -116,10 +116,10 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     /// A commit of an earlier writer, met while the tail is read.
     pub(super) fn learn_commit<D: Domain<V, State = S>>(&mut self, domain: &D, commit: Commit<V>) {
         let Some(first) = commit.events.first() else { return };
-        let (id, command) = (first.origin.aggregate, first.origin.command);
-        let recorded = Recorded {
+        let (id, command) = (first.metadata.aggregate, first.metadata.command);
+        let recorded = RecordedOutcome {
             aggregate: id,
-            fingerprint: first.origin.fingerprint.clone(),
+            fingerprint: first.metadata.fingerprint.clone(),
             outcome: accepted(&commit.events, commit.end),
         };
         self.remember(command, commit.end, recorded);
@@ -131,15 +131,19 @@ impl<V: Vocabulary, S: Value> Memory<V, S> {
     }
 
     pub(super) fn learn_outcome(&mut self, outcome: OutcomeBody<V>, end: u64) {
-        let OutcomeBody { origin, version, verdict, reason } = outcome;
+        let OutcomeBody { metadata, version, verdict, reason } = outcome;
         let outcome = match verdict {
             Verdict::Rejected => Outcome::Rejected { version, end, reason },
             Verdict::Unchanged => Outcome::Unchanged { version, end, reason },
         };
         self.remember(
-            origin.command,
+            metadata.command,
             end,
-            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+            RecordedOutcome {
+                aggregate: metadata.aggregate,
+                fingerprint: metadata.fingerprint,
+                outcome,
+            },
         );
     }
 

@@ -11,7 +11,7 @@ use crate::vocabulary::Value;
 pub trait Rules: Value {
     /// "Acknowledge. Never on the append alone."
     const WAITS_FOR_LOG: bool = true;
-    /// "Take over": whoever writes has appended a fence, and has read that it is valid.
+    /// "Take over": an owner that writes has appended a fence, and has read that it is valid.
     const FENCES: bool = true;
     /// "Acknowledge": only a report at the very offset that the anchor predicts confirms a record.
     const ANCHOR_PREDICTS: bool = true;
@@ -61,7 +61,7 @@ pub trait Rules: Value {
     const EVICTION_WATERMARK: bool = true;
     /// A queued command that goes back into the queue may have been seen by its next turn.
     const QUEUED_AGAIN_MAY_BE_SEEN: bool = true;
-    /// A queued command may have been seen once somebody sends it synchronously.
+    /// A queued command may have been seen once a caller sends it synchronously.
     const SENT_MEANWHILE_MAY_BE_SEEN: bool = true;
     /// The second of two in the command queue may have been seen once the first is done.
     const TWICE_QUEUED_MAY_BE_SEEN: bool = true;

@@ -1,5 +1,5 @@
-//! A map by id that costs the same however many rows it has. Its rows have no sequence: whoever
-//! makes effects of several sorts them.
+//! A map by id that costs the same however many rows it has. Its rows have no sequence: a caller
+//! that makes effects of several sorts them.
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,9 @@
 //! Arbitrary entries of a real log, as far as they can be encoded.
 
 use highwater_protocol::{
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     time::Micros,
-    wire::{Fact, Fingerprint, MAX_COMMIT_EVENTS, Meta, Reason, Wire},
+    wire::{Fingerprint, MAX_COMMIT_EVENTS, Meta, Reason, RecordedEvent, Wire},
 };
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
@@ -18,20 +18,21 @@ pub fn plain_event() -> Entry<Wire> {
         traceparent: None,
     };
     let fingerprint = Fingerprint { key_number: 1, hmac: [7; 32] };
-    let origin = Origin { aggregate: id(4), command: id(5), fingerprint, meta, source: None };
-    let event = Fact {
+    let metadata =
+        CommandMetadata { aggregate: id(4), command: id(5), fingerprint, meta, source: None };
+    let event = RecordedEvent {
         event_type: "note.written".into(),
         schema: "note.written.v1".into(),
         data: b"{}".to_vec(),
     };
     let body =
-        Body::Event(EventBody { origin, version: 1, part: Part::WHOLE, time: Micros(0), event });
+        Body::Event(EventBody { metadata, version: 1, part: Part::WHOLE, time: Micros(0), event });
     Entry { epoch: 1, writer: id(6), seq: Some(0), drained: None, body }
 }
 
 /// The `ce_id` to encode it with.
 pub fn event_id(entry: &Entry<Wire>) -> Uuid {
-    entry.body.origin().map_or(Uuid::nil(), |origin| origin.meta.event_id)
+    entry.body.metadata().map_or(Uuid::nil(), |metadata| metadata.meta.event_id)
 }
 
 pub fn any() -> impl Strategy<Value = Entry<Wire>> {
@@ -64,33 +65,34 @@ fn event() -> impl Strategy<Value = EventBody<Wire>> {
         (2..=MAX_COMMIT_EVENTS)
             .prop_flat_map(|of| (1..=of).prop_map(move |index| Part { index, of }))
     ];
-    let fact = ("\\PC{1,20}", "\\PC{1,20}", vec(any_byte(), 0..50));
+    let event = ("\\PC{1,20}", "\\PC{1,20}", vec(any_byte(), 0..50));
     let time = (-62_167_219_200_000_000_i64..=253_402_300_799_999_999).prop_map(Micros);
-    (origin(), id(), trace, number(), part, time, fact).prop_map(
-        |(mut origin, event_id, trace, version, part, time, (event_type, schema, data))| {
-            (origin.meta.event_id, origin.meta.traceparent) = (event_id, trace);
-            let event = Fact { event_type: event_type.into(), schema: schema.into(), data };
-            EventBody { origin, version: version.max(1), part, time, event }
+    (metadata(), id(), trace, number(), part, time, event).prop_map(
+        |(mut metadata, event_id, trace, version, part, time, (event_type, schema, data))| {
+            (metadata.meta.event_id, metadata.meta.traceparent) = (event_id, trace);
+            let event =
+                RecordedEvent { event_type: event_type.into(), schema: schema.into(), data };
+            EventBody { metadata, version: version.max(1), part, time, event }
         },
     )
 }
 
 fn outcome() -> impl Strategy<Value = OutcomeBody<Wire>> {
-    (origin(), number(), prop::bool::ANY, vec(any_byte(), 0..50)).prop_map(
-        |(origin, version, rejected, reason)| {
+    (metadata(), number(), prop::bool::ANY, vec(any_byte(), 0..50)).prop_map(
+        |(metadata, version, rejected, reason)| {
             let verdict = if rejected { Verdict::Rejected } else { Verdict::Unchanged };
-            OutcomeBody { origin, version, verdict, reason: Reason(reason) }
+            OutcomeBody { metadata, version, verdict, reason: Reason(reason) }
         },
     )
 }
 
-fn origin() -> impl Strategy<Value = Origin<Wire>> {
+fn metadata() -> impl Strategy<Value = CommandMetadata<Wire>> {
     let fingerprint = (proptest::num::u16::ANY, prop::array::uniform32(any_byte()));
     (id(), id(), fingerprint, (id(), id(), id()), prop::option::of(number())).prop_map(
         |(aggregate, command, (key_number, hmac), (actor, correlation, causation), source)| {
             let meta =
                 Meta { event_id: Uuid::nil(), actor, correlation, causation, traceparent: None };
-            Origin {
+            CommandMetadata {
                 aggregate,
                 command,
                 fingerprint: Fingerprint { key_number, hmac },

@@ -3,7 +3,7 @@
 //! by folding it.
 
 use highwater_protocol::{
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     position::{Position, Witness},
     vocabulary::Vocabulary,
     wire::Defect,
@@ -328,13 +328,19 @@ fn entry(
 }
 
 fn event(aggregate: u8, command: u8, version: u64, part: Part, time: u8) -> Body<Small> {
-    Body::Event(EventBody { origin: origin(aggregate, command), version, part, time, event: () })
+    Body::Event(EventBody {
+        metadata: metadata(aggregate, command),
+        version,
+        part,
+        time,
+        event: (),
+    })
 }
 
 fn outcome() -> impl Strategy<Value = Body<Small>> {
     (0..3_u8, any_byte()).prop_map(|(aggregate, command)| {
         Body::Outcome(OutcomeBody {
-            origin: origin(aggregate, command),
+            metadata: metadata(aggregate, command),
             version: 0,
             verdict: Verdict::Rejected,
             reason: (),
@@ -342,8 +348,8 @@ fn outcome() -> impl Strategy<Value = Body<Small>> {
     })
 }
 
-fn origin(aggregate: u8, command: u8) -> Origin<Small> {
-    Origin { aggregate, command, fingerprint: (), meta: (), source: None }
+fn metadata(aggregate: u8, command: u8) -> CommandMetadata<Small> {
+    CommandMetadata { aggregate, command, fingerprint: (), meta: (), source: None }
 }
 
 fn part() -> impl Strategy<Value = Part> {

@@ -140,7 +140,7 @@ impl Setup {
         }
     }
 
-    /// Nobody sends anything but through the command queue.
+    /// No caller sends anything but through the command queue.
     pub fn without_callers(mut self) -> Self {
         self.commands.iter_mut().for_each(|command| command.times = 0);
         self

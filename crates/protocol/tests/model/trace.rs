@@ -1,4 +1,4 @@
-//! A sequence of actions, as somebody reads it, and the shortest that breaks a promise.
+//! A sequence of actions, as a person reads it, and the shortest that breaks a promise.
 
 use std::{fmt::Write, path::PathBuf, time::Duration};
 

@@ -108,7 +108,7 @@ impl World {
         self.broken.or(self.log.broken).or(passed)
     }
 
-    /// Every command was sent, and has its outcome in the log; nobody waits.
+    /// Every command was sent, and has its outcome in the log; no caller waits.
     pub fn is_at_its_end(&self, setup: &Setup) -> bool {
         let sent = setup
             .commands
@@ -148,8 +148,8 @@ impl World {
                     "event {}/{} of command {} on aggregate {}, version {}, time {}",
                     event.part.index,
                     event.part.of,
-                    event.origin.command,
-                    event.origin.aggregate,
+                    event.metadata.command,
+                    event.metadata.aggregate,
                     event.version,
                     event.time
                 ),
@@ -157,8 +157,8 @@ impl World {
                     format!(
                         "{:?} of command {} on aggregate {}, version {}",
                         outcome.verdict,
-                        outcome.origin.command,
-                        outcome.origin.aggregate,
+                        outcome.metadata.command,
+                        outcome.metadata.aggregate,
                         outcome.version
                     )
                 }

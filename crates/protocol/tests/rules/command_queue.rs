@@ -4,7 +4,7 @@
 use highwater_protocol::{
     entry::{Body, Entry},
     position::Position,
-    writer::{Answer, Busy, Input, Limits, Reported, Snapshot, Submission},
+    writer::{Answer, AppendReport, Busy, Input, Limits, Snapshot, Submission},
 };
 
 use crate::{
@@ -111,7 +111,7 @@ fn so_many_commands_are_taken_above_what_is_drained_and_so_many_are_open() {
     driven.land();
     assert!(driven.writer.command_queue_has_room());
     driven.step(Input::Stop);
-    assert!(!driven.writer.command_queue_has_room(), "who stops takes nothing");
+    assert!(!driven.writer.command_queue_has_room(), "a writer that stops takes nothing");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_command_that_is_queued_twice_is_done_once() {
 }
 
 #[test]
-fn a_command_that_is_queued_and_sent_by_a_caller_is_done_once_whoever_is_first() {
+fn a_command_that_is_queued_and_sent_by_a_caller_is_done_once_whichever_is_first() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(add(1, 1, &[5]));
     driven.queued(new(0, 1, 1));
@@ -371,7 +371,7 @@ fn what_is_overdue_has_its_turn_whatever_holds_up_the_others() {
 fn what_the_log_refuses_of_the_command_queue_is_tried_again_later() {
     let mut driven = Driven::serving(Limits { refused_ms: 2_000, ..Limits::default() });
     driven.queued(new(0, 1, 1));
-    driven.report(0, Reported::Refused);
+    driven.report(0, AppendReport::Refused);
     driven.fence();
     assert_eq!(
         (

@@ -3,7 +3,7 @@
 
 use highwater_protocol::{
     entry::Body,
-    writer::{Input, Limits, Reported, Submission},
+    writer::{AppendReport, Input, Limits, Submission},
 };
 
 use crate::{
@@ -42,7 +42,7 @@ fn while_the_outcome_is_unknown_no_queued_command_has_its_turn() {
     driven.queued(new(0, 1, 1));
     driven.queued(slow(1, 2, 2));
     driven.asked();
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     assert!(!driven.writer.command_queue_has_room());
     driven.queued(from_queue(2, Submission { deadline_ms: 10, ..slow(2, 3, 3) }));
     driven.tick(11);
@@ -69,7 +69,7 @@ fn after_an_own_fence_what_was_said_counts_only_as_far_as_it_is_in_the_log() {
         (vec![Some(1), Some(2)], 2)
     );
     driven.land();
-    driven.report(1, Reported::Failed);
+    driven.report(1, AppendReport::Failed);
     driven.caught_up();
     driven.land();
     assert_eq!(
@@ -84,7 +84,7 @@ fn after_an_own_fence_commands_of_one_aggregate_still_go_one_after_the_other() {
     for source in 0..3 {
         driven.queued(new(source, 1 + source, 7));
     }
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.fence();
     assert_eq!(driven.commands_out(), [1]);
     driven.land_all();
@@ -97,7 +97,7 @@ fn after_an_own_fence_a_command_that_waits_for_snapshots_still_holds_up_those_be
     driven.queued(slow(0, 1, 7));
     driven.queued(new(1, 2, 7));
     driven.submit(add(100, 100, &[5]));
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.fence();
     assert_eq!(driven.commands_out(), [100]);
     driven.loaded_nothing(0);
@@ -140,7 +140,7 @@ fn a_barrier_of_the_command_queue_waits_for_room_and_for_the_fence() {
     driven.step(Input::Queued { offset: 0, submission: None });
     driven.tick(200);
     assert_eq!(driven.out.len(), 1);
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.land();
     driven.tick(400);
     assert_eq!(driven.out.len(), 0);

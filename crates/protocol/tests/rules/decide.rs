@@ -4,9 +4,9 @@ use highwater_protocol::{
     entry::Body,
     vocabulary::Refusal,
     writer::{
-        Answer, Busy,
+        Answer, AppendReport, Busy,
         Expected::{Anything, Exists, OneOf},
-        Limits, Outcome, Reported, Snapshot, Submission,
+        Limits, Outcome, Snapshot, Submission,
     },
 };
 
@@ -88,7 +88,7 @@ fn a_version_that_is_past_for_good_is_refused_at_once_and_any_other_when_it_is_s
 fn a_refused_version_is_right_after_all_when_what_was_in_flight_is_lost() {
     let mut driven = at_version_five();
     driven.submit(expecting(OneOf(vec![3]), add(1, 1, &[4])));
-    driven.report(3, Reported::Refused);
+    driven.report(3, AppendReport::Refused);
     driven.fence();
     assert_eq!(
         (driven.heard(), driven.versions_out()),
@@ -177,7 +177,7 @@ fn an_outcome_says_the_version_it_was_decided_at() {
 fn an_outcome_of_a_size_that_the_log_refuses_is_not_sent_again() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(command(1, 1, Do::Nothing));
-    driven.report(0, Reported::Refused);
+    driven.report(0, AppendReport::Refused);
     driven.fence();
     driven.submit(command(2, 2, Do::See));
     assert_eq!(driven.heard(), [1, 2].map(|token| (token, Answer::Busy(Busy::Refused))));
@@ -217,16 +217,16 @@ fn of_queued_commands_everything_is_recorded_and_in_the_same_sequence_of_checks(
     ];
     for (source, (submission, why)) in (0..).zip(commands) {
         driven.queued(from_queue(source, Submission { command: source + 1, ..submission }));
-        let origin = driven.out[0].body.origin().cloned().unwrap();
+        let metadata = driven.out[0].body.metadata().cloned().unwrap();
         assert_eq!(
-            (reasons_out(&driven), origin.source, driven.out.len()),
+            (reasons_out(&driven), metadata.source, driven.out.len()),
             (vec![why], Some(source), 1)
         );
         driven.land();
     }
     driven.queued(from_queue(9, Submission { deadline_ms: 10, ..add(10, 10, &[5]) }));
     assert_eq!(
-        (driven.versions_out(), driven.out[0].body.origin().and_then(|origin| origin.source)),
+        (driven.versions_out(), driven.out[0].body.metadata().and_then(|metadata| metadata.source)),
         (vec![1], Some(9))
     );
     assert_eq!(driven.heard(), []);

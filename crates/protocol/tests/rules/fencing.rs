@@ -2,7 +2,7 @@
 
 use highwater_protocol::{
     entry::{Body, EventBody},
-    writer::{Answer, Busy, Expected, Input, Limits, Outcome, Reported, StepDown, Submission},
+    writer::{Answer, AppendReport, Busy, Expected, Input, Limits, Outcome, StepDown, Submission},
 };
 
 use crate::{
@@ -27,7 +27,7 @@ fn a_fence_has_the_next_epoch_and_the_writer_serves_once_it_is_read() {
     driven.submit(add(1, 1, &[5]));
     driven.caught_up();
     assert_eq!(driven.out, [fence(3, 1)]);
-    driven.report_fence(1, Reported::At(2));
+    driven.report_fence(1, AppendReport::At(2));
     assert_eq!(
         (driven.writer.serving(), driven.out.len()),
         (None, 1),
@@ -54,9 +54,9 @@ fn a_failed_fence_is_followed_by_another_and_either_may_be_the_one() {
     for (valid, writer) in [(1, 1), (2, 2)] {
         let mut driven = Driven::new(Limits::default());
         driven.caught_up();
-        driven.report_fence(1, Reported::Failed);
+        driven.report_fence(1, AppendReport::Failed);
         assert_eq!(driven.reads_to_end, 2);
-        driven.report_fence(1, Reported::Failed);
+        driven.report_fence(1, AppendReport::Failed);
         assert_eq!(driven.reads_to_end, 2, "it is known already");
         driven.caught_up();
         driven.read(fence(1, valid));
@@ -68,7 +68,7 @@ fn a_failed_fence_is_followed_by_another_and_either_may_be_the_one() {
 fn a_failed_fence_that_is_read_before_the_next_is_adopted() {
     let mut driven = Driven::new(Limits::default());
     driven.caught_up();
-    driven.report_fence(1, Reported::Failed);
+    driven.report_fence(1, AppendReport::Failed);
     driven.land();
     assert_eq!((driven.fences, driven.ended), (vec![(1, 1, 0)], None));
 }
@@ -76,19 +76,19 @@ fn a_failed_fence_that_is_read_before_the_next_is_adopted() {
 #[test]
 fn only_a_failed_fence_of_its_own_needs_another() {
     let mut driven = Driven::new(Limits::default());
-    driven.report_fence(1, Reported::Failed);
+    driven.report_fence(1, AppendReport::Failed);
     driven.caught_up();
     for (writer, reported) in [
-        (1, Reported::At(4)),
-        (1, Reported::Somewhere),
-        (9, Reported::Failed),
-        (9, Reported::At(0)),
+        (1, AppendReport::At(4)),
+        (1, AppendReport::Somewhere),
+        (9, AppendReport::Failed),
+        (9, AppendReport::At(0)),
     ] {
         driven.report_fence(writer, reported);
         assert_eq!(driven.reads_to_end, 1, "{writer}, {reported:?}");
     }
     driven.land();
-    driven.report_fence(1, Reported::Failed);
+    driven.report_fence(1, AppendReport::Failed);
     assert_eq!((driven.writer.serving(), driven.reads_to_end), (Some((1, 1)), 1));
 }
 
@@ -96,7 +96,7 @@ fn only_a_failed_fence_of_its_own_needs_another() {
 fn a_fence_that_was_never_sent_is_not_its_own() {
     let mut driven = Driven::new(Limits::default());
     driven.caught_up();
-    driven.report_fence(1, Reported::Unsent);
+    driven.report_fence(1, AppendReport::Unsent);
     assert_eq!(driven.reads_to_end, 2);
     driven.caught_up();
     driven.read(fence(1, 1));
@@ -107,7 +107,7 @@ fn a_fence_that_was_never_sent_is_not_its_own() {
 fn a_fence_that_was_never_sent_leaves_the_reading_where_it_was() {
     let mut driven = Driven::new(Limits::default());
     driven.caught_up();
-    driven.report_fence(1, Reported::Unsent);
+    driven.report_fence(1, AppendReport::Unsent);
     driven.read(fence(1, 9));
     assert_eq!(driven.ended, None, "history, as nothing of its own is out");
     driven.fence();
@@ -115,7 +115,7 @@ fn a_fence_that_was_never_sent_leaves_the_reading_where_it_was() {
 }
 
 #[test]
-fn a_foreign_fence_ends_whoever_has_a_fence_out() {
+fn a_foreign_fence_ends_a_writer_that_has_a_fence_out() {
     let mut driven = Driven::new(Limits::default());
     driven.caught_up();
     driven.read(fence(1, 9));
@@ -123,15 +123,15 @@ fn a_foreign_fence_ends_whoever_has_a_fence_out() {
 
     let mut driven = Driven::new(Limits::default());
     driven.caught_up();
-    driven.report_fence(1, Reported::Failed);
+    driven.report_fence(1, AppendReport::Failed);
     driven.read(fence(1, 9));
     assert_eq!(driven.ended, Some(StepDown::Deposed { epoch: 1 }));
 }
 
 #[test]
-fn a_foreign_fence_ends_whoever_had_served_before_its_next_fence_too() {
+fn a_foreign_fence_ends_a_writer_that_had_served_before_its_next_fence_too() {
     let mut driven = one_out();
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.read(fence(2, 9));
     assert_eq!(driven.ended, Some(StepDown::Deposed { epoch: 2 }));
     assert_eq!(driven.heard(), [(1, Answer::Moved)]);
@@ -142,7 +142,7 @@ fn after_an_unknown_outcome_what_is_in_the_log_is_done_and_the_rest_is_decided_a
     let mut driven = one_out();
     driven.submit(add(2, 1, &[6]));
     driven.submit(add(3, 1, &[7]));
-    driven.report(2, Reported::Failed);
+    driven.report(2, AppendReport::Failed);
     driven.land();
     assert_eq!(driven.heard(), [(1, done(accepted(1, 2, &[5])))]);
     driven.submit(add(4, 1, &[8]));
@@ -153,7 +153,7 @@ fn after_an_unknown_outcome_what_is_in_the_log_is_done_and_the_rest_is_decided_a
         driven.out.iter().map(|entry| (entry.epoch, entry.writer, entry.seq)).collect::<Vec<_>>(),
         [(2, 2, Some(0)), (2, 2, Some(1)), (2, 2, Some(2))]
     );
-    driven.report(0, Reported::At(3));
+    driven.report(0, AppendReport::At(3));
     assert_eq!(driven.heard(), [(2, done(accepted(2, 4, &[6])))], "the anchor is the new fence");
     driven.land_all();
     assert_eq!(driven.heard(), [(3, done(accepted(3, 5, &[7]))), (4, done(accepted(4, 6, &[8])))]);
@@ -165,7 +165,7 @@ fn what_is_decided_again_keeps_the_sequence_it_came_in() {
     for (token, id) in (1..).zip([30, 20, 10]) {
         driven.submit(Submission { token, ..add(id, 1, &[5]) });
     }
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.fence();
     assert_eq!(driven.commands_out(), [30, 20, 10]);
 }
@@ -175,7 +175,7 @@ fn a_load_that_is_under_way_outlives_a_fence() {
     let mut driven = one_out();
     driven.submit(cold(add(2, 2, &[5])));
     assert_eq!(driven.asked(), [(vec![2], vec![2])]);
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.fence();
     assert_eq!(
         (driven.asked(), driven.commands_out()),
@@ -214,7 +214,7 @@ fn the_time_of_events_never_runs_backwards() {
     );
     // After an unknown outcome.
     driven.submit(at(5, 20));
-    driven.report(4, Reported::Failed);
+    driven.report(4, AppendReport::Failed);
     driven.fence();
     assert_eq!(times(&driven), [60]);
 }
@@ -253,7 +253,7 @@ fn who_stops_confirms_what_is_out_and_sends_the_rest_to_the_next() {
 }
 
 #[test]
-fn who_stops_waits_for_records_that_nobody_waits_for() {
+fn a_writer_that_stops_waits_for_records_that_no_caller_waits_for() {
     let mut driven = Driven::serving(Limits { command_queue_silence_ms: 0, ..Limits::default() });
     driven.step(Input::Queued { offset: 0, submission: None });
     assert_eq!(driven.drained_out(), [Some(1)]);
@@ -264,7 +264,7 @@ fn who_stops_waits_for_records_that_nobody_waits_for() {
 }
 
 #[test]
-fn who_stops_waits_for_whoever_followed_a_command_that_left_no_outcome_also_while_nothing_is_out() {
+fn a_writer_that_stops_waits_for_a_follower_of_what_left_no_outcome_also_while_nothing_is_out() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(see(1, 1));
     driven.submit(Submission { token: 2, ..cold(see(1, 1)) });
@@ -298,14 +298,14 @@ fn who_stops_with_nothing_out_is_done_at_once() {
 #[test]
 fn who_stops_while_an_outcome_is_unknown_leaves_it_to_the_next() {
     let mut driven = one_out();
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     driven.step(Input::Stop);
     assert_eq!((driven.heard(), driven.ended), (vec![(1, Answer::Moved)], Some(StepDown::Drained)));
 
     let mut driven = one_out();
     driven.step(Input::Stop);
     assert_eq!(driven.ended, None);
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     assert_eq!(
         (driven.heard(), driven.ended, driven.reads_to_end),
         (vec![(1, Answer::Moved)], Some(StepDown::Drained), 1)
@@ -315,7 +315,7 @@ fn who_stops_while_an_outcome_is_unknown_leaves_it_to_the_next() {
 #[test]
 fn who_drains_still_notices_that_a_record_is_not_read_back() {
     let mut driven = one_out();
-    driven.report(0, Reported::Somewhere);
+    driven.report(0, AppendReport::Somewhere);
     driven.step(Input::Stop);
     driven.tick(Limits::default().read_back_deadline_ms);
     assert_eq!((driven.heard(), driven.ended), (vec![(1, Answer::Moved)], Some(StepDown::Drained)));
@@ -324,7 +324,7 @@ fn who_drains_still_notices_that_a_record_is_not_read_back() {
 #[test]
 fn while_the_outcome_is_unknown_no_deadline_of_the_reading_passes_again() {
     let mut driven = one_out();
-    driven.report(0, Reported::Somewhere);
+    driven.report(0, AppendReport::Somewhere);
     driven.tick(40_000);
     driven.tick(90_000);
     assert_eq!((driven.unknown, driven.reads_to_end), (vec![1], 2));

@@ -3,7 +3,7 @@
 
 use highwater_protocol::{
     entry::Body,
-    writer::{Answer, Busy, Expected, Input, Limits, Reported, StepDown},
+    writer::{Answer, AppendReport, Busy, Expected, Input, Limits, StepDown},
 };
 
 use crate::{
@@ -28,11 +28,11 @@ fn tokens(driven: &mut Driven) -> Vec<u64> {
 #[test]
 fn a_report_of_the_predicted_offset_confirms_before_anything_is_read() {
     let mut driven = three_out();
-    driven.report(0, Reported::At(1));
+    driven.report(0, AppendReport::At(1));
     assert_eq!(driven.heard(), [(1, done(accepted(1, 2, &[5])))]);
-    driven.report(1, Reported::At(2));
+    driven.report(1, AppendReport::At(2));
     assert_eq!(driven.heard(), [(2, done(accepted(1, 3, &[5])))]);
-    driven.report(2, Reported::At(3));
+    driven.report(2, AppendReport::At(3));
     assert_eq!(driven.heard(), [(3, done(accepted(1, 4, &[5])))]);
     assert_eq!(driven.writer.in_flight(), 0);
     driven.land_all();
@@ -40,28 +40,28 @@ fn a_report_of_the_predicted_offset_confirms_before_anything_is_read() {
     assert_eq!(
         (driven.heard(), driven.ended),
         (Vec::new(), None),
-        "what is read confirms it, tells nobody again, and is done with"
+        "what is read confirms it, tells no caller again, and is done with"
     );
 }
 
 #[test]
 fn a_report_confirms_only_what_is_at_the_front() {
     let mut driven = three_out();
-    driven.report(2, Reported::At(3));
-    driven.report(1, Reported::At(2));
+    driven.report(2, AppendReport::At(3));
+    driven.report(1, AppendReport::At(2));
     assert_eq!(
         (driven.heard(), driven.writer.in_flight()),
         (Vec::new(), 3),
         "nothing is known of the first"
     );
-    driven.report(0, Reported::At(1));
+    driven.report(0, AppendReport::At(1));
     assert_eq!((tokens(&mut driven), driven.writer.in_flight()), (vec![1, 2, 3], 0));
 }
 
 #[test]
 fn a_report_confirms_nothing_before_its_record_either() {
     let mut driven = three_out();
-    driven.report(1, Reported::At(2));
+    driven.report(1, AppendReport::At(2));
     assert_eq!((driven.heard(), driven.writer.in_flight()), (Vec::new(), 3));
     driven.land();
     assert_eq!(
@@ -74,13 +74,13 @@ fn a_report_confirms_nothing_before_its_record_either() {
 
 #[test]
 fn any_other_offset_proves_nothing_until_its_record_is_read() {
-    for reported in [Reported::At(2), Reported::At(3), Reported::Somewhere] {
+    for reported in [AppendReport::At(2), AppendReport::At(3), AppendReport::Somewhere] {
         let mut driven = three_out();
         driven.report(0, reported);
         assert_eq!((driven.heard(), driven.reads_to_end), (Vec::new(), 1), "{reported:?}");
         driven.read_stale();
         assert_eq!((driven.heard(), driven.reads_to_end), (Vec::new(), 1), "{reported:?}");
-        if reported != Reported::At(3) {
+        if reported != AppendReport::At(3) {
             driven.land();
             assert_eq!(driven.heard(), [(1, done(accepted(1, 3, &[5])))], "{reported:?}");
         }
@@ -93,7 +93,7 @@ fn the_last_confirmed_record_is_the_anchor_of_the_next() {
     driven.read_stale();
     driven.land();
     driven.heard();
-    driven.report(1, Reported::At(2));
+    driven.report(1, AppendReport::At(2));
     assert_eq!(
         driven.heard(),
         [],
@@ -103,9 +103,9 @@ fn the_last_confirmed_record_is_the_anchor_of_the_next() {
     driven.read_stale();
     driven.land();
     driven.heard();
-    driven.report(1, Reported::At(3));
+    driven.report(1, AppendReport::At(3));
     assert_eq!(driven.heard(), [(2, done(accepted(1, 4, &[5])))]);
-    driven.report(2, Reported::At(4));
+    driven.report(2, AppendReport::At(4));
     assert_eq!(driven.heard(), [(3, done(accepted(1, 5, &[5])))]);
 }
 
@@ -114,17 +114,17 @@ fn a_report_of_an_offset_that_was_read_and_was_not_this_record_is_an_unknown_out
     // As predicted, but void where it lies.
     let mut driven = three_out();
     driven.read_stale();
-    driven.report(0, Reported::At(1));
+    driven.report(0, AppendReport::At(1));
     assert_eq!((driven.heard(), driven.unknown), (Vec::new(), vec![3]));
     // Not as predicted.
     let mut driven = three_out();
     driven.read_stale();
     driven.read_stale();
-    driven.report(0, Reported::At(2));
+    driven.report(0, AppendReport::At(2));
     assert_eq!((driven.heard(), driven.unknown), (Vec::new(), vec![3]));
     // Reported first, read later.
     let mut driven = three_out();
-    driven.report(0, Reported::At(2));
+    driven.report(0, AppendReport::At(2));
     driven.read_stale();
     assert_eq!(
         (driven.heard(), driven.unknown.len()),
@@ -140,10 +140,10 @@ fn a_report_that_is_late_or_of_another_writer_changes_nothing() {
     let mut driven = three_out();
     driven.land();
     driven.heard();
-    driven.report(0, Reported::Failed);
-    driven.report(9, Reported::At(10));
-    driven.step(Input::Report { writer: 9, seq: Some(1), reported: Reported::At(2) });
-    driven.step(Input::Report { writer: 9, seq: Some(1), reported: Reported::Failed });
+    driven.report(0, AppendReport::Failed);
+    driven.report(9, AppendReport::At(10));
+    driven.step(Input::Report { writer: 9, seq: Some(1), reported: AppendReport::At(2) });
+    driven.step(Input::Report { writer: 9, seq: Some(1), reported: AppendReport::Failed });
     assert_eq!(
         (driven.heard(), driven.writer.in_flight(), driven.reads_to_end),
         (Vec::new(), 2, 1)
@@ -152,11 +152,11 @@ fn a_report_that_is_late_or_of_another_writer_changes_nothing() {
 
 #[test]
 fn after_a_failed_report_no_report_confirms_anything_but_reading_does() {
-    for failed in [Reported::Failed, Reported::Unsent] {
+    for failed in [AppendReport::Failed, AppendReport::Unsent] {
         let mut driven = three_out();
         driven.report(2, failed);
         assert_eq!((driven.unknown.clone(), driven.reads_to_end), (vec![3], 2));
-        driven.report(0, Reported::At(1));
+        driven.report(0, AppendReport::At(1));
         assert_eq!((driven.heard(), driven.writer.in_flight()), (Vec::new(), 3));
         driven.land();
         assert_eq!((tokens(&mut driven), driven.writer.in_flight()), (vec![1], 2));
@@ -168,8 +168,8 @@ fn after_a_failed_report_no_report_confirms_anything_but_reading_does() {
 #[test]
 fn what_was_reported_before_an_unknown_outcome_is_no_proof_after_it() {
     let mut driven = three_out();
-    driven.report(1, Reported::At(2));
-    driven.report(2, Reported::Failed);
+    driven.report(1, AppendReport::At(2));
+    driven.report(2, AppendReport::Failed);
     driven.land();
     assert_eq!((tokens(&mut driven), driven.writer.in_flight()), (vec![1], 2));
 }
@@ -178,10 +178,10 @@ fn what_was_reported_before_an_unknown_outcome_is_no_proof_after_it() {
 fn of_a_commit_only_the_last_record_completes_the_command() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(add(1, 1, &[5, 6, 7]));
-    driven.report(0, Reported::At(1));
-    driven.report(1, Reported::At(2));
+    driven.report(0, AppendReport::At(1));
+    driven.report(1, AppendReport::At(2));
     assert_eq!((driven.heard(), driven.writer.in_flight()), (Vec::new(), 1));
-    driven.report(2, Reported::At(3));
+    driven.report(2, AppendReport::At(3));
     assert_eq!(driven.heard(), [(1, done(accepted(3, 4, &[5, 6, 7])))]);
 }
 
@@ -220,7 +220,7 @@ fn any_later_record_releases_what_is_held_and_its_end_is_the_position() {
     driven.submit(add(6, 6, &[5]));
     driven.submit(see(7, 9));
     for (seq, at) in (0..4).zip(1..) {
-        driven.report(seq, Reported::At(at));
+        driven.report(seq, AppendReport::At(at));
     }
     let heard = driven.heard();
     assert_eq!(
@@ -228,7 +228,7 @@ fn any_later_record_releases_what_is_held_and_its_end_is_the_position() {
         [(6, done(accepted(1, 5, &[5]))), (4, saw(1, 5, Some(5))), (5, saw(0, 5, None))]
     );
     assert_eq!(driven.out.len(), 5, "one barrier for the last");
-    driven.report(4, Reported::At(5));
+    driven.report(4, AppendReport::At(5));
     assert_eq!(driven.heard(), [(7, saw(0, 6, None))]);
 }
 
@@ -254,7 +254,7 @@ fn one_barrier_serves_all_that_are_held() {
 fn a_held_answer_is_decided_again_when_the_outcome_of_what_it_saw_is_unknown() {
     let mut driven = three_out();
     driven.submit(see(4, 1));
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     for _ in 0..3 {
         driven.read_stale();
     }
@@ -275,7 +275,7 @@ fn what_was_held_before_an_own_fence_is_told_as_it_is_after_it() {
     driven.submit(add(1, 1, &[9]));
     driven.submit(add(2, 2, &[5]));
     driven.submit(see(3, 1));
-    driven.report(0, Reported::Refused);
+    driven.report(0, AppendReport::Refused);
     driven.fence();
     assert_eq!(
         (driven.heard(), driven.commands_out()),
@@ -296,7 +296,7 @@ fn what_was_held_before_an_own_fence_is_told_as_it_is_after_it() {
 fn no_barrier_is_appended_while_the_outcome_is_unknown() {
     let mut driven = three_out();
     driven.submit(see(4, 4));
-    driven.report(0, Reported::Failed);
+    driven.report(0, AppendReport::Failed);
     let out = driven.out.clone();
     for entry in out {
         driven.read(entry);
@@ -311,20 +311,20 @@ fn no_barrier_is_appended_while_the_outcome_is_unknown() {
 fn what_a_report_confirmed_must_be_read_where_it_was_said_to_lie() {
     let what = "an acknowledged record is void";
     let mut driven = three_out();
-    driven.report(0, Reported::At(1));
+    driven.report(0, AppendReport::At(1));
     driven.read_stale();
     assert_eq!(driven.ended, Some(StepDown::Diverged { offset: 1, what }));
     assert_eq!(driven.heard()[1..], [2, 3].map(|token| (token, Answer::Busy(Busy::Partition))));
 
     let mut driven = three_out();
-    driven.report(0, Reported::At(1));
+    driven.report(0, AppendReport::At(1));
     driven.read_damaged();
     assert_eq!(driven.ended, Some(StepDown::Diverged { offset: 1, what }));
 
     // The own fence after an unknown outcome comes before it.
     let mut driven = three_out();
-    driven.report(0, Reported::At(1));
-    driven.report(1, Reported::Failed);
+    driven.report(0, AppendReport::At(1));
+    driven.report(1, AppendReport::Failed);
     driven.caught_up();
     driven.land();
     let what = "an acknowledged record is missing below the own fence";
@@ -333,7 +333,7 @@ fn what_a_report_confirmed_must_be_read_where_it_was_said_to_lie() {
 
 #[test]
 fn a_report_that_proves_nothing_waits_for_the_reading_until_the_deadline_and_no_longer() {
-    for reported in [Reported::At(7), Reported::Somewhere] {
+    for reported in [AppendReport::At(7), AppendReport::Somewhere] {
         let mut driven =
             Driven::serving(Limits { read_back_deadline_ms: 100, ..Limits::default() });
         driven.submit(add(1, 1, &[5]));

@@ -164,8 +164,8 @@ fn a_commit_is_visible_with_its_last_record_and_a_position_is_never_inside() {
 #[test]
 fn only_the_next_part_of_the_same_command_continues_a_commit() {
     let next = part(2, 3, 5);
-    let other_command = EventBody { origin: event(2, 1, 1, 5).origin, ..next.clone() };
-    let other_aggregate = EventBody { origin: event(1, 2, 1, 5).origin, ..next.clone() };
+    let other_command = EventBody { metadata: event(2, 1, 1, 5).metadata, ..next.clone() };
+    let other_aggregate = EventBody { metadata: event(1, 2, 1, 5).metadata, ..next.clone() };
     for other in [
         other_command,
         other_aggregate,

@@ -1,6 +1,6 @@
 //! What is answered without a decision: past its deadline, or of a size that the log refuses.
 
-use highwater_protocol::writer::{Answer, Busy, Input, Limits, Reported, Submission};
+use highwater_protocol::writer::{Answer, AppendReport, Busy, Input, Limits, Submission};
 
 use crate::{
     harness::Driven,
@@ -39,7 +39,7 @@ fn what_waits_past_its_deadline_is_given_up_and_what_is_in_flight_is_not() {
 }
 
 #[test]
-fn whoever_follows_a_command_that_is_given_up_has_a_deadline_of_its_own() {
+fn a_follower_of_a_command_that_is_given_up_has_a_deadline_of_its_own() {
     let mut driven = Driven::new(Limits::default());
     driven.submit(Submission { deadline_ms: 10, ..add(1, 1, &[5]) });
     driven.submit(again(2, add(1, 1, &[5])));
@@ -71,7 +71,7 @@ fn what_the_log_refused_is_told_after_the_fence_and_its_size_is_not_sent_again_f
     driven.tick(1_000);
     driven.submit(add(1, 1, &[5]));
     driven.submit(add(2, 2, &[7, 50, 7]));
-    driven.report(2, Reported::Refused);
+    driven.report(2, AppendReport::Refused);
     assert_eq!((driven.heard(), driven.unknown.clone()), (vec![], vec![4]));
     driven.fence();
     assert_eq!(
@@ -97,7 +97,7 @@ fn of_records_that_are_refused_together_the_largest_counts_and_later_the_last() 
         driven.submit(add(id, id, &[bytes]));
     }
     for seq in 0..3 {
-        driven.report(seq, Reported::Refused);
+        driven.report(seq, AppendReport::Refused);
     }
     driven.fence();
     assert_eq!(driven.heard(), [1, 2, 3].map(|token| (token, Answer::Busy(Busy::Refused))));
@@ -108,7 +108,7 @@ fn of_records_that_are_refused_together_the_largest_counts_and_later_the_last() 
         (vec![(5, Answer::Busy(Busy::Refused))], vec![4])
     );
     driven.submit(add(6, 6, &[40]));
-    driven.report(1, Reported::Refused);
+    driven.report(1, AppendReport::Refused);
     driven.fence();
     driven.heard();
     driven.submit(add(7, 7, &[39]));
@@ -120,13 +120,13 @@ fn of_records_that_are_refused_together_the_largest_counts_and_later_the_last() 
 }
 
 #[test]
-fn what_was_refused_twice_in_a_row_or_long_confirmed_is_put_down_to_nobody_else() {
+fn what_was_refused_twice_in_a_row_or_long_confirmed_is_put_down_to_no_other() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(add(1, 1, &[50]));
     driven.submit(add(2, 2, &[5]));
     driven.land();
-    driven.report(0, Reported::Refused);
-    driven.report(9, Reported::Refused);
+    driven.report(0, AppendReport::Refused);
+    driven.report(9, AppendReport::Refused);
     driven.land();
     driven.submit(add(3, 3, &[60]));
     assert_eq!(driven.commands_out(), [3]);

@@ -5,7 +5,8 @@ use highwater_protocol::{
     position::Position,
     wire::Defect,
     writer::{
-        Answer, Effect, Input, Limits, Recorded, Reported, Snapshot, StepDown, Submission, Writer,
+        Answer, AppendReport, Effect, Input, Limits, RecordedOutcome, Snapshot, StepDown,
+        Submission, Writer,
         rules::{AllRules, Rules},
     },
 };
@@ -138,12 +139,12 @@ impl<R: Rules> Driven<R> {
     }
 
     /// What the log says of the own record `seq`; whatever is out stays so.
-    pub fn report(&mut self, seq: u64, reported: Reported) {
+    pub fn report(&mut self, seq: u64, reported: AppendReport) {
         let writer = self.next_writer - 1;
         self.step(Input::Report { writer, seq: Some(seq), reported });
     }
 
-    pub fn report_fence(&mut self, writer: u32, reported: Reported) {
+    pub fn report_fence(&mut self, writer: u32, reported: AppendReport) {
         self.step(Input::Report { writer, seq: None, reported });
     }
 
@@ -175,7 +176,7 @@ impl<R: Rules> Driven<R> {
         &mut self,
         checkpoint: u64,
         aggregates: Vec<(u64, Snapshot<usize>)>,
-        outcomes: Vec<(u64, Recorded<Small>)>,
+        outcomes: Vec<(u64, RecordedOutcome<Small>)>,
     ) {
         self.step(Input::Loaded { checkpoint, aggregates, outcomes });
     }
@@ -194,7 +195,7 @@ impl<R: Rules> Driven<R> {
     pub fn commands_out(&self) -> Vec<u64> {
         self.out
             .iter()
-            .map(|entry| entry.body.origin().map_or(0, |origin| origin.command))
+            .map(|entry| entry.body.metadata().map_or(0, |metadata| metadata.command))
             .collect()
     }
 

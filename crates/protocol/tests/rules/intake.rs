@@ -2,7 +2,7 @@
 
 use highwater_protocol::{
     entry::{Body, EventBody},
-    writer::{Answer, Busy, Limits, Outcome, Recorded, Snapshot, Submission},
+    writer::{Answer, Busy, Limits, Outcome, RecordedOutcome, Snapshot, Submission},
 };
 
 use crate::{
@@ -114,9 +114,9 @@ fn a_recorded_outcome_answers_without_a_queue_and_with_any_fingerprint_of_its_co
 fn the_fingerprint_that_is_recorded_is_the_commands_own() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(Submission { fingerprint: 4, older_fingerprints: vec![3], ..add(1, 1, &[5]) });
-    let origin = driven.out[0].body.origin().cloned().unwrap();
+    let metadata = driven.out[0].body.metadata().cloned().unwrap();
     assert_eq!(
-        (origin.command, origin.aggregate, origin.fingerprint, origin.source),
+        (metadata.command, metadata.aggregate, metadata.fingerprint, metadata.source),
         (1, 1, 4, None)
     );
 }
@@ -149,7 +149,7 @@ fn another_command_with_the_id_of_one_in_flight_hears_that_its_key_is_used() {
 }
 
 #[test]
-fn whoever_waits_for_a_command_that_left_no_outcome_is_decided_in_turn() {
+fn a_follower_of_a_command_that_left_no_outcome_is_decided_in_turn() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(see(1, 1));
     driven.submit(again(2, see(1, 1)));
@@ -214,7 +214,7 @@ fn an_id_that_may_have_been_seen_is_looked_up_before_it_is_decided() {
 }
 
 #[test]
-fn whoever_follows_a_command_that_was_never_seen_is_looked_up_all_the_same() {
+fn a_follower_of_a_command_that_was_never_seen_is_looked_up_all_the_same() {
     let mut driven =
         Driven::serving(Limits { cached_outcomes: 0, cached_aggregates: 0, ..Limits::default() });
     driven.submit(command(1, 1, Do::Change(vec![1])));
@@ -232,7 +232,7 @@ fn an_outcome_of_another_aggregate_or_body_that_was_looked_up_is_a_used_key() {
     driven.submit(cold(add(3, 3, &[5])));
     driven.loaded_nothing(0);
     assert_eq!(driven.asked(), [(vec![1], vec![1]), (vec![2, 3], vec![2, 3])]);
-    let other_body = Recorded { fingerprint: 9, ..recorded(2, accepted(1, 1, &[5])) };
+    let other_body = RecordedOutcome { fingerprint: 9, ..recorded(2, accepted(1, 1, &[5])) };
     driven.loaded(0, Vec::new(), vec![(2, other_body), (3, recorded(9, accepted(1, 1, &[5])))]);
     assert_eq!((driven.heard(), driven.commands_out()), (vec![(2, REUSED), (3, REUSED)], vec![1]));
 }

@@ -69,7 +69,7 @@ fn an_outcome_that_was_looked_up_is_answered_at_once_and_remembered() {
 }
 
 #[test]
-fn when_snapshots_cannot_be_read_whoever_waits_for_them_hears_it() {
+fn when_snapshots_cannot_be_read_the_caller_that_waits_for_them_hears_it() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(cold(add(1, 11, &[5])));
     driven.submit(cold(add(2, 12, &[5])));
@@ -85,7 +85,7 @@ fn when_snapshots_cannot_be_read_whoever_waits_for_them_hears_it() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_changes_nothing() {
+fn an_answer_that_was_not_asked_for_changes_nothing() {
     let mut driven = Driven::serving(Limits::default());
     driven.loaded(
         0,
@@ -97,7 +97,7 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
 }
 
 #[test]
-fn whoever_was_answered_meanwhile_is_left_out() {
+fn a_caller_that_was_answered_meanwhile_is_left_out() {
     let mut driven = Driven::serving(Limits::default());
     driven.submit(cold(add(1, 11, &[5])));
     driven.submit(add(2, 12, &[5]));

@@ -4,7 +4,9 @@
 use highwater_protocol::{
     entry::{Body, EventBody},
     position::Position,
-    writer::{Answer, Expected, Input, Limits, Outcome, Reported, Snapshot, StepDown, Submission},
+    writer::{
+        Answer, AppendReport, Expected, Input, Limits, Outcome, Snapshot, StepDown, Submission,
+    },
 };
 
 use crate::{
@@ -112,11 +114,11 @@ fn of_the_aggregates_that_snapshots_have_so_many_are_kept_the_last_touched() {
         assert_eq!((driven.asked(), driven.versions_out().pop()), (vec![], Some(version)));
     }
     driven.submit(Submission { new_aggregate: false, ..add(7, 2, &[5]) });
-    assert_eq!(driven.asked(), [(vec![2], vec![7])], "the one that nobody had used");
+    assert_eq!(driven.asked(), [(vec![2], vec![7])], "the one that no command had used");
 }
 
 #[test]
-fn an_aggregate_that_somebody_waits_for_is_kept() {
+fn an_aggregate_that_a_command_waits_for_is_kept() {
     // In flight.
     let mut driven = three_done(forgetful());
     driven.submit(add(4, 1, &[5]));
@@ -145,7 +147,7 @@ fn an_aggregate_that_somebody_waits_for_is_kept() {
     assert_eq!(
         (driven.writer.aggregates(), driven.writer.unanswered()),
         (1, 0),
-        "nobody waits for an answer, but it has its turn again"
+        "no caller waits for an answer, but it has its turn again"
     );
 }
 
@@ -246,7 +248,7 @@ fn an_aggregate_whose_first_event_is_remembered_needs_no_snapshot() {
 }
 
 #[test]
-fn an_aggregate_that_was_seen_is_not_new_whoever_says_so() {
+fn an_aggregate_that_was_seen_is_not_new_whatever_the_caller_says() {
     let mut driven = with_events(2, &[4, 5]);
     driven.submit(add(1, 7, &[5]));
     assert_eq!((driven.asked(), driven.out.len()), (vec![(vec![7], vec![1])], 0));
@@ -271,7 +273,7 @@ fn an_event_that_cannot_be_read_spoils_its_aggregate_up_to_a_later_snapshot() {
     assert_eq!(
         driven.heard(),
         [(1, saw(3, 5, Some(13)))],
-        "whoever made the snapshot could read it"
+        "the projector that made the snapshot could read it"
     );
 
     let mut driven = with_events(2, &[NEWER, 5]);
@@ -286,7 +288,7 @@ fn what_is_in_flight_becomes_the_state_when_it_is_confirmed_and_is_forgotten_whe
     driven.submit(add(4, 1, &[7]));
     driven.submit(add(5, 1, &[8]));
     driven.land();
-    driven.report(4, Reported::Failed);
+    driven.report(4, AppendReport::Failed);
     driven.fence();
     assert_eq!(
         (driven.commands_out(), driven.versions_out()),

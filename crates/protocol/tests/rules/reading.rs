@@ -3,7 +3,7 @@
 use highwater_protocol::{
     entry::{Body, Entry, EventBody, Part},
     position::{Position, Witness},
-    writer::{Answer, Busy, Input, Limits, Outcome, Reported, StepDown},
+    writer::{Answer, AppendReport, Busy, Input, Limits, Outcome, StepDown},
 };
 
 use crate::{
@@ -159,7 +159,7 @@ fn a_commit_that_was_never_finished_is_nothing() {
 }
 
 #[test]
-fn history_before_the_own_fence_deposes_nobody() {
+fn history_before_the_own_fence_does_not_depose() {
     let mut driven = Driven::new(Limits::default());
     for epoch in 1..=3 {
         driven.read(fence(epoch, 8));
@@ -205,7 +205,7 @@ fn the_reading_goes_on_from_the_stored_position() {
         Some(Witness { offset: 41, epoch: 7, writer: 1, seq: Some(0) }),
         "the witness names its sequence"
     );
-    driven.report(0, Reported::At(41));
+    driven.report(0, AppendReport::At(41));
     driven.submit(command(2, 1, Do::Nothing));
     driven.land();
     let nothing = Outcome::Unchanged { version: 1, end: 43, reason: Why::Nothing };

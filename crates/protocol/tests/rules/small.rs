@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use highwater_protocol::{
     domain::{Decision, Domain, Unreadable},
-    entry::{Body, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, EventBody, OutcomeBody, Part, Verdict},
     vocabulary::{Refusal, Vocabulary},
-    writer::{Answer, Expected, Outcome, Queued, Recorded, Submission},
+    writer::{Answer, Expected, Outcome, QueuedCommand, RecordedOutcome, Submission},
 };
 
 /// An event is a number, and takes so many bytes.
@@ -151,23 +151,23 @@ pub fn expecting(expected: Expected, submission: Submission<Small, Do>) -> Submi
 pub fn from_queue(source: u64, submission: Submission<Small, Do>) -> Submission<Small, Do> {
     Submission {
         token: 1_000 + source,
-        queued: Some(Queued { source, missing: Why::Missing }),
+        queued: Some(QueuedCommand { source, missing: Why::Missing }),
         ..submission
     }
 }
 
 /// The only event of a command.
 pub fn event(command: u64, aggregate: u64, version: u64, event: usize) -> EventBody<Small> {
-    EventBody { origin: origin(command, aggregate), version, part: Part::WHOLE, time: 0, event }
+    EventBody { metadata: metadata(command, aggregate), version, part: Part::WHOLE, time: 0, event }
 }
 
-pub fn origin(command: u64, aggregate: u64) -> Origin<Small> {
-    Origin { aggregate, command, fingerprint: 0, meta: (), source: None }
+pub fn metadata(command: u64, aggregate: u64) -> CommandMetadata<Small> {
+    CommandMetadata { aggregate, command, fingerprint: 0, meta: (), source: None }
 }
 
 pub fn rejection(command: u64, aggregate: u64, version: u64) -> Body<Small> {
     Body::Outcome(OutcomeBody {
-        origin: origin(command, aggregate),
+        metadata: metadata(command, aggregate),
         version,
         verdict: Verdict::Rejected,
         reason: Why::Malformed,
@@ -193,6 +193,6 @@ pub fn saw(version: u64, end: u64, sum: Option<usize>) -> Answer<Small> {
     done(Outcome::Rejected { version, end, reason: Why::Saw { sum, at: 0 } })
 }
 
-pub fn recorded(aggregate: u64, outcome: Outcome<Small>) -> Recorded<Small> {
-    Recorded { aggregate, fingerprint: 0, outcome }
+pub fn recorded(aggregate: u64, outcome: Outcome<Small>) -> RecordedOutcome<Small> {
+    RecordedOutcome { aggregate, fingerprint: 0, outcome }
 }

@@ -1,7 +1,7 @@
 //! Rules that are taken away by name, where the writer has code of its own for that: the model
 //! check asks which promise each of them keeps, and would learn nothing from a rule that stays.
 
-use highwater_protocol::writer::{Limits, Reported, rules::Rules};
+use highwater_protocol::writer::{AppendReport, Limits, rules::Rules};
 
 use crate::{
     harness::{Driven, fence},
@@ -52,7 +52,7 @@ fn who_does_not_wait_for_the_log_acknowledges_on_the_append() {
 #[test]
 fn who_does_not_confirm_in_sequence_takes_a_report_for_all_before_it_and_none_behind_it() {
     let mut driven = three_out::<OutOfSequence>();
-    driven.report(1, Reported::At(2));
+    driven.report(1, AppendReport::At(2));
     assert_eq!(driven.heard(), [1, 2].map(|id| (id, done(accepted(1, id + 1, &[5])))));
     assert_eq!(driven.writer.in_flight(), 1);
 }
@@ -60,7 +60,7 @@ fn who_does_not_confirm_in_sequence_takes_a_report_for_all_before_it_and_none_be
 #[test]
 fn who_trusts_a_report_without_an_offset_acknowledges_its_record_and_no_other() {
     let mut driven = three_out::<NoOffset>();
-    driven.report(0, Reported::Somewhere);
+    driven.report(0, AppendReport::Somewhere);
     assert_eq!(
         (driven.heard(), driven.writer.in_flight()),
         (vec![(1, done(accepted(1, 2, &[5])))], 2)

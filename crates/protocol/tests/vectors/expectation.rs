@@ -1,9 +1,9 @@
 //! What a golden record says, as JSON, and as an entry.
 
 use highwater_protocol::{
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, Reason, Wire},
+    wire::{Fingerprint, Meta, Reason, RecordedEvent, Wire},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub fn entry(e: &Value) -> (Entry<Wire>, String, Uuid) {
         "unchanged" => Body::Outcome(outcome(e, Verdict::Unchanged)),
         other => panic!("no such kind: {other}"),
     };
-    let event_id = body.origin().map_or(Uuid::nil(), |origin| origin.meta.event_id);
+    let event_id = body.metadata().map_or(Uuid::nil(), |metadata| metadata.meta.event_id);
     let source = e.pointer("/event/ce_source").map_or("", text).to_owned();
     let entry = Entry {
         epoch: e["epoch"].as_u64().unwrap(),
@@ -46,15 +46,15 @@ pub fn of(entry: &Entry<Wire>, source: Option<&str>) -> Value {
         "kind": kind, "epoch": entry.epoch, "writer": entry.writer, "seq": entry.seq,
         "drained": entry.drained,
     });
-    if let Some(origin) = entry.body.origin() {
-        put_origin(&mut e, origin);
+    if let Some(metadata) = entry.body.metadata() {
+        put_metadata(&mut e, metadata);
     }
     match &entry.body {
         Body::Event(event) => {
             e["version"] = event.version.into();
             e["commit"] = format!("{}/{}", event.part.index, event.part.of).into();
             e["value"] = String::from_utf8(event.event.data.clone()).unwrap().into();
-            let meta = &event.origin.meta;
+            let meta = &event.metadata.meta;
             e["event"] = json!({
                 "id": meta.event_id, "ce_source": source, "type": event.event.event_type,
                 "schema": event.event.schema, "time": event.time.to_text(),
@@ -70,45 +70,45 @@ pub fn of(entry: &Entry<Wire>, source: Option<&str>) -> Value {
     e
 }
 
-fn put_origin(e: &mut Value, origin: &Origin<Wire>) {
-    let hmac: String = origin.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
-    e["aggregate"] = json!(origin.aggregate);
-    e["command"] = json!(origin.command);
-    e["fingerprint"] = json!({"key_number": origin.fingerprint.key_number, "hmac": hmac});
-    e["actor"] = json!(origin.meta.actor);
-    e["correlation"] = json!(origin.meta.correlation);
-    e["causation"] = json!(origin.meta.causation);
-    e["source"] = json!(origin.source);
+fn put_metadata(e: &mut Value, metadata: &CommandMetadata<Wire>) {
+    let hmac: String = metadata.fingerprint.hmac.iter().map(|b| format!("{b:02x}")).collect();
+    e["aggregate"] = json!(metadata.aggregate);
+    e["command"] = json!(metadata.command);
+    e["fingerprint"] = json!({"key_number": metadata.fingerprint.key_number, "hmac": hmac});
+    e["actor"] = json!(metadata.meta.actor);
+    e["correlation"] = json!(metadata.meta.correlation);
+    e["causation"] = json!(metadata.meta.causation);
+    e["source"] = json!(metadata.source);
 }
 
 fn event(e: &Value) -> EventBody<Wire> {
     let (index, of) = text(&e["commit"]).split_once('/').unwrap();
-    let fact = Fact {
+    let event = RecordedEvent {
         event_type: text(&e["event"]["type"]).to_owned().into(),
         schema: text(&e["event"]["schema"]).to_owned().into(),
         data: text(&e["value"]).into(),
     };
     EventBody {
-        origin: origin(e),
+        metadata: metadata(e),
         version: e["version"].as_u64().unwrap(),
         part: Part { index: index.parse().unwrap(), of: of.parse().unwrap() },
         time: Micros::from_text(text(&e["event"]["time"]).as_bytes()).unwrap(),
-        event: fact,
+        event,
     }
 }
 
 fn outcome(e: &Value, verdict: Verdict) -> OutcomeBody<Wire> {
     OutcomeBody {
-        origin: origin(e),
+        metadata: metadata(e),
         version: e["version"].as_u64().unwrap(),
         verdict,
         reason: Reason(text(&e["value"]).into()),
     }
 }
 
-fn origin(e: &Value) -> Origin<Wire> {
+fn metadata(e: &Value) -> CommandMetadata<Wire> {
     let fingerprint = &e["fingerprint"];
-    Origin {
+    CommandMetadata {
         aggregate: id(&e["aggregate"]),
         command: id(&e["command"]),
         fingerprint: Fingerprint {

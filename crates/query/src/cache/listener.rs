@@ -8,14 +8,14 @@ use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Cache;
-use crate::circuit::Circuit;
+use crate::circuit::CircuitBreaker;
 
 const RECONNECT: Duration = Duration::from_secs(1);
 
 pub(super) async fn listen(
     cache: Cache,
     pool: Connections,
-    circuit: Circuit,
+    circuit: CircuitBreaker,
     stop: CancellationToken,
 ) {
     let mut deaf = Once::new("cache-listener");
@@ -25,7 +25,7 @@ pub(super) async fn listen(
             ended = hear(&cache, &pool, &mut deaf) => ended,
             () = pool.scarce() => Ok(()),
         };
-        // Also when the process drains: nobody listens any more.
+        // Also when the process drains: nothing listens any more.
         cache.lost();
         if stop.is_cancelled() {
             return;

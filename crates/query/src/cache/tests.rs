@@ -19,12 +19,12 @@ fn cache(watermarks: usize) -> Cache {
     cache
 }
 
-fn kept(offset: u64, version: i64) -> Kept {
-    Kept { offset, row: Some((version, Bytes::from_static(b"{}"))) }
+fn kept(offset: u64, version: i64) -> CachedResource {
+    CachedResource { offset, row: Some((version, Bytes::from_static(b"{}"))) }
 }
 
 /// What one request gets while the database says `now`.
-async fn read(cache: &Cache, key: Key, now: &Kept) -> (Kept, Status) {
+async fn read(cache: &Cache, key: Key, now: &CachedResource) -> (CachedResource, Status) {
     let load = || async { Ok::<_, ()>(now.clone()) };
     cache.get(key, load).await.unwrap_or_else(|_| panic!("the load cannot fail"))
 }
@@ -199,7 +199,7 @@ async fn what_is_renewed_is_shown_from_then_on() {
 #[tokio::test]
 async fn an_error_is_not_kept() {
     let cache = cache(100);
-    let failed = cache.get(KEY, || async { Err::<Kept, _>("away") }).await;
+    let failed = cache.get(KEY, || async { Err::<CachedResource, _>("away") }).await;
     assert_eq!(failed.map_err(|error| *error), Err("away"));
     assert_eq!(read(&cache, KEY, &kept(42, 1)).await.1, Status::Miss);
 }
@@ -234,7 +234,7 @@ async fn of_the_watermarks_of_a_key_and_of_its_partition_the_higher_one_counts()
     }
 }
 
-/// A connection that begins to listen while somebody reads.
+/// A connection that begins to listen while a request reads.
 struct Told<'a> {
     cache: &'a Cache,
     said: Option<&'static str>,
@@ -243,7 +243,7 @@ struct Told<'a> {
 
 impl listener::Notifications for Told<'_> {
     async fn listen(&mut self) -> Result<(), sqlx::Error> {
-        // A change of this moment is heard of by nobody.
+        // A change of this moment is not heard of.
         assert_eq!(read(self.cache, KEY, &kept(42, 1)).await.1, Status::Bypass);
         if self.fails { Err(sqlx::Error::WorkerCrashed) } else { Ok(()) }
     }
@@ -291,7 +291,8 @@ async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
     );
     assert_eq!(read(&cache, KEY, &kept(43, 2)).await.1, Status::Bypass);
     assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(43, 2)));
-    let gone = cache.renew(KEY, async { Ok::<_, ()>(Kept { offset: 50, row: None }) }).await;
+    let gone =
+        cache.renew(KEY, async { Ok::<_, ()>(CachedResource { offset: 50, row: None }) }).await;
     assert!(gone.is_ok());
     assert_eq!(
         cache.last(&KEY).await,
@@ -302,9 +303,10 @@ async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
 
 #[test]
 fn an_entry_weighs_its_body_and_what_it_takes_to_keep_it() {
-    let kept = |body: usize| Kept { offset: 1, row: Some((1, Bytes::from(vec![b'x'; body]))) };
+    let kept =
+        |body: usize| CachedResource { offset: 1, row: Some((1, Bytes::from(vec![b'x'; body]))) };
     assert_eq!((kept(0).weight(), kept(1_000).weight()), (256, 1_256));
-    assert_eq!(Kept { offset: 1, row: None }.weight(), 256);
+    assert_eq!(CachedResource { offset: 1, row: None }.weight(), 256);
 }
 
 #[tokio::test]

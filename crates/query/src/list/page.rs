@@ -1,6 +1,6 @@
 //! Which rows of a list are asked for, and what the list had seen when they were read.
 
-use highwater_tables::checkpoints::{self, Unread};
+use highwater_tables::checkpoints::{self, ReadError};
 use sqlx::PgConnection;
 
 /// One page of a sequence.
@@ -29,8 +29,8 @@ pub async fn offsets(
 ) -> Result<Vec<u64>, sqlx::Error> {
     let found = checkpoints::offsets(connection, projection, category).await;
     let found = found.map_err(|error| match error {
-        Unread::Database(error) => error,
-        Unread::Malformed(error) => sqlx::Error::Decode(error.into()),
+        ReadError::Database(error) => error,
+        ReadError::Malformed(error) => sqlx::Error::Decode(error.into()),
     })?;
     let mut offsets = vec![0; partitions as usize];
     for (partition, offset) in found {

@@ -8,7 +8,7 @@ use super::Parameters;
 
 /// Filters that may be given together, each or not, with any of these sorts.
 #[derive(Clone, Copy, Debug)]
-pub struct Served {
+pub struct Combination {
     /// Has to be given.
     pub with: Option<&'static str>,
     pub filters: &'static [&'static str],
@@ -16,7 +16,7 @@ pub struct Served {
     pub sorts: &'static [&'static str],
 }
 
-impl Served {
+impl Combination {
     fn allows(&self, filters: &[&str], sort: &str) -> bool {
         let known = |filter: &&str| self.with == Some(*filter) || self.filters.contains(filter);
         let sorted = self.sorts.is_empty() || self.sorts.contains(&sort);
@@ -36,7 +36,7 @@ impl Served {
 
 /// 400 unless one of `served` allows the filters that are `given` with `sort`.
 pub fn check(
-    served: &[Served],
+    served: &[Combination],
     filters: &[&str],
     given: &Parameters,
     sort: &str,
@@ -51,7 +51,7 @@ pub fn check(
     } else {
         present.last().copied().unwrap_or("sort")
     };
-    let together: Vec<String> = served.iter().map(Served::said).collect();
+    let together: Vec<String> = served.iter().map(Combination::said).collect();
     let by = if sort.is_empty() { String::new() } else { format!(" by {sort}") };
     let detail =
         format!("no index serves {}{by}; served are: {}", present.join(", "), together.join("; "));
@@ -65,10 +65,10 @@ mod tests {
     use super::*;
 
     const FILTERS: [&str; 4] = ["a", "b", "c", "q"];
-    const SERVED: [Served; 3] = [
-        Served { with: None, filters: &["a", "b"], sorts: &["x", "-x"] },
-        Served { with: None, filters: &[], sorts: &["y"] },
-        Served { with: Some("q"), filters: &["c"], sorts: &["x", "y"] },
+    const SERVED: [Combination; 3] = [
+        Combination { with: None, filters: &["a", "b"], sorts: &["x", "-x"] },
+        Combination { with: None, filters: &[], sorts: &["y"] },
+        Combination { with: Some("q"), filters: &["c"], sorts: &["x", "y"] },
     ];
 
     fn checked(query: &str, sort: &str) -> Result<(), String> {

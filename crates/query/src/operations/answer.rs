@@ -16,14 +16,18 @@ use highwater_protocol::time::Micros;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Asked,
+    OperationRequest,
     state::{Checkpoints, Decided, Pending, State, Verdict},
 };
 use highwater_tables::checkpoints::GENERATION;
 
 use crate::{App, freshness};
 
-pub(super) fn response(asked: &Asked, state: State, app: &App) -> Result<Response, Problem> {
+pub(super) fn response(
+    asked: &OperationRequest,
+    state: State,
+    app: &App,
+) -> Result<Response, Problem> {
     let mut response = match state {
         State::Pending(pending) => self::pending(asked, &pending)?,
         State::Decided(decided) => self::decided(asked, *decided)?,
@@ -37,7 +41,7 @@ pub(super) fn response(asked: &Asked, state: State, app: &App) -> Result<Respons
 }
 
 /// It has no tag: it changes with the clock.
-fn pending(asked: &Asked, pending: &Pending) -> Result<Response, Problem> {
+fn pending(asked: &OperationRequest, pending: &Pending) -> Result<Response, Problem> {
     asked.conditions.is_known(None)?;
     let mut body =
         json!({"id": asked.id, "state": "pending", "accepted": pending.accepted.to_string()});
@@ -52,7 +56,7 @@ fn pending(asked: &Asked, pending: &Pending) -> Result<Response, Problem> {
 }
 
 /// Nothing of it ever changes.
-fn decided(asked: &Asked, decided: Decided) -> Result<Response, Problem> {
+fn decided(asked: &OperationRequest, decided: Decided) -> Result<Response, Problem> {
     let Decided { aggregate, version, position, verdict } = decided;
     let (state, name, what) = match verdict {
         Verdict::Succeeded(events) => {
@@ -96,7 +100,7 @@ fn problem(mut reason: Map<String, Value>) -> Value {
         .to_json(None, None)
 }
 
-fn unknown(asked: &Asked, checkpoints: &Checkpoints, app: &App) -> Problem {
+fn unknown(asked: &OperationRequest, checkpoints: &Checkpoints, app: &App) -> Problem {
     let positions = |read: &BTreeMap<(String, u32), u64>| -> Vec<String> {
         let at = |category: &str, partition: u32| {
             read.get(&(category.to_owned(), partition)).copied().unwrap_or(0)

@@ -1,5 +1,6 @@
-//! Those who wait for an outcome share one look: when the checkpoints of the outcomes have moved,
-//! all ids that are waited for are looked up in one statement. Nothing is asked while nobody waits.
+//! Requests that wait for an outcome share one look: when the checkpoints of the outcomes have
+//! moved, all ids that are waited for are looked up in one statement. Nothing is asked while no
+//! request waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::OUTCOMES;
-use crate::positions::{Positions, Reached};
+use crate::positions::{Positions, ReachedOffsets};
 
 /// Clones share the look.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ struct Shared {
     draining: CancellationToken,
 }
 
-/// One who waits, until dropped.
+/// A request that waits, until dropped.
 pub(crate) struct Waiter<'a> {
     id: Uuid,
     shared: &'a Shared,
@@ -41,7 +42,7 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl Awaited {
-    /// Begins to look; ends with `shutdown` and the last one who waits.
+    /// Begins to look; ends with `shutdown` and the last request that waits.
     pub fn watch(pool: &Connections, positions: &Positions, shutdown: &Shutdown) -> Self {
         let awaited = Self(Arc::new(Shared {
             ids: Mutex::default(),
@@ -58,7 +59,7 @@ impl Awaited {
         awaited
     }
 
-    /// Whoever registers and then looks misses nothing.
+    /// A request that registers and then looks misses nothing.
     pub(crate) fn register(&self, id: Uuid) -> Waiter<'_> {
         *self.0.lock().entry(id).or_default() += 1;
         Waiter { id, shared: &self.0, decided: self.0.decided.subscribe() }
@@ -102,13 +103,13 @@ impl Shared {
 
 async fn look(
     awaited: Awaited,
-    mut reached: watch::Receiver<Arc<Reached>>,
+    mut reached: watch::Receiver<Arc<ReachedOffsets>>,
     pool: Connections,
     stop: CancellationToken,
 ) {
     let (mut looked_at, mut unread) = (BTreeMap::new(), Once::new("outcomes-reader"));
     loop {
-        // Draining: those who wait still are answered.
+        // Draining: requests that wait still are answered.
         if stop.is_cancelled() && awaited.0.lock().is_empty() {
             return;
         }
@@ -119,7 +120,7 @@ async fn look(
         }
         let at = of_outcomes(&reached.borrow_and_update());
         let ids: Vec<Uuid> = awaited.0.lock().keys().copied().collect();
-        // Whoever has come since has looked since.
+        // A request that has come since has looked since.
         if ids.is_empty() || at == looked_at {
             continue;
         }
@@ -136,7 +137,7 @@ async fn look(
     }
 }
 
-fn of_outcomes(reached: &Reached) -> BTreeMap<(String, u32), u64> {
+fn of_outcomes(reached: &ReachedOffsets) -> BTreeMap<(String, u32), u64> {
     let own = reached.iter().filter(|((projection, _, _), _)| projection == OUTCOMES);
     own.map(|((_, category, partition), offset)| ((category.clone(), *partition), *offset))
         .collect()

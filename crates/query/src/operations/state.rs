@@ -14,11 +14,11 @@ use highwater_tables::checkpoints::GENERATION;
 
 use crate::principal::Viewers;
 
-/// A rejection with this code was none of the store's rules: nobody decided the command in time.
+/// A rejection with this code was none of the store's rules: no owner decided the command in time.
 const EXPIRED: &str = "operation.expired";
 
 /// As the tables had it at one moment.
-pub(super) struct Found {
+pub(super) struct OperationRecords {
     accepted: Option<Accepted>,
     outcome: Option<Outcome>,
     /// Only if nothing else was found.
@@ -80,7 +80,7 @@ pub(super) enum State {
 /// Projection, category, partition, offset.
 type Checkpoint = (String, String, u32, u64);
 
-impl Found {
+impl OperationRecords {
     /// One statement: what it does not find is not there up to the checkpoints that it returns.
     pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
         let row = sqlx::query!(
@@ -132,7 +132,7 @@ impl Found {
         self.outcome.is_some()
     }
 
-    /// Whether who asks may know of it. Where a command was sent twice, its first record counts.
+    /// Whether the caller may know of it. Where a command was sent twice, its first record counts.
     pub(super) fn may_be_seen(&self, viewers: &Viewers) -> bool {
         match (&self.outcome, &self.accepted) {
             (Some(outcome), _) => viewers.may_see(outcome.actor),
@@ -228,8 +228,8 @@ mod tests {
         Pending { accepted: at(3, 17), accepted_at: None, expires_at: None }
     }
 
-    fn found(outcome: Option<Option<Uuid>>, accepted: Option<Option<Uuid>>) -> Found {
-        Found {
+    fn found(outcome: Option<Option<Uuid>>, accepted: Option<Option<Uuid>>) -> OperationRecords {
+        OperationRecords {
             accepted: accepted.map(|actor| Accepted { actor, pending: pending() }),
             outcome: outcome.map(|actor| Outcome { actor, decided: decided() }),
             checkpoints: Checkpoints::of(vec![(ACCEPTED.to_owned(), "thing".to_owned(), 3, 17)]),

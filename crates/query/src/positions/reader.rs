@@ -10,7 +10,7 @@ use highwater_tables::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Positions, Reached};
+use super::{Positions, ReachedOffsets};
 use crate::settings::PositionSettings;
 
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(super) async fn listen(positions: Positions, pool: Connections, stop: Cancel
             deaf.warn("notifications of the database are lost", &error);
         }
         // What was read may not hold any more: a database that recovers may have fallen back.
-        positions.publish(Reached::new());
+        positions.publish(ReachedOffsets::new());
         positions.0.wake.notify_one();
         tokio::select! {
             () = stop.cancelled() => return,
@@ -54,7 +54,7 @@ async fn hear(
     Ok(())
 }
 
-/// Reads the checkpoints while somebody waits.
+/// Reads the checkpoints while a request waits.
 pub(super) async fn read(
     positions: Positions,
     pool: Connections,
@@ -63,7 +63,7 @@ pub(super) async fn read(
 ) {
     let (mut last, mut unread): (Option<Instant>, Once) = (None, Once::new("positions-reader"));
     loop {
-        // Draining: those who wait still are answered.
+        // Draining: requests that wait still are answered.
         if stop.is_cancelled() && !positions.is_wanted() {
             return;
         }
@@ -90,7 +90,7 @@ pub(super) async fn read(
     }
 }
 
-async fn checkpoints(pool: &Connections) -> Result<Reached, sqlx::Error> {
+async fn checkpoints(pool: &Connections) -> Result<ReachedOffsets, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT projection, category, partition, next_offset FROM checkpoints \
                              WHERE generation = $1",

@@ -1,6 +1,6 @@
-//! Who may wait, when not all can: whoever waits for what lies far ahead gives way to the others,
-//! and whoever has waited for long to those who come. Honest readers wait for what they wrote a
-//! moment ago, and no longer than a projector takes. Pure: time comes in.
+//! Which requests may wait, when not all can: one that waits for what lies far ahead gives way to
+//! the others, and one that has waited for long to those that come. Honest readers wait for what
+//! they wrote a moment ago, and no longer than a projector takes. Pure: time comes in.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -10,9 +10,9 @@ use super::Full;
 
 /// So many records ahead nothing is far: a projector takes them in a moment.
 pub(super) const NEAR: u64 = 1_000;
-/// Nobody who waits for something near gives way before this.
+/// No request that waits for something near gives way before this.
 const LEAST: Duration = Duration::from_millis(250);
-/// Places looked at again for one who comes: what has come near since it was last looked at.
+/// Places looked at again for a request that comes: what has come near since it was last looked at.
 const LOOKS: usize = 16;
 
 /// Far is worse than near, and early worse than late: the last of them gives way first.
@@ -22,19 +22,19 @@ type Rank = (u64, Reverse<u64>);
 pub(super) struct Room<W> {
     places: usize,
     entered: u64,
-    by_rank: BTreeMap<Rank, Place<W>>,
+    by_rank: BTreeMap<Rank, Slot<W>>,
     /// How far each was when it was last looked at.
     far: BTreeMap<u64, u64>,
 }
 
-struct Place<W> {
+struct Slot<W> {
     wanted: W,
     since: Instant,
     /// Dropped when it gives way.
     _held: oneshot::Sender<()>,
 }
 
-/// One who was let in. The receiver ends when the place is given to another.
+/// A request that was let in. The receiver ends when the place is given to another.
 pub(super) struct Entered {
     pub(super) number: u64,
     pub(super) held: oneshot::Receiver<()>,
@@ -64,7 +64,7 @@ impl<W> Room<W> {
         let number = self.entered;
         self.entered += 1;
         let (sender, held) = oneshot::channel();
-        self.insert((far, Reverse(number)), Place { wanted, since: now, _held: sender });
+        self.insert((far, Reverse(number)), Slot { wanted, since: now, _held: sender });
         Ok(Entered { number, held })
     }
 
@@ -96,7 +96,7 @@ impl<W> Room<W> {
         false
     }
 
-    fn insert(&mut self, rank: Rank, place: Place<W>) {
+    fn insert(&mut self, rank: Rank, place: Slot<W>) {
         self.far.insert(rank.1.0, rank.0);
         self.by_rank.insert(rank, place);
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_farthest_gives_way_to_whoever_is_nearer() {
+    fn the_farthest_gives_way_to_one_that_is_nearer() {
         let mut waiters = Waiters::new(3);
         let mut entered = waiters.all(&[50_000, u64::MAX, 90_000]);
         entered.push(waiters.enter(10_001).unwrap());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_are_near_whoever_waits_longest_gives_way_but_not_at_once() {
+    fn of_those_that_are_near_the_one_that_waits_longest_gives_way_but_not_at_once() {
         let mut waiters = Waiters::new(2);
         let mut entered = waiters.all(&[10_900]);
         waiters.now += LEAST / 2;
@@ -196,7 +196,7 @@ mod tests {
             NEAR
         });
         assert!(refused.is_err());
-        assert_eq!(looks.get(), 2, "at who comes, and at one of those who wait");
+        assert_eq!(looks.get(), 2, "at the one that comes, and at one of those that wait");
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_leaves_a_place() {
+    fn a_request_that_leaves_leaves_a_place() {
         let mut waiters = Waiters::new(1);
         let mut entered = waiters.all(&[90_000]);
         entered.push(waiters.enter(10_001).unwrap());

@@ -1,4 +1,4 @@
-//! Who waits, and who reads much, keeps no one else out.
+//! A request that waits, or that reads much, keeps no other out.
 
 use std::time::Duration;
 

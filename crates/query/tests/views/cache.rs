@@ -60,7 +60,7 @@ async fn what_was_read_is_kept_until_its_change_is_heard_of() {
     let renewed = until(&served, &path, |answer| answer.body["version"] == 3).await;
     assert_eq!(renewed.header("highwater-position"), place);
     assert_eq!(until_hit(&served, &path).await.body["version"], 3);
-    // Who has it already is answered from memory, too.
+    // A caller that has it already is answered from memory, too.
     let known = served.get(&path, &[("if-none-match", "\"g1-v3\"")]).await;
     assert_eq!(
         (known.status, known.header("cache-status")),

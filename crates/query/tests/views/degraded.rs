@@ -96,7 +96,7 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
 
     server.tell("start");
     let owner = sqlx::PgPool::connect_with(server.options()).await.expect("it is back");
-    // Nobody tells query-api: it has to read anew by itself.
+    // Nothing tells query-api: it has to read anew by itself.
     sqlx::query("UPDATE vouchers SET version = 3").execute(&owner).await.expect("a change");
     sqlx::query("UPDATE checkpoints SET next_offset = 43")
         .execute(&owner)
@@ -104,7 +104,7 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
         .expect("checkpoints");
     let fresh = until(&served, &voucher, |answer| answer.header("cache-status") != DOWN).await;
     assert_eq!(fresh.header("highwater-stale"), "");
-    // Those of before are dead, and who comes now need not make new ones.
+    // Those of before are dead, and a request that comes now need not make new ones.
     all_sessions(&owner, 16).await;
     let newer = until(&served, &voucher, |answer| answer.body["version"] == 3).await;
     assert_eq!((newer.header("age"), newer.header("highwater-position")), ("", new.as_str()));

@@ -1,5 +1,5 @@
-//! What a reader gets while Postgres has no room for all connections that query-api wants, and who
-//! may be refused by name.
+//! What a reader gets while Postgres has no room for all connections that query-api wants, and
+//! which requests may be refused by name.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn taken(options: &PgConnectOptions, left: usize) -> Vec<PgConnection> {
     taken
 }
 
-/// Takes all connections that there are, also those that somebody else has just for a moment.
+/// Takes all connections that there are, also those that another client has just for a moment.
 async fn all_taken(options: &PgConnectOptions) -> Vec<PgConnection> {
     let deadline = Instant::now() + PATIENCE;
     let mut taken = Vec::new();
@@ -108,7 +108,7 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
     for other in others {
         other.close().await.expect("it closes");
     }
-    // There is room for fewer than are wanted still, but nobody needs more.
+    // There is room for fewer than are wanted still, but no request needs more.
     all_answered(&served, 100).await;
     Row {
         id: "P1",
@@ -118,6 +118,54 @@ async fn a_server_without_room_is_read_with_the_connections_that_there_are() {
         test: (file!(), "a_server_without_room_is_read_with_the_connections_that_there_are"),
     }
     .check();
+}
+
+/// What is idle is dead, and the server has no room for another: a listener that tries to have one
+/// keeps no request from being told so.
+#[tokio::test]
+async fn a_listener_that_finds_only_dead_connections_keeps_no_request_waiting() {
+    let server = Server::with_room("listens", ROOM);
+    let options = server.options();
+    let mut others = taken(&options, 4).await;
+    let url = options.to_url_lossy().to_string();
+    let pool = highwater_tables::postgres::Pool {
+        url: &url,
+        application: "listens",
+        session: Vec::new(),
+        writes: false,
+        connections: 8,
+        acquire_timeout: PATIENCE,
+    };
+    let connections = pool.build().expect("a pool");
+    connections.open().await;
+    let deadline = Instant::now() + PATIENCE;
+    while connections.complete().is_ok() || connections.idle() < 3 {
+        assert!(Instant::now() < deadline, "{:?}, {}", connections.complete(), connections.idle());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listens'",
+    )
+    .execute(&mut others[0])
+    .await
+    .expect("terminated");
+    let held = others.len();
+    while others.len() < held + 4 {
+        match PgConnection::connect_with(&options).await {
+            Ok(connection) => others.push(connection),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+
+    let listening = connections.listener();
+    tokio::pin!(listening);
+    let acquired = tokio::select! {
+        biased;
+        _ = &mut listening => panic!("there is no connection, and it is waited for"),
+        acquired = connections.acquire() => acquired,
+    };
+    let error = acquired.expect_err("there is no connection");
+    assert!(highwater_tables::postgres::is_full(&error), "{error}");
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ async fn what_was_not_done_says_so_as_the_command_does() {
             "Not Found",
         ),
         (json!({"code": "operation.expired", "detail": "too late"}), "expired", 409, "Conflict"),
-        // Whatever was recorded, nobody is told of an error of the server's.
+        // Whatever was recorded, no caller is told of an error of the server's.
         (json!({"code": "odd", "detail": "odd", "status": 200}), "rejected", 409, "Conflict"),
         (json!({"code": "odd", "detail": "odd", "status": 503}), "rejected", 409, "Conflict"),
     ];
@@ -297,7 +297,7 @@ async fn requests_that_cannot_be_answered_say_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn whoever_waits_is_woken_by_the_outcome_alone() {
+async fn a_request_that_waits_is_woken_by_the_outcome_alone() {
     // Far below the interval at which checkpoints are read without a notification.
     let served = Served::new("operation_waits", &[("POSITION_POLL_MS", "60000")]).await;
     accept(&served, COMMAND, Uuid::nil(), 1_042).await;
@@ -311,7 +311,7 @@ async fn whoever_waits_is_woken_by_the_outcome_alone() {
     for waits in [&mut other, &mut leaves] {
         assert!(tokio::time::timeout(Duration::from_millis(50), waits).await.is_err());
     }
-    // One of those who wait for the same goes; the others wait on.
+    // One of those that wait for the same goes; the others wait on.
     drop(leaves);
     // Another command's.
     decide(&served, "0000000c-0000-0000-0000-0000000000ff", None, "accepted", None).await;
@@ -336,7 +336,7 @@ async fn whoever_waits_is_woken_by_the_outcome_alone() {
 }
 
 #[tokio::test]
-async fn whoever_waits_in_vain_hears_what_there_is() {
+async fn a_request_that_waits_in_vain_hears_what_there_is() {
     let served = Served::new("operation_vain", &[("WAIT_LONGEST_MS", "150")]).await;
     let path = format!("/v1/operations/{COMMAND}");
     let unknown = served.get(&path, &[("prefer", "wait=25")]).await;
@@ -397,7 +397,7 @@ async fn only_so_many_may_wait_for_outcomes() {
         assert_eq!(
             served.get(&path, &[]).await.problem(),
             (404, "operation.unknown"),
-            "who does not wait is answered"
+            "a request that does not wait is answered"
         );
     }
     assert_eq!(

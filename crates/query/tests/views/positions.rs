@@ -146,7 +146,7 @@ async fn only_so_many_may_wait() {
     assert_eq!(served.get(&path, &looks).await.status, StatusCode::GATEWAY_TIMEOUT);
 }
 
-/// Has the one place among those who wait, for as long as this is polled: it comes again where a
+/// Has the one place among those that wait, for as long as this is polled: it comes again where a
 /// look had it for a moment, and when it has waited for long.
 pub async fn has_the_place(served: &Served, path: &str, headers: &[(&str, &str)]) {
     loop {
@@ -155,7 +155,7 @@ pub async fn has_the_place(served: &Served, path: &str, headers: &[(&str, &str)]
     }
 }
 
-/// The answer to the first of these who finds no place.
+/// The answer to the first of these that finds no place.
 pub async fn refused(served: &Served, path: &str, headers: &[(&str, &str)]) -> Answer {
     let refused = async {
         loop {
@@ -171,7 +171,7 @@ pub async fn refused(served: &Served, path: &str, headers: &[(&str, &str)]) -> A
 }
 
 #[tokio::test]
-async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
+async fn w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out() {
     const FAR: usize = 8;
     let served = Arc::new(Served::new("far", &[("WAITING_LIMIT", &FAR.to_string())]).await);
     let (far, near) =
@@ -229,10 +229,10 @@ async fn w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out() {
     Row {
         id: "W3",
         situation: "as many waits as there may be, all for a position far in the future",
-        answer: "whoever waits for a nearer one takes the place of the farthest, which is answered \
-                 504 `position.not-reached` at once; \
+        answer: "a request that waits for a nearer one takes the place of the farthest, which is \
+                 answered 504 `position.not-reached` at once; \
                  reads of what was just written are answered 200",
-        test: (file!(), "w3_whoever_waits_for_what_is_far_ahead_keeps_nobody_out"),
+        test: (file!(), "w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out"),
     }
     .check();
 }

@@ -44,5 +44,5 @@ const fn column(name: &'static str, kind: CellKind) -> ColumnSpec {
 
 /// The rows here are types without a value: what is shown is read as cells.
 fn no_value<R>(_: Vec<Cell>) -> Result<R, UnfitCell> {
-    Err(UnfitCell { column: "id".to_owned(), why: "nobody makes one".to_owned() })
+    Err(UnfitCell { column: "id".to_owned(), why: "no test makes one".to_owned() })
 }

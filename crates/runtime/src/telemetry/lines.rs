@@ -1,5 +1,5 @@
-//! The lines of the log on their way to stderr: a bounded queue, and one thread that writes. Who
-//! logs never waits: what finds no room is dropped and counted.
+//! The lines of the log on their way to stderr: a bounded queue, and one thread that writes. A
+//! caller that logs never waits: what finds no room is dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -27,13 +27,13 @@ pub struct Bounds {
 /// Clones share the queue.
 #[derive(Clone)]
 pub struct Lines {
-    queue: SyncSender<Queued>,
+    queue: SyncSender<QueueItem>,
     queued_bytes: Arc<AtomicUsize>,
     bounds: Bounds,
     dropped: Counter,
 }
 
-enum Queued {
+enum QueueItem {
     Line(Vec<u8>),
     /// Everything before it is written.
     Written(SyncSender<()>),
@@ -59,7 +59,7 @@ impl Lines {
         if self.queued_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_err() {
             return self.dropped.increment(1);
         }
-        if self.queue.try_send(Queued::Line(line)).is_err() {
+        if self.queue.try_send(QueueItem::Line(line)).is_err() {
             self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
             self.dropped.increment(1);
         }
@@ -68,8 +68,8 @@ impl Lines {
     /// Waits until what was put is written, or for so long. Blocks: for the end of a process.
     pub fn flush(&self, within: Duration) {
         let (done, written) = sync_channel(1);
-        // A queue that is full has nobody who reads: what cannot be said is lost.
-        if self.queue.try_send(Queued::Written(done)).is_ok() {
+        // A queue that is full has no reader: what cannot be said is lost.
+        if self.queue.try_send(QueueItem::Written(done)).is_ok() {
             let _ = written.recv_timeout(within);
         }
     }
@@ -100,15 +100,15 @@ fn cut(line: &[u8], longest: usize) -> Vec<u8> {
     [&line[..end], CUT].concat()
 }
 
-fn write(mut out: impl Write, queued: &Receiver<Queued>, queued_bytes: &AtomicUsize) {
+fn write(mut out: impl Write, queued: &Receiver<QueueItem>, queued_bytes: &AtomicUsize) {
     for next in queued {
         match next {
-            Queued::Line(line) => {
-                // Nobody can be told.
+            QueueItem::Line(line) => {
+                // There is no other place to report an error.
                 let _ = out.write_all(&line);
                 queued_bytes.fetch_sub(line.len(), Ordering::AcqRel);
             }
-            Queued::Written(done) => {
+            QueueItem::Written(done) => {
                 let _ = out.flush();
                 let _ = done.try_send(());
             }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_is_not_read_holds_up_nobody_and_what_is_kept_is_bounded() -> io::Result<()> {
+    fn a_pipe_that_is_not_read_holds_up_no_caller_and_what_is_kept_is_bounded() -> io::Result<()> {
         let (_reader, lines) = piped(BOUNDS)?;
         // Twenty times what fits into queue and pipe; would hang here.
         for _ in 0..400_000 {

@@ -25,7 +25,8 @@ use tracing::{info, warn};
 
 use super::{Session, is_full};
 
-/// Who waits so long for a connection has it found out whether the server has room for one.
+/// A caller that waits so long for a connection has it found out whether the server has room for
+/// one.
 const SUSPECT_AFTER: Duration = Duration::from_millis(200);
 /// How long finding out may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -37,7 +38,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const IDLE_LOOK: Duration = Duration::from_millis(2);
 /// So many times as many sessions as there can be are remembered; most of those have ended.
 const KEPT: usize = 4;
-/// Connections that listen; whoever asks and waits for the answer goes first.
+/// How often it is looked whether one was closed because of its age.
+const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+/// Connections that listen; a caller that asks and waits for the answer goes first.
 const LISTENERS: u32 = 2;
 
 /// Clones share them.
@@ -55,17 +58,19 @@ struct Shared {
     /// The last reason why there were no more.
     cause: RwLock<String>,
     looking: AtomicBool,
+    /// Those that are closed because of their age are opened again.
+    kept_open: AtomicBool,
     /// Older ones are closed instead of used.
     renewed: Arc<RwLock<Option<Instant>>>,
-    begun: Arc<Begun>,
+    begun: Arc<RecentSessions>,
 }
 
 /// The sessions that were begun last, by the processes that serve them. The pool does not tell
 /// those from the ones that it tries to begin, and not when one ends.
 #[derive(Debug, Default)]
-struct Begun(RwLock<VecDeque<i32>>);
+struct RecentSessions(RwLock<VecDeque<i32>>);
 
-impl Begun {
+impl RecentSessions {
     fn add(&self, session: i32, at_most: usize) {
         let mut sessions = self.0.write();
         sessions.push_back(session);
@@ -91,7 +96,7 @@ impl Connections {
     pub(super) fn lazy(options: PgPoolOptions, session: Arc<Session>) -> Self {
         let (set_up, patience) = (session.clone(), options.get_acquire_timeout());
         let (begun, kept) =
-            (Arc::<Begun>::default(), KEPT * options.get_max_connections() as usize);
+            (Arc::<RecentSessions>::default(), KEPT * options.get_max_connections() as usize);
         let noted = begun.clone();
         let renewed: Arc<RwLock<Option<Instant>>> = Arc::default();
         let since = renewed.clone();
@@ -101,8 +106,8 @@ impl Connections {
                 Box::pin(async move {
                     let begun = session.begin(connection).await;
                     if let Err(sqlx::Error::Configuration(_)) = begun {
-                        // The pool would try again at once, and log each time: who waits is told
-                        // when the time is over.
+                        // The pool would try again at once, and log each time: a caller that waits
+                        // is told when the time is over.
                         tokio::time::sleep(patience).await;
                     }
                     begun.map(|session| noted.add(session, kept))
@@ -121,11 +126,20 @@ impl Connections {
         pool: PgPool,
         session: Arc<Session>,
         renewed: Arc<RwLock<Option<Instant>>>,
-        begun: Arc<Begun>,
+        begun: Arc<RecentSessions>,
     ) -> Self {
         let room = watch::Sender::new(pool.options().get_max_connections());
-        let (turn, cause, looking) = (Mutex::new(()), RwLock::default(), AtomicBool::new(false));
-        Self(Arc::new(Shared { pool, session, room, turn, cause, looking, renewed, begun }))
+        Self(Arc::new(Shared {
+            pool,
+            session,
+            room,
+            turn: Mutex::new(()),
+            cause: RwLock::default(),
+            looking: AtomicBool::new(false),
+            kept_open: AtomicBool::new(false),
+            renewed,
+            begun,
+        }))
     }
 
     /// One that is open, else a new one, else the next that comes back; within the pool's time.
@@ -159,17 +173,26 @@ impl Connections {
 
     /// A connection that listens. Where there are so few that it would be missed, it is waited for.
     pub async fn listener(&self) -> Result<PgListener, sqlx::Error> {
-        let mut turn = None;
-        while self.0.is_short() {
-            turn = Some(self.0.turn.lock().await);
-            if self.0.pool.size() > LISTENERS && self.0.pool.num_idle() > 0 {
-                break;
+        let mut listener = loop {
+            if !self.0.is_short() {
+                tokio::select! {
+                    biased;
+                    listener = PgListener::connect_with(&self.0.pool) => break listener?,
+                    () = self.found_short() => continue,
+                }
             }
-            turn = None;
+            let turn = self.0.turn.lock().await;
+            if self.0.is_short() && self.0.pool.size() > LISTENERS && self.0.pool.num_idle() > 0 {
+                // What is idle may be dead, as all are after a restart of the server: then the pool
+                // tries to open another, while all that wait for their turn are kept waiting.
+                let attempt = PgListener::connect_with(&self.0.pool);
+                if let Ok(listener) = tokio::time::timeout(SUSPECT_AFTER, attempt).await {
+                    break listener?;
+                }
+            }
+            drop(turn);
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-        let mut listener = PgListener::connect_with(&self.0.pool).await?;
-        drop(turn);
+        };
         listener.eager_reconnect(false);
         Ok(listener)
     }
@@ -183,8 +206,16 @@ impl Connections {
 
     /// Opens what is missing and replaces what is dead, so that no burst of callers has to make
     /// connections and wait for that longer than for what they ask. A pool that connects lazily
-    /// never does so by itself. Ends at the first that cannot be had.
+    /// never does so by itself. Ends at the first that cannot be had; what is closed later because
+    /// of its age is opened again.
     pub async fn open(&self) {
+        self.open_missing().await;
+        if !self.0.kept_open.swap(true, Ordering::SeqCst) {
+            tokio::spawn(keep_open(Arc::downgrade(&self.0)));
+        }
+    }
+
+    async fn open_missing(&self) {
         let (pool, all) = (&self.0.pool, self.wanted());
         let mut held = Vec::new();
         while !self.0.is_short() && (pool.size() < all || pool.num_idle() > 0) {
@@ -243,7 +274,7 @@ impl Connections {
         self.0.pool.size()
     }
 
-    /// Those of them that nobody uses.
+    /// Those of them that are not in use.
     pub fn idle(&self) -> usize {
         self.0.pool.num_idle()
     }
@@ -259,10 +290,13 @@ impl Connections {
         let _turn = self.0.turn.lock().await;
         while self.0.is_short() {
             if let Some(mut connection) = pool.try_acquire() {
-                match connection.ping().await {
-                    Ok(()) => return Ok(Some(connection)),
-                    // Dead, as all are after a restart of the server.
-                    Err(_) => drop(connection.close().await),
+                // Within a time, because the others wait for their turn meanwhile.
+                match tokio::time::timeout(LOOK_WITHIN, connection.ping()).await {
+                    Ok(Ok(())) => return Ok(Some(connection)),
+                    // Dead, as all are after a restart of the server, or cut off.
+                    Ok(Err(_)) | Err(_) => {
+                        let _ = tokio::time::timeout(SUSPECT_AFTER, connection.close()).await;
+                    }
                 }
                 continue;
             }
@@ -281,11 +315,11 @@ impl Connections {
 
     /// There is none that could come back.
     async fn the_only_one(&self) -> Result<Option<PoolConnection<Postgres>>, sqlx::Error> {
-        match self.connect().await {
+        match tokio::time::timeout(LOOK_WITHIN, self.connect()).await {
             // Now there is room, or the server is away: the usual way again.
-            Ok(connection) => connection.close().await?,
-            Err(error) if is_full(&error) => return Err(error),
-            Err(_) => {}
+            Ok(Ok(connection)) => connection.close().await?,
+            Ok(Err(error)) if is_full(&error) => return Err(error),
+            Ok(Err(_)) | Err(_) => {}
         }
         self.0.room.send_replace(self.wanted());
         Ok(None)
@@ -340,7 +374,7 @@ impl Shared {
         let is_enough =
             matches!(&looked, Ok(Err(error)) if is_full(error)) && self.are_all_open().await;
         match looked {
-            // One more than all is not needed. Who waits does so for one that comes back.
+            // One more than all is not needed. A caller that waits does so for one that comes back.
             Ok(Err(_)) if is_enough => {
                 if self.is_short() {
                     info!(wanted = all, "the database has room for all connections again");
@@ -354,7 +388,8 @@ impl Shared {
                     warn!(%error, wanted = all, "the database has no room for more connections: \
                         those that are open are used");
                 }
-                // Who tries to open one right now counts still: less than all in any case.
+                // A caller that tries to open one right now counts still: less than all in any
+                // case.
                 self.room.send_replace(self.pool.size().min(all.saturating_sub(1)));
                 Some(LOOK_EVERY)
             }
@@ -382,7 +417,7 @@ async fn look(shared: Weak<Shared>) {
         let Some(looked) = shared.upgrade() else { return };
         let again = looked.look().await;
         let Some(again) = again else {
-            // Who doubts it later looks again, and not all the time.
+            // A caller that doubts it later looks again, and not all the time.
             let pause = Arc::downgrade(&looked);
             drop(looked);
             tokio::time::sleep(LOOK_EVERY).await;
@@ -393,5 +428,16 @@ async fn look(shared: Weak<Shared>) {
         };
         drop(looked);
         tokio::time::sleep(again).await;
+    }
+}
+
+async fn keep_open(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(UPKEEP_EVERY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let connections = Connections(shared);
+        if connections.size() < connections.wanted() {
+            connections.open_missing().await;
+        }
     }
 }

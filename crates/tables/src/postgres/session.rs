@@ -22,14 +22,14 @@ const COMMON: [(&str, &str); 5] = [
     ("default_transaction_isolation", "read committed"),
     // A policy is an error then, and hides no row in silence.
     ("row_security", "off"),
-    // Whoever wants a limit of its own sets it after this.
+    // A session with a limit of its own sets it after this.
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
 ];
 
 /// A database that nothing of Highwater works on.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum UnusableDatabase {
     #[error(
         "the database `{database}` has the encoding {encoding}, which cannot hold every text: it \
          must be UTF8; make another one, \
@@ -131,11 +131,11 @@ impl Session {
         let (has_schema, recovers, read_only): (bool, bool, bool) =
             (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
         let refused = match () {
-            () if encoding != "UTF8" => Refused::Encoding { database, encoding },
-            () if !has_schema => Refused::NoSchema { database },
-            () if self.writes && recovers => Refused::ReadOnly { why: "it is a standby" },
+            () if encoding != "UTF8" => UnusableDatabase::Encoding { database, encoding },
+            () if !has_schema => UnusableDatabase::NoSchema { database },
+            () if self.writes && recovers => UnusableDatabase::ReadOnly { why: "it is a standby" },
             () if self.writes && read_only => {
-                Refused::ReadOnly { why: "default_transaction_read_only is on" }
+                UnusableDatabase::ReadOnly { why: "default_transaction_read_only is on" }
             }
             () => return Ok(()),
         };

@@ -57,7 +57,7 @@ fn nginx_sends_to_services_that_are_there() {
     for server in servers {
         let (service, port) = server.split_once(':').unwrap_or((server, ""));
         assert!(COMPOSE.contains(&format!("\n  {service}:")), "{service} is no service");
-        assert!(COMPOSE.contains(&format!("0.0.0.0:{port}")), "nobody listens on {port}");
+        assert!(COMPOSE.contains(&format!("0.0.0.0:{port}")), "nothing listens on {port}");
     }
 }
 

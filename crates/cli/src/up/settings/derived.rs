@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::{Named, Options, Settings};
+use super::{DatabaseChoice, Options, Settings};
 
 fn options() -> Options {
     Options {
@@ -40,7 +40,10 @@ fn a_limit_of_lists_that_is_given_stays() {
 }
 
 /// With the databases of these services in the settings, and that of the flag.
-fn named(services: &[&str], flag: Option<&str>) -> Result<Named, Box<super::super::Error>> {
+fn named(
+    services: &[&str],
+    flag: Option<&str>,
+) -> Result<DatabaseChoice, Box<super::super::Error>> {
     let given: Vec<_> = services
         .iter()
         .map(|service| (format!("{service}.database.url"), format!("postgres://{service}/d")))
@@ -53,13 +56,13 @@ fn named(services: &[&str], flag: Option<&str>) -> Result<Named, Box<super::supe
 fn a_database_that_is_named_is_used_and_one_of_three_is_not_enough() {
     let all = ["owner", "projector", "query"];
     assert!(
-        matches!(named(&all, None), Ok(Named::InSettings(url)) if url == "postgres://projector/d")
+        matches!(named(&all, None), Ok(DatabaseChoice::InSettings(url)) if url == "postgres://projector/d")
     );
     assert!(matches!(
         named(&all, Some("postgres://flag/d")),
-        Ok(Named::Once(url)) if url == "postgres://flag/d"
+        Ok(DatabaseChoice::Once(url)) if url == "postgres://flag/d"
     ));
-    assert!(matches!(named(&[], None), Ok(Named::Private)));
+    assert!(matches!(named(&[], None), Ok(DatabaseChoice::Private)));
     for one in all {
         let refused = named(&[one], None).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(refused.starts_with(&format!("{one}.database.url is set and ")), "{refused}");

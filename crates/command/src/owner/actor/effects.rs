@@ -1,4 +1,5 @@
-//! What the writer wants done: appends, look-ups, answers, hints, and the figures that others see.
+//! What the writer wants done: appends, look-ups, answers, announcements, and the figures that
+//! others see.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::{
     category::Category,
     owner::{
         snapshots::Snapshots,
-        standing::{self, Figures, Phase},
+        status::{self, Figures, Phase},
     },
 };
 
@@ -49,7 +50,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                         tracing::warn!(partition = %self.partition, records, "outcome unknown: \
                             fencing under a new writer");
                     }
-                    self.standing.phase(Phase::Settling);
+                    self.status.phase(Phase::Settling);
                     counter!(
                         "highwater_unknown_outcomes_total",
                         "category" => C::NAME,
@@ -96,9 +97,9 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }));
     }
 
-    /// Whoever dated the last event had another clock than this one: what is decided here would be
-    /// dated like it, in silence. Before the fence, so that an owner whose clock is behind leaves
-    /// the partition to others.
+    /// The owner that dated the last event had another clock than this one: what is decided here
+    /// would be dated like it, in silence. Before the fence, so that an owner whose clock is behind
+    /// leaves the partition to others.
     pub(super) fn times_ahead(&self) -> Option<End> {
         let last = self.writer.fold().head().last_time?;
         let ahead_us = last.0.saturating_sub(self.shared.clock.now());
@@ -149,23 +150,23 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
                 "serving"
             );
         }
-        self.said.ownerless.over("the partition has an owner here again");
-        self.said.sending.over("the log takes records again");
+        self.notices.ownerless.over("the partition has an owner here again");
+        self.notices.sending.over("the log takes records again");
         gauge!(
             "highwater_owner_epoch",
             "category" => C::NAME,
             "partition" => self.partition.index.to_string()
         )
         .set(epoch_gauge(epoch));
-        self.shared.hints.publish(C::NAME, self.partition.index, epoch);
-        self.standing.serving(epoch, writer);
+        self.shared.announcements.publish(C::NAME, self.partition.index, epoch);
+        self.status.serving(epoch, writer);
         self.command_queue.open(&self.shared.log);
     }
 
     pub(super) fn has_seen(&mut self, entry: &Entry<Wire>) {
-        if let Some(origin) = entry.body.origin() {
-            self.seen.add(origin.command);
-            self.seen.add(origin.aggregate);
+        if let Some(metadata) = entry.body.metadata() {
+            self.filter.add(metadata.command);
+            self.filter.add(metadata.aggregate);
         }
     }
 
@@ -173,14 +174,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.look_at_clock();
         let now_ms = self.now_ms();
         self.step(Input::Tick { now_ms });
-        if let Some(drained) = self
-            .command_queue
-            .hint(self.writer.command_queue_drained(), self.shared.command_queue.hint_step)
-        {
-            self.shared.hints.publish_drained(C::NAME, self.partition.index, drained);
+        if let Some(drained) = self.command_queue.announcement(
+            self.writer.command_queue_drained(),
+            self.shared.command_queue.announce_step,
+        ) {
+            self.shared.announcements.publish_drained(C::NAME, self.partition.index, drained);
         }
         self.measure();
-        self.said.refused.over_if_quiet(QUIET, "the log has refused no record for a while");
+        self.notices.refused.over_if_quiet(QUIET, "the log has refused no record for a while");
     }
 
     /// For the operator.
@@ -191,15 +192,15 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             in_flight: self.writer.in_flight(),
             unanswered: self.writer.unanswered(),
             aggregates: self.writer.aggregates(),
-            filter_bytes: self.seen.size_bytes(),
-            queue: standing::CommandQueue {
+            filter_bytes: self.filter.size_bytes(),
+            queue: status::CommandQueue {
                 drained: self.writer.command_queue_drained(),
                 open: self.writer.command_queue_open(),
                 served: self.command_queue.is_served(),
             },
         };
         self.gauges.set(&figures);
-        self.standing.measure(figures);
+        self.status.measure(figures);
     }
 }
 

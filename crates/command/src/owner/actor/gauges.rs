@@ -2,7 +2,7 @@
 
 use metrics::{Gauge, gauge};
 
-use crate::owner::standing::Figures;
+use crate::owner::status::Figures;
 
 pub struct Gauges {
     in_flight: Gauge,

@@ -1,12 +1,7 @@
-//! What happened, as the writer takes it: reports, records, loads, commands that come both ways.
+//! What happened, as the writer takes it: records, loads, commands of the command queue.
 
-use highwater_log::{Appended, Delivery as LogDelivery, Report, ReportError, follow};
-use highwater_protocol::{
-    record::Stored,
-    time::Micros,
-    wire::{Wire, decode},
-    writer::{Input, Reported, Submission},
-};
+use highwater_log::{Delivery as LogDelivery, follow};
+use highwater_protocol::{record::StoredRecord, time::Micros, wire::decode, writer::Input};
 use highwater_runtime::process::chain;
 use metrics::counter;
 
@@ -14,7 +9,6 @@ use super::{Actor, End};
 use crate::{
     category::Category,
     owner::{
-        Delivery,
         command_queue::{self, Understood},
         snapshots::{Error as SnapshotsError, Loaded, Snapshots},
     },
@@ -56,46 +50,10 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
-    pub(super) fn reported(&mut self, report: Report) {
-        let reported = match report.result {
-            Ok(appended) => {
-                self.said.sending.over("the log takes records again");
-                match appended {
-                    Appended::At(offset) => Reported::At(offset),
-                    Appended::Somewhere => Reported::Somewhere,
-                }
-            }
-            Err(error) => {
-                tracing::debug!(
-                    partition = %self.partition,
-                    seq = ?report.ticket.seq,
-                    %error,
-                    "an append was not acknowledged"
-                );
-                match error {
-                    ReportError::Refused(_) => {
-                        self.said
-                            .refused
-                            .warn(&format!("{}: the log refused a record", self.partition), &error);
-                        Reported::Refused
-                    }
-                    ReportError::Unsent(_) => {
-                        self.said
-                            .sending
-                            .warn(&format!("{}: the log takes no records", self.partition), &error);
-                        Reported::Unsent
-                    }
-                    ReportError::Purged | ReportError::Failed(_) => Reported::Failed,
-                }
-            }
-        };
-        self.step(Input::Report { writer: report.ticket.writer, seq: report.ticket.seq, reported });
-    }
-
     pub(super) fn delivered(&mut self, delivery: LogDelivery) {
         match delivery {
             LogDelivery::Records(records) => {
-                self.said.reading.over("the log can be read again");
+                self.notices.reading.over("the log can be read again");
                 for stored in records {
                     if self.is_to_be_read(&stored) {
                         self.read(stored);
@@ -109,7 +67,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
             }
             LogDelivery::CaughtUp(_) => self.caught_up(),
             LogDelivery::Trouble(what) => {
-                self.said.reading.warn(&format!("{}: trouble reading", self.partition), &what)
+                self.notices.reading.warn(&format!("{}: trouble reading", self.partition), &what)
             }
             LogDelivery::Failed(error) => self.end = Some(End::Log(error.to_string())),
         }
@@ -117,7 +75,7 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
 
     /// Whether the record lies where the partition was resumed, or after that. What lies below
     /// proves that it is a place in this log.
-    fn is_to_be_read(&mut self, stored: &Stored) -> bool {
+    fn is_to_be_read(&mut self, stored: &StoredRecord) -> bool {
         if let Some(witness) = self.from.witness.as_ref().filter(|_| !self.proven) {
             match follow::check_witness(self.partition, witness, Some(stored.clone())) {
                 Ok(()) => self.proven = true,
@@ -127,8 +85,8 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         self.proven && stored.offset >= self.from.offset
     }
 
-    fn read(&mut self, stored: Stored) {
-        let Stored { offset, appended_at_ms, record } = stored;
+    fn read(&mut self, stored: StoredRecord) {
+        let StoredRecord { offset, appended_at_ms, record } = stored;
         let entry = decode(record);
         if let Ok(entry) = &entry {
             if entry.seq.is_none() {
@@ -200,41 +158,14 @@ impl<C: Category, S: Snapshots<C::State> + Clone> Actor<'_, C, S> {
         }
     }
 
-    /// With a number of its own, and with what the filter says of its ids.
-    fn known(
-        &mut self,
-        mut submission: Submission<Wire, C::Command>,
-    ) -> Submission<Wire, C::Command> {
-        // Before it serves, the filter may lack what is still to be read.
-        if self.writer.serving().is_some() {
-            submission.fresh |= !self.seen.may_contain(submission.command);
-            submission.new_aggregate |= !self.seen.may_contain(submission.aggregate);
-        }
-        submission.token = self.next_token;
-        self.next_token += 1;
-        submission
-    }
-
-    pub(super) fn submit(&mut self, delivery: Delivery<C::Command>) {
-        let Delivery { submission, reply, deadline } = delivery;
-        let mut submission = self.known(submission);
-        // It may have waited since the clock that dated it was set right; looked at a moment ago.
-        submission.at = submission.at.min(Micros(self.clock_seen.1));
-        submission.deadline_ms =
-            u64::try_from(deadline.saturating_duration_since(self.started).as_millis())
-                .unwrap_or(u64::MAX);
-        self.tokens.insert(submission.token, reply);
-        self.step(Input::Submit(submission));
-    }
-
     pub(super) fn loaded(&mut self, loaded: Result<Loaded<C::State>, SnapshotsError>) {
         match loaded {
             Ok(Loaded { checkpoint, aggregates, outcomes }) => {
-                self.said.loading.over("snapshots can be read again");
+                self.notices.loading.over("snapshots can be read again");
                 self.step(Input::Loaded { checkpoint, aggregates, outcomes });
             }
             Err(error) => {
-                self.said
+                self.notices
                     .loading
                     .warn(&format!("{}: snapshots cannot be read", self.partition), &chain(&error));
                 self.step(Input::LoadFailed);

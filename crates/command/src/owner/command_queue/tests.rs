@@ -2,13 +2,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::owner::hints::tests::Scratch;
+use crate::owner::announcements::tests::Scratch;
 
 #[tokio::test]
 async fn a_command_queue_that_skips_an_offset_is_served_up_to_there() {
     let mut intake = reading();
     let record = |key: u8| Record { key: Some(vec![key]), ..Record::default() };
-    intake.buffer.extend([4, 5, 7].map(|offset| Stored {
+    intake.buffer.extend([4, 5, 7].map(|offset| StoredRecord {
         offset,
         appended_at_ms: 0,
         record: record(offset.try_into().unwrap()),
@@ -30,21 +30,26 @@ fn reading() -> Intake {
 #[tokio::test(start_paused = true)]
 async fn others_hear_how_far_a_command_queue_has_come_at_once_by_steps_and_now_and_then() {
     let mut intake = reading();
-    assert_eq!((intake.hint(7, 10), intake.hint(7, 10)), (Some(7), None), "at once, and once");
     assert_eq!(
-        (intake.hint(16, 10), intake.hint(17, 10), intake.hint(18, 10)),
+        (intake.announcement(7, 10), intake.announcement(7, 10)),
+        (Some(7), None),
+        "at once, and once"
+    );
+    assert_eq!(
+        (intake.announcement(16, 10), intake.announcement(17, 10), intake.announcement(18, 10)),
         (None, Some(17), None)
     );
     tokio::time::advance(HINT - Duration::from_millis(1)).await;
-    assert_eq!(intake.hint(18, 10), None);
+    assert_eq!(intake.announcement(18, 10), None);
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(
-        (intake.hint(17, 10), intake.hint(18, 10), intake.hint(18, 10)),
+        (intake.announcement(17, 10), intake.announcement(18, 10), intake.announcement(18, 10)),
         (None, Some(18), None)
     );
-    // Not what a command queue has come to that is not read: whoever reads it next says more.
+    // Not what a command queue has come to that is not read: the owner that reads it next says
+    // more.
     intake.try_again("trouble");
-    assert_eq!(intake.hint(99, 10), None);
+    assert_eq!(intake.announcement(99, 10), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +57,11 @@ async fn a_command_queue_that_stopped_is_looked_at_again_and_begins_with_nothing
     let lacking = "commands are missing";
     for (stop, again) in [(None, AGAIN), (Some(lacking), REFUSED)] {
         let mut intake = reading();
-        intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
+        intake.buffer.push_back(StoredRecord {
+            offset: 4,
+            appended_at_ms: 0,
+            record: Record::default(),
+        });
         match stop {
             Some(why) => intake.refuse(why),
             None => intake.try_again("trouble"),
@@ -67,7 +76,11 @@ async fn a_command_queue_that_stopped_is_looked_at_again_and_begins_with_nothing
 #[tokio::test]
 async fn a_command_queue_that_pauses_is_not_looked_at_again() {
     let mut intake = reading();
-    intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
+    intake.buffer.push_back(StoredRecord {
+        offset: 4,
+        appended_at_ms: 0,
+        record: Record::default(),
+    });
     intake.pause(3, "newer");
     assert!(!intake.is_served() && !intake.is_buffered());
     assert!(futures_util::poll!(Box::pin(intake.next())).is_pending());
@@ -81,7 +94,11 @@ async fn nothing_more_is_read_while_something_waits_to_be_taken() {
     intake.state =
         State::Reading(Subscription { deliveries, guard: CancellationToken::new().drop_guard() });
     to.try_send(Delivery::Records(Vec::new())).unwrap();
-    intake.buffer.push_back(Stored { offset: 4, appended_at_ms: 0, record: Record::default() });
+    intake.buffer.push_back(StoredRecord {
+        offset: 4,
+        appended_at_ms: 0,
+        record: Record::default(),
+    });
     assert!(futures_util::poll!(Box::pin(intake.next())).is_pending());
     assert_eq!(intake.take(4), Some(Record::default()));
     assert!(matches!(intake.next().await, Arrived::Delivery(Some(Delivery::Records(_)))));

@@ -41,10 +41,10 @@ fn of_command() -> HeaderMap {
 fn a_hop_is_of_one_command_to_one_instance() {
     let (ours, body) = (deployment('a', "a.owners"), b"{}");
     let mut sent = of_command();
-    let seal = hop().seal(&ours, Sent { path: PATH, headers: &sent, body });
+    let seal = hop().seal(&ours, HopRequest { path: PATH, headers: &sent, body });
     sent.insert(HOP, seal.clone());
     let open = |deployment: &Deployment, path, headers: &HeaderMap, body| {
-        Hop::open(deployment, Sent { path, headers, body })
+        Hop::open(deployment, HopRequest { path, headers, body })
     };
     assert_eq!(open(&ours, PATH, &sent, body), Some(hop()));
     // What no owner looks at is not part of it.
@@ -94,12 +94,12 @@ fn an_answer_is_to_one_hop() {
         (IdempotencyKey::REPLAYED, "true"),
     ]);
     for end in End::ALL {
-        let answered = |headers, status, body| Answered { status, headers, body };
+        let answered = |headers, status, body| HopResponse { status, headers, body };
         let seal = hop().seal_answer(&ours, end, answered(&told, StatusCode::CREATED, b"{}"));
         let mut sealed = told.clone();
         sealed.insert(HOP, seal.clone());
         let open = |hop: &Hop, deployment: &Deployment, headers: &HeaderMap, status, body| {
-            hop.open_answer(deployment, Answered { status, headers, body })
+            hop.open_answer(deployment, HopResponse { status, headers, body })
         };
         assert_eq!(open(&hop(), &ours, &sealed, StatusCode::CREATED, b"{}"), Some(end));
         let another = Hop { nonce: Uuid::from_u128(9), ..hop() };
@@ -132,10 +132,13 @@ fn an_answer_is_to_one_hop() {
 fn a_hop_that_is_sent_back_is_no_answer() {
     let ours = deployment('a', "a.owners");
     let mut sent = of_command();
-    let seal = hop().seal(&ours, Sent { path: PATH, headers: &sent, body: b"{}" });
+    let seal = hop().seal(&ours, HopRequest { path: PATH, headers: &sent, body: b"{}" });
     sent.insert(HOP, seal);
     assert_eq!(
-        hop().open_answer(&ours, Answered { status: StatusCode::OK, headers: &sent, body: b"{}" }),
+        hop().open_answer(
+            &ours,
+            HopResponse { status: StatusCode::OK, headers: &sent, body: b"{}" }
+        ),
         None
     );
 }

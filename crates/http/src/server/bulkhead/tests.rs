@@ -110,7 +110,7 @@ async fn one_peer_has_at_most_its_share() -> Result<(), Problem> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_a_place_back_lets_in_who_has_waited_longest_whoever_that_is()
+async fn a_place_that_is_given_back_goes_to_what_has_waited_longest_of_whatever_peer()
 -> Result<(), Problem> {
     let bulkhead = bulkhead(4, 4);
     let mut inside = vec![
@@ -152,7 +152,7 @@ async fn who_comes_back_waits_in_a_queue_that_is_full() -> Result<(), Problem> {
     let bulkhead = bulkhead(1, 0);
     let inside = bulkhead.enter(peer(1)).await?;
     assert!(bulkhead.enter(peer(1)).await.is_err());
-    let Asked::Queued(turn) = bulkhead.ask_again(peer(1)) else { panic!("there is no room") };
+    let Entry::Queued(turn) = bulkhead.ask_again(peer(1)) else { panic!("there is no room") };
     drop(inside);
     drop(turn.await?);
     assert_eq!(bulkhead.inside(), 0);

@@ -19,7 +19,7 @@ pub(super) enum Heads {
 
 /// What the last bytes showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Progress {
     /// Only the parser knows what they are.
     Bytes,
     Frames {
@@ -43,29 +43,29 @@ pub(super) struct Frames {
 }
 
 impl Heads {
-    pub(super) fn see(&mut self, mut bytes: &[u8]) -> Seen {
+    pub(super) fn see(&mut self, mut bytes: &[u8]) -> Progress {
         if let Self::Undecided(matched) = self {
             let length = bytes.len().min(PREFACE.len() - *matched);
             if bytes[..length] != PREFACE[*matched..*matched + length] {
                 *self = Self::Http1;
-                return Seen::Bytes;
+                return Progress::Bytes;
             }
             *matched += length;
             if *matched < PREFACE.len() {
-                return Seen::Bytes;
+                return Progress::Bytes;
             }
             bytes = &bytes[length..];
             *self = Self::Http2(Frames::default());
         }
         match self {
             Self::Http2(frames) => frames.see(bytes),
-            _ => Seen::Bytes,
+            _ => Progress::Bytes,
         }
     }
 }
 
 impl Frames {
-    fn see(&mut self, mut bytes: &[u8]) -> Seen {
+    fn see(&mut self, mut bytes: &[u8]) -> Progress {
         let mut ended = false;
         while !bytes.is_empty() {
             if self.rest > 0 {
@@ -85,7 +85,7 @@ impl Frames {
             ended |= self.rest == 0 && !self.within_head;
         }
         // A stalled body has limits of its own; any other unfinished frame counts as a head.
-        Seen::Frames {
+        Progress::Frames {
             ended,
             within: self.within_head || self.filled > 0 || (self.rest > 0 && !self.data),
         }
@@ -116,8 +116,8 @@ mod tests {
     #[track_caller]
     fn ends_within(bytes: &[u8]) -> Option<bool> {
         let within = |seen| match seen {
-            Seen::Bytes => None,
-            Seen::Frames { within, .. } => Some(within),
+            Progress::Bytes => None,
+            Progress::Frames { within, .. } => Some(within),
         };
         let at_once = within(Heads::Undecided(0).see(bytes));
         let mut heads = Heads::Undecided(0);
@@ -155,9 +155,9 @@ mod tests {
         let mut heads = Heads::Undecided(0);
         heads.see(PREFACE);
         let two = [frame(HEADERS, END_HEADERS, 9), frame(HEADERS, END_HEADERS, 9)].concat();
-        assert_eq!(heads.see(&two[..12]), Seen::Frames { ended: false, within: true });
-        assert_eq!(heads.see(&two[12..20]), Seen::Frames { ended: true, within: true });
-        assert_eq!(heads.see(&two[20..]), Seen::Frames { ended: true, within: false });
+        assert_eq!(heads.see(&two[..12]), Progress::Frames { ended: false, within: true });
+        assert_eq!(heads.see(&two[12..20]), Progress::Frames { ended: true, within: true });
+        assert_eq!(heads.see(&two[20..]), Progress::Frames { ended: true, within: false });
     }
 
     #[test]

@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::super::settings::HttpSettings;
-use super::heads::Seen;
+use super::heads::Progress;
 
-/// What somebody else wants of a connection; the higher wins.
+/// What the server wants of a connection; the higher wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(in super::super) enum Demand {
@@ -80,7 +80,8 @@ struct State {
 /// counts as the body's.
 const REST_OF_BODY: Duration = Duration::from_millis(250);
 
-/// So long the checks of a health route may take; who has no answer then does not take it.
+/// So long the checks of a health route may take; a client that has no answer then does not take
+/// it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A request and its answer, until the answer's last byte is sent.
@@ -224,10 +225,10 @@ impl Link {
     }
 
     /// Bytes came.
-    pub(super) fn received(&self, seen: Seen) {
+    pub(super) fn received(&self, seen: Progress) {
         let mut state = self.lock();
         match seen {
-            Seen::Frames { ended, within } => {
+            Progress::Frames { ended, within } => {
                 if ended {
                     state.head_since = None;
                 }
@@ -235,10 +236,10 @@ impl Link {
                     state.head_since.get_or_insert_with(Instant::now);
                 }
             }
-            Seen::Bytes if state.open == 0 => {
+            Progress::Bytes if state.open == 0 => {
                 state.head_since.get_or_insert_with(Instant::now);
             }
-            Seen::Bytes => state.read_ahead = !state.is_receiving(),
+            Progress::Bytes => state.read_ahead = !state.is_receiving(),
         }
     }
 

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::link::Ticket;
 
-pub(super) struct Received {
+pub(super) struct ReceivedBody {
     /// Taken when the body is dropped unread.
     body: Option<Incoming>,
     ticket: Ticket,
@@ -20,7 +20,7 @@ pub(super) struct Received {
     returns: bool,
 }
 
-impl Received {
+impl ReceivedBody {
     pub(super) fn wrap(body: Incoming, ticket: &Ticket, returns: bool) -> AnyBody {
         if body.is_end_stream() {
             return AnyBody::empty();
@@ -29,7 +29,7 @@ impl Received {
     }
 }
 
-impl Body for Received {
+impl Body for ReceivedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -60,7 +60,7 @@ impl Body for Received {
     }
 }
 
-impl Drop for Received {
+impl Drop for ReceivedBody {
     fn drop(&mut self) {
         if let (Some(body), true) = (self.body.take(), self.returns) {
             self.ticket.link().leave_body(body);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use highwater_protocol::{
-    entry::{Origin, Verdict},
+    entry::{CommandMetadata, Verdict},
     fold::Commit,
     wire::Wire,
 };
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::number;
-use crate::runner::{Failure, Item, Place, PostgresTx, What};
+use crate::runner::{Failure, Item, PostgresTx, TopicPartition, What};
 
 /// Each command once: the first record of it is the answer.
 #[derive(Default)]
@@ -32,17 +32,27 @@ struct Outcome {
 }
 
 impl Outcomes {
-    pub(super) fn add(&mut self, place: &Place, item: &Item) -> Result<(), Failure> {
+    pub(super) fn add(
+        &mut self,
+        topic_partition: &TopicPartition,
+        item: &Item,
+    ) -> Result<(), Failure> {
         let made = match &item.what {
-            What::Commit(commit) => accepted(place, commit)?,
+            What::Commit(commit) => accepted(topic_partition, commit)?,
             What::Outcome { offset, body } => {
                 let verdict = match body.verdict {
                     Verdict::Rejected => "rejected",
                     Verdict::Unchanged => "unchanged",
                 };
-                let outcome = Outcome::new(place, &body.origin, verdict, body.version, offset + 1)?;
+                let outcome = Outcome::new(
+                    topic_partition,
+                    &body.metadata,
+                    verdict,
+                    body.version,
+                    offset + 1,
+                )?;
                 Some((
-                    body.origin.command,
+                    body.metadata.command,
                     Outcome { reason: Some(as_json(&body.reason.0)), ..outcome },
                 ))
             }
@@ -92,8 +102,8 @@ impl Outcomes {
 
 impl Outcome {
     fn new(
-        place: &Place,
-        origin: &Origin<Wire>,
+        topic_partition: &TopicPartition,
+        metadata: &CommandMetadata<Wire>,
         verdict: &'static str,
         version: u64,
         next_offset: u64,
@@ -101,12 +111,12 @@ impl Outcome {
         let big =
             |n: u64| i64::try_from(n).map_err(|error| Failure::Deterministic(error.to_string()));
         Ok(Self {
-            category: place.category.to_string(),
-            partition: number(place.partition)?,
-            aggregate: origin.aggregate,
-            fingerprint_key: i32::from(origin.fingerprint.key_number),
-            fingerprint: origin.fingerprint.hmac.to_vec(),
-            actor: origin.meta.actor,
+            category: topic_partition.category.to_string(),
+            partition: number(topic_partition.partition)?,
+            aggregate: metadata.aggregate,
+            fingerprint_key: i32::from(metadata.fingerprint.key_number),
+            fingerprint: metadata.fingerprint.hmac.to_vec(),
+            actor: metadata.meta.actor,
             verdict,
             version: big(version)?,
             next_offset: big(next_offset)?,
@@ -116,7 +126,10 @@ impl Outcome {
     }
 }
 
-fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcome)>, Failure> {
+fn accepted(
+    topic_partition: &TopicPartition,
+    commit: &Commit<Wire>,
+) -> Result<Option<(Uuid, Outcome)>, Failure> {
     let Some(last) = commit.events.last() else { return Ok(None) };
     let events = commit
         .events
@@ -125,8 +138,9 @@ fn accepted(place: &Place, commit: &Commit<Wire>) -> Result<Option<(Uuid, Outcom
             |event| json!({"type": without_nul(&event.event.event_type), "version": event.version}),
         )
         .collect();
-    let outcome = Outcome::new(place, &last.origin, "accepted", last.version, commit.end)?;
-    Ok(Some((last.origin.command, Outcome { events: Some(events), ..outcome })))
+    let outcome =
+        Outcome::new(topic_partition, &last.metadata, "accepted", last.version, commit.end)?;
+    Ok(Some((last.metadata.command, Outcome { events: Some(events), ..outcome })))
 }
 
 /// The recorded reason as `jsonb` can hold it: NUL is replaced, and what is no JSON is kept as
@@ -161,13 +175,13 @@ mod tests {
         entry::{EventBody, OutcomeBody, Part},
         position::Position,
         time::Micros,
-        wire::{Fact, Fingerprint, Meta, Reason},
+        wire::{Fingerprint, Meta, Reason, RecordedEvent},
     };
 
     use super::*;
 
-    fn origin(command: u128) -> Origin<Wire> {
-        Origin {
+    fn metadata(command: u128) -> CommandMetadata<Wire> {
+        CommandMetadata {
             aggregate: Uuid::from_u128(1),
             command: Uuid::from_u128(command),
             fingerprint: Fingerprint { key_number: 3, hmac: [7; 32] },
@@ -178,11 +192,11 @@ mod tests {
 
     fn committed(command: u128, versions: std::ops::RangeInclusive<u64>, end: u64) -> Item {
         let event = |version| EventBody {
-            origin: origin(command),
+            metadata: metadata(command),
             version,
             part: Part::WHOLE,
             time: Micros(0),
-            event: Fact {
+            event: RecordedEvent {
                 event_type: "thing\0made".into(),
                 schema: "thing.made.v1".into(),
                 data: Vec::new(),
@@ -198,7 +212,7 @@ mod tests {
 
     fn decided(command: u128, verdict: Verdict, offset: u64) -> Item {
         let body = OutcomeBody {
-            origin: origin(command),
+            metadata: metadata(command),
             version: 4,
             verdict,
             reason: Reason(br#"{"code":"a.b"}"#.to_vec()),
@@ -208,8 +222,8 @@ mod tests {
 
     fn of(items: &[Item]) -> Result<Vec<(u128, Outcome)>, Failure> {
         let mut outcomes = Outcomes::default();
-        let place = Place::of_events("thing", 3);
-        items.iter().try_for_each(|item| outcomes.add(&place, item))?;
+        let topic_partition = TopicPartition::of_events("thing", 3);
+        items.iter().try_for_each(|item| outcomes.add(&topic_partition, item))?;
         Ok(outcomes.0.into_iter().map(|(command, outcome)| (command.as_u128(), outcome)).collect())
     }
 
@@ -291,7 +305,7 @@ mod tests {
             i64::MAX
         );
         let mut outcomes = Outcomes::default();
-        let beyond = Place::of_events("thing", u32::MAX);
+        let beyond = TopicPartition::of_events("thing", u32::MAX);
         assert!(matches!(
             outcomes.add(&beyond, &committed(1, 5..=5, 12)),
             Err(Failure::Deterministic(_))

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
-        Failure, Group, Job, Key, Limits, Move, Place, Projection, Share, Slice, Step, Topics,
-        assignment::{Attempts, Consumer},
+        Assignment, Failure, Group, Job, Key, Limits, Move, Projection, Slice, Step,
+        TopicPartition, Topics,
+        consumers::{Attempts, Consumer},
     },
     *,
 };
@@ -127,8 +128,8 @@ fn runner(
     let (changes, events) = mpsc::unbounded_channel();
     let membership =
         Membership { events, leave: Box::new(|_| Box::pin(async {})), commit: Arc::new(|_| {}) };
-    let share = Share::new(membership, Topics::of("test", &["thing"]));
-    (Runner::new(store, log, vec![Arc::new(Counts)], share, Limits::default()), changes)
+    let assignment = Assignment::new(membership, Topics::of("test", &["thing"]));
+    (Runner::new(store, log, vec![Arc::new(Counts)], assignment, Limits::default()), changes)
 }
 
 impl Times {
@@ -138,19 +139,24 @@ impl Times {
             let by = Duration::from_millis(ms.unsigned_abs());
             if ms < 0 { base - by } else { base + by }
         };
-        let place = || Place::of_events("thing", 0);
+        let topic_partition = || TopicPartition::of_events("thing", 0);
         let (schedule, handoff) = (&mut runner.schedule, &mut runner.handoff);
         (schedule.retry_at, schedule.verify_at) =
             (self.retry.map(instant), self.verify.map(instant));
         (schedule.note_at, handoff.others_first) =
             (self.note.map(instant), self.others_first.map(instant));
-        handoff.leaving.extend(self.leaving.map(|ms| (Place::of_events("thing", 1), instant(ms))));
-        let consumer = self
-            .resume
-            .map(|ms| (Consumer::of(place()), Attempts { failed: 0, not_before: ms.map(instant) }));
-        runner.assignment.waiting.extend(consumer);
+        handoff
+            .leaving
+            .extend(self.leaving.map(|ms| (TopicPartition::of_events("thing", 1), instant(ms))));
+        let consumer = self.resume.map(|ms| {
+            (Consumer::of(topic_partition()), Attempts { failed: 0, not_before: ms.map(instant) })
+        });
+        runner.consumers.waiting.extend(consumer);
         if self.queued {
-            let key = Key { projection: "counts", place: Place::of_events("thing", 2) };
+            let key = Key {
+                projection: "counts",
+                topic_partition: TopicPartition::of_events("thing", 2),
+            };
             let to = Position { offset: 7, ..Position::start() };
             let job =
                 Job { key, from: Position::start(), to, items: Arc::from([]), first: 0, end: 0 };
@@ -203,7 +209,7 @@ fn no_wait_is_for_something_that_the_next_step_does_not_do() {
     let tested = std::cell::RefCell::new(&mut runner);
     proptest!(cases, |(times in times())| {
         let mut runner = tested.borrow_mut();
-        runner.assignment.waiting.clear();
+        runner.consumers.waiting.clear();
         runner.handoff.leaving.clear();
         runner.schedule.queue.clear();
         let (turns, tries) = runtime.block_on(async {

@@ -6,7 +6,7 @@ use super::*;
 use crate::runner::tests::history::{History, Shelf};
 
 fn key(projection: &'static str, partition: u32) -> Key {
-    Key { projection, place: Place::of_events("thing", partition) }
+    Key { projection, topic_partition: TopicPartition::of_events("thing", partition) }
 }
 
 fn busy(why: &str) -> Failure {
@@ -32,12 +32,12 @@ fn what_was_reached_is_known_until_its_partition_is_forgotten() {
     progress.fails(&key("a", 1), None, &busy("a"));
     assert_eq!(progress.offset(&key("c", 0)), None);
 
-    progress.forget(&key("a", 0).place);
+    progress.forget(&key("a", 0).topic_partition);
     assert_eq!(progress.all(), [(key("a", 1), 3)].into());
     assert_eq!(progress.all_halted(), [(key("b", 1), 2)].into());
     assert_eq!(fails(&progress), [key("a", 1)]);
-    // The command queue of the same number is another place.
-    progress.forget(&Place::of_commands("thing", 1));
+    // The command queue of the same number is another topic-partition.
+    progress.forget(&TopicPartition::of_commands("thing", 1));
     assert_eq!(progress.offset(&key("a", 1)), Some(3));
 }
 
@@ -134,7 +134,7 @@ impl Shown {
 }
 
 fn queue(projection: &'static str, partition: u32) -> Key {
-    Key { projection, place: Place::of_commands("thing", partition) }
+    Key { projection, topic_partition: TopicPartition::of_commands("thing", partition) }
 }
 
 /// Command queues of three and of five records, appended at 1,000, 1,001 ms and so on; what lies in
@@ -151,7 +151,10 @@ fn behind() -> (Shelf, Topics, Progress) {
 #[tokio::test]
 async fn the_lag_is_what_lies_behind_a_checkpoint_and_the_age_of_the_first_of_it() {
     let (log, topics, progress) = behind();
-    progress.reached(Key { projection: "a", place: Place::of_events("unknown", 0) }, 0);
+    progress.reached(
+        Key { projection: "a", topic_partition: TopicPartition::of_events("unknown", 0) },
+        0,
+    );
     let shown = Shown::new();
     let _local = metrics::set_default_local_recorder(&shown.recorder);
     show_all(&log, &topics, &progress, &ManualClock::at(3_501_999)).await;
@@ -175,7 +178,7 @@ async fn of_a_partition_that_is_anothers_no_lag_and_no_halt_is_shown() {
         show(&key, 7, 7.0);
         gauge!("highwater_projection_halted", &labels(&key)).set(1.0);
     }
-    progress.forget(&key("a", 0).place);
+    progress.forget(&key("a", 0).topic_partition);
     for (projection, partition, left) in [("a", 0, 0.0), ("b", 0, 0.0), ("a", 1, 7.0)] {
         assert_eq!(shown.lag(projection, partition), (Some(left), Some(left)));
         assert_eq!(

@@ -8,7 +8,7 @@ use super::*;
 type Noted = Arc<Mutex<Vec<Vec<(Partition, u64)>>>>;
 
 struct Group {
-    share: Share,
+    assignment: Assignment,
     changes: Option<mpsc::UnboundedSender<MembershipEvent>>,
     noted: Noted,
     left_within: Arc<Mutex<Option<Duration>>>,
@@ -30,20 +30,25 @@ fn group() -> Group {
         }),
         commit: Arc::new(move |offsets| notes.lock().unwrap().push(offsets.to_vec())),
     };
-    Group { share: Share::new(membership, topics()), changes: Some(changes), noted, left_within }
+    Group {
+        assignment: Assignment::new(membership, topics()),
+        changes: Some(changes),
+        noted,
+        left_within,
+    }
 }
 
 fn partition(topic: &str, index: u32) -> Partition {
     Partition { topic: topic.into(), index }
 }
 
-/// Every place with its partition.
-fn both() -> [(Place, Partition); 4] {
+/// Every topic-partition with its partition.
+fn both() -> [(TopicPartition, Partition); 4] {
     [
-        (Place::of_events("thing", 3), partition("test.thing.events", 3)),
-        (Place::of_commands("thing", 0), partition("test.thing.commands", 0)),
-        (Place::of_events("other", 0), partition("test.other.events", 0)),
-        (Place::of_commands("other", 1), partition("test.other.commands", 1)),
+        (TopicPartition::of_events("thing", 3), partition("test.thing.events", 3)),
+        (TopicPartition::of_commands("thing", 0), partition("test.thing.commands", 0)),
+        (TopicPartition::of_events("other", 0), partition("test.other.events", 0)),
+        (TopicPartition::of_commands("other", 1), partition("test.other.commands", 1)),
     ]
 }
 
@@ -64,63 +69,70 @@ fn every_category_has_two_topics_and_the_log_is_asked_for_both() {
 
 #[test]
 fn a_place_and_its_partition_are_each_others() {
-    for (place, partition) in both() {
-        assert_eq!(topics().partition(&place).as_ref(), Some(&partition));
-        assert_eq!(group().share.partition(&place).as_ref(), Some(&partition));
-        assert_eq!(topics().place(&partition).as_ref(), Some(&place));
+    for (topic_partition, partition) in both() {
+        assert_eq!(topics().partition(&topic_partition).as_ref(), Some(&partition));
+        assert_eq!(group().assignment.partition(&topic_partition).as_ref(), Some(&partition));
+        assert_eq!(topics().topic_partition(&partition).as_ref(), Some(&topic_partition));
     }
-    assert_eq!(topics().partition(&Place::of_events("unknown", 0)), None);
-    assert_eq!(topics().place(&partition("test.unknown.events", 0)), None);
+    assert_eq!(topics().partition(&TopicPartition::of_events("unknown", 0)), None);
+    assert_eq!(topics().topic_partition(&partition("test.unknown.events", 0)), None);
 }
 
 #[test]
 fn a_change_is_told_by_its_places_and_each_once() {
     let mut group = group();
-    assert_eq!(group.share.happened(), None);
-    let (places, mut partitions): (Vec<Place>, Vec<Partition>) = both().into_iter().unzip();
+    assert_eq!(group.assignment.happened(), None);
+    let (topic_partitions, mut partitions): (Vec<TopicPartition>, Vec<Partition>) =
+        both().into_iter().unzip();
     partitions.push(partition("test.unknown.events", 0));
     let changes = group.changes.as_ref().unwrap();
     changes.send(MembershipEvent::Assigned(partitions.clone())).unwrap();
     for lost in [false, true] {
         changes.send(MembershipEvent::Revoked { partitions: partitions.clone(), lost }).unwrap();
     }
-    assert_eq!(group.share.happened(), Some(Change::Gained(places.clone())));
-    assert_eq!(group.share.change_to_come().now_or_never(), Some(Change::Gone(places.clone())));
-    assert_eq!(group.share.happened(), Some(Change::Gone(places)));
-    assert_eq!(group.share.happened(), None);
-    assert_eq!(group.share.change_to_come().now_or_never(), None);
+    assert_eq!(group.assignment.happened(), Some(Change::Gained(topic_partitions.clone())));
+    assert_eq!(
+        group.assignment.change_to_come().now_or_never(),
+        Some(Change::Gone(topic_partitions.clone()))
+    );
+    assert_eq!(group.assignment.happened(), Some(Change::Gone(topic_partitions)));
+    assert_eq!(group.assignment.happened(), None);
+    assert_eq!(group.assignment.change_to_come().now_or_never(), None);
 }
 
 #[test]
 fn of_a_log_that_was_closed_no_change_is_awaited() {
     let mut group = group();
     group.changes = None;
-    assert_eq!(group.share.happened(), None);
-    assert_eq!(group.share.change_to_come().now_or_never(), None);
+    assert_eq!(group.assignment.happened(), None);
+    assert_eq!(group.assignment.change_to_come().now_or_never(), None);
 }
 
 #[test]
 fn the_group_is_left_at_once_and_once_and_nothing_is_noted_or_changes_any_more() {
     let mut group = group();
     let offsets = vec![(partition("test.thing.events", 0), 5)];
-    group.share.note(&offsets);
-    group.share.note(&[]);
+    group.assignment.note(&offsets);
+    group.assignment.note(&[]);
     assert_eq!(
         *group.noted.lock().unwrap(),
         std::slice::from_ref(&offsets),
         "and nothing is not noted"
     );
 
-    let leaving = group.share.leave(Duration::from_secs(3));
+    let leaving = group.assignment.leave(Duration::from_secs(3));
     assert_eq!(
         *group.left_within.lock().unwrap(),
         Some(Duration::from_secs(3)),
-        "whoever waits for it or not"
+        "whether it is waited for or not"
     );
     assert_eq!(leaving.now_or_never(), None);
-    assert_eq!(group.share.leave(Duration::from_secs(9)).now_or_never(), Some(()));
+    assert_eq!(group.assignment.leave(Duration::from_secs(9)).now_or_never(), Some(()));
     assert_eq!(*group.left_within.lock().unwrap(), Some(Duration::from_secs(3)));
-    group.share.note(&offsets);
+    group.assignment.note(&offsets);
     assert_eq!(group.noted.lock().unwrap().len(), 1);
-    assert_eq!((group.share.happened(), group.share.change_to_come().now_or_never()), (None, None));
+    assert_eq!(
+        (group.assignment.happened(), group.assignment.change_to_come().now_or_never()),
+        (None, None)
+    );
 }

@@ -1,9 +1,9 @@
 use highwater_protocol::{
-    entry::{EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{CommandMetadata, EventBody, OutcomeBody, Part, Verdict},
     fold::Commit,
     position::Witness,
     time::Micros,
-    wire::{Fact, Fingerprint, Meta, Reason},
+    wire::{Fingerprint, Meta, Reason, RecordedEvent},
 };
 use uuid::Uuid;
 
@@ -33,8 +33,8 @@ fn of_another_log(offset: u64) -> Position<Wire> {
     Position { identity: Some(Uuid::from_u128(2)), ..at(offset) }
 }
 
-fn origin() -> Origin<Wire> {
-    Origin {
+fn metadata() -> CommandMetadata<Wire> {
+    CommandMetadata {
         aggregate: Uuid::nil(),
         command: Uuid::nil(),
         fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
@@ -44,16 +44,16 @@ fn origin() -> Origin<Wire> {
 }
 
 fn commit(first: u64, end: u64) -> Item {
-    let event = Fact { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
+    let event = RecordedEvent { event_type: "a".into(), schema: "a.v1".into(), data: Vec::new() };
     let body =
-        EventBody { origin: origin(), version: 1, part: Part::WHOLE, time: Micros(0), event };
+        EventBody { metadata: metadata(), version: 1, part: Part::WHOLE, time: Micros(0), event };
     let events = (first..end).map(|_| body.clone()).collect();
     Item { what: What::Commit(Commit { first, end, last_seq: end - 1, events }), after: at(end) }
 }
 
 fn outcome(offset: u64) -> Item {
     let body = OutcomeBody {
-        origin: origin(),
+        metadata: metadata(),
         version: 0,
         verdict: Verdict::Rejected,
         reason: Reason(Vec::new()),
@@ -68,15 +68,15 @@ fn items() -> Arc<[Item]> {
 
 const END: u64 = 9;
 
-fn place() -> Place {
-    Place::of_events("a", 3)
+fn topic_partition() -> TopicPartition {
+    TopicPartition::of_events("a", 3)
 }
 
 fn job(from: u64) -> Job {
     let (from, items) = (at(from), items());
     let first = had_at(&from, &items);
     Job {
-        key: Key { projection: "x", place: place() },
+        key: Key { projection: "x", topic_partition: topic_partition() },
         from,
         to: at(END),
         end: items.len(),
@@ -92,7 +92,7 @@ fn left(job: &Job) -> Vec<u64> {
 
 fn rebased(job: Job, to: u64) -> Vec<u64> {
     match rebase(job, &at(to)) {
-        Rebased::Job(job) => {
+        Rebase::Job(job) => {
             assert_eq!((&job.from, &job.to), (&at(to), &at(END)));
             left(&job)
         }
@@ -117,7 +117,7 @@ fn each_projection_gets_what_it_lacks_and_one_that_lacks_nothing_no_job() {
         ("ahead", at(END + 3)),
     ]
     .into();
-    let jobs = jobs(&place(), &checkpoints, &items(), &at(END));
+    let jobs = jobs(&topic_partition(), &checkpoints, &items(), &at(END));
     let mut found: Vec<_> =
         jobs.iter().map(|job| (job.key.projection, job.from.offset, left(job))).collect();
     found.sort_by_key(|(_, from, _)| *from);
@@ -125,8 +125,8 @@ fn each_projection_gets_what_it_lacks_and_one_that_lacks_nothing_no_job() {
     assert_eq!(found, [("start", 0, vec![1, 5, 6]), ("first", 4, vec![5, 6]), ("last", 8, vec![])]);
     for job in jobs {
         assert_eq!(
-            (&job.key.place, &job.to, &job.from),
-            (&place(), &at(END), &checkpoints[job.key.projection])
+            (&job.key.topic_partition, &job.to, &job.from),
+            (&topic_partition(), &at(END), &checkpoints[job.key.projection])
         );
     }
 }
@@ -155,7 +155,7 @@ fn a_job_goes_on_where_another_runner_left_its_checkpoint() {
 #[test]
 fn a_job_whose_checkpoint_is_where_it_was_left_is_done_as_it_is() {
     for from in [1, 4, 5] {
-        assert_eq!(rebase(job(from), &at(from)), Rebased::Job(Box::new(job(from))));
+        assert_eq!(rebase(job(from), &at(from)), Rebase::Job(Box::new(job(from))));
     }
 }
 
@@ -169,29 +169,29 @@ fn a_job_that_begins_within_the_items_keeps_the_place_of_its_first() {
 
 #[test]
 fn a_job_is_done_when_its_checkpoint_stands_at_its_end_or_behind_it() {
-    assert_eq!(rebase(job(4), &at(END)), Rebased::Done);
-    assert_eq!(rebase(job(4), &at(END + 1)), Rebased::Done);
-    assert_ne!(rebase(job(4), &at(END - 1)), Rebased::Done);
+    assert_eq!(rebase(job(4), &at(END)), Rebase::Done);
+    assert_eq!(rebase(job(4), &at(END + 1)), Rebase::Done);
+    assert_ne!(rebase(job(4), &at(END - 1)), Rebase::Done);
 }
 
 #[test]
 fn a_checkpoint_that_fell_back_is_elsewhere() {
-    assert_eq!(rebase(job(4), &at(1)), Rebased::Elsewhere);
-    assert_eq!(rebase(job(5), &at(4)), Rebased::Elsewhere, "although nothing visible lies between");
-    assert_eq!(rebase(job(4), &at(0)), Rebased::Elsewhere);
+    assert_eq!(rebase(job(4), &at(1)), Rebase::Elsewhere);
+    assert_eq!(rebase(job(5), &at(4)), Rebase::Elsewhere, "although nothing visible lies between");
+    assert_eq!(rebase(job(4), &at(0)), Rebase::Elsewhere);
 }
 
 #[test]
 fn a_checkpoint_of_another_log_or_of_another_past_is_elsewhere() {
     for offset in [4, 5, END, END + 1] {
-        assert_eq!(rebase(job(4), &of_another_log(offset)), Rebased::Elsewhere, "{offset}");
+        assert_eq!(rebase(job(4), &of_another_log(offset)), Rebase::Elsewhere, "{offset}");
     }
     // Where this job has been, too: any other record there is another past.
     let other_past = Position {
         witness: Some(Witness { offset: 5, epoch: 1, writer: LOG, seq: Some(9) }),
         ..at(6)
     };
-    assert_eq!(rebase(job(4), &other_past), Rebased::Elsewhere);
+    assert_eq!(rebase(job(4), &other_past), Rebase::Elsewhere);
     assert_eq!(rebased(job(4), 6), [6], "and the same record is the same past");
 }
 
@@ -202,11 +202,11 @@ fn what_lies_behind_a_job_of_the_command_queue_is_not_believed() {
     let items: Arc<[Item]> =
         [Item { after: anonymous(6), ..outcome(5) }, Item { after: anonymous(7), ..outcome(6) }]
             .into();
-    let key = Key { projection: "x", place: Place::of_commands("a", 3) };
+    let key = Key { projection: "x", topic_partition: TopicPartition::of_commands("a", 3) };
     let job = Job { key, from: anonymous(5), to: anonymous(7), first: 0, end: items.len(), items };
-    assert_eq!(rebase(job.clone(), &anonymous(8)), Rebased::Elsewhere);
-    assert_eq!(rebase(job.clone(), &anonymous(7)), Rebased::Done);
-    assert!(matches!(rebase(job, &anonymous(6)), Rebased::Job(job) if left(&job) == [6]));
+    assert_eq!(rebase(job.clone(), &anonymous(8)), Rebase::Elsewhere);
+    assert_eq!(rebase(job.clone(), &anonymous(7)), Rebase::Done);
+    assert!(matches!(rebase(job, &anonymous(6)), Rebase::Job(job) if left(&job) == [6]));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_stored_checkpoint_is_further_only_in_the_same_log() {
     assert_eq!(compare(&at(4), &at(3)), Some(Moved::Elsewhere));
     assert_eq!(compare(&at(4), &of_another_log(5)), Some(Moved::Elsewhere));
     assert_eq!(compare(&at(4), &at(0)), Some(Moved::Elsewhere));
-    // Nobody knows whose they are.
+    // It is not known whose they are.
     let anonymous = |offset: u64| Position { identity: None, ..at(offset) };
     assert_eq!(compare(&anonymous(4), &anonymous(5)), Some(Moved::Elsewhere));
     assert_eq!(compare(&at(0), &at(5)), Some(Moved::Elsewhere));

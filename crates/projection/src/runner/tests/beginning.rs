@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use highwater_log::MembershipEvent;
 
 use super::{
-    super::{Key, Place, Source, Step},
+    super::{Key, Source, Step, TopicPartition},
     alone::Alone,
     history::History,
-    memory::place,
+    memory::topic_partition,
     play,
     single::{SECOND, key, singles, stands},
     turns::Play,
@@ -18,8 +18,8 @@ use super::{
 const MS: Duration = Duration::from_millis(1);
 
 /// Of everything that the runner knows.
-fn places(alone: &Alone) -> BTreeSet<Place> {
-    alone.progress.all().into_keys().map(|key| key.place).collect()
+fn topic_partitions(alone: &Alone) -> BTreeSet<TopicPartition> {
+    alone.progress.all().into_keys().map(|key| key.topic_partition).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,11 +37,13 @@ async fn events_are_begun_before_command_queues_and_no_more_at_once_than_may_be(
         // Four beginnings, and a transaction after each.
         for _ in 0..8 {
             if alone.runner.step().await == Step::Resumed {
-                let places = places(&alone);
-                let of_events =
-                    places.iter().filter(|place| place.source == Source::Events).count();
-                assert_eq!(of_events, places.len().min(2), "events go first");
-                known.push(places.len());
+                let topic_partitions = topic_partitions(&alone);
+                let of_events = topic_partitions
+                    .iter()
+                    .filter(|topic_partition| topic_partition.source == Source::Events)
+                    .count();
+                assert_eq!(of_events, topic_partitions.len().min(2), "events go first");
+                known.push(topic_partitions.len());
             }
         }
         assert_eq!(known, expected);
@@ -67,13 +69,13 @@ async fn who_always_has_something_to_project_begins_the_other_partitions_all_the
     alone.runner.limits.resume_at_once = 1;
     for begun in 1..=3 {
         assert_eq!(alone.runner.step().await, Step::Resumed);
-        assert_eq!(places(&alone).len(), begun);
+        assert_eq!(topic_partitions(&alone).len(), begun);
         assert!(matches!(alone.runner.step().await, Step::Projected { .. }));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_reads_a_topic_reads_it_and_nobody_else_does() {
+async fn the_projections_of_a_topic_read_it_and_no_others_do() {
     let queue = Arc::new(History::of_queue(&[true]));
     let play = Play { queues: vec![queue], of_queues: vec!["d", "e"], ..play(vec![singles(1)], 1) };
     let mut alone = play.alone();
@@ -133,7 +135,7 @@ async fn who_cannot_begin_fails_until_it_can() {
     alone.store.server().refused = [1].into();
     assert_eq!(alone.runner.step().await, Step::Failed);
     assert_eq!(failing(&alone), [key("a"), key("b")]);
-    assert_eq!(places(&alone), [place(1)].into());
+    assert_eq!(topic_partitions(&alone), [topic_partition(1)].into());
     assert_eq!(alone.runner.step().await, Step::Projected { events: 6 }, "the other one goes on");
     alone.go_on_for(SECOND).await;
     assert_eq!((failing(&alone), stands(&alone, "a")), (vec![], 4));
@@ -154,17 +156,17 @@ async fn a_connection_that_cannot_write_is_distrusted_when_a_beginning_finds_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_rows_are_of_a_newer_form_is_halted_and_nobody_else() {
+async fn a_projection_whose_rows_are_of_a_newer_form_is_halted_and_no_other() {
     let mut alone = play(vec![singles(3)], 1).alone();
     alone.store.server().newer.insert("b");
-    // Who is asked by itself finds the database away: that is no reason to halt anybody.
+    // A projection that is asked by itself finds the database away: that is no reason to halt any.
     alone.store.server().refused = [2].into();
     assert_eq!(alone.runner.step().await, Step::Failed);
     assert!(alone.progress.all_halted().is_empty());
     alone.go_on_for(SECOND).await;
     assert_eq!(alone.progress.all_halted().into_iter().collect::<Vec<_>>(), [(key("b"), 0)]);
     assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (4, 0));
-    // Nobody is left to read the partition.
+    // No projection is left to read the partition.
     alone.store.server().newer.insert("a");
     alone.shelf.stop();
     alone.go_on_for(SECOND).await;
@@ -173,7 +175,7 @@ async fn whose_rows_are_of_a_newer_form_is_halted_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_rows_are_of_an_older_form_is_projected_again_from_the_beginning_and_nobody_else() {
+async fn rows_of_an_older_form_are_projected_again_from_the_beginning_and_no_others() {
     let history = singles(4);
     let play = Play { batch_events: 100, ..play(vec![history.clone()], 1) };
     let mut alone = play.alone();
@@ -267,7 +269,7 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
     alone.runner.limits.handoff = Duration::ZERO;
     alone.store.server().busy.insert("b", usize::MAX);
     alone.go_on_for(2 * SECOND).await;
-    let of = |partition| Key { projection: "b", place: place(partition) };
+    let of = |partition| Key { projection: "b", topic_partition: topic_partition(partition) };
     let first = || vec![play.partitions()[0].clone()];
     assert_eq!(
         alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(),
@@ -279,7 +281,7 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
         .expect("a runner");
     alone.runner.step().await;
     assert_eq!(alone.progress.failing(Duration::ZERO).into_keys().collect::<Vec<_>>(), [of(1)]);
-    assert_eq!(alone.runner.assignment.troubled.keys().collect::<Vec<_>>(), [&of(1)]);
+    assert_eq!(alone.runner.consumers.troubled.keys().collect::<Vec<_>>(), [&of(1)]);
     // It has all its attempts again where it comes back, and the other one is still alone.
     alone.changes.send(MembershipEvent::Assigned(first())).expect("a runner");
     alone.store.server().busy.insert("b", 2);
@@ -289,13 +291,13 @@ async fn a_partition_that_goes_takes_its_own_troubles_with_it_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_nobody_knows_halts_its_partition_alone() {
+async fn an_unknown_topic_halts_its_partition_alone() {
     let mut alone = play(vec![singles(3)], 1).alone();
-    alone.runner.assignment.waiting.insert(
-        super::super::assignment::Consumer::of(Place::of_events("thing", 0)),
-        super::super::assignment::Attempts::default(),
+    alone.runner.consumers.waiting.insert(
+        super::super::consumers::Consumer::of(TopicPartition::of_events("thing", 0)),
+        super::super::consumers::Attempts::default(),
     );
-    alone.runner.share = super::super::Share::new(
+    alone.runner.assignment = super::super::Assignment::new(
         highwater_log::Membership {
             events: tokio::sync::mpsc::unbounded_channel().1,
             leave: Box::new(|_| Box::pin(async {})),

@@ -1,5 +1,5 @@
-//! Two runners with the same checkpoints, step by step: who loses goes on from what is stored, and
-//! only with what is still its own.
+//! Two runners with the same checkpoints, step by step: the one that loses goes on from what is
+//! stored, and only with what is still its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{
     super::{Key, Step},
     alone::Alone,
     history::History,
-    memory::place,
+    memory::topic_partition,
     play,
     single::{SECOND, key, singles, stands},
     turns::Play,
@@ -72,14 +72,14 @@ async fn a_partition_that_another_moved_holds_no_other_up() {
         let from = 3 + 2 * u64::from(moved);
         for projection in ["a", "b"] {
             alone.store.server().tables.stand(
-                Key { projection, place: place(moved) },
+                Key { projection, topic_partition: topic_partition(moved) },
                 &history,
                 from + 1,
             );
         }
         assert_eq!(alone.runner.step().await, Step::Failed);
-        // The other one with all of it, then the one that was moved, by itself: nobody asks again
-        // what was asked already.
+        // The other one with all of it, then the one that was moved, by itself: the runner does not
+        // ask again what it has asked already.
         assert_eq!(alone.runner.step().await, Step::Projected { events: 4 });
         assert_eq!(alone.runner.step().await, Step::Projected { events: 2 });
         assert_eq!(alone.progress.all().into_values().collect::<Vec<_>>(), [from + 2; 4]);
@@ -130,7 +130,7 @@ async fn if_one_checkpoint_is_nowhere_on_the_way_the_partition_is_read_again_and
         put(&alone, &history, fallen, 2);
         assert_eq!(alone.runner.step().await, Step::Projected { events: 0 });
         assert_eq!((stands(&alone, fallen), stands(&alone, other)), (2, 3));
-        // After a moment, not at once: whoever moved it may be at it still.
+        // After a moment, not at once: the runner that moved it may be at it still.
         assert_eq!(alone.runner.step().await, Step::Waiting);
         tokio::time::advance(Duration::from_millis(49)).await;
         assert_eq!(alone.runner.step().await, Step::Waiting);

@@ -11,7 +11,7 @@ use super::{
     super::{Key, Progress, Step},
     alone::Alone,
     history::Shelf,
-    memory::{Memory, place},
+    memory::{Memory, topic_partition},
     play,
     single::{SECOND, singles, stands},
     standstill::unless_it_spins,
@@ -45,7 +45,7 @@ impl Ending {
         };
         let mut ending =
             Self { running: Box::pin(running), since: Instant::now(), shelf, store, progress };
-        assert!(!ending.ends_within(SECOND).await, "nobody told it to");
+        assert!(!ending.ends_within(SECOND).await, "it was not told to");
         soft.cancel();
         Self { since: Instant::now(), ..ending }
     }
@@ -62,7 +62,8 @@ impl Ending {
     }
 
     fn stands(&self, partition: u32) -> u64 {
-        self.store.server().tables.checkpoints[&Key { projection: "a", place: place(partition) }]
+        self.store.server().tables.checkpoints
+            [&Key { projection: "a", topic_partition: topic_partition(partition) }]
             .offset
     }
 
@@ -70,7 +71,7 @@ impl Ending {
     fn taken_over(&self, play: &Play, partition: u32, offset: u64) {
         let history = &play.histories[partition as usize];
         for projection in &play.projections {
-            let key = Key { projection, place: place(partition) };
+            let key = Key { projection, topic_partition: topic_partition(partition) };
             self.store.server().tables.stand(key, history, offset);
         }
     }
@@ -87,12 +88,12 @@ async fn who_has_nothing_ends_at_once() {
     assert_eq!(
         Ending::of(&quiet(), Duration::ZERO).await.end().await,
         Duration::ZERO,
-        "and who hands nothing over"
+        "and so does one that hands nothing over"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_takes_over_and_who_ends_projects_until_the_handoff_does() {
+async fn where_no_other_takes_over_a_runner_that_ends_projects_until_the_handoff_does() {
     let mut ending = Ending::of(&quiet(), 10 * SECOND).await;
     for arrived in 1..=9 {
         ending.shelf.grow(1);
@@ -115,7 +116,7 @@ async fn who_ends_and_sees_one_partition_taken_over_waits_a_second_for_the_quiet
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_still_be_projected_is_nobodys_yet_and_is_projected_on() {
+async fn what_could_still_be_projected_is_no_others_yet_and_is_projected_on() {
     let play = quiet();
     let mut ending = Ending::of(&play, 5 * SECOND).await;
     ending.taken_over(&play, 0, 4);
@@ -156,7 +157,7 @@ async fn what_is_handed_over_is_projected_now_and_then_so_that_others_are_first(
     for _ in 0..100 {
         alone.shelf.grow(1);
         alone.go_on_for(10 * MS).await;
-        let of = |partition| Key { projection: "a", place: place(partition) };
+        let of = |partition| Key { projection: "a", topic_partition: topic_partition(partition) };
         let now = alone.progress.all();
         handed_over += u32::from(now[&of(0)] != known[&of(0)]);
         own += u32::from(now[&of(1)] != known[&of(1)]);
@@ -214,5 +215,5 @@ async fn without_a_handoff_what_is_taken_back_is_let_go_at_once() {
     alone.shelf.grow(1);
     alone.go_on_for(SECOND).await;
     assert_eq!((stands(&alone, "a"), alone.progress.all().len()), (3, 2));
-    assert!(alone.progress.all().into_keys().all(|key| key.place == place(1)));
+    assert!(alone.progress.all().into_keys().all(|key| key.topic_partition == topic_partition(1)));
 }

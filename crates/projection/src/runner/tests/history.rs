@@ -9,12 +9,12 @@ use highwater_log::{
 };
 use highwater_protocol::{
     command_queue,
-    entry::{Body, Entry, EventBody, Origin, OutcomeBody, Part, Verdict},
+    entry::{Body, CommandMetadata, Entry, EventBody, OutcomeBody, Part, Verdict},
     fold::Fold,
     position::{Position, Witness},
-    record::{Record, Stored},
+    record::{Record, StoredRecord},
     time::Micros,
-    wire::{self, Fact, Fingerprint, Meta, Reason, Wire},
+    wire::{self, Fingerprint, Meta, Reason, RecordedEvent, Wire},
     writer::Expected,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::super::{Place, Source};
+use super::super::{Source, TopicPartition};
 
 /// What a writer does next.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub enum Act {
 
 /// Something visible: where it begins, where it ends, and how many events it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct VisibleItem {
     pub first: u64,
     pub end: u64,
     pub weight: usize,
@@ -50,8 +50,8 @@ pub struct Shown {
 
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    pub records: Vec<Stored>,
-    pub shown: Vec<Shown>,
+    pub records: Vec<StoredRecord>,
+    pub shown: Vec<VisibleItem>,
     /// Of the fold in one go, by their offsets.
     pub positions: BTreeMap<u64, Position<Wire>>,
     epoch: u64,
@@ -82,7 +82,7 @@ impl History {
                 Record::default()
             };
             let appended_at_ms = 1_000 + i64::try_from(offset).expect("few");
-            history.records.push(Stored { offset, appended_at_ms, record });
+            history.records.push(StoredRecord { offset, appended_at_ms, record });
             history.show(offset, 1);
             let writer = if *is_command { accepted(offset).command } else { Uuid::nil() };
             let witness = Some(Witness { offset, epoch: 1_000 + offset, writer, seq: None });
@@ -98,7 +98,7 @@ impl History {
     }
 
     /// What a projection must have that stands at `offset`.
-    pub fn below(&self, offset: u64) -> Vec<Shown> {
+    pub fn below(&self, offset: u64) -> Vec<VisibleItem> {
         self.shown.iter().copied().filter(|shown| shown.end <= offset).collect()
     }
 
@@ -123,7 +123,7 @@ impl History {
             }
             Act::Outcome => {
                 let body = OutcomeBody {
-                    origin: origin(first),
+                    metadata: metadata(first),
                     version: 1,
                     verdict: Verdict::Rejected,
                     reason: Reason(b"{}".to_vec()),
@@ -146,7 +146,7 @@ impl History {
     }
 
     fn show(&mut self, first: u64, weight: usize) {
-        self.shown.push(Shown { first, end: self.end(), weight });
+        self.shown.push(VisibleItem { first, end: self.end(), weight });
     }
 
     fn write(&mut self, body: Body<Wire>) {
@@ -162,12 +162,12 @@ impl History {
 
     fn lay(&mut self, entry: &Entry<Wire>) {
         let record: Record = wire::encode(entry, "/test/thing", Uuid::from_u128(5));
-        self.records.push(Stored { offset: self.end(), appended_at_ms: 1, record });
+        self.records.push(StoredRecord { offset: self.end(), appended_at_ms: 1, record });
     }
 }
 
-pub fn accepted(offset: u64) -> command_queue::Accepted {
-    command_queue::Accepted {
+pub fn accepted(offset: u64) -> command_queue::AcceptedCommand {
+    command_queue::AcceptedCommand {
         aggregate: Uuid::from_u128(1),
         command: Uuid::from_u128(u128::from(offset)),
         name: "thing.make".to_owned(),
@@ -184,8 +184,8 @@ pub fn accepted(offset: u64) -> command_queue::Accepted {
     }
 }
 
-fn origin(command: u64) -> Origin<Wire> {
-    Origin {
+fn metadata(command: u64) -> CommandMetadata<Wire> {
+    CommandMetadata {
         aggregate: Uuid::from_u128(1),
         command: Uuid::from_u128(u128::from(command)),
         fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
@@ -195,13 +195,13 @@ fn origin(command: u64) -> Origin<Wire> {
 }
 
 fn event(command: u64, part: Part) -> EventBody<Wire> {
-    let event = Fact {
+    let event = RecordedEvent {
         event_type: "thing.made".into(),
         schema: "thing.made.v1".into(),
         data: b"{}".to_vec(),
     };
     EventBody {
-        origin: origin(command),
+        metadata: metadata(command),
         version: u64::from(part.index),
         part,
         time: Micros(0),
@@ -271,10 +271,10 @@ impl Shelf {
         self.0.lock()
     }
 
-    /// What lies at `place`, and the first offset that is still there.
-    pub fn of(&self, place: &Place) -> (Arc<History>, u64) {
+    /// What lies at `topic_partition`, and the first offset that is still there.
+    pub fn of(&self, topic_partition: &TopicPartition) -> (Arc<History>, u64) {
         let shelves = self.lock();
-        let shelved = &shelves.partitions[&(place.source, place.partition)];
+        let shelved = &shelves.partitions[&(topic_partition.source, topic_partition.partition)];
         (shelved.history.clone(), shelved.begin)
     }
 
@@ -374,7 +374,7 @@ impl Log for Shelf {
         of: &Partition,
         offset: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Stored>, Error>> {
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
         let shelves = self.lock();
         let partition = &shelves.partitions[&at(of)];
         if offset < partition.begin {

@@ -14,16 +14,18 @@ use highwater_protocol::{position::Position, wire::Wire};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    super::{Failure, Item, Key, Move, Place, Projection, Slice, Source, Start, Store, What},
+    super::{
+        Failure, Item, Key, Move, Projection, Slice, Source, Start, Store, TopicPartition, What,
+    },
     choices::Choices,
-    history::{History, Shelf, Shown},
+    history::{History, Shelf, VisibleItem},
 };
 
 /// Rows and checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     pub checkpoints: BTreeMap<Key, Position<Wire>>,
-    pub rows: BTreeMap<Key, Vec<Shown>>,
+    pub rows: BTreeMap<Key, Vec<VisibleItem>>,
 }
 
 /// How much may still go wrong.
@@ -87,7 +89,7 @@ pub struct Tx {
     starts: u32,
     seat: usize,
     checkpoints: BTreeMap<Key, Position<Wire>>,
-    rows: Vec<(Key, Shown)>,
+    rows: Vec<(Key, VisibleItem)>,
     emptied: BTreeSet<Key>,
 }
 
@@ -174,20 +176,20 @@ impl Server {
     /// What is not as it must be.
     fn look(&self) -> Option<String> {
         self.tables.checkpoints.iter().find_map(|(key, at)| {
-            let (history, begin) = self.log.of(&key.place);
-            // Behind what was forgotten nobody knows what lay there.
+            let (history, begin) = self.log.of(&key.topic_partition);
+            // Behind what was forgotten it is not known what lay there.
             let behind_a_gap =
                 at.offset <= begin && *at == Position { offset: at.offset, ..Position::start() };
             if history.positions.get(&at.offset) != Some(at) && !behind_a_gap {
                 return Some(format!(
                     "{} of {} stands at {at:?}, where no reader stands",
-                    key.projection, key.place
+                    key.projection, key.topic_partition
                 ));
             }
             let (found, mut expected) =
                 (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
             expected.retain(|shown| shown.first >= begin || found.contains(shown));
-            let name = format!("{} of {} at {}", key.projection, key.place, at.offset);
+            let name = format!("{} of {} at {}", key.projection, key.topic_partition, at.offset);
             (found != expected).then(|| format!("{name} has {found:?} instead of {expected:?}"))
         })
     }
@@ -385,7 +387,7 @@ impl Projection<Tx> for Tally {
                         return Err(Failure::Newer("a newer version".to_owned()));
                     }
                     tx.rows.push((
-                        Key { projection: self.0, place: slice.place.clone() },
+                        Key { projection: self.0, topic_partition: slice.topic_partition.clone() },
                         shown(item),
                     ));
                 }
@@ -398,13 +400,13 @@ impl Projection<Tx> for Tally {
     fn resume<'a>(
         &'a self,
         tx: &'a mut Tx,
-        place: &'a Place,
+        topic_partition: &'a TopicPartition,
     ) -> BoxFuture<'a, Result<Start, Failure>> {
         let mut server = tx.server.lock();
         let start = if server.newer.contains(self.0) {
             Err(Failure::Newer("a newer form".to_owned()))
         } else if server.older.remove(self.0) {
-            tx.emptied.insert(Key { projection: self.0, place: place.clone() });
+            tx.emptied.insert(Key { projection: self.0, topic_partition: topic_partition.clone() });
             Ok(Start::Over)
         } else {
             Ok(Start::AtCheckpoint)
@@ -414,16 +416,16 @@ impl Projection<Tx> for Tally {
     }
 }
 
-fn shown(item: &Item) -> Shown {
+fn shown(item: &Item) -> VisibleItem {
     let (first, end) = match &item.what {
         What::Commit(commit) => (commit.first, commit.end),
         What::Outcome { offset, .. } | What::Accepted { offset, .. } => (*offset, offset + 1),
     };
-    Shown { first, end, weight: item.what.weight() }
+    VisibleItem { first, end, weight: item.what.weight() }
 }
 
-pub fn place(partition: u32) -> Place {
-    Place::of_events("thing", partition)
+pub fn topic_partition(partition: u32) -> TopicPartition {
+    TopicPartition::of_events("thing", partition)
 }
 
 /// Ready when it is polled again.

@@ -10,7 +10,7 @@ use super::{
     super::{Key, Step},
     alone::Alone,
     history::{Act, History},
-    memory::place,
+    memory::topic_partition,
     play, tables,
     turns::Play,
 };
@@ -18,7 +18,7 @@ use super::{
 pub const SECOND: Duration = Duration::from_secs(1);
 
 pub fn key(projection: &'static str) -> Key {
-    Key { projection, place: place(0) }
+    Key { projection, topic_partition: topic_partition(0) }
 }
 
 /// A fence, and so many events one by one.
@@ -46,7 +46,7 @@ async fn a_transaction_has_about_as_many_events_and_bytes_as_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_checkpoint_of_another_past_is_gone_on_from_whoever_has_it() {
+async fn no_checkpoint_of_another_past_is_gone_on_from_whichever_projection_has_it() {
     let history = singles(6);
     let projections = ["a", "b", "c"];
     for wrong in projections {
@@ -82,7 +82,7 @@ async fn no_checkpoint_of_another_past_is_gone_on_from_whoever_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_applied_halts_its_projection_before_it_and_nobody_else() {
+async fn what_cannot_be_applied_halts_its_projection_before_it_and_no_other() {
     let history = singles(6);
     let mut alone = play(vec![history.clone(), singles(3)], 1).alone();
     alone.store.server().poison.insert(("b", 4));
@@ -91,7 +91,7 @@ async fn what_cannot_be_applied_halts_its_projection_before_it_and_nobody_else()
     assert_eq!(alone.progress.all_halted().into_iter().collect::<Vec<_>>(), [(key("b"), 4)]);
     assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (history.end(), 4));
     assert_eq!(alone.store.server().wrong, None);
-    let other = Key { projection: "b", place: place(1) };
+    let other = Key { projection: "b", topic_partition: topic_partition(1) };
     assert_eq!(alone.store.server().tables.checkpoints[&other].offset, 4);
     // It is not tried again.
     let tried = alone.store.server().applies["b"];
@@ -120,7 +120,7 @@ async fn an_event_of_a_newer_release_pauses_its_reader_before_it_until_a_release
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_projection_that_cannot_write_goes_alone_until_it_can_and_holds_nobody_up() {
+async fn a_projection_that_cannot_write_goes_alone_until_it_can_and_holds_no_other_up() {
     let mut alone = Play { visible: 4, ..play(vec![singles(8)], 1) }.alone();
     alone.store.server().busy.insert("b", usize::MAX);
     alone.go_on_for(SECOND).await;
@@ -304,7 +304,7 @@ async fn what_waits_its_turn_goes_with_its_own_partition_and_with_no_other() {
     assert_eq!(step, Step::Projected { events: 2 * 2 });
     alone.shelf.grow(1);
     alone.go_on_for(SECOND).await;
-    let other = Key { projection: "a", place: place(1) };
+    let other = Key { projection: "a", topic_partition: topic_partition(1) };
     assert_eq!(
         (stands(&alone, "a"), alone.store.server().tables.checkpoints[&other].offset),
         (3, 6)
@@ -317,7 +317,9 @@ async fn where_the_log_stops_what_was_read_is_read_again_and_nowhere_else() {
     let mut alone = Play { visible: 3, ..play(vec![singles(8), singles(8)], 1) }.alone();
     let stand = |alone: &Alone| {
         [0, 1].map(|partition| {
-            alone.progress.offset(&Key { projection: "a", place: place(partition) })
+            alone
+                .progress
+                .offset(&Key { projection: "a", topic_partition: topic_partition(partition) })
         })
     };
     alone.go_on_for(SECOND / 10).await;

@@ -1,4 +1,4 @@
-//! The clock of these tests moves on when everybody waits. With somebody who never waits it stands
+//! The clock of these tests moves on when every task waits. With a task that never waits it stands
 //! still, and so no deadline ends that; counting does.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Nobody has so much to do at the same moment.
+/// No task has so much to do at the same moment.
 const MOST_POLLS: usize = 500;
 
 /// What `future` comes to. Fails if it goes on and on while the clock stands still.

@@ -13,7 +13,9 @@ use highwater_runtime::resilience::Backoff;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    super::{Key, Limits, Place, Progress, Projection, Runner, Share, Source, Step, Topics},
+    super::{
+        Assignment, Key, Limits, Progress, Projection, Runner, Source, Step, TopicPartition, Topics,
+    },
     alone::Alone,
     choices::Choices,
     history::{History, Shelf},
@@ -24,7 +26,7 @@ use super::{
 const WHILE: Duration = Duration::from_millis(100);
 /// No run needs as many turns.
 const MOST_TURNS: usize = 5_000;
-/// So often nobody has anything to do before the end: every comparison of checkpoints and every
+/// So often no runner has anything to do before the end: every comparison of checkpoints and every
 /// wait was over.
 const CALM: usize = 8;
 /// Where comparisons may fail.
@@ -136,7 +138,7 @@ impl Play {
             noted.lock().expect("no panic").push((Instant::now(), told));
         });
         let membership = Membership { events, leave: Box::new(|_| Box::pin(async {})), commit };
-        let share = Share::new(membership, Topics::of("test", &["thing"]));
+        let assignment = Assignment::new(membership, Topics::of("test", &["thing"]));
         let limits = Limits {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
@@ -152,7 +154,7 @@ impl Play {
             .readers()
             .map(|(name, source)| Arc::new(Tally(name, source)) as Arc<dyn Projection<Tx>>)
             .collect();
-        let runner = Runner::new(store, Arc::new(shelf.clone()), projections, share, limits);
+        let runner = Runner::new(store, Arc::new(shelf.clone()), projections, assignment, limits);
         let progress = runner.progress();
         Player {
             seat: Some(Seat::Between(Box::new(runner))),
@@ -217,7 +219,7 @@ impl Play {
             let histories = if source == Source::Events { &self.histories } else { &self.queues };
             let key = move |partition| Key {
                 projection,
-                place: Place { category: "thing".into(), partition, source },
+                topic_partition: TopicPartition { category: "thing".into(), partition, source },
             };
             (0..)
                 .zip(histories)
@@ -254,8 +256,8 @@ impl Stage<'_> {
                     None if self.shelf.grow(self.play.chunk) => self.wake(),
                     None => {
                         if calm == HANDED_OFF {
-                            self.nobody_knows_what_is_anothers()?;
-                            // Whoever lost what it had has it again in the end.
+                            self.no_runner_knows_what_is_anothers()?;
+                            // A runner that lost what it had has it again in the end.
                             (0..self.players.len()).for_each(|seat| self.assign(seat, true));
                         }
                         tokio::time::advance(WHILE).await;
@@ -274,8 +276,8 @@ impl Stage<'_> {
         self.look()
     }
 
-    /// Who has nothing shows no lag.
-    fn nobody_knows_what_is_anothers(&self) -> Result<(), String> {
+    /// A runner that has nothing shows no lag.
+    fn no_runner_knows_what_is_anothers(&self) -> Result<(), String> {
         let known = self
             .players
             .iter()
@@ -285,7 +287,7 @@ impl Stage<'_> {
         known.map_or(Ok(()), |known| Err(format!("a runner that has nothing believes {known:?}")))
     }
 
-    /// At the end everybody has everything, and knows it.
+    /// At the end every runner has everything, and knows it.
     fn look(&self) -> Result<(), String> {
         let ends = self.play.ends();
         let stored: BTreeMap<Key, u64> = self
@@ -357,7 +359,7 @@ impl Stage<'_> {
         });
     }
 
-    /// Something that is nobody's turn.
+    /// Something that is no runner's turn.
     async fn happens(&mut self) -> bool {
         let past = self.store.server().past.len();
         let falls = if self.left.falls > 0 { past } else { 0 };

@@ -54,7 +54,7 @@ impl Client {
         token
     }
 
-    /// Whoever asked an owner that ended without a word hears nothing.
+    /// A caller that asked an owner that ended without a word hears nothing.
     pub fn gives_up(&mut self, owner: usize) {
         self.asked.retain(|_, asked| asked.owner != owner);
     }
@@ -111,7 +111,7 @@ impl Client {
 
 fn is_same(
     sent: &Sent,
-    recorded: &highwater_protocol::writer::Recorded<super::small::Small>,
+    recorded: &highwater_protocol::writer::RecordedOutcome<super::small::Small>,
 ) -> bool {
     (sent.aggregate, sent.fingerprint) == (recorded.aggregate, recorded.fingerprint)
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use highwater_protocol::{
     entry::Entry,
-    writer::{Answer, Effect, Input, Queued, Reported, StepDown, Submission, Token},
+    writer::{Answer, AppendReport, Effect, Input, QueuedCommand, StepDown, Submission, Token},
 };
 
 use super::{
@@ -50,7 +50,7 @@ impl World {
                 let Some(entry) = self.change(i, |owner| owner.queue.pop_front()).flatten() else {
                     return;
                 };
-                self.land(setup, i, entry, |offset| Some(Reported::At(offset)));
+                self.land(setup, i, entry, |offset| Some(AppendReport::At(offset)));
             }
             Action::Fail(i, fault) => self.fail(setup, i, fault),
             Action::ZombieLand(k) => {
@@ -144,7 +144,7 @@ impl World {
         setup: &Setup,
         i: usize,
         entry: Entry<Small>,
-        reported: impl FnOnce(u64) -> Option<Reported>,
+        reported: impl FnOnce(u64) -> Option<AppendReport>,
     ) {
         if let Some(reported) = reported(self.log.len() as u64) {
             self.change(i, |owner| owner.reported(&entry, reported));
@@ -158,17 +158,17 @@ impl World {
             if fault == Fault::Unsent { owner.queue.pop_back() } else { owner.queue.pop_front() }
         };
         let Some(entry) = self.change(i, out).flatten() else { return };
-        let end = Reported::At(self.log.len() as u64);
+        let end = AppendReport::At(self.log.len() as u64);
         let lost =
             |world: &mut Self, reported| world.change(i, |owner| owner.reported(&entry, reported));
         match fault {
-            Fault::Lost => _ = lost(self, Reported::Failed),
-            Fault::Refused => _ = lost(self, Reported::Refused),
-            Fault::Unsent => _ = lost(self, Reported::Unsent),
+            Fault::Lost => _ = lost(self, AppendReport::Failed),
+            Fault::Refused => _ = lost(self, AppendReport::Refused),
+            Fault::Unsent => _ = lost(self, AppendReport::Unsent),
             Fault::Lie => _ = lost(self, end),
-            Fault::Somewhere => self.land(setup, i, entry, |_| Some(Reported::Somewhere)),
-            Fault::Failed => self.land(setup, i, entry, |_| Some(Reported::Failed)),
-            Fault::TakenAndRefused => self.land(setup, i, entry, |_| Some(Reported::Refused)),
+            Fault::Somewhere => self.land(setup, i, entry, |_| Some(AppendReport::Somewhere)),
+            Fault::Failed => self.land(setup, i, entry, |_| Some(AppendReport::Failed)),
+            Fault::TakenAndRefused => self.land(setup, i, entry, |_| Some(AppendReport::Refused)),
             Fault::Twice => {
                 self.change(i, |owner| owner.queue.push_front(entry.clone()));
                 self.land(setup, i, entry, |_| None);
@@ -228,7 +228,7 @@ impl World {
             expected: sent.expected.clone(),
             payload: Ok(Arc::new(sent.does)),
             caller_key: sent.caller_key,
-            // Whoever minted a key knows that nobody has seen it.
+            // The instance that minted a key knows that no owner has seen it.
             fresh: !sent.caller_key
                 || says && sent.told_new.0 && owner.seen.0 & (1 << sent.id) == 0,
             new_aggregate: says && sent.told_new.1 && owner.seen.1 & (1 << sent.aggregate) == 0,
@@ -247,7 +247,8 @@ impl World {
         let Some(submission) = self.submission(setup, i, token, setup.command_queue[next]) else {
             return;
         };
-        let submission = Submission { queued: Some(Queued { source, missing: () }), ..submission };
+        let submission =
+            Submission { queued: Some(QueuedCommand { source, missing: () }), ..submission };
         self.step(setup, i, Input::Queued { offset: source, submission: Some(submission) });
     }
 
@@ -334,7 +335,7 @@ impl World {
         self.zombies.retain(|queue| !queue.is_empty());
         self.zombies.sort_by_key(|queue| {
             queue.front().map(|entry| {
-                (entry.writer, entry.seq, entry.body.origin().map(|origin| origin.command))
+                (entry.writer, entry.seq, entry.body.metadata().map(|metadata| metadata.command))
             })
         });
     }

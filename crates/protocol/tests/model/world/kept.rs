@@ -15,7 +15,7 @@ impl<T: Clone + Hash> Kept<T> {
         Self(Arc::new((OnceLock::new(), value)))
     }
 
-    /// Hashed when somebody asks: a step changes more than once what it changes.
+    /// Hashed when the hash is asked for: a step changes more than once what it changes.
     pub fn hashed(&self) -> u64 {
         *self.0.0.get_or_init(|| hashed(&self.0.1))
     }

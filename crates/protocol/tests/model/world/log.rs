@@ -10,7 +10,7 @@ use highwater_protocol::{
     entry::{Entry, OutcomeBody, Verdict},
     fold::{self, Commit, Fold},
     position::Position,
-    writer::{Outcome, Recorded, Snapshot},
+    writer::{Outcome, RecordedOutcome, Snapshot},
 };
 
 use super::small::{Due, Small, due};
@@ -24,7 +24,7 @@ pub struct Log {
     positions: Vec<Position<Small>>,
     /// The versions that were ever committed, each with the offset after its commit.
     versions: BTreeMap<u8, Vec<(u64, usize)>>,
-    pub outcomes: BTreeMap<u8, (usize, Recorded<Small>)>,
+    pub outcomes: BTreeMap<u8, (usize, RecordedOutcome<Small>)>,
     /// Whether the record at an offset is void.
     pub is_void: Vec<bool>,
     pub broken: Option<&'static str>,
@@ -104,9 +104,9 @@ impl Log {
     pub fn as_read(&self, setup: &Setup, head: &Position<Small>, offset: usize) -> Entry<Small> {
         let mut entry = in_sequence(setup, head, self.entries[offset].clone());
         if setup.resumes_after_source {
-            entry.drained = entry
-                .drained
-                .max(entry.body.origin().and_then(|origin| origin.source).map(|source| source + 1));
+            entry.drained = entry.drained.max(
+                entry.body.metadata().and_then(|metadata| metadata.source).map(|source| source + 1),
+            );
         }
         entry
     }
@@ -158,20 +158,24 @@ impl Log {
 
     fn commit(&mut self, setup: &Setup, commit: &Commit<Small>) {
         let Some(last) = commit.events.last() else { return self.breaks("a commit of no events") };
-        let (origin, end) = (&last.origin, usize::try_from(commit.end).unwrap_or(usize::MAX));
-        let before = self.version(origin.aggregate, end);
+        let (metadata, end) = (&last.metadata, usize::try_from(commit.end).unwrap_or(usize::MAX));
+        let before = self.version(metadata.aggregate, end);
         if !(before + 1..).zip(&commit.events).all(|(version, event)| event.version == version) {
             self.breaks("an aggregate's versions have a gap");
         }
-        self.versions.entry(origin.aggregate).or_default().push((last.version, end));
+        self.versions.entry(metadata.aggregate).or_default().push((last.version, end));
         let events = commit.events.iter().map(|event| ((), event.version)).collect();
         let outcome = Outcome::Accepted { version: last.version, end: commit.end, events };
         self.record(
-            origin.command,
+            metadata.command,
             end,
-            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+            RecordedOutcome {
+                aggregate: metadata.aggregate,
+                fingerprint: metadata.fingerprint,
+                outcome,
+            },
         );
-        if sent(setup, origin.command, origin.fingerprint)
+        if sent(setup, metadata.command, metadata.fingerprint)
             .map(|sent| due(sent.does, &sent.expected, before))
             != Some(Due::Events(commit.events.len() as u64))
         {
@@ -180,10 +184,10 @@ impl Log {
     }
 
     fn outcome(&mut self, setup: &Setup, outcome: &OutcomeBody<Small>, end: usize) {
-        let OutcomeBody { origin, version, verdict, .. } = outcome;
-        let due = sent(setup, origin.command, origin.fingerprint)
+        let OutcomeBody { metadata, version, verdict, .. } = outcome;
+        let due = sent(setup, metadata.command, metadata.fingerprint)
             .map(|sent| due(sent.does, &sent.expected, *version));
-        let by_queue = origin.source.is_some();
+        let by_queue = metadata.source.is_some();
         let so = match verdict {
             Verdict::Unchanged => due == Some(Due::Unchanged),
             Verdict::Rejected => {
@@ -191,7 +195,7 @@ impl Log {
                     || by_queue && matches!(due, Some(Due::NotFound | Due::Mismatch))
             }
         };
-        if !so || *version != self.version(origin.aggregate, end) {
+        if !so || *version != self.version(metadata.aggregate, end) {
             self.breaks("an outcome is not what its command comes to at that place of the log");
         }
         let (version, at, reason) = (*version, end as u64, ());
@@ -200,13 +204,17 @@ impl Log {
             Verdict::Unchanged => Outcome::Unchanged { version, end: at, reason },
         };
         self.record(
-            origin.command,
+            metadata.command,
             end,
-            Recorded { aggregate: origin.aggregate, fingerprint: origin.fingerprint, outcome },
+            RecordedOutcome {
+                aggregate: metadata.aggregate,
+                fingerprint: metadata.fingerprint,
+                outcome,
+            },
         );
     }
 
-    fn record(&mut self, command: u8, end: usize, recorded: Recorded<Small>) {
+    fn record(&mut self, command: u8, end: usize, recorded: RecordedOutcome<Small>) {
         if self.outcomes.insert(command, (end, recorded)).is_some() {
             self.breaks("a command is in the log twice");
         }

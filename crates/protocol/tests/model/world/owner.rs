@@ -28,7 +28,7 @@ use std::{
 use highwater_protocol::{
     entry::Entry,
     fold::Fold,
-    writer::{Effect, Input, Reported, Writer, rules::Rules},
+    writer::{AppendReport, Effect, Input, Writer, rules::Rules},
 };
 
 use super::small::{Counter, Does, Small};
@@ -123,7 +123,7 @@ impl Hash for Driven {
     }
 }
 
-pub type Report = (u8, Option<u64>, Reported);
+pub type Report = (u8, Option<u64>, AppendReport);
 
 /// A load that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -158,9 +158,9 @@ impl Owner {
     }
 
     pub fn has_seen(&mut self, entry: &Entry<Small>) {
-        if let Some(origin) = entry.body.origin() {
-            self.seen.0 |= 1 << origin.command;
-            self.seen.1 |= 1 << origin.aggregate;
+        if let Some(metadata) = entry.body.metadata() {
+            self.seen.0 |= 1 << metadata.command;
+            self.seen.1 |= 1 << metadata.aggregate;
         }
     }
 
@@ -168,15 +168,17 @@ impl Owner {
     pub fn reports_that_may_come(&self) -> impl Iterator<Item = usize> {
         let is_first = move |place: &usize| {
             let (writer, _, reported) = self.reports[*place];
-            let same = |report: &Report| report.0 == writer && matches!(report.2, Reported::At(_));
-            !matches!(reported, Reported::At(_)) || !self.reports[..*place].iter().any(same)
+            let same =
+                |report: &Report| report.0 == writer && matches!(report.2, AppendReport::At(_));
+            !matches!(reported, AppendReport::At(_)) || !self.reports[..*place].iter().any(same)
         };
         (0..self.reports.len()).filter(is_first)
     }
 
     /// The log has dealt with a record. Of a fence only failures are heard: a valid one is read.
-    pub fn reported(&mut self, entry: &Entry<Small>, reported: Reported) {
-        if entry.seq.is_some() || !matches!(reported, Reported::At(_) | Reported::Somewhere) {
+    pub fn reported(&mut self, entry: &Entry<Small>, reported: AppendReport) {
+        if entry.seq.is_some() || !matches!(reported, AppendReport::At(_) | AppendReport::Somewhere)
+        {
             self.reports.push((entry.writer, entry.seq, reported));
         }
     }

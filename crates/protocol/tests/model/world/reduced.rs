@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use highwater_protocol::{
     entry::{Body, Entry, OutcomeBody, Verdict},
-    writer::{Input, Reported},
+    writer::{AppendReport, Input},
 };
 
 use super::{
@@ -76,14 +76,13 @@ impl World {
         }
         // Unknown if that is heard first, and confirmed if it is read first. Of any other record it
         // is heard with the same result.
-        let is_said_to_have_failed = || {
-            let of_it = |report: &&Report| (report.0, report.1) == (entry.writer, entry.seq);
-            owner
-                .reports
-                .iter()
-                .filter(of_it)
-                .any(|report| !matches!(report.2, Reported::At(_) | Reported::Somewhere))
-        };
+        let is_said_to_have_failed =
+            || {
+                let of_it = |report: &&Report| (report.0, report.1) == (entry.writer, entry.seq);
+                owner.reports.iter().filter(of_it).any(|report| {
+                    !matches!(report.2, AppendReport::At(_) | AppendReport::Somewhere)
+                })
+            };
         match serving {
             // Nothing is decided before the next own fence, and then with all that lies below it.
             None => {
@@ -109,13 +108,13 @@ impl World {
             .zip(&self.log.is_void)
             .filter(|(_, is_void)| !**is_void)
             .map(|(entry, _)| entry);
-        if !valid.any(is_it) || !matches!(reported, Reported::At(_) | Reported::Somewhere) {
+        if !valid.any(is_it) || !matches!(reported, AppendReport::At(_) | AppendReport::Somewhere) {
             return false;
         }
         // A report without an offset never proves anything: its record is read, and only a clock
         // would tell since when it is waited for.
         let is_silent = || {
-            reported == Reported::Somewhere
+            reported == AppendReport::Somewhere
                 && owner.writer.copy().step(Input::Report { writer, seq, reported }).is_empty()
         };
         setup.ticks == 0
@@ -123,9 +122,9 @@ impl World {
             && (self.confirms_at_once(setup, i) || is_silent())
     }
 
-    /// That a record is confirmed is seen by whoever waits for it, and by what is decided and may
-    /// be held. A decision that is recorded rests on what is in flight, and confirmed or not is the
-    /// same to it. If something else fails first, it is read before the next own fence.
+    /// That a record is confirmed is seen by the caller that waits for it, and by what is decided
+    /// and may be held. A decision that is recorded rests on what is in flight, and confirmed or
+    /// not is the same to it. If something else fails first, it is read before the next own fence.
     fn confirms_at_once(&self, setup: &Setup, i: usize) -> bool {
         let asked = self
             .client
@@ -150,7 +149,7 @@ impl World {
         }
     }
 
-    /// What the filters of ids say of what nobody will send any more.
+    /// What the filters of ids say of what no caller will send any more.
     fn forget_seen(&mut self, setup: &Setup, i: usize) {
         let Some(owner) = &self.owners[i] else { return };
         let bits = self.client.to_come(setup).fold((0, 0), |(commands, aggregates), sent| {
@@ -227,10 +226,10 @@ impl World {
                     || sent.told_new.1 && sent.aggregate == aggregate
             })
         };
-        let body = match entry.body.origin() {
-            Some(origin) if is_seen(origin.command, origin.aggregate) => {
+        let body = match entry.body.metadata() {
+            Some(metadata) if is_seen(metadata.command, metadata.aggregate) => {
                 Body::Outcome(OutcomeBody {
-                    origin: origin.clone(),
+                    metadata: metadata.clone(),
                     version: 0,
                     verdict: Verdict::Rejected,
                     reason: (),
@@ -255,10 +254,10 @@ impl World {
     }
 
     /// Everything was sent, answered and read, and no record of a command is on its way: only
-    /// fences and barriers are left, and what owners make of them is told to nobody.
+    /// fences and barriers are left, and what owners make of them is told to no caller.
     pub fn is_over(&self, setup: &Setup) -> bool {
         let no_command = |queue: &VecDeque<Entry<Small>>| {
-            queue.iter().all(|entry| entry.body.origin().is_none())
+            queue.iter().all(|entry| entry.body.metadata().is_none())
         };
         setup.command_queue.is_empty()
             && self.client.asked.is_empty()
@@ -297,7 +296,7 @@ impl Owner {
     fn ignores(&self, (writer, seq, reported): &Report) -> bool {
         match (seq, self.writer.serving()) {
             (Some(seq), Some((_, own))) => *writer != own || *seq < self.confirmed(),
-            (Some(_), None) => *reported != Reported::Refused,
+            (Some(_), None) => *reported != AppendReport::Refused,
             (None, serving) => serving.is_some(),
         }
     }

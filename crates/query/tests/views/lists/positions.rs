@@ -63,10 +63,10 @@ async fn a_list_says_what_it_was_read_at_and_waits_for_more() {
     assert_eq!(answer.header("highwater-position"), "voucher/0@43:43:43:43:43:43:43:43");
 }
 
-/// Whoever asks with that position would otherwise be shown less than it had been told.
+/// A caller that asks with that position would otherwise be shown less than it had been told.
 #[tokio::test]
 async fn what_is_projected_while_a_list_is_read_is_not_named_unless_it_is_shown() {
-    // Nobody else reads checkpoints meanwhile.
+    // Nothing else reads checkpoints meanwhile.
     let served = filled("lists_position", &[("POSITION_POLL_MS", "60000")]).await;
     let path = "/v1/vouchers?limit=200";
     let before = served.get(path, &[]).await;
@@ -111,7 +111,7 @@ async fn what_is_projected_while_a_list_is_read_is_not_named_unless_it_is_shown(
     );
 }
 
-/// Until somebody waits for a lock on the table.
+/// Until a session waits for a lock on the table.
 async fn waits_for(served: &Served, table: &str) {
     let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = $1::regclass";
     let waited = async {
@@ -126,7 +126,7 @@ async fn waits_for(served: &Served, table: &str) {
     };
     tokio::time::timeout(Duration::from_secs(60), waited)
         .await
-        .expect("somebody waits for the table");
+        .expect("a session waits for the table");
 }
 
 /// Unlike the position that was heard of, the rows say what the database has now.
@@ -134,7 +134,7 @@ async fn waits_for(served: &Served, table: &str) {
 async fn what_the_database_has_lost_since_is_not_shown_as_what_was_waited_for() {
     let served = filled("lists_fell_back", &[("POSITION_POLL_MS", "60000")]).await;
     let id = "0000000a-0000-0000-0000-000000000105";
-    // Who asks for other partitions than the row's waits, so the checkpoints are read.
+    // A request for other partitions than the row's waits, so the checkpoints are read.
     let own = served.position("voucher", VOUCHER, 42);
     let others: Vec<_> = (0..8)
         .map(|partition| format!("voucher/{partition}@42"))
@@ -149,7 +149,7 @@ async fn what_the_database_has_lost_since_is_not_shown_as_what_was_waited_for() 
         .execute(&served.owner)
         .await
         .expect("checkpoints");
-    // Nobody has said so: what was heard last is that everything below 42 is there.
+    // Nothing has said so: what was heard last is that everything below 42 is there.
     let answer = served.get("/v1/vouchers", &wanted).await;
     assert_eq!(
         (answer.problem(), answer.header("highwater-position")),

@@ -2,8 +2,8 @@
 
 use highwater_http::problem::Problem;
 use highwater_query::{
-    list::{List, Page, Parameters, Served},
-    rows::{Item, Shown},
+    list::{Combination, List, Page, Parameters},
+    rows::{Item, RowView},
 };
 use highwater_rows::{Cell, CellKind, ColumnSpec, Row, UnfitCell};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub const MOST_FOUND: i64 = 50;
 
 pub enum Books {}
 
-impl Shown for Books {
+impl RowView for Books {
     type Row = BookRow;
 
     const CATEGORY: &'static str = "book";
@@ -87,11 +87,11 @@ impl List for BookList {
     const PUBLIC: Option<&'static str> = BookRow::PUBLIC;
     const FILTERS: &'static [&'static str] = &["shelf", "status", "q"];
     const SORTS: &'static [&'static str] = &["title", "price_minor", "-price_minor"];
-    const SERVED: &'static [Served] = &[
-        Served { with: None, filters: &["shelf"], sorts: &["title"] },
-        Served { with: None, filters: &["status"], sorts: &["title"] },
-        Served { with: None, filters: &[], sorts: &["price_minor", "-price_minor"] },
-        Served { with: Some("q"), filters: &["shelf", "status"], sorts: &[] },
+    const SERVED: &'static [Combination] = &[
+        Combination { with: None, filters: &["shelf"], sorts: &["title"] },
+        Combination { with: None, filters: &["status"], sorts: &["title"] },
+        Combination { with: None, filters: &[], sorts: &["price_minor", "-price_minor"] },
+        Combination { with: Some("q"), filters: &["shelf", "status"], sorts: &[] },
     ];
     const FIELDS: &'static [&'static str] = BookRow::FIELDS;
 

@@ -1,15 +1,15 @@
 //! `GET /v1/rooms`: what follows from the columns alone, a filter of each kind.
 
-use highwater_query::rows::{Listed, Shown};
+use highwater_query::rows::{RowList, RowView};
 use highwater_rows::{Cell, CellKind, ColumnSpec, Row, UnfitCell};
 
 use super::{column, no_value};
 
 pub enum Rooms {}
 
-pub type RoomList = Listed<Rooms>;
+pub type RoomList = RowList<Rooms>;
 
-impl Shown for Rooms {
+impl RowView for Rooms {
     type Row = RoomRow;
 
     const CATEGORY: &'static str = "room";

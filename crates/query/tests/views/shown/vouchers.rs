@@ -3,8 +3,8 @@
 use highwater_http::problem::Problem;
 use highwater_protocol::time::Micros;
 use highwater_query::{
-    list::{List, Page, Parameters, Served},
-    rows::Shown,
+    list::{Combination, List, Page, Parameters},
+    rows::RowView,
 };
 use highwater_rows::{Cell, CellKind, ColumnSpec, Row, UnfitCell};
 use highwater_tables::rows::time;
@@ -21,7 +21,7 @@ const STATES: [&str; 5] = ["issued", "given", "redeemed", "expired", "cancelled"
 
 pub enum Vouchers {}
 
-impl Shown for Vouchers {
+impl RowView for Vouchers {
     type Row = VoucherRow;
 
     const CATEGORY: &'static str = "voucher";
@@ -107,18 +107,18 @@ impl List for VoucherList {
     const CATEGORY: &'static str = "voucher";
     const FILTERS: &'static [&'static str] = &["holder_id", "status", "issued_from", "issued_to"];
     const SORTS: &'static [&'static str] = &["-issued_at", "issued_at", "-worth_minor"];
-    const SERVED: &'static [Served] = &[
-        Served {
+    const SERVED: &'static [Combination] = &[
+        Combination {
             with: None,
             filters: &["holder_id", "issued_from", "issued_to"],
             sorts: &["-issued_at", "issued_at"],
         },
-        Served {
+        Combination {
             with: None,
             filters: &["status", "issued_from", "issued_to"],
             sorts: &["-issued_at", "issued_at"],
         },
-        Served { with: None, filters: &[], sorts: &["-worth_minor"] },
+        Combination { with: None, filters: &[], sorts: &["-worth_minor"] },
     ];
     const FIELDS: &'static [&'static str] = &[
         "id",

@@ -10,16 +10,16 @@ use highwater_protocol::{position::Position, wire::Wire};
 use tokio::time::Instant;
 
 use super::{
-    batch::{Place, Source},
+    batch::{Source, TopicPartition},
+    follower::Follower,
     projection::Key,
-    track::Track,
 };
 
-/// Who follows a partition together: all its projections, or one of them alone, because its
+/// What follows a partition together: all its projections, or one of them alone, because its
 /// transactions fail for now and the others do not wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Consumer {
-    pub(super) place: Place,
+    pub(super) topic_partition: TopicPartition,
     pub(super) alone: Option<&'static str>,
 }
 
@@ -36,8 +36,8 @@ struct Lost {
 }
 
 #[derive(Default)]
-pub(super) struct Assignment {
-    pub(super) tracks: BTreeMap<Consumer, Track>,
+pub(super) struct Consumers {
+    pub(super) followers: BTreeMap<Consumer, Follower>,
     /// To be followed, but not yet: how often that failed, and when it is tried again.
     pub(super) waiting: BTreeMap<Consumer, Attempts>,
     /// How often the transactions of a projection that goes alone have failed in a row.
@@ -47,58 +47,58 @@ pub(super) struct Assignment {
 }
 
 impl Consumer {
-    pub(super) fn of(place: Place) -> Self {
-        Self { place, alone: None }
+    pub(super) fn of(topic_partition: TopicPartition) -> Self {
+        Self { topic_partition, alone: None }
     }
 
     pub(super) fn alone(key: &Key) -> Self {
-        Self { place: key.place.clone(), alone: Some(key.projection) }
+        Self { topic_partition: key.topic_partition.clone(), alone: Some(key.projection) }
     }
 
     pub(super) fn key(&self, projection: &'static str) -> Key {
-        Key { projection, place: self.place.clone() }
+        Key { projection, topic_partition: self.topic_partition.clone() }
     }
 }
 
-impl Assignment {
+impl Consumers {
     /// It is to be followed. Projections that go alone follow by themselves; the others need a
     /// consumer all the same.
-    pub(super) fn gain(&mut self, place: Place) {
-        let consumer = Consumer::of(place);
-        if !self.tracks.contains_key(&consumer) && !self.waiting.contains_key(&consumer) {
+    pub(super) fn gain(&mut self, topic_partition: TopicPartition) {
+        let consumer = Consumer::of(topic_partition);
+        if !self.followers.contains_key(&consumer) && !self.waiting.contains_key(&consumer) {
             self.waiting.insert(consumer, Attempts::default());
         }
     }
 
-    pub(super) fn follows(&self, place: &Place) -> bool {
-        self.tracks.keys().any(|consumer| consumer.place == *place)
+    pub(super) fn follows(&self, topic_partition: &TopicPartition) -> bool {
+        self.followers.keys().any(|consumer| consumer.topic_partition == *topic_partition)
     }
 
-    pub(super) fn followed(&self) -> BTreeSet<Place> {
-        self.tracks.keys().map(|consumer| consumer.place.clone()).collect()
+    pub(super) fn followed(&self) -> BTreeSet<TopicPartition> {
+        self.followers.keys().map(|consumer| consumer.topic_partition.clone()).collect()
     }
 
     pub(super) fn is_caught_up(&self) -> bool {
-        self.waiting.is_empty() && self.tracks.values().all(Track::is_caught_up)
+        self.waiting.is_empty() && self.followers.values().all(Follower::is_caught_up)
     }
 
-    /// Everything of the place: what is read but not projected is read again by whoever follows
-    /// next.
-    pub(super) fn drop_place(&mut self, place: &Place) {
-        self.tracks.retain(|consumer, _| consumer.place != *place);
-        self.waiting.retain(|consumer, _| consumer.place != *place);
-        self.troubled.retain(|key, _| key.place != *place);
-        self.lost.retain(|consumer, _| consumer.place != *place);
+    /// Everything of the topic-partition: what is read but not projected is read again by the next
+    /// follower.
+    pub(super) fn drop_topic_partition(&mut self, topic_partition: &TopicPartition) {
+        self.followers.retain(|consumer, _| consumer.topic_partition != *topic_partition);
+        self.waiting.retain(|consumer, _| consumer.topic_partition != *topic_partition);
+        self.troubled.retain(|key, _| key.topic_partition != *topic_partition);
+        self.lost.retain(|consumer, _| consumer.topic_partition != *topic_partition);
     }
 
     pub(super) fn drop_consumer(&mut self, consumer: &Consumer) {
-        self.tracks.remove(consumer);
+        self.followers.remove(consumer);
         self.waiting.remove(consumer);
     }
 
-    pub(super) fn follow(&mut self, consumer: Consumer, track: Track) {
+    pub(super) fn follow(&mut self, consumer: Consumer, follower: Follower) {
         self.waiting.remove(&consumer);
-        self.tracks.insert(consumer, track);
+        self.followers.insert(consumer, follower);
     }
 
     /// It is begun later.
@@ -119,7 +119,7 @@ impl Assignment {
             .filter(|(_, attempts)| attempts.not_before.is_none_or(|at| at <= now));
         let mut due: Vec<Consumer> = due.map(|(consumer, _)| consumer.clone()).collect();
         // Readers wait for events.
-        due.sort_by_key(|consumer| consumer.place.source != Source::Events);
+        due.sort_by_key(|consumer| consumer.topic_partition.source != Source::Events);
         due.truncate(most.max(1));
         due
     }
@@ -128,47 +128,50 @@ impl Assignment {
         self.waiting.values().map(|attempts| attempts.not_before.unwrap_or(now)).min()
     }
 
-    /// The track that holds the checkpoint of `key`.
-    pub(super) fn track_of(&mut self, key: &Key) -> Option<&mut Track> {
+    /// The follower that holds the checkpoint of `key`.
+    pub(super) fn track_of(&mut self, key: &Key) -> Option<&mut Follower> {
         let alone = Consumer::alone(key);
-        let consumer =
-            if self.tracks.contains_key(&alone) { alone } else { Consumer::of(key.place.clone()) };
-        self.tracks.get_mut(&consumer)
+        let consumer = if self.followers.contains_key(&alone) {
+            alone
+        } else {
+            Consumer::of(key.topic_partition.clone())
+        };
+        self.followers.get_mut(&consumer)
     }
 
     /// Every checkpoint of what is followed.
     pub(super) fn checkpoints(&self) -> impl Iterator<Item = (Key, &Position<Wire>)> {
-        self.tracks.iter().flat_map(|(consumer, track)| {
-            track.checkpoints().map(|(projection, at)| (consumer.key(projection), at))
+        self.followers.iter().flat_map(|(consumer, follower)| {
+            follower.checkpoints().map(|(projection, at)| (consumer.key(projection), at))
         })
     }
 
-    /// Nobody follows for this projection any more, on this partition.
+    /// No follower reads for this projection any more, on this partition.
     pub(super) fn leave_out(&mut self, key: &Key) {
-        if let Some(track) = self.track_of(key) {
-            track.leave_out(key.projection);
+        if let Some(follower) = self.track_of(key) {
+            follower.leave_out(key.projection);
         }
-        self.tracks.remove(&Consumer::alone(key));
+        self.followers.remove(&Consumer::alone(key));
     }
 
     /// The projection follows by itself, or will.
     pub(super) fn goes_alone(&self, key: &Key) -> bool {
         let alone = Consumer::alone(key);
-        self.tracks.contains_key(&alone) || self.waiting.contains_key(&alone)
+        self.followers.contains_key(&alone) || self.waiting.contains_key(&alone)
     }
 
     /// A projection that went alone and stands where the others stand goes with them again.
     pub(super) fn rejoin(&mut self) {
         let alone: Vec<Consumer> =
-            self.tracks.keys().filter(|consumer| consumer.alone.is_some()).cloned().collect();
+            self.followers.keys().filter(|consumer| consumer.alone.is_some()).cloned().collect();
         for consumer in alone {
-            let Some(mut track) = self.tracks.remove(&consumer) else { continue };
+            let Some(mut follower) = self.followers.remove(&consumer) else { continue };
             let rejoined = self
-                .tracks
-                .get_mut(&Consumer::of(consumer.place.clone()))
-                .is_some_and(|others| others.take_in(&mut track));
+                .followers
+                .get_mut(&Consumer::of(consumer.topic_partition.clone()))
+                .is_some_and(|others| others.take_in(&mut follower));
             if !rejoined {
-                self.tracks.insert(consumer, track);
+                self.followers.insert(consumer, follower);
             }
         }
     }

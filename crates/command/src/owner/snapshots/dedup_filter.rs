@@ -1,7 +1,7 @@
-//! The filter of seen ids of one partition, as `snapshots` wrote it, with everything that came
+//! The filter of ids of one partition, as `snapshots` wrote it, with everything that came
 //! since.
 
-use highwater_tables::seen::{Seen, Segment};
+use highwater_tables::dedup_filter::{DedupFilter, Segment};
 
 use super::{Error, PostgresSnapshots, present, unsigned};
 
@@ -15,7 +15,7 @@ pub(super) async fn load(
     partition: u32,
     from: u64,
     limit_bytes: usize,
-) -> Result<Seen, Error> {
+) -> Result<DedupFilter, Error> {
     let rows = sqlx::query!(
         "
         WITH filter AS (
@@ -64,14 +64,14 @@ pub(super) async fn load(
             partition,
             size,
             since = since.len() / 2,
-            "no filter of seen ids: every unknown id is looked up"
+            "no filter of ids: every unknown id is looked up"
         );
-        return Ok(Seen::blind());
+        return Ok(DedupFilter::blind());
     }
     segments.sort_by_key(Segment::number);
-    let mut seen = Seen::new(segments, limit_bytes);
-    since.into_iter().for_each(|id| seen.add(id));
-    Ok(seen)
+    let mut filter = DedupFilter::new(segments, limit_bytes);
+    since.into_iter().for_each(|id| filter.add(id));
+    Ok(filter)
 }
 
 fn segment(number: Option<i64>, ids: Option<i64>, bits: Option<Vec<u8>>) -> Result<Segment, Error> {

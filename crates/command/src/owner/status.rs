@@ -1,5 +1,5 @@
 //! How the partitions stand that are owned here: the live state that `GET /admin/owners` shows, and
-//! each tenure for the history in the `owners` topic. Told by supervisors and actors; must never
+//! each term for the history in the `owners` topic. Told by supervisors and actors; must never
 //! decide anything.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{claim::Right, hints::Hints, tenure::Tenure};
+use super::{announcements::Announcements, assignment::Right, term::Term};
 
 /// Why an owner waits: the log has times that its clock does not reach.
 pub const TIMES_AHEAD: &str = "times-ahead";
@@ -69,21 +69,21 @@ pub struct Live {
     pub figures: Figures,
 }
 
-/// One partition. Shared by its supervisor, its actor, and who asks.
-pub struct Standing {
-    hints: Arc<Hints>,
+/// One partition. Shared by its supervisor, its actor, and its readers.
+pub struct Status {
+    announcements: Arc<Announcements>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 struct State {
     live: Live,
-    tenure: Option<Tenure>,
+    term: Option<Term>,
 }
 
-impl Standing {
+impl Status {
     pub fn new(
-        hints: Arc<Hints>,
+        announcements: Arc<Announcements>,
         clock: Arc<dyn Clock>,
         category: &'static str,
         partition: u32,
@@ -103,7 +103,7 @@ impl Standing {
             since,
             figures,
         };
-        Self { hints, clock, state: Mutex::new(State { live, tenure: None }) }
+        Self { announcements, clock, state: Mutex::new(State { live, term: None }) }
     }
 
     pub fn live(&self) -> Live {
@@ -112,7 +112,7 @@ impl Standing {
 
     /// Own epoch, if there was a valid fence since the last end.
     pub fn epoch(&self) -> Option<u64> {
-        self.lock().tenure.as_ref().map(|tenure| tenure.epoch)
+        self.lock().term.as_ref().map(|term| term.epoch)
     }
 
     pub fn right(&self, right: Right) {
@@ -137,14 +137,14 @@ impl Standing {
     /// An own fence is valid. A second one of the same actor follows an unknown outcome.
     pub fn serving(&self, epoch: u64, writer: Uuid) {
         let mut state = self.lock();
-        if let Some(before) = state.tenure.take() {
+        if let Some(before) = state.term.take() {
             state.live.why = OUTCOME_UNKNOWN.to_owned();
             self.close(&state.live, before, OUTCOME_UNKNOWN);
         }
         let since = text(self.clock.now());
         let (instance, url, why) =
-            (self.hints.instance, self.hints.url.clone(), state.live.why.clone());
-        let tenure = Tenure {
+            (self.announcements.instance, self.announcements.url.clone(), state.live.why.clone());
+        let term = Term {
             epoch,
             writer,
             instance,
@@ -154,8 +154,8 @@ impl Standing {
             until: None,
             ended: None,
         };
-        self.hints.note(state.live.category, state.live.partition, &tenure);
-        state.tenure = Some(tenure);
+        self.announcements.note(state.live.category, state.live.partition, &term);
+        state.term = Some(term);
         state.live.epoch = Some(epoch);
         state.live.writer = Some(writer);
         state.live.since = since;
@@ -165,7 +165,7 @@ impl Standing {
     /// The actor has ended; what comes next here comes because of that.
     pub fn ended(&self, reason: &str) {
         let mut state = self.lock();
-        if let Some(before) = state.tenure.take() {
+        if let Some(before) = state.term.take() {
             self.close(&state.live, before, reason);
         }
         reason.clone_into(&mut state.live.why);
@@ -175,10 +175,10 @@ impl Standing {
         state.live.phase = Phase::Waiting;
     }
 
-    fn close(&self, live: &Live, mut tenure: Tenure, reason: &str) {
-        tenure.until = Some(text(self.clock.now()));
-        tenure.ended = Some(reason.to_owned());
-        self.hints.note(live.category, live.partition, &tenure);
+    fn close(&self, live: &Live, mut term: Term, reason: &str) {
+        term.until = Some(text(self.clock.now()));
+        term.ended = Some(reason.to_owned());
+        self.announcements.note(live.category, live.partition, &term);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -194,17 +194,17 @@ fn text(micros: i64) -> String {
 
 /// All partitions that are owned here, or about to be.
 #[derive(Default)]
-pub struct Standings(RwLock<BTreeMap<(&'static str, u32), Arc<Standing>>>);
+pub struct Statuses(RwLock<BTreeMap<(&'static str, u32), Arc<Status>>>);
 
-impl Standings {
-    pub fn insert(&self, category: &'static str, partition: u32, standing: Arc<Standing>) {
-        self.0.write().insert((category, partition), standing);
+impl Statuses {
+    pub fn insert(&self, category: &'static str, partition: u32, status: Arc<Status>) {
+        self.0.write().insert((category, partition), status);
     }
 
     /// Takes out this very one, not a later one.
-    pub fn remove(&self, category: &'static str, partition: u32, standing: &Arc<Standing>) {
+    pub fn remove(&self, category: &'static str, partition: u32, status: &Arc<Status>) {
         let mut all = self.0.write();
-        if all.get(&(category, partition)).is_some_and(|present| Arc::ptr_eq(present, standing)) {
+        if all.get(&(category, partition)).is_some_and(|present| Arc::ptr_eq(present, status)) {
             all.remove(&(category, partition));
         }
     }
@@ -228,6 +228,6 @@ impl Standings {
     }
 
     pub fn all(&self) -> Vec<Live> {
-        self.0.read().values().map(|standing| standing.live()).collect()
+        self.0.read().values().map(|status| status.live()).collect()
     }
 }

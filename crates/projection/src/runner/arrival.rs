@@ -4,7 +4,7 @@ use highwater_protocol::{position::Position, wire::Wire};
 
 use super::batch::Item;
 #[derive(Debug)]
-pub struct Heard {
+pub struct Arrival {
     pub items: Vec<Item>,
     /// Records that the fold skips.
     pub voids: u64,

@@ -81,19 +81,19 @@ impl Segment {
 
 /// All segments of a partition, as an owner holds them.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct DedupFilter {
     segments: Vec<Segment>,
     limit_bytes: usize,
     /// Beyond the limit nothing is kept: everything may have been seen.
     blind: bool,
 }
 
-impl Seen {
+impl DedupFilter {
     /// `segments` in their sequence.
     pub fn new(segments: Vec<Segment>, limit_bytes: usize) -> Self {
-        let mut seen = Self { segments, limit_bytes, blind: false };
-        seen.check_size();
-        seen
+        let mut filter = Self { segments, limit_bytes, blind: false };
+        filter.check_size();
+        filter
     }
 
     /// Knows nothing, so everything may have been seen.
@@ -149,11 +149,11 @@ mod tests {
 
     #[test]
     fn nothing_that_was_added_is_forgotten_over_many_segments() {
-        let mut seen = Seen::new(Vec::new(), 1 << 20);
-        (0..60_000).for_each(|n| seen.add(id(n)));
-        assert!(seen.segments.len() >= 3, "{} segments", seen.segments.len());
-        assert!((0..60_000).all(|n| seen.may_contain(id(n))));
-        let wrong = (100_000..200_000).filter(|n| seen.may_contain(id(*n))).count();
+        let mut filter = DedupFilter::new(Vec::new(), 1 << 20);
+        (0..60_000).for_each(|n| filter.add(id(n)));
+        assert!(filter.segments.len() >= 3, "{} segments", filter.segments.len());
+        assert!((0..60_000).all(|n| filter.may_contain(id(n))));
+        let wrong = (100_000..200_000).filter(|n| filter.may_contain(id(*n))).count();
         assert!(wrong < 500, "{wrong} of 100,000 were never added");
     }
 
@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn beyond_its_limit_everything_may_have_been_seen() {
-        let mut seen = Seen::new(Vec::new(), 100_000);
-        assert!(!seen.may_contain(id(1)));
-        (0..100_000).for_each(|n| seen.add(id(n)));
-        assert!(seen.may_contain(id(5_000_000)));
-        assert_eq!(seen.size_bytes(), 0);
+        let mut filter = DedupFilter::new(Vec::new(), 100_000);
+        assert!(!filter.may_contain(id(1)));
+        (0..100_000).for_each(|n| filter.add(id(n)));
+        assert!(filter.may_contain(id(5_000_000)));
+        assert_eq!(filter.size_bytes(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! `seen_filters`: every command and aggregate id of an outcome below the offset that a filter
 //! covers is in it. More may be.
 
-use highwater_tables::seen::Segment;
+use highwater_tables::dedup_filter::Segment;
 use sqlx::{PgConnection, Row};
 
 use super::item::Item;

@@ -2,8 +2,8 @@
 
 use highwater_runtime::resilience::Once;
 
-pub struct Said {
-    /// Nobody serves the partition here, though it should be.
+pub struct Notices {
+    /// The partition is not served here, though it should be.
     pub ownerless: Once,
     /// The log takes no records at all.
     pub(super) sending: Once,
@@ -13,7 +13,7 @@ pub struct Said {
     pub(super) loading: Once,
 }
 
-impl Default for Said {
+impl Default for Notices {
     fn default() -> Self {
         Self {
             ownerless: Once::new("owner-none"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::known::LEAD;
 
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct OwnAnnouncements {
     /// By key: the value, and the epoch of a partition that is served.
     stands: BTreeMap<String, (Vec<u8>, Option<u64>)>,
     overwritten: BTreeSet<String>,
@@ -13,7 +13,7 @@ pub(super) struct Said {
     disbelieved: u64,
 }
 
-impl Said {
+impl OwnAnnouncements {
     pub(super) fn keep(&mut self, key: String, value: Vec<u8>) {
         self.stands.insert(key, (value, None));
     }

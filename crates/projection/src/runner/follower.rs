@@ -10,39 +10,44 @@ use highwater_runtime::resilience::Once;
 use metrics::counter;
 
 use super::{
-    batch::{Item, Place, Room},
-    feed::Feed,
-    heard::Heard,
+    arrival::Arrival,
+    batch::{Item, Room, TopicPartition},
+    partition_reader::PartitionReader,
     plan::Job,
     rules::{self, Checkpoints},
 };
 
-pub struct Track {
-    place: Place,
-    feed: Feed,
+pub struct Follower {
+    topic_partition: TopicPartition,
+    reader: PartitionReader,
     /// Of the projections that go on.
     checkpoints: Checkpoints,
     /// What no job covers yet.
-    heard: Vec<Item>,
+    arrived: Vec<Item>,
     events: usize,
     bytes: usize,
-    /// Where the fold stands after `heard`.
+    /// Where the fold stands after `arrived`.
     read_to: Position<Wire>,
     caught_up: bool,
-    /// The follower's end, until somebody asks for it.
+    /// The follower's end, until the runner takes it.
     ended: Option<follow::Error>,
     trouble: Once,
 }
 
-impl Track {
-    /// `feed` begins at or below every one of `checkpoints`, or where what lies below is forgotten.
-    pub fn new(place: Place, feed: Feed, checkpoints: Checkpoints) -> Self {
-        let read_to = feed.position().clone();
+impl Follower {
+    /// `reader` begins at or below every one of `checkpoints`, or where what lies below is
+    /// forgotten.
+    pub fn new(
+        topic_partition: TopicPartition,
+        reader: PartitionReader,
+        checkpoints: Checkpoints,
+    ) -> Self {
+        let read_to = reader.position().clone();
         Self {
-            place,
-            feed,
+            topic_partition,
+            reader,
             checkpoints,
-            heard: Vec::new(),
+            arrived: Vec::new(),
             events: 0,
             bytes: 0,
             read_to,
@@ -56,8 +61,8 @@ impl Track {
     /// is left.
     pub fn take_arrived(&mut self, room: Room) -> Room {
         while self.events < room.events && self.bytes < room.bytes && self.ended.is_none() {
-            let Some(heard) = self.feed.next().now_or_never() else { break };
-            self.hear(heard);
+            let Some(arrival) = self.reader.next().now_or_never() else { break };
+            self.receive(arrival);
         }
         room.less(self.events, self.bytes)
     }
@@ -67,38 +72,38 @@ impl Track {
         if self.ended.is_some() {
             return std::future::pending().await;
         }
-        let heard = self.feed.next().await;
-        self.hear(heard);
+        let arrival = self.reader.next().await;
+        self.receive(arrival);
     }
 
-    fn hear(&mut self, heard: Result<Heard, follow::Error>) {
-        let heard = match heard {
-            Ok(heard) => heard,
+    fn receive(&mut self, arrival: Result<Arrival, follow::Error>) {
+        let arrival = match arrival {
+            Ok(arrival) => arrival,
             Err(error) => {
                 self.ended = Some(error);
                 return;
             }
         };
-        match heard.trouble {
+        match arrival.trouble {
             Some(trouble) => self
                 .trouble
-                .warn(&format!("{}: the log's reader has trouble", self.place), &trouble),
+                .warn(&format!("{}: the log's reader has trouble", self.topic_partition), &trouble),
             None => self.trouble.over("the log's reader goes on"),
         }
-        if heard.voids > 0 {
+        if arrival.voids > 0 {
             let labels = [
-                ("category", self.place.category.to_string()),
-                ("partition", self.place.partition.to_string()),
+                ("category", self.topic_partition.category.to_string()),
+                ("partition", self.topic_partition.partition.to_string()),
             ];
-            counter!("highwater_projection_void_records_total", &labels).increment(heard.voids);
+            counter!("highwater_projection_void_records_total", &labels).increment(arrival.voids);
         }
-        for item in heard.items {
+        for item in arrival.items {
             self.events += item.what.weight();
             self.bytes += item.what.size_bytes();
-            self.heard.push(item);
+            self.arrived.push(item);
         }
-        self.read_to = heard.position;
-        self.caught_up = heard.caught_up;
+        self.read_to = arrival.position;
+        self.caught_up = arrival.caught_up;
     }
 
     /// Why nothing more will come, once.
@@ -108,9 +113,9 @@ impl Track {
 
     /// Everything that has arrived, as one job for each projection that does not have it yet.
     pub fn take_jobs(&mut self) -> Vec<Job> {
-        let items: Arc<[Item]> = std::mem::take(&mut self.heard).into();
+        let items: Arc<[Item]> = std::mem::take(&mut self.arrived).into();
         (self.events, self.bytes) = (0, 0);
-        rules::jobs(&self.place, &self.checkpoints, &items, &self.read_to)
+        rules::jobs(&self.topic_partition, &self.checkpoints, &items, &self.read_to)
     }
 
     pub fn moved(&mut self, projection: &'static str, to: Position<Wire>) {
@@ -126,8 +131,8 @@ impl Track {
     /// Takes the projections of `other` over, if both stand at the same place with nothing in
     /// between.
     pub fn take_in(&mut self, other: &mut Self) -> bool {
-        let even = self.heard.is_empty()
-            && other.heard.is_empty()
+        let even = self.arrived.is_empty()
+            && other.arrived.is_empty()
             && self.read_to == other.read_to
             && self.ended.is_none();
         if even {
@@ -148,7 +153,7 @@ impl Track {
     }
 
     pub fn partition(&self) -> &highwater_log::Partition {
-        self.feed.partition()
+        self.reader.partition()
     }
 }
 

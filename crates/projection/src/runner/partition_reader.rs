@@ -1,16 +1,16 @@
-//! What a track reads: a partition of `events` through the fold, or one of `commands` record by
+//! What a follower reads: a partition of `events` through the fold, or one of `commands` record by
 //! record. Knows no projection.
 
 use highwater_log::{Follow, Log, Partition, Step, follow};
 use highwater_protocol::{fold::Effect, position::Position, wire::Wire};
 
 use super::{
+    arrival::Arrival,
     batch::{Item, Source, What},
     commands::{self, Commands},
-    heard::Heard,
 };
 
-pub enum Feed {
+pub enum PartitionReader {
     Events(Follow),
     Commands(Commands),
 }
@@ -28,7 +28,7 @@ pub async fn check(
     }
 }
 
-impl Feed {
+impl PartitionReader {
     /// Checks `from` and reads on from there; where the log has forgotten what comes next, from the
     /// first record that there is.
     pub async fn resume(
@@ -45,30 +45,30 @@ impl Feed {
 
     pub fn position(&self) -> &Position<Wire> {
         match self {
-            Feed::Events(follow) => follow.fold().position(),
-            Feed::Commands(commands) => commands.position(),
+            PartitionReader::Events(follow) => follow.fold().position(),
+            PartitionReader::Commands(commands) => commands.position(),
         }
     }
 
     pub fn partition(&self) -> &Partition {
         match self {
-            Feed::Events(follow) => follow.partition(),
-            Feed::Commands(commands) => commands.partition(),
+            PartitionReader::Events(follow) => follow.partition(),
+            PartitionReader::Commands(commands) => commands.partition(),
         }
     }
 
-    /// Waits for the next delivery. Dropping the future loses nothing. After an error the feed is
+    /// Waits for the next delivery. Dropping the future loses nothing. After an error the reader is
     /// at its end.
-    pub async fn next(&mut self) -> Result<Heard, follow::Error> {
+    pub async fn next(&mut self) -> Result<Arrival, follow::Error> {
         match self {
-            Feed::Events(follow) => follow.next().await.map(visible),
-            Feed::Commands(commands) => commands.next().await,
+            PartitionReader::Events(follow) => follow.next().await.map(visible),
+            PartitionReader::Commands(commands) => commands.next().await,
         }
     }
 }
 
 /// What the fold shows.
-fn visible(step: Step) -> Heard {
+fn visible(step: Step) -> Arrival {
     let (mut items, mut voids) = (Vec::new(), 0);
     for seen in step.effects {
         voids += u64::from(matches!(seen.effect, Effect::Void(_)));
@@ -76,7 +76,7 @@ fn visible(step: Step) -> Heard {
             items.push(Item { what, after: seen.position });
         }
     }
-    Heard {
+    Arrival {
         items,
         voids,
         position: step.position,

@@ -1,9 +1,10 @@
 //! The `owners` topic: who owns which partition and at which URL, and the check values of
-//! deployment key and database. Hints only; a wrong one costs a hop. A record without the proof of
-//! this deployment is no hint at all, and where it takes the place of one, that is said again.
+//! deployment key and database. Announcements only; a wrong one costs a hop. A record without the
+//! proof of this deployment is no announcement at all, and where it takes the place of one, that is
+//! said again.
 
 mod known;
-mod said;
+mod own;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use highwater_log::{Delivery, Log, Partition, Reply, Report, Ticket, check_values};
-use highwater_protocol::record::Stored;
+use highwater_protocol::record::StoredRecord;
 use highwater_runtime::{identity::DeploymentKeys, resilience::Once};
 use metrics::counter;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -26,12 +27,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{known::Known, said::Said};
-use super::{address::Address, deployment::Deployment, tenure::Tenure};
+use self::{known::KnownOwner, own::OwnAnnouncements};
+use super::{address::Address, deployment::Deployment, term::Term};
 
 /// Who owns a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hint {
+pub struct Announcement {
     pub url: String,
     pub epoch: u64,
     pub instance: Uuid,
@@ -43,12 +44,12 @@ pub struct Hint {
     pub released: bool,
 }
 
-/// A hint of another instance.
+/// An announcement of another instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct PeerAnnouncement {
     pub category: String,
     pub partition: u32,
-    pub hint: Hint,
+    pub announcement: Announcement,
     /// It came while this instance listened, and is no tale of the past.
     pub fresh: bool,
 }
@@ -72,14 +73,14 @@ pub enum Error {
     Foreign { what: &'static str, theirs: String, ours: String, advice: &'static str },
 }
 
-pub struct Hints {
+pub struct Announcements {
     log: Arc<dyn Log>,
     partition: Partition,
     pub url: String,
     pub instance: Uuid,
     pub deployment: Deployment,
-    known: RwLock<BTreeMap<String, Known>>,
-    said: Mutex<Said>,
+    known: RwLock<BTreeMap<String, KnownOwner>>,
+    said: Mutex<OwnAnnouncements>,
     /// How far the command queue of a partition has come.
     drained: RwLock<BTreeMap<String, u64>>,
     changes: watch::Sender<u64>,
@@ -98,7 +99,7 @@ const LOOKS: u32 = 100;
 /// How often it is looked whether something must be said again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 
-impl Hints {
+impl Announcements {
     pub fn new(
         log: Arc<dyn Log>,
         partition: Partition,
@@ -133,38 +134,41 @@ impl Hints {
     /// Says that this instance is about to end, so that others take the partition while it is still
     /// served.
     pub fn leave(&self, category: &str, partition: u32, epoch: u64) {
-        self.say(category, partition, epoch, |hint| hint.leaving = true);
+        self.say(category, partition, epoch, |announcement| announcement.leaving = true);
     }
 
     /// Says that this instance has given the partition up, so that others need not wait for the
     /// group.
     pub fn release(&self, category: &str, partition: u32, epoch: u64) {
-        self.say(category, partition, epoch, |hint| hint.released = true);
+        self.say(category, partition, epoch, |announcement| announcement.released = true);
     }
 
-    fn say(&self, category: &str, partition: u32, epoch: u64, also: impl FnOnce(&mut Hint)) {
-        let mut hint = Hint {
+    fn say(
+        &self,
+        category: &str,
+        partition: u32,
+        epoch: u64,
+        also: impl FnOnce(&mut Announcement),
+    ) {
+        let mut announcement = Announcement {
             url: self.url.clone(),
             epoch,
             instance: self.instance,
             leaving: false,
             released: false,
         };
-        also(&mut hint);
+        also(&mut announcement);
         let key = key(category, partition);
-        // The fold says that this epoch is the last one: whoever said more was wrong.
+        // The fold says that this epoch is the last one: an announcement of a later one was wrong.
         self.known.write().retain(|of, known| *of != key || known.is_plausible_after(epoch));
-        let value = self.write(key.clone(), &hint);
+        let value = self.write(key.clone(), &announcement);
         let mut said = self.said();
-        if hint.released { said.forget(&key) } else { said.keep_epoch(key, value, epoch) }
+        if announcement.released { said.forget(&key) } else { said.keep_epoch(key, value, epoch) }
     }
 
-    /// Keeps a tenure in the history of the partition, which holds the last [`TENURES`].
-    pub fn note(&self, category: &str, partition: u32, tenure: &Tenure) {
-        self.write(
-            format!("{}{}", tenures_of(category, partition), tenure.epoch % TENURES),
-            tenure,
-        );
+    /// Keeps a term in the history of the partition, which holds the last [`TERMS`].
+    pub fn note(&self, category: &str, partition: u32, term: &Term) {
+        self.write(format!("{}{}", terms_of(category, partition), term.epoch % TERMS), term);
     }
 
     fn write(&self, key: String, value: &impl Serialize) -> Vec<u8> {
@@ -174,34 +178,35 @@ impl Hints {
         value
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn said(&self) -> MutexGuard<'_, OwnAnnouncements> {
         self.said.lock()
     }
 
     /// Another instance that owns the partition, as far as is known.
-    pub fn other(&self, category: &str, partition: u32) -> Option<Hint> {
+    pub fn other(&self, category: &str, partition: u32) -> Option<Announcement> {
         self.candidates(category, partition).into_iter().next()
     }
 
     /// Other instances that may own the partition, the likeliest first: two at most.
-    pub fn candidates(&self, category: &str, partition: u32) -> Vec<Hint> {
+    pub fn candidates(&self, category: &str, partition: u32) -> Vec<Announcement> {
         let known = self.known.read();
-        let said = known.get(&key(category, partition)).map(Known::candidates).unwrap_or_default();
+        let said =
+            known.get(&key(category, partition)).map(KnownOwner::candidates).unwrap_or_default();
         said.into_iter()
-            .filter(|hint| self.is_of_another(hint) && !hint.released)
+            .filter(|announcement| self.is_of_another(announcement) && !announcement.released)
             .cloned()
             .collect()
     }
 
     /// Everything that others have said, released or not.
-    pub fn others(&self) -> Vec<Heard> {
+    pub fn others(&self) -> Vec<PeerAnnouncement> {
         let known = self.known.read();
-        let heard = |(key, known): (&String, &Known)| {
+        let heard = |(key, known): (&String, &KnownOwner)| {
             let (category, partition) = place(key)?;
-            self.is_of_another(&known.best).then(|| Heard {
+            self.is_of_another(&known.best).then(|| PeerAnnouncement {
                 category,
                 partition,
-                hint: known.best.clone(),
+                announcement: known.best.clone(),
                 fresh: known.fresh,
             })
         };
@@ -210,19 +215,19 @@ impl Hints {
 
     /// Whether there is another owner of anything, that has not said that it ends.
     pub fn another_stays(&self) -> bool {
-        self.others().iter().any(|heard| heard.hint.stays())
+        self.others().iter().any(|heard| heard.announcement.stays())
     }
 
-    fn is_of_another(&self, hint: &Hint) -> bool {
-        hint.instance != self.instance && hint.url != self.url
+    fn is_of_another(&self, announcement: &Announcement) -> bool {
+        announcement.instance != self.instance && announcement.url != self.url
     }
 
     /// Whether every partition of `category` has an owner, as far as is known: this instance, or
-    /// another at another URL. A hint with this URL by another instance is of a process that was
-    /// here before.
+    /// another at another URL. An announcement with this URL by another instance is of a process
+    /// that was here before.
     pub fn all_owned(&self, category: &str, partitions: u32) -> bool {
         let known = self.known.read();
-        let owned = |known: &Known| {
+        let owned = |known: &KnownOwner| {
             !known.best.released
                 && (known.best.instance == self.instance || known.best.url != self.url)
         };
@@ -236,7 +241,7 @@ impl Hints {
         self.said().keep(key, value);
     }
 
-    /// How far the command queue of the partition has come, at least; 0 where nobody has said so.
+    /// How far the command queue of the partition has come, at least; 0 where no owner has said so.
     pub fn drained(&self, category: &str, partition: u32) -> u64 {
         self.drained.read().get(&queue_key(category, partition)).copied().unwrap_or(0)
     }
@@ -290,7 +295,8 @@ impl Hints {
 
     /// Reads the topic for ever.
     pub async fn follow(self: Arc<Self>, mut reports: Reports) {
-        let (mut unread, mut unsaid) = (Once::new("owners-reader"), Once::new("owners-hint"));
+        let (mut unread, mut unsaid) =
+            (Once::new("owners-reader"), Once::new("owners-announcement"));
         let mut repair = tokio::time::interval(REPAIR_EVERY);
         repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -307,9 +313,9 @@ impl Hints {
                     _ = repair.tick() => self.repair(),
                     Some(report) = reports.recv() => {
                         match report.result {
-                            Ok(_) => unsaid.over("hints are acknowledged again"),
+                            Ok(_) => unsaid.over("announcements are acknowledged again"),
                             Err(error) => {
-                                unsaid.warn("a hint was not acknowledged", &error);
+                                unsaid.warn("an announcement was not acknowledged", &error);
                                 self.said().unsaid();
                             }
                         }
@@ -336,7 +342,7 @@ impl Hints {
         }
     }
 
-    fn learn(&self, stored: Stored) {
+    fn learn(&self, stored: StoredRecord) {
         let key = stored.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let Some(key) = key else { return };
         // No instance erases anything.
@@ -353,14 +359,15 @@ impl Hints {
                 *before = drained.max(*before);
             }
         } else if place(key).is_some() {
-            let hint = serde_json::from_slice::<Hint>(value)
+            let announcement = serde_json::from_slice::<Announcement>(value)
                 .ok()
-                .filter(|hint| Address::parse(&hint.url).is_ok());
-            match hint {
-                Some(hint)
-                    if hint.instance == self.instance || self.said().hears(key, hint.epoch) =>
+                .filter(|announcement| Address::parse(&announcement.url).is_ok());
+            match announcement {
+                Some(announcement)
+                    if announcement.instance == self.instance
+                        || self.said().hears(key, announcement.epoch) =>
                 {
-                    self.believe(key, hint)
+                    self.believe(key, announcement)
                 }
                 Some(_) | None => self.disbelieve(key),
             }
@@ -368,13 +375,16 @@ impl Hints {
         // History is for people.
     }
 
-    fn believe(&self, key: &str, hint: Hint) {
+    fn believe(&self, key: &str, announcement: Announcement) {
         let fresh = self.caught_up.load(Ordering::Relaxed);
         let mut known = self.known.write();
         let news = match known.get_mut(key) {
-            Some(known) => known.hear(hint, fresh),
+            Some(known) => known.hear(announcement, fresh),
             None => known
-                .insert(key.to_owned(), Known { best: hint.clone(), fresh, last: hint })
+                .insert(
+                    key.to_owned(),
+                    KnownOwner { best: announcement.clone(), fresh, last: announcement },
+                )
                 .is_none(),
         };
         drop(known);
@@ -414,7 +424,7 @@ impl Hints {
     }
 }
 
-impl Hint {
+impl Announcement {
     /// It has not said that it ends.
     pub fn stays(&self) -> bool {
         !self.leaving && !self.released
@@ -423,17 +433,17 @@ impl Hint {
     /// Of the same epoch: first it is owned, then left, then released, and never the other way
     /// round.
     fn follows(&self, before: &Self) -> bool {
-        let said = |hint: &Self| (hint.released, hint.leaving);
+        let said = |announcement: &Self| (announcement.released, announcement.leaving);
         self.epoch == before.epoch && self != before && said(self) >= said(before)
     }
 }
 
-/// How many tenures of a partition the `owners` topic keeps.
-pub const TENURES: u64 = 32;
+/// How many terms of a partition the `owners` topic keeps.
+pub const TERMS: u64 = 32;
 
-/// What the keys of a partition's history begin with; a number below [`TENURES`] follows.
-pub fn tenures_of(category: &str, partition: u32) -> String {
-    format!("{category}/{partition}/tenure/")
+/// What the keys of a partition's history begin with; a number below [`TERMS`] follows.
+pub fn terms_of(category: &str, partition: u32) -> String {
+    format!("{category}/{partition}/term/")
 }
 
 fn queue_key(category: &str, partition: u32) -> String {
@@ -443,7 +453,7 @@ fn queue_key(category: &str, partition: u32) -> String {
 /// What the topic `owners` calls the command queue (docs/log-format.md).
 const COMMAND_QUEUE: &str = "/commands";
 
-/// Category and partition of a hint's key.
+/// Category and partition of an announcement's key.
 fn place(key: &str) -> Option<(String, u32)> {
     let (category, partition) = key.split_once('/')?;
     Some((category.to_owned(), partition.parse().ok()?))

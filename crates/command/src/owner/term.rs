@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 /// One writer's time on a partition, as the `owners` topic keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tenure {
+pub struct Term {
     pub epoch: u64,
     pub writer: Uuid,
     pub instance: Uuid,
     pub url: String,
-    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the tenure
+    /// Why it was taken: `assigned`, `released`, `refused`, `outcome-unknown`, or as the term
     /// before it here ended.
     pub why: String,
     /// By the owner's clock.

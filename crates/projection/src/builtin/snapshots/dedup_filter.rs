@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use highwater_tables::seen::Segment;
+use highwater_tables::dedup_filter::Segment;
 use parking_lot::Mutex;
 
 use super::number;
-use crate::runner::{Failure, Place, PostgresTx, Slice};
+use crate::runner::{Failure, PostgresTx, Slice, TopicPartition};
 
 /// Outcomes of a partition after which its filter is written.
 const EVERY: usize = 10_000;
@@ -19,7 +19,7 @@ const MOST_ROWS: i64 = 200_000;
 /// How many outcomes each partition has had since its filter was written, as far as this process
 /// knows. Only a reason to write.
 pub(super) struct Due {
-    outcomes: Mutex<BTreeMap<Place, usize>>,
+    outcomes: Mutex<BTreeMap<TopicPartition, usize>>,
     /// See [`MOST_ROWS`].
     pub(super) most_rows: i64,
 }
@@ -33,15 +33,15 @@ impl Default for Due {
 impl Due {
     /// Whether the partition's filter is to be written in this transaction. A partition that is new
     /// here is due at once.
-    fn count(&self, place: &Place, outcomes: usize) -> bool {
+    fn count(&self, topic_partition: &TopicPartition, outcomes: usize) -> bool {
         let mut counted = self.outcomes.lock();
-        let count = counted.entry(place.clone()).or_insert(EVERY);
+        let count = counted.entry(topic_partition.clone()).or_insert(EVERY);
         *count += outcomes;
         *count >= EVERY
     }
 
-    fn written(&self, place: &Place) {
-        self.outcomes.lock().insert(place.clone(), 0);
+    fn written(&self, topic_partition: &TopicPartition) {
+        self.outcomes.lock().insert(topic_partition.clone(), 0);
     }
 
     /// Writes the filters that are due. A transaction that fails afterwards writes them again the
@@ -52,10 +52,10 @@ impl Due {
         slices: &[Slice<'_>],
     ) -> Result<(), Failure> {
         for slice in slices {
-            if self.count(slice.place, slice.items.len())
-                && catch_up(tx, slice.place, self.most_rows).await?
+            if self.count(slice.topic_partition, slice.items.len())
+                && catch_up(tx, slice.topic_partition, self.most_rows).await?
             {
-                self.written(slice.place);
+                self.written(slice.topic_partition);
             }
         }
         Ok(())
@@ -64,12 +64,12 @@ impl Due {
     pub(super) async fn start_over(
         &self,
         tx: &mut PostgresTx,
-        place: &Place,
+        topic_partition: &TopicPartition,
     ) -> Result<(), Failure> {
-        let partition = number(place.partition)?;
+        let partition = number(topic_partition.partition)?;
         sqlx::query!(
             "DELETE FROM seen_filters WHERE category = $1 AND partition = $2",
-            &*place.category,
+            &*topic_partition.category,
             partition
         )
         .execute(&mut **tx)
@@ -79,8 +79,12 @@ impl Due {
 }
 
 /// Adds the outcomes that came since the filter was written; `false`: there are more.
-async fn catch_up(tx: &mut PostgresTx, place: &Place, most_rows: i64) -> Result<bool, Failure> {
-    let (category, partition) = (&*place.category, number(place.partition)?);
+async fn catch_up(
+    tx: &mut PostgresTx,
+    topic_partition: &TopicPartition,
+    most_rows: i64,
+) -> Result<bool, Failure> {
+    let (category, partition) = (&*topic_partition.category, number(topic_partition.partition)?);
     let last = sqlx::query!(
         "SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND \
          partition = $2 ORDER BY segment DESC LIMIT 1",
@@ -110,13 +114,13 @@ async fn catch_up(tx: &mut PostgresTx, place: &Place, most_rows: i64) -> Result<
             if segment.is_full() {
                 // The full one says how far it goes, too: nothing depends on it, the last one
                 // counts.
-                write(tx, place, &segment, row.next_offset - 1).await?;
+                write(tx, topic_partition, &segment, row.next_offset - 1).await?;
                 segment = Segment::empty(segment.number() + 1);
             }
             segment.add(id);
         }
     }
-    write(tx, place, &segment, covers).await?;
+    write(tx, topic_partition, &segment, covers).await?;
     Ok(all)
 }
 
@@ -130,7 +134,7 @@ fn stored(segment: i32, ids: i64, bits: &[u8]) -> Result<Segment, Failure> {
 
 async fn write(
     tx: &mut PostgresTx,
-    place: &Place,
+    topic_partition: &TopicPartition,
     segment: &Segment,
     covers: i64,
 ) -> Result<(), Failure> {
@@ -139,8 +143,8 @@ async fn write(
          ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (category, partition, segment) DO UPDATE
          SET ids = excluded.ids, next_offset = excluded.next_offset, bits = excluded.bits",
-        &*place.category,
-        number(place.partition)?,
+        &*topic_partition.category,
+        number(topic_partition.partition)?,
         i32::try_from(segment.number()).unwrap_or(i32::MAX),
         i64::try_from(segment.ids()).unwrap_or(i64::MAX),
         covers,
@@ -157,8 +161,11 @@ mod tests {
 
     #[test]
     fn a_filter_is_due_at_once_and_then_after_so_many_outcomes_of_its_partition() {
-        let (due, one, other) =
-            (Due::default(), Place::of_events("thing", 0), Place::of_events("thing", 1));
+        let (due, one, other) = (
+            Due::default(),
+            TopicPartition::of_events("thing", 0),
+            TopicPartition::of_events("thing", 1),
+        );
         assert!(due.count(&one, 0), "it is new here");
         assert!(due.count(&one, 1), "and was not written");
         due.written(&one);

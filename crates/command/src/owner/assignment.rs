@@ -1,4 +1,4 @@
-//! By what right a partition is owned here. A hint, like all membership: safety comes from the
+//! By what right a partition is owned here. Only a hint, like all membership: safety comes from the
 //! fold.
 
 use parking_lot::{Mutex, MutexGuard};
@@ -11,14 +11,14 @@ pub enum Right {
     Group,
     /// Its owner was gone, and the group has not said yet whose it is. Ends with another's fence.
     EagerFailover,
-    /// The group has taken it back, and nobody has fenced yet. Ends with another's fence, or when
-    /// its time is over.
+    /// The group has taken it back, and no other instance has fenced yet. Ends with another's
+    /// fence, or when its time is over.
     HandedOff,
 }
 
 /// The right of one supervisor, until it ends.
 #[derive(Debug)]
-pub struct Claim(Mutex<State>);
+pub struct Assignment(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -27,7 +27,7 @@ struct State {
     ended: bool,
 }
 
-impl Claim {
+impl Assignment {
     pub fn new(right: Right) -> Self {
         Self(Mutex::new(State { right, changes: 0, ended: false }))
     }
@@ -36,7 +36,7 @@ impl Claim {
         self.lock().right
     }
 
-    /// The group assigns what is owned here. `false`: not any more, somebody must begin anew.
+    /// The group assigns what is owned here. `false`: not any more, the caller must begin anew.
     pub fn raise(&self) -> bool {
         let mut state = self.lock();
         if !state.ended {
@@ -46,7 +46,7 @@ impl Claim {
         !state.ended
     }
 
-    /// The group takes it back: the number of this change, for [`Claim::is_still`].
+    /// The group takes it back: the number of this change, for [`Assignment::is_still`].
     pub fn hand_off(&self) -> u64 {
         let mut state = self.lock();
         state.right = Right::HandedOff;
@@ -88,32 +88,35 @@ mod tests {
     #[test]
     fn a_loss_ends_every_right_but_the_groups() {
         for right in [Right::EagerFailover, Right::HandedOff] {
-            let claim = Claim::new(right);
-            assert!(claim.end_unless_assigned(), "{right:?}");
-            assert!(!claim.raise(), "what has ended is not raised");
+            let assignment = Assignment::new(right);
+            assert!(assignment.end_unless_assigned(), "{right:?}");
+            assert!(!assignment.raise(), "what has ended is not raised");
         }
-        let claim = Claim::new(Right::EagerFailover);
-        assert!(claim.raise());
-        assert!(!claim.end_unless_assigned());
-        assert_eq!(claim.right(), Right::Group);
+        let assignment = Assignment::new(Right::EagerFailover);
+        assert!(assignment.raise());
+        assert!(!assignment.end_unless_assigned());
+        assert_eq!(assignment.right(), Right::Group);
     }
 
     #[test]
     fn a_handoff_expires_only_if_the_group_did_not_give_it_back() {
-        let claim = Claim::new(Right::Group);
-        let change = claim.hand_off();
-        assert!(claim.is_still(change) && claim.right() == Right::HandedOff);
-        assert!(claim.raise());
-        assert!(!claim.is_still(change));
-        let again = claim.hand_off();
-        assert!(claim.is_still(again) && !claim.is_still(change), "each has its own number");
-        let once_more = claim.hand_off();
+        let assignment = Assignment::new(Right::Group);
+        let change = assignment.hand_off();
+        assert!(assignment.is_still(change) && assignment.right() == Right::HandedOff);
+        assert!(assignment.raise());
+        assert!(!assignment.is_still(change));
+        let again = assignment.hand_off();
         assert!(
-            claim.is_still(once_more) && !claim.is_still(again),
+            assignment.is_still(again) && !assignment.is_still(change),
+            "each has its own number"
+        );
+        let once_more = assignment.hand_off();
+        assert!(
+            assignment.is_still(once_more) && !assignment.is_still(again),
             "also one right after the other"
         );
-        assert!(!claim.has_ended());
-        claim.end();
-        assert!(claim.has_ended() && !claim.is_still(once_more));
+        assert!(!assignment.has_ended());
+        assignment.end();
+        assert!(assignment.has_ended() && !assignment.is_still(once_more));
     }
 }
