@@ -60,7 +60,7 @@ pub enum Error {
     #[error(
         "the log belongs to another database (the owners topic says {theirs}, here it is {ours}): \
          name the database of the deployment; \
-         if that one is lost, an empty one takes its topic_partition with the application's \
+         if that one is lost, an empty one takes its place with the application's \
          `migrate --replace {theirs}`"
     )]
     OtherDatabase { theirs: String, ours: Uuid },

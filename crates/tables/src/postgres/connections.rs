@@ -33,13 +33,15 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// How often a server without room is asked whether it has some, and how soon again when it had.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How soon again where the server refuses the session: that lasts, and is seen by others.
+const LOOK_REFUSED: Duration = Duration::from_secs(5);
 /// Without room, one waits for a connection to come back and looks so often; the others wait for
 /// their turn.
 const IDLE_LOOK: Duration = Duration::from_millis(2);
 /// So many times as many sessions as there can be are remembered; most of those have ended.
 const KEPT: usize = 4;
 /// How often it is looked whether one was closed because of its age.
-const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+const UPKEEP_EVERY: Duration = Duration::from_secs(30);
 /// Connections that listen; a caller that asks and waits for the answer goes first.
 const LISTENERS: u32 = 2;
 
@@ -175,10 +177,11 @@ impl Connections {
     pub async fn listener(&self) -> Result<PgListener, sqlx::Error> {
         let mut listener = loop {
             if !self.0.is_short() {
+                // Only told: a listener that waits long is no reason to look, as a caller is.
                 tokio::select! {
                     biased;
                     listener = PgListener::connect_with(&self.0.pool) => break listener?,
-                    () = self.found_short() => continue,
+                    () = self.told_short() => continue,
                 }
             }
             let turn = self.0.turn.lock().await;
@@ -209,29 +212,30 @@ impl Connections {
     /// never does so by itself. Ends at the first that cannot be had; what is closed later because
     /// of its age is opened again.
     pub async fn open(&self) {
-        self.open_missing().await;
+        if let Err((error, opened)) = self.open_missing().await {
+            warn!(%error, all = self.wanted(), opened, "not all connections to the database could be \
+                opened");
+        }
         if !self.0.kept_open.swap(true, Ordering::SeqCst) {
             tokio::spawn(keep_open(Arc::downgrade(&self.0)));
         }
     }
 
-    async fn open_missing(&self) {
+    /// `Err`: why one could not be had, and how many were before it.
+    async fn open_missing(&self) -> Result<(), (sqlx::Error, usize)> {
         let (pool, all) = (&self.0.pool, self.wanted());
         let mut held = Vec::new();
         while !self.0.is_short() && (pool.size() < all || pool.num_idle() > 0) {
             let acquired = tokio::select! {
                 acquired = self.0.pool.acquire() => acquired,
-                () = self.found_short() => return,
+                () = self.found_short() => return Ok(()),
             };
             match acquired {
                 Ok(connection) => held.push(connection),
-                Err(error) => {
-                    warn!(%error, all, opened = held.len(), "not all connections to the database \
-                        could be opened");
-                    return;
-                }
+                Err(error) => return Err((error, held.len())),
             }
         }
+        Ok(())
     }
 
     /// A connection of its own, outside of the pool; says why where there is none.
@@ -325,15 +329,20 @@ impl Connections {
         Ok(None)
     }
 
-    /// Ends when it is found out that the server has no room for as many as are wanted.
+    /// Ends when it is known that the server has no room for as many as are wanted.
+    async fn told_short(&self) {
+        let (mut room, wanted) = (self.0.room.subscribe(), self.wanted());
+        // The sender lives as long as this does.
+        let _ = room.wait_for(|room| *room < wanted).await;
+    }
+
+    /// The same, and has it found out.
     async fn found_short(&self) {
-        let mut room = self.0.room.subscribe();
-        let wanted = self.wanted();
-        let short = room.wait_for(|room| *room < wanted);
+        let short = self.told_short();
         tokio::pin!(short);
         loop {
             tokio::select! {
-                _ = &mut short => return,
+                () = &mut short => return,
                 () = tokio::time::sleep(SUSPECT_AFTER) => {}
             }
             if !self.0.looking.swap(true, Ordering::SeqCst) {
@@ -367,8 +376,8 @@ impl Shared {
         alive.is_some_and(|alive| alive >= i64::from(all))
     }
 
-    /// Whether to look again, and when.
-    async fn look(&self) -> Option<Duration> {
+    /// What comes next.
+    async fn look(&self) -> Next {
         let all = self.pool.options().get_max_connections();
         let looked = tokio::time::timeout(LOOK_WITHIN, self.session.connect()).await;
         let is_enough =
@@ -380,7 +389,7 @@ impl Shared {
                     info!(wanted = all, "the database has room for all connections again");
                 }
                 self.room.send_replace(all);
-                None
+                Next::WhenDoubted(LOOK_EVERY)
             }
             Ok(Err(error)) if is_full(&error) => {
                 *self.cause.write() = error.to_string();
@@ -391,43 +400,51 @@ impl Shared {
                 // A caller that tries to open one right now counts still: less than all in any
                 // case.
                 self.room.send_replace(self.pool.size().min(all.saturating_sub(1)));
-                Some(LOOK_EVERY)
+                Next::Look(LOOK_EVERY)
             }
             Ok(Ok(connection)) if self.is_short() => {
                 let _ = connection.close().await;
                 self.room.send_modify(|room| *room += 1);
                 if self.is_short() {
-                    return Some(LOOK_AGAIN);
+                    return Next::Look(LOOK_AGAIN);
                 }
                 info!(wanted = all, "the database has room for all connections again");
-                None
+                Next::WhenDoubted(LOOK_EVERY)
             }
             // Whether it is away others find out.
             Ok(_) | Err(_) => {
                 self.room.send_replace(all);
-                None
+                let refused = matches!(looked, Ok(Err(sqlx::Error::Configuration(_))));
+                Next::WhenDoubted(if refused { LOOK_REFUSED } else { LOOK_EVERY })
             }
         }
     }
+}
+
+/// After a look whether the server has room.
+enum Next {
+    /// It has none: it is looked again after this.
+    Look(Duration),
+    /// It has some: a caller that waits may doubt that after this.
+    WhenDoubted(Duration),
 }
 
 /// Looks whether the server has room, and, while it has none, when it has some again.
 async fn look(shared: Weak<Shared>) {
     loop {
         let Some(looked) = shared.upgrade() else { return };
-        let again = looked.look().await;
-        let Some(again) = again else {
-            // A caller that doubts it later looks again, and not all the time.
-            let pause = Arc::downgrade(&looked);
-            drop(looked);
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Some(shared) = pause.upgrade() {
-                shared.looking.store(false, Ordering::SeqCst);
-            }
-            return;
-        };
+        let next = looked.look().await;
         drop(looked);
-        tokio::time::sleep(again).await;
+        match next {
+            Next::Look(after) => tokio::time::sleep(after).await,
+            Next::WhenDoubted(after) => {
+                tokio::time::sleep(after).await;
+                if let Some(shared) = shared.upgrade() {
+                    shared.looking.store(false, Ordering::SeqCst);
+                }
+                return;
+            }
+        }
     }
 }
 
@@ -437,7 +454,8 @@ async fn keep_open(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         let connections = Connections(shared);
         if connections.size() < connections.wanted() {
-            connections.open_missing().await;
+            // Callers that need one say what is wrong.
+            let _ = connections.open_missing().await;
         }
     }
 }
