@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -259,27 +259,75 @@ fn who_stops_the_clock_in_tests_asks_for_it_itself() {
     assert!(found > 2, "nothing was read");
 }
 
-/// What it finds is worth something because it shares no fold and no decoder with the services.
+/// What it finds is worth something because it shares no fold, no decoder and no statement with the
+/// services.
 #[test]
 fn the_audit_reads_by_itself() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/audit/src")];
-    let mut seen = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            let shipped = text.split("#[cfg(test)]").next().unwrap();
-            for used in shipped.split("highwater_protocol::").skip(1) {
-                seen += 1;
-                assert!(used.starts_with("record::"), "{}: {used:.40}", path.display());
+    let (mut records, mut filters) = (0, 0);
+    for (path, text) in sources("crates/audit/src") {
+        for used in text.split("highwater_protocol::").skip(1) {
+            records += 1;
+            assert!(used.starts_with("record::"), "{}: {used:.40}", path.display());
+        }
+        for used in text.split("highwater_tables::").skip(1) {
+            filters += 1;
+            assert!(used.starts_with("dedup_filter::Segment"), "{}: {used:.40}", path.display());
+        }
+    }
+    assert!(records > 3 && filters > 0, "nothing was read");
+}
+
+/// A crate that needs another statement adds it to `highwater-tables`, where each stands once.
+#[test]
+fn statements_of_the_system_tables_stand_in_one_crate_and_in_the_audit() {
+    const TABLES: [&str; 7] = [
+        "checkpoints",
+        "database_identity",
+        "operations",
+        "outcomes",
+        "schema_version",
+        "seen_filters",
+        "snapshots",
+    ];
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let mut homes = BTreeSet::new();
+    for entry in fs::read_dir(top).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        for (_, text) in sources(&format!("crates/{name}/src")) {
+            let letters = |letter: char| !letter.is_alphanumeric() && letter != '_';
+            let words: Vec<&str> = text.split(letters).filter(|word| !word.is_empty()).collect();
+            let is_statement = |pair: &[&str]| {
+                ["FROM", "JOIN", "INTO", "UPDATE", "TABLE"].contains(&pair[0])
+                    && TABLES.contains(&pair[1])
+            };
+            if words.windows(2).any(is_statement) {
+                homes.insert(name.clone());
             }
         }
     }
-    assert!(seen > 3, "nothing was read");
+    assert_eq!(homes, ["audit", "tables"].map(str::to_owned).into());
+}
+
+/// The files of a folder without their tests.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_stem().is_some_and(|name| name == "tests") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|of| of == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+                found.push((path, shipped));
+            }
+        }
+    }
+    found
 }
 
 fn is_within(folder: &Path, text: &str) -> bool {

@@ -18,7 +18,8 @@ use highwater_log::{Partition, RawReader, RawTopic};
 use highwater_projection::{Projections, runner};
 use highwater_protocol::record::StoredRecord;
 use highwater_runtime::clock::Clock;
-use sqlx::{PgConnection, Row};
+use highwater_tables::{checkpoints, identity};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::{
@@ -106,7 +107,7 @@ pub async fn read(
 ) -> Result<Report, Error> {
     let said = owners::read(log, prefix).await?;
     check_database(&said, database).await?;
-    let checkpoints = checkpoints(database).await?;
+    let checkpoints = all_checkpoints(database).await?;
     let mut report = Report::default();
     let topics = log.topics().await?;
     let command_queues: BTreeSet<Arc<str>> = topics
@@ -200,8 +201,7 @@ pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
 }
 
 async fn check_database(said: &OwnersTopic, database: &mut PgConnection) -> Result<(), Error> {
-    let ours: Uuid =
-        sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(database).await?;
+    let ours = identity::database_identity(database).await?;
     match &said.database {
         Some(theirs) if *theirs != ours.to_string() => {
             Err(Error::OtherDatabase { theirs: theirs.clone(), ours })
@@ -210,24 +210,15 @@ async fn check_database(said: &OwnersTopic, database: &mut PgConnection) -> Resu
     }
 }
 
-async fn checkpoints(database: &mut PgConnection) -> Result<BTreeMap<Key, Checkpoint>, Error> {
-    let sql = "SELECT generation, projection, category, partition, next_offset, epoch, writer FROM \
-               checkpoints";
-    let mut found = BTreeMap::new();
-    for row in sqlx::query(sql).fetch_all(database).await? {
-        let key = (
-            row.try_get(0)?,
-            row.try_get(1)?,
-            row.try_get(2)?,
-            row.try_get::<i32, _>(3)?.unsigned_abs(),
-        );
-        let number = |at: usize| row.try_get::<i64, _>(at).map(i64::unsigned_abs);
-        found.insert(
-            key,
-            Checkpoint { offset: number(4)?, epoch: number(5)?, writer: row.try_get(6)? },
-        );
-    }
-    Ok(found)
+async fn all_checkpoints(
+    database: &mut PgConnection,
+) -> Result<BTreeMap<Key, Checkpoint>, sqlx::Error> {
+    let all = checkpoints::all(database).await?.into_iter();
+    let found = all.map(|at| {
+        let key = (at.generation, at.projection, at.category, at.partition);
+        (key, Checkpoint { offset: at.offset, epoch: at.epoch, writer: at.writer })
+    });
+    Ok(found.collect())
 }
 
 /// By generation and projection: what has a checkpoint, and what has to get one.
@@ -239,9 +230,7 @@ fn of_partition(
 ) -> Here {
     let wanted = expected.iter().filter(|wanted| wanted.category == category);
     let mut here: Here = wanted
-        .map(|wanted| {
-            ((highwater_tables::checkpoints::GENERATION, wanted.projection.to_owned()), None)
-        })
+        .map(|wanted| ((checkpoints::GENERATION, wanted.projection.to_owned()), None))
         .collect();
     let found =
         checkpoints.iter().filter(|((_, _, of, index), _)| of == category && *index == partition);

@@ -37,7 +37,7 @@ use highwater_runtime::{
     process::{Exit, Exits},
     start::StartSettings,
 };
-use highwater_tables::{migrations, postgres::Connections};
+use highwater_tables::{identity, migrations, postgres::Connections};
 use sqlx::Connection;
 use tracing::info;
 use uuid::Uuid;
@@ -103,7 +103,8 @@ pub async fn start(
     let patience = ctx.config.section::<StartSettings>("start")?.patience();
     let tables = async || {
         let mut connection = migrations::open(&pool, Some(projections.tables())).await?;
-        let identity = migrations::database_identity(&mut connection).await?;
+        let found = identity::database_identity(&mut connection).await;
+        let identity = found.map_err(migrations::Error::from)?;
         connection.close().await.map_err(migrations::Error::from)?;
         Ok(identity)
     };

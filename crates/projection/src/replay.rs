@@ -10,7 +10,7 @@ use highwater_protocol::{
     fold::{Fold, Gap},
     wire::{self, Wire},
 };
-use highwater_tables::checkpoints::{self, ReadError};
+use highwater_tables::{ReadError, checkpoints};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What};

@@ -19,6 +19,7 @@ use highwater_http::{
     problem::Problem,
     server::Admission,
 };
+use highwater_tables::checkpoints;
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -29,9 +30,9 @@ pub use awaited::Awaited;
 use state::OperationRecords;
 
 /// The projection of what is accepted: its checkpoints count the offsets of `commands`.
-const ACCEPTED: &str = "operations";
+const ACCEPTED: &str = checkpoints::OPERATIONS;
 /// The projection of what commands came to.
-const OUTCOMES: &str = "snapshots";
+const OUTCOMES: &str = checkpoints::SNAPSHOTS;
 
 pub fn routes() -> Router<App> {
     Router::new().route("/v1/operations/{id}", get(show))

@@ -8,12 +8,11 @@ use highwater_http::problem::Problem;
 use highwater_protocol::time::Micros;
 use highwater_rows::{Cell, CellKind, ColumnSpec, Row as _};
 use highwater_tables::{
-    checkpoints::GENERATION,
     postgres::Connections,
-    rows::{cells, time},
+    rows::{Values, at_checkpoint, quoted_columns, time},
 };
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
-use sqlx::{AssertSqlSafe, FromRow, Postgres, QueryBuilder, Row as _, postgres::PgRow};
+use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -57,7 +56,7 @@ pub struct Item<R> {
 impl<R: highwater_rows::Row> Item<R> {
     /// The columns that [`FromRow`] reads, for a list of one's own: `id, version, "..", ..`.
     pub fn columns() -> String {
-        format!("id, version{}", quoted::<R>(""))
+        format!("id, version{}", quoted_columns::<R>(""))
     }
 
     /// The cell of a column.
@@ -82,19 +81,14 @@ impl<R: highwater_rows::Row> Item<R> {
         }
     }
 
-    fn read(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get(first)?,
-            version: row.try_get(first + 1)?,
-            cells: cells(row, first + 2, R::COLUMNS)?,
-            row: PhantomData,
-        })
+    fn of(Values { id, version, cells }: Values) -> Self {
+        Self { id, version, cells, row: PhantomData }
     }
 }
 
 impl<R: highwater_rows::Row> FromRow<'_, PgRow> for Item<R> {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Self::read(row, 0)
+        Values::read::<R>(row, 0).map(Self::of)
     }
 }
 
@@ -134,31 +128,10 @@ async fn load<S: RowView>(
     id: Uuid,
     partition: i32,
 ) -> Result<Lookup<Item<S::Row>>, sqlx::Error> {
-    let sql = format!(
-        "SELECT coalesce(c.next_offset, 0), r.id, r.version{columns} \
-         FROM (SELECT $1::uuid AS id) asked \
-         LEFT JOIN checkpoints c \
-         ON (c.projection, c.generation, c.category, c.partition) = ($2, $3, $4, $5) \
-         LEFT JOIN \"{table}\" r ON r.id = asked.id",
-        columns = quoted::<S::Row>("r."),
-        table = S::Row::TABLE,
-    );
-    let found = sqlx::query(AssertSqlSafe(sql))
-        .bind(id)
-        .bind(S::Row::TABLE)
-        .bind(GENERATION)
-        .bind(S::CATEGORY)
-        .bind(partition)
-        .fetch_one(&mut *pool.acquire().await?)
-        .await?;
-    let offset = found.try_get(0)?;
-    let is_there = found.try_get::<Option<Uuid>, _>(1)?.is_some();
-    let item = is_there.then(|| Item::read(&found, 1)).transpose()?;
-    Ok(Lookup { offset, row: item.map(|body| Row { version: body.version, body }) })
-}
-
-fn quoted<R: highwater_rows::Row>(of: &str) -> String {
-    R::COLUMNS.iter().map(|column| format!(", {of}\"{}\"", column.name)).collect()
+    let mut connection = pool.acquire().await?;
+    let found = at_checkpoint::<S::Row>(&mut connection, id, S::CATEGORY, partition).await?;
+    let item = found.row.map(Item::of);
+    Ok(Lookup { offset: found.offset, row: item.map(|body| Row { version: body.version, body }) })
 }
 
 /// What the last row of a page is sorted by.

@@ -8,7 +8,10 @@
 
 use std::collections::BTreeSet;
 
+use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::checkpoints;
 
 /// Caches listen here.
 pub const CHANNEL: &str = "highwater_changes";
@@ -48,6 +51,31 @@ pub fn text<'a>(changes: impl IntoIterator<Item = Change<'a>>) -> Option<String>
 /// The other way round. `None`: it is not understood, so that anything may have changed.
 pub fn parse(text: &str) -> Option<Vec<Change<'_>>> {
     text.split(' ').map(Change::parse).collect()
+}
+
+/// Tells the readers of positions that checkpoints moved, and caches what changed, as [`text`] says
+/// it; both when the transaction commits.
+pub async fn notify(
+    connection: &mut PgConnection,
+    changed: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    match changed {
+        None => {
+            sqlx::query!("SELECT pg_notify($1, '')", checkpoints::CHANNEL)
+                .execute(connection)
+                .await?
+        }
+        Some(changed) => {
+            let both = sqlx::query!(
+                "SELECT pg_notify($1, $2) AS changes, pg_notify($3, '') AS checkpoints",
+                CHANNEL,
+                changed,
+                checkpoints::CHANNEL
+            );
+            both.execute(connection).await?
+        }
+    };
+    Ok(())
 }
 
 impl<'a> Change<'a> {

@@ -1,20 +1,36 @@
 //! A position of the fold as a row of `checkpoints`, and back. Loses nothing; refuses a row that no
 //! fold can have written: half a witness among them, because with none the log would be taken for
 //! the one that was read before.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `read` | where projections are, for those who only look |
+//! | `moves` | checkpoints in the transaction that moves them: locked, compared and swapped |
+
+mod moves;
+mod read;
 
 use highwater_protocol::{
     position::{Position, Witness},
     time::Micros,
     wire::Wire,
 };
-use sqlx::PgConnection;
 use uuid::Uuid;
+
+pub use self::{
+    moves::{Key, Moves, advance, find, lock, make, reset},
+    read::{Checkpoint, ProjectionOffset, all, live_offsets, offsets, position},
+};
 
 /// The generation of every projection until rebuilds make others.
 pub const GENERATION: i32 = 1;
 
 /// The projection of states and outcomes, which owners begin from.
 pub const SNAPSHOTS: &str = "snapshots";
+
+/// The projection of what the command queue has accepted. Its checkpoints count the offsets of
+/// `commands`, those of all others the offsets of `events`.
+pub const OPERATIONS: &str = "operations";
 
 /// The reader of a position listens here; the payload is empty.
 pub const CHANNEL: &str = "highwater_checkpoints";
@@ -44,6 +60,8 @@ pub enum Error {
     Negative(&'static str),
     #[error("a stored checkpoint has half a witness")]
     HalfWitness,
+    #[error("partition number too large")]
+    Partition,
 }
 
 impl TryFrom<&Position<Wire>> for Row {
@@ -97,59 +115,6 @@ impl TryFrom<Row> for Position<Wire> {
             witness,
         })
     }
-}
-
-/// Why a checkpoint could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error(transparent)]
-    Malformed(#[from] Error),
-}
-
-/// Where `projection` stands on a partition; at the start, if it has never been there.
-pub async fn position(
-    connection: &mut PgConnection,
-    projection: &str,
-    category: &str,
-    partition: u32,
-) -> Result<Position<Wire>, ReadError> {
-    let row = sqlx::query_as!(
-        Row,
-        "SELECT identity, next_offset, epoch, writer, next_seq, drained, sealed, last_time_us,
-                witness_offset, witness_epoch, witness_writer, witness_seq
-         FROM checkpoints
-         WHERE (projection, generation, category, partition) = ($1, $2, $3, $4)",
-        projection,
-        GENERATION,
-        category,
-        i32::try_from(partition).unwrap_or(i32::MAX),
-    );
-    let row = row.fetch_optional(connection).await?;
-    Ok(row.map_or_else(|| Ok(Position::start()), Position::try_from)?)
-}
-
-/// Below which offset `projection` has everything, by the partitions of `category` that it has
-/// been on.
-pub async fn offsets(
-    connection: &mut PgConnection,
-    projection: &str,
-    category: &str,
-) -> Result<Vec<(u32, u64)>, ReadError> {
-    let rows = sqlx::query!(
-        "SELECT partition, next_offset FROM checkpoints \
-         WHERE (projection, generation, category) = ($1, $2, $3)",
-        projection,
-        GENERATION,
-        category,
-    );
-    let rows = rows.fetch_all(connection).await?.into_iter();
-    let offsets = rows.map(|row| {
-        let partition = u32::try_from(row.partition).map_err(|_| Error::Negative("partition"))?;
-        Ok((partition, unsigned("next_offset", row.next_offset)?))
-    });
-    offsets.collect()
 }
 
 fn signed(what: &'static str, number: u64) -> Result<i64, Error> {

@@ -1,8 +1,21 @@
 //! Which ids have been seen: Bloom filters in segments, in the form in which they are stored. May
 //! hold too much, never too little.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `table` | segments as rows of `seen_filters` |
+//! | `load` | a filter as an owner loads it, with the outcomes since |
+
+mod load;
+mod table;
 
 use fastbloom::BloomFilter;
 use uuid::Uuid;
+
+pub use self::{
+    load::{OwnerFilter, load},
+    table::{delete_partition, last, upsert},
+};
 
 /// Ids of the first segment; each later one has room for twice as many, up to [`MOST_IDS`].
 const FIRST_IDS: usize = 16_384;
@@ -21,7 +34,7 @@ pub struct Segment {
     bits: BloomFilter,
 }
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("segment {number} has {found} bytes instead of {expected}")]
 pub struct WrongSize {
     pub number: u32,

@@ -7,11 +7,10 @@
 use std::cmp::Ordering;
 
 use sqlx::{
-    Acquire, Connection, PgConnection, PgExecutor, Postgres,
+    Acquire, Connection, PgConnection, Postgres,
     migrate::{Migrate, MigrateError, Migration, Migrator},
     postgres::{PgDatabaseError, PgErrorPosition},
 };
-use uuid::Uuid;
 
 use crate::{
     postgres::{self, Connections},
@@ -236,12 +235,6 @@ pub async fn open(
     };
     check_with_rows(&mut connection, application).await?;
     Ok(connection)
-}
-
-/// The identity that the first migration wrote: names the consumer group, so that two databases
-/// never share one.
-pub async fn database_identity(connection: impl PgExecutor<'_>) -> Result<Uuid, Error> {
-    Ok(sqlx::query_scalar!("SELECT id FROM database_identity").fetch_one(connection).await?)
 }
 
 impl Error {

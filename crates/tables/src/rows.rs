@@ -1,5 +1,11 @@
 //! Tables of rows (`highwater-rows`) as they lie in Postgres: what is read of them, and whether a
 //! table is what its row says.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `at_checkpoint` | one row, with the checkpoint that it belongs to |
+
+mod at_checkpoint;
 
 use highwater_protocol::time::Micros;
 use highwater_rows::{Cell, CellKind, ColumnSpec, OWN, Row};
@@ -11,6 +17,8 @@ use sqlx::{
         chrono::{DateTime, Utc},
     },
 };
+
+pub use self::at_checkpoint::{RowAtCheckpoint, Values, at_checkpoint, quoted_columns};
 
 /// Why a table is not known to fit.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,10 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use highwater_tables::migrations::{Application, Error, check, check_unchanged, database_identity};
+use highwater_tables::{
+    identity::database_identity,
+    migrations::{Application, Error, check, check_unchanged},
+};
 use sqlx::{
     PgPool,
     migrate::{Migration, MigrationType, Migrator},

@@ -8,11 +8,12 @@ mod postgres;
 use highwater_rows::{Cell, Column, ColumnSpec, Row, UnfitCell, of_cell};
 use highwater_tables::{
     migrations::{Application, migrate},
-    rows::{Table, check},
+    rows::{Table, at_checkpoint, check, quoted_columns},
 };
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, SqlStr,
     migrate::{Migration, MigrationType},
+    types::Uuid,
 };
 
 #[derive(Clone)]
@@ -184,4 +185,37 @@ async fn a_list_needs_an_index_for_each_of_its_sequences() {
     let longer = INDEXES[0].replace("amount, id", "amount, id, code");
     let with: Vec<&str> = [FITS, &longer].into_iter().chain(INDEXES.into_iter().skip(1)).collect();
     assert_eq!(said(table(), &with).await, "");
+}
+
+#[tokio::test]
+async fn a_row_is_read_with_the_checkpoint_of_its_partition() {
+    assert_eq!(quoted_columns::<Voucher>("r."), r#", r."code", r."amount", r."holder""#);
+    let options = postgres::database("rows_at_checkpoint").await;
+    let mut connection = PgConnection::connect_with(&options).await.expect("a connection");
+    migrate(&mut connection, None).await.expect("the tables");
+    let statements = "INSERT INTO vouchers
+        VALUES ('00000000-0000-0000-0000-000000000007', 3, 2, 'ten', 1000, NULL);
+        INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch,
+                                 next_seq, drained, sealed)
+        VALUES ('vouchers', 1, 'thing', 3, 43, 1, 0, 0, false),
+               ('vouchers', 2, 'thing', 3, 50, 1, 0, 0, false),
+               ('vouchers', 1, 'other', 3, 51, 1, 0, 0, false),
+               ('others', 1, 'thing', 3, 52, 1, 0, 0, false)";
+    for statement in [FITS, statements] {
+        sqlx::raw_sql(statement).execute(&mut connection).await.expect("a statement");
+    }
+    let cells = || vec!["ten".to_owned().cell(), 1_000_i64.cell(), Cell::Null];
+    for (id, partition, offset, row) in [
+        (7, 3, 43, Some((2, cells()))),
+        (8, 3, 43, None),
+        (7, 4, 0, Some((2, cells()))),
+        (8, 4, 0, None),
+    ] {
+        let id = Uuid::from_u128(id);
+        let found = at_checkpoint::<Voucher>(&mut connection, id, "thing", partition).await;
+        let found = found.expect("a row");
+        let values = found.row.map(|values| (values.id, values.version, values.cells));
+        assert_eq!(found.offset, offset);
+        assert_eq!(values, row.map(|(version, cells)| (id, version, cells)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use highwater_tables::migrations;
+use highwater_tables::{identity, migrations};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -88,11 +88,8 @@ async fn migrate_in(
     let Some(identity) = replace else { return Ok(()) };
     // With nothing projected yet, every table will be made from the log that the lost database
     // belonged to.
-    let replaced = sqlx::query(
-        "UPDATE database_identity SET id = $1 WHERE NOT EXISTS (SELECT FROM checkpoints)",
-    );
-    match replaced.bind(identity).execute(connection).await?.rows_affected() {
-        0 => Err(Error::NotEmpty),
-        _ => Ok(()),
+    match identity::replace(connection, identity).await? {
+        true => Ok(()),
+        false => Err(Error::NotEmpty),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use highwater_log::LogSettings;
 use highwater_runtime::identity::DeploymentKeys;
-use highwater_tables::{migrations, postgres::Connections};
+use highwater_tables::{identity, migrations, postgres::Connections};
 
 use super::{Error, IdentitySettings};
 use crate::{
@@ -61,7 +61,7 @@ pub(super) fn load_keys(settings: &IdentitySettings) -> Result<DeploymentKeys, E
 /// The database's identity, if its tables are those of this release.
 pub(super) async fn database(tables: &Connections) -> Result<uuid::Uuid, migrations::Error> {
     let mut connection = migrations::open(tables, None).await?;
-    migrations::database_identity(&mut connection).await
+    Ok(identity::database_identity(&mut connection).await?)
 }
 
 #[cfg(test)]

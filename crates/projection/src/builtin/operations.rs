@@ -12,12 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use highwater_protocol::command_queue::{AcceptedCommand, DecodeError};
+use highwater_tables::{
+    checkpoints,
+    operations::{self, Row},
+};
 use uuid::Uuid;
 
 use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What};
 
 /// Names the checkpoints, whose offsets are those of `commands`.
-pub const NAME: &str = "operations";
+pub const NAME: &str = checkpoints::OPERATIONS;
 
 /// As long as the log keeps `commands` at least.
 const KEPT: TimeDelta = TimeDelta::days(7);
@@ -73,18 +77,6 @@ struct Batch {
     last: BTreeMap<(String, i32), DateTime<Utc>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    command: Uuid,
-    category: String,
-    partition: i32,
-    aggregate: Uuid,
-    actor: Uuid,
-    next_offset: i64,
-    accepted_at: DateTime<Utc>,
-    deadline: Option<DateTime<Utc>>,
-}
-
 impl Batch {
     fn add(&mut self, topic_partition: &TopicPartition, item: &Item) -> Result<(), Failure> {
         let What::Accepted { offset, appended_at_ms, command } = &item.what else { return Ok(()) };
@@ -114,8 +106,9 @@ impl Batch {
 
     async fn write(self, tx: &mut PostgresTx) -> Result<(), Failure> {
         let commands: BTreeSet<Uuid> = self.records.iter().map(|row| row.command).collect();
-        let known = times(tx, commands).await?;
-        upsert(tx, first_of_each(self.records, known)).await?;
+        let commands: Vec<Uuid> = commands.into_iter().collect();
+        let known = operations::times(tx, &commands).await?.into_iter().collect();
+        operations::upsert(tx, &first_of_each(self.records, known)).await?;
         forget(tx, self.last).await
     }
 }
@@ -163,51 +156,6 @@ impl QueuedCommand {
     }
 }
 
-/// When the rows that are there were accepted.
-async fn times(
-    tx: &mut PostgresTx,
-    commands: BTreeSet<Uuid>,
-) -> Result<BTreeMap<Uuid, DateTime<Utc>>, Failure> {
-    let commands: Vec<Uuid> = commands.into_iter().collect();
-    let rows = sqlx::query!(
-        "SELECT command_id, accepted_at FROM operations WHERE command_id = ANY($1)",
-        &commands
-    );
-    Ok(rows
-        .fetch_all(&mut **tx)
-        .await?
-        .into_iter()
-        .map(|row| (row.command_id, row.accepted_at))
-        .collect())
-}
-
-/// Sorted by command.
-async fn upsert(tx: &mut PostgresTx, rows: Vec<Row>) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO operations (command_id, category, partition, aggregate_id, actor, \
-         next_offset, accepted_at, deadline)
-         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::uuid[], \
-         $6::bigint[], $7::timestamptz[], $8::timestamptz[])
-         ON CONFLICT (command_id) DO UPDATE
-         SET next_offset = excluded.next_offset, actor = excluded.actor, accepted_at = \
-         excluded.accepted_at, deadline = excluded.deadline",
-        &rows.iter().map(|row| row.command).collect::<Vec<Uuid>>(),
-        &rows.iter().map(|row| row.category.clone()).collect::<Vec<String>>(),
-        &rows.iter().map(|row| row.partition).collect::<Vec<i32>>(),
-        &rows.iter().map(|row| row.aggregate).collect::<Vec<Uuid>>(),
-        &rows.iter().map(|row| row.actor).collect::<Vec<Uuid>>(),
-        &rows.iter().map(|row| row.next_offset).collect::<Vec<i64>>(),
-        &rows.iter().map(|row| row.accepted_at).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.deadline).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 async fn forget(
     tx: &mut PostgresTx,
     last: BTreeMap<(String, i32), DateTime<Utc>>,
@@ -215,16 +163,7 @@ async fn forget(
     let (topic_partitions, until): (Vec<(String, i32)>, Vec<DateTime<Utc>>) =
         last.into_iter().map(|(topic_partition, at)| (topic_partition, at - KEPT)).unzip();
     let (categories, partitions): (Vec<String>, Vec<i32>) = topic_partitions.into_iter().unzip();
-    sqlx::query!(
-        "DELETE FROM operations o
-         USING UNNEST($1::text[], $2::int[], $3::timestamptz[]) AS h(category, partition, until)
-         WHERE (o.category, o.partition) = (h.category, h.partition) AND o.accepted_at < h.until",
-        &categories,
-        &partitions,
-        &until,
-    )
-    .execute(&mut **tx)
-    .await?;
+    operations::forget(tx, &categories, &partitions, &until).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{domain::Unreadable, wire::RecordedEvent};
-use uuid::Uuid;
+use highwater_tables::snapshots::{self, Name, Row, StoredSnapshot};
 
 use super::aggregates::Aggregates;
 use crate::runner::{Failure, PostgresTx, Projection, Slice, Start, TopicPartition};
@@ -50,14 +50,14 @@ impl Snapshots {
 
     async fn write(&self, tx: &mut PostgresTx, slices: &[Slice<'_>]) -> Result<(), Failure> {
         let touched = events_by_aggregate(slices)?;
-        let before = load_states(tx, touched.keys()).await?;
-        let mut states = Vec::with_capacity(touched.len());
+        let before = snapshots::find(tx, touched.keys()).await?;
+        let mut rows = Vec::with_capacity(touched.len());
         for (name, (partition, events)) in touched {
             let rules = self.rules(&name.category)?;
-            let stored = advance(rules, before.get(&name), &events)?;
-            states.push((name, partition, rules.format(), stored));
+            let snapshot = advance(rules, before.get(&name), &events)?;
+            rows.push(Row { name, partition, format: rules.format(), snapshot });
         }
-        write_states(tx, states).await?;
+        snapshots::upsert(tx, rows).await?;
         let mut outcomes = Outcomes::default();
         for slice in slices {
             slice.items.iter().try_for_each(|item| outcomes.add(slice.topic_partition, item))?;
@@ -75,36 +75,20 @@ impl Snapshots {
     ) -> Result<Start, Failure> {
         let (partition, format) =
             (number(topic_partition.partition)?, self.rules(&topic_partition.category)?.format());
-        let forms = sqlx::query!(
-            "SELECT min(format) AS oldest, max(format) AS newest FROM snapshots WHERE category = \
-             $1 AND partition = $2",
-            &*topic_partition.category,
-            partition,
-        )
-        .fetch_one(&mut **tx)
-        .await?;
-        if forms.newest.is_some_and(|newest| newest > format) {
+        let category = &*topic_partition.category;
+        let Some(formats) = snapshots::formats(tx, category, partition).await? else {
+            return Ok(Start::AtCheckpoint);
+        };
+        if formats.newest > format {
             return Err(Failure::Newer(format!(
                 "snapshots of {topic_partition} were written by a newer release: upgrade readers first"
             )));
         }
-        if forms.oldest.is_none_or(|oldest| oldest == format) {
+        if formats.oldest == format {
             return Ok(Start::AtCheckpoint);
         }
-        sqlx::query!(
-            "DELETE FROM snapshots WHERE category = $1 AND partition = $2",
-            &*topic_partition.category,
-            partition
-        )
-        .execute(&mut **tx)
-        .await?;
-        sqlx::query!(
-            "DELETE FROM outcomes WHERE category = $1 AND partition = $2",
-            &*topic_partition.category,
-            partition
-        )
-        .execute(&mut **tx)
-        .await?;
+        snapshots::delete_partition(tx, category, partition).await?;
+        highwater_tables::outcomes::delete_partition(tx, category, partition).await?;
         self.filters.start_over(tx, topic_partition).await?;
         Ok(Start::Over)
     }
@@ -134,20 +118,6 @@ impl Projection<PostgresTx> for Snapshots {
     ) -> BoxFuture<'a, Result<Start, Failure>> {
         Box::pin(self.resume_partition(tx, topic_partition))
     }
-}
-
-/// An aggregate as it is stored: serialized, or the reason why not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct StoredSnapshot {
-    version: i64,
-    state: Result<Vec<u8>, String>,
-}
-
-/// The key of a snapshot; the sequence of these is the one in which rows are locked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    category: String,
-    id: Uuid,
 }
 
 /// Versions and events of one aggregate.
@@ -206,72 +176,6 @@ fn advance(
     Ok(StoredSnapshot { version: has, state })
 }
 
-async fn load_states(
-    tx: &mut PostgresTx,
-    names: impl Iterator<Item = &Name>,
-) -> Result<BTreeMap<Name, StoredSnapshot>, Failure> {
-    let (categories, ids): (Vec<String>, Vec<Uuid>) =
-        names.map(|name| (name.category.clone(), name.id)).unzip();
-    let rows = sqlx::query!(
-        "SELECT s.category, s.aggregate_id, s.version, s.state, s.unreadable
-         FROM UNNEST($1::text[], $2::uuid[]) AS n(category, id)
-         JOIN snapshots s ON (s.category, s.aggregate_id) = (n.category, n.id)",
-        &categories,
-        &ids,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    let stored = rows.into_iter().map(|row| {
-        let state = row.state.ok_or_else(|| row.unreadable.unwrap_or_default());
-        (
-            Name { category: row.category, id: row.aggregate_id },
-            StoredSnapshot { version: row.version, state },
-        )
-    });
-    Ok(stored.collect())
-}
-
-/// Name, partition, form and state of each.
-async fn write_states(
-    tx: &mut PostgresTx,
-    states: Vec<(Name, i32, i16, StoredSnapshot)>,
-) -> Result<(), Failure> {
-    let (mut categories, mut ids, mut partitions, mut formats) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut versions, mut serialized, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, partition, format, stored) in states {
-        categories.push(name.category);
-        ids.push(name.id);
-        partitions.push(partition);
-        formats.push(format);
-        versions.push(stored.version);
-        unreadable.push(stored.state.as_ref().err().cloned());
-        serialized.push(stored.state.ok());
-    }
-    if ids.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO snapshots (category, aggregate_id, partition, format, version, state, \
-         unreadable)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::smallint[], $5::bigint[], \
-         $6::bytea[], $7::text[])
-         ON CONFLICT (category, aggregate_id) DO UPDATE
-         SET version = excluded.version, format = excluded.format, state = excluded.state, \
-         unreadable = excluded.unreadable",
-        &categories,
-        &ids,
-        &partitions,
-        &formats,
-        &versions,
-        &serialized as &[Option<Vec<u8>>],
-        &unreadable as &[Option<String>],
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 fn number(partition: u32) -> Result<i32, Failure> {
     i32::try_from(partition).map_err(|error| Failure::Deterministic(error.to_string()))
 }
@@ -285,6 +189,7 @@ mod tests {
         time::Micros,
         wire::{Fingerprint, Meta},
     };
+    use uuid::Uuid;
 
     use super::*;
     use crate::runner::{Item, Source, What};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use highwater_protocol::domain::Unreadable;
 use highwater_runtime::resilience::Backoff;
+use highwater_tables::{ReadError, checkpoints};
 
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,23 @@ impl From<sqlx::Error> for Failure {
             | sqlx::Error::RowNotFound => Failure::Deterministic(text),
             _ => Failure::Unreachable(text),
         }
+    }
+}
+
+/// A malformed row is read in the same way every time.
+impl From<ReadError> for Failure {
+    fn from(unread: ReadError) -> Self {
+        match unread {
+            ReadError::Database(error) => error.into(),
+            ReadError::Malformed(malformed) => Failure::Deterministic(malformed.to_string()),
+        }
+    }
+}
+
+/// A position that no columns hold is refused every time.
+impl From<checkpoints::Error> for Failure {
+    fn from(error: checkpoints::Error) -> Self {
+        Failure::Deterministic(error.to_string())
     }
 }
 
@@ -218,6 +236,15 @@ mod tests {
         let malformed =
             Unreadable::Malformed { what: "an event".to_owned(), why: "it is none".to_owned() };
         assert!(matches!(Failure::from(malformed), Failure::Deterministic(_)));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_fails_each_time_unless_it_was_the_database() {
+        let malformed = ReadError::from(checkpoints::Error::HalfWitness);
+        assert!(matches!(Failure::from(malformed), Failure::Deterministic(_)));
+        let away = ReadError::Database(sqlx::Error::PoolTimedOut);
+        assert!(matches!(Failure::from(away), Failure::Unreachable(_)));
+        assert!(matches!(Failure::from(checkpoints::Error::Partition), Failure::Deterministic(_)));
     }
 
     #[derive(Debug, thiserror::Error)]

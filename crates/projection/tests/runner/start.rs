@@ -9,7 +9,7 @@ use highwater_runtime::{
     context::Context,
     process::{Exit, Exits},
 };
-use highwater_tables::migrations::{database_identity, migrate};
+use highwater_tables::{identity::database_identity, migrations::migrate};
 use serde_json::json;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::mpsc;

@@ -1,6 +1,6 @@
 //! Which rows of a list are asked for, and what the list had seen when they were read.
 
-use highwater_tables::checkpoints::{self, ReadError};
+use highwater_tables::checkpoints;
 use sqlx::PgConnection;
 
 /// One page of a sequence.
@@ -27,11 +27,7 @@ pub async fn offsets(
     category: &str,
     partitions: u32,
 ) -> Result<Vec<u64>, sqlx::Error> {
-    let found = checkpoints::offsets(connection, projection, category).await;
-    let found = found.map_err(|error| match error {
-        ReadError::Database(error) => error,
-        ReadError::Malformed(error) => sqlx::Error::Decode(error.into()),
-    })?;
+    let found = checkpoints::offsets(connection, projection, category).await?;
     let mut offsets = vec![0; partitions as usize];
     for (partition, offset) in found {
         if let Some(reached) = offsets.get_mut(partition as usize) {

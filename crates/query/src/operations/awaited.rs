@@ -9,7 +9,7 @@ use std::{
 
 use highwater_runtime::resilience::Once;
 use highwater_runtime::shutdown::Shutdown;
-use highwater_tables::postgres::Connections;
+use highwater_tables::{outcomes, postgres::Connections};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
@@ -144,9 +144,6 @@ fn of_outcomes(reached: &ReachedOffsets) -> BTreeMap<(String, u32), u64> {
 }
 
 async fn decided(pool: &Connections, ids: &[Uuid]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
-    let found =
-        sqlx::query_scalar!("SELECT command_id FROM outcomes WHERE command_id = ANY($1)", ids)
-            .fetch_all(&mut *pool.acquire().await?)
-            .await?;
+    let found = outcomes::known(&mut *pool.acquire().await?, ids).await?;
     Ok(found.into_iter().collect())
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use highwater_http::headers::PartitionPosition;
-use highwater_tables::postgres::Connections;
+use highwater_tables::{
+    checkpoints::ProjectionOffset, operations, outcomes, postgres::Connections,
+};
 use serde_json::{Map, Value};
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{ACCEPTED, OUTCOMES};
-use highwater_tables::checkpoints::GENERATION;
-
+use super::ACCEPTED;
 use crate::principal::Viewers;
 
 /// A rejection with this code was none of the store's rules: no owner decided the command in time.
@@ -77,55 +76,15 @@ pub(super) enum State {
     Unknown(Checkpoints),
 }
 
-/// Projection, category, partition, offset.
-type Checkpoint = (String, String, u32, u64);
-
 impl OperationRecords {
     /// One statement: what it does not find is not there up to the checkpoints that it returns.
     pub(super) async fn load(pool: &Connections, id: Uuid) -> Result<Self, sqlx::Error> {
-        let row = sqlx::query!(
-            "SELECT a.category AS \"queued_category?\", a.partition AS \"queued_partition?\", \
-                      a.next_offset AS \"queued_offset?\",
-                      a.actor AS \"queued_actor?\", a.accepted_at AS \"accepted_at?\", a.deadline,
-                      o.category AS \"category?\", o.partition AS \"partition?\", \
-                      o.next_offset AS \"next_offset?\", o.aggregate_id AS \"aggregate?\",
-                      o.version AS \"version?\", o.verdict AS \"verdict?\", o.actor, o.events, \
-                      o.reason,
-                      CASE WHEN a.command_id IS NULL AND o.command_id IS NULL THEN (
-                          SELECT jsonb_agg(jsonb_build_array(\
-                              c.projection, c.category, c.partition, c.next_offset))
-                          FROM checkpoints c WHERE c.generation = $2 AND c.projection IN ($3, $4)
-                      ) END AS \"checkpoints: Json<Vec<Checkpoint>>\"
-               FROM (SELECT $1::uuid AS id) asked
-               LEFT JOIN operations a ON a.command_id = asked.id
-               LEFT JOIN outcomes o ON o.command_id = asked.id",
-            id,
-            GENERATION,
-            ACCEPTED,
-            OUTCOMES,
-        )
-        .fetch_one(&mut *pool.acquire().await?)
-        .await?;
-        let accepted = || {
-            let accepted =
-                position(row.queued_category?, row.queued_partition?, row.queued_offset?)?;
-            let pending =
-                Pending { accepted, accepted_at: row.accepted_at, expires_at: row.deadline };
-            Some(Accepted { actor: row.queued_actor, pending })
-        };
-        let outcome = || {
-            let verdict = Verdict::of(&row.verdict?, row.events, row.reason);
-            let position = position(row.category?, row.partition?, row.next_offset?)?;
-            let decided = Decided {
-                aggregate: row.aggregate?,
-                version: row.version?.unsigned_abs(),
-                position,
-                verdict,
-            };
-            Some(Outcome { actor: row.actor, decided })
-        };
-        let checkpoints = Checkpoints::of(row.checkpoints.map(|Json(all)| all).unwrap_or_default());
-        Ok(Self { accepted: accepted(), outcome: outcome(), checkpoints })
+        let found = operations::look_up(&mut *pool.acquire().await?, id).await?;
+        Ok(Self {
+            accepted: found.queued.map(Accepted::of),
+            outcome: found.outcome.map(Outcome::of),
+            checkpoints: Checkpoints::of(found.checkpoints),
+        })
     }
 
     pub(super) fn is_decided(&self) -> bool {
@@ -164,15 +123,51 @@ impl OperationRecords {
     }
 }
 
+impl Accepted {
+    fn of(queued: operations::QueuedCommand) -> Self {
+        let accepted = PartitionPosition {
+            category: queued.category,
+            partition: queued.partition,
+            offset: queued.next_offset,
+        };
+        let (accepted_at, expires_at) = (Some(queued.accepted_at), queued.deadline);
+        let pending = Pending { accepted, accepted_at, expires_at };
+        Self { actor: Some(queued.actor), pending }
+    }
+}
+
+impl Outcome {
+    fn of(outcome: operations::Outcome) -> Self {
+        let position = PartitionPosition {
+            category: outcome.category,
+            partition: outcome.partition,
+            offset: outcome.next_offset,
+        };
+        let decided = Decided {
+            aggregate: outcome.aggregate,
+            version: outcome.version,
+            position,
+            verdict: Verdict::of(outcome.verdict, outcome.events, outcome.reason),
+        };
+        Self { actor: outcome.actor, decided }
+    }
+}
+
 impl Verdict {
-    fn of(verdict: &str, events: Option<Value>, reason: Option<Value>) -> Self {
+    fn of(
+        verdict: Option<outcomes::Verdict>,
+        events: Option<Value>,
+        reason: Option<Value>,
+    ) -> Self {
         let reason = match reason {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
         match verdict {
-            "accepted" => Self::Succeeded(events.unwrap_or_else(|| Value::Array(Vec::new()))),
-            "unchanged" => Self::Succeeded(Value::Array(Vec::new())),
+            Some(outcomes::Verdict::Accepted) => {
+                Self::Succeeded(events.unwrap_or_else(|| Value::Array(Vec::new())))
+            }
+            Some(outcomes::Verdict::Unchanged) => Self::Succeeded(Value::Array(Vec::new())),
             _ if reason.get("code").and_then(Value::as_str) == Some(EXPIRED) => {
                 Self::Expired(reason)
             }
@@ -182,9 +177,9 @@ impl Verdict {
 }
 
 impl Checkpoints {
-    fn of(all: Vec<Checkpoint>) -> Self {
+    fn of(all: Vec<ProjectionOffset>) -> Self {
         let mut checkpoints = Self::default();
-        for (projection, category, partition, offset) in all {
+        for ProjectionOffset { projection, category, partition, offset } in all {
             let of = if projection == ACCEPTED {
                 &mut checkpoints.commands
             } else {
@@ -196,20 +191,13 @@ impl Checkpoints {
     }
 }
 
-fn position(category: String, partition: i32, offset: i64) -> Option<PartitionPosition> {
-    Some(PartitionPosition {
-        category,
-        partition: u32::try_from(partition).ok()?,
-        offset: u64::try_from(offset).ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use highwater_runtime::identity::DeploymentKeys;
     use serde_json::json;
 
     use super::*;
+    use crate::operations::OUTCOMES;
 
     fn at(partition: u32, offset: u64) -> PartitionPosition {
         PartitionPosition { category: "thing".to_owned(), partition, offset }
@@ -232,8 +220,13 @@ mod tests {
         OperationRecords {
             accepted: accepted.map(|actor| Accepted { actor, pending: pending() }),
             outcome: outcome.map(|actor| Outcome { actor, decided: decided() }),
-            checkpoints: Checkpoints::of(vec![(ACCEPTED.to_owned(), "thing".to_owned(), 3, 17)]),
+            checkpoints: Checkpoints::of(vec![of(ACCEPTED, 17)]),
         }
+    }
+
+    fn of(projection: &str, offset: u64) -> ProjectionOffset {
+        let (projection, category) = (projection.to_owned(), "thing".to_owned());
+        ProjectionOffset { projection, category, partition: 3, offset }
     }
 
     #[test]
@@ -300,31 +293,75 @@ mod tests {
         let expired = json!({"code": EXPIRED, "detail": "late"});
         let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
         for (verdict, events, reason, expected) in [
-            ("accepted", Some(events.clone()), None, Verdict::Succeeded(events.clone())),
-            ("accepted", None, None, Verdict::Succeeded(json!([]))),
-            ("unchanged", Some(events), Some(reason.clone()), Verdict::Succeeded(json!([]))),
-            ("rejected", None, Some(reason.clone()), Verdict::Rejected(members(&reason))),
-            ("rejected", None, Some(expired.clone()), Verdict::Expired(members(&expired))),
-            ("rejected", None, Some(json!("no object")), Verdict::Rejected(Map::new())),
+            (
+                Some(outcomes::Verdict::Accepted),
+                Some(events.clone()),
+                None,
+                Verdict::Succeeded(events.clone()),
+            ),
+            (Some(outcomes::Verdict::Accepted), None, None, Verdict::Succeeded(json!([]))),
+            (
+                Some(outcomes::Verdict::Unchanged),
+                Some(events),
+                Some(reason.clone()),
+                Verdict::Succeeded(json!([])),
+            ),
+            (
+                Some(outcomes::Verdict::Rejected),
+                None,
+                Some(reason.clone()),
+                Verdict::Rejected(members(&reason)),
+            ),
+            // What this release does not know is no success.
+            (None, None, Some(reason.clone()), Verdict::Rejected(members(&reason))),
+            (
+                Some(outcomes::Verdict::Rejected),
+                None,
+                Some(expired.clone()),
+                Verdict::Expired(members(&expired)),
+            ),
+            (
+                Some(outcomes::Verdict::Rejected),
+                None,
+                Some(json!("no object")),
+                Verdict::Rejected(Map::new()),
+            ),
         ] {
-            assert_eq!(Verdict::of(verdict, events, reason), expected, "{verdict}");
+            assert_eq!(Verdict::of(verdict, events, reason), expected, "{verdict:?}");
         }
     }
 
     #[test]
     fn the_checkpoints_of_the_two_topics_are_kept_apart() {
-        let of = |projection: &str, offset| (projection.to_owned(), "thing".to_owned(), 3, offset);
         let checkpoints = Checkpoints::of(vec![of(ACCEPTED, 17), of(OUTCOMES, 43)]);
         let one = |offset| BTreeMap::from([(("thing".to_owned(), 3), offset)]);
         assert_eq!((checkpoints.commands, checkpoints.events), (one(17), one(43)));
     }
 
     #[test]
-    fn a_place_is_one_of_a_log() {
-        assert_eq!(position("thing".to_owned(), 3, 17), Some(at(3, 17)));
-        assert_eq!(
-            (position("thing".to_owned(), -1, 17), position("thing".to_owned(), 3, -1)),
-            (None, None)
-        );
+    fn what_the_tables_say_of_a_command_is_kept_with_who_sent_it() {
+        let (actor, time) = (Uuid::from_u128(9), DateTime::UNIX_EPOCH);
+        let accepted = Accepted::of(operations::QueuedCommand {
+            category: "thing".to_owned(),
+            partition: 3,
+            next_offset: 17,
+            actor,
+            accepted_at: time,
+            deadline: None,
+        });
+        let waits = Pending { accepted_at: Some(time), ..pending() };
+        assert_eq!((accepted.actor, accepted.pending), (Some(actor), waits));
+        let outcome = Outcome::of(operations::Outcome {
+            category: "thing".to_owned(),
+            partition: 3,
+            next_offset: 43,
+            aggregate: Uuid::from_u128(7),
+            version: 2,
+            actor: None,
+            verdict: Some(outcomes::Verdict::Unchanged),
+            events: None,
+            reason: None,
+        });
+        assert_eq!((outcome.actor, outcome.decided), (None, decided()));
     }
 }

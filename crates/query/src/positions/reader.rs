@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use highwater_runtime::resilience::Once;
 use highwater_tables::{
-    checkpoints::{CHANNEL, GENERATION},
+    ReadError,
+    checkpoints::{self, CHANNEL},
     postgres::Connections,
 };
 use tokio::time::Instant;
@@ -79,7 +80,7 @@ pub(super) async fn read(
         if let Some(last) = last {
             tokio::time::sleep_until(last + settings.interval).await;
         }
-        match checkpoints(&pool).await {
+        match reached(&pool).await {
             Ok(reached) => {
                 unread.over("the checkpoints can be read again");
                 positions.publish(reached);
@@ -90,19 +91,7 @@ pub(super) async fn read(
     }
 }
 
-async fn checkpoints(pool: &Connections) -> Result<ReachedOffsets, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT projection, category, partition, next_offset FROM checkpoints \
-                             WHERE generation = $1",
-        GENERATION
-    )
-    .fetch_all(&mut *pool.acquire().await?)
-    .await?;
-    let entry = |projection, category, partition: i32, offset: i64| {
-        Some(((projection, category, u32::try_from(partition).ok()?), u64::try_from(offset).ok()?))
-    };
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| entry(row.projection, row.category, row.partition, row.next_offset))
-        .collect())
+async fn reached(pool: &Connections) -> Result<ReachedOffsets, ReadError> {
+    let offsets = checkpoints::live_offsets(&mut *pool.acquire().await?).await?.into_iter();
+    Ok(offsets.map(|at| ((at.projection, at.category, at.partition), at.offset)).collect())
 }

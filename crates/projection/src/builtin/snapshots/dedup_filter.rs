@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use highwater_tables::dedup_filter::Segment;
+use highwater_tables::{
+    ReadError,
+    dedup_filter::{self, Segment},
+    outcomes,
+};
 use parking_lot::Mutex;
 
 use super::number;
@@ -67,13 +71,7 @@ impl Due {
         topic_partition: &TopicPartition,
     ) -> Result<(), Failure> {
         let partition = number(topic_partition.partition)?;
-        sqlx::query!(
-            "DELETE FROM seen_filters WHERE category = $1 AND partition = $2",
-            &*topic_partition.category,
-            partition
-        )
-        .execute(&mut **tx)
-        .await?;
+        dedup_filter::delete_partition(tx, &topic_partition.category, partition).await?;
         Ok(())
     }
 }
@@ -85,28 +83,9 @@ async fn catch_up(
     most_rows: i64,
 ) -> Result<bool, Failure> {
     let (category, partition) = (&*topic_partition.category, number(topic_partition.partition)?);
-    let last = sqlx::query!(
-        "SELECT segment, ids, next_offset, bits FROM seen_filters WHERE category = $1 AND \
-         partition = $2 ORDER BY segment DESC LIMIT 1",
-        category,
-        partition,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    let (mut segment, covered) = match last {
-        Some(row) => (stored(row.segment, row.ids, &row.bits)?, row.next_offset),
-        None => (Segment::empty(0), 0),
-    };
-    let rows = sqlx::query!(
-        "SELECT command_id, aggregate_id, next_offset FROM outcomes
-         WHERE category = $1 AND partition = $2 AND next_offset > $3 ORDER BY next_offset LIMIT $4",
-        category,
-        partition,
-        covered,
-        most_rows,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let last = dedup_filter::last(tx, category, partition).await.map_err(unread)?;
+    let (mut segment, covered) = last.unwrap_or_else(|| (Segment::empty(0), 0));
+    let rows = outcomes::ids_since(tx, category, partition, covered, most_rows).await?;
     let Some(covers) = rows.last().map(|row| row.next_offset) else { return Ok(true) };
     let all = i64::try_from(rows.len()).is_ok_and(|found| found < most_rows);
     for row in rows {
@@ -114,45 +93,24 @@ async fn catch_up(
             if segment.is_full() {
                 // The full one says how far it goes, too: nothing depends on it, the last one
                 // counts.
-                write(tx, topic_partition, &segment, row.next_offset - 1).await?;
+                let covers = row.next_offset - 1;
+                dedup_filter::upsert(tx, category, partition, &segment, covers).await?;
                 segment = Segment::empty(segment.number() + 1);
             }
             segment.add(id);
         }
     }
-    write(tx, topic_partition, &segment, covers).await?;
+    dedup_filter::upsert(tx, category, partition, &segment, covers).await?;
     Ok(all)
 }
 
-fn stored(segment: i32, ids: i64, bits: &[u8]) -> Result<Segment, Failure> {
-    let wrong =
-        |what: String| Failure::Deterministic(format!("a stored filter is damaged: {what}"));
-    let number = u32::try_from(segment).map_err(|error| wrong(error.to_string()))?;
-    Segment::from_bytes(number, u64::try_from(ids).unwrap_or(0), bits)
-        .map_err(|error| wrong(error.to_string()))
-}
-
-async fn write(
-    tx: &mut PostgresTx,
-    topic_partition: &TopicPartition,
-    segment: &Segment,
-    covers: i64,
-) -> Result<(), Failure> {
-    sqlx::query!(
-        "INSERT INTO seen_filters (category, partition, segment, ids, next_offset, bits) VALUES \
-         ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (category, partition, segment) DO UPDATE
-         SET ids = excluded.ids, next_offset = excluded.next_offset, bits = excluded.bits",
-        &*topic_partition.category,
-        number(topic_partition.partition)?,
-        i32::try_from(segment.number()).unwrap_or(i32::MAX),
-        i64::try_from(segment.ids()).unwrap_or(i64::MAX),
-        covers,
-        segment.to_bytes(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+fn unread(error: ReadError) -> Failure {
+    match error {
+        ReadError::Database(error) => error.into(),
+        ReadError::Malformed(what) => {
+            Failure::Deterministic(format!("a stored filter is damaged: {what}"))
+        }
+    }
 }
 
 #[cfg(test)]

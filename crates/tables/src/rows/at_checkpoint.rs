@@ -1,0 +1,74 @@
+//! One row of an application's table, with the checkpoint that it belongs to.
+
+use highwater_rows::{Cell, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use super::cells;
+use crate::checkpoints::GENERATION;
+
+/// A row as statements read it.
+#[derive(Debug)]
+pub struct Values {
+    /// Whose row it is.
+    pub id: Uuid,
+    /// The aggregate's version.
+    pub version: i64,
+    /// In the sequence of the row's columns.
+    pub cells: Vec<Cell>,
+}
+
+impl Values {
+    /// `id`, `version` and the columns of `R`, which begin at `first` in a row of a query.
+    pub fn read<R: Row>(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get(first)?,
+            version: row.try_get(first + 1)?,
+            cells: cells(row, first + 2, R::COLUMNS)?,
+        })
+    }
+}
+
+/// What a table has of one aggregate.
+#[derive(Debug)]
+pub struct RowAtCheckpoint {
+    /// Everything below this offset of the aggregate's partition is in the table.
+    pub offset: i64,
+    pub row: Option<Values>,
+}
+
+/// The row of aggregate `id` of `category`, which lies in `partition`; in one statement with the
+/// checkpoint of the projection that is named as its table.
+pub async fn at_checkpoint<R: Row>(
+    connection: &mut PgConnection,
+    id: Uuid,
+    category: &str,
+    partition: i32,
+) -> Result<RowAtCheckpoint, sqlx::Error> {
+    let sql = format!(
+        "SELECT coalesce(c.next_offset, 0), r.id, r.version{columns} \
+         FROM (SELECT $1::uuid AS id) asked \
+         LEFT JOIN checkpoints c \
+         ON (c.projection, c.generation, c.category, c.partition) = ($2, $3, $4, $5) \
+         LEFT JOIN \"{table}\" r ON r.id = asked.id",
+        columns = quoted_columns::<R>("r."),
+        table = R::TABLE,
+    );
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(id)
+        .bind(R::TABLE)
+        .bind(GENERATION)
+        .bind(category)
+        .bind(partition)
+        .fetch_one(connection)
+        .await?;
+    let offset = found.try_get(0)?;
+    let is_there = found.try_get::<Option<Uuid>, _>(1)?.is_some();
+    let row = is_there.then(|| Values::read::<R>(&found, 1)).transpose()?;
+    Ok(RowAtCheckpoint { offset, row })
+}
+
+/// The columns of `R` behind others, each of what `of` names: `, r."code", r."amount"`.
+pub fn quoted_columns<R: Row>(of: &str) -> String {
+    R::COLUMNS.iter().map(|column| format!(", {of}\"{}\"", column.name)).collect()
+}
