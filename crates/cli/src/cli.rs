@@ -13,6 +13,7 @@ mod database;
 mod lag;
 mod migrate;
 mod owners;
+mod parked;
 mod replay;
 mod settings;
 mod source;
@@ -49,6 +50,7 @@ enum Command {
     Lag(lag::Args),
     Owners(owners::Args),
     Migrate(migrate::Args),
+    Parked(parked::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -83,6 +85,8 @@ pub(crate) enum Error {
     NotEmpty,
     #[error(transparent)]
     Replay(highwater_projection::replay::Error),
+    #[error(transparent)]
+    Parked(highwater_projection::parked::Error),
     #[error(transparent)]
     OtherDatabase(crate::lag::Error),
     #[error(transparent)]
@@ -141,6 +145,7 @@ async fn ended(arguments: &ArgMatches, application: &Application) -> Result<End,
         Command::Lag(args) => lag::run(args, application).await,
         Command::Owners(args) => owners::run(args).await,
         Command::Migrate(args) => migrate::run(args, application).await,
+        Command::Parked(args) => parked::run(args, application).await,
     }
 }
 

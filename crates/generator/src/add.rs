@@ -120,12 +120,14 @@ pub fn aggregate(app: &Application, name: &Name, collection: Option<&Name>) -> R
 
 /// Tables of the library, and words of SQL that name no table.
 fn refuse_system(table: &str) -> Result<(), Error> {
-    const OWN: [&str; 8] = [
+    const OWN: [&str; 10] = [
         "application_migrations",
         "checkpoints",
         "database_identity",
         "operations",
         "outcomes",
+        "parked_aggregates",
+        "parked_commits",
         "schema_version",
         "seen_filters",
         "snapshots",

@@ -7,6 +7,7 @@
 //! | [`rows`] | rows that are the fold of one aggregate's events |
 //! | [`table`] | the same without SQL: the statements follow from the row's columns |
 //! | [`builtin`] | projections that every application has |
+//! | [`parked`] | what an operator does about aggregates that are parked |
 //! | [`replay`] | a projection once more into another database, and its tables compared |
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
@@ -18,6 +19,7 @@ mod documented;
 #[cfg(test)]
 #[path = "../../../tests/support/lines.rs"]
 mod lines;
+pub mod parked;
 pub mod pool;
 pub mod process;
 pub mod replay;

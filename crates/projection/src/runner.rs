@@ -18,6 +18,7 @@
 //! | `due` | when there is something to do |
 //! | [`failure`] | what can go wrong, and the policy |
 //! | [`follower`] | a partition being followed |
+//! | [`parking`], [`redaction`] | what waits because it cannot be applied; error texts without data |
 //! | [`membership`] | which partitions this runner has |
 //! | [`postgres`] | the store on Postgres |
 //! | [`lag`] | how far behind everything is |
@@ -36,10 +37,12 @@ mod handoff;
 mod intake;
 pub mod lag;
 pub mod membership;
+pub mod parking;
 pub mod partition_reader;
 pub mod plan;
 pub mod postgres;
 pub mod projection;
+pub mod redaction;
 mod resume;
 pub mod rules;
 mod schedule;
@@ -84,6 +87,9 @@ pub struct Limits {
     pub verify_every: Duration,
     /// How often the log's own lag tools are told, at most.
     pub note_every: Duration,
+    /// So many aggregates of a partition may be parked by a projection; beyond that it halts, as it
+    /// does at once where this is 0.
+    pub parked_most: u64,
 }
 
 impl Default for Limits {
@@ -97,6 +103,7 @@ impl Default for Limits {
             resume_at_once: 4,
             verify_every: Duration::from_secs(5),
             note_every: Duration::from_secs(1),
+            parked_most: 0,
         }
     }
 }

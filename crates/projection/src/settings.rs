@@ -31,6 +31,9 @@ pub struct ProjectorSettings {
     /// How long a partition that the group took back is projected further, until its new projector
     /// moves its checkpoints. 0: not at all.
     pub handoff_ms: u64,
+    /// So many aggregates of a partition may be parked by a projection, because an event of theirs
+    /// cannot be applied; beyond that the projection halts there, and with 0 at the first.
+    pub parked_most: u64,
     pub database: DatabaseSettings,
 }
 
@@ -60,6 +63,7 @@ impl Default for ProjectorSettings {
             lag_interval_ms: 5_000,
             leave_within_ms: 5_000,
             handoff_ms: 5_000,
+            parked_most: 1_000,
             database: DatabaseSettings::default(),
         }
     }
@@ -88,6 +92,7 @@ impl ProjectorSettings {
             },
             leave_within: Duration::from_millis(self.leave_within_ms),
             handoff: Duration::from_millis(self.handoff_ms),
+            parked_most: self.parked_most,
             ..Limits::default()
         }
     }

@@ -40,6 +40,8 @@ pub struct Key {
 pub struct CachedResource {
     /// Everything below this offset of its partition is included.
     pub offset: u64,
+    /// The row lacks events of the aggregate, because one could not be applied.
+    pub parked: bool,
     /// Version and JSON; `None`: it does not exist.
     pub row: Option<(i64, Bytes)>,
 }

@@ -26,7 +26,7 @@ use crate::{
     App, Wait,
     cache::{CachedResource, Key, Status},
     circuit,
-    freshness::{CDN_CACHE_CONTROL, STALE, applied, cache, check_position, not_reached},
+    freshness::{CDN_CACHE_CONTROL, PARKED, STALE, applied, cache, check_position, not_reached},
     list::{Fields, Parameters},
 };
 
@@ -57,6 +57,8 @@ pub trait View: Send + Sync + 'static {
 pub struct Lookup<B> {
     /// Everything below this offset of the aggregate's partition is included.
     pub offset: i64,
+    /// An event of the aggregate could not be applied: the row lacks it, and what follows.
+    pub parked: bool,
     pub row: Option<Row<B>>,
 }
 
@@ -208,7 +210,7 @@ async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<CachedReso
         Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
         None => None,
     };
-    Ok(CachedResource { offset: found.offset.unsigned_abs(), row })
+    Ok(CachedResource { offset: found.offset.unsigned_abs(), parked: found.parked, row })
 }
 
 /// The row's own checkpoint may already answer; every other partition has to be asked for.
@@ -231,11 +233,12 @@ fn answer<V: View>(
     let mut response = match found.row {
         None => {
             let what = V::CATEGORY;
-            Problem::not_found(
-                &format!("{what}.not-found"),
-                format!("no {what} has this id up to the position that Highwater-Position names"),
-            )
-            .into_response()
+            let mut detail =
+                format!("no {what} has this id up to the position that Highwater-Position names");
+            if found.parked {
+                detail.push_str(": its events could not be applied, and are parked");
+            }
+            Problem::not_found(&format!("{what}.not-found"), detail).into_response()
         }
         Some((version, body)) => {
             let mut etag =
@@ -249,7 +252,7 @@ fn answer<V: View>(
             let mut response =
                 if known { StatusCode::NOT_MODIFIED.into_response() } else { json(asked, body)? };
             response.headers_mut().insert(ETag::name(), etag.to_header());
-            cache(response.headers_mut(), V::PUBLIC, stale);
+            cache(response.headers_mut(), V::PUBLIC, stale || found.parked);
             response
         }
     };
@@ -257,6 +260,9 @@ fn answer<V: View>(
     headers.insert(HIGHWATER_POSITION, position);
     if stale {
         headers.insert(STALE, HeaderValue::from_static("true"));
+    }
+    if found.parked {
+        headers.insert(PARKED, HeaderValue::from_static("true"));
     }
     if let Some(applied) = applied(asked.at_least.as_ref(), asked.prefer, stale) {
         headers.insert(PREFERENCE_APPLIED, applied);

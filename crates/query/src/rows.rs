@@ -131,7 +131,11 @@ async fn load<S: RowView>(
     let mut connection = pool.acquire().await?;
     let found = at_checkpoint::<S::Row>(&mut connection, id, S::CATEGORY, partition).await?;
     let item = found.row.map(Item::of);
-    Ok(Lookup { offset: found.offset, row: item.map(|body| Row { version: body.version, body }) })
+    Ok(Lookup {
+        offset: found.offset,
+        parked: found.parked,
+        row: item.map(|body| Row { version: body.version, body }),
+    })
 }
 
 /// What the last row of a page is sorted by.

@@ -11,6 +11,7 @@
 //! | [`migrations`] | the tables and their versions, and those of an application beside them |
 //! | [`operations`] | what the command queue has accepted, and what is known of a command |
 //! | [`outcomes`] | what each command came to: the codec of an outcome |
+//! | [`parked`] | aggregates that a projection could not go on with, and what waits behind that |
 //! | [`postgres`] | connections: bounded, the same in every process |
 //! | [`rows`] | tables of an application's rows: whether they fit, and what is read of them |
 //! | [`snapshots`] | the state of every aggregate, and what an owner loads |
@@ -24,6 +25,7 @@ pub mod identity;
 pub mod migrations;
 pub mod operations;
 pub mod outcomes;
+pub mod parked;
 pub mod postgres;
 pub mod rows;
 pub mod snapshots;

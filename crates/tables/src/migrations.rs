@@ -21,7 +21,7 @@ use crate::{
 pub const SYSTEM: &str = "system";
 
 /// The version of [`SYSTEM`] that this release works on.
-pub const SYSTEM_VERSION: i32 = 3;
+pub const SYSTEM_VERSION: i32 = 4;
 
 /// The history of the application's migrations.
 const OWN_HISTORY: &str = "application_migrations";

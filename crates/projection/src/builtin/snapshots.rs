@@ -103,6 +103,11 @@ impl Projection<PostgresTx> for Snapshots {
         &self.categories
     }
 
+    /// Owners decide by them: a state that lacks an event is none, and says why itself.
+    fn parks(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut PostgresTx,

@@ -1,30 +1,36 @@
 //! One transaction: checkpoints and rows together, and what follows when it fails.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
+use highwater_tables::parked::Cause;
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::{
     Runner, Step,
-    batch::{Slice, TopicPartition},
+    batch::{Item, Slice, TopicPartition},
     changes,
     consumers::Consumer,
     failure::{self, Failure, OnFailure},
     lag::{self, Stage},
+    parking,
     plan::{Group, Job},
-    projection::{Key, Projection, Store},
+    projection::{Key, Store},
 };
+use crate::rows;
 
 impl<S: Store> Runner<S> {
     pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
         let result = match group.contested {
             true => self.transact_contested(&mut group).await,
-            false => transact(&self.store, &self.projections, &group).await,
+            false => self.transact(&group).await,
         };
         match result {
-            Ok(()) => self.settle(&group),
+            Ok(none_parked) => {
+                none_parked.iter().for_each(|key| self.shows_parked(key, 0));
+                self.settle(&group)
+            }
             Err(failure) => {
                 group.failed += 1;
                 // A projection that goes alone already does not make the others wait by trying at
@@ -77,7 +83,14 @@ impl<S: Store> Runner<S> {
             // Whatever happened to it, it may have forgotten something.
             self.schedule.verify_at = Some(Instant::now());
         }
-        match failure::on_failure(failure, group.failed, group.can_split(), &self.limits.backoff) {
+        let park = self.to_park(&group, failure);
+        match failure::on_failure(
+            failure,
+            group.failed,
+            group.can_split(),
+            park.is_some(),
+            &self.limits.backoff,
+        ) {
             OnFailure::RetryAfter(wait) => {
                 debug!(
                     error = %failure, jobs, attempt = group.failed, wait_ms = wait.as_millis(),
@@ -94,6 +107,7 @@ impl<S: Store> Runner<S> {
             OnFailure::GoAlone => {
                 group.jobs.into_iter().for_each(|job| self.go_alone(job.key, failure))
             }
+            OnFailure::Park => self.schedule.first(Group { park, ..group }),
             OnFailure::Reload => {
                 for topic_partition in group
                     .jobs
@@ -157,33 +171,118 @@ impl<S: Store> Runner<S> {
         self.schedule.drop_jobs(|job| job.key == key);
         self.progress.halted(key, offset);
     }
-}
 
-async fn transact<S: Store>(
-    store: &S,
-    projections: &[Arc<dyn Projection<S::Tx>>],
-    group: &Group,
-) -> Result<(), Failure> {
-    let tx = store.begin().await?;
-    write(store, projections, group, tx).await
-}
-
-pub(super) async fn write<S: Store>(
-    store: &S,
-    projections: &[Arc<dyn Projection<S::Tx>>],
-    group: &Group,
-    mut tx: S::Tx,
-) -> Result<(), Failure> {
-    // First, because it locks: another runner that moves the same checkpoints waits, and then
-    // loses.
-    store.advance(&mut tx, &group.moves()).await?;
-    for projection in projections {
-        let own = group.jobs.iter().filter(|job| job.key.projection == projection.name());
-        let slices: Vec<Slice<'_>> =
-            own.map(Job::slice).filter(|slice| !slice.items.is_empty()).collect();
-        if !slices.is_empty() {
-            projection.apply(&mut tx, &slices).await?;
-        }
+    /// Why the group's one commit is to be parked, if it is one of an aggregate that may be.
+    fn to_park(&self, group: &Group, failure: &Failure) -> Option<Cause> {
+        let [job] = group.jobs.as_slice() else { return None };
+        let [item] = job.items() else { return None };
+        let parks = self
+            .projections
+            .iter()
+            .any(|projection| projection.name() == job.key.projection && projection.parks());
+        let may = self.limits.parked_most > 0 && parks && group.park.is_none();
+        parking::commit(item).filter(|_| may).map(|commit| parking::cause(commit, failure))
     }
-    store.commit(tx, changes::text(&group.jobs).as_deref()).await
+
+    /// How many aggregates are parked there, as far as this runner knows.
+    pub(super) fn shows_parked(&mut self, key: &Key, count: u64) {
+        if count == 0 {
+            self.consumers.parked.remove(key);
+        } else {
+            self.consumers.parked.insert(key.clone());
+        }
+        gauge!("highwater_projection_parked", &lag::labels(key)).set(count as f64);
+    }
+
+    async fn transact(&mut self, group: &Group) -> Result<Vec<Key>, Failure> {
+        let tx = self.store.begin().await?;
+        self.write(group, tx).await
+    }
+
+    /// Which of the keys that were looked up have nothing parked any more.
+    pub(super) async fn write(
+        &mut self,
+        group: &Group,
+        mut tx: S::Tx,
+    ) -> Result<Vec<Key>, Failure> {
+        // First, because it locks: another runner that moves the same checkpoints waits, and then
+        // loses; and so does an operator's retry of what is parked.
+        self.store.advance(&mut tx, &group.moves()).await?;
+        if let Some(cause) = &group.park {
+            let (key, count) =
+                park(&self.store, group, cause, self.limits.parked_most, &mut tx).await?;
+            // Readers are to hear that the row lacks something.
+            self.store.commit(tx, changes::text(&group.jobs).as_deref()).await?;
+            self.shows_parked(&key, count);
+            return Ok(Vec::new());
+        }
+        let mut none_parked = Vec::new();
+        for projection in &self.projections {
+            let own = group.jobs.iter().filter(|job| job.key.projection == projection.name());
+            let mut parted: Vec<(&Job, Vec<Item>)> = Vec::new();
+            for job in own.clone().filter(|job| self.consumers.parked.contains(&job.key)) {
+                let ids = rows::touched(&[job.slice()]);
+                let parked = self.store.parked_among(&mut tx, &job.key, &ids).await?;
+                if parked.is_empty() {
+                    if self.store.parked(&mut tx, std::slice::from_ref(&job.key)).await? == [0] {
+                        none_parked.push(job.key.clone());
+                    }
+                    continue;
+                }
+                let (applied, waits) = parking::part(job.items(), &parked)?;
+                if !waits.is_empty() {
+                    self.store.wait(&mut tx, &job.key, &waits).await?;
+                }
+                parted.push((job, applied));
+            }
+            let slices: Vec<Slice<'_>> = own
+                .map(|job| match parted.iter().find(|(other, _)| std::ptr::eq(*other, job)) {
+                    Some((job, items)) => {
+                        Slice { topic_partition: &job.key.topic_partition, items }
+                    }
+                    None => job.slice(),
+                })
+                .filter(|slice| !slice.items.is_empty())
+                .collect();
+            if !slices.is_empty() {
+                projection.apply(&mut tx, &slices).await?;
+            }
+        }
+        self.store.commit(tx, changes::text(&group.jobs).as_deref()).await?;
+        Ok(none_parked)
+    }
+}
+
+/// Parks the one commit of the group. How many aggregates are parked there then.
+async fn park<S: Store>(
+    store: &S,
+    group: &Group,
+    cause: &Cause,
+    most: u64,
+    tx: &mut S::Tx,
+) -> Result<(Key, u64), Failure> {
+    let job = group.jobs.first();
+    let found = job.and_then(|job| Some((job, parking::waiting(job.items().first()?)?)));
+    let Some((job, commit)) = found else {
+        return Err(Failure::Deterministic("there is no commit to be parked".to_owned()));
+    };
+    let commit = commit?;
+    store.park(tx, &job.key, &commit, cause).await?;
+    let count = store.parked(tx, std::slice::from_ref(&job.key)).await?;
+    let count = count.first().copied().unwrap_or(1);
+    if count > most {
+        return Err(Failure::Deterministic(format!(
+            "{} and {} aggregates before it are parked, which is more than bad data: {}",
+            cause.schema, most, cause.error
+        )));
+    }
+    warn!(
+        category = %job.key.topic_partition.category,
+        partition = job.key.topic_partition.partition,
+        projection = job.key.projection, aggregate = %commit.aggregate,
+        schema = cause.schema, version = cause.version, offset = commit.first_offset,
+        error = cause.error, parked = count,
+        "an event cannot be applied: its aggregate is parked"
+    );
+    Ok((job.key.clone(), count))
 }

@@ -8,7 +8,6 @@ use highwater_protocol::{position::Position, wire::Wire};
 
 use super::{
     Runner, Step,
-    attempt::write,
     batch::TopicPartition,
     failure::Failure,
     lag::Stage,
@@ -55,7 +54,10 @@ impl<S: Store> Runner<S> {
 
     /// Another runner moves these checkpoints as well, until it notices that it lost: this one
     /// begins where they stand once they are locked, so it does not lose.
-    pub(super) async fn transact_contested(&mut self, group: &mut Group) -> Result<(), Failure> {
+    pub(super) async fn transact_contested(
+        &mut self,
+        group: &mut Group,
+    ) -> Result<Vec<Key>, Failure> {
         let mut tx = self.store.begin().await?;
         let positions = self.store.lock(&mut tx, &keys(group)).await?;
         let jobs = std::mem::take(&mut group.jobs);
@@ -63,9 +65,9 @@ impl<S: Store> Runner<S> {
             self.rebase_one(job, at, group);
         }
         if group.jobs.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        write(&self.store, &self.projections, group, tx).await
+        self.write(group, tx).await
     }
 
     fn rebase_one(&mut self, job: Job, at: Position<Wire>, group: &mut Group) {
@@ -101,6 +103,8 @@ impl<S: Store> Runner<S> {
     /// The checkpoint is further than this runner moved it.
     pub(super) fn adopt(&mut self, key: &Key, at: Position<Wire>) {
         let offset = at.offset;
+        // The other runner may have parked something on its way.
+        self.consumers.parked.insert(key.clone());
         if let Some(follower) = self.consumers.track_of(key) {
             follower.moved(key.projection, at);
             self.progress.reached(key.clone(), offset);

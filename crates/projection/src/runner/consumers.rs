@@ -42,6 +42,8 @@ pub(super) struct Consumers {
     pub(super) waiting: BTreeMap<Consumer, Attempts>,
     /// How often the transactions of a projection that goes alone have failed in a row.
     pub(super) troubled: BTreeMap<Key, u32>,
+    /// Where aggregates may be parked, which each transaction looks up then.
+    pub(super) parked: BTreeSet<Key>,
     /// How often the log has stopped under a consumer, one time soon after the other.
     lost: BTreeMap<Consumer, Lost>,
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use highwater_protocol::domain::Unreadable;
 use highwater_runtime::resilience::Backoff;
 use highwater_tables::{ReadError, checkpoints};
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
+use super::redaction::redacted;
 
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ pub enum OnFailure {
     /// This projection follows its partition by itself, and later, so that the others do not wait
     /// for it.
     GoAlone,
+    /// The aggregate of the one commit that fails waits, and the partition goes on.
+    Park,
     /// Read the checkpoints again and follow from there.
     Reload,
     /// This projection stops on this partition until a restart.
@@ -68,11 +73,13 @@ pub enum OnFailure {
 /// time-out, or one part of it waits for a lock.
 pub const ATTEMPTS_BEFORE_SPLIT: u32 = 3;
 
-/// What to do after the `attempt`-th failure (from 1) of a transaction that `can_split`.
+/// What to do after the `attempt`-th failure (from 1) of a transaction that `can_split`, or is one
+/// commit of an aggregate that `can_park`.
 pub fn on_failure(
     failure: &Failure,
     attempt: u32,
     can_split: bool,
+    can_park: bool,
     backoff: &Backoff,
 ) -> OnFailure {
     match failure {
@@ -88,6 +95,7 @@ pub fn on_failure(
             OnFailure::Split
         }
         Failure::Conflict => OnFailure::Reload,
+        Failure::Deterministic(_) if can_park => OnFailure::Park,
         Failure::Deterministic(_) | Failure::Newer(_) => OnFailure::Halt,
     }
 }
@@ -96,7 +104,12 @@ impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let text = error.to_string();
         match &error {
-            sqlx::Error::Database(reported) => by_sqlstate(reported.code().as_deref())(text),
+            sqlx::Error::Database(reported) => {
+                match by_sqlstate(reported.code().as_deref())(text) {
+                    Failure::Deterministic(_) => Failure::Deterministic(described(&**reported)),
+                    other => other,
+                }
+            }
             sqlx::Error::Encode(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
@@ -129,9 +142,21 @@ impl From<Unreadable> for Failure {
     fn from(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::Newer { .. } => Failure::Newer(unreadable.to_string()),
-            Unreadable::Malformed { .. } => Failure::Deterministic(unreadable.to_string()),
+            Unreadable::Malformed { .. } => {
+                Failure::Deterministic(redacted(&unreadable.to_string()))
+            }
         }
     }
+}
+
+/// Code and place of what the server refused, without the value.
+fn described(reported: &dyn DatabaseError) -> String {
+    let code = reported.code().unwrap_or_default();
+    let place = reported.try_downcast_ref::<PgDatabaseError>().map_or_else(Vec::new, |reported| {
+        [reported.table(), reported.column(), reported.constraint()].into_iter().flatten().collect()
+    });
+    let place = if place.is_empty() { String::new() } else { format!(" in {}", place.join(".")) };
+    format!("SQLSTATE {code}{place}: {}", redacted(reported.message()))
 }
 
 /// read_only_sql_transaction: a server that was demoted, or `default_transaction_read_only`, which
@@ -169,22 +194,48 @@ mod tests {
     #[test]
     fn a_transient_failure_waits_longer_each_time_and_then_splits() {
         let (backoff, busy) = (BACKOFF, Failure::Transient("busy".to_owned()));
-        assert_eq!(on_failure(&busy, 1, true, &backoff), OnFailure::RetryAfter(backoff.first));
-        assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, true, &backoff), OnFailure::Split);
-        assert_eq!(on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, false, &backoff), OnFailure::GoAlone);
+        assert_eq!(
+            on_failure(&busy, 1, true, false, &backoff),
+            OnFailure::RetryAfter(backoff.first)
+        );
+        assert_eq!(
+            on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, true, false, &backoff),
+            OnFailure::Split
+        );
+        assert_eq!(
+            on_failure(&busy, ATTEMPTS_BEFORE_SPLIT, false, false, &backoff),
+            OnFailure::GoAlone
+        );
         let away = Failure::Unreachable("away".to_owned());
-        assert_eq!(on_failure(&away, 99, true, &backoff), OnFailure::RetryAfter(backoff.longest));
+        assert_eq!(
+            on_failure(&away, 99, true, false, &backoff),
+            OnFailure::RetryAfter(backoff.longest)
+        );
     }
 
     #[test]
     fn only_what_cannot_be_split_halts_or_reloads() {
         let backoff = BACKOFF;
         let poison = Failure::Deterministic("22P05".to_owned());
-        assert_eq!(on_failure(&poison, 1, true, &backoff), OnFailure::Split);
-        assert_eq!(on_failure(&poison, 1, false, &backoff), OnFailure::Halt);
-        assert_eq!(on_failure(&Failure::Conflict, 1, true, &backoff), OnFailure::Split);
-        assert_eq!(on_failure(&Failure::Conflict, 1, false, &backoff), OnFailure::Reload);
-        assert_eq!(on_failure(&Failure::Newer(String::new()), 1, false, &backoff), OnFailure::Halt);
+        assert_eq!(on_failure(&poison, 1, true, false, &backoff), OnFailure::Split);
+        assert_eq!(on_failure(&poison, 1, false, false, &backoff), OnFailure::Halt);
+        assert_eq!(on_failure(&Failure::Conflict, 1, true, false, &backoff), OnFailure::Split);
+        assert_eq!(on_failure(&Failure::Conflict, 1, false, false, &backoff), OnFailure::Reload);
+        assert_eq!(
+            on_failure(&Failure::Newer(String::new()), 1, false, false, &backoff),
+            OnFailure::Halt
+        );
+    }
+
+    #[test]
+    fn one_commit_that_cannot_be_applied_is_parked_where_it_may_be_and_nothing_else_is() {
+        let bad = || Failure::Deterministic("bad".to_owned());
+        assert_eq!(on_failure(&bad(), 1, true, true, &BACKOFF), OnFailure::Split);
+        assert_eq!(on_failure(&bad(), 1, false, true, &BACKOFF), OnFailure::Park);
+        assert_eq!(on_failure(&bad(), 1, false, false, &BACKOFF), OnFailure::Halt);
+        let newer = Failure::Newer(String::new());
+        assert_eq!(on_failure(&newer, 1, false, true, &BACKOFF), OnFailure::Halt);
+        assert_eq!(on_failure(&Failure::Conflict, 1, false, true, &BACKOFF), OnFailure::Reload);
     }
 
     #[test]
@@ -193,7 +244,7 @@ mod tests {
             for (attempt, wait) in [(1, 50), (2, 100), (3, 200), (4, 400), (99, 5_000)] {
                 let expected = OnFailure::RetryAfter(Duration::from_millis(wait));
                 assert_eq!(
-                    on_failure(&failure("away".to_owned()), attempt, true, &BACKOFF),
+                    on_failure(&failure("away".to_owned()), attempt, true, false, &BACKOFF),
                     expected
                 );
             }
@@ -206,11 +257,11 @@ mod tests {
         for can_split in [true, false] {
             let then = if can_split { OnFailure::Split } else { OnFailure::GoAlone };
             assert_eq!(
-                on_failure(&busy, 2, can_split, &BACKOFF),
+                on_failure(&busy, 2, can_split, false, &BACKOFF),
                 OnFailure::RetryAfter(Duration::from_millis(100))
             );
             for attempt in [3, 4] {
-                assert_eq!(on_failure(&busy, attempt, can_split, &BACKOFF), then);
+                assert_eq!(on_failure(&busy, attempt, can_split, false, &BACKOFF), then);
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_protocol::{position::Position, wire::Wire};
+use highwater_tables::parked::Cause;
 
 use super::{
     batch::{Item, Slice, TopicPartition},
@@ -32,6 +33,8 @@ pub struct Group {
     pub failed: u32,
     /// Another runner was seen to move these checkpoints.
     pub contested: bool,
+    /// Why the one commit of the one job is not applied but parked.
+    pub park: Option<Cause>,
 }
 
 impl Job {

@@ -1,8 +1,11 @@
 //! The [`Store`] on Postgres: checkpoints compared and swapped in the transaction of the rows.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -10,9 +13,11 @@ use highwater_protocol::{position::Position, wire::Wire};
 use highwater_tables::{
     changes,
     checkpoints::{self, Moves},
+    parked,
     postgres::Connections,
 };
 use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
 
 use super::{
     batch::TopicPartition,
@@ -85,7 +90,52 @@ impl Store for PostgresStore {
         tx: &'a mut Self::Tx,
         key: &'a Key,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move { Ok(checkpoints::reset(tx, key.columns()?).await?) })
+        Box::pin(async move {
+            parked::clear(tx, key.columns()?).await?;
+            Ok(checkpoints::reset(tx, key.columns()?).await?)
+        })
+    }
+
+    fn parked<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+        Box::pin(async move {
+            let of = columns(keys)?;
+            let counts = parked::counts(tx, &of).await?;
+            Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
+        })
+    }
+
+    fn parked_among<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        aggregates: &'a [Uuid],
+    ) -> BoxFuture<'a, Result<BTreeMap<Uuid, bool>, Failure>> {
+        Box::pin(async move {
+            Ok(parked::among(tx, key.columns()?, aggregates).await?.into_iter().collect())
+        })
+    }
+
+    fn park<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        commit: &'a parked::Commit,
+        cause: &'a parked::Cause,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(parked::park(tx, key.columns()?, commit, cause).await?) })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        commits: &'a [parked::Commit],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(parked::wait(tx, key.columns()?, commits).await?) })
     }
 
     fn advance<'a>(

@@ -1,7 +1,11 @@
 //! The two traits that the runner drives: a projection, and the store of its rows and checkpoints.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
+use highwater_tables::parked;
+use uuid::Uuid;
 
 use super::{
     batch::{Slice, Source, TopicPartition},
@@ -27,6 +31,12 @@ pub trait Projection<Tx>: Send + Sync + 'static {
     /// Which topic of them: one, because a checkpoint is a position in it.
     fn source(&self) -> Source {
         Source::Events
+    }
+
+    /// Whether an aggregate whose event cannot be applied is parked, so that the others go on. Not
+    /// where others depend on every one of its rows.
+    fn parks(&self) -> bool {
+        self.source() == Source::Events
     }
 
     /// Applies the slices, each of another partition, in the transaction that moves their
@@ -95,11 +105,43 @@ pub trait Store: Send + Sync + 'static {
         keys: &'a [Key],
     ) -> BoxFuture<'a, Result<Vec<Position<Wire>>, Failure>>;
 
-    /// Puts one checkpoint back to the start, whatever it says.
+    /// Puts one checkpoint back to the start, whatever it says; nothing is parked there any more.
     fn reset<'a>(
         &'a self,
         tx: &'a mut Self::Tx,
         key: &'a Key,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// How many aggregates are parked of each of `keys`, in their sequence.
+    fn parked<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>>;
+
+    /// Which of `aggregates` are parked, and whether each was given up.
+    fn parked_among<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        aggregates: &'a [Uuid],
+    ) -> BoxFuture<'a, Result<BTreeMap<Uuid, bool>, Failure>>;
+
+    /// Parks the aggregate of `commit`, which is the first that waits.
+    fn park<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        commit: &'a parked::Commit,
+        cause: &'a parked::Cause,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// `commits` wait behind others of their aggregates.
+    fn wait<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        key: &'a Key,
+        commits: &'a [parked::Commit],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// Moves every checkpoint, or fails with [`Failure::Conflict`] if one is not at its `from`.

@@ -38,6 +38,8 @@ struct Beginning {
     /// None: every projection is halted here.
     follower: Option<Follower>,
     halted: Vec<(Key, Failure)>,
+    /// How many aggregates are parked, by projection.
+    parked: BTreeMap<&'static str, u64>,
 }
 
 impl<S: Store> Runner<S> {
@@ -71,7 +73,7 @@ impl<S: Store> Runner<S> {
 
     fn resumed(&mut self, consumer: Consumer, begun: Result<Beginning, Trouble>) -> Result<(), ()> {
         match begun {
-            Ok(Beginning { follower, halted }) => {
+            Ok(Beginning { follower, halted, parked }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
                 self.consumers.waiting.remove(&consumer);
                 let Some(follower) = follower else { return Ok(()) };
@@ -82,6 +84,7 @@ impl<S: Store> Runner<S> {
                 );
                 for (projection, at) in follower.checkpoints() {
                     let key = consumer.key(projection);
+                    self.shows_parked(&key, parked.get(projection).copied().unwrap_or(0));
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
@@ -196,14 +199,15 @@ async fn begin<S: Store>(
         return Err(Trouble::Final(format!("no topic is known for {topic_partition}")));
     };
     let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
+    let mut parked = BTreeMap::new();
     match checkpoints_of(store, readers, topic_partition).await {
-        Ok(all) => checkpoints.extend(all),
+        Ok(all) => note(all, &mut checkpoints, &mut parked),
         Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
         // One by one, to see whose it is.
         Err(_) => {
             for reader in readers {
                 match checkpoints_of(store, std::slice::from_ref(reader), topic_partition).await {
-                    Ok(one) => checkpoints.extend(one),
+                    Ok(one) => note(one, &mut checkpoints, &mut parked),
                     Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
                     Err(failure) => halted.push((
                         Key { projection: reader.name(), topic_partition: topic_partition.clone() },
@@ -214,7 +218,7 @@ async fn begin<S: Store>(
         }
     }
     let Some((lowest, others)) = rules::beginning(&checkpoints) else {
-        return Ok(Beginning { follower: None, halted });
+        return Ok(Beginning { follower: None, halted, parked });
     };
     for at in &others {
         partition_reader::check(log, &partition, topic_partition.source, at)
@@ -227,15 +231,30 @@ async fn begin<S: Store>(
     Ok(Beginning {
         follower: Some(Follower::new(topic_partition.clone(), reader, checkpoints)),
         halted,
+        parked,
     })
 }
 
 /// In one transaction, so that a beginning costs few of them.
+type Resumed = (&'static str, Position<Wire>, u64);
+
+fn note(
+    all: Vec<Resumed>,
+    checkpoints: &mut BTreeMap<&'static str, Position<Wire>>,
+    parked: &mut BTreeMap<&'static str, u64>,
+) {
+    for (projection, at, count) in all {
+        checkpoints.insert(projection, at);
+        parked.insert(projection, count);
+    }
+}
+
+/// Where each projection stands, and how many aggregates it has parked.
 async fn checkpoints_of<S: Store>(
     store: &S,
     readers: &[Arc<dyn Projection<S::Tx>>],
     topic_partition: &TopicPartition,
-) -> Result<Vec<(&'static str, Position<Wire>)>, Failure> {
+) -> Result<Vec<Resumed>, Failure> {
     if readers.is_empty() {
         return Ok(Vec::new());
     }
@@ -262,6 +281,8 @@ async fn checkpoints_of<S: Store>(
         store.reset(&mut tx, key).await?;
         *at = Position::start();
     }
+    let parked = store.parked(&mut tx, &keys).await?;
     store.commit(tx, None).await?;
-    Ok(keys.into_iter().map(|key| key.projection).zip(stored).collect())
+    let all = keys.into_iter().zip(stored).zip(parked);
+    Ok(all.map(|((key, at), parked)| (key.projection, at, parked)).collect())
 }

@@ -8,6 +8,7 @@ mod contested;
 mod ending;
 pub mod history;
 mod memory;
+mod parks;
 mod shown;
 mod single;
 mod standstill;
@@ -52,6 +53,8 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
         chunk: 2,
         budget: Budget::default(),
         events: Events::default(),
+        poison: Vec::new(),
+        parked_most: 0,
     }
 }
 
@@ -121,6 +124,24 @@ fn two_runners_and_a_transaction_that_fails_in_every_interleaving() {
 }
 
 #[test]
+fn two_runners_and_an_event_that_cannot_be_applied_in_every_interleaving() {
+    let (events, budget) =
+        (Events { switches: 1, ..Events::default() }, Budget { commits: 1, ..Budget::default() });
+    // The first commit, and the one behind the outcome.
+    for poison in [1, 9] {
+        let play = Play {
+            poison: vec![("a", poison)],
+            parked_most: 9,
+            projections: vec!["a"],
+            events,
+            budget,
+            ..play(vec![short()], 2)
+        };
+        assert!(all(&play) > 100, "{} runs", all(&play));
+    }
+}
+
+#[test]
 fn two_runners_and_a_store_that_falls_back_in_every_interleaving() {
     let events = Events { switches: 1, falls: 1, ..Events::default() };
     let runs = all(&Play { events, projections: vec!["a"], ..play(vec![short()], 2) });
@@ -154,8 +175,9 @@ fn queue() -> impl Strategy<Value = Arc<History>> {
 fn any_play() -> impl Strategy<Value = Play> {
     let logs = prop::collection::vec((history(), queue()), 1..3);
     let stands = prop::collection::vec(any::<prop::sample::Index>(), 10);
-    (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12).prop_map(
-        |(logs, stands, runners, batch_events, chunk, visible)| {
+    let poison = prop::collection::btree_set(1_u64..20, 0..3);
+    (logs, stands, 1_usize..3, 1_usize..6, 1_usize..4, 0_usize..12, poison).prop_map(
+        |(logs, stands, runners, batch_events, chunk, visible, poison)| {
             let (histories, queues) = logs.into_iter().unzip();
             let events = Events {
                 switches: 40,
@@ -168,6 +190,7 @@ fn any_play() -> impl Strategy<Value = Play> {
             };
             let budget = Budget { commits: 4, begins: 3, fine: true };
             let (projections, of_queues) = (vec!["a", "b", "c"], vec!["d", "e"]);
+            let poison = poison.into_iter().map(|first| ("b", first)).collect();
             let play = Play {
                 queues,
                 projections,
@@ -177,6 +200,8 @@ fn any_play() -> impl Strategy<Value = Play> {
                 visible,
                 budget,
                 events,
+                poison,
+                parked_most: 100,
                 ..play(histories, runners)
             };
             let mut tables = Tables::default();

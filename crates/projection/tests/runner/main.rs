@@ -14,6 +14,7 @@ mod domain;
 mod failures;
 mod forgetting;
 mod lives;
+mod parked;
 #[path = "../../../tables/tests/support/postgres.rs"]
 mod postgres;
 mod replay;

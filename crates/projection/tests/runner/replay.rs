@@ -17,7 +17,7 @@ use highwater_protocol::{
     position::Position,
     wire::{RecordedEvent, Wire},
 };
-use highwater_tables::dedup_filter::Segment;
+use highwater_tables::{dedup_filter::Segment, parked};
 use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -345,6 +345,42 @@ macro_rules! delegate {
             key: &'a Key,
         ) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.reset(tx, key)
+        }
+
+        fn parked<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            keys: &'a [Key],
+        ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+            self.inner.parked(tx, keys)
+        }
+
+        fn parked_among<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            key: &'a Key,
+            aggregates: &'a [Uuid],
+        ) -> BoxFuture<'a, Result<BTreeMap<Uuid, bool>, Failure>> {
+            self.inner.parked_among(tx, key, aggregates)
+        }
+
+        fn park<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            key: &'a Key,
+            commit: &'a parked::Commit,
+            cause: &'a parked::Cause,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.park(tx, key, commit, cause)
+        }
+
+        fn wait<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            key: &'a Key,
+            commits: &'a [parked::Commit],
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.wait(tx, key, commits)
         }
 
         fn advance<'a>(

@@ -134,7 +134,7 @@ async fn a_halted_projection_shows_as_degraded() {
     let mut world = World::new().await;
     let pool = tables("degraded").await;
     world
-        .commit("voucher", Uuid::from_u128(1), vec![event("voucher.issued", 2, json!({}))], 1)
+        .commit("voucher", Uuid::from_u128(1), vec![event("voucher.issued", 9, json!({}))], 1)
         .await;
     let ctx = context();
     let _operators =
@@ -152,6 +152,6 @@ async fn a_halted_projection_shows_as_degraded() {
         }
     };
     let (ready, halted) = tokio::time::timeout(PATIENCE, degraded).await.expect("it shows");
-    assert!(ready && halted.starts_with("vouchers on voucher/"), "{halted}");
+    assert!(ready && halted.contains("vouchers on voucher/"), "{halted}");
     assert!(ctx.shutdown.drain().await);
 }

@@ -108,7 +108,8 @@ impl World {
         world
     }
 
-    fn partition(category: &str, index: u32) -> Partition {
+    /// Of the events of a category.
+    pub fn partition(category: &str, index: u32) -> Partition {
         Partition { topic: format!("test.{category}.events").into(), index }
     }
 
@@ -384,6 +385,18 @@ impl World {
         store: S,
         limits: Limits,
     ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
+        self.runner_of((self.projections)().all(), log, partitions, store, limits)
+    }
+
+    /// The same of these projections.
+    pub fn runner_of<S: Store<Tx = PostgresTx>>(
+        &self,
+        projections: Vec<Arc<dyn Projection<PostgresTx>>>,
+        log: Arc<dyn Log>,
+        partitions: Vec<Partition>,
+        store: S,
+        limits: Limits,
+    ) -> (Runner<S>, mpsc::UnboundedSender<MembershipEvent>) {
         let (changes, events) = mpsc::unbounded_channel();
         changes.send(MembershipEvent::Assigned(partitions)).expect("a runner");
         let membership = Membership {
@@ -392,7 +405,7 @@ impl World {
             commit: Arc::new(|_| {}),
         };
         let assignment = Assignment::new(membership, self.topics.clone());
-        (Runner::new(store, log, (self.projections)().all(), assignment, limits), changes)
+        (Runner::new(store, log, projections, assignment, limits), changes)
     }
 
     /// Projects everything that is in the log.

@@ -12,6 +12,7 @@ mod full;
 mod lists;
 mod operations;
 mod own_server;
+mod parked;
 mod pooled;
 mod positions;
 #[path = "../../../tables/tests/support/postgres.rs"]

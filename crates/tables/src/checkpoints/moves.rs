@@ -13,9 +13,9 @@ use crate::ReadError;
 /// The key of a checkpoint, but for its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key<'a> {
-    projection: &'a str,
-    category: &'a str,
-    partition: i32,
+    pub(crate) projection: &'a str,
+    pub(crate) category: &'a str,
+    pub(crate) partition: i32,
 }
 
 impl<'a> Key<'a> {

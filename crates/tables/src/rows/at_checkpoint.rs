@@ -34,6 +34,8 @@ impl Values {
 pub struct RowAtCheckpoint {
     /// Everything below this offset of the aggregate's partition is in the table.
     pub offset: i64,
+    /// An event of the aggregate could not be applied: the row lacks it, and what follows.
+    pub parked: bool,
     pub row: Option<Values>,
 }
 
@@ -46,7 +48,11 @@ pub async fn at_checkpoint<R: Row>(
     partition: i32,
 ) -> Result<RowAtCheckpoint, sqlx::Error> {
     let sql = format!(
-        "SELECT coalesce(c.next_offset, 0), r.id, r.version{columns} \
+        "SELECT coalesce(c.next_offset, 0), \
+         EXISTS (SELECT FROM parked_aggregates p \
+                 WHERE (p.projection, p.generation, p.category, p.partition, p.aggregate_id) \
+                       = ($2, $3, $4, $5, $1)), \
+         r.id, r.version{columns} \
          FROM (SELECT $1::uuid AS id) asked \
          LEFT JOIN checkpoints c \
          ON (c.projection, c.generation, c.category, c.partition) = ($2, $3, $4, $5) \
@@ -62,10 +68,10 @@ pub async fn at_checkpoint<R: Row>(
         .bind(partition)
         .fetch_one(connection)
         .await?;
-    let offset = found.try_get(0)?;
-    let is_there = found.try_get::<Option<Uuid>, _>(1)?.is_some();
-    let row = is_there.then(|| Values::read::<R>(&found, 1)).transpose()?;
-    Ok(RowAtCheckpoint { offset, row })
+    let (offset, parked) = (found.try_get(0)?, found.try_get(1)?);
+    let is_there = found.try_get::<Option<Uuid>, _>(2)?.is_some();
+    let row = is_there.then(|| Values::read::<R>(&found, 2)).transpose()?;
+    Ok(RowAtCheckpoint { offset, parked, row })
 }
 
 /// The columns of `R` behind others, each of what `of` names: `, r."code", r."amount"`.

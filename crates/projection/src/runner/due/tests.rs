@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,8 +10,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use highwater_log::{LocalLog, Membership, local};
 use highwater_protocol::{position::Position, wire::Wire};
+use highwater_tables::parked;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -55,6 +58,42 @@ impl Store for Away {
     }
 
     fn reset<'a>(&'a self, (): &'a mut (), _: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn parked<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn parked_among<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a Key,
+        _: &'a [Uuid],
+    ) -> BoxFuture<'a, Result<BTreeMap<Uuid, bool>, Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn park<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a Key,
+        _: &'a parked::Commit,
+        _: &'a parked::Cause,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a Key,
+        _: &'a [parked::Commit],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { away() })
     }
 

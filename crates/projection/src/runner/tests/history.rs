@@ -1,7 +1,11 @@
 //! A partition of a log with everything that may lie in one, and what every reader must see in it,
 //! told without the fold; and the log that holds it, of which more and more can be read.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use highwater_log::{
@@ -52,6 +56,8 @@ pub struct VisibleItem {
 pub struct History {
     pub records: Vec<StoredRecord>,
     pub shown: Vec<VisibleItem>,
+    /// By their first offsets.
+    commits: BTreeSet<u64>,
     /// Of the fold in one go, by their offsets.
     pub positions: BTreeMap<u64, Position<Wire>>,
     epoch: u64,
@@ -102,6 +108,11 @@ impl History {
         self.shown.iter().copied().filter(|shown| shown.end <= offset).collect()
     }
 
+    /// Whether what is visible from there on is events, and no outcome.
+    pub fn is_commit(&self, first: u64) -> bool {
+        self.commits.contains(&first)
+    }
+
     fn add(&mut self, act: Act) {
         let first = self.end();
         match act {
@@ -119,6 +130,7 @@ impl History {
                     let part = if of == 1 { Part::WHOLE } else { Part { index, of } };
                     self.write(Body::Event(event(first, part)));
                 }
+                self.commits.insert(first);
                 self.show(first, of as usize);
             }
             Act::Outcome => {
@@ -184,9 +196,14 @@ pub fn accepted(offset: u64) -> command_queue::AcceptedCommand {
     }
 }
 
+/// Two take turns.
+pub fn aggregate_at(first: u64) -> Uuid {
+    Uuid::from_u128(1 + u128::from(first % 2))
+}
+
 fn metadata(command: u64) -> CommandMetadata<Wire> {
     CommandMetadata {
-        aggregate: Uuid::from_u128(1),
+        aggregate: aggregate_at(command),
         command: Uuid::from_u128(u128::from(command)),
         fingerprint: Fingerprint { key_number: 0, hmac: [0; 32] },
         meta: Meta::default(),

@@ -11,14 +11,16 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
+use highwater_tables::parked;
 use parking_lot::{Mutex, MutexGuard};
+use uuid::Uuid;
 
 use super::{
     super::{
         Failure, Item, Key, Move, Projection, Slice, Source, Start, Store, TopicPartition, What,
     },
     choices::Choices,
-    history::{History, Shelf, VisibleItem},
+    history::{History, Shelf, VisibleItem, aggregate_at},
 };
 
 /// Rows and checkpoints.
@@ -26,6 +28,7 @@ use super::{
 pub struct Tables {
     pub checkpoints: BTreeMap<Key, Position<Wire>>,
     pub rows: BTreeMap<Key, Vec<VisibleItem>>,
+    pub parked: BTreeMap<Key, BTreeMap<Uuid, Vec<VisibleItem>>>,
 }
 
 /// How much may still go wrong.
@@ -90,6 +93,7 @@ pub struct Tx {
     seat: usize,
     checkpoints: BTreeMap<Key, Position<Wire>>,
     rows: Vec<(Key, VisibleItem)>,
+    parked: Vec<(Key, Uuid, VisibleItem)>,
     emptied: BTreeSet<Key>,
 }
 
@@ -164,6 +168,11 @@ impl Server {
         let before = self.tables.clone();
         self.tables.checkpoints.extend(tx.checkpoints.clone());
         self.tables.rows.retain(|key, _| !tx.emptied.contains(key));
+        self.tables.parked.retain(|key, _| !tx.emptied.contains(key));
+        for (key, id, shown) in &tx.parked {
+            let of = self.tables.parked.entry(key.clone()).or_default();
+            of.entry(*id).or_default().push(*shown);
+        }
         for (key, shown) in &tx.rows {
             self.tables.rows.entry(key.clone()).or_default().push(*shown);
         }
@@ -186,8 +195,19 @@ impl Server {
                     key.projection, key.topic_partition
                 ));
             }
-            let (found, mut expected) =
-                (self.tables.rows.get(key).cloned().unwrap_or_default(), history.below(at.offset));
+            let applied = self.tables.rows.get(key).cloned().unwrap_or_default();
+            let parked = self.tables.parked.get(key).cloned().unwrap_or_default();
+            // What is parked is not applied, and what follows of its aggregate is neither.
+            let over = applied.iter().find(|shown| {
+                let first = parked.get(&aggregate_at(shown.first)).and_then(|all| all.first());
+                first.is_some_and(|first| first.first <= shown.first)
+            });
+            if let Some(over) = over.filter(|shown| history.is_commit(shown.first)) {
+                return Some(format!("{over:?} was applied over what is parked"));
+            }
+            let (mut found, mut expected) = (applied, history.below(at.offset));
+            found.extend(parked.into_values().flatten());
+            found.sort_by_key(|shown| shown.first);
             expected.retain(|shown| shown.first >= begin || found.contains(shown));
             let name = format!("{} of {} at {}", key.projection, key.topic_partition, at.offset);
             (found != expected).then(|| format!("{name} has {found:?} instead of {expected:?}"))
@@ -244,6 +264,7 @@ impl Store for Memory {
                 seat,
                 checkpoints: BTreeMap::new(),
                 rows: Vec::new(),
+                parked: Vec::new(),
                 emptied: BTreeSet::new(),
             })
         })
@@ -292,6 +313,69 @@ impl Store for Memory {
     fn reset<'a>(&'a self, tx: &'a mut Tx, key: &'a Key) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             tx.checkpoints.insert(key.clone(), Position::start());
+            Ok(())
+        })
+    }
+
+    fn parked<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+        Box::pin(async move {
+            let server = self.server();
+            tx.is_alive(&server)?;
+            let ids = |key: &Key| {
+                let own = tx.parked.iter().filter(|(of, ..)| of == key).map(|(_, id, _)| *id);
+                let stored = server.tables.parked.get(key).into_iter().flat_map(BTreeMap::keys);
+                stored.copied().chain(own).collect::<BTreeSet<Uuid>>().len() as u64
+            };
+            Ok(keys.iter().map(ids).collect())
+        })
+    }
+
+    fn parked_among<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        key: &'a Key,
+        aggregates: &'a [Uuid],
+    ) -> BoxFuture<'a, Result<BTreeMap<Uuid, bool>, Failure>> {
+        Box::pin(async move {
+            self.pause(true).await;
+            let server = self.server();
+            tx.is_alive(&server)?;
+            let parked = server.tables.parked.get(key).cloned().unwrap_or_default();
+            let among = aggregates.iter().filter(|id| parked.contains_key(id));
+            Ok(among.map(|id| (*id, false)).collect())
+        })
+    }
+
+    fn park<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        key: &'a Key,
+        commit: &'a parked::Commit,
+        cause: &'a parked::Cause,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        assert_eq!((cause.schema.as_str(), cause.error.as_str()), ("thing.made.v1", "poison"));
+        self.wait(tx, key, std::slice::from_ref(commit))
+    }
+
+    fn wait<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        key: &'a Key,
+        commits: &'a [parked::Commit],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            for commit in commits {
+                let shown = VisibleItem {
+                    first: commit.first_offset.unsigned_abs(),
+                    end: commit.end_offset.unsigned_abs(),
+                    weight: commit.events as usize,
+                };
+                tx.parked.push((key.clone(), commit.aggregate, shown));
+            }
             Ok(())
         })
     }
@@ -380,7 +464,8 @@ impl Projection<Tx> for Tally {
             }
             for slice in slices {
                 for item in slice.items {
-                    if server.poison.contains(&(self.0, item.what.start())) {
+                    let is_commit = matches!(item.what, What::Commit(_));
+                    if is_commit && server.poison.contains(&(self.0, item.what.start())) {
                         return Err(Failure::Deterministic("poison".to_owned()));
                     }
                     if server.unknown.contains(&(self.0, item.what.start())) {

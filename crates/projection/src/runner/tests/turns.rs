@@ -50,6 +50,9 @@ pub struct Play {
     pub visible: usize,
     pub budget: Budget,
     pub events: Events,
+    /// What a projection cannot apply, by its first offset.
+    pub poison: Vec<(&'static str, u64)>,
+    pub parked_most: u64,
 }
 
 /// How often each may happen.
@@ -109,6 +112,7 @@ impl Play {
             .expect("a runtime");
         let shelf = self.shelf();
         let store = Memory::new(&shelf, self.tables.clone(), choices, self.budget);
+        store.server().poison.extend(self.poison.iter().copied());
         let mut turns = 0;
         let wrong = runtime.block_on(tokio::task::unconstrained(async {
             let players =
@@ -148,6 +152,7 @@ impl Play {
             },
             handoff: Duration::from_millis(300),
             verify_every: Duration::from_millis(300),
+            parked_most: self.parked_most,
             ..Limits::default()
         };
         let projections = self
@@ -170,6 +175,7 @@ impl Play {
     pub fn alone(&self) -> Alone {
         let shelf = self.shelf();
         let store = Memory::new(&shelf, self.tables.clone(), Choices::first(), self.budget);
+        store.server().poison.extend(self.poison.iter().copied());
         let another = self.another(&shelf, &store);
         Alone { shelf, store, ..another }
     }

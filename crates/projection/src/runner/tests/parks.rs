@@ -1,0 +1,80 @@
+//! What waits because it cannot be applied, and what goes on meanwhile.
+
+use std::time::Duration;
+
+use super::{
+    history::aggregate_at,
+    play,
+    single::{SECOND, key, singles, stands},
+    turns::Play,
+};
+
+/// An event of the first aggregate, and others before and after it of both.
+fn poisoned(poison: u64, parked_most: u64) -> Play {
+    Play { poison: vec![("a", poison)], parked_most, ..play(vec![singles(8)], 1) }
+}
+
+fn offsets(play: &super::alone::Alone, projection: &'static str) -> (Vec<u64>, Vec<u64>) {
+    let server = play.store.server();
+    let applied = server.tables.rows.get(&key(projection)).cloned().unwrap_or_default();
+    let parked = server.tables.parked.get(&key(projection)).cloned().unwrap_or_default();
+    let mut waits: Vec<u64> = parked.into_values().flatten().map(|shown| shown.first).collect();
+    waits.sort_unstable();
+    (applied.iter().map(|shown| shown.first).collect(), waits)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aggregate_waits_with_all_that_follows_of_it_and_the_others_go_on() {
+    let mut alone = poisoned(3, 10).alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(offsets(&alone, "a"), (vec![1, 2, 4, 6, 8], vec![3, 5, 7]));
+    assert_eq!(offsets(&alone, "b"), ((1..=8).collect(), vec![]));
+    assert_eq!((stands(&alone, "a"), stands(&alone, "b")), (9, 9));
+    assert!(alone.progress.all_halted().is_empty());
+    assert!(alone.progress.failing(Duration::ZERO).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_later_waits_also_for_another_runner() {
+    let play = Play { visible: 4, ..poisoned(3, 10) };
+    let mut alone = play.alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(offsets(&alone, "a"), (vec![1, 2], vec![3]));
+    let mut next = play.another(&alone.shelf, &alone.store);
+    while alone.shelf.grow(1) {
+        next.go_on_for(SECOND).await;
+    }
+    assert_eq!(offsets(&next, "a"), (vec![1, 2, 4, 6, 8], vec![3, 5, 7]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_may_be_parked_halt_the_projection_before_them() {
+    let both = Play { poison: vec![("a", 3), ("a", 6)], ..poisoned(3, 1) };
+    let mut alone = both.alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(offsets(&alone, "a"), (vec![1, 2, 4], vec![3, 5]));
+    assert_eq!(stands(&alone, "a"), 6);
+    let halted = alone.progress.all_halted();
+    assert_eq!(halted.get(&key("a")), Some(&6), "{halted:?}");
+    assert_eq!(offsets(&alone, "b"), ((1..=8).collect(), vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_no_more_is_applied_again() {
+    let play = Play { visible: 4, ..poisoned(3, 10) };
+    let mut alone = play.alone();
+    alone.go_on_for(SECOND).await;
+    {
+        // As an operator does it after the mend, in one transaction.
+        let mut server = alone.store.server();
+        server.poison.clear();
+        let parked = server.tables.parked.remove(&key("a")).expect("it is parked");
+        let shown = parked.into_values().flatten();
+        server.tables.rows.entry(key("a")).or_default().extend(shown);
+    }
+    while alone.shelf.grow(1) {
+        alone.go_on_for(SECOND).await;
+    }
+    assert_eq!(offsets(&alone, "a"), ((1..=8).collect(), vec![]));
+    assert_ne!(aggregate_at(3), aggregate_at(4));
+}

@@ -1,0 +1,252 @@
+//! What cannot be applied waits in tables of its own, and is applied once it can be.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::BoxFuture;
+use highwater_log::{LocalLog, Log};
+use highwater_projection::{
+    parked::{self, Retried},
+    runner::{
+        Failure, Limits, PostgresStore, PostgresTx, Projection, Slice, Source, Start,
+        TopicPartition,
+    },
+};
+use highwater_tables::{
+    parked::{Aggregate, Filter, list},
+    postgres::Connections,
+};
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    tables::{dump, projections, tables},
+    world::{World, event, halted},
+};
+
+/// A projection with a bug: it does not apply what was withdrawn of vouchers with even numbers, and
+/// quotes them.
+struct Buggy {
+    inner: Arc<dyn Projection<PostgresTx>>,
+    is_mended: Arc<AtomicBool>,
+}
+
+impl Projection<PostgresTx> for Buggy {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn categories(&self) -> &[&'static str] {
+        self.inner.categories()
+    }
+
+    fn tables(&self) -> Vec<&'static str> {
+        self.inner.tables()
+    }
+
+    fn source(&self) -> Source {
+        self.inner.source()
+    }
+
+    fn parks(&self) -> bool {
+        self.inner.parks()
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        let is_bad = |slice: &Slice<'_>| {
+            slice.events().any(|(_, event)| {
+                event.event.event_type == "voucher.withdrawn"
+                    && event.metadata.aggregate.as_u128().is_multiple_of(2)
+            })
+        };
+        let fails = self.inner.parks()
+            && !self.is_mended.load(Ordering::Relaxed)
+            && slices.iter().any(is_bad);
+        if fails {
+            let why = "cannot take back 4711 of \"Jane Doe\"".to_owned();
+            return Box::pin(std::future::ready(Err(Failure::Deterministic(why))));
+        }
+        self.inner.apply(tx, slices)
+    }
+
+    fn resume<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        topic_partition: &'a TopicPartition,
+    ) -> BoxFuture<'a, Result<Start, Failure>> {
+        self.inner.resume(tx, topic_partition)
+    }
+}
+
+struct Shop {
+    world: World,
+    pool: PgPool,
+    projections: Vec<Arc<dyn Projection<PostgresTx>>>,
+    is_mended: Arc<AtomicBool>,
+}
+
+impl Shop {
+    async fn with_a_bug(test: &str) -> Self {
+        let mut world = World::new().await;
+        world.live(0..24).await;
+        let is_mended = Arc::new(AtomicBool::new(false));
+        let buggy = |inner| -> Arc<dyn Projection<PostgresTx>> {
+            Arc::new(Buggy { inner, is_mended: is_mended.clone() })
+        };
+        let all = projections().all().into_iter().map(buggy).collect();
+        Self { world, pool: tables(test).await, projections: all, is_mended }
+    }
+
+    async fn project(&self) {
+        let limits = Limits { parked_most: 100, ..Limits::default() };
+        let log: Arc<dyn Log> = self.world.log.clone();
+        let store = PostgresStore::new(self.pool.clone());
+        let (mut runner, _changes) = self.world.runner_of(
+            self.projections.clone(),
+            log,
+            self.world.partitions(),
+            store,
+            limits,
+        );
+        self.world.to_the_end(&mut runner).await;
+        assert!(halted(&runner).is_empty(), "{:?}", halted(&runner));
+    }
+
+    async fn parked(&self) -> Vec<Aggregate> {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        list(&mut connection, &Filter::default()).await.expect("what is parked")
+    }
+
+    async fn retry(&self, aggregate: &Aggregate) -> Retried {
+        let log: &LocalLog = &self.world.log;
+        let projection = self
+            .projections
+            .iter()
+            .find(|projection| projection.name() == aggregate.projection)
+            .expect("its projection");
+        let topic = World::partition(&aggregate.category, 0).topic;
+        let pool = Connections::from(self.pool.clone());
+        parked::retry(log, &topic, &**projection, &pool, aggregate).await.expect("it is tried")
+    }
+
+    /// The tables of the log without the bug.
+    async fn expected(&self, test: &str) -> String {
+        let reference = tables(test).await;
+        self.world.project(&reference, 5_000).await;
+        dump(&reference).await
+    }
+}
+
+/// Of those that are withdrawn: `0x2000 + n` with n = 0, 6, 12, 18.
+fn bad() -> BTreeSet<Uuid> {
+    (0..24).step_by(6).map(|n| Uuid::from_u128(0x2000 + n)).collect()
+}
+
+#[tokio::test]
+async fn after_the_mend_a_retry_gives_the_tables_of_the_log() {
+    let mut shop = Shop::with_a_bug("parked").await;
+    shop.project().await;
+    let parked = shop.parked().await;
+    for projection in ["vouchers", "worth_daily"] {
+        let of = parked.iter().filter(|aggregate| aggregate.projection == projection);
+        assert_eq!(of.map(|aggregate| aggregate.id).collect::<BTreeSet<_>>(), bad());
+    }
+    assert!(parked.iter().all(|one| (one.commits, one.attempts, one.version) == (1, 1, 2)));
+    assert_eq!(parked.len(), 2 * bad().len());
+
+    // What comes later of them waits behind that, and what comes of others does not.
+    let late = Uuid::from_u128(0x2006);
+    let given = event("voucher.given-away", 1, json!({"to": Uuid::from_u128(7)}));
+    shop.world.commit("voucher", late, vec![given], 1).await;
+    shop.world.live(24..30).await;
+    shop.project().await;
+    let waits = |parked: &[Aggregate]| {
+        let of = parked.iter().filter(|one| one.id == late).map(|one| one.commits);
+        of.collect::<Vec<_>>()
+    };
+    let parked = shop.parked().await;
+    assert_eq!(waits(&parked), [2, 2]);
+    assert_eq!(parked.len(), 2 * bad().len() + 2, "and 0x2018");
+
+    // Not mended yet: nothing changes but what is known of it, and no data of events is.
+    let before = dump(&shop.pool).await;
+    let again = shop.retry(&parked[0]).await;
+    let error = "cannot take back N of \"…\"".to_owned();
+    assert_eq!(again, Retried::ParkedAgain(0, error.clone()));
+    assert_eq!(dump(&shop.pool).await, before);
+    let parked = shop.parked().await;
+    assert_eq!((parked[0].attempts, &parked[0].error), (2, &error));
+    let prints: BTreeSet<_> =
+        parked.iter().map(|one| (&one.projection, &one.fingerprint)).collect();
+    assert_eq!(prints.len(), 2, "{prints:?}");
+
+    shop.is_mended.store(true, Ordering::Relaxed);
+    for aggregate in &parked {
+        let commits = usize::try_from(aggregate.commits).expect("few");
+        assert_eq!(shop.retry(aggregate).await, Retried::Applied(commits));
+        assert_eq!(shop.retry(aggregate).await, Retried::NothingWaits);
+    }
+    assert_eq!(shop.parked().await, []);
+    let redeemed = event("voucher.redeemed", 1, json!({}));
+    shop.world.commit("voucher", late, vec![redeemed], 1).await;
+    shop.project().await;
+    assert_eq!(dump(&shop.pool).await, shop.expected("parked_expected").await);
+}
+
+#[tokio::test]
+async fn a_commit_behind_one_that_is_applied_may_be_parked_again() {
+    let mut shop = Shop::with_a_bug("parked_again").await;
+    // A commit that no code applies, behind one that the mend makes applicable.
+    let (id, nonsense) =
+        (Uuid::from_u128(0x2006), event("voucher.given-away", 1, json!({"to": 7})));
+    shop.world.commit("voucher", id, vec![nonsense], 1).await;
+    shop.project().await;
+    shop.is_mended.store(true, Ordering::Relaxed);
+    let of = |parked: Vec<Aggregate>| {
+        let found = parked.into_iter().find(|one| one.projection == "vouchers" && one.id == id);
+        found.expect("it is parked")
+    };
+    let first = of(shop.parked().await);
+    assert_eq!(first.schema, "voucher.withdrawn.v1");
+    let Retried::ParkedAgain(1, why) = shop.retry(&first).await else { panic!("it was not") };
+    let second = of(shop.parked().await);
+    assert_eq!(
+        (second.schema.as_str(), second.commits, second.version),
+        ("voucher.given-away.v1", 1, 3)
+    );
+    assert_eq!((second.error, second.attempts), (why, 2));
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_not_applied_and_kept_no_more() {
+    let mut shop = Shop::with_a_bug("parked_given_up").await;
+    shop.project().await;
+    let pool = Connections::from(shop.pool.clone());
+    for aggregate in shop.parked().await {
+        assert!(parked::discard(&pool, &aggregate).await.expect("it is given up"));
+    }
+    shop.is_mended.store(true, Ordering::Relaxed);
+    let given = event("voucher.given-away", 1, json!({"to": Uuid::from_u128(7)}));
+    shop.world.commit("voucher", Uuid::from_u128(0x2006), vec![given], 1).await;
+    shop.project().await;
+    let parked = shop.parked().await;
+    assert!(parked.iter().all(|one| one.commits == 0 && one.discarded_at.is_some()));
+    assert_eq!(shop.retry(&parked[0]).await, Retried::NothingWaits);
+    let at = "SELECT version FROM vouchers WHERE id = $1";
+    let version: i64 = sqlx::query_scalar(at)
+        .bind(Uuid::from_u128(0x2006))
+        .fetch_one(&shop.pool)
+        .await
+        .expect("its row");
+    assert_eq!(version, 1);
+}
