@@ -13,7 +13,7 @@ use sqlx::postgres::PgListener;
 
 use super::{at, id, key, project, run, tables};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn checkpoints_are_found_in_the_sequence_in_which_they_are_asked_for() {

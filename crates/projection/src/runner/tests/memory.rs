@@ -450,6 +450,10 @@ impl Projection<Tx> for Tally {
         self.1
     }
 
+    fn parks(&self) -> bool {
+        self.0 != "strict" && self.1 == Source::Events
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut Tx,

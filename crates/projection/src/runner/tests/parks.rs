@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+
 use super::{
     history::aggregate_at,
     play,
+    shown::{of, value},
     single::{SECOND, key, singles, stands},
     turns::Play,
 };
@@ -60,10 +63,28 @@ async fn more_than_may_be_parked_halt_the_projection_before_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_parked_no_more_is_applied_again() {
+async fn a_projection_that_others_depend_on_halts_before_what_it_cannot_apply() {
+    let strict = Play { projections: vec!["strict", "b"], ..poisoned(3, 10) };
+    let mut alone = Play { poison: vec![("strict", 3)], ..strict }.alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(offsets(&alone, "strict"), (vec![1, 2], vec![]));
+    assert_eq!(alone.progress.all_halted().get(&key("strict")), Some(&3));
+    assert_eq!(offsets(&alone, "b"), ((1..=8).collect(), vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_no_more_is_applied_again_and_shown_no_more() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let shown = || value(&recorder, &of("highwater_projection_parked", "a"));
     let play = Play { visible: 4, ..poisoned(3, 10) };
     let mut alone = play.alone();
     alone.go_on_for(SECOND).await;
+    assert_eq!(shown(), Some(1.0));
+    // Another runner finds them there.
+    let mut alone = play.another(&alone.shelf, &alone.store);
+    alone.go_on_for(SECOND).await;
+    assert_eq!(shown(), Some(1.0));
     {
         // As an operator does it after the mend, in one transaction.
         let mut server = alone.store.server();
@@ -76,5 +97,6 @@ async fn what_is_parked_no_more_is_applied_again() {
         alone.go_on_for(SECOND).await;
     }
     assert_eq!(offsets(&alone, "a"), ((1..=8).collect(), vec![]));
+    assert_eq!(shown(), Some(0.0));
     assert_ne!(aggregate_at(3), aggregate_at(4));
 }

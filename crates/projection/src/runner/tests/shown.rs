@@ -14,13 +14,13 @@ use super::{
 use crate::lines::Lines;
 
 /// The value of a series; `None` if it is not shown.
-fn value(recorder: &PrometheusRecorder, series: &str) -> Option<f64> {
+pub fn value(recorder: &PrometheusRecorder, series: &str) -> Option<f64> {
     let text = recorder.handle().render();
     let line = text.lines().find_map(|line| line.strip_prefix(series));
     line.and_then(|value| value.trim().parse().ok())
 }
 
-fn of(name: &str, projection: &str) -> String {
+pub fn of(name: &str, projection: &str) -> String {
     format!("{name}{{category=\"thing\",partition=\"0\",projection=\"{projection}\"}} ")
 }
 
