@@ -72,6 +72,21 @@ async fn a_projection_that_others_depend_on_halts_before_what_it_cannot_apply() 
     assert_eq!(offsets(&alone, "b"), ((1..=8).collect(), vec![]));
 }
 
+/// No transaction more, in which something would be parked and then not be.
+#[tokio::test(start_paused = true)]
+async fn where_none_may_be_parked_a_projection_halts_as_one_does_that_never_parks() {
+    let mut begun = Vec::new();
+    for (projection, most) in [("a", 0), ("strict", 10)] {
+        let poison = vec![(projection, 3)];
+        let play = Play { projections: vec![projection], poison, ..poisoned(3, most) };
+        let mut alone = play.alone();
+        alone.go_on_for(SECOND).await;
+        assert_eq!(alone.progress.all_halted().get(&key(projection)), Some(&3));
+        begun.push(alone.store.server().begins);
+    }
+    assert_eq!(begun[0], begun[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_parked_no_more_is_applied_again_and_shown_no_more() {
     let recorder = PrometheusBuilder::new().build_recorder();
