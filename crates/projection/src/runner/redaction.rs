@@ -105,6 +105,7 @@ mod tests {
                 "SQLSTATE 22P02 in orders.total: invalid input syntax for type uuid: \"a\\\"b\"",
                 "SQLSTATE 22P02 in orders.total: invalid input syntax for type uuid: \"…\"",
             ),
+            ("SQLSTATE 23502 in orders: 23502", "SQLSTATE 23502 in orders: N"),
             ("it's not closed", "it\"…\""),
             ("order.placed.v2", "order.placed.v2"),
         ] {
