@@ -158,7 +158,8 @@ async fn read(
     let mut events: BTreeMap<u64, EventBody<Wire>> = BTreeMap::new();
     let mut next = commit.first_offset.unsigned_abs();
     while next < end {
-        let records = log.fetch(partition, next, READ_RECORDS).await?;
+        let left = usize::try_from(end - next).unwrap_or(READ_RECORDS);
+        let records = log.fetch(partition, next, left.min(READ_RECORDS)).await?;
         let Some(further) = records.last().map(|stored| stored.offset + 1) else {
             return Err(missing());
         };

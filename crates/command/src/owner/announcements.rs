@@ -1,5 +1,5 @@
 //! The `owners` topic: who owns which partition and at which URL, and the check values of
-//! deployment key and database. Announcements only; a wrong one costs a hop. A record without the
+//! deployment key and database. They are only hints; a wrong one costs a hop. A record without the
 //! proof of this deployment is no announcement at all, and where it takes the place of one, that is
 //! said again.
 

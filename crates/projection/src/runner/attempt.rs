@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use highwater_tables::parked::Cause;
+use highwater_tables::parked::{Cause, Commit};
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -209,11 +209,11 @@ impl<S: Store> Runner<S> {
         // loses; and so does an operator's retry of what is parked.
         self.store.advance(&mut tx, &group.moves()).await?;
         if let Some(cause) = &group.park {
-            let (key, count) =
-                park(&self.store, group, cause, self.limits.parked_most, &mut tx).await?;
+            let parked = park(&self.store, group, cause, self.limits.parked_most, &mut tx).await?;
             // Readers are to hear that the row lacks something.
             self.store.commit(tx, changes::text(&group.jobs).as_deref()).await?;
-            self.shows_parked(&key, count);
+            parked.say(cause);
+            self.shows_parked(&parked.key, parked.count);
             return Ok(Vec::new());
         }
         let mut none_parked = Vec::new();
@@ -253,14 +253,35 @@ impl<S: Store> Runner<S> {
     }
 }
 
-/// Parks the one commit of the group. How many aggregates are parked there then.
+/// What a transaction parks.
+struct ParkedCommit {
+    key: Key,
+    commit: Commit,
+    /// How many aggregates are parked there then.
+    count: u64,
+}
+
+impl ParkedCommit {
+    fn say(&self, cause: &Cause) {
+        warn!(
+            category = %self.key.topic_partition.category,
+            partition = self.key.topic_partition.partition,
+            projection = self.key.projection, aggregate = %self.commit.aggregate,
+            schema = cause.schema, version = cause.version, offset = self.commit.first_offset,
+            error = cause.error, parked = self.count,
+            "an event cannot be applied: its aggregate is parked"
+        );
+    }
+}
+
+/// Parks the one commit of the group.
 async fn park<S: Store>(
     store: &S,
     group: &Group,
     cause: &Cause,
     most: u64,
     tx: &mut S::Tx,
-) -> Result<(Key, u64), Failure> {
+) -> Result<ParkedCommit, Failure> {
     let job = group.jobs.first();
     let found = job.and_then(|job| Some((job, parking::waiting(job.items().first()?)?)));
     let Some((job, commit)) = found else {
@@ -276,13 +297,5 @@ async fn park<S: Store>(
             cause.schema, most, cause.error
         )));
     }
-    warn!(
-        category = %job.key.topic_partition.category,
-        partition = job.key.topic_partition.partition,
-        projection = job.key.projection, aggregate = %commit.aggregate,
-        schema = cause.schema, version = cause.version, offset = commit.first_offset,
-        error = cause.error, parked = count,
-        "an event cannot be applied: its aggregate is parked"
-    );
-    Ok((job.key.clone(), count))
+    Ok(ParkedCommit { key: job.key.clone(), commit, count })
 }

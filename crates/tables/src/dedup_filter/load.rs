@@ -19,8 +19,8 @@ pub struct OwnerFilter {
     pub since: Vec<[Uuid; 2]>,
 }
 
-/// The filter of a partition, unless it has more than `limit_bytes`; the outcomes since, `most_since`
-/// at most; and the checkpoint that both belong to. One statement, so that they agree.
+/// The filter of a partition, unless it has more than `limit_bytes`; the outcomes since,
+/// `most_since` at most; and the checkpoint that both belong to. One statement, so that they agree.
 pub async fn load(
     connection: &mut PgConnection,
     category: &str,

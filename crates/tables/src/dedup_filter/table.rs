@@ -33,8 +33,8 @@ impl TryFrom<Row> for Segment {
     }
 }
 
-/// The segment of a partition that still grows, and the offset below which every id of an outcome is
-/// in it or in an earlier one. `None`: the partition has no filter.
+/// The segment of a partition that still grows, and the offset below which every id of an outcome
+/// is in it or in an earlier one. `None`: the partition has no filter.
 pub async fn last(
     connection: &mut PgConnection,
     category: &str,
@@ -53,8 +53,8 @@ pub async fn last(
     Ok(Some((columns.try_into()?, row.next_offset)))
 }
 
-/// Makes the row of a segment, or writes it anew. `covers`: every id of an outcome below this offset
-/// is in this segment or in an earlier one.
+/// Makes the row of a segment, or writes it anew. `covers`: every id of an outcome below this
+/// offset is in this segment or in an earlier one.
 pub async fn upsert(
     connection: &mut PgConnection,
     category: &str,

@@ -1,5 +1,6 @@
 //! The statements of `outcomes` alone. What joins it with other tables is in
-//! [`crate::snapshots::load()`], [`crate::dedup_filter::load()`] and [`crate::operations::look_up()`].
+//! [`crate::snapshots::load()`], [`crate::dedup_filter::load()`] and
+//! [`crate::operations::look_up()`].
 
 use serde_json::Value;
 use sqlx::PgConnection;

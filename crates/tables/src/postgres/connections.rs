@@ -321,7 +321,9 @@ impl Connections {
     async fn the_only_one(&self) -> Result<Option<PoolConnection<Postgres>>, sqlx::Error> {
         match tokio::time::timeout(LOOK_WITHIN, self.connect()).await {
             // Now there is room, or the server is away: the usual way again.
-            Ok(Ok(connection)) => connection.close().await?,
+            Ok(Ok(connection)) => {
+                let _ = tokio::time::timeout(SUSPECT_AFTER, connection.close()).await;
+            }
             Ok(Err(error)) if is_full(&error) => return Err(error),
             Ok(Err(_)) | Err(_) => {}
         }
