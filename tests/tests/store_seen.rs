@@ -59,7 +59,8 @@ async fn unseen_ids_cost_no_statement(deployment: &Deployment) {
     let warm: Vec<_> = (0..WARM).map(|_| SystemIds.v4()).collect();
     let received = warm
         .iter()
-        .map(|id| Request::act("stock", *id, "receive", json!({"quantity": 1})))
+        // More than is taken, in whatever sequence the commands that follow are decided.
+        .map(|id| Request::act("stock", *id, "receive", json!({"quantity": COMMANDS})))
         .collect();
     let ends = client.all(received, CONNECTIONS).await;
     deployment.caught_up(&ends).await;

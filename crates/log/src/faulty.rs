@@ -165,6 +165,15 @@ impl FaultyLog {
         self.gate(partition, |gates| (gates.appends, gates.reports) = (false, false));
     }
 
+    /// How many appends of this partition are kept back by [`FaultyLog::hold`] or
+    /// [`FaultyLog::hold_after`]; none before the latter has begun to keep them back, however long
+    /// an append takes to pass.
+    pub fn held(&self, partition: &Partition) -> usize {
+        self.lock()
+            .get(partition)
+            .map_or(0, |per| if per.gates.borrow().appends { per.queue.waiting() } else { 0 })
+    }
+
     /// How many appends of this partition are held or delayed, not handed to the log yet.
     pub fn waiting(&self, partition: &Partition) -> usize {
         self.lock().get(partition).map_or(0, |partition| partition.queue.waiting())

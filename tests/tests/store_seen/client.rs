@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]

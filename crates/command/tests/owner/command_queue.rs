@@ -218,7 +218,7 @@ async fn owners_die_while_the_command_queue_is_deep_and_each_command_is_decided_
         let owner = Owner::start(&world, slow.clone(), snapshots.clone(), limits);
         // Some of them are sent synchronously, too.
         let also: Vec<_> = (nth..nth + 20).map(|n| owner.send(add(1_000 + n, n % 17, 1))).collect();
-        until("a record is on its way", || slow.waiting(&world.partition) > 0).await;
+        until("a record is on its way", || slow.held(&world.partition) > 0).await;
         owner.kill().await;
         drop(also);
         let begun = history(&world).await;

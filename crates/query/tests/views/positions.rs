@@ -173,7 +173,14 @@ pub async fn refused(served: &Served, path: &str, headers: &[(&str, &str)]) -> A
 #[tokio::test]
 async fn w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out() {
     const FAR: usize = 8;
-    let served = Arc::new(Served::new("far", &[("WAITING_LIMIT", &FAR.to_string())]).await);
+    // None gives its place up because it has waited for long.
+    let settings = [
+        ("QUERY__WAITING_LIMIT", FAR.to_string()),
+        ("QUERY__WAIT_LONGEST_MS", "600000".to_owned()),
+        ("HTTP__REQUEST_TIMEOUT_MS", "601000".to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value));
+    let served = Arc::new(Served::with("far", settings.to_vec()).await);
     let (far, near) =
         (served.position("voucher", VOUCHER, u64::MAX), served.position("voucher", VOUCHER, 43));
     let shared = Arc::clone(&served);
@@ -193,7 +200,7 @@ async fn w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out() {
         flood.spawn(async move {
             loop {
                 // Refused when a look below has the last place for a moment.
-                let answer = get(&far, "wait=20").await;
+                let answer = get(&far, "wait=600").await;
                 if !is_refused(&answer) {
                     return answer;
                 }
@@ -207,7 +214,7 @@ async fn w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out() {
         }
     };
     tokio::time::timeout(PATIENCE, full).await.expect("the places are taken");
-    let honest: Vec<_> = (0..4).map(|_| tokio::spawn(get(&near, "wait=20"))).collect();
+    let honest: Vec<_> = (0..4).map(|_| tokio::spawn(get(&near, "wait=600"))).collect();
     for _ in &honest {
         let gave_way = tokio::time::timeout(PATIENCE, flood.join_next())
             .await
