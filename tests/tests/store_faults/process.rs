@@ -12,7 +12,7 @@ use std::{
 use highwater_runtime::clock::{Ids, SystemIds};
 use tokio::time::Instant;
 
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Service {
