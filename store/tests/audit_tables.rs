@@ -485,6 +485,14 @@ async fn a_column_that_is_missing_is_named_and_no_database_that_is_away() -> Out
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("brand") && !said.contains("cannot be reached"), "{said}");
+    copy.plant("ALTER TABLE parked_aggregates RENAME COLUMN error TO cause").await?;
+    copy.plant("ALTER TABLE checkpoints RENAME COLUMN epoch TO term").await?;
+    for (subcommand, column) in [(&["lag"][..], "epoch"), (&["parked", "list"], "error")] {
+        let output = copy.run(subcommand)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{subcommand:?}: {said}");
+        assert!(said.contains(column) && !said.contains("cannot be reached"), "{said}");
+    }
     Ok(())
 }
 

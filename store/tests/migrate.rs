@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use documented::Row;
 
-use highwater::cli::postgres::PrivatePostgres;
+use highwater::{cli::postgres::PrivatePostgres, log::LocalReader};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -128,6 +128,35 @@ async fn refusals(url: &str) -> Vec<String> {
     refusals
 }
 
+/// A process that is started again and again would fence each time.
+#[tokio::test]
+async fn tables_that_do_not_fit_are_refused_by_migrate_and_by_up_before_the_log_is_written_to()
+-> Outcome {
+    let server = PrivatePostgres::temporary().await?;
+    assert_eq!(migrate(&server, &[])?.status.code(), Some(0));
+    let mut connection = PgConnection::connect(&server.url()).await?;
+    sqlx::query("ALTER TABLE orders DROP COLUMN carrier").execute(&mut connection).await?;
+    let data = std::env::temp_dir().join(format!("highwater-unfit-{}", std::process::id()));
+    let up = Command::new(env!("CARGO_BIN_EXE_store"))
+        .args(["up", "--listen", "127.0.0.1:0", "--database-url", &server.url(), "--data"])
+        .arg(&data)
+        .current_dir("/")
+        .output()?;
+    let topics = LocalReader::open(data.join("log")).await?.topics().await?;
+    std::fs::remove_dir_all(&data)?;
+    assert!(topics.is_empty(), "{topics:?}");
+    for refused in [migrate(&server, &[])?, up] {
+        let said = String::from_utf8(refused.stderr)?;
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("`orders` does not fit its row: column carrier is missing"),
+            "{said}"
+        );
+        assert!(!said.contains("are those of this release"), "{said}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> Outcome {
     let server = PrivatePostgres::temporary().await?;
@@ -138,7 +167,8 @@ async fn a_database_that_cannot_hold_every_text_is_refused_with_what_to_do() -> 
     let url = server.url().replace("/highwater?", "/western?");
     let output = migrate_at(&url, &[])?;
     let said = String::from_utf8(output.stderr)?;
-    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("cannot be reached"), "{said}");
     let mut refusals = refusals(&url).await;
     assert_eq!(refusals.len(), 3, "{refusals:?}");
     refusals.push(said);

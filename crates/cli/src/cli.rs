@@ -22,21 +22,20 @@ mod up;
 use std::{io, process::ExitCode};
 
 use clap::{ArgMatches, FromArgMatches, Subcommand};
+use highwater_projection::{parked as parking, replay as replaying, runner::Failure};
 use highwater_runtime::{
     process::{self, Exit, Exits},
     telemetry,
 };
-
-use highwater_tables::migrations;
-
-use crate::{
-    application::{Application, Failure},
-    folder, postgres,
+use highwater_tables::{
+    migrations,
+    postgres::{is_refused, is_unusable, what_failed},
 };
 
-const FAILED: u8 = Exit::Failed as u8;
-const USAGE: u8 = Exit::Usage as u8;
-const UNREACHABLE: u8 = Exit::Unreachable as u8;
+use crate::{
+    application::{self, Application},
+    folder, postgres,
+};
 
 const ABOUT: &str = "Commands in, a log of events, tables out";
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or a difference found, 2 wrong usage, 3 \
@@ -74,7 +73,7 @@ pub(crate) enum Error {
          {position} goes on there"
     )]
     Data { position: String, source: serde_json::Error },
-    #[error("{}", highwater_tables::postgres::what_failed(.0))]
+    #[error("{}", what_failed(.0))]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Migrations(#[from] migrations::Error),
@@ -84,9 +83,9 @@ pub(crate) enum Error {
     )]
     NotEmpty,
     #[error(transparent)]
-    Replay(highwater_projection::replay::Error),
+    Replay(replaying::Error),
     #[error(transparent)]
-    Parked(highwater_projection::parked::Error),
+    Parked(parking::Error),
     #[error(transparent)]
     OtherDatabase(crate::lag::Error),
     #[error(transparent)]
@@ -96,7 +95,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Up(#[from] Box<crate::up::Error>),
     #[error("{}", process::chain(&**.0))]
-    Own(Failure),
+    Own(application::Failure),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
@@ -121,12 +120,12 @@ pub(crate) async fn run(arguments: &ArgMatches, application: &Application) -> Ex
             telemetry::last_words(None);
             ExitCode::SUCCESS
         }
-        Ok(End::Difference) => ExitCode::from(FAILED),
+        Ok(End::Difference) => Exit::Failed.into(),
         // The reader of our output has enough of it (`| head`).
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::last_words(Some(&format!("highwater: {}", process::chain(&error))));
-            ExitCode::from(error.exit_code())
+            error.exit().into()
         }
     }
 }
@@ -150,17 +149,84 @@ async fn ended(arguments: &ArgMatches, application: &Application) -> Result<End,
 }
 
 impl Error {
-    fn exit_code(&self) -> u8 {
+    /// Of what is away alone is said that it cannot be reached.
+    fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => USAGE,
-            Self::Log(highwater_log::Error::Unreachable(_)) => UNREACHABLE,
-            Self::Database(error) if !highwater_tables::postgres::is_refused(error) => UNREACHABLE,
-            Self::Migrations(error) if error.is_unreachable() => UNREACHABLE,
-            Self::Postgres(_) => UNREACHABLE,
-            Self::Log(highwater_log::Error::Setting(_)) => USAGE,
-            Self::Up(error) => error.exit() as u8,
-            Self::Own(error) => error.exit() as u8,
-            _ => FAILED,
+            Self::Usage(_) => Exit::Usage,
+            Self::Log(error) => of_log(error),
+            Self::Database(error) => of_database(error),
+            Self::Migrations(error) => error.of_database().map_or(Exit::Failed, of_database),
+            Self::Replay(replaying::Error::Refused { why, .. })
+            | Self::Parked(parking::Error::Failed(why)) => of_projection(why),
+            Self::Postgres(error) => error.exit(),
+            Self::Up(error) => error.exit(),
+            Self::Own(error) => error.exit(),
+            Self::Gap(_)
+            | Self::Data { .. }
+            | Self::NotEmpty
+            | Self::Replay(_)
+            | Self::Parked(_)
+            | Self::OtherDatabase(_)
+            | Self::Folder(_)
+            | Self::Output(_) => Exit::Failed,
+        }
+    }
+}
+
+/// What an error of the log means to the caller.
+pub(crate) fn of_log(error: &highwater_log::Error) -> Exit {
+    match error {
+        highwater_log::Error::Setting(_) => Exit::Usage,
+        error if error.may_pass() => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
+/// What an error of the database means to the caller.
+pub(crate) fn of_database(error: &sqlx::Error) -> Exit {
+    match error {
+        error if is_unusable(error) => Exit::Usage,
+        error if is_refused(error) => Exit::Failed,
+        _ => Exit::Unreachable,
+    }
+}
+
+/// What it means that a projection could not apply something.
+fn of_projection(failure: &Failure) -> Exit {
+    match failure {
+        Failure::Unreachable(_) | Failure::Log(_) => Exit::Unreachable,
+        Failure::Conflict
+        | Failure::ReadOnly(_)
+        | Failure::Transient(_)
+        | Failure::Deterministic(_)
+        | Failure::Newer(_) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_away_is_said_to_be_unreachable() {
+        let away = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let lacks = || sqlx::Error::ColumnNotFound("brand".to_owned());
+        let failed = |why| Error::Parked(parking::Error::Failed(why));
+        for (error, exit) in [
+            (Error::Database(away()), Exit::Unreachable),
+            (Error::Database(lacks()), Exit::Failed),
+            (Error::Database(sqlx::Error::Configuration("no url".into())), Exit::Usage),
+            (Error::Migrations(migrations::Error::Database(away())), Exit::Unreachable),
+            (Error::Migrations(migrations::Error::Migrate(away().into())), Exit::Unreachable),
+            (Error::Migrations(migrations::Error::Migrate(lacks().into())), Exit::Failed),
+            (Error::Migrations(migrations::Error::Empty), Exit::Failed),
+            (Error::Postgres(postgres::Error::NotInstalled), Exit::Failed),
+            (failed(Failure::Unreachable(String::new())), Exit::Unreachable),
+            (failed(Failure::Deterministic(String::new())), Exit::Failed),
+            (Error::Log(highwater_log::Error::Unreachable(String::new())), Exit::Unreachable),
+            (Error::Log(highwater_log::Error::Promise(String::new())), Exit::Failed),
+        ] {
+            assert_eq!(error.exit(), exit, "{error}");
         }
     }
 }

@@ -35,6 +35,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use highwater_runtime::process::{Exit, Exits};
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -131,6 +132,15 @@ pub enum Error {
     TooSlow { port: u16, within: Duration },
     #[error("the task that runs Postgres was aborted")]
     Aborted(#[from] tokio::task::JoinError),
+}
+
+impl Exits for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotAnswering { .. } | Self::TooSlow { .. } => Exit::Unreachable,
+            _ => Exit::Failed,
+        }
+    }
 }
 
 /// A running server. Dropping it stops it cleanly, and blocks until it has stopped.

@@ -39,6 +39,7 @@ use self::{
 };
 use crate::{
     application::Application,
+    cli::{of_database, of_log},
     folder::{self, Folder, Kind},
     postgres,
 };
@@ -104,13 +105,11 @@ impl Exits for Error {
             Self::Config(_)
             | Self::Telemetry(telemetry::Error::Filter { .. })
             | Self::Http(server::Error::NotLoopback { .. }) => Exit::Usage,
-            Self::Log(highwater_log::Error::Setting(_))
-            | Self::Database(sqlx::Error::Configuration(_)) => Exit::Usage,
             Self::NamedKeys(_) | Self::SomeDatabases { .. } => Exit::Usage,
-            Self::Log(error) if error.may_pass() => Exit::Unreachable,
-            Self::Database(error) if !highwater_tables::postgres::is_refused(error) => {
-                Exit::Unreachable
-            }
+            Self::Log(error) => of_log(error),
+            Self::Database(error) => of_database(error),
+            Self::Migrations(error) => error.of_database().map_or(Exit::Failed, of_database),
+            Self::Postgres(error) => error.exit(),
             Self::CommandApi(error) => error.exit(),
             Self::Projectors(error) => error.exit(),
             Self::QueryApi(error) => error.exit(),

@@ -4,7 +4,7 @@
 //! `_sqlx_migrations`, and the application's own in `application_migrations`. The version of each
 //! set stands in `schema_version`; a service reads that table before it serves.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use sqlx::{
     Acquire, Connection, PgConnection, Postgres,
@@ -59,6 +59,11 @@ pub enum Error {
     Older { component: &'static str, found: i32, expected: i32 },
     #[error("the database has none of the tables: run the application's `migrate`")]
     Empty,
+    #[error(
+        "the database has the tables of the application `{theirs}`, not those of `{ours}`: name \
+         another database; where `{theirs}` is called `{ours}` by now, run its `migrate`"
+    )]
+    Other { ours: &'static str, theirs: String },
     #[error("{0}")]
     Unfit(rows::Error),
     #[error(
@@ -105,8 +110,12 @@ where
     let (name, version) = (application.name, application.version());
     let mut own = Migrator::with_migrations(application.migrations.clone());
     own.dangerous_set_table_name(OWN_HISTORY);
-    let ran = run(&own, &mut connection).await;
-    ran.map_err(|error| refused(error, name, version, own.iter()))?;
+    if let Err(error) = run(&own, &mut connection).await {
+        let refused = refused(error, name, version, own.iter());
+        let is_history = matches!(refused, Error::Newer { .. } | Error::Changed { .. });
+        let theirs = other(&versions(&mut connection).await?, name).filter(|_| is_history);
+        return Err(theirs.map_or(refused, |theirs| Error::Other { ours: name, theirs }));
+    }
     // Beside a newer release that has gone on meanwhile, its version stays.
     sqlx::query!(
         "INSERT INTO schema_version AS known (component, version) VALUES ($1, $2)
@@ -185,18 +194,19 @@ pub async fn check(
     connection: &mut PgConnection,
     application: Option<&Application>,
 ) -> Result<(), Error> {
-    let versions = match sqlx::query!("SELECT component, version FROM schema_version")
-        .fetch_all(&mut *connection)
-        .await
-    {
+    let versions = match versions(&mut *connection).await {
         Ok(versions) => versions,
         Err(error) if postgres::is_unmigrated(&error) => return Err(Error::Empty),
         Err(error) => return Err(error.into()),
     };
     let own = application.map(|application| (application.name, application.version()));
     for (component, expected) in [(SYSTEM, SYSTEM_VERSION)].into_iter().chain(own) {
-        let row = versions.iter().find(|row| row.component == component);
-        let found = row.map_or(0, |row| row.version);
+        let found = versions.get(component).copied().unwrap_or(0);
+        if found == 0
+            && let Some(theirs) = other(&versions, component).filter(|_| component != SYSTEM)
+        {
+            return Err(Error::Other { ours: component, theirs });
+        }
         match found.cmp(&expected) {
             Ordering::Less => return Err(Error::Older { component, found, expected }),
             Ordering::Greater => return Err(Error::Newer { component, found, expected }),
@@ -204,6 +214,21 @@ pub async fn check(
         }
     }
     Ok(())
+}
+
+/// By component.
+async fn versions(connection: &mut PgConnection) -> Result<BTreeMap<String, i32>, sqlx::Error> {
+    let rows = sqlx::query!("SELECT component, version FROM schema_version").fetch_all(connection);
+    Ok(rows.await?.into_iter().map(|row| (row.component, row.version)).collect())
+}
+
+/// The application whose tables are there, where it is another one than `name`.
+fn other(versions: &BTreeMap<String, i32>, name: &str) -> Option<String> {
+    let applications = || versions.keys().filter(|component| *component != SYSTEM);
+    if applications().any(|application| application == name) {
+        return None;
+    }
+    applications().next().cloned()
 }
 
 /// The same, and whether the application's tables were made by its migrations and are what its rows
@@ -240,7 +265,24 @@ pub async fn open(
 impl Error {
     /// Whether the database was not there, or did not let the caller in.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Database(error) if !postgres::is_refused(error))
+        let away = |error| !postgres::is_refused(error) && !postgres::is_unusable(error);
+        self.of_database().is_some_and(away)
+    }
+
+    /// Whether what is named is no database that can be worked with.
+    pub fn is_unusable(&self) -> bool {
+        self.of_database().is_some_and(postgres::is_unusable)
+    }
+
+    /// What the database, or the way to it, said itself.
+    pub fn of_database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error)
+            | Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether the same may succeed later although nothing is changed.
@@ -286,7 +328,7 @@ fn line_of(line: Option<usize>) -> String {
 
 /// Refuses an application whose migrations are not those that made its tables. Says nothing where
 /// the role may not read their history.
-pub async fn check_unchanged(
+async fn check_unchanged(
     connection: &mut PgConnection,
     application: &Application,
 ) -> Result<(), Error> {

@@ -112,10 +112,18 @@ pub fn is_refused(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The two things that go wrong with a database, in words; the error itself says more.
+/// Whether what is named is no database that can be worked with, whatever it answers: a URL that is
+/// none, another encoding, no schema.
+pub fn is_unusable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Configuration(_))
+}
+
+/// The three things that go wrong with a database, in words; the error itself says more.
 pub fn what_failed(error: &sqlx::Error) -> &'static str {
     if is_refused(error) {
         "the database refuses a statement, or its tables are not those of this release"
+    } else if is_unusable(error) {
+        "the database cannot be used"
     } else {
         "the database cannot be reached"
     }
@@ -130,6 +138,17 @@ mod tests {
         let missing = sqlx::Error::ColumnNotFound("amount_minor".to_owned());
         assert!(is_refused(&missing) && !may_pass(&missing));
         assert!(!is_refused(&sqlx::Error::PoolTimedOut));
+    }
+
+    #[test]
+    fn what_failed_is_said_of_the_three_kinds() {
+        for (error, said) in [
+            (sqlx::Error::PoolTimedOut, "the database cannot be reached"),
+            (sqlx::Error::Configuration("no url".into()), "the database cannot be used"),
+            (sqlx::Error::RowNotFound, "the database refuses a statement"),
+        ] {
+            assert!(what_failed(&error).starts_with(said), "{error}");
+        }
     }
 
     #[test]

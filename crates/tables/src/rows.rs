@@ -91,7 +91,7 @@ pub async fn check(connection: &mut PgConnection, table: &Table) -> Result<(), E
         r#"SELECT a.attname AS "name!", format_type(a.atttypid, NULL) AS "kind!",
                   a.attnotnull AS "never_null!",
                   a.attgenerated <> '' OR a.attidentity = 'a' AS "generated!",
-                  c.relpersistence = 'p' AS "kept!",
+                  c.relpersistence = 'p' AS "kept!", c.relrowsecurity AS "hides!",
                   a.atthasdef OR a.attidentity <> '' AS "filled!"
            FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
            WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"#,
@@ -110,6 +110,12 @@ pub async fn check(connection: &mut PgConnection, table: &Table) -> Result<(), E
     let mut wrong = Vec::new();
     if found.iter().any(|column| !column.kept) {
         wrong.push("it is UNLOGGED or temporary, so that a crash empties it".to_owned());
+    }
+    if found.iter().any(|column| column.hides) {
+        wrong.push(format!(
+            "row level security is on, which hides rows: ALTER TABLE {} DISABLE ROW LEVEL SECURITY",
+            table.name
+        ));
     }
     for (name, kind, nullable) in &wanted {
         let declared = format!("{kind}{}", if *nullable { "" } else { " NOT NULL" });

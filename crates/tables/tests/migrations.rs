@@ -7,7 +7,7 @@ mod postgres;
 
 use highwater_tables::{
     identity::database_identity,
-    migrations::{Application, Error, check, check_unchanged},
+    migrations::{Application, Error, check, check_with_rows},
 };
 use sqlx::{
     PgPool,
@@ -173,13 +173,34 @@ async fn a_migration_that_was_changed_after_it_ran_is_refused_and_named() {
     assert_eq!(refused.expect_err("changed").to_string(), said);
     // Also where the version is the right one, so that nothing would be run.
     let mut connection = pool.acquire().await.expect("a connection");
-    let refused = check_unchanged(&mut connection, &changed).await;
+    let refused = check_with_rows(&mut connection, Some(&changed)).await;
     assert_eq!(refused.expect_err("changed").to_string(), said);
-    check_unchanged(&mut connection, &application()).await.expect("as it ran");
+    check_with_rows(&mut connection, Some(&application())).await.expect("as it ran");
     // Those that only read see it, too.
     sqlx::query("SET ROLE highwater_reader").execute(&mut *connection).await.expect("the role");
-    let refused = check_unchanged(&mut connection, &changed).await;
+    let refused = check_with_rows(&mut connection, Some(&changed)).await;
     assert!(matches!(refused, Err(Error::Changed { number: 1001, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_tables_of_another_application_are_refused_by_its_name() {
+    let pool = empty("migrations_another").await;
+    migrate(&pool).await.expect("migrated");
+    let sql = sqlx::SqlStr::from_static("CREATE TABLE goods (id uuid PRIMARY KEY)");
+    let goods = Migration::new(1, "goods".into(), MigrationType::Simple, sql, false);
+    let shop = Application { name: "shop", migrations: vec![goods], rows: Vec::new() };
+    let mut connection = pool.acquire().await.expect("a connection");
+    let checked = check(&mut connection, Some(&shop)).await;
+    let migrated = highwater_tables::migrations::migrate(&pool, Some(&shop)).await;
+    for refused in [checked, migrated] {
+        let said = refused.expect_err("of another").to_string();
+        assert!(said.contains("of the application `notes`, not those of `shop`"), "{said}");
+    }
+    // The same application, which has another name by now.
+    let memos = Application { name: "memos", ..application() };
+    assert!(check(&mut connection, Some(&memos)).await.is_err());
+    highwater_tables::migrations::migrate(&pool, Some(&memos)).await.expect("the same history");
+    check(&mut connection, Some(&memos)).await.expect("its tables");
 }
 
 #[tokio::test]

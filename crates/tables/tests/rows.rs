@@ -136,6 +136,11 @@ async fn all_that_is_wrong_is_named() {
             "ALTER amount ADD GENERATED ALWAYS AS IDENTITY",
             "column amount is generated, so that it cannot be written",
         ),
+        (
+            "ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "row level security is on, which hides rows: ALTER TABLE vouchers DISABLE ROW LEVEL \
+             SECURITY",
+        ),
         ("SET UNLOGGED", "it is UNLOGGED or temporary, so that a crash empties it"),
         (
             "DROP holder, ADD holder text GENERATED ALWAYS AS (code) STORED",

@@ -326,6 +326,13 @@ impl Copy {
         Ok(self.url.replace(&format!("/{}?", of_copy.ok_or("a database")?), &format!("/{name}?")))
     }
 
+    /// Another subcommand that looks at the log and the tables.
+    pub fn run(&self, subcommand: &[&str]) -> std::io::Result<Output> {
+        let mut command = Command::new(HIGHWATER);
+        command.args(subcommand).arg("--data").arg(&self.folder.0);
+        command.args(["--database-url", &self.url]).current_dir("/").output()
+    }
+
     pub fn audit(&self, more: &[&str]) -> std::io::Result<Output> {
         audit(&self.folder.0, &[&["--database-url", &self.url], more].concat())
     }

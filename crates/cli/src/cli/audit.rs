@@ -11,7 +11,7 @@ use highwater_projection::{
     replay,
     runner::{PostgresTx, Projection},
 };
-use highwater_tables::migrations;
+use highwater_tables::{ReadError, migrations};
 use sqlx::{Connection, Executor, PgPool, postgres::PgPoolOptions};
 
 use super::{
@@ -163,7 +163,8 @@ impl From<replay::Error> for Error {
     fn from(error: replay::Error) -> Self {
         match error {
             replay::Error::Log(error) => Self::Log(error),
-            replay::Error::Database(error) => Self::Database(error),
+            replay::Error::Database(error)
+            | replay::Error::Checkpoints(ReadError::Database(error)) => Self::Database(error),
             error => Self::Replay(error),
         }
     }

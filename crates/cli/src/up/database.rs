@@ -66,12 +66,13 @@ impl Database {
         self.private.as_ref().map(|(private, _)| private)
     }
 
-    /// Creates or upgrades the tables. Where they are right, the role of the projectors, which may
-    /// not create any, will do.
+    /// Creates or upgrades the tables, and refuses those that do not fit their rows before an owner
+    /// appends its first fence. Where they are right, the role of the projectors, which may not
+    /// create any, will do.
     pub(super) async fn migrate(&self, application: &migrations::Application) -> Result<(), Error> {
         let mut connection = reach(&self.url).await?;
         if migrations::check(&mut connection, Some(application)).await.is_ok() {
-            migrations::check_unchanged(&mut connection, application).await?;
+            migrations::check_with_rows(&mut connection, Some(application)).await?;
             return Ok(connection.close().await?);
         }
         let migrated = migrations::migrate(&mut connection, Some(application)).await;
