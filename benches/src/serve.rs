@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
-use highwater_http::process::{self, Listen, Process};
+use highwater_http::process::{self, Ended, Listen, Process};
 use highwater_log::{Log, LogSettings, Topic, TopicKind};
 use highwater_runtime::context::Context;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -88,7 +88,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
             },
         )
         .connect_lazy(&options.database_url)?;
-    process.serve(router(options.server, &settings, &ctx, log.clone(), pool)).await?;
+    let served = process.serve(router(options.server, &settings, &ctx, log.clone(), pool)).await;
+    served.map_err(|ended| match ended {
+        Ended::Frame(error) => error.into(),
+        Ended::Served(error) => error,
+    })?;
     if let Some(log) = log {
         log.close(ctx.shutdown.drain_limit).await;
     }

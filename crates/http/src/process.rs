@@ -1,7 +1,7 @@
 //! A process of its own that serves HTTP: configuration, telemetry, signals, one listener, drain.
 //! Knows nothing of what the process does.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use axum::Router;
 use highwater_runtime::{
@@ -28,6 +28,15 @@ pub enum Error {
     Signals(std::io::Error),
     #[error(transparent)]
     Http(#[from] server::Error),
+}
+
+/// Why a process ended that was not asked to: by its frame, or by what it serves.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Frame(#[from] Error),
+    #[error(transparent)]
+    Served(E),
 }
 
 /// Where a process listens.
@@ -73,18 +82,18 @@ impl Process {
 
     /// Starts, and serves that, health and metrics until a signal; then, or if it did not start,
     /// drains. A signal ends the start at once.
-    pub async fn serve<E: From<Error>>(
+    pub async fn serve<E: std::error::Error + 'static>(
         self,
         starting: impl Future<Output = Result<Router, E>>,
-    ) -> Result<(), E> {
+    ) -> Result<(), Ended<E>> {
         let shutdown = self.ctx.shutdown.clone();
         let started = tokio::select! {
             started = starting => Some(started),
             () = shutdown.leaving.cancelled() => None,
         };
         let served = match started {
-            Some(Ok(router)) => self.serve_router(router).await.map_err(E::from),
-            Some(Err(error)) => Err(error),
+            Some(Ok(router)) => Ok(self.serve_router(router).await?),
+            Some(Err(error)) => Err(Ended::Served(error)),
             None => {
                 info!("stopped before it had started");
                 Ok(())
@@ -94,12 +103,41 @@ impl Process {
         served
     }
 
+    /// The same. Afterwards `close` has as long as what was sent may take to arrive.
+    pub async fn serve_and_close<E: std::error::Error + 'static>(
+        self,
+        starting: impl Future<Output = Result<Router, E>>,
+        close: impl AsyncFnOnce(Duration),
+    ) -> Result<(), Ended<E>> {
+        let (drain_limit, mut has_started) = (self.ctx.shutdown.drain_limit, false);
+        let starting = async {
+            let started = starting.await;
+            has_started = started.is_ok();
+            started
+        };
+        let served = self.serve(starting).await;
+        close(if has_started { drain_limit } else { NOTHING_TO_CLOSE }).await;
+        served
+    }
+
     async fn serve_router(self, router: Router) -> Result<(), Error> {
         let listener = self.port.listen()?;
         info!(address = ?listener.local_addr().ok(), "serving");
         let router =
             server::layers(router.merge(health::routes(&self.ctx.health)), &self.http, &self.ctx);
         Ok(server::serve_with(listener, router, self.ctx.shutdown, &self.http).await?)
+    }
+}
+
+/// What was not started has sent nothing that would have to arrive.
+const NOTHING_TO_CLOSE: Duration = Duration::from_millis(500);
+
+impl<E: Exits + 'static> Exits for Ended<E> {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Frame(error) => error.exit(),
+            Self::Served(error) => error.exit(),
+        }
     }
 }
 

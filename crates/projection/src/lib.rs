@@ -54,7 +54,9 @@ const SHOWN: usize = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Config(#[from] highwater_runtime::config::Error),
+    Config(Box<highwater_runtime::config::Error>),
+    #[error("projector.database.url is not usable: {0}")]
+    Url(sqlx::Error),
     #[error(transparent)]
     Schema(#[from] migrations::Error),
     #[error(transparent)]
@@ -68,10 +70,19 @@ pub enum Error {
     OtherDatabase { theirs: String, ours: Uuid },
 }
 
+impl From<highwater_runtime::config::Error> for Error {
+    fn from(error: highwater_runtime::config::Error) -> Self {
+        Self::Config(Box::new(error))
+    }
+}
+
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
+            Self::Config(_) | Self::Url(_) | Self::Log(highwater_log::Error::Setting(_)) => {
+                Exit::Usage
+            }
+            Self::Schema(error) if error.is_unusable() => Exit::Usage,
             Self::Schema(error) if error.is_unreachable() => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Schema(_) | Self::OtherDatabase { .. } => Exit::Failed,
@@ -85,7 +96,7 @@ impl Error {
         match self {
             Self::Log(error) => error.may_pass(),
             Self::Schema(error) => error.may_pass(),
-            Self::Config(_) | Self::OtherDatabase { .. } => false,
+            Self::Config(_) | Self::Url(_) | Self::OtherDatabase { .. } => false,
         }
     }
 }

@@ -1,43 +1,13 @@
 //! The projectors as a process of their own, on Kafka: log, database, drain.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use highwater_http::process::{self, Listen, Process};
-use highwater_log::LogSettings;
-use highwater_runtime::{
-    config::{self, Config},
-    process::{Exit, Exits},
-};
+use highwater_http::process::{Ended, Listen, Process};
+use highwater_log::{Log, LogSettings};
+use highwater_runtime::config::{self, Config};
+use highwater_tables::postgres::Connections;
 
-use crate::{Projections, pool, settings::ProjectorSettings};
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Process(#[from] process::Error),
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    #[error(transparent)]
-    Log(#[from] highwater_log::Error),
-    #[error("projector.database.url is not usable: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error(transparent)]
-    Start(#[from] crate::Error),
-}
-
-impl Exits for Error {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Process(error) => error.exit(),
-            Self::Log(error) if error.may_pass() => Exit::Unreachable,
-            Self::Config(_) | Self::Database(_) | Self::Log(highwater_log::Error::Setting(_)) => {
-                Exit::Usage
-            }
-            Self::Log(_) => Exit::Failed,
-            Self::Start(error) => error.exit(),
-        }
-    }
-}
+use crate::{Error, Projections, pool, settings::ProjectorSettings};
 
 /// Projects until a signal, then drains. `flags` (`section.key`, value) win over the file and the
 /// environment.
@@ -45,25 +15,19 @@ pub async fn run(
     file: Option<&Path>,
     flags: Vec<(String, String)>,
     projections: &Projections,
-) -> Result<(), Error> {
+) -> Result<(), Ended<Error>> {
     let process = Process::open(file, flags, listen).await?;
     let ctx = process.ctx.clone();
-    let settings: ProjectorSettings = ctx.config.section("projector")?;
-    let log = ctx.config.section::<LogSettings>("log")?.open_kafka("highwater-projectors")?;
-    let pool = pool::pool(&settings.database)?;
-    let mut started = false;
-    let starting = async {
-        let router = crate::start(&ctx, log.clone(), pool, projections).await?;
-        started = true;
-        Ok::<_, Error>(router)
-    };
-    let served = process.serve(starting).await;
-    log.close(if started { ctx.shutdown.drain_limit } else { NOTHING_TO_CLOSE }).await;
-    served
+    let (log, pool) = open(&ctx.config).map_err(Ended::Served)?;
+    let starting = crate::start(&ctx, log.clone(), pool, projections);
+    process.serve_and_close(starting, async |within| log.close(within).await).await
 }
 
-/// What was not started has sent nothing that would have to arrive.
-const NOTHING_TO_CLOSE: std::time::Duration = std::time::Duration::from_millis(500);
+fn open(config: &Config) -> Result<(Arc<dyn Log>, Connections), Error> {
+    let settings: ProjectorSettings = config.section("projector")?;
+    let log = config.section::<LogSettings>("log")?.open_kafka("highwater-projectors")?;
+    Ok((log, pool::pool(&settings.database).map_err(Error::Url)?))
+}
 
 fn listen(config: &Config) -> Result<Listen, Box<config::Error>> {
     let ProjectorSettings { listen, insecure, .. } = config.section("projector")?;

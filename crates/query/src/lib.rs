@@ -67,15 +67,24 @@ use settings::{IdentitySettings, LogSettings, QuerySettings};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Config(#[from] highwater_runtime::config::Error),
+    Config(Box<highwater_runtime::config::Error>),
+    #[error("query.database.url is not usable: {0}")]
+    Url(sqlx::Error),
     #[error(transparent)]
     Tables(#[from] migrations::Error),
+}
+
+impl From<highwater_runtime::config::Error> for Error {
+    fn from(error: highwater_runtime::config::Error) -> Self {
+        Self::Config(Box::new(error))
+    }
 }
 
 impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Usage,
+            Self::Config(_) | Self::Url(_) => Exit::Usage,
+            Self::Tables(error) if error.is_unusable() => Exit::Usage,
             Self::Tables(error) if error.is_unreachable() => Exit::Unreachable,
             Self::Tables(_) => Exit::Failed,
         }

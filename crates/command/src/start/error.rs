@@ -16,6 +16,8 @@ use crate::{
 pub enum Error {
     #[error(transparent)]
     Config(Box<highwater_runtime::config::Error>),
+    #[error("owner.database.url is not usable: {0}")]
+    Url(sqlx::Error),
     #[error(transparent)]
     Log(#[from] highwater_log::Error),
     #[error(transparent)]
@@ -54,6 +56,7 @@ impl Exits for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_)
+            | Self::Url(_)
             | Self::NoKeys
             | Self::Keys(_)
             | Self::Budget { .. }
@@ -62,6 +65,7 @@ impl Exits for Error {
             | Self::AdminListen(_)
             | Self::Admin(server::Error::NotLoopback { .. }) => Exit::Usage,
             Self::Log(highwater_log::Error::Setting(_)) => Exit::Usage,
+            Self::Tables(error) if error.is_unusable() => Exit::Usage,
             Self::Tables(error) if error.is_unreachable() => Exit::Unreachable,
             error if error.may_pass() => Exit::Unreachable,
             Self::Log(_) | Self::Announcements(_) | Self::Tables(_) => Exit::Failed,
