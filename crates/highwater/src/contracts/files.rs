@@ -22,48 +22,48 @@ pub struct Written {
 
 /// Everything in which the files of `folder` differ from the contracts of `categories`.
 pub fn check(folder: &Path, categories: &[Category]) -> Result<Vec<Difference>, Error> {
-    let folder = Folder(folder);
-    let mut differences = Vec::new();
-    for kind in [Kind::Events, Kind::Commands] {
-        differences.extend(schemas(&folder, kind, categories)?);
-    }
-    for category in categories {
-        differences.extend(codes(category));
-        differences.extend(samples::check(&folder, category)?);
-        differences.extend(states::check(&folder, category)?);
-    }
-    Ok(differences)
+    differences(&Folder::new(folder), categories)
 }
 
 /// Writes the schemas and states that are new, with an example of each schema that has no sample.
-/// What was published stays as it is: where a published version has changed or has no type any more
-/// (a name that was misspelt looks like a new one beside it), that is reported and nothing is
-/// written.
+/// What was published stays as it is. Everything is compared first, as it would be afterwards: what
+/// differs then (a published version that has changed, or has no type any more because a name was
+/// misspelt; a code that no rule has) is reported and nothing is written. Only an example that the
+/// command's own `check` refuses is written and reported: people mend it.
 pub fn write(folder: &Path, categories: &[Category]) -> Result<Written, Error> {
-    let within = Folder(folder);
-    let mut files = Vec::new();
-    for kind in [Kind::Events, Kind::Commands] {
-        let found = schemas(&within, kind, categories)?;
-        if found.iter().any(|difference| difference.what != TO_WRITE) {
-            return Ok(Written { files, differences: check(folder, categories)? });
-        }
-    }
+    let within = Folder::new(folder);
     for kind in [Kind::Events, Kind::Commands] {
         let published = within.files(kind.folder())?;
         for contract in kind.contracts(categories) {
             let name = format!("{}.json", contract.stem);
             if !published.contains_key(&name) {
                 let file = format!("{}/{name}", kind.folder());
-                within.write(&file, &contract.schema.to_string())?;
-                files.push(file);
-                files.extend(samples::begin(&within, kind.folder(), &contract)?);
+                within.write(file, contract.schema.to_string());
+                samples::begin(&within, kind.folder(), &contract)?;
             }
         }
     }
     for category in categories {
-        files.extend(states::write(&within, category)?);
+        states::write(&within, category)?;
     }
-    Ok(Written { files, differences: check(folder, categories)? })
+    let found = differences(&within, categories)?;
+    if found.iter().any(|difference| !within.is_to_write(&difference.file)) {
+        return Ok(Written { files: Vec::new(), differences: check(folder, categories)? });
+    }
+    Ok(Written { files: within.carry_out()?, differences: found })
+}
+
+fn differences(folder: &Folder<'_>, categories: &[Category]) -> Result<Vec<Difference>, Error> {
+    let mut differences = Vec::new();
+    for kind in [Kind::Events, Kind::Commands] {
+        differences.extend(schemas(folder, kind, categories)?);
+    }
+    for category in categories {
+        differences.extend(codes(category));
+        differences.extend(samples::check(folder, category)?);
+        differences.extend(states::check(folder, category)?);
+    }
+    Ok(differences)
 }
 
 #[derive(Clone, Copy)]

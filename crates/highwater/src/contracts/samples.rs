@@ -50,19 +50,14 @@ pub(super) fn check(folder: &Folder<'_>, category: &Category) -> Result<Vec<Diff
     Ok(differences)
 }
 
-/// Writes the first sample of a schema, unless it has one; its file.
-pub(super) fn begin(
-    folder: &Folder<'_>,
-    kind: &str,
-    contract: &Contract,
-) -> Result<Option<String>, Error> {
+/// Writes the first sample of a schema, unless it has one.
+pub(super) fn begin(folder: &Folder<'_>, kind: &str, contract: &Contract) -> Result<(), Error> {
     let place = format!("samples/{kind}/{}", contract.stem);
-    if !folder.files(&place)?.is_empty() {
-        return Ok(None);
+    if folder.files(&place)?.is_empty() {
+        let text = format!("{:#}\n", example(&contract.schema.to_value()));
+        folder.write(format!("{place}/example.json"), text);
     }
-    let file = format!("{place}/example.json");
-    folder.write(&file, &format!("{:#}\n", example(&contract.schema.to_value())))?;
-    Ok(Some(file))
+    Ok(())
 }
 
 /// Something that fits a schema, as the types of contracts write theirs; every field is there.

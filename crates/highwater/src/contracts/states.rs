@@ -79,7 +79,7 @@ pub(super) fn check(folder: &Folder<'_>, category: &Category) -> Result<Vec<Diff
 }
 
 /// Adds what is new; what was published stays.
-pub(super) fn write(folder: &Folder<'_>, category: &Category) -> Result<Option<String>, Error> {
+pub(super) fn write(folder: &Folder<'_>, category: &Category) -> Result<(), Error> {
     let (file, samples) = (file(category), samples(folder, category)?);
     let before = folder.read(&file)?;
     let published = before.as_deref().map(serde_json::from_str::<StatesFile>);
@@ -89,7 +89,7 @@ pub(super) fn write(folder: &Folder<'_>, category: &Category) -> Result<Option<S
             (category.state_shape(), published.states)
         }
         // `check` says what is wrong with it.
-        Some(_) => return Ok(None),
+        Some(_) => return Ok(()),
     };
     for (name, _) in &samples {
         if !states.iter().any(|entry| entry.after.last() == Some(name)) {
@@ -98,13 +98,12 @@ pub(super) fn write(folder: &Folder<'_>, category: &Category) -> Result<Option<S
     }
     let form = Form { category: category.name, format: category.format, shape, states };
     let Ok(text) = serde_json::to_string_pretty(&form).map(|text| text + "\n") else {
-        return Ok(None);
+        return Ok(());
     };
-    if before.as_deref() == Some(text.as_str()) {
-        return Ok(None);
+    if before.as_deref() != Some(text.as_str()) {
+        folder.write(file, text);
     }
-    folder.write(&file, &text)?;
-    Ok(Some(file))
+    Ok(())
 }
 
 fn file(category: &Category) -> String {
