@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::heavy;
 use crate::json;
+use crate::number::canonical;
 use crate::problem::Problem;
 
 /// The largest body unless [`BodyLimit`] says otherwise.
@@ -171,10 +172,7 @@ fn parse_media_type(text: &str) -> Option<MediaType> {
         None => Some(MediaType::Other(format!("application/{name}+json"))),
         Some(versioned) => {
             let (name, version) = versioned.rsplit_once(".v")?;
-            let digits = !version.is_empty()
-                && !version.starts_with('0')
-                && version.bytes().all(|b| b.is_ascii_digit());
-            let version = version.parse().ok().filter(|_| digits)?;
+            let version = canonical(version).filter(|version| *version > 0)?;
             Some(MediaType::Versioned { name: name.to_owned(), version })
                 .filter(|_| !name.is_empty())
         }

@@ -9,6 +9,7 @@
 //! | [`json`], [`body`], [`schema`] | strict JSON, from bytes to checked value |
 //! | [`heavy`] | what takes a processor for milliseconds, beside the threads that answer requests |
 //! | [`headers`] | parsers of the request headers that we give a meaning |
+//! | [`number`] | the one form of an integer |
 //! | [`cursor`] | signed positions in lists |
 //!
 //! No module here knows a route by its meaning.
@@ -19,6 +20,7 @@ pub mod headers;
 pub mod health;
 pub mod heavy;
 pub mod json;
+pub mod number;
 pub mod problem;
 pub mod process;
 pub mod schema;

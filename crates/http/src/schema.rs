@@ -25,6 +25,7 @@ pub enum Error {
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Validator {
+    schema: Value,
     compiled: jsonschema::Validator,
     lengths: Lengths,
 }
@@ -40,7 +41,7 @@ impl Validator {
         let compiled = jsonschema::options().should_validate_formats(true).build(schema);
         let lengths = Lengths::of(schema);
         compiled
-            .map(|compiled| Self { compiled, lengths })
+            .map(|compiled| Self { schema: schema.clone(), compiled, lengths })
             .map_err(|error| Error::NotASchema { detail: error.to_string() })
     }
 
@@ -54,13 +55,18 @@ impl Validator {
             if self.compiled.is_valid(value) {
                 return Ok(());
             }
-            errors = self.compiled.iter_errors(value).flat_map(describe).take(MAX_ERRORS).collect();
+            let all = self.compiled.iter_errors(value);
+            let mut last = None;
+            // Of a form both the pattern and the format say the same.
+            let each = all.flat_map(|error| describe(&error, &self.schema));
+            let new = each.filter(|error| last.replace(error.clone()).as_ref() != Some(error));
+            errors = new.take(MAX_ERRORS).collect();
         }
         Err(errors)
     }
 }
 
-fn describe(error: ValidationError<'_>) -> Vec<FieldError> {
+fn describe(error: &ValidationError<'_>, schema: &Value) -> Vec<FieldError> {
     let at = error.instance_path().as_str().split('/').skip(1).fold(
         String::new(),
         |mut pointer, token| {
@@ -86,9 +92,26 @@ fn describe(error: ValidationError<'_>) -> Vec<FieldError> {
         }
         _ => {
             // Masked: the value itself may be long or personal.
-            let detail = error.masked_with("the value").to_string();
+            let detail = form(error, schema)
+                .map_or_else(|| error.masked_with("the value").to_string(), str::to_owned);
             vec![FieldError::pointer(at, shorten_detail(&detail))]
         }
+    }
+}
+
+/// What a text must look like, for people: a pattern is for programs. `None`: no known form.
+fn form(error: &ValidationError<'_>, schema: &Value) -> Option<&'static str> {
+    let (at, keyword) = error.schema_path().as_str().rsplit_once('/')?;
+    if !["pattern", "format"].contains(&keyword) {
+        return None;
+    }
+    let schema = schema.pointer(at)?;
+    match (schema["format"].as_str(), schema["pattern"].as_str()) {
+        (Some("date-time"), _) => Some("must be a time in UTC, like 2026-01-02T03:04:05Z"),
+        (Some("uuid"), _) => Some("must be a UUID, like 018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e"),
+        (None, Some(r"^[^\u0000]*$")) => Some("must be text without NUL"),
+        (None, Some("^[A-Z]{3}$")) => Some("must be three letters from A to Z, like EUR"),
+        _ => None,
     }
 }
 

@@ -194,6 +194,7 @@ pub fn parameters() -> Vec<Case> {
         refused("a day that does not exist", "/v1/sales?from=2026-02-30"),
         refused("an unknown group", "/v1/sales?group=week"),
         refused("`limit=0`", "/v1/orders?limit=0"),
+        refused("`limit=010`", "/v1/orders?limit=010"),
         refused("`limit=201`", "/v1/orders?limit=201"),
         refused("a limit that is no number", "/v1/orders?limit=all"),
         refused("a cursor that no list gave", "/v1/orders?cursor=AAAA"),

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use data_encoding::HEXLOWER;
 
 use crate::json::shorten;
+use crate::number::canonical;
 use crate::problem::Problem;
 
 const MOST_TAGS: usize = 64;
@@ -229,7 +230,7 @@ impl ETag {
     /// The tag that a command gave for this version: `"v8"`.
     fn is_version(&self, tag: &str) -> bool {
         tag.strip_prefix('v')
-            .and_then(number)
+            .and_then(canonical)
             .is_some_and(|version| version_of(&self.0) == Some(version))
     }
 
@@ -282,18 +283,11 @@ fn version_of(tag: &str) -> Option<u64> {
     let plain = match tag.strip_prefix('g') {
         Some(rest) => {
             let (generation, plain) = rest.split_once('-')?;
-            number(generation)?;
+            canonical::<u64>(generation)?;
             plain
         }
         None => tag,
     };
     let (version, suffix) = plain.split_once('-').unwrap_or((plain, "suffix"));
-    number(version.strip_prefix('v')?).filter(|_| !suffix.ends_with('-') && !suffix.is_empty())
-}
-
-/// Digits only: no sign, no leading zero.
-fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0"
-        || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
-    text.parse().ok().filter(|_| canonical)
+    canonical(version.strip_prefix('v')?).filter(|_| !suffix.ends_with('-') && !suffix.is_empty())
 }

@@ -7,6 +7,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::json::shorten;
+use crate::number::canonical;
 use crate::problem::Problem;
 
 const SHOWN: &str = "Highwater-Min-Position";
@@ -16,7 +17,7 @@ pub const HIGHWATER_POSITION: HeaderName = HeaderName::from_static("highwater-po
 /// An answer's header stays below this.
 const LONGEST: usize = 2_048;
 const MOST: usize = 256;
-const FORM: &str = "category/partition@offset";
+const FORM: &str = "category/partition@offset, with numbers as 7 and not as 07";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PartitionPosition {
@@ -41,8 +42,8 @@ impl PartitionPosition {
         }
         Some(Self {
             category: category.to_owned(),
-            partition: digits(partition)?.parse().ok()?,
-            offset: digits(offset)?.parse().ok()?,
+            partition: canonical(partition)?,
+            offset: canonical(offset)?,
         })
     }
 
@@ -128,7 +129,7 @@ fn run(item: &str) -> Option<Vec<PartitionPosition>> {
         run.push(PartitionPosition {
             category: first.category.clone(),
             partition,
-            offset: digits(offset)?.parse().ok()?,
+            offset: canonical(offset)?,
         });
     }
     Some(run)
@@ -136,8 +137,4 @@ fn run(item: &str) -> Option<Vec<PartitionPosition>> {
 
 fn is_category_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
-
-fn digits(text: &str) -> Option<&str> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }

@@ -145,3 +145,30 @@ fn a_schema_that_is_none_is_refused() {
     assert!(matches!(Validator::new("{"), Err(Error::NotJson { .. })));
     assert!(matches!(Validator::new(r#"{"type": "nonsense"}"#), Err(Error::NotASchema { .. })));
 }
+
+#[test]
+fn a_known_form_is_said_in_words_and_once() -> Result<(), Error> {
+    let time = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\\\\+00:00)$";
+    let text = format!(
+        r#"{{ "items": {{ "properties": {{
+            "at": {{ "type": "string", "format": "date-time", "pattern": "{time}" }},
+            "id": {{ "type": "string", "format": "uuid", "pattern": "^[0-9a-f-]{{36}}$" }},
+            "currency": {{ "type": "string", "pattern": "^[A-Z]{{3}}$" }},
+            "name": {{ "type": "string", "pattern": "^[^\\u0000]*$" }},
+            "code": {{ "type": "string", "pattern": "^c[0-9]$" }} }} }} }}"#
+    );
+    let schema = Validator::new(&text)?;
+    for (value, said) in [
+        (json!({ "at": "2026-01-02T03:04:05+02:00" }), "must be a time in UTC, like 2026-01-02T"),
+        (json!({ "at": "yesterday" }), "must be a time in UTC, like 2026-01-02T03:04:05Z"),
+        (json!({ "at": "2026-02-30T03:04:05Z" }), "must be a time in UTC, like 2026-01-02T03:04"),
+        (json!({ "id": "no" }), "must be a UUID, like 018f3c9e-5b5e-7c3a-9d0e-1f6a2b3c4d5e"),
+        (json!({ "currency": "eur" }), "must be three letters from A to Z, like EUR"),
+        (json!({ "name": "a\u{0}" }), "must be text without NUL"),
+        (json!({ "code": "d1" }), "the value does not match \"^c[0-9]$\""),
+    ] {
+        let found = schema.validate(&json!([value])).err().unwrap_or_default();
+        assert!(matches!(&found[..], [one] if one.detail.starts_with(said)), "{found:?}");
+    }
+    Ok(())
+}

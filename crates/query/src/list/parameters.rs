@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use axum::{extract::Query, http::Uri};
-use highwater_http::problem::Problem;
+use highwater_http::{number::canonical, problem::Problem};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use uuid::Uuid;
@@ -84,9 +84,9 @@ impl Parameters {
     }
 
     pub fn integer(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Problem> {
-        let within =
-            |text: &str| text.parse().ok().filter(|number| (least..=most).contains(number));
-        self.parsed(name, &format!("an integer from {least} to {most}"), within)
+        let within = |text: &str| canonical(text).filter(|number| (least..=most).contains(number));
+        let form = format!("an integer from {least} to {most}, as 7 and not as 07, +7 or 7.0");
+        self.parsed(name, &form, within)
     }
 
     pub fn one_of(
@@ -174,6 +174,15 @@ mod tests {
                 .integer("limit", 1, 200)
                 .is_err_and(|problem| problem.detail().contains("from 1 to 200"))
         );
+        for other in ["07", "%2B7", "+7", "7%20", "7.0", "00", "-0"] {
+            let given = of(&format!("limit={other}"))?;
+            assert!(
+                given
+                    .integer("limit", -9, 200)
+                    .is_err_and(|problem| problem.detail().contains("as 7 and not as 07")),
+                "{other}"
+            );
+        }
         assert!(given.id("b").is_err());
         assert!(
             given.one_of("a", &["x", "y"]).is_err_and(|problem| problem.detail().contains("x, y"))
