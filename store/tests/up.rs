@@ -119,6 +119,9 @@ fn one_port_serves_all_and_kill_9_loses_nothing() -> Outcome {
     let scratch = Scratch::new("kill");
     let first = Up::start(&scratch.0)?;
     assert!(first.banner.contains("embedded Postgres"), "{}", first.banner);
+    // A line for each role and category, and none for each partition.
+    let before = first.banner.lines().take_while(|line| !line.contains("store is ready"));
+    assert!(before.count() < 12, "{}", first.banner);
     for (path, status) in
         [("/livez", "200"), ("/readyz", "200"), ("/metrics", "200"), ("/nowhere", "404")]
     {

@@ -23,8 +23,10 @@ use serde::Deserialize;
 use super::Options;
 use crate::postgres;
 
-/// What the embedded parts say of themselves is of no use to those who run them.
-const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn";
+/// What the embedded parts say of themselves is of no use to those who run them, nor is a line for
+/// each partition that this process, with all others, owns from its start on.
+const QUIET_FILTER: &str = "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn,\
+                            highwater_command::owner::actor::effects=warn";
 
 /// Which database is used.
 pub(super) enum DatabaseChoice {

@@ -99,10 +99,12 @@ async fn release(category: &dyn Assignable) {
 fn hear(category: &dyn Assignable, event: MembershipEvent) {
     match event {
         MembershipEvent::Assigned(partitions) => {
-            partitions
-                .iter()
-                .filter(|partition| partition.topic == *category.topic())
-                .for_each(|partition| category.assign(partition.index));
+            let own: Vec<_> =
+                partitions.iter().filter(|it| it.topic == *category.topic()).collect();
+            if !own.is_empty() {
+                tracing::info!(category = category.category(), partitions = own.len(), "to own");
+            }
+            own.into_iter().for_each(|partition| category.assign(partition.index));
         }
         MembershipEvent::Revoked { partitions, lost } => {
             for partition in

@@ -1,7 +1,7 @@
 //! What changes hands and what arrives: assignments, and what the log brought as groups of jobs.
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
     Runner,
@@ -14,8 +14,11 @@ impl<S: Store> Runner<S> {
     pub(super) fn on_assignment(&mut self, change: Change) {
         match change {
             Change::Gained(topic_partitions) => {
+                if !topic_partitions.is_empty() {
+                    info!(partitions = topic_partitions.len(), "to project");
+                }
                 for topic_partition in topic_partitions {
-                    info!(
+                    debug!(
                         category = %topic_partition.category, partition = topic_partition.partition,
                         source = ?topic_partition.source, "assigned"
                     );

@@ -77,7 +77,7 @@ impl<S: Store> Runner<S> {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
                 self.consumers.waiting.remove(&consumer);
                 let Some(follower) = follower else { return Ok(()) };
-                info!(
+                debug!(
                     category = %consumer.topic_partition.category,
                     partition = consumer.topic_partition.partition,
                     source = ?consumer.topic_partition.source, "following"
