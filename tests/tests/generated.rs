@@ -82,6 +82,8 @@ fn link(from: &Path, to: &Path) {
 fn cargo_in(app: &Path, program: &Path) -> Command {
     let mut command = bare(program);
     command.current_dir(app).env("CARGO_TARGET_DIR", target()).env("CARGO_NET_OFFLINE", "true");
+    // As a developer has them, for the queries of another application.
+    command.env("SQLX_OFFLINE", "false").env("DATABASE_URL", "postgres://other@127.0.0.1:1/other");
     command
 }
 
