@@ -10,6 +10,7 @@ use std::{
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const README: &str = include_str!("../../README.md");
+const CI: &str = include_str!("../../.ci/run");
 const BIN_UP: &str = include_str!("../../bin/up");
 const BUILD: &str = "cargo build --locked --profile quick ";
 
@@ -88,6 +89,38 @@ fn the_other_scripts_say_what_they_do_and_do_nothing() -> Outcome {
                 && text.contains(&format!("bin/{script}")),
             "{script}: {text}"
         );
+    }
+    Ok(())
+}
+
+/// A crate of one file, compiled as CI compiles those of the workspace.
+fn compiled_in_ci(name: &str, source: &str) -> Result<Output, Box<dyn std::error::Error>> {
+    let folder = Pretended::new(&format!("ci-{name}"))?;
+    let file = folder.0.join("lib.rs");
+    fs::write(&file, source)?;
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
+    let arguments = CI.split_whitespace().find_map(|word| word.strip_prefix("CLIPPY_ARGS="));
+    Ok(Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/rustc"))
+        .args(["rustc", "--crate-name", name, "--edition=2024", "--crate-type", "lib"])
+        .args(["--emit=metadata", "--out-dir"])
+        .args([&folder.0, &file])
+        .env("CLIPPY_DRIVER", Path::new(str::from_utf8(&sysroot)?.trim()).join("bin/clippy-driver"))
+        .env("CLIPPY_ARGS", arguments.ok_or(".ci/run says what clippy refuses")?)
+        .env("DOCUMENTED", folder.0.join("documented"))
+        .output()?)
+}
+
+#[test]
+fn the_build_of_ci_ends_at_what_clippy_or_rustdoc_finds() -> Outcome {
+    for (name, planted, found) in [
+        ("sound", "/// One more.\npub fn more(than: u8) -> u8 {\n    than + 1\n}\n", None),
+        ("linted", "pub fn same(it: u8) -> u8 {\n    return it;\n}\n", Some("needless_return")),
+        ("linked", "//! See [`Nowhere`].\n", Some("broken-intra-doc-links")),
+    ] {
+        let output = compiled_in_ci(name, planted)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), found.is_none(), "{name}: {said}");
+        assert!(found.is_none_or(|found| said.contains(found)), "{name}: {said}");
     }
     Ok(())
 }
