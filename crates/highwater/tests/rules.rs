@@ -212,3 +212,53 @@ fn a_time_can_be_moved() {
     assert_eq!(later, Timestamp::from_micros(NOW.micros() + 1));
     assert_eq!(NOW.after(std::time::Duration::MAX), Timestamp::from_micros(i64::MAX));
 }
+
+/// A bell is hung once, and can be rung at any time.
+#[derive(State)]
+#[state(format = 1)]
+struct Bell {
+    rung: Quantity,
+}
+
+#[derive(Event)]
+#[event(category = "bell")]
+enum BellEvent {
+    /// The bell was rung.
+    #[event("rung")]
+    Rung,
+}
+
+#[derive(Command)]
+enum BellCommand {
+    /// Rings it.
+    #[command(begins)]
+    Ring,
+}
+
+#[derive(Rejection)]
+enum Never {}
+
+impl Aggregate for Bell {
+    type Command = BellCommand;
+    type Event = BellEvent;
+    type Rejection = Never;
+
+    fn decide(_: Option<&Self>, command: &BellCommand, _: &Context) -> Decision<Self> {
+        match command {
+            BellCommand::Ring => accept(BellEvent::Rung),
+        }
+    }
+
+    fn evolve(bell: Option<&Self>, event: &BellEvent) -> Result<Self, Unreadable> {
+        match (bell, event) {
+            (_, BellEvent::Rung) => Ok(bell.cloned().unwrap_or(Self { rung: Quantity::ONE })),
+        }
+    }
+}
+
+#[test]
+fn an_aggregate_whose_commands_break_no_rule_has_an_empty_rejection() {
+    assert_eq!(highwater::Category::of::<Bell>("bells").codes, [""; 0]);
+    given::<Bell>([]).when(BellCommand::Ring).then([BellEvent::Rung]);
+    given::<Bell>([BellEvent::Rung]).when(BellCommand::Ring).then([BellEvent::Rung]);
+}

@@ -72,7 +72,7 @@ pub fn command(input: TokenStream) -> TokenStream {
 
 /// The rules that a command can break: `#[rejection("insufficient", "{available} are available")]`.
 /// Named fields are members of the problem that a caller sees; unnamed ones (`{0}`) only stand in
-/// the text.
+/// the text. An aggregate whose commands break no rule has an empty enum.
 #[proc_macro_derive(Rejection, attributes(rejection))]
 pub fn rejection(input: TokenStream) -> TokenStream {
     emit(rejection::expand(&parse_macro_input!(input as DeriveInput)))

@@ -14,6 +14,10 @@ struct Rule {
 }
 
 pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
+    if matches!(&input.data, syn::Data::Enum(data) if data.variants.is_empty()) {
+        attributes::refuse_generics(input)?;
+        return Ok(never(&input.ident));
+    }
     let variants = attributes::variants(input, "Rejection")?;
     let rules = variants.iter().map(Rule::read).collect::<syn::Result<Vec<_>>>()?;
     let (private, name, values) = (attributes::private(), &input.ident, values::all(input));
@@ -46,6 +50,59 @@ pub fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             }
         }
     })
+}
+
+/// Of an aggregate whose commands break no rule: there is no value of it.
+fn never(name: &Ident) -> TokenStream {
+    let private = attributes::private();
+    quote! {
+        #[automatically_derived]
+        impl ::core::clone::Clone for #name {
+            fn clone(&self) -> Self {
+                match *self {}
+            }
+        }
+        #[automatically_derived]
+        impl ::core::fmt::Debug for #name {
+            fn fmt(&self, _: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                match *self {}
+            }
+        }
+        #[automatically_derived]
+        impl ::core::fmt::Display for #name {
+            fn fmt(&self, _: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                match *self {}
+            }
+        }
+        #[automatically_derived]
+        impl ::core::cmp::PartialEq for #name {
+            fn eq(&self, _: &Self) -> bool {
+                match *self {}
+            }
+        }
+        #[automatically_derived]
+        impl ::core::cmp::Eq for #name {}
+        #[automatically_derived]
+        impl ::core::hash::Hash for #name {
+            fn hash<H: ::core::hash::Hasher>(&self, _: &mut H) {
+                match *self {}
+            }
+        }
+        #[automatically_derived]
+        impl ::core::error::Error for #name {}
+        #[automatically_derived]
+        impl #private::Rejection for #name {
+            const CODES: &'static [&'static str] = &[];
+
+            fn code(&self) -> &'static str {
+                match *self {}
+            }
+
+            fn members(&self) -> ::std::vec::Vec<(&'static str, #private::Value)> {
+                match *self {}
+            }
+        }
+    }
 }
 
 impl Rule {
@@ -163,6 +220,21 @@ mod tests {
             let found = found.map_or_else(|error| error.to_string(), |_| String::new());
             assert!(found.starts_with(expected), "{found}");
         }
+    }
+
+    #[test]
+    fn an_enum_may_be_empty_and_nothing_else() {
+        assert!(
+            expand(&parse_quote!(
+                enum Never {}
+            ))
+            .is_ok()
+        );
+        let found = expand(&parse_quote!(
+            struct Never;
+        ))
+        .map_or_else(|it| it.to_string(), |_| String::new());
+        assert!(found.starts_with("Rejection is derived for an enum"), "{found}");
     }
 
     #[test]
