@@ -59,6 +59,40 @@ impl Application {
         Ok(folder.join(format!("{:04}_{name}.sql", last + 1)))
     }
 
+    /// Refuses a table that a migration makes already; `by` is the flag that names another one.
+    fn check_table(&self, table: &str, by: Option<&'static str>) -> Result<(), Error> {
+        refuse_system(table)?;
+        let folder = self.path("migrations");
+        for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let path = entry.map_err(Error::io(&folder))?.path();
+            if path.extension().is_none_or(|extension| extension != "sql") {
+                continue;
+            }
+            let sql = fs::read_to_string(&path).map_err(Error::io(&path))?.to_lowercase();
+            let words = sql.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+            let makes = |words: &[&str]| match words {
+                ["create", "table", "if", "not", "exists", made, ..]
+                | ["create", "table", made, ..] => *made == table,
+                _ => false,
+            };
+            if (0..words.len()).any(|at| makes(&words[at..])) {
+                return Err(Error::TableTaken { path, table: table.to_owned(), by });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a collection or a list of the same route.
+    fn check_route(&self, route: &Name, by: Option<&'static str>) -> Result<(), Error> {
+        let path = self.path(REGISTERED);
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        if ["", "/v1/"].iter().any(|before| text.contains(&format!("(\"{before}{route}\")"))) {
+            return Err(Error::RouteTaken { path, route: route.to_string(), by });
+        }
+        Ok(())
+    }
+
     fn register(&self, plan: &mut Plan, module: &Name, lines: &str) -> Result<(), Error> {
         let path = self.path(REGISTERED);
         let module = format!("pub mod {};", module.snake());
@@ -102,11 +136,16 @@ fn written(template: &str, name: &Name, more: &[(&str, &str)]) -> String {
 pub fn aggregate(app: &Application, name: &Name, collection: Option<&Name>) -> Result<Plan, Error> {
     let collection = collection.cloned().unwrap_or_else(|| name.plural());
     let table = collection.snake();
-    refuse_system(&table)?;
+    name.check_type()?;
+    let module = app.path(&format!("src/{}.rs", name.snake()));
+    if !module.exists() {
+        app.check_route(&collection, Some("--collection"))?;
+        app.check_table(&table, Some("--collection"))?;
+    }
     let more = [("{{collection}}", collection.kebab()), ("{{table}}", table.as_str())];
     let mut plan = Plan::default();
     let rules = include_str!("../templates/aggregate.rs.template");
-    plan.make(app.path(&format!("src/{}.rs", name.snake())), written(rules, name, &more))?;
+    plan.make(module, written(rules, name, &more))?;
     let sql = include_str!("../templates/aggregate.sql");
     plan.make(app.migration(&table)?, written(sql, name, &more))?;
     let (pascal, snake) = (name.pascal(), name.snake());
@@ -132,9 +171,18 @@ fn refuse_system(table: &str) -> Result<(), Error> {
         "seen_filters",
         "snapshots",
     ];
-    const SQL: [&str; 9] =
-        ["all", "default", "end", "from", "group", "limit", "order", "select", "user"];
-    if OWN.contains(&table) || SQL.contains(&table) {
+    // Those that Postgres reserves.
+    const SQL: &str = "all analyse analyze and any array as asc asymmetric authorization binary \
+        both case cast check collate collation column concurrently constraint create cross \
+        current_catalog current_date current_role current_schema current_time current_timestamp \
+        current_user default deferrable desc distinct do else end except false fetch for foreign \
+        freeze from full grant group having ilike in initially inner intersect into is isnull join \
+        lateral leading left like limit localtime localtimestamp natural not notnull null offset \
+        on only or order outer overlaps placing primary references returning right select \
+        session_user similar some symmetric system_user table tablesample then to trailing true \
+        union unique user using variadic verbose when where window with";
+    let of_postgres = table.starts_with("pg_") || SQL.split(' ').any(|word| word == table);
+    if OWN.contains(&table) || of_postgres {
         return Err(Error::Table(table.to_owned()));
     }
     Ok(())
@@ -191,7 +239,10 @@ pub fn event(app: &Application, name: &str) -> Result<Plan, Error> {
 pub fn projection(app: &Application, name: &Name, of: &Name) -> Result<Plan, Error> {
     app.category(of)?;
     let table = name.snake();
-    refuse_system(&table)?;
+    let module = app.path(&format!("src/{}.rs", name.snake()));
+    if !module.exists() {
+        app.check_table(&table, None)?;
+    }
     let (of_snake, of_pascal) = (of.snake(), of.pascal());
     let more = [
         ("{{table}}", table.as_str()),
@@ -200,7 +251,7 @@ pub fn projection(app: &Application, name: &Name, of: &Name) -> Result<Plan, Err
     ];
     let mut plan = Plan::default();
     let fold = include_str!("../templates/projection.rs.template");
-    plan.make(app.path(&format!("src/{}.rs", name.snake())), written(fold, name, &more))?;
+    plan.make(module, written(fold, name, &more))?;
     let sql = include_str!("../templates/projection.sql");
     plan.make(app.migration(&table)?, written(sql, name, &more))?;
     let line = format!(".project::<{}::{}Row>()", name.snake(), name.pascal());
@@ -211,6 +262,11 @@ pub fn projection(app: &Application, name: &Name, of: &Name) -> Result<Plan, Err
 /// `highwater add view archived-vouchers --of voucher`.
 pub fn view(app: &Application, name: &Name, of: &Name) -> Result<Plan, Error> {
     app.category(of)?;
+    name.check_type()?;
+    let module = app.path(&format!("src/{}.rs", name.snake()));
+    if !module.exists() {
+        app.check_route(name, None)?;
+    }
     let (of_snake, of_pascal) = (of.snake(), of.pascal());
     let more = [
         ("{{of_snake}}", of_snake.as_str()),
@@ -219,7 +275,7 @@ pub fn view(app: &Application, name: &Name, of: &Name) -> Result<Plan, Error> {
     ];
     let mut plan = Plan::default();
     let list = include_str!("../templates/view.rs.template");
-    plan.make(app.path(&format!("src/{}.rs", name.snake())), written(list, name, &more))?;
+    plan.make(module, written(list, name, &more))?;
     let line = format!(".list::<{}::{}>(\"/v1/{}\")", name.snake(), name.pascal(), name.kebab());
     app.register(&mut plan, name, &line)?;
     Ok(plan)

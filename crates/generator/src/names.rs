@@ -14,6 +14,8 @@ pub enum Unfit {
     Keyword(String),
     #[error("`{0}` is taken: an application has a file or a crate of that name")]
     Taken(String),
+    #[error("`{0}` would be the type `{1}`, and what is written uses another one of that name")]
+    Type(String, String),
 }
 
 const LONGEST: usize = 40;
@@ -28,7 +30,7 @@ const KEYWORDS: [&str; 46] = [
 ];
 
 /// Modules of a new application, crates that it sees, and what the log keeps for itself.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 17] = [
     "main",
     "lib",
     "app",
@@ -36,11 +38,81 @@ const TAKEN: [&str; 12] = [
     "core",
     "std",
     "alloc",
+    "proc-macro",
     "self",
     "test",
     "system",
     "owners",
     "operations",
+    // Folders in which cargo keeps what it builds.
+    "build",
+    "deps",
+    "examples",
+    "incremental",
+];
+
+/// Types that files see which this program writes: those of Rust's prelude and of Highwater's, and
+/// what the files themselves define.
+const TYPES: [&str; 59] = [
+    "Aggregate",
+    "Box",
+    "Change",
+    "Clone",
+    "Combination",
+    "Command",
+    "Context",
+    "Copy",
+    "Count",
+    "Created",
+    "Currency",
+    "Data",
+    "Debug",
+    "Decision",
+    "Default",
+    "Delta",
+    "Drop",
+    "Eq",
+    "Err",
+    "Event",
+    "Events",
+    "Extend",
+    "FieldError",
+    "Fn",
+    "Fold",
+    "From",
+    "Future",
+    "Hash",
+    "Id",
+    "Into",
+    "Item",
+    "Iterator",
+    "List",
+    "Map",
+    "Missing",
+    "Money",
+    "None",
+    "Ok",
+    "Option",
+    "Ord",
+    "Page",
+    "Parameters",
+    "Postgres",
+    "Problem",
+    "Quantity",
+    "QueryBuilder",
+    "Recorded",
+    "Rejection",
+    "Renamed",
+    "Result",
+    "Row",
+    "Some",
+    "State",
+    "String",
+    "Text",
+    "Timestamp",
+    "Unreadable",
+    "Uuid",
+    "Vec",
 ];
 
 impl Name {
@@ -62,6 +134,15 @@ impl Name {
             first.into_iter().chain(letters).collect::<String>()
         };
         self.0.split('-').map(upper).collect()
+    }
+
+    /// Refuses a name whose type would stand in front of one that the same file uses.
+    pub fn check_type(&self) -> Result<(), Unfit> {
+        let pascal = self.pascal();
+        if TYPES.contains(&pascal.as_str()) {
+            return Err(Unfit::Type(self.0.clone(), pascal));
+        }
+        Ok(())
     }
 
     /// `gift card`: prose.
@@ -149,6 +230,9 @@ mod tests {
         }
         assert_eq!("type".parse::<Name>(), Err(Unfit::Keyword("type".to_owned())));
         assert_eq!("lib".parse::<Name>(), Err(Unfit::Taken("lib".to_owned())));
+        for (name, fits) in [("text", false), ("field-error", false), ("texts", true)] {
+            assert_eq!(name.parse::<Name>().unwrap().check_type().is_ok(), fits, "{name}");
+        }
         assert!("a".repeat(41).parse::<Name>().is_err());
     }
 }

@@ -23,6 +23,10 @@ pub enum Error {
     NoMarker { path: PathBuf, marker: &'static str },
     #[error("a table cannot be called `{0}`: it is one of the library's, or a word of SQL")]
     Table(String),
+    #[error("{} has the table `{table}` already: take another name{}", path.display(), else_by(.by))]
+    TableTaken { path: PathBuf, table: String, by: Option<&'static str> },
+    #[error("{} shows something at /v1/{route} already: take another name{}", path.display(), else_by(.by))]
+    RouteTaken { path: PathBuf, route: String, by: Option<&'static str> },
     #[error("{} was changed meanwhile: nothing was changed here, try again", .0.display())]
     Meanwhile(PathBuf),
     #[error("`{what}` stands in {} already: nothing was changed", path.display())]
@@ -35,6 +39,11 @@ pub enum Error {
     NoAggregate(PathBuf),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+}
+
+/// How else than by the name it can be said.
+fn else_by(flag: &Option<&'static str>) -> String {
+    flag.map(|flag| format!(", or another one with {flag}")).unwrap_or_default()
 }
 
 /// What is to be done.

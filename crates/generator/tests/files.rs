@@ -163,6 +163,40 @@ fn what_cannot_be_done_is_said_and_nothing_is_changed() -> Test {
 }
 
 #[test]
+fn a_name_that_would_clash_is_refused_and_nothing_is_changed() -> Test {
+    let folder = empty("clashes")?;
+    for name in ["build", "core", "self"] {
+        assert!(refused(&folder, &format!("new {name}")).contains("take"), "{name}");
+    }
+    done(&folder, "new shop");
+    let app = folder.join("shop");
+    done(&app, "add aggregate voucher");
+    for (arguments, says) in [
+        ("aggregate match", "is a word of Rust"),
+        ("aggregate text", "would be the type `Text`"),
+        ("aggregate option", "would be the type `Option`"),
+        ("aggregate created", "would be the type `Created`"),
+        ("aggregate operation", "a table cannot be called `operations`"),
+        ("aggregate window --collection window", "a table cannot be called `window`"),
+        // Plurals that are there.
+        ("aggregate vouchers --collection vouchers", "shows something at /v1/vouchers already"),
+        ("aggregate coupon --collection vouchers", "another one with --collection"),
+        ("projection vouchers --of voucher", "0001_vouchers.sql has the table `vouchers` already"),
+        ("projection pg-class --of voucher", "a table cannot be called `pg_class`"),
+        ("view vouchers --of voucher", "shows something at /v1/vouchers already"),
+        ("view page --of voucher", "would be the type `Page`"),
+    ] {
+        let said = refused(&app, &format!("add {arguments}"));
+        assert!(said.contains(says), "{arguments}: {said}");
+    }
+    done(&app, "add projection coupons --of voucher");
+    let said = refused(&app, "add aggregate coupon");
+    assert!(said.contains("0002_coupons.sql has the table `coupons` already"), "{said}");
+    done(&app, "add aggregate coupon --collection coupon-codes");
+    Ok(())
+}
+
+#[test]
 fn of_several_at_once_none_is_lost() -> Test {
     let folder = empty("at-once")?;
     done(&folder, "new shop");
