@@ -2,6 +2,8 @@
 //! conditions, what is kept in memory, a database that is away): crates/query/tests/views.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
+#[path = "../../crates/query/tests/support/answers.rs"]
+mod answers;
 #[path = "views/lists.rs"]
 mod lists;
 #[path = "../../crates/tables/tests/support/postgres.rs"]
@@ -9,9 +11,11 @@ mod postgres;
 #[path = "views/served.rs"]
 mod served;
 
+use answers::position;
 use axum::http::StatusCode;
+use highwater as library;
 use serde_json::json;
-use served::{ORDER, PRODUCT, Served, position};
+use served::{ORDER, PRODUCT, Served};
 
 #[tokio::test]
 async fn an_order_has_its_fields_its_version_and_its_position() {

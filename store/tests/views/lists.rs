@@ -1,9 +1,11 @@
 //! The lists that the store writes itself: filters, sorts, and what they show.
 
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::served::{Answer, ORDER, Served};
+use crate::{
+    answers::{items, next, walk},
+    served::{ORDER, Served},
+};
 
 const CUSTOMER: &str = "00000000-0000-0000-0000-0000000000c1";
 
@@ -41,38 +43,6 @@ async fn filled(test: &str) -> Served {
     served
 }
 
-fn items(answer: &Answer) -> &Vec<Value> {
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    answer.body["items"].as_array().expect("items")
-}
-
-/// The target of `Link: <...>; rel="next"`.
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header("link");
-    if link.is_empty() {
-        return None;
-    }
-    Some(
-        link.strip_prefix('<')
-            .and_then(|link| link.strip_suffix(">; rel=\"next\""))
-            .expect("a link")
-            .to_owned(),
-    )
-}
-
-/// All items, page by page.
-async fn walk(served: &Served, path: &str) -> (Vec<Value>, usize) {
-    let (mut all, mut pages, mut path) = (Vec::new(), 0, Some(path.to_owned()));
-    while let Some(at) = path {
-        let answer = served.get(&at).await;
-        all.extend(items(&answer).clone());
-        path = next(&answer);
-        pages += 1;
-        assert!(pages < 100);
-    }
-    (all, pages)
-}
-
 #[tokio::test]
 async fn every_sort_shows_every_row_once_whatever_the_page_size() {
     let served = filled("lists_sorts").await;
@@ -85,7 +55,7 @@ async fn every_sort_shows_every_row_once_whatever_the_page_size() {
         assert_eq!((items(&first).len(), next(&first)), (rows, None));
         for sort in sorts {
             let parameter = if *sort == "id" { String::new() } else { format!("sort={sort}&") };
-            let (all, _) = walk(&served, &format!("{path}?{parameter}limit=200")).await;
+            let (all, _) = walk(&served.router, &format!("{path}?{parameter}limit=200")).await;
             let name = sort.trim_start_matches('-');
             let key = |row: &Value| {
                 (
@@ -102,7 +72,7 @@ async fn every_sort_shows_every_row_once_whatever_the_page_size() {
             assert_eq!(all, expected, "{path} by {sort}");
             for limit in [1, 2, 3, rows, rows - 1] {
                 let (paged, pages) =
-                    walk(&served, &format!("{path}?{parameter}limit={limit}")).await;
+                    walk(&served.router, &format!("{path}?{parameter}limit={limit}")).await;
                 assert_eq!(
                     (&paged, pages),
                     (&all, rows.div_ceil(limit)),
@@ -135,7 +105,7 @@ async fn what_is_filtered_is_continued_from_page_to_page_too() {
         let whole = items(&served.get(&path).await).clone();
         assert_eq!(whole.len(), rows, "{path}");
         for limit in [1, 2, 3] {
-            let (paged, pages) = walk(&served, &format!("{path}&limit={limit}")).await;
+            let (paged, pages) = walk(&served.router, &format!("{path}&limit={limit}")).await;
             assert_eq!((&paged, pages), (&whole, rows.div_ceil(limit)), "{path}, {limit} a page");
         }
     }
@@ -228,13 +198,13 @@ async fn sales_are_added_up_over_partitions() {
         "total_minor": 25,
     });
     for limit in [1, 200] {
-        let (both, _) = walk(&served, &format!("/v1/sales?limit={limit}")).await;
+        let (both, _) = walk(&served.router, &format!("/v1/sales?limit={limit}")).await;
         assert_eq!(
             both,
             [deli.clone(), fish.clone(), late.clone()],
             "what was cancelled leaves no row"
         );
-        let (days, _) = walk(&served, &format!("/v1/sales?group=day&limit={limit}")).await;
+        let (days, _) = walk(&served.router, &format!("/v1/sales?group=day&limit={limit}")).await;
         let day = |day: &str, orders: i64, lines: i64, units: i64, total: i64| {
             json!({
                 "day": day, "orders": orders, "lines": lines, "units": units, "total_minor": total,
@@ -245,7 +215,7 @@ async fn sales_are_added_up_over_partitions() {
             [day("2026-11-01", 3, 6, most + 7, most + 700), day("2026-11-03", 1, 1, 1, 25)]
         );
         let (departments, _) = walk(
-            &served,
+            &served.router,
             &format!("/v1/sales?group=department&from=2026-11-01&to=2026-11-30&limit={limit}"),
         )
         .await;

@@ -1,35 +1,22 @@
 //! The query API on a database with one order and one product, behind the layers of production.
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    http::{HeaderMap, Request, StatusCode},
-};
+use axum::Router;
 use highwater::http::server::{HttpSettings, layers};
-use highwater::protocol::partition::partition_of;
 use highwater::query::{database, settings::QuerySettings};
 use highwater::runtime::{config::Config, context::Context};
 use highwater::tables::migrations::migrate;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{ConnectOptions, PgPool};
-use tower::ServiceExt;
-use uuid::Uuid;
 
-use crate::postgres;
+use crate::{answers::Answer, postgres};
 
 pub const ORDER: &str = "0000000a-0000-0000-0000-000000000001";
 pub const PRODUCT: &str = "0000000b-0000-0000-0000-000000000001";
 
 pub struct Served {
-    router: Router,
+    pub router: Router,
     /// May do everything.
     pub owner: PgPool,
-}
-
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
 }
 
 impl Served {
@@ -55,19 +42,8 @@ impl Served {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        let request = Request::get(path).header("host", "localhost").body(Body::empty());
-        let request = request.expect("a request");
-        let answer = self.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(body, 1 << 20).await.expect("a body");
-        let body = serde_json::from_slice(&body).expect("JSON");
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer::of(&self.router, path, &[]).await
     }
-}
-
-pub fn position(category: &str, id: &str, offset: u64) -> String {
-    let id = Uuid::parse_str(id).expect("an id").hyphenated().to_string();
-    format!("{category}/{}@{offset}", partition_of(id.as_bytes(), 8))
 }
 
 async fn fill(owner: &PgPool) {
@@ -88,17 +64,4 @@ async fn fill(owner: &PgPool) {
                        SELECT 'orders', 1, 'order', p, 42, 1, 41, 0, false FROM generate_series(0, \
                        7) p";
     sqlx::query(checkpoints).execute(owner).await.expect("checkpoints");
-}
-
-impl Answer {
-    /// Empty where there is none.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// Status and code.
-    pub fn problem(&self) -> (u16, &str) {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
-        (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
-    }
 }

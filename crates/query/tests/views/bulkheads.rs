@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 
 use crate::{
+    answers::position,
     documented::Row,
     served::{BOOK, Served, VOUCHER},
 };
@@ -78,7 +79,7 @@ async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
         one.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
     )
     .await;
-    let later = served.position("voucher", VOUCHER, 43);
+    let later = position("voucher", VOUCHER, 43);
     let voucher = format!("/v1/vouchers/{VOUCHER}");
     let wait = [("highwater-min-position", later.as_str()), ("prefer", "wait=20")];
     let waiting = [served.get(&voucher, &wait), served.get("/v1/vouchers", &wait)];
@@ -103,7 +104,7 @@ async fn who_waits_for_a_position_or_an_outcome_has_no_permit_meanwhile() {
 async fn a_list_that_waits_reads_its_rows_when_they_are_there() {
     let served =
         Served::new("lists_that_wait", &[("DATABASE__STATEMENT_TIMEOUT_MS", "60000")]).await;
-    let later = served.position("voucher", VOUCHER, 43);
+    let later = position("voucher", VOUCHER, 43);
     let mut locked = served.owner.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE vouchers IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *locked)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use crate::served::{Answer, BOOK, Served, VOUCHER};
+use crate::answers::{Answer, position};
+use crate::served::{BOOK, Served, VOUCHER};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,9 +53,9 @@ async fn what_was_read_is_kept_until_its_change_is_heard_of() {
     let path = format!("/v1/vouchers/{VOUCHER}");
     let kept = until_hit(&served, &path).await;
     assert_eq!((kept.body["version"].as_i64(), kept.header("etag")), (Some(2), "\"g1-v2\""));
-    assert_eq!(kept.header("highwater-position"), served.position("voucher", VOUCHER, 42));
+    assert_eq!(kept.header("highwater-position"), position("voucher", VOUCHER, 42));
 
-    let place = served.position("voucher", VOUCHER, 43);
+    let place = position("voucher", VOUCHER, 43);
     let changed = format!("snapshots,vouchers={place}:{}", &VOUCHER[24..]);
     change(&served, "UPDATE vouchers SET version = 3", 43, Some(changed)).await;
     let renewed = until(&served, &path, |answer| answer.body["version"] == 3).await;
@@ -78,7 +79,7 @@ async fn one_that_did_not_exist_appears_when_it_is_made() {
                currency)
                VALUES ('0000000b-0000-0000-0000-00000000000f', 0, 1, 'active', 'Carthage', \
                'HISTORY', 1, 'USD')";
-    let place = served.position("book", "0000000b-0000-0000-0000-00000000000f", 1);
+    let place = position("book", "0000000b-0000-0000-0000-00000000000f", 1);
     change(&served, sql, 43, Some(format!("books={place}:*"))).await;
     until(&served, path, |answer| answer.status == StatusCode::OK).await;
 }
@@ -105,7 +106,7 @@ async fn who_asks_for_a_newer_position_is_not_answered_from_memory() {
     let path = format!("/v1/vouchers/{VOUCHER}");
     until_hit(&served, &path).await;
     change(&served, "UPDATE vouchers SET version = 3", 43, None).await;
-    let wanted = served.position("voucher", VOUCHER, 43);
+    let wanted = position("voucher", VOUCHER, 43);
     let renewed =
         served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=20")]).await;
     assert_eq!(
@@ -148,7 +149,7 @@ async fn a_position_that_was_reached_before_the_database_fell_back_is_not_reache
     let served = Served::new("fell_back", &[("POSITION_POLL_MS", "60000")]).await;
     let path = format!("/v1/vouchers/{VOUCHER}");
     // Of other partitions: the row that is read says nothing of them.
-    let own = served.position("voucher", VOUCHER, 42);
+    let own = position("voucher", VOUCHER, 42);
     let all: Vec<_> = (0..8)
         .map(|partition| format!("voucher/{partition}@42"))
         .filter(|position| *position != own)

@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
+    answers::{Answer, position},
     database::all_sessions,
     own_server::Server,
-    served::{Answer, BOOK, Served, VOUCHER},
+    served::{BOOK, Served, VOUCHER},
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,7 +46,7 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
 
     let kept = until(&served, &voucher, |answer| answer.header("cache-status") == DOWN).await;
     assert_eq!((kept.status, kept.body["version"].as_i64()), (StatusCode::OK, Some(2)));
-    assert_eq!(kept.header("highwater-position"), served.position("voucher", VOUCHER, 42));
+    assert_eq!(kept.header("highwater-position"), position("voucher", VOUCHER, 42));
     assert_eq!((kept.header("cache-control"), kept.header("etag")), ("no-store", "\"g1-v2\""));
     assert!(kept.header("age").parse::<u64>().is_ok_and(|age| age < 60), "{:?}", kept.headers);
     let public = served.get(&book, &[]).await;
@@ -57,8 +58,7 @@ async fn what_was_read_last_is_shown_while_postgres_is_away_and_replaced_when_it
     assert_eq!((known.status, known.header("cache-status")), (StatusCode::NOT_MODIFIED, DOWN));
 
     // What is in it already is shown, what is newer is not: unless the reader takes what there is.
-    let (old, new) =
-        (served.position("voucher", VOUCHER, 42), served.position("voucher", VOUCHER, 43));
+    let (old, new) = (position("voucher", VOUCHER, 42), position("voucher", VOUCHER, 43));
     assert_eq!(
         served.get(&voucher, &[("highwater-min-position", &old)]).await.status,
         StatusCode::OK

@@ -2,6 +2,8 @@
 //! of vouchers, books and rooms, which are there for these tests alone.
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
+#[path = "../support/answers.rs"]
+mod answers;
 mod bulkheads;
 mod cache;
 mod database;
@@ -20,3 +22,8 @@ mod postgres;
 mod resources;
 mod served;
 mod shown;
+
+/// As tests of an application have it all from the facade.
+mod library {
+    pub use highwater_protocol as protocol;
+}

@@ -10,8 +10,9 @@ use sqlx::{PgConnection, types::chrono::DateTime};
 use uuid::Uuid;
 
 use crate::{
+    answers::Answer,
     positions::{has_the_place, refused},
-    served::{Answer, Served},
+    served::Served,
 };
 
 const COMMAND: &str = "0000000c-0000-0000-0000-000000000001";

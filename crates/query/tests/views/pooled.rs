@@ -14,6 +14,7 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
 use crate::{
+    answers::position,
     documented::Row,
     own_server::Server,
     served::{Served, VOUCHER},
@@ -123,7 +124,7 @@ async fn behind_pgbouncer_in_session_mode_everything_works() {
         .expect("a role");
     assert_eq!(role, "highwater_reader");
     // Notifications come through: the wait is longer than the test allows otherwise.
-    let wanted = served.position("voucher", VOUCHER, 43);
+    let wanted = position("voucher", VOUCHER, 43);
     let asked = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
     let (path, change) = (format!("/v1/vouchers/{VOUCHER}"), "UPDATE vouchers SET version = 3");
     let (answer, ()) = tokio::join!(served.get(&path, &asked), served.project(change, 43, true));

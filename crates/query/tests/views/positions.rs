@@ -7,8 +7,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
+    answers::{Answer, position},
     documented::Row,
-    served::{Answer, Served, VOUCHER},
+    served::{Served, VOUCHER},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,8 +21,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 async fn a_position_that_is_reached_is_answered_at_once() {
     let served = Served::new("reached", &[]).await;
     for wanted in [
-        served.position("voucher", VOUCHER, 42),
-        served.position("voucher", VOUCHER, 1),
+        position("voucher", VOUCHER, 42),
+        position("voucher", VOUCHER, 1),
         "voucher/0@42, voucher/1@42,voucher/7@42".to_owned(),
     ] {
         let answer = served
@@ -41,7 +42,7 @@ async fn a_position_that_is_reached_is_answered_at_once() {
 #[tokio::test]
 async fn a_query_waits_for_its_position() {
     let served = Served::new("waits", &[("POSITION_POLL_MS", "60000")]).await;
-    let wanted = served.position("voucher", VOUCHER, 43);
+    let wanted = position("voucher", VOUCHER, 43);
     let path = format!("/v1/vouchers/{VOUCHER}");
     let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=29")];
     let mut waiting = Box::pin(served.get(&path, &headers));
@@ -59,7 +60,7 @@ async fn a_query_waits_for_its_position() {
 #[tokio::test]
 async fn a_query_gets_its_position_without_notifications_too() {
     let served = Served::new("polls", &[("POSITION_POLL_MS", "50")]).await;
-    let wanted = served.position("voucher", VOUCHER, 43);
+    let wanted = position("voucher", VOUCHER, 43);
     let path = format!("/v1/vouchers/{VOUCHER}");
     let headers = [("highwater-min-position", wanted.as_str()), ("prefer", "wait=20")];
     let mut waiting = Box::pin(served.get(&path, &headers));
@@ -72,11 +73,11 @@ async fn a_query_gets_its_position_without_notifications_too() {
 async fn a_position_that_is_not_reached_is_504_or_a_marked_stale_answer() {
     let served = Served::new("stale", &[]).await;
     let path = format!("/v1/vouchers/{VOUCHER}");
-    let wanted = served.position("voucher", VOUCHER, 1_000);
+    let wanted = position("voucher", VOUCHER, 1_000);
     let late =
         served.get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0")]).await;
     assert_eq!(late.problem(), (504, "position.not-reached"));
-    assert_eq!(late.header("highwater-position"), served.position("voucher", VOUCHER, 42));
+    assert_eq!(late.header("highwater-position"), position("voucher", VOUCHER, 42));
 
     let stale = served
         .get(&path, &[("highwater-min-position", &wanted), ("prefer", "wait=0, stale")])
@@ -87,7 +88,7 @@ async fn a_position_that_is_not_reached_is_504_or_a_marked_stale_answer() {
         ("true", "no-store")
     );
     assert_eq!(stale.header("preference-applied"), "wait=0, stale");
-    assert_eq!(stale.header("highwater-position"), served.position("voucher", VOUCHER, 42));
+    assert_eq!(stale.header("highwater-position"), position("voucher", VOUCHER, 42));
 
     let unknown = served
         .get(
@@ -109,6 +110,9 @@ async fn positions_that_no_wait_can_reach_are_refused() {
         ("voucher/8@5", "0 to 7"),
         ("voucher/1", "category/partition@offset"),
         ("voucher/1@-1", "category/partition@offset"),
+        ("voucher/01@1", "with numbers as 7 and not as 07"),
+        ("voucher/1@007", "with numbers as 7 and not as 07"),
+        ("voucher/0@1:02", "with numbers as 7 and not as 07"),
         ("voucher/1@99999999999999999999", "category/partition@offset"),
         ("voucher/0@1, room/1@1", "voucher"),
         ("", "category/partition@offset"),
@@ -128,7 +132,7 @@ async fn positions_that_no_wait_can_reach_are_refused() {
 #[tokio::test]
 async fn only_so_many_may_wait() {
     let served = Served::new("full", &[("WAITING_LIMIT", "1")]).await;
-    let wanted = served.position("voucher", VOUCHER, 1_000_000);
+    let wanted = position("voucher", VOUCHER, 1_000_000);
     let path = format!("/v1/vouchers/{VOUCHER}");
     let asked =
         |prefer: &'static str| [("highwater-min-position", wanted.as_str()), ("prefer", prefer)];
@@ -181,8 +185,7 @@ async fn w3_a_request_that_waits_for_what_is_far_ahead_keeps_no_other_out() {
     ]
     .map(|(key, value)| (key.to_owned(), value));
     let served = Arc::new(Served::with("far", settings.to_vec()).await);
-    let (far, near) =
-        (served.position("voucher", VOUCHER, u64::MAX), served.position("voucher", VOUCHER, 43));
+    let (far, near) = (position("voucher", VOUCHER, u64::MAX), position("voucher", VOUCHER, 43));
     let shared = Arc::clone(&served);
     let get = move |position: &str, prefer: &'static str| {
         let (served, position) = (Arc::clone(&shared), position.to_owned());

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
+    answers::position,
     documented::Row,
     served::{BOOK, Served, VOUCHER},
 };
@@ -24,7 +25,7 @@ async fn a_resource_has_its_fields_its_version_and_its_position() {
         })
     );
     assert_eq!(answer.header("etag"), "\"g1-v2\"");
-    assert_eq!(answer.header("highwater-position"), served.position("voucher", VOUCHER, 42));
+    assert_eq!(answer.header("highwater-position"), position("voucher", VOUCHER, 42));
     assert_eq!(answer.header("cache-control"), "private, max-age=0, must-revalidate");
     assert_eq!(answer.header("highwater-stale"), "");
 }
@@ -55,7 +56,7 @@ async fn what_the_reader_has_already_is_not_sent_again() {
             (StatusCode::NOT_MODIFIED, Value::Null, Some(&b"\"g1-v2\""[..])),
             "{tags}"
         );
-        assert_eq!(answer.headers["highwater-position"], served.position("voucher", VOUCHER, 42));
+        assert_eq!(answer.headers["highwater-position"], position("voucher", VOUCHER, 42));
     }
     for tags in ["\"g1-v1\"", "\"v2\"", "\"g2-v2\""] {
         assert_eq!(
@@ -84,7 +85,7 @@ async fn a_query_of_another_version_than_asked_for_is_412() {
             ((412, "etag.mismatch"), "\"g1-v2\""),
             "{tags}"
         );
-        assert_eq!(answer.headers["highwater-position"], served.position("voucher", VOUCHER, 42));
+        assert_eq!(answer.headers["highwater-position"], position("voucher", VOUCHER, 42));
         assert_eq!(answer.header("cache-control"), "no-store");
     }
     assert_eq!(
@@ -136,10 +137,10 @@ async fn an_unknown_id_is_404_up_to_a_position() {
     let unknown = "0000000f-0000-0000-0000-00000000000f";
     let voucher = served.get(&format!("/v1/vouchers/{unknown}"), &[]).await;
     assert_eq!(voucher.problem(), (404, "voucher.not-found"));
-    assert_eq!(voucher.header("highwater-position"), served.position("voucher", unknown, 42));
+    assert_eq!(voucher.header("highwater-position"), position("voucher", unknown, 42));
     let book = served.get(&format!("/v1/books/{unknown}"), &[]).await;
     assert_eq!(book.problem(), (404, "book.not-found"));
     // Nothing is projected of books so far.
-    assert_eq!(book.header("highwater-position"), served.position("book", unknown, 0));
+    assert_eq!(book.header("highwater-position"), position("book", unknown, 0));
     assert_eq!(served.get("/v1/nothing", &[]).await.problem(), (404, "route.unknown"));
 }

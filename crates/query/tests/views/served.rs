@@ -2,40 +2,27 @@
 
 use std::time::Duration;
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    http::{HeaderMap, Request, StatusCode},
-};
+use axum::Router;
 use highwater_http::server::{HttpSettings, layers};
-use highwater_protocol::partition::partition_of;
 use highwater_query::{database, settings::QuerySettings};
 use highwater_runtime::{config::Config, context::Context, health::Health};
 use highwater_tables::{migrations::migrate, postgres::Connections};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
-use tower::ServiceExt;
-use uuid::Uuid;
 
-use crate::{postgres, shown};
+use crate::{answers::Answer, postgres, shown};
 
 pub const VOUCHER: &str = "0000000a-0000-0000-0000-000000000001";
 pub const BOOK: &str = "0000000b-0000-0000-0000-000000000001";
 
 pub struct Served {
-    router: Router,
+    pub router: Router,
     /// May do everything.
     pub owner: PgPool,
     /// As the service has it.
     pub reader: Connections,
     pub health: Health,
     database: String,
-}
-
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
 }
 
 impl Served {
@@ -137,26 +124,8 @@ impl Served {
         }
     }
 
-    pub fn position(&self, category: &str, id: &str, offset: u64) -> String {
-        let id = Uuid::parse_str(id).expect("an id").hyphenated().to_string();
-        format!("{category}/{}@{offset}", partition_of(id.as_bytes(), 8))
-    }
-
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::get(path).header("host", "localhost");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).expect("a request");
-        let answer = self.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(body, 1 << 20).await.expect("a body");
-        let body = if body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&body).expect("JSON")
-        };
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer::of(&self.router, path, headers).await
     }
 }
 
@@ -180,17 +149,4 @@ async fn fill(owner: &PgPool) {
                        SELECT 'vouchers', 1, 'voucher', p, 42, 1, 41, 0, false FROM \
                        generate_series(0, 7) p";
     sqlx::query(checkpoints).execute(&mut *owner).await.expect("checkpoints");
-}
-
-impl Answer {
-    /// Empty where there is none.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// Status and code.
-    pub fn problem(&self) -> (u16, &str) {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
-        (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 
 use super::{filled, items};
+use crate::answers::position;
 use crate::served::{Served, VOUCHER};
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn what_the_database_has_lost_since_is_not_shown_as_what_was_waited_for() 
     let served = filled("lists_fell_back", &[("POSITION_POLL_MS", "60000")]).await;
     let id = "0000000a-0000-0000-0000-000000000105";
     // A request for other partitions than the row's waits, so the checkpoints are read.
-    let own = served.position("voucher", VOUCHER, 42);
+    let own = position("voucher", VOUCHER, 42);
     let others: Vec<_> = (0..8)
         .map(|partition| format!("voucher/{partition}@42"))
         .filter(|position| *position != own)
@@ -155,12 +156,12 @@ async fn what_the_database_has_lost_since_is_not_shown_as_what_was_waited_for() 
         (answer.problem(), answer.header("highwater-position")),
         ((504, "position.not-reached"), "voucher/0@7:7:7:7:7:7:7:7")
     );
-    let own = served.position("voucher", id, 42);
+    let own = position("voucher", id, 42);
     let answer = served
         .get(&format!("/v1/vouchers/{id}"), &[("highwater-min-position", &own), wanted[1]])
         .await;
     assert_eq!(
         (answer.problem(), answer.header("highwater-position")),
-        ((504, "position.not-reached"), &*served.position("voucher", id, 7))
+        ((504, "position.not-reached"), &*position("voucher", id, 7))
     );
 }
