@@ -73,8 +73,11 @@
 
 pub use highwater_http::problem::Problem;
 pub use highwater_query::{
-    list::{Combination, DEFAULT_LIMIT, LARGEST_LIMIT, List, Page, Parameters, check_served},
-    rows::Item,
+    list::{
+        Combination, DEFAULT_LIMIT, LARGEST_LIMIT, List, MOST_IDS, Page, Parameters, SelectByIds,
+        check_served,
+    },
+    rows::{Item, by_ids},
 };
 pub use sqlx::{Postgres, QueryBuilder};
 

@@ -24,6 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 pub use fields::Fields;
 pub use page::Page;
@@ -39,6 +40,10 @@ use crate::{
 const ETAG_BYTES: usize = 16;
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const LARGEST_LIMIT: i64 = 200;
+/// Ids that one request may name.
+pub const MOST_IDS: usize = 100;
+/// The parameter that names them.
+const ID: &str = "id";
 
 /// A view of many rows. The value itself holds the filters of one request.
 pub trait List: Sized + Send + Sync + 'static {
@@ -59,6 +64,9 @@ pub trait List: Sized + Send + Sync + 'static {
     const SERVED: &'static [Combination] = &[];
     /// Of a row.
     const FIELDS: &'static [&'static str];
+    /// The statement that finds the rows of some ids, in their sequence, for `?id=..&id=..`. None:
+    /// the list finds none by id.
+    const BY_IDS: Option<SelectByIds> = None;
 
     /// The filters, checked.
     fn filtered(given: &Parameters) -> Result<Self, Problem>;
@@ -76,10 +84,15 @@ pub trait List: Sized + Send + Sync + 'static {
     fn key(&self, row: &Self::Row, sort: &str) -> Self::Key;
 }
 
+/// Writes the statement that finds the rows of these ids, in their sequence.
+pub type SelectByIds = fn(&[Uuid], &mut QueryBuilder<Postgres>);
+
 /// What the request asks for, checked.
 struct ListRequest<L: List> {
     list: L,
     page: Page<L::Key>,
+    /// These rows and no others, in one page.
+    by_ids: Option<(SelectByIds, Vec<Uuid>)>,
     given: Parameters,
     path: String,
     /// What a cursor is bound to.
@@ -131,12 +144,16 @@ pub async fn get<L: List>(
 
 impl<L: List> ListRequest<L> {
     fn of(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
-        let given = Parameters::of(uri, &allowed::<L>())?;
+        let given = Parameters::with_repeated(uri, &allowed::<L>(), Some(ID))?;
+        let by_ids = by_ids::<L>(&given)?;
         let list = L::filtered(&given)?;
         let sort = if L::SORTS.is_empty() { None } else { given.one_of("sort", L::SORTS)? };
         let sort = sort.or(L::SORTS.first().copied()).unwrap_or_default();
         check_served(L::SERVED, L::FILTERS, &given, sort)?;
-        let limit = given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+        let limit = match &by_ids {
+            Some(_) => LARGEST_LIMIT,
+            None => given.integer("limit", 1, LARGEST_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
+        };
         let path = uri.path().to_owned();
         let binding = binding::<L>(&given, &path, sort);
         let after = match given.get("cursor") {
@@ -153,6 +170,7 @@ impl<L: List> ListRequest<L> {
         Ok(Self {
             list,
             page: Page { sort, limit, after },
+            by_ids,
             given,
             path,
             binding,
@@ -166,7 +184,21 @@ impl<L: List> ListRequest<L> {
 
 fn allowed<L: List>() -> Vec<&'static str> {
     let sort: &[&str] = if L::SORTS.is_empty() { &[] } else { &["sort"] };
-    [L::FILTERS, sort, &["limit", "cursor", "fields"]].concat()
+    let id: &[&str] = if L::BY_IDS.is_some() { &[ID] } else { &[] };
+    [L::FILTERS, id, sort, &["limit", "cursor", "fields"]].concat()
+}
+
+/// Nothing else says which rows, or in which sequence, where ids do.
+fn by_ids<L: List>(given: &Parameters) -> Result<Option<(SelectByIds, Vec<Uuid>)>, Problem> {
+    let Some(select) = L::BY_IDS else { return Ok(None) };
+    let Some(ids) = given.ids(ID, MOST_IDS)? else { return Ok(None) };
+    match given.iter().find(|(name, _)| ![ID, "fields"].contains(name)) {
+        Some((other, _)) => {
+            let detail = format!("cannot be given with `{ID}`; with it only `fields` can");
+            Err(Problem::bad_parameter(other, detail))
+        }
+        None => Ok(Some((select, ids))),
+    }
 }
 
 /// Page size and fields may change from page to page; filters and sort may not.
@@ -210,7 +242,10 @@ async fn load<L: List>(
             return Ok(Err(too_many(parameter, most)));
         }
         let mut sql = QueryBuilder::new("");
-        asked.list.select(&asked.page, &mut sql);
+        match &asked.by_ids {
+            Some((select, ids)) => select(ids, &mut sql),
+            None => asked.list.select(&asked.page, &mut sql),
+        }
         let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await?;
         Ok(Ok(PageRows { offsets, rows }))
     };

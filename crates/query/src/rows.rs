@@ -16,7 +16,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    list::{List, Page, Parameters},
+    list::{List, Page, Parameters, SelectByIds},
     resource::{Lookup, Row, View},
 };
 
@@ -183,6 +183,7 @@ impl<S: RowView> List for RowList<S> {
     const FILTERS: &'static [&'static str] = S::Row::FILTERS;
     const SORTS: &'static [&'static str] = S::Row::SORTS;
     const FIELDS: &'static [&'static str] = S::Row::FIELDS;
+    const BY_IDS: Option<SelectByIds> = Some(by_ids::<S::Row>);
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         let mut filter = None;
@@ -245,6 +246,14 @@ impl<S: RowView> List for RowList<S> {
     fn key(&self, row: &Self::Row, sort: &str) -> Self::Key {
         (row.cell(sort.trim_start_matches('-')).and_then(SortValue::of), row.id)
     }
+}
+
+/// The statement that finds the rows of these ids, for a list of [`Item`]s
+/// ([`List::BY_IDS`]).
+pub fn by_ids<R: highwater_rows::Row>(ids: &[Uuid], sql: &mut QueryBuilder<Postgres>) {
+    sql.push("SELECT ").push(Item::<R>::columns());
+    sql.push(format_args!(" FROM \"{}\" WHERE id = ANY(", R::TABLE));
+    sql.push_bind(ids.to_vec()).push(") ORDER BY id");
 }
 
 fn columns_of<R: highwater_rows::Row>(names: &[&str]) -> impl Iterator<Item = &'static ColumnSpec> {

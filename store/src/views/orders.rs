@@ -35,6 +35,9 @@ pub struct Row {
     carrier: Option<String>,
 }
 
+const SELECT: &str = "SELECT id, version, status, customer_id, currency, placed_at, units, \
+                      total_minor, reason, carrier FROM orders WHERE ";
+
 impl List for Orders {
     type Row = Row;
     /// The total, or the microseconds of `placed_at`.
@@ -70,6 +73,9 @@ impl List for Orders {
         "reason",
         "carrier",
     ];
+    const BY_IDS: Option<SelectByIds> = Some(|ids, sql| {
+        sql.push(SELECT).push("id = ANY(").push_bind(ids.to_vec()).push(") ORDER BY id");
+    });
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         let form = "a time as RFC 3339 in UTC (2026-11-22T21:34:24Z)";
@@ -84,10 +90,7 @@ impl List for Orders {
     }
 
     fn select(&self, page: &Page<Self::Key>, sql: &mut QueryBuilder<Postgres>) {
-        sql.push(
-            "SELECT id, version, status, customer_id, currency, placed_at, units, \
-                  total_minor, reason, carrier FROM orders WHERE ",
-        );
+        sql.push(SELECT);
         let lead = match (self.customer_id, self.status) {
             (Some(customer), _) => Some(Lead::Customer(customer)),
             (None, status) => status.map(Lead::Status),

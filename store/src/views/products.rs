@@ -43,6 +43,7 @@ impl List for Products {
         Combination { with: Some("q"), filters: &["department", "status"], sorts: &[] },
     ];
     const FIELDS: &'static [&'static str] = ProductRow::FIELDS;
+    const BY_IDS: Option<SelectByIds> = Some(by_ids::<ProductRow>);
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         Ok(Self {

@@ -20,6 +20,7 @@ impl List for Stocks {
     const PUBLIC: Option<&'static str> = StockRow::PUBLIC;
     const FILTERS: &'static [&'static str] = &["available_below"];
     const FIELDS: &'static [&'static str] = StockRow::FIELDS;
+    const BY_IDS: Option<SelectByIds> = Some(by_ids::<StockRow>);
 
     fn filtered(given: &Parameters) -> Result<Self, Problem> {
         Ok(Self { available_below: given.integer("available_below", 0, highwater::value::MAX)? })

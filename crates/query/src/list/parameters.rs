@@ -1,7 +1,10 @@
 //! The query string of a request: only names that are known, each once, each of its form. Says what
 //! is allowed when it refuses.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use axum::{extract::Query, http::Uri};
 use highwater_http::{number::canonical, problem::Problem};
@@ -19,13 +22,23 @@ pub struct Parameters(BTreeMap<String, String>);
 impl Parameters {
     /// Refuses every name that is not in `allowed`.
     pub fn of(uri: &Uri, allowed: &[&str]) -> Result<Self, Problem> {
+        Self::with_repeated(uri, allowed, None)
+    }
+
+    /// The same; one of the names may be given several times, which is as one value joined by
+    /// commas.
+    pub(super) fn with_repeated(
+        uri: &Uri,
+        allowed: &[&str],
+        repeated: Option<&str>,
+    ) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
             Problem::bad_request(
                 "query.malformed",
                 "the query string is not name=value pairs joined by &",
             )
         })?;
-        let mut known = BTreeMap::new();
+        let mut known = BTreeMap::<String, String>::new();
         for (name, value) in pairs {
             if !allowed.contains(&name.as_str()) {
                 let detail = format!(
@@ -43,8 +56,13 @@ impl Parameters {
                     "must be text, not empty and without NUL",
                 ));
             }
-            if known.insert(name.clone(), value).is_some() {
-                return Err(Problem::bad_parameter(&name, "is given twice"));
+            match known.get_mut(&name) {
+                Some(before) if repeated == Some(&name) => {
+                    before.push(',');
+                    before.push_str(&value);
+                }
+                Some(_) => return Err(Problem::bad_parameter(&name, "is given twice")),
+                None => drop(known.insert(name, value)),
             }
         }
         Ok(Self(known))
@@ -77,10 +95,17 @@ impl Parameters {
     }
 
     pub fn id(&self, name: &str) -> Result<Option<Uuid>, Problem> {
-        let hyphenated = |text: &str| {
-            Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
-        };
         self.parsed(name, "a hyphenated UUID", hyphenated)
+    }
+
+    /// Ids joined by commas: each once, in their sequence.
+    pub(super) fn ids(&self, name: &str, most: usize) -> Result<Option<Vec<Uuid>>, Problem> {
+        let all = |text: &str| {
+            let ids = text.split(',').take(most + 1).map(hyphenated).collect::<Option<Vec<_>>>()?;
+            (ids.len() <= most).then(|| ids.into_iter().collect::<BTreeSet<_>>())
+        };
+        let read = self.parsed(name, &format!("hyphenated UUIDs, at most {most}"), all)?;
+        Ok(read.map(|ids| ids.into_iter().collect()))
     }
 
     pub fn integer(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Problem> {
@@ -120,6 +145,10 @@ impl Parameters {
             .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
         pairs.collect::<Vec<_>>().join("&")
     }
+}
+
+fn hyphenated(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
 }
 
 fn shown(text: &str) -> String {

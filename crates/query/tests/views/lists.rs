@@ -114,6 +114,41 @@ async fn a_list_that_follows_from_columns_has_every_filter_in_every_sort() {
 }
 
 #[tokio::test]
+async fn rows_are_found_by_their_ids_in_one_page_each_once() {
+    let served = filled("lists_by_ids", &[]).await;
+    let all = items(&served.get("/v1/rooms?limit=200", &[]).await).clone();
+    let id = |at: usize| all[at]["id"].as_str().expect("an id");
+    let absent = "0000000d-0000-0000-0000-00000000ffff";
+    let path = format!("/v1/rooms?id={},{absent},{}&id={}&id={}", id(7), id(2), id(7), id(0));
+    let answer = served.get(&path, &[]).await;
+    let mut expected = vec![all[0].clone(), all[2].clone(), all[7].clone()];
+    expected.sort_by_key(|row| row["id"].to_string());
+    assert_eq!(*items(&answer), expected);
+    assert_eq!(next(&answer), None);
+    assert_eq!(served.get(&path, &[("if-none-match", answer.header("etag"))]).await.status, 304);
+    let narrow = served.get(&format!("/v1/rooms?id={}&fields=seats", id(2)), &[]).await;
+    assert_eq!(*items(&narrow), [json!({"seats": all[2]["seats"]})]);
+    let most = (0..100).map(|n| format!("id=0000000d-0000-0000-0000-0000000{n:05}"));
+    let most = format!("/v1/rooms?{}", most.collect::<Vec<_>>().join("&"));
+    assert_eq!(items(&served.get(&most, &[]).await).len(), 0);
+    for (path, parameter, says) in [
+        (format!("{most}&id={absent}"), "id", "at most 100"),
+        ("/v1/rooms?id=5".to_owned(), "id", "hyphenated UUIDs"),
+        (format!("/v1/rooms?id={absent},"), "id", "hyphenated UUIDs"),
+        (format!("/v1/rooms?id={absent}&wing=east"), "wing", "only `fields`"),
+        (format!("/v1/rooms?id={absent}&sort=name"), "sort", "only `fields`"),
+        (format!("/v1/rooms?id={absent}&limit=5"), "limit", "only `fields`"),
+        (format!("/v1/days?id={absent}"), "id", "known are: from, limit, cursor, fields"),
+    ] {
+        let answer = served.get(&path, &[]).await;
+        assert_eq!(answer.problem(), (400, "parameter.invalid"), "{path}");
+        assert_eq!(answer.body["errors"][0]["parameter"], parameter, "{path}");
+        let detail = answer.body["detail"].as_str().expect("a text");
+        assert!(detail.contains(says), "{path}: {detail}");
+    }
+}
+
+#[tokio::test]
 async fn filters_say_which_rows() {
     let served = filled("lists_filters", &[]).await;
     let hours = "issued_from=2026-11-01T01:00:00.000000Z&issued_to=2026-11-01T03:00:00.000000Z";
