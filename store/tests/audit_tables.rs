@@ -8,6 +8,7 @@ mod planted_log;
 mod world;
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -334,6 +335,75 @@ async fn a_filter_that_holds_too_little() -> Outcome {
     Ok(())
 }
 
+/// `id` as `projection` parks it from its first event on.
+fn parked(projection: &str, id: &str) -> String {
+    let of = format!("category = 'order' AND aggregate_id = '{id}' AND verdict = 'accepted'");
+    format!(
+        "INSERT INTO parked_aggregates
+         SELECT '{projection}', 1, 'order', partition, aggregate_id, 'order.placed.v2', 1,
+             min(next_offset) - 1, '0123456789ab', 'an error', 1, now(), now()
+         FROM outcomes WHERE {of} GROUP BY partition, aggregate_id;
+         INSERT INTO parked_commits
+         SELECT '{projection}', 1, 'order', partition, aggregate_id, next_offset - 1, next_offset,
+             1, gen_random_uuid(), 0, 1
+         FROM outcomes WHERE {of};"
+    )
+}
+
+#[tokio::test]
+async fn what_is_parked_is_said_and_no_difference() -> Outcome {
+    let copy = World::shared().await?.copy().await?;
+    let (rows, sums) = (parked("orders", RETURNED), parked("sales_daily", SHIPPED));
+    let lacking = format!(
+        "DELETE FROM orders WHERE id = '{RETURNED}';
+         DELETE FROM sales_daily WHERE day = '2017-05-03'"
+    );
+    copy.plant(&[rows, sums, lacking].concat()).await?;
+    let output = copy.audit(&["--json"])?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!((&report["parked_found"], &report["differences_found"]), (&2.into(), &0.into()));
+    let parked = report["parked"].as_array().ok_or("parked is a list")?;
+    let said: BTreeSet<_> =
+        parked.iter().map(|one| (one["projection"].as_str(), one["aggregate"].as_str())).collect();
+    let expected = [("orders", RETURNED), ("sales_daily", SHIPPED)];
+    assert_eq!(said, expected.map(|(name, id)| (Some(name), Some(id))).into());
+    let text = String::from_utf8(copy.audit(&[])?.stdout)?;
+    assert!(text.contains(&format!("PARKED orders/{RETURNED}: what follows from offset ")));
+    assert!(text.ends_with("clean but for what is parked: no difference found\n"), "{text}");
+
+    // What is applied over it differs, and what no longer waits is named.
+    copy.plant("DELETE FROM parked_commits WHERE projection = 'sales_daily'").await?;
+    let lost = differences(&copy.audit(&["--json"])?)?;
+    among(&lost, "parked_commits/sales_daily.1/order/", "the row is missing");
+    let given_up = "UPDATE parked_aggregates SET discarded_at = now() WHERE projection = \
+                    'sales_daily'";
+    copy.plant(given_up).await?;
+    let output = copy.audit(&[])?;
+    let text = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains(" on is given up\n"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_parked_otherwise_than_the_log_has_it() -> Outcome {
+    let all = parked("orders", RETURNED);
+    // Its row is there although everything of it waits.
+    only(&found(&all).await?, &format!("orders/{RETURNED}"), "nothing in the log makes this row");
+    let lacking = format!("{all} DELETE FROM orders WHERE id = '{RETURNED}';");
+    let later = "UPDATE parked_aggregates SET from_offset = from_offset + 1;";
+    let elsewhere = found(&format!("{lacking}{later}")).await?;
+    among(&elsewhere, &format!("orders/{RETURNED}"), "the row is missing");
+    among(&elsewhere, "parked_commits/orders.1/order/", "nothing in the log makes this row");
+    let other = "INSERT INTO parked_aggregates SELECT projection, generation, category, 99, \
+                 aggregate_id, schema, version, from_offset, fingerprint, error, attempts, \
+                 parked_at, tried_at FROM parked_aggregates";
+    let other = found(&format!("{lacking}{other}")).await?;
+    only(&other, "parked_aggregates/order/99", "the log has no such partition");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_changed_event() -> Outcome {
     let copy = World::shared().await?.copy().await?;
@@ -454,6 +524,10 @@ async fn projections_without_an_account_are_replayed_into_an_empty_database() ->
         let found = found.ok_or_else(|| format!("no {table}: {report}"))?;
         assert_eq!((found.rows, found.account), (rows, Account::Replayed), "{report}");
     }
+    let lacking = format!("DELETE FROM orders WHERE id = '{RETURNED}'");
+    copy.plant(&[parked("orders", RETURNED), lacking].concat()).await?;
+    let report = report_of(&application, &*log, &copy.url, Some(&copy.empty().await?)).await?;
+    assert!(report.is_clean() && report.parked_found == 1, "{report}");
     let refused = report_of(&application, &*log, &copy.url, Some(&scratch)).await;
     let refused = refused.err().ok_or("it is not empty any more")?;
     assert!(refused.contains("name an empty one"), "{refused}");

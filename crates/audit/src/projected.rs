@@ -11,6 +11,7 @@
 //! | `outcomes` | what each command came to, compared while the log is read |
 //! | `operations` | what lies in the command queues, and the checkpoints that count their offsets |
 //! | `dedup_filter` | the filters of ids |
+//! | `parked` | what tables lack because a projection could not apply it |
 //! | [`partition`] | one partition of one category, through all of its tables |
 
 pub mod checkpoints;
@@ -18,6 +19,7 @@ mod dedup_filter;
 pub mod item;
 mod operations;
 mod outcomes;
+mod parked;
 pub mod partition;
 pub mod rows;
 pub mod snapshots;
@@ -73,10 +75,16 @@ impl<'c> Projected<'c> {
     /// Names every table, so that those without rows are shown too.
     pub(super) fn announce(&self, report: &mut Report) {
         let own = self.tables.iter().map(|table| table.name());
-        for table in
-            [IDENTITY, checkpoints::TABLE, outcomes::TABLE, operations::TABLE, dedup_filter::TABLE]
-                .into_iter()
-                .chain(own)
+        for table in [
+            IDENTITY,
+            checkpoints::TABLE,
+            outcomes::TABLE,
+            operations::TABLE,
+            dedup_filter::TABLE,
+            parked::TABLE,
+        ]
+        .into_iter()
+        .chain(own)
         {
             report.table(table);
         }
@@ -192,6 +200,7 @@ impl<'c> Projected<'c> {
             (outcomes::TABLE, &all),
             (operations::TABLE, &queues),
             (dedup_filter::TABLE, &all),
+            (parked::AGGREGATES, &all),
             (snapshots::TABLE, &stated),
         ];
         for (table, known) in tables {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::fault::{Fault, RowFault};
 
-/// Differences that are listed; beyond it they are only counted.
+/// Differences that are listed, and aggregates that are parked; beyond it they are only counted.
 const LISTED_DIFFERENCES: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -77,6 +77,19 @@ pub struct TableReport {
     pub account: Account,
 }
 
+/// An aggregate that a projection parked: its tables were compared without what follows of it from
+/// `from_offset` on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parked {
+    pub projection: String,
+    pub aggregate: String,
+    /// `category/partition`.
+    pub partition: String,
+    pub from_offset: u64,
+    /// It was given up.
+    pub discarded: bool,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub partitions: Vec<PartitionReport>,
@@ -88,6 +101,10 @@ pub struct Report {
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tables_not_audited: Option<String>,
+    /// The first 1,000. They are no differences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<Parked>,
+    pub parked_found: u64,
     /// The first 1,000.
     pub differences: Vec<Difference>,
     pub differences_found: u64,
@@ -123,6 +140,13 @@ impl Report {
     pub(super) fn row_difference(&mut self, table: &'static str, key: &str, fault: RowFault) {
         self.table(table).differences += 1;
         self.list(format!("{table}/{key}"), Fault::Row(fault));
+    }
+
+    pub(super) fn parked(&mut self, parked: Parked) {
+        self.parked_found += 1;
+        if self.parked.len() < LISTED_DIFFERENCES {
+            self.parked.push(parked);
+        }
     }
 
     /// Adds a table that was compared with a replay of its projection: how many rows it has, and
@@ -269,6 +293,9 @@ impl Report {
             writeln!(f, "DIFFERENCE {}: {}", difference.at, difference.what)?;
         }
         match self.differences_found {
+            0 if self.parked_found > 0 => {
+                writeln!(f, "clean but for what is parked: no difference found")
+            }
             0 => writeln!(f, "clean: no difference found"),
             n if n > self.differences.len() as u64 => writeln!(
                 f,
@@ -293,6 +320,15 @@ impl Report {
                 Account::Replayed => "replayed",
             };
             writeln!(f, "{table:<16}  {rows:>12}  {differences:>12}  {account}")?;
+        }
+        for parked in &self.parked {
+            let Parked { projection, aggregate, partition, from_offset, discarded } = parked;
+            let what = if *discarded { "is given up" } else { "waits" };
+            writeln!(
+                f,
+                "PARKED {projection}/{aggregate}: what follows from offset {from_offset} of \
+                 {partition} on {what}"
+            )?;
         }
         for projection in &self.not_compared {
             writeln!(

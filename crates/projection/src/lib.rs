@@ -183,12 +183,21 @@ pub async fn start(
         Requirement::Ready,
         Arc::new(move || Box::pin(reachable(pool.clone()))),
     );
-    let (halted, failing, after) =
-        (progress.clone(), progress, Duration::from_millis(settings.degraded_after_ms));
+    let (halted, parked, failing, after) = (
+        progress.clone(),
+        progress.clone(),
+        progress,
+        Duration::from_millis(settings.degraded_after_ms),
+    );
     ctx.health.register(
         "projectors.halted",
         Requirement::Degraded,
         Arc::new(move || Box::pin(ready(none_halted(&halted)))),
+    );
+    ctx.health.register(
+        "projectors.parked",
+        Requirement::Degraded,
+        Arc::new(move || Box::pin(ready(none_parked(&parked)))),
     );
     ctx.health.register(
         "projectors.failing",
@@ -222,6 +231,15 @@ fn none_halted(progress: &Progress) -> Result<(), String> {
     name(halted.iter().map(|(key, offset)| {
         format!("{} on {} before offset {offset}", key.projection, key.topic_partition)
     }))
+}
+
+fn none_parked(progress: &Progress) -> Result<(), String> {
+    let parked = progress.all_parked();
+    name(
+        parked.iter().map(|(key, count)| {
+            format!("{count} of {} on {}", key.projection, key.topic_partition)
+        }),
+    )
 }
 
 /// Tried again and again, but for longer than any restart of a database takes.

@@ -1,7 +1,7 @@
 //! What an operator does about what is parked: applies it with the code of today, in its sequence,
 //! or gives it up. Works beside projectors: each transaction holds the checkpoint of its partition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use highwater_log::{Partition, RawReader};
 use highwater_protocol::{
@@ -21,6 +21,8 @@ use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, TopicPartition
 
 /// Records in one read.
 const READ_RECORDS: usize = 1_000;
+/// So often the log is read for one aggregate, each time only for what was parked since.
+const READS: usize = 20;
 
 /// Why nothing was done about an aggregate.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ pub enum Error {
          there cannot be applied any more"
     )]
     Missing { partition: Partition, first: i64, end: i64 },
+    #[error("more of the aggregate is parked faster than it is read: try again")]
+    Busy,
 }
 
 /// What came of applying an aggregate again.
@@ -50,6 +54,9 @@ pub enum Retried {
 }
 
 /// Applies what waits of `aggregate`, whose projection is `projection`; `topic` holds its events.
+///
+/// The log is read before the checkpoint is locked, so that projectors never wait for the log. What
+/// they have parked meanwhile is read then, which is little.
 pub async fn retry(
     log: &dyn RawReader,
     topic: &str,
@@ -58,21 +65,47 @@ pub async fn retry(
     aggregate: &Aggregate,
 ) -> Result<Retried, Error> {
     let of = of(aggregate)?;
-    let mut tx = pool.begin_with("BEGIN").await?;
-    let Some((at, commits)) = parked::lock(&mut tx, of, aggregate.id).await? else {
-        return Ok(Retried::NothingWaits);
-    };
-    if commits.is_empty() {
-        return Ok(Retried::NothingWaits);
-    }
     let index = aggregate.partition.unsigned_abs();
     let partition = Partition { topic: topic.into(), index };
-    let topic_partition = TopicPartition::of_events(aggregate.category.as_str(), index);
+    let mut items = Items::default();
+    for _ in 0..READS {
+        let commits = parked::commits(&mut *pool.acquire().await?, of, aggregate.id).await?;
+        if commits.is_empty() {
+            return Ok(Retried::NothingWaits);
+        }
+        items.read(log, &partition, &commits).await?;
+        let mut tx = pool.begin_with("BEGIN").await?;
+        let Some(at) = parked::lock(&mut tx, of).await? else {
+            return Ok(Retried::NothingWaits);
+        };
+        let locked = parked::commits(&mut tx, of, aggregate.id).await?;
+        if locked.is_empty() {
+            return Ok(Retried::NothingWaits);
+        }
+        if locked.iter().all(|commit| items.0.contains_key(&commit.first_offset)) {
+            return apply(tx, projection, aggregate, at, &locked, &items).await;
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// Applies `commits` in the transaction that holds the checkpoint at `at`.
+async fn apply(
+    mut tx: PostgresTx,
+    projection: &dyn Projection<PostgresTx>,
+    aggregate: &Aggregate,
+    at: i64,
+    commits: &[parked::Commit],
+    items: &Items,
+) -> Result<Retried, Error> {
+    let of = of(aggregate)?;
+    let topic_partition =
+        TopicPartition::of_events(aggregate.category.as_str(), aggregate.partition.unsigned_abs());
     let (mut applied, mut failed) = (0, None);
-    for commit in &commits {
-        let item = read(log, &partition, commit).await?;
+    for commit in commits {
+        let Some(item) = items.0.get(&commit.first_offset) else { return Err(Error::Busy) };
         sqlx::query("SAVEPOINT parked").execute(&mut *tx).await?;
-        let slice = Slice { topic_partition: &topic_partition, items: std::slice::from_ref(&item) };
+        let slice = Slice { topic_partition: &topic_partition, items: std::slice::from_ref(item) };
         match projection.apply(&mut tx, &[slice]).await {
             Ok(()) => {
                 sqlx::query("RELEASE SAVEPOINT parked").execute(&mut *tx).await?;
@@ -80,8 +113,7 @@ pub async fn retry(
             }
             Err(why @ (Failure::Deterministic(_) | Failure::Newer(_))) => {
                 sqlx::query("ROLLBACK TO SAVEPOINT parked").execute(&mut *tx).await?;
-                failed =
-                    parking::commit(&item).map(|events| (commit, parking::cause(events, &why)));
+                failed = parking::commit(item).map(|events| (commit, parking::cause(events, &why)));
                 break;
             }
             Err(why) => return Err(Error::Failed(why)),
@@ -108,12 +140,34 @@ pub async fn retry(
 pub async fn discard(pool: &Connections, aggregate: &Aggregate) -> Result<bool, Error> {
     let of = of(aggregate)?;
     let mut tx = pool.begin_with("BEGIN").await?;
-    let Some((_, commits)) = parked::lock(&mut tx, of, aggregate.id).await? else {
+    if parked::lock(&mut tx, of).await?.is_none() {
         return Ok(false);
-    };
+    }
+    let waited = !parked::commits(&mut tx, of, aggregate.id).await?.is_empty();
     parked::discard(&mut tx, of, aggregate.id).await?;
     tx.commit().await?;
-    Ok(!commits.is_empty())
+    Ok(waited)
+}
+
+/// What was read of the log, by the first offset of each commit.
+#[derive(Default)]
+struct Items(BTreeMap<i64, Item>);
+
+impl Items {
+    /// Reads those of `commits` that were not read.
+    async fn read(
+        &mut self,
+        log: &dyn RawReader,
+        partition: &Partition,
+        commits: &[parked::Commit],
+    ) -> Result<(), Error> {
+        for commit in commits {
+            if let Entry::Vacant(entry) = self.0.entry(commit.first_offset) {
+                entry.insert(read(log, partition, commit).await?);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn of(aggregate: &Aggregate) -> Result<checkpoints::Key<'_>, Error> {

@@ -2,7 +2,7 @@
 //! the checkpoints that it has, and compares its tables there with those that it keeps: what was
 //! changed by hand, lost or applied twice shows, and a mistake of the projection itself does not.
 
-use std::{cmp::Ordering, pin::Pin};
+use std::{cmp::Ordering, collections::BTreeMap, pin::Pin};
 
 use futures_util::{Stream, TryStreamExt};
 use highwater_log::{Partition, RawReader};
@@ -10,10 +10,13 @@ use highwater_protocol::{
     fold::{Fold, Gap},
     wire::{self, Wire},
 };
-use highwater_tables::{ReadError, checkpoints};
+use highwater_tables::{ReadError, checkpoints, parked};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use uuid::Uuid;
 
-use crate::runner::{Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What};
+use crate::runner::{
+    Failure, Item, PostgresTx, Projection, Slice, Source, TopicPartition, What, parking,
+};
 
 /// Records in one read, and at most in one transaction.
 const READ_RECORDS: usize = 2_000;
@@ -55,8 +58,9 @@ pub fn is_replayable(projection: &dyn Projection<PostgresTx>) -> bool {
     projection.source() == Source::Events
 }
 
-/// Applies everything below the checkpoints that `live` has. `topic` names the topic of the events
-/// of a category, if the log has it; `scratch` has the application's tables, without rows.
+/// Applies everything below the checkpoints that `live` has, without what is parked there. `topic`
+/// names the topic of the events of a category, if the log has it; `scratch` has the application's
+/// tables, without rows.
 pub async fn replay(
     log: &dyn RawReader,
     topic: impl Fn(&str) -> String,
@@ -64,24 +68,48 @@ pub async fn replay(
     live: &mut PgConnection,
     scratch: &PgPool,
 ) -> Result<(), Error> {
+    let filter =
+        parked::Filter { projection: Some(projection.name().to_owned()), ..Default::default() };
+    let parked = parked::list(live, &filter).await?;
     for category in projection.categories() {
         for (index, checkpoint) in checkpoints::offsets(live, projection.name(), category).await? {
             let partition = Partition { topic: topic(category).into(), index };
             let topic_partition = TopicPartition::of_events(*category, index);
-            apply(log, &partition, &topic_partition, checkpoint, projection, scratch).await?;
+            let waits = parked.iter().filter(|parked| {
+                (parked.category.as_str(), parked.partition.unsigned_abs()) == (*category, index)
+            });
+            let waits = waits.map(|parked| (parked.id, parked.from_offset.unsigned_abs()));
+            let part = Part { log, partition, topic_partition, checkpoint, waits: waits.collect() };
+            apply(&part, projection, scratch).await?;
         }
     }
     Ok(())
 }
 
-async fn apply(
-    log: &dyn RawReader,
-    partition: &Partition,
-    topic_partition: &TopicPartition,
+/// What is replayed of one partition.
+struct Part<'a> {
+    log: &'a dyn RawReader,
+    partition: Partition,
+    topic_partition: TopicPartition,
     checkpoint: u64,
+    /// From where on the events of an aggregate are parked.
+    waits: BTreeMap<Uuid, u64>,
+}
+
+impl Part<'_> {
+    fn is_parked(&self, item: &Item) -> bool {
+        let from = parking::aggregate(item).and_then(|id| self.waits.get(&id));
+        from.is_some_and(|from| item.what.start() >= *from)
+    }
+}
+
+async fn apply(
+    part: &Part<'_>,
     projection: &dyn Projection<PostgresTx>,
     scratch: &PgPool,
 ) -> Result<(), Error> {
+    let Part { log, partition, topic_partition, checkpoint, .. } = part;
+    let checkpoint = *checkpoint;
     let mut fold = Fold::<Wire>::new();
     while fold.next_offset() < checkpoint {
         let records = match fold.next_offset() < log.end(partition).await? {
@@ -102,6 +130,7 @@ async fn apply(
                 items.push(Item { what, after: fold.position().clone() });
             }
         }
+        items.retain(|item| !part.is_parked(item));
         if items.is_empty() {
             continue;
         }

@@ -9,7 +9,8 @@ use serde_json::json;
 
 /// Says that the answer is older than what was asked for; only with `Prefer: stale`.
 pub const STALE: HeaderName = HeaderName::from_static("highwater-stale");
-/// An event of the aggregate could not be applied: what is shown lacks it, and what follows.
+/// An event of the aggregate, or of one of the collection, could not be applied: what is shown lacks
+/// it, and what follows.
 pub const PARKED: HeaderName = HeaderName::from_static("highwater-parked");
 const MIN_POSITION: HeaderName = HeaderName::from_static("highwater-min-position");
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");

@@ -33,7 +33,7 @@ pub use served::{Combination, check as check_served};
 
 use crate::{
     App, Wait, circuit,
-    freshness::{self, STALE},
+    freshness::{self, PARKED, STALE},
 };
 
 /// Of the digest.
@@ -103,9 +103,9 @@ struct ListRequest<L: List> {
     prefer: Prefer,
 }
 
-/// One page, and the offset that each partition was read at.
+/// One page, and what it was read from.
 struct PageRows<R> {
-    offsets: Vec<u64>,
+    state: page::State,
     rows: Vec<R>,
 }
 
@@ -121,7 +121,7 @@ pub async fn get<L: List>(
     let mut found = load(&app, &asked, &admission, asked.at_least.as_ref()).await?;
     let mut stale = false;
     if let Some(wanted) = &asked.at_least
-        && !is_included(&found.offsets, wanted)
+        && !is_included(&found.state.offsets, wanted)
     {
         stale = !app
             .reached(
@@ -131,12 +131,18 @@ pub async fn get<L: List>(
             )
             .await?;
         if stale && !asked.prefer.stale {
-            return Err(with_position(freshness::not_reached(), position_of::<L>(&found.offsets)));
+            return Err(with_position(
+                freshness::not_reached(),
+                position_of::<L>(&found.state.offsets),
+            ));
         }
         found = load(&app, &asked, &admission, Some(wanted).filter(|_| !stale)).await?;
-        if !stale && !is_included(&found.offsets, wanted) {
+        if !stale && !is_included(&found.state.offsets, wanted) {
             // The database has fallen back since.
-            return Err(with_position(freshness::not_reached(), position_of::<L>(&found.offsets)));
+            return Err(with_position(
+                freshness::not_reached(),
+                position_of::<L>(&found.state.offsets),
+            ));
         }
     }
     answer(&app, &asked, found, stale)
@@ -230,10 +236,10 @@ async fn load<L: List>(
     let _turn = app.0.lists.enter(admission.peer()).await?;
     let query = async {
         let mut connection = app.0.pool.acquire().await?;
-        let offsets =
-            page::offsets(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
-        if at_least.is_some_and(|wanted| !is_included(&offsets, wanted)) {
-            return Ok(Ok(PageRows { offsets, rows: Vec::new() }));
+        let state =
+            page::state(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        if at_least.is_some_and(|wanted| !is_included(&state.offsets, wanted)) {
+            return Ok(Ok(PageRows { state, rows: Vec::new() }));
         }
         let mut count = QueryBuilder::new("");
         if let Some((parameter, most)) = asked.list.crowd(&mut count)
@@ -247,7 +253,7 @@ async fn load<L: List>(
             None => asked.list.select(&asked.page, &mut sql),
         }
         let rows = sql.build_query_as::<L::Row>().fetch_all(&mut *connection).await?;
-        Ok(Ok(PageRows { offsets, rows }))
+        Ok(Ok(PageRows { state, rows }))
     };
     app.0.circuit.run(query).await.map_err(|cause| app.database_problem(&cause))?
 }
@@ -294,7 +300,7 @@ fn answer<L: List>(
     let etag = etag(&body, is_last);
     let known = asked.conditions.is_known(Some(&etag));
     let known =
-        known.map_err(|problem| with_position(problem, position_of::<L>(&found.offsets)))?;
+        known.map_err(|problem| with_position(problem, position_of::<L>(&found.state.offsets)))?;
     let mut response = match known {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
@@ -306,8 +312,11 @@ fn answer<L: List>(
     if let Some(next) = next.transpose()? {
         headers.insert(header::LINK, next);
     }
-    if let Some(position) = position_of::<L>(&found.offsets) {
+    if let Some(position) = position_of::<L>(&found.state.offsets) {
         headers.insert(HIGHWATER_POSITION, position);
+    }
+    if found.state.parked {
+        headers.insert(PARKED, HeaderValue::from_static("true"));
     }
     if stale {
         headers.insert(STALE, HeaderValue::from_static("true"));

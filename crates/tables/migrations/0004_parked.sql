@@ -12,6 +12,9 @@ CREATE TABLE parked_aggregates (
     -- The first event that could not be applied: its schema, and the version that it makes.
     schema text NOT NULL,
     version bigint NOT NULL CHECK (version > 0),
+    -- Where the commit of that event begins: everything of the aggregate below it is applied, and
+    -- nothing from there on is.
+    from_offset bigint NOT NULL CHECK (from_offset >= 0),
     -- The same for everything that fails alike: of projection, schema and error.
     fingerprint text NOT NULL,
     -- A code and a place; no data of the event.

@@ -44,6 +44,8 @@ pub struct Aggregate {
     pub id: Uuid,
     pub schema: String,
     pub version: i64,
+    /// Everything of the aggregate below this offset is applied, and nothing from there on is.
+    pub from_offset: i64,
     pub fingerprint: String,
     pub error: String,
     pub attempts: i32,
@@ -62,29 +64,68 @@ pub struct Filter {
     pub aggregate: Option<Uuid>,
 }
 
-/// How many aggregates are parked of each of these, in their sequence; discarded ones included.
+/// How many aggregates of a projection are parked on a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Those that a retry applies.
+    pub waiting: u64,
+    /// Those that were given up.
+    pub discarded: u64,
+}
+
+/// How many aggregates are parked of each of these, in their sequence.
 pub async fn counts(
     connection: &mut PgConnection,
     of: &[Key<'_>],
-) -> Result<Vec<i64>, sqlx::Error> {
+) -> Result<Vec<Count>, sqlx::Error> {
     let projections: Vec<String> = of.iter().map(|of| of.projection.to_owned()).collect();
     let categories: Vec<String> = of.iter().map(|of| of.category.to_owned()).collect();
     let indexes: Vec<i32> = of.iter().map(|of| of.partition).collect();
-    sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM parked_aggregates p
-                   WHERE (p.projection, p.category, p.partition)
-                         = (k.projection, k.category, k.partition)
-                     AND p.generation = $4) AS "count!"
+    let found = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE p.discarded_at IS NULL AND p.generation IS NOT NULL)
+                  AS "waiting!", count(p.discarded_at) AS "discarded!"
            FROM UNNEST($1::text[], $2::text[], $3::int[])
                 WITH ORDINALITY AS k(projection, category, partition, number)
-           ORDER BY k.number"#,
+           LEFT JOIN parked_aggregates p
+           ON (p.projection, p.generation, p.category, p.partition)
+              = (k.projection, $4, k.category, k.partition)
+           GROUP BY k.number ORDER BY k.number"#,
         &projections,
         &categories,
         &indexes,
         GENERATION,
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let counts = found
+        .into_iter()
+        .map(|row| Count { waiting: count(row.waiting), discarded: count(row.discarded) });
+    Ok(counts.collect())
+}
+
+/// The offset that `projection` has reached on each partition of `category`, and whether anything
+/// of it is parked on any of them.
+pub async fn offsets(
+    connection: &mut PgConnection,
+    projection: &str,
+    category: &str,
+) -> Result<(Vec<(u32, u64)>, bool), sqlx::Error> {
+    let found = sqlx::query!(
+        r#"SELECT partition, next_offset,
+                  EXISTS (SELECT FROM parked_aggregates p
+                          WHERE (p.projection, p.generation, p.category) = ($1, $3, $2))
+                  AS "parked!"
+           FROM checkpoints WHERE projection = $1 AND category = $2 AND generation = $3"#,
+        projection,
+        category,
+        GENERATION,
+    )
+    .fetch_all(connection)
+    .await?;
+    let parked = found.iter().any(|row| row.parked);
+    let offsets = found.iter().map(|row| (row.partition.unsigned_abs(), row.next_offset));
+    Ok((offsets.map(|(partition, offset)| (partition, offset.unsigned_abs())).collect(), parked))
 }
 
 /// Which of `aggregates` are parked, and whether each was given up.
@@ -117,8 +158,8 @@ pub async fn park(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO parked_aggregates (projection, generation, category, partition, aggregate_id, \
-         schema, version, fingerprint, error, attempts, parked_at, tried_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, left(md5(concat_ws(' ', $1::text, $6::text, \
+         schema, version, from_offset, fingerprint, error, attempts, parked_at, tried_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $9, left(md5(concat_ws(' ', $1::text, $6::text, \
          $8::text)), 12), $8, 1, now(), now())",
         of.projection,
         GENERATION,
@@ -128,6 +169,7 @@ pub async fn park(
         cause.schema,
         cause.version,
         cause.error,
+        commit.first_offset,
     )
     .execute(&mut *connection)
     .await?;
@@ -197,7 +239,8 @@ pub async fn list(
     sqlx::query_as!(
         Aggregate,
         r#"SELECT p.projection, p.category, p.partition, p.aggregate_id AS id, p.schema, p.version,
-                  p.fingerprint, p.error, p.attempts, p.parked_at, p.tried_at, p.discarded_at,
+                  p.from_offset, p.fingerprint, p.error, p.attempts, p.parked_at, p.tried_at,
+                  p.discarded_at,
                   (SELECT count(*) FROM parked_commits c
                    WHERE (c.projection, c.generation, c.category, c.partition, c.aggregate_id)
                          = (p.projection, p.generation, p.category, p.partition, p.aggregate_id))
@@ -215,14 +258,10 @@ pub async fn list(
     .await
 }
 
-/// Locks the checkpoint of the partition until the transaction ends: where it stands, and the
-/// commits of the aggregate that wait, in their sequence. `None`: there is no such checkpoint.
-pub async fn lock(
-    connection: &mut PgConnection,
-    of: Key<'_>,
-    aggregate: Uuid,
-) -> Result<Option<(i64, Vec<Commit>)>, sqlx::Error> {
-    let at = sqlx::query_scalar!(
+/// Locks the checkpoint of the partition until the transaction ends, and says where it stands: no
+/// commit is parked or waits meanwhile that did not before. `None`: there is no such checkpoint.
+pub async fn lock(connection: &mut PgConnection, of: Key<'_>) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
         "SELECT next_offset FROM checkpoints
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
          FOR UPDATE",
@@ -231,10 +270,17 @@ pub async fn lock(
         of.category,
         of.partition,
     )
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some(at) = at else { return Ok(None) };
-    let commits = sqlx::query_as!(
+    .fetch_optional(connection)
+    .await
+}
+
+/// The commits of the aggregate that wait, in their sequence.
+pub async fn commits(
+    connection: &mut PgConnection,
+    of: Key<'_>,
+    aggregate: Uuid,
+) -> Result<Vec<Commit>, sqlx::Error> {
+    sqlx::query_as!(
         Commit,
         "SELECT aggregate_id AS aggregate, first_offset, end_offset, epoch, writer, last_seq, events
          FROM parked_commits
@@ -248,8 +294,7 @@ pub async fn lock(
         aggregate,
     )
     .fetch_all(connection)
-    .await?;
-    Ok(Some((at, commits)))
+    .await
 }
 
 /// Nothing of the aggregate waits any more: it is projected like all others again.
@@ -296,7 +341,8 @@ pub async fn failed_again(
     .await?;
     sqlx::query!(
         "UPDATE parked_aggregates
-         SET schema = $6, version = $7, error = $8, attempts = attempts + 1, tried_at = now(),
+         SET schema = $6, version = $7, error = $8, from_offset = $9, attempts = attempts + 1,
+             tried_at = now(),
              fingerprint = left(md5(concat_ws(' ', $1::text, $6::text, $8::text)), 12)
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND aggregate_id = $5",
@@ -308,6 +354,7 @@ pub async fn failed_again(
         cause.schema,
         cause.version,
         cause.error,
+        offset,
     )
     .execute(connection)
     .await?;

@@ -6,7 +6,7 @@ use highwater_protocol::record::StoredRecord;
 
 use super::{
     Projected, checkpoints, checkpoints::Checkpoint, dedup_filter::Filters, item::Assembly,
-    outcomes::Outcomes, rows::Expected, snapshots,
+    outcomes::Outcomes, parked::Parked, rows::Expected, snapshots,
 };
 use crate::{
     fault::RowFault,
@@ -19,6 +19,7 @@ pub struct Partition {
     checkpoints: Vec<Checkpoint>,
     assembly: Assembly,
     expected: Vec<Expected>,
+    parked: Parked,
     outcomes: Outcomes,
     filters: Filters,
 }
@@ -44,10 +45,19 @@ impl Partition {
         let expected =
             tables.map(|(number, table)| Expected::new(number, at(table.projection()))).collect();
         let snapshots = at(snapshots::TABLE);
+        let parked = Parked::load(category, index, at, database.connection, report).await?;
         let filters =
             Filters::load(category, index, snapshots, database.connection, report).await?;
         let outcomes = Outcomes::new(category, index, snapshots);
-        Ok(Self { index, checkpoints, assembly: Assembly::of(index), expected, outcomes, filters })
+        Ok(Self {
+            index,
+            checkpoints,
+            assembly: Assembly::of(index),
+            expected,
+            parked,
+            outcomes,
+            filters,
+        })
     }
 
     /// `before`: the fold of everything below this record.
@@ -63,10 +73,17 @@ impl Partition {
         let Some(item) = self.assembly.next(stored, verdict) else { return };
         self.outcomes.add(&item);
         self.filters.look(&item, report);
-        for event in item.events() {
-            for expected in &mut self.expected {
-                expected.add(&*database.tables[expected.table], item.end, event);
+        let waiting = match verdict {
+            Verdict::Commit(commit) => self.parked.wait_for(&item, commit.first),
+            _ => Vec::new(),
+        };
+        for expected in &mut self.expected {
+            let table = &*database.tables[expected.table];
+            // Tables lack what is parked.
+            if waiting.iter().any(|projection| projection == table.projection()) {
+                continue;
             }
+            item.events().iter().for_each(|event| expected.add(table, item.end, event));
         }
     }
 
@@ -96,6 +113,7 @@ impl Partition {
             report.row_difference(checkpoints::TABLE, &checkpoint.key(), fault);
         }
         self.outcomes.finish(database.connection, report).await?;
+        self.parked.finish(report);
         for expected in self.expected {
             let table = &database.tables[expected.table];
             expected.compare(&**table, self.index, database.connection, report).await?;

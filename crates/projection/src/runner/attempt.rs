@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use highwater_tables::parked::{Cause, Commit};
+use highwater_tables::parked::{Cause, Commit, Count};
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -28,7 +28,7 @@ impl<S: Store> Runner<S> {
         };
         match result {
             Ok(none_parked) => {
-                none_parked.iter().for_each(|key| self.shows_parked(key, 0));
+                none_parked.iter().for_each(|key| self.shows_parked(key, Count::default()));
                 self.settle(&group)
             }
             Err(failure) => {
@@ -185,13 +185,13 @@ impl<S: Store> Runner<S> {
     }
 
     /// How many aggregates are parked there, as far as this runner knows.
-    pub(super) fn shows_parked(&mut self, key: &Key, count: u64) {
-        if count == 0 {
+    pub(super) fn shows_parked(&mut self, key: &Key, count: Count) {
+        if count == Count::default() {
             self.consumers.parked.remove(key);
         } else {
             self.consumers.parked.insert(key.clone());
         }
-        gauge!("highwater_projection_parked", &lag::labels(key)).set(count as f64);
+        self.progress.parks(key, count.waiting);
     }
 
     async fn transact(&mut self, group: &Group) -> Result<Vec<Key>, Failure> {
@@ -224,7 +224,8 @@ impl<S: Store> Runner<S> {
                 let ids = rows::touched(&[job.slice()]);
                 let parked = self.store.parked_among(&mut tx, &job.key, &ids).await?;
                 if parked.is_empty() {
-                    if self.store.parked(&mut tx, std::slice::from_ref(&job.key)).await? == [0] {
+                    let here = std::slice::from_ref(&job.key);
+                    if self.store.parked(&mut tx, here).await? == [Count::default()] {
                         none_parked.push(job.key.clone());
                     }
                     continue;
@@ -258,7 +259,7 @@ struct ParkedCommit {
     key: Key,
     commit: Commit,
     /// How many aggregates are parked there then.
-    count: u64,
+    count: Count,
 }
 
 impl ParkedCommit {
@@ -268,7 +269,7 @@ impl ParkedCommit {
             partition = self.key.topic_partition.partition,
             projection = self.key.projection, aggregate = %self.commit.aggregate,
             schema = cause.schema, version = cause.version, offset = self.commit.first_offset,
-            error = cause.error, parked = self.count,
+            error = cause.error, parked = self.count.waiting,
             "an event cannot be applied: its aggregate is parked"
         );
     }
@@ -290,8 +291,9 @@ async fn park<S: Store>(
     let commit = commit?;
     store.park(tx, &job.key, &commit, cause).await?;
     let count = store.parked(tx, std::slice::from_ref(&job.key)).await?;
-    let count = count.first().copied().unwrap_or(1);
-    if count > most {
+    let count = count.first().copied().unwrap_or(Count { waiting: 1, discarded: 0 });
+    // Those that were given up were looked at by an operator: they are not counted.
+    if count.waiting > most {
         return Err(Failure::Deterministic(format!(
             "{} and {} aggregates before it are parked, which is more than bad data: {}",
             cause.schema, most, cause.error

@@ -90,6 +90,7 @@ impl Consumers {
         self.followers.retain(|consumer, _| consumer.topic_partition != *topic_partition);
         self.waiting.retain(|consumer, _| consumer.topic_partition != *topic_partition);
         self.troubled.retain(|key, _| key.topic_partition != *topic_partition);
+        self.parked.retain(|key| key.topic_partition != *topic_partition);
         self.lost.retain(|consumer, _| consumer.topic_partition != *topic_partition);
     }
 

@@ -26,6 +26,8 @@ struct State {
     reached: BTreeMap<Key, u64>,
     /// Stopped until a restart, before this offset.
     halted: BTreeMap<Key, u64>,
+    /// How many aggregates wait; none where it is not here.
+    parked: BTreeMap<Key, u64>,
     /// Tried again and again since then.
     failing: BTreeMap<Key, Failing>,
 }
@@ -90,6 +92,22 @@ impl Progress {
         }
     }
 
+    /// So many aggregates wait.
+    pub(super) fn parks(&self, key: &Key, count: u64) {
+        let mut state = self.lock();
+        gauge!("highwater_projection_parked", &labels(key)).set(count as f64);
+        if count == 0 {
+            state.parked.remove(key);
+        } else {
+            state.parked.insert(key.clone(), count);
+        }
+    }
+
+    /// How many aggregates wait, where any do.
+    pub fn all_parked(&self) -> BTreeMap<Key, u64> {
+        self.lock().parked.clone()
+    }
+
     /// What has failed for so long, with the last error.
     pub fn failing(&self, longer_than: Duration) -> BTreeMap<Key, String> {
         let state = self.lock();
@@ -110,6 +128,10 @@ impl Progress {
             show(key, 0, 0.0);
             gauge!("highwater_projection_halted", &labels(key)).set(0.0);
         }
+        for key in state.parked.keys().filter(|key| key.topic_partition == *topic_partition) {
+            gauge!("highwater_projection_parked", &labels(key)).set(0.0);
+        }
+        state.parked.retain(|key, _| key.topic_partition != *topic_partition);
         state.reached.retain(|key, _| key.topic_partition != *topic_partition);
         state.halted.retain(|key, _| key.topic_partition != *topic_partition);
         state.failing.retain(|key, _| key.topic_partition != *topic_partition);

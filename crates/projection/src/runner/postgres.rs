@@ -100,11 +100,10 @@ impl Store for PostgresStore {
         &'a self,
         tx: &'a mut Self::Tx,
         keys: &'a [Key],
-    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+    ) -> BoxFuture<'a, Result<Vec<parked::Count>, Failure>> {
         Box::pin(async move {
             let of = columns(keys)?;
-            let counts = parked::counts(tx, &of).await?;
-            Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
+            Ok(parked::counts(tx, &of).await?)
         })
     }
 

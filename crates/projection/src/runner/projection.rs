@@ -117,7 +117,7 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         tx: &'a mut Self::Tx,
         keys: &'a [Key],
-    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>>;
+    ) -> BoxFuture<'a, Result<Vec<parked::Count>, Failure>>;
 
     /// Which of `aggregates` are parked, and whether each was given up.
     fn parked_among<'a>(

@@ -10,6 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use highwater_log::{Log, follow};
 use highwater_protocol::{position::Position, wire::Wire};
+use highwater_tables::parked::Count;
 use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -39,7 +40,7 @@ struct Beginning {
     follower: Option<Follower>,
     halted: Vec<(Key, Failure)>,
     /// How many aggregates are parked, by projection.
-    parked: BTreeMap<&'static str, u64>,
+    parked: BTreeMap<&'static str, Count>,
 }
 
 impl<S: Store> Runner<S> {
@@ -84,7 +85,7 @@ impl<S: Store> Runner<S> {
                 );
                 for (projection, at) in follower.checkpoints() {
                     let key = consumer.key(projection);
-                    self.shows_parked(&key, parked.get(projection).copied().unwrap_or(0));
+                    self.shows_parked(&key, parked.get(projection).copied().unwrap_or_default());
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
@@ -236,12 +237,12 @@ async fn begin<S: Store>(
 }
 
 /// In one transaction, so that a beginning costs few of them.
-type Resumed = (&'static str, Position<Wire>, u64);
+type Resumed = (&'static str, Position<Wire>, Count);
 
 fn note(
     all: Vec<Resumed>,
     checkpoints: &mut BTreeMap<&'static str, Position<Wire>>,
-    parked: &mut BTreeMap<&'static str, u64>,
+    parked: &mut BTreeMap<&'static str, Count>,
 ) {
     for (projection, at, count) in all {
         checkpoints.insert(projection, at);

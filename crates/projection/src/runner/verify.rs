@@ -3,6 +3,7 @@
 
 use highwater_protocol::{position::Position, wire::Wire};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{
     Runner, Step,
@@ -31,6 +32,7 @@ impl<S: Store> Runner<S> {
             }
         };
         self.notices.unverified.over("the checkpoints are verified again");
+        self.look_at_parked().await;
         let mut step = Step::Verified;
         for ((key, expected), stored) in expected.into_iter().zip(stored) {
             // It may have gone with an earlier key of its place.
@@ -52,6 +54,27 @@ impl<S: Store> Runner<S> {
             }
         }
         step
+    }
+
+    /// An operator may have applied or given up what was parked. What cannot be looked at now is
+    /// looked at the next time.
+    async fn look_at_parked(&mut self) {
+        let keys: Vec<Key> = self.consumers.parked.iter().cloned().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let look = async {
+            let mut tx = self.store.begin().await?;
+            let counts = self.store.parked(&mut tx, &keys).await?;
+            self.store.commit(tx, None).await?;
+            Ok::<_, Failure>(counts)
+        };
+        match look.await {
+            Ok(counts) => {
+                keys.iter().zip(counts).for_each(|(key, count)| self.shows_parked(key, count))
+            }
+            Err(failure) => debug!(error = %failure, "what is parked cannot be looked at"),
+        }
     }
 }
 

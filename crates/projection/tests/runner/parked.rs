@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use highwater_log::{LocalLog, Log};
+use highwater_log::{
+    Error, LocalLog, Log, Partition,
+    raw::{RawReader, RawTopic},
+};
 use highwater_projection::{
     parked::{self, Retried},
     runner::{
@@ -17,12 +20,14 @@ use highwater_projection::{
         TopicPartition,
     },
 };
+use highwater_protocol::record::StoredRecord;
 use highwater_tables::{
     parked::{Aggregate, Filter, list},
     postgres::Connections,
 };
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -88,6 +93,47 @@ impl Projection<PostgresTx> for Buggy {
     }
 }
 
+/// A log that is read for the first time once others have acted.
+struct Gate {
+    log: Arc<LocalLog>,
+    is_open: AtomicBool,
+    asked: Notify,
+    go_on: Notify,
+}
+
+impl Gate {
+    fn before(log: &Arc<LocalLog>) -> Self {
+        let is_open = AtomicBool::new(false);
+        Self { log: log.clone(), is_open, asked: Notify::new(), go_on: Notify::new() }
+    }
+}
+
+impl RawReader for Gate {
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<RawTopic>, Error>> {
+        RawReader::topics(&*self.log)
+    }
+
+    fn end(&self, of: &Partition) -> BoxFuture<'_, Result<u64, Error>> {
+        RawReader::end(&*self.log, of)
+    }
+
+    fn fetch(
+        &self,
+        of: &Partition,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredRecord>, Error>> {
+        let of = of.clone();
+        Box::pin(async move {
+            if !self.is_open.swap(true, Ordering::Relaxed) {
+                self.asked.notify_one();
+                self.go_on.notified().await;
+            }
+            RawReader::fetch(&*self.log, &of, offset, limit).await
+        })
+    }
+}
+
 struct Shop {
     world: World,
     pool: PgPool,
@@ -108,7 +154,11 @@ impl Shop {
     }
 
     async fn project(&self) {
-        let limits = Limits { parked_most: 100, ..Limits::default() };
+        self.project_with(100).await;
+    }
+
+    async fn project_with(&self, parked_most: u64) {
+        let limits = Limits { parked_most, ..Limits::default() };
         let log: Arc<dyn Log> = self.world.log.clone();
         let store = PostgresStore::new(self.pool.clone());
         let (mut runner, _changes) = self.world.runner_of(
@@ -129,6 +179,10 @@ impl Shop {
 
     async fn retry(&self, aggregate: &Aggregate) -> Retried {
         let log: &LocalLog = &self.world.log;
+        self.retry_from(log, aggregate).await
+    }
+
+    async fn retry_from(&self, log: &dyn RawReader, aggregate: &Aggregate) -> Retried {
         let projection = self
             .projections
             .iter()
@@ -249,4 +303,64 @@ async fn what_is_given_up_is_not_applied_and_kept_no_more() {
         .await
         .expect("its row");
     assert_eq!(version, 1);
+}
+
+#[tokio::test]
+async fn projectors_go_on_while_a_retry_reads_the_log_and_what_they_park_meanwhile_is_applied_too()
+{
+    let mut shop = Shop::with_a_bug("parked_meanwhile").await;
+    shop.project().await;
+    let late = Uuid::from_u128(0x2006);
+    let given = event("voucher.given-away", 1, json!({"to": Uuid::from_u128(7)}));
+    shop.world.commit("voucher", late, vec![given], 1).await;
+    shop.is_mended.store(true, Ordering::Relaxed);
+    for (number, aggregate) in shop.parked().await.iter().enumerate() {
+        let gate = Gate::before(&shop.world.log);
+        let others = async {
+            gate.asked.notified().await;
+            if number == 0 {
+                shop.project().await;
+            }
+            gate.go_on.notify_one();
+        };
+        let (retried, ()) = tokio::join!(shop.retry_from(&gate, aggregate), others);
+        let commits = if aggregate.id == late { 2 } else { 1 };
+        assert_eq!(retried, Retried::Applied(commits), "{aggregate:?}");
+    }
+    assert_eq!(shop.parked().await, []);
+    assert_eq!(dump(&shop.pool).await, shop.expected("parked_meanwhile_expected").await);
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_a_retry_reads_the_log_is_not_applied() {
+    let shop = Shop::with_a_bug("parked_meanwhile_given_up").await;
+    shop.project().await;
+    shop.is_mended.store(true, Ordering::Relaxed);
+    let (before, aggregate) = (dump(&shop.pool).await, shop.parked().await.remove(0));
+    let (gate, pool) = (Gate::before(&shop.world.log), Connections::from(shop.pool.clone()));
+    let others = async {
+        gate.asked.notified().await;
+        assert!(parked::discard(&pool, &aggregate).await.expect("it is given up"));
+        gate.go_on.notify_one();
+    };
+    let (retried, ()) = tokio::join!(shop.retry_from(&gate, &aggregate), others);
+    assert_eq!(retried, Retried::NothingWaits);
+    assert_eq!(dump(&shop.pool).await, before);
+}
+
+#[tokio::test]
+async fn what_is_given_up_leaves_room_for_others_to_be_parked() {
+    let mut shop = Shop::with_a_bug("parked_room").await;
+    let most = bad().len() as u64;
+    shop.project_with(most).await;
+    let pool = Connections::from(shop.pool.clone());
+    for aggregate in shop.parked().await {
+        parked::discard(&pool, &aggregate).await.expect("it is given up");
+    }
+    // One more is bad, and halts nothing.
+    shop.world.live(24..30).await;
+    shop.project_with(most).await;
+    let parked = shop.parked().await;
+    let waits = parked.iter().filter(|one| one.discarded_at.is_none()).map(|one| one.id);
+    assert_eq!(waits.collect::<BTreeSet<_>>(), [Uuid::from_u128(0x2018)].into());
 }

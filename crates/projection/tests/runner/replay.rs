@@ -351,7 +351,7 @@ macro_rules! delegate {
             &'a self,
             tx: &'a mut PostgresTx,
             keys: &'a [Key],
-        ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+        ) -> BoxFuture<'a, Result<Vec<parked::Count>, Failure>> {
             self.inner.parked(tx, keys)
         }
 

@@ -141,17 +141,39 @@ async fn a_halted_projection_shows_as_degraded() {
         highwater_projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
             .await
             .expect("it starts");
+    let (ready, halted) = degraded(&ctx, "projectors.halted").await;
+    assert!(ready && halted.contains("vouchers on voucher/"), "{halted}");
+    assert!(ctx.shutdown.drain().await);
+}
+
+#[tokio::test]
+async fn what_is_parked_shows_as_degraded() {
+    let mut world = World::new().await;
+    let pool = tables("degraded_parked").await;
+    // No code applies it.
+    let issued = event("voucher.issued", 1, json!({"face_minor": "much"}));
+    world.commit("voucher", Uuid::from_u128(1), vec![issued], 1).await;
+    let ctx = context();
+    let _operators =
+        highwater_projection::start(&ctx, world.log.clone(), pool.clone(), &projections())
+            .await
+            .expect("it starts");
+    let (ready, parked) = degraded(&ctx, "projectors.parked").await;
+    assert!(ready && parked.contains("1 of vouchers on voucher/"), "{parked}");
+    assert!(ctx.shutdown.drain().await);
+}
+
+/// Whether the process is ready, and what the check says as soon as it fails.
+async fn degraded(ctx: &Context, check: &str) -> (bool, String) {
     let degraded = async {
         loop {
             let report = ctx.health.report().await;
-            if let Some(halted) = report.degraded.get("projectors.halted") {
-                return (report.ready(), halted.clone());
+            if let Some(why) = report.degraded.get(check) {
+                return (report.ready(), why.clone());
             }
             // Results of checks are kept for a second.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let (ready, halted) = tokio::time::timeout(PATIENCE, degraded).await.expect("it shows");
-    assert!(ready && halted.contains("vouchers on voucher/"), "{halted}");
-    assert!(ctx.shutdown.drain().await);
+    tokio::time::timeout(PATIENCE, degraded).await.expect("it shows")
 }

@@ -1,6 +1,6 @@
 //! Which rows of a list are asked for, and what the list had seen when they were read.
 
-use highwater_tables::checkpoints;
+use highwater_tables::parked;
 use sqlx::PgConnection;
 
 /// One page of a sequence.
@@ -20,19 +20,28 @@ impl<K> Page<K> {
     }
 }
 
-/// The offset that `projection` has reached on each partition of `category`.
-pub async fn offsets(
+/// What a list was read from.
+#[derive(Debug)]
+pub struct State {
+    /// Of each partition, up to where.
+    pub offsets: Vec<u64>,
+    /// Some aggregate of the collection is parked: its row may be missing or lack events.
+    pub parked: bool,
+}
+
+/// What `projection` has of each partition of `category`.
+pub async fn state(
     connection: &mut PgConnection,
     projection: &str,
     category: &str,
     partitions: u32,
-) -> Result<Vec<u64>, sqlx::Error> {
-    let found = checkpoints::offsets(connection, projection, category).await?;
+) -> Result<State, sqlx::Error> {
+    let (found, parked) = parked::offsets(connection, projection, category).await?;
     let mut offsets = vec![0; partitions as usize];
     for (partition, offset) in found {
         if let Some(reached) = offsets.get_mut(partition as usize) {
             *reached = offset;
         }
     }
-    Ok(offsets)
+    Ok(State { offsets, parked })
 }

@@ -8,12 +8,33 @@ const UNKNOWN: &str = "0000000a-0000-0000-0000-00000000dead";
 
 async fn park(served: &Served, id: &str) {
     let sql = "INSERT INTO parked_aggregates (projection, generation, category, partition,
-                   aggregate_id, schema, version, fingerprint, error, attempts, parked_at, tried_at)
-               SELECT projection, generation, category, partition, $1, 'voucher.redeemed.v1', 2,
+                   aggregate_id, schema, version, from_offset, fingerprint, error, attempts,
+                   parked_at, tried_at)
+               SELECT projection, generation, category, partition, $1, 'voucher.redeemed.v1', 2, 1,
                    '0123456789ab', 'an error', 1, now(), now()
                FROM checkpoints WHERE projection = 'vouchers'";
     let id = uuid::Uuid::try_parse(id).expect("an id");
     sqlx::query(sql).bind(id).execute(&served.owner).await.expect("it is parked");
+}
+
+#[tokio::test]
+async fn a_list_says_that_something_of_its_collection_is_parked() {
+    let served = Served::new("parked_list", &[]).await;
+    assert_eq!(served.get("/v1/vouchers", &[]).await.header("highwater-parked"), "");
+    park(&served, UNKNOWN).await;
+    let page = served.get("/v1/vouchers", &[]).await;
+    assert_eq!((page.status, page.header("highwater-parked")), (StatusCode::OK, "true"));
+    assert_ne!(page.header("cache-control"), "no-store", "{:?}", page.headers);
+    let etag = page.header("etag").to_owned();
+    let known = served.get("/v1/vouchers", &[("if-none-match", &etag)]).await;
+    assert_eq!(
+        (known.status, known.header("highwater-parked")),
+        (StatusCode::NOT_MODIFIED, "true")
+    );
+    // A projection of another name reads the same events.
+    let sql = "UPDATE parked_aggregates SET projection = 'worth_daily'";
+    sqlx::query(sql).execute(&served.owner).await.expect("it is another's");
+    assert_eq!(served.get("/v1/vouchers", &[]).await.header("highwater-parked"), "");
 }
 
 #[tokio::test]

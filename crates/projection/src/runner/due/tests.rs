@@ -65,7 +65,7 @@ impl Store for Away {
         &'a self,
         (): &'a mut (),
         _: &'a [Key],
-    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+    ) -> BoxFuture<'a, Result<Vec<parked::Count>, Failure>> {
         Box::pin(async { away() })
     }
 

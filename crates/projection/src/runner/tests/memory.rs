@@ -321,14 +321,15 @@ impl Store for Memory {
         &'a self,
         tx: &'a mut Tx,
         keys: &'a [Key],
-    ) -> BoxFuture<'a, Result<Vec<u64>, Failure>> {
+    ) -> BoxFuture<'a, Result<Vec<parked::Count>, Failure>> {
         Box::pin(async move {
             let server = self.server();
             tx.is_alive(&server)?;
             let ids = |key: &Key| {
                 let own = tx.parked.iter().filter(|(of, ..)| of == key).map(|(_, id, _)| *id);
                 let stored = server.tables.parked.get(key).into_iter().flat_map(BTreeMap::keys);
-                stored.copied().chain(own).collect::<BTreeSet<Uuid>>().len() as u64
+                let ids: BTreeSet<Uuid> = stored.copied().chain(own).collect();
+                parked::Count { waiting: ids.len() as u64, discarded: 0 }
             };
             Ok(keys.iter().map(ids).collect())
         })

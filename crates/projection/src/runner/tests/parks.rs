@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use highwater_log::MembershipEvent;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{
@@ -114,4 +115,45 @@ async fn what_is_parked_no_more_is_applied_again_and_shown_no_more() {
     assert_eq!(offsets(&alone, "a"), ((1..=8).collect(), vec![]));
     assert_eq!(shown(), Some(0.0));
     assert_ne!(aggregate_at(3), aggregate_at(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_has_applied_is_shown_no_more_although_nothing_happens() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let shown = || value(&recorder, &of("highwater_projection_parked", "a"));
+    let both = Play { poison: vec![("a", 3), ("a", 6)], ..poisoned(3, 10) };
+    let mut alone = both.alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(offsets(&alone, "a"), (vec![1, 2, 4], vec![3, 5, 6, 7, 8]));
+    for (first, left) in [(3, 1_u32), (6, 0)] {
+        assert_eq!(shown(), Some(f64::from(left + 1)));
+        assert_eq!(alone.progress.all_parked().get(&key("a")), Some(&u64::from(left + 1)));
+        {
+            let mut server = alone.store.server();
+            let parked = server.tables.parked.get_mut(&key("a")).expect("they are parked");
+            let shown = parked.remove(&aggregate_at(first)).expect("it is parked");
+            server.tables.rows.entry(key("a")).or_default().extend(shown);
+        }
+        alone.go_on_for(SECOND).await;
+        assert_eq!(shown(), Some(f64::from(left)));
+    }
+    assert!(alone.progress.all_parked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_is_shown_by_the_runner_that_has_the_partition() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let shown = || value(&recorder, &of("highwater_projection_parked", "a"));
+    let play = poisoned(3, 10);
+    let mut alone = play.alone();
+    alone.go_on_for(SECOND).await;
+    assert_eq!(shown(), Some(1.0));
+    let partitions = play.partitions();
+    let taken = MembershipEvent::Revoked { partitions, lost: false };
+    alone.changes.send(taken).expect("a runner");
+    alone.go_on_for(SECOND).await;
+    assert_eq!(shown(), Some(0.0));
+    assert!(alone.progress.all_parked().is_empty());
 }
