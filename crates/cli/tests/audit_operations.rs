@@ -124,6 +124,7 @@ impl World {
             vec![projection],
             assignment,
             Limits { batch_events: 3, ..Limits::default() },
+            Uuid::from_u128(1),
         );
         let end = Log::end(&*self.log, &self.partition).await.expect("an end");
         let projecting = async {

@@ -159,7 +159,7 @@ pub fn aggregate(app: &Application, name: &Name, collection: Option<&Name>) -> R
 
 /// Tables of the library, and words of SQL that name no table.
 fn refuse_system(table: &str) -> Result<(), Error> {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "application_migrations",
         "checkpoints",
         "database_identity",
@@ -167,6 +167,7 @@ fn refuse_system(table: &str) -> Result<(), Error> {
         "outcomes",
         "parked_aggregates",
         "parked_commits",
+        "projection_runs",
         "schema_version",
         "seen_filters",
         "snapshots",

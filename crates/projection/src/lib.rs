@@ -153,6 +153,7 @@ pub async fn start(
         projections.all(),
         assignment,
         limits,
+        ctx.ids.v4(),
     );
     let progress = runner.progress();
     let lag = runner::lag::watch(

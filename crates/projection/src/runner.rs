@@ -13,6 +13,7 @@
 //! | [`plan`] | the next transactions, and how one that failed is split |
 //! | `consumers`, `schedule` | what is followed, and by whom; the next transactions and times |
 //! | `resume`, `intake`, `attempt` | the beginning of a partition; what it brings; one transaction |
+//! | [`careful`] | what the runner before may have died of, in small steps |
 //! | `handoff`, `conflict` | the end of a partition; checkpoints that another runner moved |
 //! | `verify` | whether the database fell back |
 //! | `due` | when there is something to do |
@@ -26,6 +27,7 @@
 pub mod arrival;
 mod attempt;
 pub mod batch;
+pub mod careful;
 pub mod changes;
 pub mod commands;
 mod conflict;
@@ -55,6 +57,7 @@ use highwater_log::Log;
 use highwater_runtime::resilience::{Backoff, Once};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::{
     batch::{Item, Slice, Source, TopicPartition, What},
@@ -131,6 +134,8 @@ pub struct Runner<S: Store> {
     projections: Vec<Arc<dyn Projection<S::Tx>>>,
     assignment: Assignment,
     limits: Limits,
+    /// Whose runs it begins.
+    id: Uuid,
     progress: Progress,
     consumers: Consumers,
     schedule: Schedule,
@@ -149,12 +154,14 @@ struct Notices {
 }
 
 impl<S: Store> Runner<S> {
+    /// `id`: no other runner has it, also no one before.
     pub fn new(
         store: S,
         log: Arc<dyn Log>,
         projections: Vec<Arc<dyn Projection<S::Tx>>>,
         assignment: Assignment,
         limits: Limits,
+        id: Uuid,
     ) -> Self {
         Self {
             store,
@@ -162,6 +169,7 @@ impl<S: Store> Runner<S> {
             projections,
             assignment,
             limits,
+            id,
             progress: Progress::default(),
             consumers: Consumers::default(),
             schedule: Schedule::default(),
@@ -209,6 +217,7 @@ impl<S: Store> Runner<S> {
             return Step::Waiting;
         }
         self.schedule.retry_at = None;
+        self.end_runs().await;
         if self.is_due(Due::Verify, now) {
             return self.verify().await;
         }

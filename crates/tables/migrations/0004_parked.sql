@@ -47,4 +47,21 @@ CREATE TABLE parked_commits (
         REFERENCES parked_aggregates ON DELETE CASCADE
 );
 
+-- Which runner projects a partition, from its beginning until it ends in good order, and what it is
+-- about to apply. A row of a runner that is gone says that it did not end in good order.
+CREATE TABLE projection_runs (
+    projection text NOT NULL,
+    generation integer NOT NULL CHECK (generation > 0),
+    category text NOT NULL,
+    partition integer NOT NULL CHECK (partition >= 0),
+    runner uuid NOT NULL,
+    -- The commits between these offsets were about to be applied, and so many runners ended over
+    -- it. Noted only after an end that was in no good order.
+    first_offset bigint CHECK (first_offset >= 0),
+    end_offset bigint CHECK (end_offset > first_offset),
+    deaths integer NOT NULL CHECK (deaths >= 0),
+    PRIMARY KEY (projection, generation, category, partition),
+    CHECK ((first_offset IS NULL) = (end_offset IS NULL))
+);
+
 UPDATE schema_version SET version = 4 WHERE component = 'system';

@@ -14,6 +14,7 @@
 //! | [`parked`] | aggregates that a projection could not go on with, and what waits behind that |
 //! | [`postgres`] | connections: bounded, the same in every process |
 //! | [`rows`] | tables of an application's rows: whether they fit, and what is read of them |
+//! | [`runs`] | which runner projects a partition, and what it is about to apply |
 //! | [`snapshots`] | the state of every aggregate, and what an owner loads |
 //! | `columns` | why a row is refused |
 
@@ -28,6 +29,7 @@ pub mod outcomes;
 pub mod parked;
 pub mod postgres;
 pub mod rows;
+pub mod runs;
 pub mod snapshots;
 
 pub use columns::{Malformed, ReadError};

@@ -316,6 +316,8 @@ struct Shown {
     /// Of the event that fails, and the version that it makes.
     schema: String,
     version: i64,
+    /// Where its commit begins: from there on nothing of the aggregate is applied.
+    from_offset: i64,
     error: String,
     attempts: i32,
     commits: i64,
@@ -340,6 +342,7 @@ impl Shown {
             fingerprint: aggregate.fingerprint.clone(),
             schema: aggregate.schema.clone(),
             version: aggregate.version,
+            from_offset: aggregate.from_offset,
             error: aggregate.error.clone(),
             attempts: aggregate.attempts,
             commits: aggregate.commits,
@@ -358,7 +361,11 @@ impl std::fmt::Display for Aggregates {
                 "{} of {} on {}/{}",
                 one.aggregate, one.projection, one.category, one.partition
             )?;
-            writeln!(f, "  fails at  {} (version {}): {}", one.schema, one.version, one.error)?;
+            writeln!(
+                f,
+                "  fails at  {} (version {}, offset {}): {}",
+                one.schema, one.version, one.from_offset, one.error
+            )?;
             writeln!(f, "  group     {}", one.fingerprint)?;
             writeln!(
                 f,

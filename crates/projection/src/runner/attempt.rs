@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use highwater_tables::parked::{Cause, Commit, Count};
+use highwater_tables::{
+    parked::{Cause, Commit, Count},
+    runs::Attempt,
+};
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -10,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Runner, Step,
     batch::{Item, Slice, TopicPartition},
-    changes,
+    careful, changes,
     consumers::Consumer,
     failure::{self, Failure, OnFailure},
     lag::{self, Stage},
@@ -22,9 +25,14 @@ use crate::rows;
 
 impl<S: Store> Runner<S> {
     pub(super) async fn attempt(&mut self, mut group: Group) -> Step {
-        let result = match group.contested {
-            true => self.transact_contested(&mut group).await,
-            false => self.transact(&group).await,
+        let result = match self.note_first(&mut group).await {
+            Err(failure) => Err(failure),
+            Ok(Noted::Halts) => {
+                self.after_failure(group, &killed());
+                return Step::Failed;
+            }
+            Ok(Noted::GoesOn) if group.contested => self.transact_contested(&mut group).await,
+            Ok(Noted::GoesOn) => self.transact(&group).await,
         };
         match result {
             Ok(none_parked) => {
@@ -52,7 +60,13 @@ impl<S: Store> Runner<S> {
             // A partition that was let go meanwhile is no longer ours to say anything of.
             if let Some(follower) = self.consumers.track_of(&job.key) {
                 follower.moved(job.key.projection, job.to.clone());
+                let at_end = follower.has_all(job.key.projection);
                 self.progress.reached(job.key.clone(), job.to.offset);
+                if let Some(careful) = self.consumers.careful.get_mut(&job.key)
+                    && careful.passed(job.weight(), at_end)
+                {
+                    self.consumers.careful.remove(&job.key);
+                }
             }
             if self.consumers.troubled.remove(&job.key).is_some() {
                 info!(
@@ -194,6 +208,28 @@ impl<S: Store> Runner<S> {
         self.progress.parks(key, count.waiting);
     }
 
+    /// Says what is about to be applied, where a runner before died. What so many have died over is
+    /// parked instead.
+    async fn note_first(&mut self, group: &mut Group) -> Result<Noted, Failure> {
+        let Some((noted, job)) = group.noted.zip(group.jobs.first()) else {
+            return Ok(Noted::GoesOn);
+        };
+        let key = job.key.clone();
+        let is_killer = noted.deaths >= careful::MOST_DEATHS;
+        if is_killer && group.park.is_none() {
+            group.park = self.to_park(group, &killed());
+        }
+        if group.park.is_some() {
+            return Ok(Noted::GoesOn);
+        }
+        // Where nothing is parked the next start tries it again.
+        let deaths = if is_killer { 0 } else { noted.deaths };
+        let mut tx = self.store.begin().await?;
+        self.store.note(&mut tx, self.id, &key, Attempt { deaths, ..noted }).await?;
+        self.store.commit(tx, None).await?;
+        Ok(if is_killer { Noted::Halts } else { Noted::GoesOn })
+    }
+
     async fn transact(&mut self, group: &Group) -> Result<Vec<Key>, Failure> {
         let tx = self.store.begin().await?;
         self.write(group, tx).await
@@ -252,6 +288,17 @@ impl<S: Store> Runner<S> {
         self.store.commit(tx, changes::text(&group.jobs).as_deref()).await?;
         Ok(none_parked)
     }
+}
+
+/// What becomes of a group that is noted first.
+enum Noted {
+    GoesOn,
+    /// So many have died over it, and it is not parked.
+    Halts,
+}
+
+fn killed() -> Failure {
+    Failure::Deterministic(careful::KILLED.to_owned())
 }
 
 /// What a transaction parks.

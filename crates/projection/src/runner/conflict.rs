@@ -43,7 +43,8 @@ impl<S: Store> Runner<S> {
                 group.jobs.into_iter().partition(|job| job.key.topic_partition == topic_partition);
             group.jobs = others;
             if !self.was_taken_over(&topic_partition) {
-                self.schedule.first(Group { contested: true, ..Group::of(here) });
+                let noted = group.noted;
+                self.schedule.first(Group { contested: true, noted, ..Group::of(here) });
             }
         }
         if !group.jobs.is_empty() {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     batch::{Source, TopicPartition},
+    careful::Careful,
     follower::Follower,
     projection::Key,
 };
@@ -44,6 +45,8 @@ pub(super) struct Consumers {
     pub(super) troubled: BTreeMap<Key, u32>,
     /// Where aggregates may be parked, which each transaction looks up then.
     pub(super) parked: BTreeSet<Key>,
+    /// What is applied in small steps, because a runner before ended in no good order.
+    pub(super) careful: BTreeMap<Key, Careful>,
     /// How often the log has stopped under a consumer, one time soon after the other.
     lost: BTreeMap<Consumer, Lost>,
 }

@@ -152,6 +152,12 @@ impl Follower {
             && self.checkpoints.values().all(|at| at.offset >= self.read_to.offset)
     }
 
+    /// The log had no more when it was last read, and this projection has all of it.
+    pub fn has_all(&self, projection: &str) -> bool {
+        let at = self.checkpoints.get(projection);
+        self.caught_up && at.is_some_and(|at| at.offset >= self.read_to.offset)
+    }
+
     pub fn partition(&self) -> &highwater_log::Partition {
         self.reader.partition()
     }

@@ -5,9 +5,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
-use super::{Runner, Step, batch::TopicPartition, projection::Store};
+use super::{
+    Runner, Step,
+    batch::TopicPartition,
+    consumers::Consumer,
+    projection::{Key, Store},
+};
 
 /// Once others have begun to take over, and nothing of what is left could be projected here for so
 /// long, they have all of it: quiet partitions show nothing.
@@ -28,6 +33,8 @@ pub(super) struct Handoff {
     leave_by: Option<Instant>,
     /// While it ends: some partition was taken over.
     others_began: bool,
+    /// The runs of these end in good order.
+    ended: Vec<TopicPartition>,
 }
 
 impl Handoff {
@@ -39,7 +46,7 @@ impl Handoff {
         self.leaving.values().min().copied()
     }
 
-    fn ended(&self, now: Instant) -> Vec<TopicPartition> {
+    fn over(&self, now: Instant) -> Vec<TopicPartition> {
         let ended = self.leaving.iter().filter(|(_, until)| **until <= now);
         ended.map(|(topic_partition, _)| topic_partition.clone()).collect()
     }
@@ -65,6 +72,8 @@ impl Handoff {
 
 impl<S: Store> Runner<S> {
     pub(super) fn begin_handoff(&mut self, topic_partition: TopicPartition) {
+        // Now, so that the next runner does not take this for one that died.
+        self.handoff.ended.push(topic_partition.clone());
         // What was not begun is begun elsewhere.
         if self.consumers.follows(&topic_partition) && !self.limits.handoff.is_zero() {
             self.handoff.leaving.insert(topic_partition, Instant::now() + self.limits.handoff);
@@ -74,7 +83,7 @@ impl<S: Store> Runner<S> {
     }
 
     pub(super) fn end_handoffs(&mut self, now: Instant) {
-        for topic_partition in self.handoff.ended(now) {
+        for topic_partition in self.handoff.over(now) {
             self.let_go(&topic_partition);
         }
     }
@@ -99,6 +108,8 @@ impl<S: Store> Runner<S> {
     /// long as that may take.
     pub(super) async fn hand_off_all(&mut self) {
         let left = self.assignment.leave(self.limits.leave_within);
+        let waiting = self.consumers.waiting.keys();
+        self.handoff.ended.extend(waiting.map(|consumer| consumer.topic_partition.clone()));
         self.consumers.waiting.clear();
         self.handoff.others_began = false;
         self.handoff.leave_by = Some(Instant::now() + self.limits.handoff);
@@ -107,6 +118,7 @@ impl<S: Store> Runner<S> {
             .into_iter()
             .for_each(|topic_partition| self.begin_handoff(topic_partition));
         let rest = async {
+            self.end_runs().await;
             while !self.handoff.leaving.is_empty() {
                 if matches!(self.step().await, Step::Waiting | Step::CaughtUp)
                     && !self.handoff.leaving.is_empty()
@@ -118,9 +130,41 @@ impl<S: Store> Runner<S> {
         tokio::join!(left, rest);
     }
 
+    /// A run that cannot be ended now looks like one of a runner that died: the next one is careful.
+    pub(super) async fn end_runs(&mut self) {
+        let ended = std::mem::take(&mut self.handoff.ended);
+        let mut keys: Vec<Key> = Vec::new();
+        for topic_partition in ended {
+            // It may have been given back meanwhile.
+            if self.consumers.follows(&topic_partition)
+                && !self.handoff.is_leaving(&topic_partition)
+            {
+                continue;
+            }
+            let consumer = Consumer::of(topic_partition);
+            let own = self.projections.iter().filter(|projection| {
+                projection.source() == consumer.topic_partition.source
+                    && projection.categories().contains(&&*consumer.topic_partition.category)
+            });
+            keys.extend(own.map(|projection| consumer.key(projection.name())));
+        }
+        if keys.is_empty() {
+            return;
+        }
+        let end = async {
+            let mut tx = self.store.begin().await?;
+            self.store.end_runs(&mut tx, self.id, &keys).await?;
+            self.store.commit(tx, None).await
+        };
+        if let Err(failure) = end.await {
+            debug!(error = %failure, "an end is not noted");
+        }
+    }
+
     fn let_go(&mut self, topic_partition: &TopicPartition) {
         self.handoff.leaving.remove(topic_partition);
         self.drop_work(topic_partition);
+        self.consumers.careful.retain(|key, _| key.topic_partition != *topic_partition);
         self.progress.forget(topic_partition);
     }
 }

@@ -7,6 +7,7 @@ use super::{
     Runner,
     batch::{Room, TopicPartition},
     membership::Change,
+    plan::Job,
     projection::Store,
 };
 
@@ -46,11 +47,11 @@ impl<S: Store> Runner<S> {
     }
 
     /// Everything that has arrived, as one group; a projection that goes alone has one of its own,
-    /// after it.
+    /// after it, and what may end the process goes in small steps, after all others.
     pub(super) fn gather(&mut self) {
         self.consumers.rejoin();
         let mut room = Room { events: self.limits.batch_events, bytes: self.limits.batch_bytes };
-        let (mut together, mut alone) = (Vec::new(), Vec::new());
+        let (mut together, mut alone, mut careful) = (Vec::new(), Vec::new(), Vec::new());
         let mut ended = Vec::new();
         let now = Instant::now();
         let others_first = self.handoff.waits_for_others(now);
@@ -62,7 +63,14 @@ impl<S: Store> Runner<S> {
                 self.handoff.let_others_go_first(now);
             }
             room = follower.take_arrived(room);
-            let taken = follower.take_jobs();
+            let (suspect, taken): (Vec<Job>, Vec<Job>) = follower
+                .take_jobs()
+                .into_iter()
+                .partition(|job| self.consumers.careful.contains_key(&job.key));
+            for job in suspect {
+                let steps = self.consumers.careful.get(&job.key).map(|careful| careful.steps(job));
+                careful.extend(steps.into_iter().flatten());
+            }
             match consumer.alone {
                 None => together.extend(taken),
                 Some(_) => alone.push(taken),
@@ -72,6 +80,8 @@ impl<S: Store> Runner<S> {
             }
         }
         self.schedule.last(std::iter::once(together).chain(alone));
+        // What may end this runner waits for what does not.
+        self.schedule.queue.extend(careful);
         for (consumer, end) in ended {
             self.lost_the_log(consumer, &end);
         }

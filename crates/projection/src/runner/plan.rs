@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_tables::parked::Cause;
+use highwater_tables::{parked::Cause, runs::Attempt};
 
 use super::{
     batch::{Item, Slice, TopicPartition},
@@ -35,6 +35,8 @@ pub struct Group {
     pub contested: bool,
     /// Why the one commit of the one job is not applied but parked.
     pub park: Option<Cause>,
+    /// What is noted before it is applied, because a runner before died.
+    pub noted: Option<Attempt>,
 }
 
 impl Job {
@@ -50,13 +52,16 @@ impl Job {
         self.items().iter().map(|item| item.what.weight()).sum()
     }
 
-    /// The first half by items, then the rest with whatever follows the last item.
-    fn halves(self) -> Option<[Job; 2]> {
-        let middle = self.first + self.items().len() / 2;
-        let between =
-            self.items.get(middle.checked_sub(1)?).filter(|_| middle > self.first)?.after.clone();
+    /// The first `items`, then the rest with whatever follows the last item, if any is left.
+    pub fn cut(self, items: usize) -> (Job, Option<Job>) {
+        let middle = self.first + items;
+        let last = middle.checked_sub(1).filter(|_| items > 0 && middle < self.end);
+        let Some(between) = last.and_then(|last| self.items.get(last)) else {
+            return (self, None);
+        };
+        let between = between.after.clone();
         let head = Job { to: between.clone(), end: middle, ..self.clone() };
-        Some([head, Job { from: between, first: middle, ..self }])
+        (head, Some(Job { from: between, first: middle, ..self }))
     }
 }
 
@@ -80,10 +85,11 @@ impl Group {
         }
         let mut jobs: Vec<Job> = by_topic_partition.into_values().flatten().collect();
         match (jobs.len(), jobs.pop()) {
-            (1, Some(job)) => match job.clone().halves() {
-                Some(halves) => halves.into_iter().map(|half| Group::of(vec![half])).collect(),
-                None => vec![Group::of(vec![job])],
-            },
+            (1, Some(job)) => {
+                let half = job.items().len() / 2;
+                let (head, rest) = job.cut(half);
+                std::iter::once(head).chain(rest).map(|half| Group::of(vec![half])).collect()
+            }
             (_, last) => jobs.into_iter().chain(last).map(|job| Group::of(vec![job])).collect(),
         }
     }

@@ -15,6 +15,7 @@ use highwater_tables::{
     checkpoints::{self, Moves},
     parked,
     postgres::Connections,
+    runs::{self, Attempt, Run},
 };
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
@@ -135,6 +136,46 @@ impl Store for PostgresStore {
         commits: &'a [parked::Commit],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move { Ok(parked::wait(tx, key.columns()?, commits).await?) })
+    }
+
+    fn runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Run>>, Failure>> {
+        Box::pin(async move { Ok(runs::find(tx, &columns(keys)?).await?) })
+    }
+
+    fn begin_runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        begun: &'a [(Key, Option<Attempt>)],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let begun = begun.iter().map(|(key, attempt)| Ok((key.columns()?, *attempt)));
+            let begun = begun.collect::<Result<Vec<_>, Failure>>()?;
+            Ok(runs::begin(tx, runner, &begun).await?)
+        })
+    }
+
+    fn note<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        key: &'a Key,
+        attempt: Attempt,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(runs::attempt(tx, runner, key.columns()?, attempt).await?) })
+    }
+
+    fn end_runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(runs::end(tx, runner, &columns(keys)?).await?) })
     }
 
     fn advance<'a>(

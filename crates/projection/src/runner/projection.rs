@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_tables::parked;
+use highwater_tables::{
+    parked,
+    runs::{Attempt, Run},
+};
 use uuid::Uuid;
 
 use super::{
@@ -142,6 +145,38 @@ pub trait Store: Send + Sync + 'static {
         tx: &'a mut Self::Tx,
         key: &'a Key,
         commits: &'a [parked::Commit],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// The runs of `keys` that have not ended in good order, in their sequence.
+    fn runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Run>>, Failure>>;
+
+    /// `runner` begins with these, each with what others before have died over.
+    fn begin_runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        begun: &'a [(Key, Option<Attempt>)],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// `runner` is about to apply this, if it is its run still.
+    fn note<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        key: &'a Key,
+        attempt: Attempt,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// The runs of `runner` with these end in good order.
+    fn end_runs<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        keys: &'a [Key],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// Moves every checkpoint, or fails with [`Failure::Conflict`] if one is not at its `from`.

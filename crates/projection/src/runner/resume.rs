@@ -14,10 +14,12 @@ use highwater_tables::parked::Count;
 use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::{
     Runner, Step,
     batch::TopicPartition,
+    careful::Careful,
     consumers::Consumer,
     failure::Failure,
     follower::Follower,
@@ -41,6 +43,8 @@ struct Beginning {
     halted: Vec<(Key, Failure)>,
     /// How many aggregates are parked, by projection.
     parked: BTreeMap<&'static str, Count>,
+    /// What a runner before may have died of, by projection.
+    careful: BTreeMap<&'static str, Careful>,
 }
 
 impl<S: Store> Runner<S> {
@@ -54,9 +58,10 @@ impl<S: Store> Runner<S> {
                     self.assignment.partition(&consumer.topic_partition),
                 );
                 let (store, log) = (&self.store, &*self.log);
+                let me = Me { id: self.id, batch_events: self.limits.batch_events };
                 async move {
                     let begun =
-                        begin(store, log, &consumer.topic_partition, partition, &readers).await;
+                        begin(store, log, &consumer.topic_partition, partition, &readers, me).await;
                     (consumer, begun)
                 }
             };
@@ -74,7 +79,7 @@ impl<S: Store> Runner<S> {
 
     fn resumed(&mut self, consumer: Consumer, begun: Result<Beginning, Trouble>) -> Result<(), ()> {
         match begun {
-            Ok(Beginning { follower, halted, parked }) => {
+            Ok(Beginning { follower, halted, parked, mut careful }) => {
                 halted.into_iter().for_each(|(key, failure)| self.halt(key, 0, &failure));
                 self.consumers.waiting.remove(&consumer);
                 let Some(follower) = follower else { return Ok(()) };
@@ -87,6 +92,15 @@ impl<S: Store> Runner<S> {
                     let key = consumer.key(projection);
                     self.shows_parked(&key, parked.get(projection).copied().unwrap_or_default());
                     gauge!("highwater_projection_halted", &lag::labels(&key)).set(0.0);
+                    if let Some(careful) = careful.remove(projection) {
+                        info!(
+                            category = %key.topic_partition.category,
+                            partition = key.topic_partition.partition, projection,
+                            died_over = ?careful.attempt(),
+                            "the runner before did not end in good order: in small steps at first"
+                        );
+                        self.consumers.careful.insert(key.clone(), careful);
+                    }
                     self.progress.works(&key, Stage::Beginning);
                     self.progress.reached(key, at.offset);
                 }
@@ -195,20 +209,21 @@ async fn begin<S: Store>(
     topic_partition: &TopicPartition,
     partition: Option<highwater_log::Partition>,
     readers: &[Arc<dyn Projection<S::Tx>>],
+    me: Me,
 ) -> Result<Beginning, Trouble> {
     let Some(partition) = partition else {
         return Err(Trouble::Final(format!("no topic is known for {topic_partition}")));
     };
-    let (mut checkpoints, mut halted) = (BTreeMap::new(), Vec::new());
-    let mut parked = BTreeMap::new();
-    match checkpoints_of(store, readers, topic_partition).await {
-        Ok(all) => note(all, &mut checkpoints, &mut parked),
+    let (mut resumed, mut halted) = (Vec::new(), Vec::new());
+    match checkpoints_of(store, readers, topic_partition, me).await {
+        Ok(all) => resumed = all,
         Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
         // One by one, to see whose it is.
         Err(_) => {
             for reader in readers {
-                match checkpoints_of(store, std::slice::from_ref(reader), topic_partition).await {
-                    Ok(one) => note(one, &mut checkpoints, &mut parked),
+                let one = std::slice::from_ref(reader);
+                match checkpoints_of(store, one, topic_partition, me).await {
+                    Ok(one) => resumed.extend(one),
                     Err(failure) if failure.passes() => return Err(Trouble::Passing(failure)),
                     Err(failure) => halted.push((
                         Key { projection: reader.name(), topic_partition: topic_partition.clone() },
@@ -218,8 +233,15 @@ async fn begin<S: Store>(
             }
         }
     }
+    let (mut checkpoints, mut parked, mut careful) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for Resumed { projection, at, parked: count, careful: steps } in resumed {
+        checkpoints.insert(projection, at);
+        parked.insert(projection, count);
+        careful.extend(steps.map(|steps| (projection, steps)));
+    }
     let Some((lowest, others)) = rules::beginning(&checkpoints) else {
-        return Ok(Beginning { follower: None, halted, parked });
+        return Ok(Beginning { follower: None, halted, parked, careful });
     };
     for at in &others {
         partition_reader::check(log, &partition, topic_partition.source, at)
@@ -233,28 +255,32 @@ async fn begin<S: Store>(
         follower: Some(Follower::new(topic_partition.clone(), reader, checkpoints)),
         halted,
         parked,
+        careful,
     })
 }
 
-/// In one transaction, so that a beginning costs few of them.
-type Resumed = (&'static str, Position<Wire>, Count);
-
-fn note(
-    all: Vec<Resumed>,
-    checkpoints: &mut BTreeMap<&'static str, Position<Wire>>,
-    parked: &mut BTreeMap<&'static str, Count>,
-) {
-    for (projection, at, count) in all {
-        checkpoints.insert(projection, at);
-        parked.insert(projection, count);
-    }
+/// Who begins, and how large its transactions are.
+#[derive(Clone, Copy)]
+struct Me {
+    id: Uuid,
+    batch_events: usize,
 }
 
-/// Where each projection stands, and how many aggregates it has parked.
+/// Where a projection stands.
+struct Resumed {
+    projection: &'static str,
+    at: Position<Wire>,
+    parked: Count,
+    careful: Option<Careful>,
+}
+
+/// Where each projection stands, how many aggregates it has parked, and what a runner before may
+/// have died of; in one transaction, so that a beginning costs few of them.
 async fn checkpoints_of<S: Store>(
     store: &S,
     readers: &[Arc<dyn Projection<S::Tx>>],
     topic_partition: &TopicPartition,
+    me: Me,
 ) -> Result<Vec<Resumed>, Failure> {
     if readers.is_empty() {
         return Ok(Vec::new());
@@ -283,7 +309,18 @@ async fn checkpoints_of<S: Store>(
         *at = Position::start();
     }
     let parked = store.parked(&mut tx, &keys).await?;
+    let runs = store.runs(&mut tx, &keys).await?;
+    let (mut resumed, mut begun) = (Vec::new(), Vec::new());
+    for (((key, at), parked), run) in keys.into_iter().zip(stored).zip(parked).zip(runs) {
+        let careful = run.and_then(|run| Careful::after(&run, me.id, at.offset, me.batch_events));
+        if run.is_none_or(|run| run.runner != me.id) {
+            begun.push((key.clone(), careful.as_ref().and_then(Careful::attempt)));
+        }
+        resumed.push(Resumed { projection: key.projection, at, parked, careful });
+    }
+    if !begun.is_empty() {
+        store.begin_runs(&mut tx, me.id, &begun).await?;
+    }
     store.commit(tx, None).await?;
-    let all = keys.into_iter().zip(stored).zip(parked);
-    Ok(all.map(|((key, at), parked)| (key.projection, at, parked)).collect())
+    Ok(resumed)
 }

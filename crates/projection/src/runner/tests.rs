@@ -5,6 +5,7 @@ mod alone;
 mod beginning;
 mod choices;
 mod contested;
+mod deaths;
 mod ending;
 pub mod history;
 mod memory;
@@ -54,6 +55,7 @@ fn play(histories: Vec<Arc<History>>, runners: usize) -> Play {
         budget: Budget::default(),
         events: Events::default(),
         poison: Vec::new(),
+        killers: Vec::new(),
         parked_most: 0,
     }
 }

@@ -10,6 +10,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 mod command_queue;
+mod deaths;
 mod domain;
 mod failures;
 mod forgetting;

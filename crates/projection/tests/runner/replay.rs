@@ -17,7 +17,11 @@ use highwater_protocol::{
     position::Position,
     wire::{RecordedEvent, Wire},
 };
-use highwater_tables::{dedup_filter::Segment, parked};
+use highwater_tables::{
+    dedup_filter::Segment,
+    parked,
+    runs::{Attempt, Run},
+};
 use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -381,6 +385,42 @@ macro_rules! delegate {
             commits: &'a [parked::Commit],
         ) -> BoxFuture<'a, Result<(), Failure>> {
             self.inner.wait(tx, key, commits)
+        }
+
+        fn runs<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            keys: &'a [Key],
+        ) -> BoxFuture<'a, Result<Vec<Option<Run>>, Failure>> {
+            self.inner.runs(tx, keys)
+        }
+
+        fn begin_runs<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            runner: Uuid,
+            begun: &'a [(Key, Option<Attempt>)],
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.begin_runs(tx, runner, begun)
+        }
+
+        fn note<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            runner: Uuid,
+            key: &'a Key,
+            attempt: Attempt,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.note(tx, runner, key, attempt)
+        }
+
+        fn end_runs<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            runner: Uuid,
+            keys: &'a [Key],
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.end_runs(tx, runner, keys)
         }
 
         fn advance<'a>(

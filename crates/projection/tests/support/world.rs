@@ -38,6 +38,9 @@ use crate::library::{
 
 pub const PARTITIONS: u32 = 4;
 
+/// No runner has the id of another.
+static RUNNERS: AtomicU32 = AtomicU32::new(1);
+
 const PATIENCE: Duration = Duration::from_secs(120);
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -405,7 +408,8 @@ impl World {
             commit: Arc::new(|_| {}),
         };
         let assignment = Assignment::new(membership, self.topics.clone());
-        (Runner::new(store, log, projections, assignment, limits), changes)
+        let runner = Uuid::from_u128(RUNNERS.fetch_add(1, Ordering::Relaxed).into());
+        (Runner::new(store, log, projections, assignment, limits, runner), changes)
     }
 
     /// Projects everything that is in the log.

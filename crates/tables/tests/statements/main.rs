@@ -10,6 +10,8 @@ mod dedup_filter;
 mod identity;
 mod operations;
 mod outcomes;
+mod parked;
+mod runs;
 mod snapshots;
 
 use highwater_protocol::{

@@ -10,7 +10,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use highwater_log::{LocalLog, Membership, local};
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_tables::parked;
+use highwater_tables::{
+    parked,
+    runs::{Attempt, Run},
+};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -97,6 +100,42 @@ impl Store for Away {
         Box::pin(async { away() })
     }
 
+    fn runs<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Run>>, Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn begin_runs<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: Uuid,
+        _: &'a [(Key, Option<Attempt>)],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn note<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: Uuid,
+        _: &'a Key,
+        _: Attempt,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn end_runs<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: Uuid,
+        _: &'a [Key],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
     fn advance<'a>(&'a self, (): &'a mut (), _: &'a [Move]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { away() })
     }
@@ -168,7 +207,17 @@ fn runner(
     let membership =
         Membership { events, leave: Box::new(|_| Box::pin(async {})), commit: Arc::new(|_| {}) };
     let assignment = Assignment::new(membership, Topics::of("test", &["thing"]));
-    (Runner::new(store, log, vec![Arc::new(Counts)], assignment, Limits::default()), changes)
+    (
+        Runner::new(
+            store,
+            log,
+            vec![Arc::new(Counts)],
+            assignment,
+            Limits::default(),
+            Uuid::from_u128(1),
+        ),
+        changes,
+    )
 }
 
 impl Times {

@@ -11,13 +11,17 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
-use highwater_tables::parked;
+use highwater_tables::{
+    parked,
+    runs::{Attempt, Run},
+};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::{
     super::{
         Failure, Item, Key, Move, Projection, Slice, Source, Start, Store, TopicPartition, What,
+        careful::KILLED,
     },
     choices::Choices,
     history::{History, Shelf, VisibleItem, aggregate_at},
@@ -52,6 +56,15 @@ pub struct Server {
     pub busy: BTreeMap<&'static str, usize>,
     /// What a projection cannot apply, by its first offset.
     pub poison: BTreeSet<(&'static str, u64)>,
+    /// What the process does not survive, by its first offset.
+    pub killers: BTreeSet<(&'static str, u64)>,
+    /// It did not: its runner does nothing any more.
+    pub died: bool,
+    /// What runners said when they began, and what they were about to apply.
+    pub runs: BTreeMap<Key, Run>,
+    /// How often they said that.
+    pub notes: usize,
+    runners: u128,
     /// What a newer release wrote, by its first offset.
     pub unknown: BTreeSet<(&'static str, u64)>,
     /// So many transactions cannot begin.
@@ -95,6 +108,7 @@ pub struct Tx {
     rows: Vec<(Key, VisibleItem)>,
     parked: Vec<(Key, Uuid, VisibleItem)>,
     emptied: BTreeSet<Key>,
+    runs: Vec<(Key, Option<Run>)>,
 }
 
 impl Tables {
@@ -113,6 +127,13 @@ impl Memory {
 
     pub fn at_seat(&self, seat: usize) -> Self {
         Self { seat, ..self.clone() }
+    }
+
+    /// The id of another runner.
+    pub fn next_runner(&self) -> Uuid {
+        let mut server = self.server();
+        server.runners += 1;
+        Uuid::from_u128(server.runners)
     }
 
     pub fn server(&self) -> MutexGuard<'_, Server> {
@@ -165,6 +186,12 @@ impl Server {
     }
 
     fn write(&mut self, tx: &Tx) {
+        for (key, run) in &tx.runs {
+            match run {
+                Some(run) => self.runs.insert(key.clone(), *run),
+                None => self.runs.remove(key),
+            };
+        }
         let before = self.tables.clone();
         self.tables.checkpoints.extend(tx.checkpoints.clone());
         self.tables.rows.retain(|key, _| !tx.emptied.contains(key));
@@ -266,6 +293,7 @@ impl Store for Memory {
                 rows: Vec::new(),
                 parked: Vec::new(),
                 emptied: BTreeSet::new(),
+                runs: Vec::new(),
             })
         })
     }
@@ -358,7 +386,8 @@ impl Store for Memory {
         commit: &'a parked::Commit,
         cause: &'a parked::Cause,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        assert_eq!((cause.schema.as_str(), cause.error.as_str()), ("thing.made.v1", "poison"));
+        assert_eq!(cause.schema, "thing.made.v1");
+        assert!(["poison", KILLED].contains(&cause.error.as_str()), "{}", cause.error);
         self.wait(tx, key, std::slice::from_ref(commit))
     }
 
@@ -377,6 +406,64 @@ impl Store for Memory {
                 };
                 tx.parked.push((key.clone(), commit.aggregate, shown));
             }
+            Ok(())
+        })
+    }
+
+    fn runs<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<Run>>, Failure>> {
+        Box::pin(async move {
+            let server = self.server();
+            tx.is_alive(&server)?;
+            Ok(keys.iter().map(|key| server.runs.get(key).copied()).collect())
+        })
+    }
+
+    fn begin_runs<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        runner: Uuid,
+        begun: &'a [(Key, Option<Attempt>)],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let run = |attempt| Some(Run { runner, attempt });
+            tx.runs.extend(begun.iter().map(|(key, attempt)| (key.clone(), run(*attempt))));
+            Ok(())
+        })
+    }
+
+    fn note<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        runner: Uuid,
+        key: &'a Key,
+        attempt: Attempt,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let mut server = self.server();
+            server.notes += 1;
+            if server.runs.get(key).is_some_and(|run| run.runner == runner) {
+                tx.runs.push((key.clone(), Some(Run { runner, attempt: Some(attempt) })));
+            }
+            Ok(())
+        })
+    }
+
+    fn end_runs<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        runner: Uuid,
+        keys: &'a [Key],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let server = self.server();
+            let own = keys
+                .iter()
+                .filter(|key| server.runs.get(*key).is_some_and(|run| run.runner == runner));
+            tx.runs.extend(own.map(|key| (key.clone(), None)));
             Ok(())
         })
     }
@@ -473,6 +560,10 @@ impl Projection<Tx> for Tally {
                     if is_commit && server.poison.contains(&(self.0, item.what.start())) {
                         return Err(Failure::Deterministic("poison".to_owned()));
                     }
+                    if is_commit && server.killers.contains(&(self.0, item.what.start())) {
+                        server.died = true;
+                        return Ok(false);
+                    }
                     if server.unknown.contains(&(self.0, item.what.start())) {
                         return Err(Failure::Newer("a newer version".to_owned()));
                     }
@@ -482,9 +573,16 @@ impl Projection<Tx> for Tally {
                     ));
                 }
             }
-            Ok(())
+            Ok(true)
         })();
-        Box::pin(async { applied })
+        Box::pin(async move {
+            match applied {
+                Ok(true) => Ok(()),
+                // It does not come back.
+                Ok(false) => std::future::pending().await,
+                Err(failure) => Err(failure),
+            }
+        })
     }
 
     fn resume<'a>(

@@ -52,6 +52,8 @@ pub struct Play {
     pub events: Events,
     /// What a projection cannot apply, by its first offset.
     pub poison: Vec<(&'static str, u64)>,
+    /// What the process does not survive, in the same way.
+    pub killers: Vec<(&'static str, u64)>,
     pub parked_most: u64,
 }
 
@@ -159,7 +161,9 @@ impl Play {
             .readers()
             .map(|(name, source)| Arc::new(Tally(name, source)) as Arc<dyn Projection<Tx>>)
             .collect();
-        let runner = Runner::new(store, Arc::new(shelf.clone()), projections, assignment, limits);
+        let id = store.next_runner();
+        let log = Arc::new(shelf.clone());
+        let runner = Runner::new(store, log, projections, assignment, limits, id);
         let progress = runner.progress();
         Player {
             seat: Some(Seat::Between(Box::new(runner))),
@@ -176,6 +180,7 @@ impl Play {
         let shelf = self.shelf();
         let store = Memory::new(&shelf, self.tables.clone(), Choices::first(), self.budget);
         store.server().poison.extend(self.poison.iter().copied());
+        store.server().killers.extend(self.killers.iter().copied());
         let another = self.another(&shelf, &store);
         Alone { shelf, store, ..another }
     }

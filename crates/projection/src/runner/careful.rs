@@ -1,0 +1,83 @@
+//! After an end that was in no good order: what the runner before may have died of is applied by
+//! itself, each projection and partition, and noted before that; and what one has died over in
+//! small steps. So the next runner knows over which this one died. Pure: the runner notes and
+//! applies.
+
+use highwater_tables::runs::{Attempt, Run};
+use uuid::Uuid;
+
+use super::{
+    batch::Item,
+    plan::{Group, Job},
+};
+
+/// What a runner has died over goes in so many steps: of a full batch it takes two more deaths until
+/// one commit is left.
+const STEPS: usize = 64;
+/// One commit that so many runners have died over is applied no more.
+pub const MOST_DEATHS: u32 = 3;
+/// What is said of such a commit.
+pub const KILLED: &str = "killed the process";
+
+/// What is still to be applied in small steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Careful {
+    /// So many events the runner before may have been at.
+    left: usize,
+    /// What it was about to apply, if it was careful already.
+    attempt: Option<Attempt>,
+}
+
+impl Careful {
+    /// What is to be done by the runner `me`, whose transactions have about `batch_events`, where
+    /// the projection stands at `checkpoint`. `None`: nothing, `run` is its own.
+    pub fn after(run: &Run, me: Uuid, checkpoint: u64, batch_events: usize) -> Option<Self> {
+        let died_over = |attempt: Attempt| Attempt { deaths: attempt.deaths + 1, ..attempt };
+        let attempt = run.attempt.filter(|attempt| attempt.end > checkpoint).map(died_over);
+        (run.runner != me).then_some(Self { left: batch_events, attempt })
+    }
+
+    /// What runners have died over.
+    pub fn attempt(&self) -> Option<Attempt> {
+        self.attempt
+    }
+
+    /// `job` in small steps.
+    pub fn steps(&self, job: Job) -> Vec<Group> {
+        let all = job.items().len();
+        let suspects = job.items().iter().filter(|item| self.is_suspect(item)).count();
+        let (mut groups, mut rest) = (Vec::new(), Some(job));
+        while let Some(job) = rest.take() {
+            let suspect = job.items().first().is_some_and(|item| self.is_suspect(item));
+            let alike = job.items().iter().take_while(|item| self.is_suspect(item) == suspect);
+            // Most deaths are over nothing that was applied: what is not known of is one step.
+            let most = if suspect { suspects.div_ceil(STEPS).max(1) } else { all };
+            let step = alike.count().min(most);
+            let (head, tail) = job.cut(step);
+            groups.push(self.step(head));
+            rest = tail;
+        }
+        groups
+    }
+
+    /// So many events went through; `at_end`: the log has no more. Whether it is over.
+    pub fn passed(&mut self, events: usize, at_end: bool) -> bool {
+        self.left = self.left.saturating_sub(events);
+        self.left == 0 || at_end
+    }
+
+    fn is_suspect(&self, item: &Item) -> bool {
+        let start = item.what.start();
+        self.attempt.is_some_and(|attempt| (attempt.first..attempt.end).contains(&start))
+    }
+
+    fn step(&self, job: Job) -> Group {
+        let range = job.items().first().zip(job.items().last());
+        let noted = range.map(|(first, last)| {
+            let (first, end) = (first.what.start(), last.after.offset);
+            let same = self.attempt.filter(|attempt| (attempt.first, attempt.end) == (first, end));
+            Attempt { first, end, deaths: same.map_or(0, |attempt| attempt.deaths) }
+        });
+        Group { noted, ..Group::of(vec![job]) }
+    }
+}
