@@ -4,6 +4,8 @@
 
 #[path = "audit_tables/planted_log.rs"]
 mod planted_log;
+#[path = "audit_tables/rebuild.rs"]
+mod rebuild;
 #[path = "audit_tables/world.rs"]
 mod world;
 

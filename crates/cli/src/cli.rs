@@ -14,6 +14,7 @@ mod lag;
 mod migrate;
 mod owners;
 mod parked;
+mod rebuild;
 mod replay;
 mod settings;
 mod source;
@@ -22,13 +23,15 @@ mod up;
 use std::{io, process::ExitCode};
 
 use clap::{ArgMatches, FromArgMatches, Subcommand};
-use highwater_projection::{parked as parking, replay as replaying, runner::Failure};
+use highwater_projection::{
+    parked as parking, rebuild as rebuilding, replay as replaying, runner::Failure,
+};
 use highwater_runtime::{
     process::{self, Exit, Exits},
     telemetry,
 };
 use highwater_tables::{
-    migrations,
+    ReadError, generations, migrations,
     postgres::{is_refused, is_unusable, what_failed},
 };
 
@@ -50,6 +53,7 @@ enum Command {
     Owners(owners::Args),
     Migrate(migrate::Args),
     Parked(parked::Args),
+    Rebuild(rebuild::Args),
 }
 
 /// How a subcommand ended that did not fail.
@@ -86,6 +90,8 @@ pub(crate) enum Error {
     Replay(replaying::Error),
     #[error(transparent)]
     Parked(parking::Error),
+    #[error(transparent)]
+    Rebuild(rebuilding::Error),
     #[error(transparent)]
     OtherDatabase(crate::lag::Error),
     #[error(transparent)]
@@ -145,6 +151,7 @@ async fn ended(arguments: &ArgMatches, application: &Application) -> Result<End,
         Command::Owners(args) => owners::run(args).await,
         Command::Migrate(args) => migrate::run(args, application).await,
         Command::Parked(args) => parked::run(args, application).await,
+        Command::Rebuild(args) => rebuild::run(args, application).await,
     }
 }
 
@@ -158,6 +165,7 @@ impl Error {
             Self::Migrations(error) => error.of_database().map_or(Exit::Failed, of_database),
             Self::Replay(replaying::Error::Refused { why, .. })
             | Self::Parked(parking::Error::Failed(why)) => of_projection(why),
+            Self::Rebuild(error) => of_rebuild(error),
             Self::Postgres(error) => error.exit(),
             Self::Up(error) => error.exit(),
             Self::Own(error) => error.exit(),
@@ -203,6 +211,18 @@ fn of_projection(failure: &Failure) -> Exit {
     }
 }
 
+/// What an error of a rebuild means to the caller.
+fn of_rebuild(error: &rebuilding::Error) -> Exit {
+    match error {
+        rebuilding::Error::Log(error) => of_log(error),
+        rebuilding::Error::Database(error)
+        | rebuilding::Error::Checkpoints(ReadError::Database(error))
+        | rebuilding::Error::Generations(generations::Error::Database(error)) => of_database(error),
+        rebuilding::Error::NotApplied { why, .. } => of_projection(why),
+        _ => Exit::Failed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +242,9 @@ mod tests {
             (Error::Migrations(migrations::Error::Empty), Exit::Failed),
             (Error::Postgres(postgres::Error::NotInstalled), Exit::Failed),
             (failed(Failure::Unreachable(String::new())), Exit::Unreachable),
+            (Error::Rebuild(rebuilding::Error::Database(away())), Exit::Unreachable),
+            (Error::Rebuild(rebuilding::Error::Database(lacks())), Exit::Failed),
+            (Error::Rebuild(rebuilding::Error::Unsettled), Exit::Failed),
             (failed(Failure::Deterministic(String::new())), Exit::Failed),
             (Error::Log(highwater_log::Error::Unreachable(String::new())), Exit::Unreachable),
             (Error::Log(highwater_log::Error::Promise(String::new())), Exit::Failed),

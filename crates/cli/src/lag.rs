@@ -200,6 +200,15 @@ pub async fn prefix(log: &dyn RawReader) -> Result<String, Error> {
     })
 }
 
+/// Refuses a database that is not the one which the log names.
+pub async fn check(
+    log: &dyn RawReader,
+    prefix: &str,
+    database: &mut PgConnection,
+) -> Result<(), Error> {
+    check_database(&owners::read(log, prefix).await?, database).await
+}
+
 async fn check_database(said: &OwnersTopic, database: &mut PgConnection) -> Result<(), Error> {
     let ours = identity::database_identity(database).await?;
     match &said.database {

@@ -8,6 +8,7 @@
 //! | [`table`] | the same without SQL: the statements follow from the row's columns |
 //! | [`builtin`] | projections that every application has |
 //! | [`parked`] | what an operator does about aggregates that are parked |
+//! | [`rebuild`] | the tables of a projection anew, beside the live ones, and the switch |
 //! | [`replay`] | a projection once more into another database, and its tables compared |
 //! | [`settings`], [`pool`], [`process`] | what is configured; the connections; the process of its own |
 
@@ -22,6 +23,7 @@ mod lines;
 pub mod parked;
 pub mod pool;
 pub mod process;
+pub mod rebuild;
 pub mod replay;
 pub mod rows;
 pub mod runner;

@@ -1,7 +1,13 @@
 //! Projections that are one table with one row an aggregate. The statements follow from the row's
 //! columns: a batch is one SELECT and one INSERT, whatever it holds.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | `copy` | rows as COPY takes them, for tables that are made anew |
 
-use std::{marker::PhantomData, sync::Arc};
+mod copy;
+
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{domain::Unreadable, entry::EventBody, wire::Wire};
@@ -68,6 +74,9 @@ impl<F: Folding> Table<F> {
     }
 
     async fn store(&self, tx: &mut PostgresTx, rows: Vec<StoredRow<F>>) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut query = sqlx::query(AssertSqlSafe(self.upsert.clone()))
             .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.partition).collect::<Vec<_>>())
@@ -109,6 +118,23 @@ impl<F: Folding> Projection<PostgresTx> for Table<F> {
         Box::pin(async move {
             let stored = self.load(tx, &touched(slices)).await?;
             self.store(tx, collapse(stored, slices)?).await
+        })
+    }
+
+    /// What is new goes by COPY.
+    fn fill<'a>(
+        &'a self,
+        tx: &'a mut PostgresTx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let stored = self.load(tx, &touched(slices)).await?;
+            let known: BTreeSet<Uuid> = stored.iter().map(|row| row.id).collect();
+            let rows = collapse(stored, slices)?;
+            let (old, new): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| known.contains(&row.id));
+            self.store(tx, old).await?;
+            copy::rows(tx, &new).await
         })
     }
 }

@@ -38,6 +38,8 @@ pub struct Key {
 /// A resource as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedResource {
+    /// The number of the tables that it was read from.
+    pub generation: u32,
     /// Everything below this offset of its partition is included.
     pub offset: u64,
     /// The row lacks events of the aggregate, because one could not be applied.

@@ -38,6 +38,8 @@ use crate::{
 
 /// Of the digest.
 const ETAG_BYTES: usize = 16;
+/// The number of the tables that were never made anew.
+const FIRST: i32 = 1;
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const LARGEST_LIMIT: i64 = 200;
 /// Ids that one request may name.
@@ -97,6 +99,8 @@ struct ListRequest<L: List> {
     path: String,
     /// What a cursor is bound to.
     binding: String,
+    /// The number of the tables that the cursor was given for.
+    continues: Option<i32>,
     fields: Option<Fields>,
     conditions: Conditions,
     at_least: Option<MinPosition>,
@@ -162,9 +166,12 @@ impl<L: List> ListRequest<L> {
         };
         let path = uri.path().to_owned();
         let binding = binding::<L>(&given, &path, sort);
-        let after = match given.get("cursor") {
-            None => None,
-            Some(cursor) => Some(opened::<L>(app, &binding, cursor)?),
+        let (continues, after) = match given.get("cursor") {
+            None => (None, None),
+            Some(cursor) => {
+                let (generation, key) = opened::<L>(app, &binding, cursor)?;
+                (Some(generation), Some(key))
+            }
         };
         let at_least = MinPosition::from_headers(headers)?;
         for position in at_least.iter().flat_map(|wanted| &wanted.0) {
@@ -180,6 +187,7 @@ impl<L: List> ListRequest<L> {
             given,
             path,
             binding,
+            continues,
             fields,
             conditions,
             at_least,
@@ -213,13 +221,40 @@ fn binding<L: List>(given: &Parameters, path: &str, sort: &str) -> String {
     serde_json::json!([path, sort, filters]).to_string()
 }
 
-fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<L::Key, Problem> {
-    let key = app.0.cursors.open(binding, cursor).and_then(|key| serde_json::from_slice(&key).ok());
+/// Of the first generation as ever, so that releases that know no other continue each other's; of
+/// the others with the number before the key.
+fn sealed(app: &App, binding: &str, generation: i32, key: &[u8]) -> String {
+    match generation {
+        FIRST => app.0.cursors.seal(binding, key),
+        _ => app.0.cursors.seal(&numbered(binding), &[&generation.to_be_bytes(), key].concat()),
+    }
+}
+
+fn numbered(binding: &str) -> String {
+    format!("{binding}#")
+}
+
+fn opened<L: List>(app: &App, binding: &str, cursor: &str) -> Result<(i32, L::Key), Problem> {
+    let first = || Some((FIRST, app.0.cursors.open(binding, cursor)?));
+    let others = || {
+        let position = app.0.cursors.open(&numbered(binding), cursor)?;
+        let (generation, key) = position.split_first_chunk()?;
+        Some((i32::from_be_bytes(*generation), key.to_vec()))
+    };
+    let key = first()
+        .or_else(others)
+        .and_then(|(generation, key)| Some((generation, serde_json::from_slice(&key).ok()?)));
     key.ok_or_else(|| {
         let detail = "is not one that this list gave for these filters and this sort; begin again \
                       without it";
         Problem::bad_parameter("cursor", detail)
     })
+}
+
+/// Rows may have changed without their versions, and so their places in the sequence.
+fn replaced() -> Problem {
+    let detail = "is of tables that were made anew since; begin again without it";
+    Problem::bad_parameter("cursor", detail)
 }
 
 /// The checkpoints first, on the same connection: the rows are at least as new. Without rows, which
@@ -238,6 +273,9 @@ async fn load<L: List>(
         let mut connection = app.0.pool.acquire().await?;
         let state =
             page::state(&mut connection, L::PROJECTION, L::CATEGORY, app.0.partitions).await?;
+        if asked.continues.is_some_and(|of| of != state.generation) {
+            return Ok(Err(replaced()));
+        }
         if at_least.is_some_and(|wanted| !is_included(&state.offsets, wanted)) {
             return Ok(Ok(PageRows { state, rows: Vec::new() }));
         }
@@ -292,7 +330,11 @@ fn answer<L: List>(
     let size = usize::try_from(asked.page.limit).unwrap_or_default();
     let is_last = found.rows.len() <= size;
     found.rows.truncate(size);
-    let next = found.rows.last().filter(|_| !is_last).map(|row| next_page(app, asked, row));
+    let next = found
+        .rows
+        .last()
+        .filter(|_| !is_last)
+        .map(|row| next_page(app, asked, found.state.generation, row));
     let body = fields::items(&found.rows, asked.fields.as_ref()).map_err(|cause| {
         tracing::error!(error = %cause, "a row cannot be written as JSON");
         Problem::internal()
@@ -337,11 +379,12 @@ fn etag(body: &[u8], is_last: bool) -> ETag {
 fn next_page<L: List>(
     app: &App,
     asked: &ListRequest<L>,
+    generation: i32,
     last: &L::Row,
 ) -> Result<HeaderValue, Problem> {
     let key = serde_json::to_vec(&asked.list.key(last, asked.page.sort))
         .map_err(|_| Problem::internal())?;
-    let cursor = app.0.cursors.seal(&asked.binding, &key);
+    let cursor = sealed(app, &asked.binding, generation, &key);
     let link = format!("<{}?{}>; rel=\"next\"", asked.path, asked.given.with("cursor", &cursor));
     HeaderValue::from_str(&link).map_err(|_| Problem::internal())
 }

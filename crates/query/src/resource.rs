@@ -17,7 +17,7 @@ use highwater_http::{
     server::Admission,
 };
 use highwater_protocol::partition::partition_of;
-use highwater_tables::{checkpoints::GENERATION, postgres::Connections};
+use highwater_tables::postgres::Connections;
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -55,6 +55,9 @@ pub trait View: Send + Sync + 'static {
 
 /// What a view knows of one aggregate.
 pub struct Lookup<B> {
+    /// The number of the tables that are shown: a row may differ from one of another number under
+    /// the same version.
+    pub generation: i32,
     /// Everything below this offset of the aggregate's partition is included.
     pub offset: i64,
     /// An event of the aggregate could not be applied: the row lacks it, and what follows.
@@ -210,7 +213,12 @@ async fn load<V: View>(app: &App, id: Uuid, partition: u32) -> Result<CachedReso
         Some(row) => Some((row.version, Bytes::from(serde_json::to_vec(&row.body)?))),
         None => None,
     };
-    Ok(CachedResource { offset: found.offset.unsigned_abs(), parked: found.parked, row })
+    Ok(CachedResource {
+        generation: found.generation.unsigned_abs(),
+        offset: found.offset.unsigned_abs(),
+        parked: found.parked,
+        row,
+    })
 }
 
 /// The row's own checkpoint may already answer; every other partition has to be asked for.
@@ -241,8 +249,7 @@ fn answer<V: View>(
             Problem::not_found(&format!("{what}.not-found"), detail).into_response()
         }
         Some((version, body)) => {
-            let mut etag =
-                ETag::generation(GENERATION.unsigned_abs().into(), version.unsigned_abs());
+            let mut etag = ETag::generation(found.generation.into(), version.unsigned_abs());
             if let Some(fields) = &asked.fields {
                 etag = etag.with_suffix(&fields.suffix());
             }

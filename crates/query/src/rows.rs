@@ -132,6 +132,7 @@ async fn load<S: RowView>(
     let found = at_checkpoint::<S::Row>(&mut connection, id, S::CATEGORY, partition).await?;
     let item = found.row.map(Item::of);
     Ok(Lookup {
+        generation: found.generation,
         offset: found.offset,
         parked: found.parked,
         row: item.map(|body| Row { version: body.version, body }),

@@ -44,7 +44,20 @@ CREATE TABLE parked_commits (
     events integer NOT NULL CHECK (events > 0),
     PRIMARY KEY (projection, generation, category, partition, aggregate_id, first_offset),
     FOREIGN KEY (projection, generation, category, partition, aggregate_id)
-        REFERENCES parked_aggregates ON DELETE CASCADE
+        REFERENCES parked_aggregates ON DELETE CASCADE ON UPDATE CASCADE
+);
+
+-- Which generation of a projection's tables is shown. No row: the first one, with none beside it.
+-- The checkpoints of what is live have generation 1 whatever its number, so that projectors of every
+-- release move the same ones; those of the tables beside them have 2.
+CREATE TABLE generations (
+    projection text PRIMARY KEY,
+    -- Counts whatever changed rows without their version: switches, rollbacks, repairs. A tag that
+    -- carries it is never given for two contents.
+    live integer NOT NULL DEFAULT 1 CHECK (live > 0),
+    -- What lies beside the live tables, in a schema of its own: one that is made, or the one before.
+    beside text CHECK (beside IN ('next', 'previous')),
+    changed_at timestamptz NOT NULL DEFAULT now()
 );
 
 -- Which runner projects a partition, from its beginning until it ends in good order, and what it is

@@ -19,11 +19,18 @@ use uuid::Uuid;
 
 pub use self::{
     moves::{Key, Moves, advance, find, lock, make, reset},
-    read::{Checkpoint, ProjectionOffset, all, live_offsets, offsets, position},
+    read::{
+        Checkpoint, Collection, ProjectionOffset, all, collection, live_offsets, offsets, position,
+    },
 };
 
-/// The generation of every projection until rebuilds make others.
+/// The key of the generation that is live, whatever its number: so every release of a projector
+/// moves the same rows, also while a switch puts another generation there
+/// ([`generations`](crate::generations)).
 pub const GENERATION: i32 = 1;
+
+/// The key of the generation beside the live one: the next, or after a switch the previous one.
+pub const BESIDE: i32 = 2;
 
 /// The projection of states and outcomes, which owners begin from.
 pub const SNAPSHOTS: &str = "snapshots";

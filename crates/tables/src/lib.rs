@@ -7,6 +7,7 @@
 //! | [`changes`] | what a transaction changed, as caches hear of it |
 //! | [`checkpoints`] | how far a projection is: the codec of a position, generations, moves |
 //! | [`dedup_filter`] | which ids have been seen: filters in memory and in `seen_filters` |
+//! | [`generations`] | the tables beside those that are live, and the switch between them |
 //! | [`identity`] | who the database is |
 //! | [`migrations`] | the tables and their versions, and those of an application beside them |
 //! | [`operations`] | what the command queue has accepted, and what is known of a command |
@@ -22,6 +23,7 @@ pub mod changes;
 pub mod checkpoints;
 mod columns;
 pub mod dedup_filter;
+pub mod generations;
 pub mod identity;
 pub mod migrations;
 pub mod operations;

@@ -79,21 +79,22 @@ pub async fn counts(
     of: &[Key<'_>],
 ) -> Result<Vec<Count>, sqlx::Error> {
     let projections: Vec<String> = of.iter().map(|of| of.projection.to_owned()).collect();
+    let generations: Vec<i32> = of.iter().map(|of| of.generation).collect();
     let categories: Vec<String> = of.iter().map(|of| of.category.to_owned()).collect();
     let indexes: Vec<i32> = of.iter().map(|of| of.partition).collect();
     let found = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE p.discarded_at IS NULL AND p.generation IS NOT NULL)
                   AS "waiting!", count(p.discarded_at) AS "discarded!"
-           FROM UNNEST($1::text[], $2::text[], $3::int[])
-                WITH ORDINALITY AS k(projection, category, partition, number)
+           FROM UNNEST($1::text[], $2::int[], $3::text[], $4::int[])
+                WITH ORDINALITY AS k(projection, generation, category, partition, number)
            LEFT JOIN parked_aggregates p
            ON (p.projection, p.generation, p.category, p.partition)
-              = (k.projection, $4, k.category, k.partition)
+              = (k.projection, k.generation, k.category, k.partition)
            GROUP BY k.number ORDER BY k.number"#,
         &projections,
+        &generations,
         &categories,
         &indexes,
-        GENERATION,
     )
     .fetch_all(connection)
     .await?;
@@ -102,30 +103,6 @@ pub async fn counts(
         .into_iter()
         .map(|row| Count { waiting: count(row.waiting), discarded: count(row.discarded) });
     Ok(counts.collect())
-}
-
-/// The offset that `projection` has reached on each partition of `category`, and whether anything
-/// of it is parked on any of them.
-pub async fn offsets(
-    connection: &mut PgConnection,
-    projection: &str,
-    category: &str,
-) -> Result<(Vec<(u32, u64)>, bool), sqlx::Error> {
-    let found = sqlx::query!(
-        r#"SELECT partition, next_offset,
-                  EXISTS (SELECT FROM parked_aggregates p
-                          WHERE (p.projection, p.generation, p.category) = ($1, $3, $2))
-                  AS "parked!"
-           FROM checkpoints WHERE projection = $1 AND category = $2 AND generation = $3"#,
-        projection,
-        category,
-        GENERATION,
-    )
-    .fetch_all(connection)
-    .await?;
-    let parked = found.iter().any(|row| row.parked);
-    let offsets = found.iter().map(|row| (row.partition.unsigned_abs(), row.next_offset));
-    Ok((offsets.map(|(partition, offset)| (partition, offset.unsigned_abs())).collect(), parked))
 }
 
 /// Which of `aggregates` are parked, and whether each was given up.
@@ -139,7 +116,7 @@ pub async fn among(
            WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
              AND aggregate_id = ANY($5)"#,
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregates,
@@ -162,7 +139,7 @@ pub async fn park(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $9, left(md5(concat_ws(' ', $1::text, $6::text, \
          $8::text)), 12), $8, 1, now(), now())",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         commit.aggregate,
@@ -200,7 +177,7 @@ pub async fn wait(
          SELECT $1, $2, $3, $4, c.* FROM UNNEST($5::uuid[], $6::bigint[], $7::bigint[], \
          $8::bigint[], $9::uuid[], $10::bigint[], $11::int[]) AS c",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         &ids,
@@ -222,7 +199,7 @@ pub async fn clear(connection: &mut PgConnection, of: Key<'_>) -> Result<(), sql
         "DELETE FROM parked_aggregates
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
     )
@@ -266,7 +243,7 @@ pub async fn lock(connection: &mut PgConnection, of: Key<'_>) -> Result<Option<i
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
          FOR UPDATE",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
     )
@@ -288,7 +265,7 @@ pub async fn commits(
            AND aggregate_id = $5
          ORDER BY first_offset",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregate,
@@ -308,7 +285,7 @@ pub async fn release(
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND aggregate_id = $5",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregate,
@@ -331,7 +308,7 @@ pub async fn failed_again(
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND aggregate_id = $5 AND first_offset < $6",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregate,
@@ -347,7 +324,7 @@ pub async fn failed_again(
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND aggregate_id = $5",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregate,
@@ -378,7 +355,7 @@ pub async fn discard(
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND aggregate_id = $5",
         of.projection,
-        GENERATION,
+        of.generation,
         of.category,
         of.partition,
         aggregate,

@@ -333,6 +333,11 @@ impl Copy {
         command.args(["--database-url", &self.url]).current_dir("/").output()
     }
 
+    /// `store rebuild` of a projection.
+    pub fn rebuild(&self, more: &[&str]) -> std::io::Result<Output> {
+        self.run(&[&["rebuild", "--json"], more].concat())
+    }
+
     pub fn audit(&self, more: &[&str]) -> std::io::Result<Output> {
         audit(&self.folder.0, &[&["--database-url", &self.url], more].concat())
     }

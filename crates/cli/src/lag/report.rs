@@ -77,7 +77,8 @@ impl Report {
         self.lags.sort_by(|a, b| a.key().cmp(&b.key()));
         self.owners.sort_by(|a, b| (&a.category, a.partition).cmp(&(&b.category, b.partition)));
         let mut totals: BTreeMap<&str, Total> = BTreeMap::new();
-        for lag in &self.lags {
+        // What lies beside the live tables waits for no reader.
+        for lag in self.lags.iter().filter(|lag| lag.is_live()) {
             let total = totals.entry(&lag.projection).or_default();
             total.records += lag.records;
             total.largest = total.largest.max(lag.records);
@@ -93,11 +94,15 @@ impl Report {
 
     /// Those with more than `most` records, and those that are ahead of the log.
     pub fn beyond(&self, most: u64) -> impl Iterator<Item = &Lag> {
-        self.lags.iter().filter(move |lag| lag.records > most || lag.ahead > 0)
+        self.lags.iter().filter(move |lag| lag.is_live() && lag.records > most || lag.ahead > 0)
     }
 }
 
 impl Lag {
+    fn is_live(&self) -> bool {
+        self.generation == highwater_tables::checkpoints::GENERATION
+    }
+
     fn key(&self) -> (&str, u32, &str, i32) {
         (&self.category, self.partition, &self.projection, self.generation)
     }
@@ -113,8 +118,8 @@ fn older(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 impl fmt::Display for Lag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}/{}", self.projection, self.category, self.partition)?;
-        if self.generation != highwater_tables::checkpoints::GENERATION {
-            write!(f, " (generation {})", self.generation)?;
+        if !self.is_live() {
+            write!(f, " (beside the live one)")?;
         }
         match self.ahead {
             0 => write!(f, ": {} records behind the end {}", self.records, self.end),
@@ -149,8 +154,8 @@ impl fmt::Display for Report {
                 lag.category, lag.partition, lag.projection, lag.end
             )?;
             write!(f, "{:>12} {oldest:>12}", lag.records)?;
-            if lag.generation != highwater_tables::checkpoints::GENERATION {
-                write!(f, " generation {}", lag.generation)?;
+            if !lag.is_live() {
+                write!(f, " beside the live one")?;
             }
             writeln!(f, "{}", if lag.ahead > 0 { " AHEAD OF THE LOG" } else { "" })?;
         }

@@ -50,6 +50,17 @@ pub trait Projection<Tx>: Send + Sync + 'static {
         slices: &'a [Slice<'a>],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
+    /// The same for tables that are made anew: no other transaction writes rows of these partitions
+    /// meanwhile, and there are many. Fails where [`Projection::apply`] might not: then that is
+    /// tried.
+    fn fill<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        slices: &'a [Slice<'a>],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.apply(tx, slices)
+    }
+
     /// Asked when a partition is resumed, before its checkpoint is read. [`Start::Over`]: the rows
     /// of the partition are gone in `tx`, and it is read from the beginning.
     fn resume<'a>(

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`replay`] | that tables are the fold of the log, whatever happened meanwhile |
 //! | [`failures`] | that what fails stops as little as possible, and that of two runners one wins |
+//! | [`rebuild`] | that tables made anew beside the live ones are the same, and take their place |
 //! | [`command_queue`] | the projection of what was accepted |
 //! | [`start`] | the projectors as a whole |
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail")]
@@ -18,6 +19,7 @@ mod lives;
 mod parked;
 #[path = "../../../tables/tests/support/postgres.rs"]
 mod postgres;
+mod rebuild;
 mod replay;
 mod start;
 mod tables;

@@ -20,7 +20,12 @@ fn cache(watermarks: usize) -> Cache {
 }
 
 fn kept(offset: u64, version: i64) -> CachedResource {
-    CachedResource { offset, parked: false, row: Some((version, Bytes::from_static(b"{}"))) }
+    CachedResource {
+        generation: 1,
+        offset,
+        parked: false,
+        row: Some((version, Bytes::from_static(b"{}"))),
+    }
 }
 
 /// What one request gets while the database says `now`.
@@ -292,7 +297,9 @@ async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
     assert_eq!(read(&cache, KEY, &kept(43, 2)).await.1, Status::Bypass);
     assert_eq!(cache.last(&KEY).await.map(|(kept, _)| kept), Some(kept(43, 2)));
     let gone = cache
-        .renew(KEY, async { Ok::<_, ()>(CachedResource { offset: 50, parked: false, row: None }) })
+        .renew(KEY, async {
+            Ok::<_, ()>(CachedResource { generation: 1, offset: 50, parked: false, row: None })
+        })
         .await;
     assert!(gone.is_ok());
     assert_eq!(
@@ -305,12 +312,13 @@ async fn what_was_read_last_is_remembered_with_its_age_until_it_is_gone() {
 #[test]
 fn an_entry_weighs_its_body_and_what_it_takes_to_keep_it() {
     let kept = |body: usize| CachedResource {
+        generation: 1,
         offset: 1,
         parked: false,
         row: Some((1, Bytes::from(vec![b'x'; body]))),
     };
     assert_eq!((kept(0).weight(), kept(1_000).weight()), (256, 1_256));
-    assert_eq!(CachedResource { offset: 1, parked: false, row: None }.weight(), 256);
+    assert_eq!(CachedResource { generation: 1, offset: 1, parked: false, row: None }.weight(), 256);
 }
 
 #[tokio::test]

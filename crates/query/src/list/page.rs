@@ -1,6 +1,6 @@
 //! Which rows of a list are asked for, and what the list had seen when they were read.
 
-use highwater_tables::parked;
+use highwater_tables::checkpoints;
 use sqlx::PgConnection;
 
 /// One page of a sequence.
@@ -23,6 +23,8 @@ impl<K> Page<K> {
 /// What a list was read from.
 #[derive(Debug)]
 pub struct State {
+    /// The number of the tables that are shown.
+    pub generation: i32,
     /// Of each partition, up to where.
     pub offsets: Vec<u64>,
     /// Some aggregate of the collection is parked: its row may be missing or lack events.
@@ -36,12 +38,12 @@ pub async fn state(
     category: &str,
     partitions: u32,
 ) -> Result<State, sqlx::Error> {
-    let (found, parked) = parked::offsets(connection, projection, category).await?;
+    let found = checkpoints::collection(connection, projection, category).await?;
     let mut offsets = vec![0; partitions as usize];
-    for (partition, offset) in found {
+    for (partition, offset) in found.offsets {
         if let Some(reached) = offsets.get_mut(partition as usize) {
             *reached = offset;
         }
     }
-    Ok(State { offsets, parked })
+    Ok(State { generation: found.live, offsets, parked: found.parked })
 }

@@ -11,6 +11,7 @@ mod degraded;
 #[path = "../../../../tests/support/documented.rs"]
 mod documented;
 mod full;
+mod generations;
 mod lists;
 mod operations;
 mod own_server;

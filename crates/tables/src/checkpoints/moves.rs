@@ -1,5 +1,5 @@
-//! Checkpoints in the transaction that moves them, in the live generation: locked, compared and
-//! swapped, many with one statement.
+//! Checkpoints in the transaction that moves them: locked, compared and swapped, many with one
+//! statement.
 
 use std::collections::HashMap;
 
@@ -7,28 +7,36 @@ use highwater_protocol::{position::Position, wire::Wire};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Error, GENERATION, Row};
+use super::{BESIDE, Error, GENERATION, Row};
 use crate::ReadError;
 
-/// The key of a checkpoint, but for its generation.
+/// The key of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key<'a> {
     pub(crate) projection: &'a str,
+    pub(crate) generation: i32,
     pub(crate) category: &'a str,
     pub(crate) partition: i32,
 }
 
 impl<'a> Key<'a> {
-    /// Refuses a partition whose number no column holds.
+    /// In the live generation. Refuses a partition whose number no column holds.
     pub fn new(projection: &'a str, category: &'a str, partition: u32) -> Result<Self, Error> {
         let partition = i32::try_from(partition).map_err(|_| Error::Partition)?;
-        Ok(Self { projection, category, partition })
+        Ok(Self { projection, generation: GENERATION, category, partition })
+    }
+
+    /// The same in the generation beside the live one.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { generation: BESIDE, ..self }
     }
 }
 
 /// The columns of several keys, as one statement takes them.
 struct KeyColumns<'a> {
     projections: Vec<&'a str>,
+    generations: Vec<i32>,
     categories: Vec<&'a str>,
     partitions: Vec<i32>,
 }
@@ -37,6 +45,7 @@ impl<'a> KeyColumns<'a> {
     fn of(keys: &[Key<'a>]) -> Self {
         Self {
             projections: keys.iter().map(|key| key.projection).collect(),
+            generations: keys.iter().map(|key| key.generation).collect(),
             categories: keys.iter().map(|key| key.category).collect(),
             partitions: keys.iter().map(|key| key.partition).collect(),
         }
@@ -46,19 +55,20 @@ impl<'a> KeyColumns<'a> {
 /// No other transaction moves these checkpoints until this one ends. Locks them in the sequence of
 /// their keys, as [`advance`] does it; one that is not there is not made.
 pub async fn lock(connection: &mut PgConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    let KeyColumns { projections, categories, partitions } = KeyColumns::of(keys);
+    let KeyColumns { projections, generations, categories, partitions } = KeyColumns::of(keys);
     sqlx::query!(
         "SELECT c.next_offset
          FROM checkpoints c
-         JOIN UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
-           ON (c.projection, c.category, c.partition) = (k.projection, k.category, k.partition)
-         WHERE c.generation = $4
-         ORDER BY c.projection, c.category, c.partition
+         JOIN UNNEST($1::text[], $2::int[], $3::text[], $4::int[])
+              AS k(projection, generation, category, partition)
+           ON (c.projection, c.generation, c.category, c.partition)
+              = (k.projection, k.generation, k.category, k.partition)
+         ORDER BY c.projection, c.category, c.partition, c.generation
          FOR UPDATE OF c",
         &projections as &[&str],
+        &generations,
         &categories as &[&str],
         &partitions,
-        GENERATION,
     )
     .fetch_all(connection)
     .await?;
@@ -67,18 +77,19 @@ pub async fn lock(connection: &mut PgConnection, keys: &[Key<'_>]) -> Result<(),
 
 /// Makes those of these checkpoints that are not there, at the start.
 pub async fn make(connection: &mut PgConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    let KeyColumns { projections, categories, partitions } = KeyColumns::of(keys);
+    let KeyColumns { projections, generations, categories, partitions } = KeyColumns::of(keys);
     sqlx::query!(
         "INSERT INTO checkpoints (projection, generation, category, partition, next_offset, epoch, \
          next_seq, drained, sealed)
-         SELECT k.projection, $4, k.category, k.partition, 0, 0, 0, 0, false
-         FROM UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
-         ORDER BY k.projection, k.category, k.partition
+         SELECT k.projection, k.generation, k.category, k.partition, 0, 0, 0, 0, false
+         FROM UNNEST($1::text[], $2::int[], $3::text[], $4::int[])
+              AS k(projection, generation, category, partition)
+         ORDER BY k.projection, k.category, k.partition, k.generation
          ON CONFLICT DO NOTHING",
         &projections as &[&str],
+        &generations,
         &categories as &[&str],
         &partitions,
-        GENERATION,
     )
     .execute(connection)
     .await?;
@@ -91,19 +102,20 @@ pub async fn find(
     connection: &mut PgConnection,
     keys: &[Key<'_>],
 ) -> Result<Vec<Option<Position<Wire>>>, ReadError> {
-    let KeyColumns { projections, categories, partitions } = KeyColumns::of(keys);
+    let KeyColumns { projections, generations, categories, partitions } = KeyColumns::of(keys);
     let rows = sqlx::query!(
-        "SELECT c.projection, c.category, c.partition, c.identity, c.next_offset, c.epoch, \
+        "SELECT c.projection, c.generation, c.category, c.partition, c.identity, c.next_offset, c.epoch, \
          c.writer, c.next_seq, c.drained, c.sealed,
                 c.last_time_us, c.witness_offset, c.witness_epoch, c.witness_writer, c.witness_seq
          FROM checkpoints c
-         JOIN UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
-           ON (c.projection, c.category, c.partition) = (k.projection, k.category, k.partition)
-         WHERE c.generation = $4",
+         JOIN UNNEST($1::text[], $2::int[], $3::text[], $4::int[])
+              AS k(projection, generation, category, partition)
+           ON (c.projection, c.generation, c.category, c.partition)
+              = (k.projection, k.generation, k.category, k.partition)",
         &projections as &[&str],
+        &generations,
         &categories as &[&str],
         &partitions,
-        GENERATION,
     )
     .fetch_all(connection)
     .await?;
@@ -124,8 +136,12 @@ pub async fn find(
             witness_writer: row.witness_writer,
             witness_seq: row.witness_seq,
         };
-        let key =
-            Key { projection: &row.projection, category: &row.category, partition: row.partition };
+        let key = Key {
+            projection: &row.projection,
+            generation: row.generation,
+            category: &row.category,
+            partition: row.partition,
+        };
         if let Some(place) = places.get(&key).and_then(|at| found.get_mut(*at)) {
             *place = Some(Position::try_from(columns)?);
         }
@@ -142,7 +158,7 @@ pub async fn reset(connection: &mut PgConnection, key: Key<'_>) -> Result<(), sq
              witness_offset = NULL, witness_epoch = NULL, witness_writer = NULL, witness_seq = NULL
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
         key.projection,
-        GENERATION,
+        key.generation,
         key.category,
         key.partition,
     )
@@ -155,6 +171,7 @@ pub async fn reset(connection: &mut PgConnection, key: Key<'_>) -> Result<(), sq
 #[derive(Debug, Default)]
 pub struct Moves<'a> {
     projection: Vec<&'a str>,
+    generation: Vec<i32>,
     category: Vec<&'a str>,
     partition: Vec<i32>,
     from_offset: Vec<i64>,
@@ -183,6 +200,7 @@ impl<'a> Moves<'a> {
     ) -> Result<(), Error> {
         let (from, to) = (Row::try_from(from)?, Row::try_from(to)?);
         self.projection.push(key.projection);
+        self.generation.push(key.generation);
         self.category.push(key.category);
         self.partition.push(key.partition);
         self.from_offset.push(from.next_offset);
@@ -211,18 +229,18 @@ pub async fn advance(connection: &mut PgConnection, moves: &Moves<'_>) -> Result
         "WITH held AS MATERIALIZED (
              SELECT m.*
              FROM checkpoints c
-             JOIN UNNEST($2::text[], $3::text[], $4::int[], $5::bigint[], $6::uuid[], $7::uuid[], \
+             JOIN UNNEST($1::text[], $2::int[], $3::text[], $4::int[], $5::bigint[], $6::uuid[], $7::uuid[], \
              $8::bigint[], $9::bigint[], $10::uuid[],
                          $11::bigint[], $12::bigint[], $13::bool[], $14::bigint[], $15::bigint[], \
                          $16::bigint[], $17::uuid[], $18::bigint[])
-                  AS m(projection, category, partition, from_offset, from_identity, identity, \
+                  AS m(projection, generation, category, partition, from_offset, from_identity, identity, \
                   next_offset, epoch, writer,
                        next_seq, drained, sealed, last_time_us, witness_offset, witness_epoch, \
                        witness_writer, witness_seq)
-               ON (c.projection, c.category, c.partition) = (m.projection, m.category, m.partition)
+               ON (c.projection, c.generation, c.category, c.partition)
+                  = (m.projection, m.generation, m.category, m.partition)
               AND c.next_offset = m.from_offset AND c.identity IS NOT DISTINCT FROM m.from_identity
-             WHERE c.generation = $1
-             ORDER BY c.projection, c.category, c.partition
+             ORDER BY c.projection, c.category, c.partition, c.generation
              FOR UPDATE OF c
          )
          UPDATE checkpoints c
@@ -233,10 +251,10 @@ pub async fn advance(connection: &mut PgConnection, moves: &Moves<'_>) -> Result
              witness_epoch = h.witness_epoch, witness_writer = h.witness_writer, witness_seq = \
              h.witness_seq
          FROM held h
-         WHERE c.generation = $1 AND (c.projection, c.category, c.partition) = (h.projection, \
-         h.category, h.partition)",
-        GENERATION,
+         WHERE (c.projection, c.generation, c.category, c.partition)
+               = (h.projection, h.generation, h.category, h.partition)",
         &moves.projection as &[&str],
+        &moves.generation,
         &moves.category as &[&str],
         &moves.partition,
         &moves.from_offset,

@@ -71,6 +71,43 @@ pub async fn offsets(
     offsets.collect()
 }
 
+/// What the tables of a projection have of a category.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// The number of the tables that are shown: cursors of another one do not go on.
+    pub live: i32,
+    /// Something of it is parked, on any partition.
+    pub parked: bool,
+    /// The offset that is reached on each partition.
+    pub offsets: Vec<(u32, u64)>,
+}
+
+/// [`offsets`], and what else a list says of the tables that it reads.
+pub async fn collection(
+    connection: &mut PgConnection,
+    projection: &str,
+    category: &str,
+) -> Result<Collection, ReadError> {
+    let rows = sqlx::query!(
+        r#"SELECT partition, next_offset,
+                  coalesce((SELECT live FROM generations WHERE projection = $1), 1) AS "live!",
+                  EXISTS (SELECT FROM parked_aggregates p
+                          WHERE (p.projection, p.generation, p.category) = ($1, $2, $3))
+                  AS "parked!"
+           FROM checkpoints WHERE (projection, generation, category) = ($1, $2, $3)"#,
+        projection,
+        GENERATION,
+        category,
+    );
+    let mut collection = Collection { live: 1, parked: false, offsets: Vec::new() };
+    for row in rows.fetch_all(connection).await? {
+        (collection.live, collection.parked) = (row.live, row.parked);
+        let reached = (partition_of(row.partition)?, unsigned("next_offset", row.next_offset)?);
+        collection.offsets.push(reached);
+    }
+    Ok(collection)
+}
+
 /// How far every projection is on every partition.
 pub async fn live_offsets(
     connection: &mut PgConnection,

@@ -32,6 +32,8 @@ impl Values {
 /// What a table has of one aggregate.
 #[derive(Debug)]
 pub struct RowAtCheckpoint {
+    /// The number of what is shown: with another one a row may differ under the same version.
+    pub generation: i32,
     /// Everything below this offset of the aggregate's partition is in the table.
     pub offset: i64,
     /// An event of the aggregate could not be applied: the row lacks it, and what follows.
@@ -52,6 +54,7 @@ pub async fn at_checkpoint<R: Row>(
          EXISTS (SELECT FROM parked_aggregates p \
                  WHERE (p.projection, p.generation, p.category, p.partition, p.aggregate_id) \
                        = ($2, $3, $4, $5, $1)), \
+         coalesce((SELECT live FROM generations g WHERE g.projection = $2), 1), \
          r.id, r.version{columns} \
          FROM (SELECT $1::uuid AS id) asked \
          LEFT JOIN checkpoints c \
@@ -68,10 +71,10 @@ pub async fn at_checkpoint<R: Row>(
         .bind(partition)
         .fetch_one(connection)
         .await?;
-    let (offset, parked) = (found.try_get(0)?, found.try_get(1)?);
-    let is_there = found.try_get::<Option<Uuid>, _>(2)?.is_some();
-    let row = is_there.then(|| Values::read::<R>(&found, 2)).transpose()?;
-    Ok(RowAtCheckpoint { offset, parked, row })
+    let (offset, parked, generation) = (found.try_get(0)?, found.try_get(1)?, found.try_get(2)?);
+    let is_there = found.try_get::<Option<Uuid>, _>(3)?.is_some();
+    let row = is_there.then(|| Values::read::<R>(&found, 3)).transpose()?;
+    Ok(RowAtCheckpoint { generation, offset, parked, row })
 }
 
 /// The columns of `R` behind others, each of what `of` names: `, r."code", r."amount"`.

@@ -7,6 +7,7 @@ mod postgres;
 
 mod checkpoints;
 mod dedup_filter;
+mod generations;
 mod identity;
 mod operations;
 mod outcomes;

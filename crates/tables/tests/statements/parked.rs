@@ -1,7 +1,10 @@
 //! What is parked, as it is counted and found.
 
-use highwater_tables::parked::{
-    Cause, Commit, Count, Filter, among, counts, discard, failed_again, list, offsets, park, wait,
+use highwater_tables::{
+    checkpoints::{Collection, collection},
+    parked::{
+        Cause, Commit, Count, Filter, among, counts, discard, failed_again, list, park, wait,
+    },
 };
 
 use super::{at, id, key, project, tables};
@@ -43,12 +46,14 @@ async fn what_waits_and_what_was_given_up_are_counted_apart_and_each_projection_
     for (offset, key) in (20..).zip(&keys) {
         project(&pool, *key, offset).await;
     }
-    let (mut of_a, is_parked) = offsets(&mut connection, "a", "thing").await.expect("offsets");
-    of_a.sort_unstable();
-    assert_eq!((of_a, is_parked), (vec![(0, at(20).offset), (1, at(22).offset)], true));
-    let of_b = offsets(&mut connection, "b", "thing").await.expect("offsets");
-    assert_eq!(of_b, (vec![(0, at(21).offset)], false));
-    assert!(!offsets(&mut connection, "a", "other").await.expect("offsets").1);
+    let mut of_a = collection(&mut connection, "a", "thing").await.expect("of a");
+    of_a.offsets.sort_unstable();
+    let offsets = vec![(0, at(20).offset), (1, at(22).offset)];
+    assert_eq!(of_a, Collection { live: 1, parked: true, offsets });
+    let of_b = collection(&mut connection, "b", "thing").await.expect("of b");
+    assert_eq!(of_b, Collection { live: 1, parked: false, offsets: vec![(0, at(21).offset)] });
+    let other = collection(&mut connection, "a", "other").await.expect("of another");
+    assert_eq!(other, Collection { live: 1, parked: false, offsets: Vec::new() });
 }
 
 #[tokio::test]
