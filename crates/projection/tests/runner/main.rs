@@ -17,6 +17,7 @@ mod failures;
 mod forgetting;
 mod lives;
 mod parked;
+mod poisonous;
 #[path = "../../../tables/tests/support/postgres.rs"]
 mod postgres;
 mod rebuild;
