@@ -260,7 +260,7 @@ async fn what_is_not_known_is_refused_with_what_is() {
         (
             "/v1/orders?colour=red",
             "colour",
-            "customer_id, status, placed_from, placed_to, sort, limit, cursor, fields",
+            "customer_id, status, placed_from, placed_to, id, sort, limit, cursor, fields",
         ),
         ("/v1/orders?sort=units", "sort", "-placed_at, placed_at, -total_minor"),
         (
@@ -273,7 +273,7 @@ async fn what_is_not_known_is_refused_with_what_is() {
         ("/v1/orders?placed_from=2026-11-22", "placed_from", "RFC 3339"),
         ("/v1/orders?placed_to=2026-02-30T00:00:00Z", "placed_to", "RFC 3339"),
         ("/v1/products?status=placed", "status", "active, discontinued"),
-        ("/v1/stock?sort=id", "sort", "available_below, limit, cursor, fields"),
+        ("/v1/stock?sort=id", "sort", "available_below, id, limit, cursor, fields"),
         ("/v1/stock?available_below=-1", "available_below", "from 0"),
         ("/v1/sales?from=2026-11-1", "from", "a day"),
         ("/v1/sales?to=%2B12026-11-01", "to", "a day"),
