@@ -81,3 +81,32 @@ impl Careful {
         Group { noted, ..Group::of(vec![job]) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+    const NOTED: Attempt = Attempt { first: 5, end: 9, deaths: 1 };
+
+    #[test]
+    fn what_a_runner_died_over_counts_until_the_checkpoint_is_past_it() {
+        let after = |runner, checkpoint| {
+            let run = Run { runner, attempt: Some(NOTED) };
+            Careful::after(&run, ME, checkpoint, 10).map(|careful| careful.attempt())
+        };
+        assert_eq!(after(ME, 0), None, "it is its own");
+        assert_eq!(after(OTHER, 8), Some(Some(Attempt { deaths: 2, ..NOTED })));
+        assert_eq!(after(OTHER, 9), Some(None), "it was applied");
+    }
+
+    #[test]
+    fn it_is_over_after_as_many_events_as_may_have_been_on_their_way_or_at_the_end_of_the_log() {
+        let run = Run { runner: OTHER, attempt: None };
+        let mut careful = Careful::after(&run, ME, 0, 10).expect("another runner's");
+        assert!(!careful.passed(9, false));
+        assert!(careful.clone().passed(0, true));
+        assert!(careful.passed(1, false));
+    }
+}
