@@ -21,7 +21,7 @@ use crate::{
 pub const SYSTEM: &str = "system";
 
 /// The version of [`SYSTEM`] that this release works on.
-pub const SYSTEM_VERSION: i32 = 4;
+pub const SYSTEM_VERSION: i32 = 5;
 
 /// The history of the application's migrations.
 const OWN_HISTORY: &str = "application_migrations";
@@ -116,16 +116,19 @@ where
         let theirs = other(&versions(&mut connection).await?, name).filter(|_| is_history);
         return Err(theirs.map_or(refused, |theirs| Error::Other { ours: name, theirs }));
     }
-    // Beside a newer release that has gone on meanwhile, its version stays.
-    sqlx::query!(
-        "INSERT INTO schema_version AS known (component, version) VALUES ($1, $2)
+    // Without a migration there is no version, as before the first one, which may write it itself.
+    if version > 0 {
+        // Beside a newer release that has gone on meanwhile, its version stays.
+        sqlx::query!(
+            "INSERT INTO schema_version AS known (component, version) VALUES ($1, $2)
          ON CONFLICT (component) DO UPDATE
          SET version = greatest(known.version, excluded.version)",
-        name,
-        version,
-    )
-    .execute(&mut *connection)
-    .await?;
+            name,
+            version,
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     for table in &application.rows {
         rows::check(&mut connection, table).await?;
     }

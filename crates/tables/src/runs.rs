@@ -2,25 +2,30 @@
 //! one before died, and of what. Written where a partition begins and ends, and between these only
 //! after an end that was in no good order.
 
+use std::ops::Range;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::checkpoints::{GENERATION, Key};
 
 /// What a runner was about to apply: everything between two offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub first: u64,
     pub end: u64,
-    /// So many runners have ended over it.
-    pub deaths: u32,
+    /// The runners that ended over it.
+    pub dead: Vec<Uuid>,
 }
 
 /// A runner that began, and has not ended in good order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     pub runner: Uuid,
+    /// What it is about to apply, or what those before it ended over.
     pub attempt: Option<Attempt>,
+    /// It began to apply the attempt, and has not said that it lived on.
+    pub applying: bool,
 }
 
 /// The runs of `keys`, in their sequence.
@@ -31,7 +36,7 @@ pub async fn find(
     let (projections, categories, partitions) = columns(keys.iter());
     let found = sqlx::query!(
         r#"SELECT r.runner AS "runner?", r.first_offset AS "first?", r.end_offset AS "end?",
-                  r.deaths AS "deaths?"
+                  r.applying AS "applying?", r.dead AS "dead?"
            FROM UNNEST($1::text[], $2::text[], $3::int[])
                 WITH ORDINALITY AS k(projection, category, partition, number)
            LEFT JOIN projection_runs r
@@ -49,9 +54,10 @@ pub async fn find(
         let attempt = row.first.zip(row.end).map(|(first, end)| Attempt {
             first: first.unsigned_abs(),
             end: end.unsigned_abs(),
-            deaths: row.deaths.unwrap_or(0).unsigned_abs(),
+            dead: row.dead.unwrap_or_default(),
         });
-        row.runner.map(|runner| Run { runner, attempt })
+        let applying = row.applying.unwrap_or_default();
+        row.runner.map(|runner| Run { runner, attempt, applying })
     });
     Ok(runs.collect())
 }
@@ -63,29 +69,31 @@ pub async fn begin(
     of: &[(Key<'_>, Option<Attempt>)],
 ) -> Result<(), sqlx::Error> {
     let (projections, categories, partitions) = columns(of.iter().map(|(key, _)| key));
-    let (mut firsts, mut ends, mut deaths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut firsts, mut ends, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for (_, attempt) in of {
-        firsts.push(attempt.map(|attempt| signed(attempt.first)));
-        ends.push(attempt.map(|attempt| signed(attempt.end)));
-        deaths.push(attempt.map_or(0, |attempt| count(attempt.deaths)));
+        firsts.push(attempt.as_ref().map(|attempt| signed(attempt.first)));
+        ends.push(attempt.as_ref().map(|attempt| signed(attempt.end)));
+        // An array of arrays of different lengths is none.
+        let ids = attempt.iter().flat_map(|attempt| &attempt.dead).map(Uuid::to_string);
+        dead.push(ids.collect::<Vec<_>>().join(","));
     }
     sqlx::query!(
         "INSERT INTO projection_runs (projection, generation, category, partition, runner, \
-         first_offset, end_offset, deaths)
-         SELECT k.projection, $7, k.category, k.partition, $8, k.first_offset, k.end_offset, \
-         k.deaths
-         FROM UNNEST($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::int[])
-              AS k(projection, category, partition, first_offset, end_offset, deaths)
+         first_offset, end_offset, applying, dead)
+         SELECT k.projection, $7, k.category, k.partition, $8, k.first_offset, k.end_offset, false, \
+         string_to_array(k.dead, ',')::uuid[]
+         FROM UNNEST($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::text[])
+              AS k(projection, category, partition, first_offset, end_offset, dead)
          ORDER BY k.projection, k.category, k.partition
          ON CONFLICT (projection, generation, category, partition) DO UPDATE
          SET runner = excluded.runner, first_offset = excluded.first_offset, \
-         end_offset = excluded.end_offset, deaths = excluded.deaths",
+         end_offset = excluded.end_offset, applying = excluded.applying, dead = excluded.dead",
         &projections,
         &categories,
         &partitions,
         &firsts as &[Option<i64>],
         &ends as &[Option<i64>],
-        &deaths,
+        &dead,
         GENERATION,
         runner,
     )
@@ -94,15 +102,18 @@ pub async fn begin(
     Ok(())
 }
 
-/// `runner` is about to apply this, unless another has begun meanwhile.
+/// `runner` is about to apply what lies between these offsets, unless another has begun meanwhile.
+/// Those that ended over exactly that are still known.
 pub async fn attempt(
     connection: &mut PgConnection,
     runner: Uuid,
     of: Key<'_>,
-    attempt: Attempt,
+    offsets: &Range<u64>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE projection_runs SET first_offset = $6, end_offset = $7, deaths = $8
+        "UPDATE projection_runs
+         SET first_offset = $6, end_offset = $7, applying = true,
+             dead = CASE WHEN first_offset = $6 AND end_offset = $7 THEN dead ELSE '{}' END
          WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4
            AND runner = $5",
         of.projection,
@@ -110,9 +121,30 @@ pub async fn attempt(
         of.category,
         of.partition,
         runner,
-        signed(attempt.first),
-        signed(attempt.end),
-        count(attempt.deaths),
+        signed(offsets.start),
+        signed(offsets.end),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What `runner` was about to apply has failed, and it lives on; also where another has begun
+/// meanwhile and took it for dead.
+pub async fn live_on(
+    connection: &mut PgConnection,
+    runner: Uuid,
+    of: Key<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE projection_runs
+         SET applying = applying AND runner <> $5, dead = array_remove(dead, $5)
+         WHERE projection = $1 AND generation = $2 AND category = $3 AND partition = $4",
+        of.projection,
+        GENERATION,
+        of.category,
+        of.partition,
+        runner,
     )
     .execute(connection)
     .await?;
@@ -154,8 +186,4 @@ fn columns<'k>(keys: impl Iterator<Item = &'k Key<'k>>) -> (Vec<String>, Vec<Str
 
 fn signed(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
-}
-
-fn count(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -117,9 +117,74 @@ async fn version(pool: &PgPool, component: &str) -> i32 {
 async fn system_and_application_have_a_history_each() {
     let pool = empty("migrations_histories").await;
     migrate(&pool).await.expect("migrated");
-    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4]);
+    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4, 5]);
     assert_eq!(history(&pool, "application_migrations").await, [1001]);
     assert_eq!(version(&pool, "notes").await, 1001);
+}
+
+/// The SHA-384 of each, as sqlx keeps it in every database that has run it. A change goes into a
+/// migration of its own.
+const RELEASED: [&str; 4] = [
+    "ac3ee620a74953cb3fe897208d095dc9361947a9a20969f4660d530173f77ead634dcfc0546603dc025abce24db2d029",
+    "cae12635addeaef91aa845947bca02a9ad868ada3cdc786c1dd9a13cb39aa79808cb430d58388b6ec36109695aec77e7",
+    "d106e72366936d64af40026feb040de5dd262e97dd57745b38a770a9bd2896b563ed790ed9251d77413272fff47723bb",
+    "2f91369d6de59ef374fdd0d2e93695f2a068857499a5bb005ad7ffca4e0d1e1811c80d6056ee07fedbc686f0a6e730eb",
+];
+
+#[test]
+fn migrations_that_databases_have_run_stay_as_they_are() {
+    let hex = |migration: &Migration| {
+        migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let found: Vec<String> = SYSTEM.iter().map(hex).collect();
+    assert_eq!(found[..RELEASED.len()], RELEASED, "put what is new into the next one");
+}
+
+#[tokio::test]
+async fn what_was_parked_before_gets_the_offset_from_which_nothing_is_applied() {
+    let pool = empty("migrations_parked").await;
+    let first_four = SYSTEM.iter().take(4).cloned().collect();
+    Migrator::with_migrations(first_four).run(&pool).await.expect("as it was before");
+    let statements = [
+        "INSERT INTO parked_aggregates SELECT 'p', 1, 'c', 0, id, 's', 1, 'f', 'e', 1, now(), now()
+         FROM UNNEST(ARRAY[
+             '00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002'
+         ]::uuid[]) AS id",
+        "INSERT INTO parked_commits SELECT 'p', 1, 'c', 0, '00000000-0000-0000-0000-000000000001', \
+         first, first + 1, 1, gen_random_uuid(), 0, 1 FROM UNNEST(ARRAY[9, 7, 8]) AS first",
+    ];
+    for statement in statements {
+        sqlx::query(statement).execute(&pool).await.expect("something parked");
+    }
+    migrate(&pool).await.expect("migrated");
+    let sql = "SELECT from_offset FROM parked_aggregates ORDER BY aggregate_id";
+    let offsets: Vec<i64> = sqlx::query_scalar(sql).fetch_all(&pool).await.expect("offsets");
+    // Of one that was given up nothing is known but that.
+    assert_eq!(offsets, [7, 0]);
+    let moved = "UPDATE parked_aggregates SET generation = 2";
+    sqlx::query(moved).execute(&pool).await.expect("it goes to another generation");
+    let sql = "SELECT count(*) FROM parked_commits WHERE generation = 2";
+    let went: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.expect("a number");
+    assert_eq!(went, 3);
+}
+
+#[tokio::test]
+async fn an_application_without_a_migration_has_no_version_until_its_first() {
+    let pool = empty("migrations_none").await;
+    let mut none = Application { migrations: Vec::new(), ..application() };
+    for _ in 0..2 {
+        highwater_tables::migrations::migrate(&pool, Some(&none)).await.expect("migrated");
+    }
+    let sql = "SELECT component FROM schema_version";
+    let known: Vec<String> = sqlx::query_scalar(sql).fetch_all(&pool).await.expect("components");
+    assert_eq!(known, ["system"]);
+    let mut connection = pool.acquire().await.expect("a connection");
+    check_with_rows(&mut connection, Some(&none)).await.expect("the expected tables");
+    let refused = check(&mut connection, Some(&application())).await.expect_err("older");
+    assert!(matches!(refused, Error::Older { component: "notes", found: 0, .. }), "{refused}");
+    none.migrations = application().migrations;
+    highwater_tables::migrations::migrate(&pool, Some(&none)).await.expect("its first");
+    check_with_rows(&mut connection, Some(&none)).await.expect("the expected tables");
 }
 
 #[tokio::test]
@@ -139,12 +204,12 @@ async fn a_history_that_both_had_is_parted_once_and_gone_on_with() {
         let other = Application { migrations, ..application() };
         let refused = highwater_tables::migrations::migrate(&pool, Some(&other)).await;
         assert!(matches!(refused, Err(Error::Newer { .. } | Error::Changed { .. })), "{refused:?}");
-        assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4, 1001]);
+        assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4, 5, 1001]);
     }
 
     let (one, other) = tokio::join!(migrate(&pool), migrate(&pool));
     one.and(other).expect("migrated, and migrated at once");
-    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4]);
+    assert_eq!(history(&pool, "_sqlx_migrations").await, [1, 2, 3, 4, 5]);
     assert_eq!(history(&pool, "application_migrations").await, [1001]);
     checked(&pool).await.expect("the expected tables");
 

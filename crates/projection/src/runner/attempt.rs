@@ -41,6 +41,7 @@ impl<S: Store> Runner<S> {
             }
             Err(failure) => {
                 group.failed += 1;
+                self.say_it_lives(&group).await;
                 // A projection that goes alone already does not make the others wait by trying at
                 // once.
                 if group.jobs.iter().all(|job| self.consumers.troubled.contains_key(&job.key)) {
@@ -211,23 +212,41 @@ impl<S: Store> Runner<S> {
     /// Says what is about to be applied, where a runner before died. What so many have died over is
     /// parked instead.
     async fn note_first(&mut self, group: &mut Group) -> Result<Noted, Failure> {
-        let Some((noted, job)) = group.noted.zip(group.jobs.first()) else {
+        let Some((noted, job)) = group.noted.clone().zip(group.jobs.first()) else {
             return Ok(Noted::GoesOn);
         };
         let key = job.key.clone();
-        let is_killer = noted.deaths >= careful::MOST_DEATHS;
+        let is_killer = noted.dead.len() >= careful::MOST_DEATHS;
         if is_killer && group.park.is_none() {
             group.park = self.to_park(group, &killed());
         }
         if group.park.is_some() {
             return Ok(Noted::GoesOn);
         }
-        // Where nothing is parked the next start tries it again.
-        let deaths = if is_killer { 0 } else { noted.deaths };
         let mut tx = self.store.begin().await?;
-        self.store.note(&mut tx, self.id, &key, Attempt { deaths, ..noted }).await?;
+        if is_killer {
+            // Where nothing is parked the next start tries it again.
+            let again = Attempt { dead: Vec::new(), ..noted };
+            self.store.begin_runs(&mut tx, self.id, &[(key, Some(again))]).await?;
+        } else {
+            self.store.note(&mut tx, self.id, &key, &(noted.first..noted.end)).await?;
+        }
         self.store.commit(tx, None).await?;
         Ok(if is_killer { Noted::Halts } else { Noted::GoesOn })
+    }
+
+    /// What was noted has failed, so it has not ended the process. Where that cannot be said, the
+    /// next runner counts it as a death until this one says it after all.
+    async fn say_it_lives(&mut self, group: &Group) {
+        let Some(job) = group.jobs.first().filter(|_| group.noted.is_some()) else { return };
+        let said = async {
+            let mut tx = self.store.begin().await?;
+            self.store.live_on(&mut tx, self.id, &job.key).await?;
+            self.store.commit(tx, None).await
+        };
+        if let Err(failure) = said.await {
+            debug!(error = %failure, "it is not noted that this was no death");
+        }
     }
 
     async fn transact(&mut self, group: &Group) -> Result<Vec<Key>, Failure> {

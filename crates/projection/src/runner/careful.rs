@@ -15,7 +15,7 @@ use super::{
 /// one commit is left.
 const STEPS: usize = 64;
 /// One commit that so many runners have died over is applied no more.
-pub const MOST_DEATHS: u32 = 3;
+pub const MOST_DEATHS: usize = 3;
 /// What is said of such a commit.
 pub const KILLED: &str = "killed the process";
 
@@ -31,15 +31,21 @@ pub struct Careful {
 impl Careful {
     /// What is to be done by the runner `me`, whose transactions have about `batch_events`, where
     /// the projection stands at `checkpoint`. `None`: nothing, `run` is its own.
-    pub fn after(run: &Run, me: Uuid, checkpoint: u64, batch_events: usize) -> Option<Self> {
-        let died_over = |attempt: Attempt| Attempt { deaths: attempt.deaths + 1, ..attempt };
-        let attempt = run.attempt.filter(|attempt| attempt.end > checkpoint).map(died_over);
-        (run.runner != me).then_some(Self { left: batch_events, attempt })
+    pub fn after(run: Run, me: Uuid, checkpoint: u64, batch_events: usize) -> Option<Self> {
+        let Run { runner, attempt, applying } = run;
+        let died_over = |mut attempt: Attempt| {
+            attempt.dead.extend(Some(runner).filter(|_| applying));
+            // Others took it for dead when they took over what it was about to apply.
+            attempt.dead.retain(|dead| *dead != me);
+            attempt
+        };
+        let attempt = attempt.filter(|attempt| attempt.end > checkpoint).map(died_over);
+        (runner != me).then_some(Self { left: batch_events, attempt })
     }
 
     /// What runners have died over.
-    pub fn attempt(&self) -> Option<Attempt> {
-        self.attempt
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
     }
 
     /// `job` in small steps.
@@ -68,15 +74,17 @@ impl Careful {
 
     fn is_suspect(&self, item: &Item) -> bool {
         let start = item.what.start();
-        self.attempt.is_some_and(|attempt| (attempt.first..attempt.end).contains(&start))
+        self.attempt().is_some_and(|attempt| (attempt.first..attempt.end).contains(&start))
     }
 
     fn step(&self, job: Job) -> Group {
         let range = job.items().first().zip(job.items().last());
         let noted = range.map(|(first, last)| {
             let (first, end) = (first.what.start(), last.after.offset);
-            let same = self.attempt.filter(|attempt| (attempt.first, attempt.end) == (first, end));
-            Attempt { first, end, deaths: same.map_or(0, |attempt| attempt.deaths) }
+            let same =
+                self.attempt().filter(|attempt| (attempt.first, attempt.end) == (first, end));
+            let dead = same.map(|attempt| attempt.dead.clone()).unwrap_or_default();
+            Attempt { first, end, dead }
         });
         Group { noted, ..Group::of(vec![job]) }
     }
@@ -88,23 +96,45 @@ mod tests {
 
     const ME: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
-    const NOTED: Attempt = Attempt { first: 5, end: 9, deaths: 1 };
+    const THIRD: Uuid = Uuid::from_u128(3);
+
+    fn over(dead: &[Uuid]) -> Attempt {
+        Attempt { first: 5, end: 9, dead: dead.to_vec() }
+    }
+
+    fn after(runner: Uuid, dead: &[Uuid], applying: bool, checkpoint: u64) -> Option<Careful> {
+        let run = Run { runner, attempt: Some(over(dead)), applying };
+        Careful::after(run, ME, checkpoint, 10)
+    }
+
+    fn died_over(runner: Uuid, dead: &[Uuid], applying: bool) -> Option<Attempt> {
+        after(runner, dead, applying, 0).and_then(|careful| careful.attempt)
+    }
 
     #[test]
     fn what_a_runner_died_over_counts_until_the_checkpoint_is_past_it() {
-        let after = |runner, checkpoint| {
-            let run = Run { runner, attempt: Some(NOTED) };
-            Careful::after(&run, ME, checkpoint, 10).map(|careful| careful.attempt())
-        };
-        assert_eq!(after(ME, 0), None, "it is its own");
-        assert_eq!(after(OTHER, 8), Some(Some(Attempt { deaths: 2, ..NOTED })));
-        assert_eq!(after(OTHER, 9), Some(None), "it was applied");
+        assert_eq!(after(ME, &[THIRD], true, 0), None, "it is its own");
+        let at = |checkpoint| after(OTHER, &[], true, checkpoint).map(|careful| careful.attempt);
+        assert_eq!(at(8), Some(Some(over(&[OTHER]))));
+        assert_eq!(at(9), Some(None), "it was applied");
+    }
+
+    #[test]
+    fn a_runner_died_over_what_it_was_applying_and_over_nothing_else() {
+        assert_eq!(died_over(OTHER, &[THIRD], true), Some(over(&[THIRD, OTHER])));
+        assert_eq!(died_over(OTHER, &[THIRD], false), Some(over(&[THIRD])));
+    }
+
+    #[test]
+    fn one_that_lives_died_over_nothing() {
+        assert_eq!(died_over(OTHER, &[ME, THIRD], true), Some(over(&[THIRD, OTHER])));
+        assert_eq!(died_over(OTHER, &[ME], false), Some(over(&[])));
     }
 
     #[test]
     fn it_is_over_after_as_many_events_as_may_have_been_on_their_way_or_at_the_end_of_the_log() {
-        let run = Run { runner: OTHER, attempt: None };
-        let mut careful = Careful::after(&run, ME, 0, 10).expect("another runner's");
+        let run = Run { runner: OTHER, attempt: None, applying: false };
+        let mut careful = Careful::after(run, ME, 0, 10).expect("another runner's");
         assert!(!careful.passed(9, false));
         assert!(careful.clone().passed(0, true));
         assert!(careful.passed(1, false));

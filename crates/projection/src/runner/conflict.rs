@@ -43,7 +43,7 @@ impl<S: Store> Runner<S> {
                 group.jobs.into_iter().partition(|job| job.key.topic_partition == topic_partition);
             group.jobs = others;
             if !self.was_taken_over(&topic_partition) {
-                let noted = group.noted;
+                let noted = group.noted.clone();
                 self.schedule.first(Group { contested: true, noted, ..Group::of(here) });
             }
         }

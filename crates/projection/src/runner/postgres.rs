@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -153,7 +154,7 @@ impl Store for PostgresStore {
         begun: &'a [(Key, Option<Attempt>)],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let begun = begun.iter().map(|(key, attempt)| Ok((key.columns()?, *attempt)));
+            let begun = begun.iter().map(|(key, attempt)| Ok((key.columns()?, attempt.clone())));
             let begun = begun.collect::<Result<Vec<_>, Failure>>()?;
             Ok(runs::begin(tx, runner, &begun).await?)
         })
@@ -164,9 +165,18 @@ impl Store for PostgresStore {
         tx: &'a mut Self::Tx,
         runner: Uuid,
         key: &'a Key,
-        attempt: Attempt,
+        offsets: &'a Range<u64>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move { Ok(runs::attempt(tx, runner, key.columns()?, attempt).await?) })
+        Box::pin(async move { Ok(runs::attempt(tx, runner, key.columns()?, offsets).await?) })
+    }
+
+    fn live_on<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(runs::live_on(tx, runner, key.columns()?).await?) })
     }
 
     fn end_runs<'a>(

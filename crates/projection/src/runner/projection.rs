@@ -1,6 +1,6 @@
 //! The two traits that the runner drives: a projection, and the store of its rows and checkpoints.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use futures_util::future::BoxFuture;
 use highwater_protocol::{position::Position, wire::Wire};
@@ -173,13 +173,22 @@ pub trait Store: Send + Sync + 'static {
         begun: &'a [(Key, Option<Attempt>)],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// `runner` is about to apply this, if it is its run still.
+    /// `runner` is about to apply what lies between `offsets`, if it is its run still.
     fn note<'a>(
         &'a self,
         tx: &'a mut Self::Tx,
         runner: Uuid,
         key: &'a Key,
-        attempt: Attempt,
+        offsets: &'a Range<u64>,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// What `runner` was about to apply has failed, and it has not died over it; also where it is
+    /// another one's run by now.
+    fn live_on<'a>(
+        &'a self,
+        tx: &'a mut Self::Tx,
+        runner: Uuid,
+        key: &'a Key,
     ) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// The runs of `runner` with these end in good order.

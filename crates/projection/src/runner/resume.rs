@@ -312,9 +312,11 @@ async fn checkpoints_of<S: Store>(
     let runs = store.runs(&mut tx, &keys).await?;
     let (mut resumed, mut begun) = (Vec::new(), Vec::new());
     for (((key, at), parked), run) in keys.into_iter().zip(stored).zip(parked).zip(runs) {
-        let careful = run.and_then(|run| Careful::after(&run, me.id, at.offset, me.batch_events));
-        if run.is_none_or(|run| run.runner != me.id) {
-            begun.push((key.clone(), careful.as_ref().and_then(Careful::attempt)));
+        let is_mine = run.as_ref().is_some_and(|run| run.runner == me.id);
+        let careful = run.and_then(|run| Careful::after(run, me.id, at.offset, me.batch_events));
+        if !is_mine {
+            let attempt = careful.as_ref().and_then(Careful::attempt);
+            begun.push((key.clone(), attempt.cloned()));
         }
         resumed.push(Resumed { projection: key.projection, at, parked, careful });
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -409,9 +410,18 @@ macro_rules! delegate {
             tx: &'a mut PostgresTx,
             runner: Uuid,
             key: &'a Key,
-            attempt: Attempt,
+            offsets: &'a Range<u64>,
         ) -> BoxFuture<'a, Result<(), Failure>> {
-            self.inner.note(tx, runner, key, attempt)
+            self.inner.note(tx, runner, key, offsets)
+        }
+
+        fn live_on<'a>(
+            &'a self,
+            tx: &'a mut PostgresTx,
+            runner: Uuid,
+            key: &'a Key,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.inner.live_on(tx, runner, key)
         }
 
         fn end_runs<'a>(

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -122,7 +123,16 @@ impl Store for Away {
         (): &'a mut (),
         _: Uuid,
         _: &'a Key,
-        _: Attempt,
+        _: &'a Range<u64>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { away() })
+    }
+
+    fn live_on<'a>(
+        &'a self,
+        (): &'a mut (),
+        _: Uuid,
+        _: &'a Key,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { away() })
     }

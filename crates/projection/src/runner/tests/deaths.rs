@@ -1,8 +1,14 @@
 //! Events that the process does not survive, and what the runners after it do about them. A process
 //! dies when its runner is dropped.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use highwater_log::MembershipEvent;
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -11,6 +17,7 @@ use super::{
     super::{Step, careful::MOST_DEATHS},
     alone::Alone,
     history::{Act, History, aggregate_at},
+    memory::Budget,
     play,
     single::{SECOND, key, singles, stands},
     turns::Play,
@@ -35,7 +42,7 @@ async fn lives(alone: &mut Alone, time: Duration) -> bool {
 }
 
 /// One runner after the other, until one lives: it, and how many died.
-async fn survivor(play: &Play, alone: Alone) -> (Alone, u32) {
+async fn survivor(play: &Play, alone: Alone) -> (Alone, usize) {
     let (mut alone, mut deaths) = (alone, 0);
     while !lives(&mut alone, SECOND * 3).await {
         deaths += 1;
@@ -125,6 +132,40 @@ async fn what_kills_a_projection_that_does_not_park_halts_it_and_is_tried_again_
     assert_eq!(stands(&mended, "strict"), 301);
 }
 
+/// Whose transactions fail for a while, one that parks and one that does not.
+async fn take_from_each_other(projection: &'static str) {
+    let busy = Play { projections: vec![projection, "b"], ..deadly(0, 1) };
+    let play = Play { killers: Vec::new(), histories: vec![singles(20)], ..busy };
+    let mut dies = play.alone();
+    dies.store.server().busy.insert(projection, 10_000);
+    assert!(lives(&mut dies, SECOND).await);
+    drop(dies.runner);
+    let (shelf, store) = (&dies.shelf, &dies.store);
+    let mut runners = [play.another(shelf, store), play.another(shelf, store)];
+    let assigned = || MembershipEvent::Assigned(play.partitions());
+    let taken = || MembershipEvent::Revoked { partitions: play.partitions(), lost: false };
+    for turn in 0..12 {
+        let (has, had) = (turn % 2, (turn + 1) % 2);
+        runners[has].changes.send(assigned()).expect("a runner");
+        assert!(lives(&mut runners[has], SECOND).await);
+        runners[had].changes.send(taken()).expect("a runner");
+        assert!(lives(&mut runners[had], SECOND).await);
+    }
+    assert!(store.server().notes > 12, "they are careful");
+    store.server().busy.clear();
+    let [_, last] = &mut runners;
+    assert!(lives(last, SECOND * 3).await);
+    assert!(last.progress.all_halted().is_empty(), "{projection}");
+    assert_eq!(firsts(last, projection), ((1..=20).collect(), vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn runners_that_take_a_partition_from_each_other_are_not_taken_for_dead() {
+    for projection in ["a", "strict"] {
+        take_from_each_other(projection).await;
+    }
+}
+
 fn any_history() -> impl Strategy<Value = Arc<History>> {
     let act = prop_oneof![
         6 => (1_u32..3).prop_map(Act::Commit),
@@ -143,13 +184,13 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Some of them end for no reason, too, which parks nothing.
+    /// Some of them end for no reason, too, in the middle of anything, which parks nothing.
     #[test]
     fn whatever_kills_is_parked_and_nothing_else_is(
         history in any_history(),
         killers in prop::collection::btree_set(1_u64..80, 0..3),
         batch_events in 1_usize..30,
-        kills in prop::collection::vec(1_usize..40, 0..4),
+        kills in prop::collection::vec((1_usize..40, 0_usize..12), 0..4),
     ) {
         let killers: BTreeSet<u64> =
             killers.into_iter().filter(|first| history.is_commit(*first)).collect();
@@ -157,6 +198,7 @@ proptest! {
             killers: killers.iter().map(|first| ("a", *first)).collect(),
             parked_most: 99,
             batch_events,
+            budget: Budget { fine: true, ..Budget::default() },
             ..play(vec![history.clone()], 1)
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -166,11 +208,16 @@ proptest! {
             .expect("a runtime");
         let wrong = runtime.block_on(async {
             let mut alone = play.alone();
-            for steps in kills {
+            for (steps, polls) in kills {
                 for _ in 0..steps {
                     if tokio::time::timeout(NO_ANSWER, alone.runner.step()).await.is_err() {
                         break;
                     }
+                }
+                // What has died does nothing more.
+                if !alone.store.server().died {
+                    let mut step = pin!(alone.runner.step());
+                    (0..polls).any(|_| step.as_mut().now_or_never().is_some());
                 }
                 alone.store.server().died = false;
                 alone = play.another(&alone.shelf, &alone.store);
@@ -187,7 +234,9 @@ proptest! {
                 && parked.iter().all(|(id, all)| first(*id) == all.first().map(|one| one.first));
             let end = history.positions.keys().last().copied();
             let at = server.tables.checkpoints.get(&key("a")).map(|at| at.offset);
-            (!right || at != end).then(|| format!("{parked:?} at {at:?} of {end:?}"))
+            let others = server.tables.parked.get(&key("b"));
+            let right = right && others.is_none_or(BTreeMap::is_empty);
+            (!right || at != end).then(|| format!("{parked:?}, {others:?} at {at:?} of {end:?}"))
         });
         prop_assert_eq!(wrong, None);
     }

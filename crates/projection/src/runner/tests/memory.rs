@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -188,7 +189,7 @@ impl Server {
     fn write(&mut self, tx: &Tx) {
         for (key, run) in &tx.runs {
             match run {
-                Some(run) => self.runs.insert(key.clone(), *run),
+                Some(run) => self.runs.insert(key.clone(), run.clone()),
                 None => self.runs.remove(key),
             };
         }
@@ -418,7 +419,7 @@ impl Store for Memory {
         Box::pin(async move {
             let server = self.server();
             tx.is_alive(&server)?;
-            Ok(keys.iter().map(|key| server.runs.get(key).copied()).collect())
+            Ok(keys.iter().map(|key| server.runs.get(key).cloned()).collect())
         })
     }
 
@@ -429,8 +430,10 @@ impl Store for Memory {
         begun: &'a [(Key, Option<Attempt>)],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let run = |attempt| Some(Run { runner, attempt });
-            tx.runs.extend(begun.iter().map(|(key, attempt)| (key.clone(), run(*attempt))));
+            let run = |attempt: &Option<Attempt>| {
+                Some(Run { runner, attempt: attempt.clone(), applying: false })
+            };
+            tx.runs.extend(begun.iter().map(|(key, attempt)| (key.clone(), run(attempt))));
             Ok(())
         })
     }
@@ -440,13 +443,33 @@ impl Store for Memory {
         tx: &'a mut Tx,
         runner: Uuid,
         key: &'a Key,
-        attempt: Attempt,
+        offsets: &'a Range<u64>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut server = self.server();
             server.notes += 1;
-            if server.runs.get(key).is_some_and(|run| run.runner == runner) {
-                tx.runs.push((key.clone(), Some(Run { runner, attempt: Some(attempt) })));
+            if let Some(run) = server.runs.get(key).filter(|run| run.runner == runner) {
+                let Range { start: first, end } = *offsets;
+                let same = run.attempt.clone().filter(|at| (at.first, at.end) == (first, end));
+                let attempt = same.unwrap_or(Attempt { first, end, dead: Vec::new() });
+                let run = Run { runner, attempt: Some(attempt), applying: true };
+                tx.runs.push((key.clone(), Some(run)));
+            }
+            Ok(())
+        })
+    }
+
+    fn live_on<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        runner: Uuid,
+        key: &'a Key,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            if let Some(mut run) = self.server().runs.get(key).cloned() {
+                run.applying &= run.runner != runner;
+                run.attempt.iter_mut().for_each(|at| at.dead.retain(|dead| *dead != runner));
+                tx.runs.push((key.clone(), Some(run)));
             }
             Ok(())
         })
