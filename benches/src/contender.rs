@@ -33,8 +33,6 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
-    Migrations(#[from] highwater_tables::migrations::Error),
-    #[error(transparent)]
     Keys(#[from] highwater_runtime::identity::Error),
     #[error("{0} did not get ready; its output is in {1}")]
     NotReady(String, String),
@@ -153,7 +151,6 @@ impl Stage {
     ) -> Result<Contender, Error> {
         let url = self.database(tag).await?;
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await?;
-        highwater_tables::migrations::migrate(&pool, Some(&::store::app().tables())).await?;
         let keys = self.dir.join(format!("{tag}.keys"));
         highwater_runtime::identity::DeploymentKeys::create_or_load(&keys)?;
         let mut setup = setup.clone();

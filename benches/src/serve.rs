@@ -7,6 +7,7 @@ use axum::Router;
 use highwater_http::process::{self, Ended, Listen, Process};
 use highwater_log::{Log, LogSettings, Topic, TopicKind};
 use highwater_runtime::context::Context;
+use highwater_tables::migrations;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::store::{
@@ -38,6 +39,8 @@ pub enum Error {
     EventStore(#[from] event_store::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Migrations(#[from] migrations::Error),
     #[error(transparent)]
     CommandApi(#[from] highwater_command::Error),
     #[error(transparent)]
@@ -109,6 +112,8 @@ async fn router(
     let app = ::store::app().build()?;
     Ok(match (server, log) {
         (Server::CommandApi, Some(log)) => {
+            // An earlier build has tables of its own.
+            migrations::migrate(&pool, Some(&::store::app().tables())).await?;
             highwater_command::start(ctx, log, pool, &app.categories).await?
         }
         (Server::Projectors, Some(log)) => {

@@ -102,7 +102,11 @@ fn hear(category: &dyn Assignable, event: MembershipEvent) {
             let own: Vec<_> =
                 partitions.iter().filter(|it| it.topic == *category.topic()).collect();
             if !own.is_empty() {
-                tracing::info!(category = category.category(), partitions = own.len(), "to own");
+                tracing::info!(
+                    category = category.category(),
+                    partitions = own.len(),
+                    "partitions assigned"
+                );
             }
             own.into_iter().for_each(|partition| category.assign(partition.index));
         }

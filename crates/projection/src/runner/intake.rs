@@ -16,7 +16,7 @@ impl<S: Store> Runner<S> {
         match change {
             Change::Gained(topic_partitions) => {
                 if !topic_partitions.is_empty() {
-                    info!(partitions = topic_partitions.len(), "to project");
+                    info!(partitions = topic_partitions.len(), "partitions assigned");
                 }
                 for topic_partition in topic_partitions {
                     debug!(
