@@ -337,11 +337,15 @@ async fn a_filter_that_holds_too_little() -> Outcome {
     Ok(())
 }
 
+/// What is known of one that waits.
+const PARKED: &str = "projection, generation, category, partition, aggregate_id, schema, version, \
+                      from_offset, fingerprint, error, attempts, parked_at, tried_at";
+
 /// `id` as `projection` parks it from its first event on.
 fn parked(projection: &str, id: &str) -> String {
     let of = format!("category = 'order' AND aggregate_id = '{id}' AND verdict = 'accepted'");
     format!(
-        "INSERT INTO parked_aggregates
+        "INSERT INTO parked_aggregates ({PARKED})
          SELECT '{projection}', 1, 'order', partition, aggregate_id, 'order.placed.v2', 1,
              min(next_offset) - 1, '0123456789ab', 'an error', 1, now(), now()
          FROM outcomes WHERE {of} GROUP BY partition, aggregate_id;
@@ -398,9 +402,9 @@ async fn what_is_parked_otherwise_than_the_log_has_it() -> Outcome {
     let elsewhere = found(&format!("{lacking}{later}")).await?;
     among(&elsewhere, &format!("orders/{RETURNED}"), "the row is missing");
     among(&elsewhere, "parked_commits/orders.1/order/", "nothing in the log makes this row");
-    let other = "INSERT INTO parked_aggregates SELECT projection, generation, category, 99, \
-                 aggregate_id, schema, version, from_offset, fingerprint, error, attempts, \
-                 parked_at, tried_at FROM parked_aggregates";
+    let there = PARKED.replace("partition", "99");
+    let other =
+        format!("INSERT INTO parked_aggregates ({PARKED}) SELECT {there} FROM parked_aggregates");
     let other = found(&format!("{lacking}{other}")).await?;
     only(&other, "parked_aggregates/order/99", "the log has no such partition");
     Ok(())
