@@ -80,7 +80,7 @@ async fn load_decided(
     id: Uuid,
     deadline: Instant,
 ) -> Result<OperationRecords, Problem> {
-    let mut place = app.0.positions.enter().map_err(|full| app.crowded(full))?;
+    let mut place = app.0.positions.enter(OUTCOMES).map_err(|full| app.crowded(full))?;
     // Before the first look, so that no outcome comes unnoticed between the two.
     let waiting = app.0.awaited.register(id);
     let found = load(app, id).await?;

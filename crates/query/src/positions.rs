@@ -5,7 +5,10 @@
 mod reader;
 mod room;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use highwater_http::headers::PartitionPosition;
 use highwater_runtime::shutdown::Shutdown;
@@ -23,6 +26,17 @@ use crate::settings::PositionSettings;
 
 /// The offset that a projection has reached, by projection, category and partition.
 pub type ReachedOffsets = BTreeMap<(String, String, u32), u64>;
+
+/// Of so many positions it is worth knowing which.
+const FEW: usize = 100;
+
+/// What is to be read for the requests that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct AwaitedCheckpoints {
+    /// Of these every partition.
+    projections: BTreeSet<String>,
+    partitions: BTreeSet<(String, String, u32)>,
+}
 
 /// Too many wait already, for what is as near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +102,14 @@ impl Positions {
         }
     }
 
-    /// Room for one more request that waits, for no position: it gives way to one that waits for a
-    /// near position. The checkpoints are read while it is held.
-    pub fn enter(&self) -> Result<Waiting, Full> {
-        self.enter_for(AwaitedPositions::default())
+    /// Room for one more request that waits, for whatever `projection` does and for no position: it
+    /// gives way to one that waits for a near position. The checkpoints of `projection` are read
+    /// while it is held.
+    pub fn enter(&self, projection: &str) -> Result<Waiting, Full> {
+        self.enter_for(AwaitedPositions {
+            projection: projection.to_owned(),
+            positions: Vec::new(),
+        })
     }
 
     fn enter_for(&self, wanted: AwaitedPositions) -> Result<Waiting, Full> {
@@ -102,7 +120,7 @@ impl Positions {
         Ok(Waiting { number: entered.number, held: entered.held, shared: Arc::clone(&self.0) })
     }
 
-    /// What was read last, and whatever is read while a request waits.
+    /// What was read last, and what is read of all that requests wait for.
     pub fn watched(&self) -> watch::Receiver<Arc<ReachedOffsets>> {
         self.0.reached.subscribe()
     }
@@ -111,8 +129,30 @@ impl Positions {
         !self.0.room().is_empty()
     }
 
+    /// The projections and partitions that requests wait for; `None` while so many wait that it
+    /// costs less to read them all.
+    fn awaited(&self) -> Option<AwaitedCheckpoints> {
+        let room = self.0.room();
+        let (mut awaited, mut positions_left) = (AwaitedCheckpoints::default(), FEW);
+        for AwaitedPositions { projection, positions } in room.wanted() {
+            positions_left = positions_left.checked_sub(positions.len().max(1))?;
+            if positions.is_empty() {
+                awaited.projections.insert(projection.clone());
+            }
+            let key =
+                |at: &PartitionPosition| (projection.clone(), at.category.clone(), at.partition);
+            awaited.partitions.extend(positions.iter().map(key));
+        }
+        Some(awaited)
+    }
+
     fn publish(&self, reached: ReachedOffsets) {
         self.0.reached.send_replace(Arc::new(reached));
+    }
+
+    /// What is not among these is as it was read last.
+    fn publish_some(&self, reached: ReachedOffsets) {
+        self.0.reached.send_modify(|known| Arc::make_mut(known).extend(reached));
     }
 }
 
@@ -281,13 +321,54 @@ mod tests {
         let mut waits = Box::pin(positions.wait("notes", &far, deadline));
         assert!(futures_util::poll!(&mut waits).is_pending());
         assert_eq!(positions.wait("notes", &far, deadline).await, Err(Full));
-        assert!(positions.enter().is_ok(), "no position is nearer than that");
+        assert!(positions.enter("outcomes").is_ok(), "no position is nearer than that");
         assert_eq!(tokio::time::timeout(SOON, waits).await?, Ok(false));
-        let mut place = positions.enter().map_err(|_| "full")?;
+        let mut place = positions.enter("outcomes").map_err(|_| "full")?;
         let mut waits = Box::pin(positions.wait("notes", &near, deadline));
         assert!(futures_util::poll!(&mut waits).is_pending());
         tokio::time::timeout(SOON, place.gives_way()).await?;
-        assert!(positions.enter().is_err(), "what is near does not give way to what is not");
+        assert!(
+            positions.enter("outcomes").is_err(),
+            "what is near does not give way to what is not"
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_requests_wait_for_is_read_and_everything_where_that_is_much()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let positions = positions(200, &Shutdown::new())?;
+        let key = |partition| ("notes".to_owned(), "note".to_owned(), partition);
+        assert_eq!(positions.awaited(), Some(AwaitedCheckpoints::default()));
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let (first, second) = ([at(0, 9), at(1, 9)], [at(1, 8)]);
+        let mut one = Box::pin(positions.wait("notes", &first, deadline));
+        let mut two = Box::pin(positions.wait("notes", &second, deadline));
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert!(futures_util::poll!(&mut two).is_pending());
+        let place = positions.enter("outcomes").map_err(|_| "full")?;
+        let awaited = AwaitedCheckpoints {
+            projections: BTreeSet::from(["outcomes".to_owned()]),
+            partitions: BTreeSet::from([key(0), key(1)]),
+        };
+        assert_eq!(positions.awaited(), Some(awaited));
+        // What is not read is as it was, and does not end a wait.
+        positions.publish(reached(&[at(0, 9), at(1, 7)]));
+        positions.publish_some(reached(&[at(1, 8)]));
+        assert_eq!(tokio::time::timeout(SOON, two).await?, Ok(true));
+        assert!(futures_util::poll!(&mut one).is_pending());
+        positions.publish_some(reached(&[at(1, 9)]));
+        assert_eq!(tokio::time::timeout(SOON, one).await?, Ok(true));
+        let whole = BTreeSet::from(["outcomes".to_owned()]);
+        let left = AwaitedCheckpoints { projections: whole, ..AwaitedCheckpoints::default() };
+        assert_eq!(positions.awaited(), Some(left));
+        let mut places = vec![place];
+        while places.len() < FEW {
+            places.push(positions.enter("outcomes").map_err(|_| "full")?);
+        }
+        assert!(positions.awaited().is_some());
+        places.push(positions.enter("outcomes").map_err(|_| "full")?);
+        assert_eq!(positions.awaited(), None);
         Ok(())
     }
 

@@ -20,7 +20,8 @@ use uuid::Uuid;
 pub use self::{
     moves::{Key, Moves, advance, find, lock, make, reset},
     read::{
-        Checkpoint, Collection, ProjectionOffset, all, collection, live_offsets, offsets, position,
+        Checkpoint, Collection, ProjectionOffset, all, collection, live_offsets, offsets,
+        offsets_of, position,
     },
 };
 

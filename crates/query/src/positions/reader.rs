@@ -11,10 +11,12 @@ use highwater_tables::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Positions, ReachedOffsets};
+use super::{AwaitedCheckpoints, Positions, ReachedOffsets};
 use crate::settings::PositionSettings;
 
 const RECONNECT: Duration = Duration::from_secs(1);
+/// So often all checkpoints are read while a request waits.
+const ALL_EVERY: Duration = Duration::from_secs(1);
 
 /// Wakes the reader with every notification. Without it the reader still reads at its own pace.
 pub(super) async fn listen(positions: Positions, pool: Connections, stop: CancellationToken) {
@@ -55,14 +57,16 @@ async fn hear(
     Ok(())
 }
 
-/// Reads the checkpoints while a request waits.
+/// Reads the checkpoints that requests wait for; now and then all, so that it is known how far ahead
+/// a request waits that is yet to come.
 pub(super) async fn read(
     positions: Positions,
     pool: Connections,
     settings: PositionSettings,
     stop: CancellationToken,
 ) {
-    let (mut last, mut unread): (Option<Instant>, Once) = (None, Once::new("positions-reader"));
+    let mut unread = Once::new("positions-reader");
+    let (mut last, mut all): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         // Draining: requests that wait still are answered.
         if stop.is_cancelled() && !positions.is_wanted() {
@@ -80,10 +84,16 @@ pub(super) async fn read(
         if let Some(last) = last {
             tokio::time::sleep_until(last + settings.interval).await;
         }
-        match reached(&pool).await {
+        let awaited = all.filter(|all| all.elapsed() < ALL_EVERY).and_then(|_| positions.awaited());
+        match reached(&pool, awaited.as_ref()).await {
             Ok(reached) => {
                 unread.over("the checkpoints can be read again");
-                positions.publish(reached);
+                if awaited.is_some() {
+                    positions.publish_some(reached);
+                } else {
+                    positions.publish(reached);
+                    all = Some(Instant::now());
+                }
             }
             Err(error) => unread.warn("the checkpoints cannot be read", &error),
         }
@@ -91,7 +101,20 @@ pub(super) async fn read(
     }
 }
 
-async fn reached(pool: &Connections) -> Result<ReachedOffsets, ReadError> {
-    let offsets = checkpoints::live_offsets(&mut *pool.acquire().await?).await?.into_iter();
+/// Of what is `awaited`, or of everything.
+async fn reached(
+    pool: &Connections,
+    awaited: Option<&AwaitedCheckpoints>,
+) -> Result<ReachedOffsets, ReadError> {
+    let mut connection = pool.acquire().await?;
+    let offsets = match awaited {
+        None => checkpoints::live_offsets(&mut connection).await?,
+        Some(awaited) => {
+            let whole: Vec<String> = awaited.projections.iter().cloned().collect();
+            let partitions: Vec<_> = awaited.partitions.iter().cloned().collect();
+            checkpoints::offsets_of(&mut connection, &whole, &partitions).await?
+        }
+    };
+    let offsets = offsets.into_iter();
     Ok(offsets.map(|at| ((at.projection, at.category, at.partition), at.offset)).collect())
 }

@@ -49,6 +49,11 @@ impl<W> Room<W> {
         self.by_rank.is_empty()
     }
 
+    /// What is waited for.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &W> {
+        self.by_rank.values().map(|slot| &slot.wanted)
+    }
+
     /// Lets one in, if need be in the place of another. `distance`: how many records lie before
     /// what is waited for.
     pub(super) fn enter(

@@ -129,6 +129,49 @@ pub async fn live_offsets(
     offsets.collect()
 }
 
+/// How far the projections named whole are on every partition, and others on those named. One that
+/// has never been there is left out; one that is named twice may come twice.
+pub async fn offsets_of(
+    connection: &mut PgConnection,
+    whole: &[String],
+    partitions: &[(String, String, u32)],
+) -> Result<Vec<ProjectionOffset>, ReadError> {
+    let (mut projections, mut categories, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
+    for (projection, category, partition) in partitions {
+        // There is none with a number as large.
+        let Ok(index) = i32::try_from(*partition) else { continue };
+        projections.push(projection.clone());
+        categories.push(category.clone());
+        indexes.push(index);
+    }
+    let rows = sqlx::query!(
+        r#"SELECT c.projection AS "projection!", c.category AS "category!",
+                  c.partition AS "partition!", c.next_offset AS "next_offset!"
+           FROM UNNEST($1::text[], $2::text[], $3::int[]) AS k(projection, category, partition)
+           JOIN checkpoints c
+           ON (c.projection, c.generation, c.category, c.partition)
+              = (k.projection, $4, k.category, k.partition)
+           UNION ALL
+           SELECT projection, category, partition, next_offset FROM checkpoints
+           WHERE projection = ANY($5) AND generation = $4"#,
+        &projections,
+        &categories,
+        &indexes,
+        GENERATION,
+        whole,
+    );
+    let rows = rows.fetch_all(connection).await?.into_iter();
+    let offsets = rows.map(|row| {
+        Ok(ProjectionOffset {
+            projection: row.projection,
+            category: row.category,
+            partition: partition_of(row.partition)?,
+            offset: unsigned("next_offset", row.next_offset)?,
+        })
+    });
+    offsets.collect()
+}
+
 /// Every checkpoint, of every generation.
 pub async fn all(connection: &mut PgConnection) -> Result<Vec<Checkpoint>, ReadError> {
     let rows = sqlx::query!(

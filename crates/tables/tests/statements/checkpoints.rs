@@ -6,7 +6,7 @@ use highwater_tables::{
     changes::{self, notify},
     checkpoints::{
         CHANNEL, Checkpoint, Error, Key, Moves, ProjectionOffset, advance, all, find, live_offsets,
-        lock, make, offsets, position, reset,
+        lock, make, offsets, offsets_of, position, reset,
     },
 };
 use sqlx::postgres::PgListener;
@@ -104,6 +104,22 @@ async fn who_looks_sees_where_projections_are() {
     let mut found = live_offsets(connection).await.expect("offsets");
     found.sort_by_key(|at| at.offset);
     assert_eq!(found, [live("a", 5), live("b", 6)]);
+    let whole = ["b".to_owned()];
+    let of = |projection: &str, category: &str, partition| {
+        (projection.to_owned(), category.to_owned(), partition)
+    };
+    let named = [
+        of("a", "thing", 3),
+        of("a", "thing", 4),
+        of("a", "other", 3),
+        of("c", "thing", 3),
+        of("a", "thing", u32::MAX),
+    ];
+    let found = offsets_of(connection, &[], &named).await.expect("offsets");
+    assert_eq!(found, [live("a", 5)], "neither another generation nor what is not there");
+    let found = offsets_of(connection, &whole, &named).await.expect("offsets");
+    assert_eq!(found, [live("a", 5), live("b", 6)]);
+    assert_eq!(offsets_of(connection, &[], &[]).await.expect("offsets"), []);
     let shown = |generation, projection: &str, partition, offset, epoch, writer| Checkpoint {
         generation,
         projection: projection.to_owned(),
