@@ -141,11 +141,14 @@ async fn take_from_each_other(projection: &'static str) {
     assert!(lives(&mut dies, SECOND).await);
     drop(dies.runner);
     let (shelf, store) = (&dies.shelf, &dies.store);
-    let mut runners = [play.another(shelf, store), play.another(shelf, store)];
+    // More than the deaths that park.
+    let mut runners: Vec<Alone> =
+        (0..MOST_DEATHS + 2).map(|_| play.another(shelf, store)).collect();
     let assigned = || MembershipEvent::Assigned(play.partitions());
     let taken = || MembershipEvent::Revoked { partitions: play.partitions(), lost: false };
-    for turn in 0..12 {
-        let (has, had) = (turn % 2, (turn + 1) % 2);
+    let many = runners.len();
+    for turn in 0..3 * many {
+        let (has, had) = (turn % many, (turn + many - 1) % many);
         runners[has].changes.send(assigned()).expect("a runner");
         assert!(lives(&mut runners[has], SECOND).await);
         runners[had].changes.send(taken()).expect("a runner");
@@ -153,7 +156,7 @@ async fn take_from_each_other(projection: &'static str) {
     }
     assert!(store.server().notes > 12, "they are careful");
     store.server().busy.clear();
-    let [_, last] = &mut runners;
+    let last = runners.last_mut().expect("a runner");
     assert!(lives(last, SECOND * 3).await);
     assert!(last.progress.all_halted().is_empty(), "{projection}");
     assert_eq!(firsts(last, projection), ((1..=20).collect(), vec![]));
